@@ -1,0 +1,99 @@
+"""Errors that a user can act on.
+
+Each carries three short lines (what is wrong, where it comes from, what to do) and the exit code that the command line
+promises for its kind. Anything else that escapes is a fault of ours and ends with exit code 1 and a full traceback in the
+run's log.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class PlmtrainError(Exception):
+    """A failure that the user can understand and mend.
+
+    Args:
+        what: what is wrong, in one line.
+        where: where it comes from: a file and line, a setting's full key, a command-line argument.
+        remedy: what to do about it, with the nearest valid name where there is one.
+    """
+
+    exit_code = 1
+
+    def __init__(self, what: str, where: str = "", remedy: str = "") -> None:
+        super().__init__(what)
+        self.what, self.where, self.remedy = what, where, remedy
+
+    def __str__(self) -> str:
+        return "\n".join(line for line in (self.what, self.where, self.remedy) if line)
+
+    def __reduce__(self):  # type: ignore[no-untyped-def]  # worker processes send their errors home
+        return type(self), (self.what, self.where, self.remedy)
+
+
+class SettingsError(PlmtrainError):
+    """A wrong command, setting, or combination of settings; or a resume with settings that drifted."""
+
+    exit_code = 2
+
+
+class SettingsErrors(SettingsError):
+    """Every mistake found in one set of settings, told at once."""
+
+    def __init__(self, errors: Iterable[SettingsError]) -> None:
+        self.errors = tuple(errors)
+        super().__init__("\n\n".join(str(error) for error in self.errors))
+
+    def __reduce__(self):  # type: ignore[no-untyped-def]
+        return type(self), (self.errors,)
+
+
+class DataError(PlmtrainError):
+    """Text, labels or prepared data that cannot be used."""
+
+    exit_code = 3
+
+
+class CheckpointError(PlmtrainError):
+    """No usable checkpoint, or a damaged one where none other is left."""
+
+    exit_code = 4
+
+
+class DivergedError(PlmtrainError):
+    """A loss or gradient that is not finite, or a run that diverged."""
+
+    exit_code = 5
+
+
+class MemoryExhausted(PlmtrainError):
+    """The device or the host ran out of memory."""
+
+    exit_code = 6
+
+
+class DiskError(PlmtrainError):
+    """A full disk, a read-only folder, a missing permission."""
+
+    exit_code = 7
+
+
+class DistributedError(PlmtrainError):
+    """A process of the group failed or could not be reached."""
+
+    exit_code = 8
+
+
+class Stopped(PlmtrainError):
+    """A signal asked the run to stop; it can be resumed with the same command."""
+
+    exit_code = 75
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """A remedy that names the closest valid spelling, or lists the valid names where none is close."""
+    names = sorted(valid)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    return f"did you mean '{close[0]}'?" if close else f"use one of: {', '.join(names)}"

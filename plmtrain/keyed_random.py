@@ -1,0 +1,148 @@
+"""Random numbers as a function of what they are for, never of what was drawn before.
+
+A number is the hash of (purpose, seed, epoch, sample, position), so that a mask or a permutation is the same in one process or
+eight, before and after a resume. The hash is the output function of SplitMix64 (Steele, Lea and Flood 2014, "Fast splittable
+pseudorandom number generators"), vectorised over samples and positions. Epoch and sample each pass through it before they
+are combined, so that neighbouring keys share nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+Bits = NDArray[np.uint64]
+
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+
+
+@dataclass(frozen=True)
+class Keys:
+    """What the noise of some rows is a function of.
+
+    Args:
+        seed: the run's seed.
+        epochs: [rows] how often each sample was seen before.
+        samples: [rows] the index of each sample in the data.
+    """
+
+    seed: int
+    epochs: NDArray[np.int64]
+    samples: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+
+def _mix(x: Bits) -> Bits:
+    """SplitMix64's finaliser, in place."""
+    x ^= x >> np.uint64(30)
+    x *= np.uint64(0xBF58476D1CE4E5B9)
+    x ^= x >> np.uint64(27)
+    x *= np.uint64(0x94D049BB133111EB)
+    x ^= x >> np.uint64(31)
+    return x
+
+
+@lru_cache(maxsize=256)
+def _purpose(purpose: str) -> int:
+    return int.from_bytes(hashlib.blake2b(purpose.encode(), digest_size=8).digest(), "little")
+
+
+def _absorb(state: Bits, word: NDArray[np.int64] | int) -> Bits:
+    """The state after one more word of the key."""
+    return _mix((state ^ np.asarray(word).astype(np.uint64)) + _GOLDEN)
+
+
+def row_bits(purpose: str, keys: Keys) -> Bits:
+    """One 64-bit number a row.  # [rows]"""
+    state = np.full(len(keys), _purpose(purpose), np.uint64)
+    for word in (keys.seed, keys.epochs, keys.samples):
+        state = _absorb(state, word)
+    return state
+
+
+def bits(purpose: str, keys: Keys, length: int) -> Bits:
+    """64-bit numbers, one for each position of each row.
+
+    Args:
+        purpose: what the numbers are for; another purpose gives unrelated numbers.
+        keys: the seed, epoch and sample of each row.
+        length: positions in a row. Row r's first numbers do not depend on it.
+
+    Returns:
+        [rows, length] uniform over all 64-bit integers.
+    """
+    counter = np.arange(1, length + 1, dtype=np.uint64) * _GOLDEN
+    return _mix(row_bits(purpose, keys)[:, None] + counter)
+
+
+def as_uniform(random: Bits) -> NDArray[np.float64]:
+    """Numbers in [0, 1) with 53 random bits."""
+    return np.multiply(random >> np.uint64(11), 2.0**-53, dtype=np.float64)
+
+
+def as_integers(random: Bits, below: int | NDArray[np.int64]) -> NDArray[np.int64]:
+    """Integers in [0, below), by the high half's fixed-point product: a bias of less than below / 2**32.
+
+    Raises:
+        ValueError: if ``below`` is not within [1, 2**32).
+    """
+    limit = np.asarray(below)
+    if np.any(limit < 1) or np.any(limit >= 2**32):
+        raise ValueError("below must be within [1, 2**32)")
+    high = (random >> np.uint64(32)) * limit.astype(np.uint64)
+    return (high >> np.uint64(32)).astype(np.int64)
+
+
+def uniform(purpose: str, keys: Keys, length: int) -> NDArray[np.float64]:
+    """Numbers in [0, 1), one for each position of each row.  # [rows, length]"""
+    return as_uniform(bits(purpose, keys, length))
+
+
+def integers(purpose: str, keys: Keys, length: int, below: int | NDArray[np.int64]) -> NDArray[np.int64]:
+    """Integers in [0, below), one for each position of each row.  # [rows, length]"""
+    return as_integers(bits(purpose, keys, length), below)
+
+
+def scalar(purpose: str, *words: int) -> int:
+    """One number below 2**63: a seed for a library's generator, or a draw that whole groups of processes share."""
+    state = np.full(1, _purpose(purpose), np.uint64)
+    for word in words:
+        state = _absorb(state, word)
+    return int(state[0] >> np.uint64(1))
+
+
+def permute(positions: NDArray[np.int64], size: int, purpose: str, *words: int) -> NDArray[np.int64]:
+    """The images of some positions under a keyed permutation of range(size), without the permutation itself.
+
+    A four-round Feistel network on the smallest even number of bits that holds ``size``, walked until it lands inside
+    (Black and Rogaway 2002, "Ciphers with arbitrary finite domains"), so that seeking to any position costs the same.
+
+    Args:
+        positions: [n] positions within range(size).
+        size: how many there are to permute.
+        purpose, words: the key.
+
+    Returns:
+        [n] distinct images for distinct positions, within range(size).
+    """
+    if size < 1:
+        raise ValueError("there is nothing to permute")
+    half = np.uint64(max(1, (int(size - 1).bit_length() + 1) // 2))
+    low = np.uint64((1 << int(half)) - 1)
+    keys = [np.uint64(scalar(purpose, *words, turn)) for turn in range(4)]
+    images = np.asarray(positions).astype(np.uint64)
+    outside = np.arange(images.size)
+    while outside.size:
+        x = images[outside]
+        left, right = x >> half, x & low
+        for key in keys:
+            left, right = right, left ^ (_mix((right ^ key) + _GOLDEN) & low)
+        images[outside] = x = (left << half) | right
+        outside = outside[x >= np.uint64(size)]
+    return images.astype(np.int64)

@@ -1,0 +1,43 @@
+"""The text to train on."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from plmtrain.settings.base import Settings
+
+
+class DataSettings(Settings):
+    """A corpus: files, how they are read, and what is held out."""
+
+    name: str
+    """What users call it: the name of its YAML."""
+    type: Literal["sample", "text", "jsonl"]
+    """``sample`` is the documentation inside the Python installation; ``text`` files have paragraphs, blank lines between
+    documents where ``document_per`` says so; ``jsonl`` files have one document a line."""
+    files: tuple[str, ...] = ()
+    """Files, folders or globs; ``.gz`` is read as it is."""
+    validation_files: tuple[str, ...] = ()
+    """Held-out text; without it, a part of ``files`` is held out."""
+    validation_fraction: float = Field(0.01, gt=0, lt=1)
+    """The share of documents held out where there are no ``validation_files``; at least one block."""
+    text_column: str = "text"
+    """The key of the text in a JSON line."""
+    document_per: Literal["file", "blank_line", "line"] = "file"
+    """What a document is in ``text`` files: the whole file, what stands between blank lines, or a line."""
+    isolate_documents: bool = False
+    """Whether documents that share a row see only themselves (RoBERTa's full sentences do not: section 4.2)."""
+    on_bad: Literal["stop", "skip"] = "stop"
+    """Whether a line that cannot be read stops the run or is skipped and counted."""
+    prepared_dir: str = "prepared"
+    """Where prepared data and trained tokenizers are kept, by the digest of what they were made from."""
+    processes: int | None = Field(None, gt=0)
+    """Processes that prepare the text; all cores if not given."""
+
+    @model_validator(mode="after")
+    def _files(self) -> DataSettings:
+        if self.type != "sample" and not self.files:
+            raise ValueError("files is missing: name the text to train on, data.files=[mytext.txt]")
+        return self

@@ -1,0 +1,25 @@
+"""What every model's settings say."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from plmtrain.settings.base import Settings
+
+
+class ModelSettings(Settings):
+    """The shape of a model."""
+
+    kind: ClassVar[str]
+    """What the backbone is to an objective: ``encoder``, ``decoder``, ``encoder_decoder``, ``two_stream`` or ``bilstm``."""
+
+    type: str
+    """The module of ``plmtrain.backbones`` that builds it."""
+    name: str
+    """What users call it: the name of its YAML."""
+    family: str
+    """The published system that it follows, for the names of its tensors in a Hugging Face folder."""
+    positions: int = Field(gt=0)
+    """The longest sequence that it takes, in tokens."""

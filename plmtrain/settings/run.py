@@ -1,0 +1,62 @@
+"""All settings of a pretraining run, and the rules between its groups."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, SerializeAsAny
+
+from plmtrain.settings.base import Settings
+from plmtrain.settings.data import DataSettings
+from plmtrain.settings.models.base import ModelSettings
+from plmtrain.settings.objectives.base import ObjectiveSettings
+from plmtrain.settings.optimizer import OptimizerSettings, ScheduleSettings
+from plmtrain.settings.tokenizer import TokenizerSettings
+from plmtrain.settings.trainer import TrainerSettings
+
+
+class LaunchSettings(Settings):
+    """How many processes train together on this machine."""
+
+    processes: int = Field(1, gt=0)
+    timeout: float = Field(600.0, gt=0)
+    """Seconds that a process waits for the others before the run fails."""
+
+
+class TrackerSettings(Settings):
+    """Where metrics go besides metrics.jsonl."""
+
+    type: Literal["none", "tensorboard", "wandb"] = "none"
+    project: str = "plmtrain"
+    mode: Literal["offline", "online"] = "offline"
+    """For wandb: nothing leaves the machine unless it is ``online``."""
+
+
+class ResumeSettings(Settings):
+    """What a resume may change."""
+
+    allow: tuple[str, ...] = ()
+    """Keys that change the result and may differ from those that the run began with."""
+    strict: bool = False
+    """Whether a damaged checkpoint ends the command instead of being passed over for the one before."""
+
+
+class PretrainSettings(Settings):
+    """A pretraining run."""
+
+    model: SerializeAsAny[ModelSettings]
+    objective: SerializeAsAny[ObjectiveSettings]
+    data: DataSettings
+    tokenizer: TokenizerSettings
+    optimizer: OptimizerSettings
+    schedule: ScheduleSettings = ScheduleSettings()
+    trainer: TrainerSettings = TrainerSettings()
+    tracker: TrackerSettings = TrackerSettings()
+    launch: LaunchSettings = LaunchSettings()
+    resume: ResumeSettings = ResumeSettings()
+    seed: int = Field(1, ge=0, lt=2**63)
+    name: str | None = None
+    """The run's folder below runs_dir; made from the model, the objective and a hash of the settings if not given."""
+    runs_dir: str = "runs"
+    init: str | None = None
+    """A run or a Hugging Face folder whose backbone the run starts from."""

@@ -1,0 +1,24 @@
+"""The tokenizer: an existing one, or how to train one."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from plmtrain.settings.base import Settings
+
+
+class TokenizerSettings(Settings):
+    """A tokenizer to train on the run's own text, or the folder of an existing one."""
+
+    type: Literal["wordpiece", "byte_bpe", "unigram"]
+    """WordPiece as BERT, byte-level BPE as RoBERTa and GPT-2, Unigram (SentencePiece) as ALBERT, T5 and XLNet."""
+    family: Literal["bert", "roberta", "albert", "xlnet", "gpt2", "t5"]
+    """Whose special tokens, normalisation and row format it has."""
+    vocab_size: int = Field(gt=0)
+    """Tokens in the vocabulary, special ones included; a small text may give fewer."""
+    lowercase: bool
+    """Whether text is lower-cased and accents are stripped."""
+    path: str | None = None
+    """The folder of an existing tokenizer (``tokenizer.json`` in it); nothing is trained then."""

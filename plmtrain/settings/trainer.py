@@ -1,0 +1,66 @@
+"""How long, how much at a time, how precisely, and what is written on the way."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from plmtrain.settings.base import Settings
+
+
+class PhaseSettings(Settings):
+    """A stretch of a run with its own shape; what it does not name is as in the trainer."""
+
+    steps: int = Field(gt=0)
+    sequence_length: int | None = Field(None, gt=0)
+    batch_size: int | None = Field(None, gt=0)
+    micro_batch_size: int | None = Field(None, gt=0)
+    objective: dict[str, Any] = Field(default_factory=dict)
+    """Settings of the objective that differ in this phase."""
+
+
+class TrainerSettings(Settings):
+    """The trainer."""
+
+    steps: int = Field(1000, gt=0)
+    """Optimiser steps in all."""
+    batch_size: int = Field(32, gt=0)
+    """Sequences in a step, over all processes and micro-batches."""
+    micro_batch_size: int | None = Field(None, gt=0)
+    """Sequences that one process takes at a time; all of its share if not given. Changes memory, never the result."""
+    sequence_length: int = Field(128, gt=2)
+    """Tokens in a sequence, special ones included."""
+    phases: tuple[PhaseSettings, ...] = ()
+    """Stretches with other shapes, in order; their steps add up to ``steps``."""
+    save_every: int = Field(200, gt=0)
+    """Steps between checkpoints; the last step is always saved."""
+    keep: int = Field(2, gt=0)
+    """Newest checkpoints that are kept."""
+    evaluate_every: int = Field(200, gt=0)
+    """Steps between validations; the last step is always validated."""
+    evaluate_batches: int | None = Field(None, gt=0)
+    """Batches in a validation; all of the held-out text if not given."""
+    patience: int | None = Field(None, gt=0)
+    """Stop after so many validations without a better loss; null to go to the end."""
+    log_every: int = Field(20, gt=0)
+    """Steps between lines in metrics.jsonl."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """auto: bf16 where the device multiplies it in hardware, else fp32."""
+    compile: bool = False
+    """Whether the backbone's blocks are compiled."""
+    workers: int = Field(0, ge=0)
+    """Processes that read and corrupt rows beside the training; 0 does it in the training process."""
+    threads: int | None = Field(None, gt=0)
+    """Threads of a training process on a CPU; its share of the cores if not given."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    on_nonfinite: Literal["stop", "skip"] = "stop"
+    """What a loss or gradient that is not finite does: stops the run before the update, or skips that update."""
+    max_skipped: int = Field(10, gt=0)
+    """The run stops after so many skipped updates in a row."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> TrainerSettings:
+        if self.phases and (total := sum(phase.steps for phase in self.phases)) != self.steps:
+            raise ValueError(f"the steps of phases add up to {total}, but steps is {self.steps}")
+        return self

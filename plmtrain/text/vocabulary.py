@@ -1,0 +1,55 @@
+"""What the rest of the house knows of a tokenizer: how many tokens there are, and which of them are special."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from plmtrain.errors import SettingsError
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Token ids by role.
+
+    Args:
+        size: how many tokens there are; the embedding has as many rows.
+        roles: the id of each special token by its role: ``pad``, ``unk``, ``cls`` (opens a row), ``sep`` (closes a row and
+            stands between documents), ``mask``, ``bos``, ``eos``. One token may have several roles.
+        special_ids: every special id, those without a role among them, ascending.
+    """
+
+    size: int
+    roles: Mapping[str, int]
+    special_ids: tuple[int, ...]
+
+    def __getitem__(self, role: str) -> int:
+        """The id of the token with a role.
+
+        Raises:
+            SettingsError: if the tokenizer has no token for that role.
+        """
+        try:
+            return self.roles[role]
+        except KeyError:
+            raise SettingsError(
+                f"the tokenizer has no {role} token",
+                f"its special tokens: {', '.join(self.roles) or 'none'}",
+                "use a tokenizer trained for this model family (tokenizer.path=, or train one with plmtrain tokenizer)",
+            ) from None
+
+    @cached_property
+    def is_special(self) -> NDArray[np.bool_]:
+        """Whether each id is special.  # [size]"""
+        flags = np.zeros(self.size, np.bool_)
+        flags[list(self.special_ids)] = True
+        return flags
+
+    @cached_property
+    def ordinary_ids(self) -> NDArray[np.int64]:
+        """The ids that are not special, ascending."""
+        return np.flatnonzero(~self.is_special)
