@@ -1,0 +1,65 @@
+"""Backbones: what turns token ids into hidden states. One module for each ``type`` of model settings."""
+
+from __future__ import annotations
+
+import importlib
+from abc import abstractmethod
+
+from torch import Tensor, nn
+
+from plmtrain.batch import Layout
+from plmtrain.settings.models.base import ModelSettings
+
+
+class Backbone(nn.Module):
+    """What outlives pretraining: everything below the heads.
+
+    Args:
+        settings: the shape of the model.
+        vocabulary_size: rows of the token embedding.
+    """
+
+    width: int
+    """The size of a hidden state."""
+    embedding_width: int
+    """The size of a token embedding."""
+
+    def __init__(self, settings: ModelSettings, vocabulary_size: int) -> None:
+        super().__init__()
+        self.settings = settings
+        self.vocabulary_size = vocabulary_size
+
+    @property
+    @abstractmethod
+    def embedding_weight(self) -> Tensor:
+        """The token embeddings, which language-model heads share.  # [vocabulary, embedding width]"""
+
+    @abstractmethod
+    def encode(self, ids: Tensor, layout: Layout, segments: Tensor | None = None, positions: Tensor | None = None) -> Tensor:
+        """Hidden states of the last layer.
+
+        Args:
+            ids: [batch, length] token ids.
+            layout: who may see whom.
+            segments: [batch, length] segment ids; None for the first segment throughout.
+            positions: [batch, length] positions counted from 0; None for their order in the row.
+
+        Returns:
+            [batch, length, width].
+        """
+
+    @abstractmethod
+    def blocks(self) -> list[nn.Module]:
+        """The repeated parts, each once: what to compile, to checkpoint and to shard."""
+
+
+def build(settings: ModelSettings, vocabulary_size: int) -> Backbone:
+    """The backbone of some model settings, with fresh weights from torch's global generator.
+
+    Args:
+        settings: ``settings.type`` names the module of this package that has it.
+        vocabulary_size: rows of the token embedding.
+    """
+    module = importlib.import_module(f"{__name__}.{settings.type}")
+    backbone: Backbone = module.backbone(settings, vocabulary_size)
+    return backbone

@@ -1,0 +1,82 @@
+"""BERT (Devlin et al. 2019, section 3) and its kin: RoBERTa, ALBERT, ELECTRA and DistilBERT are settings of one encoder.
+
+RoBERTa has other positions and another norm constant, ALBERT shares one block among all layers, ALBERT and ELECTRA embed in
+fewer dimensions than they compute in, DistilBERT has no segments. Poolers and output layers are not here: heads own what only
+they use.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from plmtrain.backbones import Backbone
+from plmtrain.batch import Layout
+from plmtrain.nn.attention import visibility
+from plmtrain.nn.blocks import PostNormBlock
+from plmtrain.nn.embeddings import Embeddings
+from plmtrain.nn.initialisation import initialise
+from plmtrain.settings.models.encoder import EncoderSettings
+
+
+class Encoder(Backbone):
+    """A bidirectional post-LN encoder.
+
+    Args:
+        settings: the shape of the model.
+        vocabulary_size: rows of the token embedding.
+    """
+
+    settings: EncoderSettings
+
+    def __init__(self, settings: EncoderSettings, vocabulary_size: int) -> None:
+        super().__init__(settings, vocabulary_size)
+        self.width = settings.width
+        self.embedding_width = settings.embedding_width or settings.width
+        projected = settings.always_project or self.embedding_width != self.width
+        self.embeddings = Embeddings(
+            vocabulary_size,
+            self.embedding_width,
+            positions=settings.positions,
+            position_offset=settings.position_offset,
+            segments=settings.segments,
+            output_width=self.width if projected else None,
+            norm_eps=settings.norm_eps,
+            dropout=settings.dropout,
+        )
+        self.layers = nn.ModuleList(
+            PostNormBlock(
+                settings.width,
+                settings.heads,
+                settings.feed_forward,
+                settings.activation,
+                norm_eps=settings.norm_eps,
+                dropout=settings.dropout,
+                attention_dropout=settings.attention_dropout,
+            )
+            for _ in range(1 if settings.shared_layers else settings.layers)
+        )
+        initialise(self, settings.initial_std, settings.initial_truncated)
+
+    @property
+    def embedding_weight(self) -> Tensor:
+        return self.embeddings.token.weight
+
+    def encode(self, ids: Tensor, layout: Layout, segments: Tensor | None = None, positions: Tensor | None = None) -> Tensor:
+        return self.encode_layers(ids, layout, segments, positions)[-1]
+
+    def encode_layers(
+        self, ids: Tensor, layout: Layout, segments: Tensor | None = None, positions: Tensor | None = None
+    ) -> list[Tensor]:
+        """The embeddings' output and that of every layer, each [batch, length, width]; arguments as in ``encode``."""
+        seen = visibility(layout, ids.shape[1])
+        states = [self.embeddings(ids, segments, positions)]
+        for layer in range(self.settings.layers):
+            block = self.layers[0 if self.settings.shared_layers else layer]
+            states.append(block(states[-1], seen))
+        return states
+
+    def blocks(self) -> list[nn.Module]:
+        return list(self.layers)
+
+
+backbone = Encoder

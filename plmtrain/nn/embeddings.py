@@ -1,0 +1,63 @@
+"""The input of the BERT family: token, position and segment embeddings, added and normed (Devlin et al. 2019, section 3)."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from plmtrain.nn.dropout import dropout
+
+
+class Embeddings(nn.Module):
+    """drop(norm(token + position + segment)), brought to the blocks' width where that is another.
+
+    Args:
+        vocabulary_size: rows of the token table.
+        width: the size of an embedding.
+        positions: the longest sequence.
+        position_offset: rows at the head of the position table that no position uses.
+        segments: rows of the segment table; 0 for none.
+        output_width: what a projection brings embeddings to; None for no projection.
+        norm_eps: added to the variance by the norm.
+        dropout: of the embeddings.
+    """
+
+    def __init__(
+        self,
+        vocabulary_size: int,
+        width: int,
+        positions: int,
+        position_offset: int,
+        segments: int,
+        output_width: int | None,
+        norm_eps: float,
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        self.position_offset = position_offset
+        self.dropout = dropout
+        self.token = nn.Embedding(vocabulary_size, width)
+        self.position = nn.Embedding(positions + position_offset, width)
+        self.segment = nn.Embedding(segments, width) if segments else None
+        self.norm = nn.LayerNorm(width, eps=norm_eps)
+        self.projection = nn.Linear(width, output_width) if output_width is not None else None
+
+    def forward(self, ids: Tensor, segments: Tensor | None, positions: Tensor | None) -> Tensor:
+        """Embed a batch.
+
+        Args:
+            ids: [batch, length] token ids.
+            segments: [batch, length] segment ids; None for the first segment throughout.
+            positions: [batch, length] positions counted from 0; None for their order in the row.
+
+        Returns:
+            [batch, length, output width].
+        """
+        if positions is None:
+            first = self.position_offset
+            placed = self.position.weight[first : first + ids.shape[1]]  # [length, width]
+        else:
+            placed = self.position(positions + self.position_offset)  # [batch, length, width]
+        if self.segment is not None:
+            placed = placed + (self.segment.weight[0] if segments is None else self.segment(segments))
+        embedded = dropout(self.norm(self.token(ids) + placed), self.dropout, self.training)
+        return embedded if self.projection is None else self.projection(embedded)
