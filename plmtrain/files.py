@@ -1,0 +1,300 @@
+"""Files and folders that are either whole or not there, whatever happens while they are written.
+
+The recipe is always the same: write beside the target under a name that ends in ``.tmp``, flush to the disk, rename, flush
+the folder that holds the name (Pillai et al. 2014, "All file systems are not created equal", section 4). What a killed
+process leaves behind is recognised by its name and cleared by whoever owns the folder next.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from plmtrain.errors import DiskError
+from plmtrain.stopping import safe_point
+
+CHUNK = 8 * 2**20
+"""Bytes that are read or written at a time."""
+
+_TEMPORARY = ".tmp"
+_REPLACED = ".replaced"
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+_OF_THE_DISK = _FULL | {errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENODEV, errno.ENXIO, errno.EFBIG, errno.ESTALE}
+_OF_THE_NAME = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ENAMETOOLONG})
+
+
+def size_in_words(count: int) -> str:
+    """A number of bytes as people read it."""
+    size = float(count)
+    for unit in ("bytes", "KiB", "MiB", "GiB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} TiB"
+
+
+def free_bytes(path: Path) -> int | None:
+    """What this user may still write at a path (or at the nearest folder above it that exists); None if that is unknown."""
+    for place in (path, *path.absolute().parents):
+        with suppress(OSError):
+            return shutil.disk_usage(place).free
+    return None
+
+
+def disk_error(error: OSError, path: Path, needed: int | None = None) -> DiskError:
+    """The failure of a write, as the user should hear of it.
+
+    Args:
+        error: what the operating system said.
+        path: what was being written.
+        needed: bytes that the whole of it takes, where that is known.
+    """
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    free = free_bytes(path)
+    amounts = [f"{size_in_words(needed)} needed"] if needed is not None else []
+    amounts += [f"{size_in_words(free)} free"] if free is not None else []
+    full = error.errno in _FULL
+    return DiskError(
+        f"cannot write {path.name}: {reason}" + (f" ({', '.join(amounts)})" if amounts else ""),
+        str(path),
+        "make room and run the same command again" if full else "check the folder, its permissions and its disk, then run again",
+    )
+
+
+@contextmanager
+def disk_errors(path: Path, needed: int | None = None) -> Iterator[None]:
+    """Turn what the disk under a path does to us into a DiskError; other errors pass as they are."""
+    try:
+        yield
+    except OSError as error:
+        inside = error.filename is None or _is_near(Path(os.fsdecode(error.filename)), path)
+        if error.errno in _OF_THE_DISK | _OF_THE_NAME and inside:
+            raise disk_error(error, path, needed) from error
+        raise
+
+
+def _is_near(place: Path, path: Path) -> bool:
+    """Whether a path lies in the folder of another one, or above it: not, say, among the files that are read."""
+    place, folder = place.absolute(), path.absolute().parent
+    return place.is_relative_to(folder) or folder.is_relative_to(place)
+
+
+def fsync(path: Path) -> None:
+    """Have a file's bytes, or a folder's names, on the disk and not only in its cache."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        # Some network file systems cannot flush a folder; their renames are synchronous.
+        if not (error.errno == errno.EINVAL and path.is_dir()):
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def make_folder(path: Path) -> Path:
+    """Create a folder and those above it, so that the names outlive a power cut too."""
+    missing = [place for place in (path, *path.parents) if not place.exists()]
+    with disk_errors(path):
+        path.mkdir(parents=True, exist_ok=True)
+        for place in reversed(missing):
+            fsync(place.parent)
+    return path
+
+
+def temporary_name(target: Path) -> Path:
+    """A name beside the target that nobody else uses, and that ``clear_leftovers`` knows."""
+    return target.with_name(f"{target.name}.{secrets.token_hex(4)}{_TEMPORARY}")
+
+
+def write_bytes_atomically(path: Path, data: bytes) -> None:
+    """Write a file so that readers see the old one or the new one, and never a part.
+
+    Raises:
+        DiskError: if the disk refuses; the old file is as it was.
+    """
+    temporary = temporary_name(path)
+    with disk_errors(path, len(data)):
+        try:
+            with temporary.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
+        fsync(path.parent)
+
+
+def write_text_atomically(path: Path, text: str) -> None:
+    """``write_bytes_atomically`` for text, as UTF-8."""
+    write_bytes_atomically(path, text.encode())
+
+
+def write_json_atomically(path: Path, value: Any) -> None:
+    """``write_text_atomically`` for a JSON value, indented for people."""
+    write_text_atomically(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+@contextmanager
+def atomic_folder(
+    target: Path, *, needed: int | None = None, replace: bool = False, before_rename: Callable[[], None] | None = None
+) -> Iterator[Path]:
+    """Write a folder that appears at its place only when it is whole and on the disk.
+
+    The body writes into the temporary folder that it is given. Afterwards each file and folder in it is flushed, the whole is
+    renamed to ``target``, and the parent is flushed. If the body raises, the temporary folder is removed.
+
+    Args:
+        target: where the folder is to appear; its parent is created.
+        needed: bytes that it takes, for the message if there is no room.
+        replace: whether a folder that stands at ``target`` gives way; it goes last, and comes back if we are killed before.
+        before_rename: called when all is on the disk and before the folder appears.
+
+    Raises:
+        DiskError: if the disk refuses, or if something stands at ``target`` and may not be replaced.
+    """
+    make_folder(target.parent)
+    temporary = temporary_name(target)
+    try:
+        with disk_errors(target, needed):
+            temporary.mkdir()
+            yield temporary
+            flush_tree(temporary)
+            if before_rename is not None:
+                before_rename()
+            _publish(temporary, target, replace)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def flush_tree(folder: Path) -> None:
+    """Flush every file below a folder, then the folders from the inside out."""
+    for here, _, names in os.walk(folder, topdown=False):
+        for name in names:
+            fsync(Path(here) / name)
+        fsync(Path(here))
+
+
+def _publish(temporary: Path, target: Path, replace: bool) -> None:
+    """Rename, moving an older folder aside where one stands and may go."""
+    aside = target.with_name(target.name + _REPLACED)
+    moved = replace and target.exists()
+    if moved:
+        if aside.exists():
+            remove_folder(aside)
+        target.rename(aside)
+    elif target.exists():
+        # An empty folder would silently give way to a rename.
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
+    try:
+        temporary.rename(target)
+    except OSError:
+        if moved:
+            aside.rename(target)
+        raise
+    fsync(target.parent)
+    if moved:
+        with suppress(OSError):
+            remove_folder(aside)
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder so that nobody ever meets a half of it: first its name goes, then what is in it."""
+    temporary = temporary_name(folder)
+    folder.rename(temporary)
+    shutil.rmtree(temporary, ignore_errors=True)
+
+
+def clear_leftovers(folder: Path) -> list[str]:
+    """Clear what killed writers left in a folder that is ours alone now.
+
+    Temporary files and folders go. A folder that was moved aside for a newer one comes back if the newer one never appeared.
+
+    Returns:
+        The names that were cleared.
+    """
+    cleared = []
+    for place in sorted(folder.glob(f"*{_REPLACED}")):
+        original = place.with_name(place.name.removesuffix(_REPLACED))
+        if original.exists():
+            remove_folder(place)
+        else:
+            place.rename(original)
+        cleared.append(place.name)
+    for place in sorted(folder.glob(f"*{_TEMPORARY}")):
+        if place.is_dir() and not place.is_symlink():
+            shutil.rmtree(place, ignore_errors=True)
+        else:
+            place.unlink(missing_ok=True)
+        cleared.append(place.name)
+    return cleared
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file's content, in hexadecimal; memory does not depend on its size."""
+    digest = hashlib.sha256()
+    buffer = memoryview(bytearray(min(CHUNK, max(1, path.stat().st_size))))
+    with path.open("rb", buffering=0) as file:
+        while count := file.readinto(buffer):
+            digest.update(buffer[:count])
+    return digest.hexdigest()
+
+
+class FolderLock:
+    """One process at a time; the others wait. The kernel frees it when its holder ends, however it ends.
+
+    A POSIX record lock: unlike ``flock``, children forked by the holder do not keep it when the holder is killed. It excludes
+    processes, not threads.
+
+    Args:
+        path: the lock's file, which is created and stays. Nothing else may open it.
+        on_wait: called once if somebody else holds it.
+    """
+
+    def __init__(self, path: Path, on_wait: Callable[[], None] | None = None) -> None:
+        self._path = path
+        self._on_wait = on_wait
+        self._descriptor = -1
+
+    def __enter__(self) -> FolderLock:
+        with disk_errors(self._path):
+            self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            waited = False
+            while not self._taken():
+                if not waited and self._on_wait is not None:
+                    self._on_wait()
+                waited = True
+                safe_point()
+                time.sleep(0.02)
+        except BaseException:
+            os.close(self._descriptor)
+            raise
+        return self
+
+    def _taken(self) -> bool:
+        try:
+            fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EAGAIN):
+                raise
+            return False
+        return True
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        os.close(self._descriptor)
