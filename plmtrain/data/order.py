@@ -1,0 +1,162 @@
+"""Which samples a step reads: a closed formula of (seed, step), so that there is no position to save and none to seek to.
+
+Samples of one sequence length form one endless order: epoch after epoch, each a keyed permutation of the rows. Phases of equal
+length go on in the same order. Neither processes, workers nor micro-batches occur in it; they only cut a step's samples.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from plmtrain.errors import SettingsError
+from plmtrain.keyed_random import Keys, permute
+from plmtrain.settings.trainer import PhaseSettings, TrainerSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phase:
+    """A stretch of steps of one shape, with everything that its settings left to the trainer's filled in.
+
+    Args:
+        index: the how-manieth phase it is, from 0.
+        first_step: the first step of it, 0-based over the whole run.
+        steps: how many it has.
+        sequence_length: tokens in a row of the model, special ones included.
+        batch_size: rows in a step, over all processes and micro-batches.
+        micro_batch_size: rows that one process takes at a time; None for all of its share.
+        objective: settings of the objective that differ in this phase.
+        samples_before: rows of this sequence length that earlier phases read.
+    """
+
+    index: int
+    first_step: int
+    steps: int
+    sequence_length: int
+    batch_size: int
+    micro_batch_size: int | None
+    samples_before: int
+    objective: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def end(self) -> int:
+        """The first step behind it."""
+        return self.first_step + self.steps
+
+
+def plan(trainer: TrainerSettings) -> tuple[Phase, ...]:
+    """The phases of a run; one where the settings name none."""
+    phases: list[Phase] = []
+    first_step, read = 0, defaultdict[int, int](int)
+    for index, settings in enumerate(trainer.phases or [PhaseSettings(steps=trainer.steps)]):
+        length = settings.sequence_length or trainer.sequence_length
+        batch_size = settings.batch_size or trainer.batch_size
+        phases.append(
+            Phase(
+                index=index,
+                first_step=first_step,
+                steps=settings.steps,
+                sequence_length=length,
+                batch_size=batch_size,
+                micro_batch_size=settings.micro_batch_size or trainer.micro_batch_size,
+                samples_before=read[length],
+                objective=settings.objective,
+            )
+        )
+        first_step += settings.steps
+        read[length] += settings.steps * batch_size
+    return tuple(phases)
+
+
+class Order:
+    """The samples of every step.
+
+    Args:
+        seed: the run's seed.
+        phases: of the run, from ``plan``.
+    """
+
+    def __init__(self, seed: int, phases: Sequence[Phase]) -> None:
+        self.seed = seed
+        self.phases = tuple(phases)
+        self._first_steps = [phase.first_step for phase in phases]
+
+    @property
+    def steps(self) -> int:
+        """Steps of the whole run."""
+        return self.phases[-1].end
+
+    def phase_at(self, step: int) -> Phase:
+        """The phase that a step (0-based) lies in."""
+        assert 0 <= step < self.steps, step
+        return self.phases[bisect_right(self._first_steps, step) - 1]
+
+    def samples_before(self, step: int) -> int:
+        """Rows of the step's sequence length that were read before the step."""
+        phase = self.phase_at(step)
+        return phase.samples_before + (step - phase.first_step) * phase.batch_size
+
+    def tokens_before(self, step: int) -> int:
+        """Tokens of the model's rows that were read before a step, over all phases."""
+        taken = [min(max(step - phase.first_step, 0), phase.steps) for phase in self.phases]
+        return sum(steps * phase.batch_size * phase.sequence_length for steps, phase in zip(taken, self.phases, strict=True))
+
+    def step_samples(self, step: int, rows_in_epoch: int) -> Keys:
+        """The samples of a step over all processes, in order.
+
+        Args:
+            step: 0-based.
+            rows_in_epoch: rows that there are at the step's sequence length.
+
+        Returns:
+            As many keys as the step has rows; they may lie in several epochs.
+        """
+        before = self.samples_before(step)
+        read = np.arange(before, before + self.phase_at(step).batch_size, dtype=np.int64)
+        epochs, positions = np.divmod(read, rows_in_epoch)
+        samples = np.empty_like(read)
+        for epoch in range(int(epochs[0]), int(epochs[-1]) + 1):
+            here = epochs == epoch
+            samples[here] = permute(positions[here], rows_in_epoch, "order", self.seed, epoch)
+        return Keys(self.seed, epochs, samples)
+
+
+def check_divisible(phases: Sequence[Phase], world: int) -> None:
+    """Refuse a batch that cannot be shared out equally.
+
+    Raises:
+        SettingsError: if a phase's batch size is no multiple of the number of processes.
+    """
+    for phase in phases:
+        size = phase.batch_size
+        if size % world:
+            down, up = size // world * world, (size // world + 1) * world
+            raise SettingsError(
+                f"a batch of {size} sequences cannot be shared equally by {world} processes",
+                f"trainer.batch_size={size}" if len(phases) == 1 else f"trainer.phases[{phase.index}], batch_size {size}",
+                f"use a multiple of {world}, such as {f'{down} or {up}' if down else up}, or another launch.processes",
+            )
+
+
+def shard(keys: Keys, rank: int, world: int) -> Keys:
+    """The part of a step's samples that one process takes: contiguous, equal to the others'."""
+    assert len(keys) % world == 0, (len(keys), world)
+    share = len(keys) // world
+    return _cut(keys, rank * share, share)
+
+
+def micro_batches(keys: Keys, size: int | None) -> Iterator[Keys]:
+    """A process's samples as it takes them at a time, in order; the last part may be smaller."""
+    size = size or len(keys)
+    for first in range(0, len(keys), size):
+        yield _cut(keys, first, size)
+
+
+def _cut(keys: Keys, first: int, count: int) -> Keys:
+    part = slice(first, first + count)
+    return Keys(keys.seed, keys.epochs[part], keys.samples[part])

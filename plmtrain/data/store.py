@@ -1,0 +1,70 @@
+"""Prepared text as it lies on disk: flat memory-mapped arrays, so that any corpus opens at once and costs no memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from plmtrain.errors import DataError
+
+Split = Literal["train", "validation"]
+
+
+@dataclass(frozen=True, eq=False)
+class Store:
+    """One split of a prepared data folder.
+
+    Args:
+        folder: the prepared data folder.
+        split: which part of it.
+        tokens: [tokens] token ids, each document followed by its end mark, in the smallest unsigned type.
+        documents: [documents + 1] where each document starts, and the end of the last.
+        sentences: [sentences + 1] where each sentence starts, and the end of the last; an end mark belongs to the sentence
+            before it.
+        word_starts: [tokens] whether a token begins a word (end marks do).
+    """
+
+    folder: Path
+    split: Split
+    tokens: NDArray[np.unsignedinteger]
+    documents: NDArray[np.int64]
+    sentences: NDArray[np.int64]
+    word_starts: NDArray[np.bool_]
+
+    @classmethod
+    def open(cls, folder: Path | str, split: Split) -> Store:
+        """Map one split of a prepared data folder into memory.
+
+        Raises:
+            DataError: if a file is missing, damaged, or does not fit the others.
+        """
+        place = Path(folder) / split
+        arrays = [_map(place / f"{name}.npy") for name in ("tokens", "documents", "sentences", "word_starts")]
+        tokens, documents, sentences, word_starts = arrays
+        ends = [int(starts[-1]) if len(starts) else 0 for starts in (documents, sentences)]
+        if ends != [len(tokens)] * 2 or len(word_starts) != len(tokens):
+            raise DataError("prepared data do not fit together", str(place), "delete the folder: it is prepared again")
+        return cls(Path(folder), split, tokens, documents, sentences, word_starts)
+
+    def __len__(self) -> int:
+        """Tokens, document-end marks included."""
+        return len(self.tokens)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Sent to another process, a store is opened anew there instead of travelling whole.
+        return Store.open, (self.folder, self.split)
+
+
+def _map(path: Path) -> NDArray[Any]:
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        raise DataError("a file of the prepared data is missing", str(path), "delete its folder: it is prepared again") from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"prepared data cannot be read: {error}", str(path), "delete its folder: it is prepared again") from None
+    # A plain view: fancy indexing of the memmap subclass costs more than the reading.
+    return np.asarray(array)
