@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from plmtrain.settings.base import Settings
 
@@ -26,18 +26,56 @@ class OptimizerSettings(Settings):
 
 
 class ScheduleSettings(Settings):
-    """lr = f(step)."""
+    """lr = f(step): ``plmtrain.optim.schedule`` has the formulas."""
 
     type: Literal["linear", "polynomial", "cosine", "inverse_sqrt", "constant", "warmup_stable_decay"] = "linear"
     warmup: float = Field(0.06, ge=0)
     """Steps of linear warm-up: below 1 a share of all steps, else a number of steps."""
+    start: float = Field(0.0, ge=0, le=1)
+    """What warm-up begins at, as a share of the peak."""
+    flat_warmup: bool = False
+    """Whether warm-up stands at the peak, as in T5 (inverse_sqrt alone)."""
     end: float = Field(0.0, ge=0, le=1)
     """What the learning rate ends at, as a share of its peak (linear, polynomial, cosine, warmup_stable_decay)."""
     power: float = Field(1.0, gt=0)
     """The exponent of polynomial decay."""
     decay_from: Literal["start", "warmup"] = "warmup"
-    """Whether linear decay is counted from step 0, as in BERT's code, or from the end of warm-up, as in RoBERTa's."""
+    """Whether decay is counted from step 0, as in BERT's code, or from the end of warm-up, as in RoBERTa's."""
     multiply_warmup: bool = False
     """Whether warm-up multiplies the decay, as in ELECTRA's code, rather than preceding it."""
     decay: float = Field(0.2, gt=0)
     """Steps of the final decay of warmup_stable_decay: below 1 a share of all steps, else a number of steps."""
+
+    def warmup_steps(self, total_steps: int) -> int:
+        """Warm-up in steps."""
+        return _in_steps(self.warmup, total_steps)
+
+    def decay_steps(self, total_steps: int) -> int:
+        """The final decay of warmup_stable_decay in steps."""
+        return _in_steps(self.decay, total_steps)
+
+    @model_validator(mode="after")
+    def _nothing_is_ignored(self) -> ScheduleSettings:
+        for key, types in _MEANT_FOR.items():
+            if getattr(self, key) != type(self).model_fields[key].default and self.type not in types:
+                raise ValueError(f"{key} means nothing to type {self.type}; it is for {', '.join(types)}")
+        if self.flat_warmup and self.start:
+            raise ValueError("start means nothing to a warm-up that is flat_warmup")
+        for key in ("warmup", "decay"):
+            if (value := getattr(self, key)) >= 1 and value != int(value):
+                raise ValueError(f"{key} is {value:g}: below 1 it is a share of all steps, else a whole number of steps")
+        return self
+
+
+_MEANT_FOR = {
+    "flat_warmup": ("inverse_sqrt",),
+    "end": ("linear", "polynomial", "cosine", "warmup_stable_decay"),
+    "power": ("polynomial",),
+    "decay_from": ("linear", "polynomial", "cosine"),
+    "multiply_warmup": ("linear", "polynomial", "cosine"),
+    "decay": ("warmup_stable_decay",),
+}
+
+
+def _in_steps(share_or_number: float, total_steps: int) -> int:
+    return round(share_or_number * total_steps) if share_or_number < 1 else int(share_or_number)
