@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 Bits = NDArray[np.uint64]
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_FIRST, _SECOND, _THIRD = np.uint64(30), np.uint64(27), np.uint64(31)
+_FIRST_FACTOR, _SECOND_FACTOR = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 
 
 @dataclass(frozen=True)
@@ -39,12 +41,13 @@ class Keys:
 
 
 def _mix(x: Bits) -> Bits:
-    """SplitMix64's finaliser, in place."""
-    x ^= x >> np.uint64(30)
-    x *= np.uint64(0xBF58476D1CE4E5B9)
-    x ^= x >> np.uint64(27)
-    x *= np.uint64(0x94D049BB133111EB)
-    x ^= x >> np.uint64(31)
+    """SplitMix64's finaliser, in place: a bijection, so that different numbers stay different."""
+    shifted = x >> _FIRST
+    x ^= shifted
+    x *= _FIRST_FACTOR
+    x ^= np.right_shift(x, _SECOND, out=shifted)
+    x *= _SECOND_FACTOR
+    x ^= np.right_shift(x, _THIRD, out=shifted)
     return x
 
 
@@ -58,12 +61,42 @@ def _absorb(state: Bits, word: NDArray[np.int64] | int) -> Bits:
     return _mix((state ^ np.asarray(word).astype(np.uint64)) + _GOLDEN)
 
 
+@lru_cache(maxsize=256)
+def _seeded(purpose: str, seed: int) -> np.uint64:
+    """The state after a purpose and a seed, which all rows share."""
+    return np.uint64(_absorb(np.full(1, _purpose(purpose), np.uint64), seed)[0])
+
+
 def row_bits(purpose: str, keys: Keys) -> Bits:
     """One 64-bit number a row.  # [rows]"""
-    state = np.full(len(keys), _purpose(purpose), np.uint64)
-    for word in (keys.seed, keys.epochs, keys.samples):
+    state = np.full(len(keys), _seeded(purpose, keys.seed), np.uint64)
+    for word in (keys.epochs, keys.samples):
         state = _absorb(state, word)
     return state
+
+
+def spread(rows: Bits, length: int) -> Bits:
+    """Many numbers from one number a row: those of a row are all different.
+
+    Args:
+        rows: [rows] from ``row_bits``.
+        length: positions in a row. A row's first numbers do not depend on it.
+
+    Returns:
+        [rows, length] 64-bit integers.
+    """
+    counter = np.arange(1, length + 1, dtype=np.uint64) * _GOLDEN
+    return _mix(rows[:, None] + counter)
+
+
+def spread_at(rows: Bits, positions: NDArray[np.int64]) -> Bits:
+    """What ``spread`` gives at some positions alone.
+
+    Args:
+        rows: [n] the number of each position's row.
+        positions: [n] positions in those rows.
+    """
+    return _mix(rows + (positions.astype(np.uint64) + np.uint64(1)) * _GOLDEN)
 
 
 def bits(purpose: str, keys: Keys, length: int) -> Bits:
@@ -77,8 +110,7 @@ def bits(purpose: str, keys: Keys, length: int) -> Bits:
     Returns:
         [rows, length] uniform over all 64-bit integers.
     """
-    counter = np.arange(1, length + 1, dtype=np.uint64) * _GOLDEN
-    return _mix(row_bits(purpose, keys)[:, None] + counter)
+    return spread(row_bits(purpose, keys), length)
 
 
 def as_uniform(random: Bits) -> NDArray[np.float64]:

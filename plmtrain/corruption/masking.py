@@ -1,0 +1,113 @@
+"""Choosing tokens to predict, and hiding them (Devlin et al. 2019, section 3.1; Liu et al. 2019, section 4.1).
+
+Three steps, each a pure function: how many tokens of each row are predicted, which ones, and what stands in their place. A
+token is chosen by the random number of its own position, so that a row's mask is the same in any batch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from plmtrain.keyed_random import Bits, as_integers
+
+NEVER = np.uint64(2**64 - 1)
+"""The random number of what must not be chosen."""
+
+
+def frame(
+    tokens: NDArray[np.int64], lengths: NDArray[np.int64], *, opening: int, closing: int, padding: int
+) -> tuple[NDArray[np.int64], NDArray[np.bool_] | None]:
+    """Rows of text between the tokens that open and close a model's row.
+
+    Args:
+        tokens: [rows, text] token ids.
+        lengths: [rows] how many tokens each row has; the padding is behind them, and behind the closing token.
+
+    Returns:
+        The ids, [rows, text + 2], and which of them are not padding; None where none is.
+    """
+    ids = np.empty((len(tokens), tokens.shape[1] + 2), np.int64)
+    ids[:, 0] = opening
+    ids[:, 1:-1] = tokens
+    ids[:, -1] = closing
+    if np.all(lengths == tokens.shape[1]):
+        return ids, None
+    real = np.arange(ids.shape[1]) < (lengths + 2)[:, None]
+    ids[~real] = padding
+    ids[np.arange(len(ids)), lengths + 1] = closing
+    return ids, real
+
+
+def rounded_budgets(lengths: NDArray[np.int64], share: float) -> NDArray[np.int64]:
+    """BERT's code: the share of a row, rounded, and at least one token.
+
+    Halves go to the even number, as in Python 3's ``round``, which the original code calls.
+
+    Args:
+        lengths: [rows] what the share is of.
+    """
+    return np.maximum(1, np.rint(lengths * share).astype(np.int64))
+
+
+def stochastic_budgets(lengths: NDArray[np.int64], share: float, uniform: NDArray[np.float64]) -> NDArray[np.int64]:
+    """RoBERTa's code: the share of a row plus a number in [0, 1), rounded down, so that the mean is the share itself.
+
+    Args:
+        lengths, uniform: [rows].
+    """
+    return np.floor(lengths * share + uniform).astype(np.int64)
+
+
+def choose_tokens(random: Bits, excluded: NDArray[np.bool_], budgets: NDArray[np.int64]) -> NDArray[np.int64]:
+    """A number of tokens from each row, every set of that size being equally likely.
+
+    Args:
+        random: [rows, length] numbers that are different within a row (``keyed_random.spread``); used up.
+        excluded: [rows, length] what must not be chosen.
+        budgets: [rows] how many to choose; all there are, where a row has fewer.
+
+    Returns:
+        [chosen] indices into rows * length, ascending.
+    """
+    np.copyto(random, NEVER, where=excluded)
+    width = random.shape[1]
+    kth = np.minimum(budgets, width - 1)
+    ordered = np.sort(random, axis=1)
+    limits = ordered[np.arange(len(random)), kth]  # the first number of a row that is not chosen
+    limits[budgets >= width] = NEVER
+    return np.flatnonzero(random < limits[:, None])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replacement:
+    """What stands in the place of a predicted token.
+
+    Args:
+        mask: the id that hides a token.
+        mask_share: the share of predicted tokens that it hides.
+        random_share: the share that a random token replaces; the rest stay as they are.
+        random_ids: [n] the tokens that the random one is drawn from, each as likely; the original may be drawn too.
+    """
+
+    mask: int
+    mask_share: float
+    random_share: float
+    random_ids: NDArray[np.int64]
+
+    def __call__(self, originals: NDArray[np.int64], random: Bits) -> NDArray[np.int64]:
+        """What the model reads instead.
+
+        Args:
+            originals: [predicted] token ids.
+            random: [predicted] one number each; its low half decides what happens, its high half which token comes.
+        """
+        choice = random & np.uint64(2**32 - 1)
+        hidden = np.uint64(round(self.mask_share * 2**32))
+        swapped = np.uint64(round((self.mask_share + self.random_share) * 2**32))
+        shown = np.where(choice < hidden, self.mask, originals)
+        swap = np.flatnonzero((choice >= hidden) & (choice < swapped))
+        shown[swap] = self.random_ids[as_integers(random[swap], len(self.random_ids))]
+        return shown

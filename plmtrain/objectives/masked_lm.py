@@ -1,0 +1,237 @@
+"""Masked language modelling: predict a share of a row's tokens, most of which are hidden.
+
+Devlin et al. 2019, section 3.1 (Task 1) and appendix A.1; with noise that is new in every epoch, Liu et al. 2019, section 4.1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from plmtrain.batch import Batch, Layout, Term
+from plmtrain.corruption.masking import Replacement, choose_tokens, frame, rounded_budgets, stochastic_budgets
+from plmtrain.corruption.words import choose_words
+from plmtrain.keyed_random import Bits, Keys, as_uniform, row_bits, spread, spread_at
+from plmtrain.nn.heads import MaskedLMHead
+from plmtrain.nn.loss import cross_entropy_sum
+from plmtrain.program import Carry, Inspection, MakeBackbone, Program, Shown
+from plmtrain.settings.models.encoder import EncoderSettings
+from plmtrain.settings.objectives.masked_lm import MaskedLMSettings
+
+if TYPE_CHECKING:
+    from plmtrain.backbones import Backbone
+    from plmtrain.data.rows import Rows
+    from plmtrain.settings.models.base import ModelSettings
+    from plmtrain.text.vocabulary import Vocabulary
+
+CACHED = 2**15
+"""Tokens whose random numbers are made at a time, so that they stay in a core's cache."""
+
+CANDIDATES = 5
+"""How many tokens ``predict`` proposes for each mask."""
+
+
+class MaskedLMLearner(nn.Module):
+    """An encoder and the head that scores the vocabulary at the predicted positions.
+
+    Args:
+        backbone: the encoder.
+        head: scores hidden states against its token embeddings.
+    """
+
+    def __init__(self, backbone: Backbone, head: MaskedLMHead) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = head
+
+    def scores(self, hidden: Tensor) -> Tensor:
+        """Logits over the vocabulary.  # [n, width] -> [n, vocabulary]"""
+        logits: Tensor = self.head(hidden, self.backbone.embedding_weight)
+        return logits
+
+
+class MaskedLM(Program[MaskedLMSettings]):
+    """Predict the tokens that were chosen, from the row that the rest of them stand in.
+
+    Special tokens are never chosen: neither those that frame a row, nor document ends, nor unknown tokens. BERT leaves the
+    first two alone; RoBERTa's code leaves none, which is most likely an oversight.
+    """
+
+    terms = ("mlm",)
+
+    def __init__(self, settings: MaskedLMSettings, model: ModelSettings, vocabulary: Vocabulary) -> None:
+        super().__init__(settings, model, vocabulary)
+        everything = np.arange(vocabulary.size, dtype=np.int64)
+        self.replacement = Replacement(
+            mask=vocabulary["mask"],
+            mask_share=settings.mask_share,
+            random_share=settings.random_share,
+            random_ids=everything if settings.random_tokens == "all" else vocabulary.ordinary_ids,
+        )
+
+    def row_length(self, sequence_length: int) -> int:
+        return sequence_length - 2
+
+    def collate(self, rows: Rows, keys: Keys) -> Batch:
+        if self.settings.copies is not None:  # static masking: later epochs see the masks of the first ones again
+            keys = replace(keys, epochs=keys.epochs % self.settings.copies)
+        ids, layout = self._framed(rows)
+        excluded = self.vocabulary.is_special[ids]
+        budgets = self._budgets(rows.lengths, excluded, keys)
+        positions = self._chosen(rows, keys, excluded, budgets)
+
+        flat = ids.reshape(-1)
+        labels = flat[positions]
+        draws = spread_at(row_bits("mlm.replace", keys)[positions // ids.shape[1]], positions % ids.shape[1])
+        flat[positions] = self.replacement(labels, draws)
+        return Batch(
+            inputs={"ids": torch.from_numpy(ids)},
+            targets={"positions": torch.from_numpy(positions), "labels": torch.from_numpy(labels)},
+            layout=layout,
+            samples=torch.from_numpy(keys.samples),
+            normalisers={"mlm": float(len(positions))},
+        )
+
+    def collate_for_prediction(self, rows: Rows) -> Batch:
+        ids, layout = self._framed(rows)
+        samples = torch.arange(len(rows))
+        return Batch(inputs={"ids": torch.from_numpy(ids)}, targets={}, layout=layout, samples=samples, normalisers={})
+
+    def build(self, make: MakeBackbone) -> MaskedLMLearner:
+        model = cast(EncoderSettings, self.model)
+        backbone = make(model)
+        head = MaskedLMHead(
+            backbone.width,
+            backbone.embedding_width,
+            backbone.vocabulary_size,
+            model.activation,
+            model.norm_eps,
+            initial_std=model.initial_std,
+            initial_truncated=model.initial_truncated,
+        )
+        return MaskedLMLearner(backbone, head)
+
+    def loss(self, learner: nn.Module, batch: Batch, carry: Carry) -> tuple[dict[str, Term], Carry]:
+        learner = cast(MaskedLMLearner, learner)
+        hidden = learner.backbone.encode(batch.inputs["ids"], batch.layout)  # [batch, length, width]
+        predicted = hidden.flatten(0, 1).index_select(0, batch.targets["positions"])  # [predicted, width]
+        logits = learner.scores(predicted)  # [predicted, vocabulary]
+        labels = batch.targets["labels"]
+        total = cross_entropy_sum(logits, labels)
+        counts = {} if learner.training else {"accuracy": (logits.argmax(-1) == labels).sum()}
+        return {"mlm": Term(total=total, normaliser=batch.normalisers["mlm"], counts=counts)}, carry
+
+    def backbone_of(self, learner: nn.Module) -> Backbone:
+        return cast(MaskedLMLearner, learner).backbone
+
+    @torch.no_grad()
+    def predict(self, learner: nn.Module, batch: Batch) -> list[dict[str, Any]]:
+        """Fill every mask.
+
+        Returns:
+            For each row its ``sample`` and its ``masks``: for each the ``position`` among the row's own tokens, the ``best``
+            id, and as ``candidates`` the best ids with their probabilities.
+        """
+        learner = cast(MaskedLMLearner, learner)
+        ids = batch.inputs["ids"]
+        masks = (ids == self.vocabulary["mask"]).nonzero()  # [masks, 2]
+        hidden = learner.backbone.encode(ids, batch.layout)
+        logits = learner.scores(hidden[masks[:, 0], masks[:, 1]])
+        best = logits.float().softmax(-1).topk(min(CANDIDATES, self.vocabulary.size), dim=-1)
+        answers: list[dict[str, Any]] = [{"sample": sample, "masks": []} for sample in batch.samples.tolist()]
+        for (row, position), likely, candidates in zip(masks.tolist(), best.values.tolist(), best.indices.tolist(), strict=True):
+            pairs = [[token, probability] for token, probability in zip(candidates, likely, strict=True)]
+            answers[row]["masks"].append({"position": position - 1, "best": candidates[0], "candidates": pairs})
+        return answers
+
+    def token_scores(self, learner: nn.Module, batch: Batch) -> Tensor:
+        learner = cast(MaskedLMLearner, learner)
+        return learner.scores(learner.backbone.encode(batch.inputs["ids"], batch.layout))
+
+    def inspect(self, batch: Batch) -> Inspection:
+        shown = batch.inputs["ids"].numpy()
+        labels, positions = batch.targets["labels"].numpy(), batch.targets["positions"].numpy()
+        original = shown.copy()
+        original.reshape(-1)[positions] = labels
+        real = np.ones(shown.shape, np.bool_) if batch.layout.tokens is None else batch.layout.tokens.numpy()
+        special = self.vocabulary.is_special[original] & real
+
+        read = shown.reshape(-1)[positions]
+        kept = read == labels  # a random token that happens to be the original looks just like this
+        hidden = ~kept & (read == self.vocabulary["mask"])
+        plain = np.where(special, "special", "plain")
+        marks = plain.copy().astype("<U8")
+        marks.reshape(-1)[positions] = np.select([kept, hidden], ["kept", "masked"], "random")
+        targets = np.full(shown.shape, "blank", "<U8")
+        targets.reshape(-1)[positions] = "target"
+
+        def line(ids: NDArray[np.int64], marked: NDArray[np.str_], row: int) -> list[tuple[int, str]]:
+            return list(zip(ids[row, real[row]].tolist(), marked[row, real[row]].tolist(), strict=True))
+
+        rows = [
+            Shown(
+                {"original": line(original, plain, row), "input": line(shown, marks, row), "target": line(original, targets, row)}
+            )
+            for row in range(len(shown))
+        ]
+        predicted, touched = len(positions), int(special.reshape(-1)[positions].sum())
+        sizes, times = np.unique(np.bincount(positions // shown.shape[1], minlength=len(shown)), return_counts=True)
+        return Inspection(
+            rows=rows,
+            rates={
+                "predicted": (predicted, int((real & ~special).sum())),
+                "masked": (int(hidden.sum()), predicted),
+                "random": (predicted - int(hidden.sum()) - int(kept.sum()), predicted),
+                "kept": (int(kept.sum()), predicted),
+                "specials touched": (touched, int(special.sum())),
+            },
+            histograms={"predicted per row": dict(zip(sizes.tolist(), times.tolist(), strict=True))},
+        )
+
+    def _framed(self, rows: Rows) -> tuple[NDArray[np.int64], Layout]:
+        """Rows between cls and sep, and who may see whom in them."""
+        roles = self.vocabulary
+        ids, real = frame(rows.tokens, rows.lengths, opening=roles["cls"], closing=roles["sep"], padding=roles["pad"])
+        documents = None
+        if rows.documents is not None:
+            # The opening token belongs to the first document, the closing one and the padding to the last.
+            last = rows.documents[np.arange(len(rows)), np.maximum(rows.lengths - 1, 0)]
+            documents = np.pad(rows.documents, ((0, 0), (1, 1)), mode="edge")
+            behind = np.arange(ids.shape[1]) > rows.lengths[:, None]
+            documents = np.where(behind, last[:, None], documents)
+        return ids, Layout(
+            tokens=None if real is None else torch.from_numpy(real),
+            documents=None if documents is None else torch.from_numpy(documents),
+        )
+
+    def _budgets(self, lengths: NDArray[np.int64], excluded: NDArray[np.bool_], keys: Keys) -> NDArray[np.int64]:
+        """How many tokens of each row are predicted."""
+        whole = lengths + 2 if self.settings.budget_counts_specials else np.sum(~excluded, axis=1)
+        if self.settings.budget == "round":
+            budgets = rounded_budgets(whole, self.settings.mask_probability)
+        else:
+            uniform = as_uniform(row_bits("mlm.budget", keys))
+            budgets = stochastic_budgets(whole, self.settings.mask_probability, uniform)
+        return budgets if self.settings.max_predictions is None else np.minimum(budgets, self.settings.max_predictions)
+
+    def _chosen(self, rows: Rows, keys: Keys, excluded: NDArray[np.bool_], budgets: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The predicted positions, as indices into batch * length, ascending."""
+        length = excluded.shape[1]
+        states = row_bits("mlm.choose", keys)
+        stretch = max(1, CACHED // length)
+        chosen = []
+        for first in range(0, len(states), stretch):
+            part = slice(first, first + stretch)
+            random: Bits = spread(states[part], length)
+            if self.settings.whole_words:
+                starts = np.pad(rows.word_starts[part], ((0, 0), (1, 1)), constant_values=True)
+                found = choose_words(random, excluded[part], starts, budgets[part])
+            else:
+                found = choose_tokens(random, excluded[part], budgets[part])
+            chosen.append(found + first * length)
+        return np.concatenate(chosen) if chosen else np.empty(0, np.int64)
