@@ -1,0 +1,299 @@
+"""Checkpoints that survive any instant's end and are never believed unread.
+
+A checkpoint is a folder of safetensors and JSON that appears whole or not at all; only then do older ones go. The newest is
+computed, never pointed to: it is the newest whose every byte is what its manifest says.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from plmtrain.errors import CheckpointError, DiskError
+from plmtrain.faults import fault_point
+from plmtrain.files import (
+    atomic_folder,
+    clear_leftovers,
+    disk_errors,
+    free_bytes,
+    fsync,
+    make_folder,
+    remove_folder,
+    size_in_words,
+    temporary_name,
+    write_json_atomically,
+)
+from plmtrain.training import manifest as manifests
+from plmtrain.training.manifest import Identity, Manifest, Verdict, check, folder_name, step_folders, versions
+from plmtrain.training.progress import Progress
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+PROGRESS = "progress.json"
+JOURNAL = "checkpoints.json"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint whose every byte was found to be as it was written."""
+
+    path: Path
+    manifest: Manifest
+    progress: Progress
+
+    @property
+    def step(self) -> int:
+        """Steps that were done."""
+        return self.manifest.step
+
+    @property
+    def identity(self) -> Identity:
+        """What it belongs to."""
+        return self.manifest.identity
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The groups of tensors that it has."""
+        return tuple(sorted(Path(name).stem for name in self.manifest.files if name.endswith(".safetensors")))
+
+    def load(self, group: str) -> dict[str, Tensor]:
+        """The tensors of a group (``model``, ``optimizer``, ``carry``) on the CPU; none if it was saved without any.
+
+        Raises:
+            CheckpointError: if the file is no safetensors file.
+        """
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        if group not in self.groups:
+            return {}
+        path = self.path / f"{group}.safetensors"
+        try:
+            return dict(load_file(path))
+        except (SafetensorError, OSError) as error:
+            raise CheckpointError(
+                f"{path.name} cannot be read: {error}", str(path), "plmtrain verify names what is damaged"
+            ) from error
+
+
+class Checkpoints:
+    """The checkpoints of one run.
+
+    Args:
+        folder: where they are, ``checkpoints/`` in the run's folder.
+        keep: how many of the newest stay; the best one and the one resumed from stay besides.
+        identity: what new ones belong to, and the run that old ones must belong to. Without it nothing can be saved, and the
+            run is the one that the journal names.
+        flushed_first: files that must not be older on the disk than a checkpoint (the metrics up to its step).
+    """
+
+    def __init__(self, folder: Path, keep: int = 1, identity: Identity | None = None, flushed_first: Sequence[Path] = ()) -> None:
+        self.folder = folder
+        self._flushed_first = flushed_first
+        self._keep = keep
+        self._identity = identity
+        self._damaged: set[int] = set()
+        self._resumed_from: int | None = None
+
+    @property
+    def _journal(self) -> Path:
+        # Beside the folder, so that it remembers even when the whole folder is gone.
+        return self.folder.parent / JOURNAL
+
+    def _remembered(self) -> dict[str, Any] | None:
+        """What the journal says of the last save; None if there never was one."""
+        try:
+            value = json.loads(self._journal.read_text())
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError):
+            return {}
+        return value if isinstance(value, dict) else {}
+
+    def _run_id(self) -> str | None:
+        if self._identity is not None:
+            return self._identity.run_id
+        remembered = (self._remembered() or {}).get("run_id")
+        return remembered if isinstance(remembered, str) else None
+
+    def clear_leftovers(self) -> list[str]:
+        """Remove what a killed save left, and return its names. Only for the holder of the run's lock."""
+        if not self.folder.is_dir():
+            return []
+        with disk_errors(self.folder):
+            return clear_leftovers(self.folder)
+
+    def require_space(self, needed: int) -> None:
+        """Find out before the training whether a checkpoint can be written.
+
+        Args:
+            needed: bytes that must be free.
+
+        Raises:
+            DiskError: if there is no room, or the folder cannot be written to.
+        """
+        make_folder(self.folder)
+        probe = temporary_name(self.folder / "probe")
+        with disk_errors(self.folder):
+            probe.touch()
+            probe.unlink()
+        free = free_bytes(self.folder)
+        if free is not None and free < needed:
+            raise DiskError(
+                f"there is no room for checkpoints: {size_in_words(needed)} needed, {size_in_words(free)} free",
+                str(self.folder),
+                "make room, lower trainer.keep, or choose another runs_dir",
+            )
+
+    def save(
+        self, step: int, tensors: Mapping[str, Mapping[str, Tensor]], progress: Progress, best_step: int | None = None
+    ) -> Path:
+        """Write a checkpoint, and let older ones go once it is on the disk under its name.
+
+        Args:
+            step: steps that are done.
+            tensors: by group, tensors by name; a group without tensors gets no file.
+            progress: the record that belongs to them.
+            best_step: the step of the best checkpoint, which stays.
+
+        Returns:
+            The checkpoint's folder.
+
+        Raises:
+            DiskError: if the disk refuses. What was saved before is as it was, and nothing half-written stays.
+        """
+        from plmtrain.training import tensor_file
+
+        assert self._identity is not None
+        assert progress.step == step
+        target = self.folder / folder_name(step)
+        if not self.folder.parent.is_dir():
+            raise DiskError("the run's folder is gone", str(self.folder.parent), "restore it, or start again under another name=")
+        needed = sum(tensor_file.byte_size(group) for group in tensors.values())
+
+        def before_rename() -> None:
+            for path in self._flushed_first:
+                if path.exists():
+                    fsync(path)
+            fault_point("save.rename", step)
+
+        _fault_under(target, "save.open", step)
+        with atomic_folder(target, needed=needed, replace=True, before_rename=before_rename) as folder:
+            files = {}
+            for group, named in tensors.items():
+                if named:
+                    name = f"{group}.safetensors"
+                    files[name] = tensor_file.write(folder / name, named, lambda: fault_point("save.write", step))
+            record = progress.to_json().encode()
+            (folder / PROGRESS).write_bytes(record)
+            files[PROGRESS] = (len(record), hashlib.sha256(record).hexdigest())
+            manifest = Manifest(step, self._identity, files, versions())
+            (folder / manifests.NAME).write_bytes(manifest.to_bytes())
+            fault_point("save.fsync", step)
+        self._damaged.discard(step)
+        _fault_under(target, "save.latest", step)
+        write_json_atomically(self._journal, {"run_id": self._identity.run_id, "last_step": step, "best_step": best_step})
+        self._let_go(step, best_step)
+        return target
+
+    def _let_go(self, step: int, best_step: int | None) -> None:
+        """Remove what is neither among the newest complete ones, nor the best, nor where this process resumed."""
+        ours: dict[int, Path] = {}
+        complete = []
+        for at, folder in step_folders(self.folder).items():
+            # Bytes were hashed when they were written or resumed from; here names and sizes must do.
+            verdict = check(folder, self._run_id(), content=False)
+            if verdict.manifest is None or verdict.files[manifests.NAME] is not None or folder.is_symlink():
+                continue
+            ours[at] = folder
+            if not verdict.damage and at not in self._damaged:
+                complete.append(at)
+        stay = {step, best_step, self._resumed_from, *complete[-self._keep :]}
+        for at, folder in ours.items():
+            if at not in stay:
+                _fault_under(folder, "save.retention", step)
+                with disk_errors(folder):
+                    remove_folder(folder)
+
+    def newest(self, strict: bool = False, report: Callable[[str], None] = lambda line: None) -> Checkpoint | None:
+        """The newest checkpoint whose every byte is as it was written.
+
+        Args:
+            strict: whether a damaged one ends the search instead of being passed over.
+            report: told of each damaged one, and what is wrong with it.
+
+        Returns:
+            The checkpoint; None only if none was ever saved.
+
+        Raises:
+            CheckpointError: if there are or were checkpoints but none is usable, or if ``strict`` and the newest is damaged.
+        """
+        tried = []
+        remembered = self._remembered()
+        folders = step_folders(self.folder)
+        last = remembered.get("last_step") if remembered else None
+        if isinstance(last, int) and not any(step >= last for step in folders):
+            tried.append(f"{folder_name(last)}: the folder is gone")
+        for step, folder in [*reversed(folders.items())]:
+            found = self._open(folder)
+            if isinstance(found, Checkpoint):
+                for line in tried:
+                    report(f"passed over {line}")
+                self._resumed_from = step
+                return found
+            self._damaged.add(step)
+            tried.append(f"{folder.name}: {', '.join(found.damage)}")
+            if strict:
+                break
+        if not tried and remembered is None:
+            return None
+        what = (
+            "a checkpoint is damaged, and resume.strict forbids passing it over" if strict and tried else "no usable checkpoint"
+        )
+        raise CheckpointError(
+            what,
+            f"{self.folder}: " + ("; ".join(tried) or "they were removed"),
+            "restore it from a copy, or begin anew under another name=",
+        )
+
+    def at(self, step: int) -> Checkpoint:
+        """The checkpoint after a step.
+
+        Raises:
+            CheckpointError: if there is none, or if it is damaged.
+        """
+        folders = step_folders(self.folder)
+        if step not in folders:
+            there = ", ".join(map(str, folders)) or "none"
+            raise CheckpointError(f"there is no checkpoint after step {step}", str(self.folder), f"there are: {there}")
+        found = self._open(folders[step])
+        if isinstance(found, Verdict):
+            raise CheckpointError(
+                f"{found.folder.name} is damaged: {', '.join(found.damage)}", str(found.folder), "use another one"
+            )
+        return found
+
+    def _open(self, folder: Path) -> Checkpoint | Verdict:
+        """A checkpoint if all of it is sound, else what is wrong with it."""
+        verdict = check(folder, self._run_id())
+        if verdict.damage or verdict.manifest is None:
+            return verdict
+        try:
+            progress = Progress.from_json((folder / PROGRESS).read_text())
+            if progress.step == verdict.manifest.step:
+                return Checkpoint(folder, verdict.manifest, progress)
+            problem = f"belongs to another step ({progress.step})"
+        except (CheckpointError, OSError, ValueError) as error:
+            problem = str(error).splitlines()[0]
+        return Verdict(folder, verdict.manifest, {**verdict.files, PROGRESS: problem})
+
+
+def _fault_under(path: Path, point: str, step: int) -> None:
+    """A fault point whose planned disk errors reach the user as real ones would."""
+    with disk_errors(path):
+        fault_point(point, step)

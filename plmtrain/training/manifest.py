@@ -1,0 +1,221 @@
+"""A checkpoint's manifest: what belongs to it, to the last byte.
+
+It holds the size and the SHA-256 of each file, the run and the step that they belong to, and a hash of itself, so that a
+flipped bit anywhere, a missing, added or exchanged file, and files of two steps or two runs are all found before a tensor is
+read. Needs no torch, so that ``plmtrain verify`` starts at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import re
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from plmtrain import __version__
+from plmtrain.files import sha256
+
+NAME = "manifest.json"
+FORMAT = 1
+_LIMIT = 2**20
+"""Bytes of the largest manifest that is read: a checkpoint has a handful of files."""
+_STEP_FOLDER = re.compile(r"step-([0-9]{8,})")
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a checkpoint belongs to.
+
+    Args:
+        run_id: the run; a checkpoint of another one is never taken for one of this.
+        settings_hash: the settings that it was written under; a resume may change them (``resume.allow``).
+        tokenizer_digest: what determines its token ids.
+        data_digest: the prepared data that it was trained on.
+    """
+
+    run_id: str
+    settings_hash: str = ""
+    tokenizer_digest: str = ""
+    data_digest: str = ""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What belongs to a checkpoint.
+
+    Args:
+        step: steps that were done when it was saved.
+        identity: what it belongs to.
+        files: the size in bytes and the SHA-256 of each file, by name.
+        versions: of Python and the libraries that wrote it.
+    """
+
+    step: int
+    identity: Identity
+    files: Mapping[str, tuple[int, str]]
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    def to_bytes(self) -> bytes:
+        """The one spelling of this manifest; any other one is damage."""
+        return _spell(
+            {
+                "format": FORMAT,
+                "step": self.step,
+                **asdict(self.identity),
+                "files": {name: {"size": size, "sha256": digest} for name, (size, digest) in self.files.items()},
+                "versions": dict(self.versions),
+            }
+        )
+
+    @classmethod
+    def read(cls, folder: Path) -> Manifest:
+        """Read a checkpoint's manifest.
+
+        Raises:
+            Damage: if it is missing, or is not to the byte what was written.
+        """
+        path = folder / NAME
+        try:
+            if path.stat().st_size > _LIMIT:
+                raise Damage("too large for a manifest")
+            data = path.read_bytes()
+        except FileNotFoundError:
+            raise Damage("missing") from None
+        except OSError as error:
+            raise Damage(f"cannot be read: {error.strerror}") from error
+        try:
+            content = json.loads(data)
+            stated = content.pop("manifest_sha256")
+            intact = data == _spell(content) and stated == _hash(content)
+            if intact and content["format"] > FORMAT:
+                raise Damage(f"written by a newer version of plmtrain ({content['versions'].get('plmtrain', 'unknown')})")
+            manifest = cls(
+                step=content["step"],
+                identity=Identity(**{name: content[name] for name in Identity.__dataclass_fields__}),
+                files={name: (entry["size"], entry["sha256"]) for name, entry in content["files"].items()},
+                versions=content["versions"],
+            )
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            intact = False
+        if not intact:
+            raise Damage("content changed")
+        return manifest
+
+
+class Damage(Exception):
+    """Something in a checkpoint is not as it was written."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What was found in a checkpoint's folder.
+
+    Args:
+        folder: the checkpoint.
+        manifest: its manifest, if that is intact.
+        files: each file that is there or should be, with what is wrong with it; None for nothing.
+    """
+
+    folder: Path
+    manifest: Manifest | None
+    files: Mapping[str, str | None]
+
+    @property
+    def damage(self) -> list[str]:
+        """Each damaged file with what is wrong with it."""
+        return [f"{name} ({problem})" for name, problem in self.files.items() if problem is not None]
+
+
+def step_folders(folder: Path) -> dict[int, Path]:
+    """The checkpoints' folders by step, ascending, whatever state they are in."""
+    if not folder.is_dir():
+        return {}
+    found = {}
+    for path in folder.iterdir():
+        if (match := _STEP_FOLDER.fullmatch(path.name)) and path.is_dir() and path.name == folder_name(int(match[1])):
+            found[int(match[1])] = path
+    return dict(sorted(found.items()))
+
+
+def folder_name(step: int) -> str:
+    """The name of the checkpoint after a step."""
+    return f"step-{step:08d}"
+
+
+def check(folder: Path, run_id: str | None = None, *, content: bool = True) -> Verdict:
+    """Compare a checkpoint's folder with its manifest.
+
+    Args:
+        folder: the checkpoint.
+        run_id: the run that it must belong to, where that is known.
+        content: whether every byte is hashed, or only names and sizes are compared.
+    """
+    try:
+        present = {entry.name: entry for entry in os.scandir(folder)}
+    except OSError as error:
+        return Verdict(folder, None, {NAME: f"the folder cannot be read: {error.strerror}"})
+    try:
+        manifest = Manifest.read(folder)
+    except Damage as damage:
+        return Verdict(folder, None, {NAME: str(damage)})
+    files: dict[str, str | None] = {NAME: _belongs(manifest, folder, run_id)}
+    sound = []
+    for name, (size, _) in manifest.files.items():
+        entry = present.get(name)
+        if entry is None:
+            files[name] = "missing"
+        elif not entry.is_file(follow_symlinks=False):
+            files[name] = "not a plain file"
+        elif (found := entry.stat().st_size) != size:
+            files[name] = f"{found} bytes instead of {size}"
+        else:
+            files[name] = None
+            sound.append(name)
+    for name in sorted(present.keys() - manifest.files.keys() - {NAME}):
+        files[name] = "does not belong here"
+    if content and sound:
+        with ThreadPoolExecutor(min(len(sound), os.cpu_count() or 1, 4)) as pool:
+            files.update(zip(sound, pool.map(lambda name: _content(folder / name, manifest.files[name][1]), sound), strict=True))
+    return Verdict(folder, manifest, files)
+
+
+def _belongs(manifest: Manifest, folder: Path, run_id: str | None) -> str | None:
+    if run_id is not None and manifest.identity.run_id != run_id:
+        return f"belongs to another run ({manifest.identity.run_id})"
+    if folder_name(manifest.step) != folder.name:
+        return f"belongs to another step ({manifest.step})"
+    return None
+
+
+def _content(path: Path, expected: str) -> str | None:
+    try:
+        return None if sha256(path) == expected else "content changed"
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+
+
+def versions() -> dict[str, str]:
+    """What a result may depend on, by name; libraries are not imported to find out."""
+    found = {"plmtrain": __version__, "python": platform.python_version(), "machine": platform.machine()}
+    for name in ("torch", "numpy", "accelerate", "tokenizers", "safetensors"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "none"
+    return found
+
+
+def _spell(content: Mapping[str, Any]) -> bytes:
+    whole = {**content, "manifest_sha256": _hash(content)}
+    return (json.dumps(whole, indent=1, sort_keys=True) + "\n").encode()
+
+
+def _hash(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
