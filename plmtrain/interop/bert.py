@@ -1,0 +1,97 @@
+"""BERT in Hugging Face's names (BertForMaskedLM)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from plmtrain.interop.family import THEIR_ACTIVATIONS, Config, Family, Names, pair, unlike
+from plmtrain.settings.models.encoder import EncoderSettings
+
+
+def shape(config: Config) -> dict[str, Any]:
+    """BERT's keys; RoBERTa and ELECTRA have them too."""
+    config.demand("position_embedding_type", "absolute")
+    config.demand("is_decoder", False)
+    config.demand("add_cross_attention", False)
+    return {
+        "layers": config.whole("num_hidden_layers", 12),
+        "width": config.whole("hidden_size", 768),
+        "heads": config.whole("num_attention_heads", 12),
+        "feed_forward": config.whole("intermediate_size", 3072),
+        "positions": config.whole("max_position_embeddings", 512),
+        "segments": config.whole("type_vocab_size", 2),
+        "activation": config.activation("hidden_act", "gelu"),
+        "norm_eps": config.number("layer_norm_eps", 1e-12),
+        "dropout": config.number("hidden_dropout_prob", 0.1),
+        "attention_dropout": config.number("attention_probs_dropout_prob", 0.1),
+        "initial_std": config.number("initializer_range", 0.02),
+    }
+
+
+def config(settings: EncoderSettings) -> dict[str, Any]:
+    """The other way."""
+    return {
+        "num_hidden_layers": settings.layers,
+        "hidden_size": settings.width,
+        "num_attention_heads": settings.heads,
+        "intermediate_size": settings.feed_forward,
+        "max_position_embeddings": settings.positions + settings.position_offset,
+        "type_vocab_size": settings.segments,
+        "hidden_act": THEIR_ACTIVATIONS[settings.activation],
+        "layer_norm_eps": settings.norm_eps,
+        "hidden_dropout_prob": settings.dropout,
+        "attention_probs_dropout_prob": settings.attention_dropout,
+        "initializer_range": settings.initial_std,
+    }
+
+
+def embeddings() -> Names:
+    """The three tables and their norm; ALBERT and ELECTRA have them too."""
+    return {
+        "embeddings.token.weight": ("embeddings.word_embeddings.weight",),
+        "embeddings.position.weight": ("embeddings.position_embeddings.weight",),
+        "embeddings.segment.weight": ("embeddings.token_type_embeddings.weight",),
+        **pair("embeddings.norm", "embeddings.LayerNorm"),
+    }
+
+
+def backbone(settings: EncoderSettings) -> Names:
+    """Embeddings and layers; RoBERTa has them too."""
+    names = embeddings()
+    for layer in range(settings.layers):
+        ours, theirs = f"layers.{layer}", f"encoder.layer.{layer}"
+        attention = f"{theirs}.attention.self"
+        names |= pair(f"{ours}.attention.query_key_value", *(f"{attention}.{part}" for part in ("query", "key", "value")))
+        names |= pair(f"{ours}.attention.output", f"{theirs}.attention.output.dense")
+        names |= pair(f"{ours}.attention_norm", f"{theirs}.attention.output.LayerNorm")
+        names |= pair(f"{ours}.feed_forward_in", f"{theirs}.intermediate.dense")
+        names |= pair(f"{ours}.feed_forward_out", f"{theirs}.output.dense")
+        names |= pair(f"{ours}.feed_forward_norm", f"{theirs}.output.LayerNorm")
+    return names
+
+
+def _unlike(settings: EncoderSettings) -> list[str]:
+    differences = unlike(settings, {"shared_layers": False, "always_project": False, "position_offset": 0})
+    if settings.embedding_width not in (None, settings.width):
+        differences.append(f"embedding_width=null (is {settings.embedding_width})")
+    if not settings.segments:
+        differences.append("segments=1 or more (is 0)")
+    return differences
+
+
+FAMILY = Family(
+    architecture="BertForMaskedLM",
+    bare_architecture="BertModel",
+    prefix="bert.",
+    shape=shape,
+    config=config,
+    unlike=_unlike,
+    backbone=backbone,
+    head={
+        **pair("dense", "cls.predictions.transform.dense"),
+        **pair("norm", "cls.predictions.transform.LayerNorm"),
+        "bias": ("cls.predictions.bias",),
+    },
+    tied={"cls.predictions.decoder.weight": "embeddings.token.weight", "cls.predictions.decoder.bias": "bias"},
+    pooler=pair("dense", "pooler.dense"),
+)

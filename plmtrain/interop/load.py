@@ -1,0 +1,155 @@
+"""``plmtrain.load``: a trained model in three lines of Python."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from plmtrain.batch import Layout
+from plmtrain.errors import DataError, SettingsError, nearest
+from plmtrain.interop import hugging_face
+from plmtrain.interop.hugging_face import HuggingFaceModel
+
+if TYPE_CHECKING:
+    from plmtrain.text.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model ready to use.
+
+    Args:
+        folder: where it came from.
+        tokenizer: turns text into ids and back.
+        model: the torch module, in eval mode.
+        scores: computes what ``logits`` returns, from the same arguments.
+    """
+
+    folder: Path
+    tokenizer: Tokenizer
+    model: nn.Module
+    scores: Callable[..., Tensor]
+
+    def logits(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        decoder_input_ids: Tensor | None = None,
+        **inputs: Tensor,
+    ) -> Tensor:
+        """The language-model head's scores at every position.
+
+        Args:
+            input_ids: [batch, length] token ids.
+            attention_mask: [batch, length], 1 at real tokens and 0 at padding; None where there is none.
+            token_type_ids: [batch, length] segment ids; None for the first segment throughout.
+            decoder_input_ids: [batch, length] for models with a decoder beside their encoder.
+            inputs: what else the model reads, such as ``position_ids``.
+
+        Returns:
+            [batch, length, vocabulary].
+
+        Raises:
+            SettingsError: if there is no language-model head, or an input that the model does not read.
+            DataError: if ids or lengths are beyond the model's.
+        """
+        given = {
+            "attention_mask": attention_mask,
+            "token_type_ids": token_type_ids,
+            "decoder_input_ids": decoder_input_ids,
+            **inputs,
+        }
+        with torch.no_grad():
+            return self.scores(input_ids, **{name: value for name, value in given.items() if value is not None})
+
+
+def load(folder: str | Path) -> Loaded:
+    """Load a run's or a Hugging Face folder.
+
+    Raises:
+        SettingsError: if the folder holds neither.
+        CheckpointError: if its weights cannot be used.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise SettingsError("there is no such folder", str(folder), "name a run, or a Hugging Face folder")
+    if (folder / "config.json").exists():
+        return _hugging_face(folder)
+    raise SettingsError("neither a run nor a Hugging Face model", str(folder), "name a folder with config.json in it")
+
+
+def _hugging_face(folder: Path) -> Loaded:
+    from plmtrain.text.tokenizer import Tokenizer
+
+    read = hugging_face.read(folder)
+    model = FromHuggingFace(read)
+    return Loaded(folder, Tokenizer.load(folder), model.eval(), model)
+
+
+class FromHuggingFace(nn.Module):
+    """The parts of a Hugging Face folder as one module that reads what transformers' class would.
+
+    Args:
+        read: the parts.
+    """
+
+    def __init__(self, read: HuggingFaceModel) -> None:
+        super().__init__()
+        self.backbone, self.head, self.pooler = read.backbone, read.head, read.pooler
+        self.settings = read.settings
+        pad = read.config.get("pad_token_id")
+        self.pad = pad if isinstance(pad, int) else read.settings.position_offset - 1
+        self.offers = [name for name, part in (("a backbone", read.backbone), ("a pooler", read.pooler)) if part is not None]
+        self.offers += [f"{name} (not read)" for name in sorted({name.split(".")[0] for name in read.others})]
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        **others: Tensor,
+    ) -> Tensor:
+        """Scores over the vocabulary; arguments and result as in ``Loaded.logits``."""
+        for name in others:
+            valid = ("attention_mask", "token_type_ids", "position_ids")
+            raise SettingsError(f"an encoder does not read {name}", "logits", nearest(name, valid))
+        if self.head is None:
+            raise SettingsError(
+                "there is no language-model head here",
+                f"the folder offers {', '.join(self.offers)}",
+                "use .model.backbone.encode, or load a folder of a ForMaskedLM class",
+            )
+        ids = torch.as_tensor(input_ids)
+        self._check(ids)
+        layout = Layout(tokens=None if attention_mask is None else torch.as_tensor(attention_mask).bool())
+        if self.settings.segments == 0:
+            token_type_ids = None  # DistilBERT has none; tokenizers of BERT's kind still make them
+        hidden = self.backbone.encode(ids, layout, token_type_ids, self._positions(ids, position_ids))
+        scores: Tensor = self.head(hidden, self.backbone.embedding_weight)
+        return scores
+
+    def _positions(self, ids: Tensor, position_ids: Tensor | None) -> Tensor | None:
+        """Positions counted from 0. RoBERTa's class counts the tokens that are no padding, wherever that stands."""
+        offset = self.settings.position_offset
+        if position_ids is not None:
+            return position_ids - offset
+        if not offset:
+            return None
+        tokens = ids != self.pad
+        return tokens.long().cumsum(dim=1) * tokens - 1
+
+    def _check(self, ids: Tensor) -> None:
+        if ids.ndim != 2:
+            raise DataError(f"input_ids is {list(ids.shape)}", "logits", "give [batch, length]")
+        if ids.shape[1] > self.settings.positions:
+            raise DataError(f"{ids.shape[1]} tokens in a row", f"the model takes {self.settings.positions}", "cut the text")
+        if ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < self.backbone.vocabulary_size:
+            vocabulary = f"the model has {self.backbone.vocabulary_size} tokens"
+            raise DataError(f"ids from {int(ids.min())} to {int(ids.max())}", vocabulary, "use the model's own tokenizer")

@@ -1,0 +1,46 @@
+"""RoBERTa in Hugging Face's names (RobertaForMaskedLM)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from plmtrain.interop import bert
+from plmtrain.interop.family import Config, Family, pair, unlike
+from plmtrain.settings.models.encoder import EncoderSettings
+
+
+def _shape(config: Config) -> dict[str, Any]:
+    shape = bert.shape(config)
+    # Their first position is the row behind the padding id's.
+    offset = config.whole("pad_token_id", 1) + 1
+    return shape | {"position_offset": offset, "positions": shape["positions"] - offset}
+
+
+def _config(settings: EncoderSettings) -> dict[str, Any]:
+    return bert.config(settings) | {"pad_token_id": settings.position_offset - 1}
+
+
+def _unlike(settings: EncoderSettings) -> list[str]:
+    differences = unlike(settings, {"shared_layers": False, "always_project": False, "activation": "gelu"})
+    if settings.embedding_width not in (None, settings.width):
+        differences.append(f"embedding_width=null (is {settings.embedding_width})")
+    if not settings.segments:
+        differences.append("segments=1 (is 0)")
+    if not settings.position_offset:
+        differences.append("position_offset=2 (is 0)")
+    return differences
+
+
+FAMILY = Family(
+    architecture="RobertaForMaskedLM",
+    bare_architecture="RobertaModel",
+    prefix="roberta.",
+    shape=_shape,
+    config=_config,
+    unlike=_unlike,
+    backbone=bert.backbone,
+    head={**pair("dense", "lm_head.dense"), **pair("norm", "lm_head.layer_norm"), "bias": ("lm_head.bias",)},
+    tied={"lm_head.decoder.weight": "embeddings.token.weight", "lm_head.decoder.bias": "bias"},
+    pooler=pair("dense", "pooler.dense"),
+    head_activation="gelu",
+)
