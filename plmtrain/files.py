@@ -259,7 +259,8 @@ class FolderLock:
     """One process at a time; the others wait. The kernel frees it when its holder ends, however it ends.
 
     A POSIX record lock: unlike ``flock``, children forked by the holder do not keep it when the holder is killed. It excludes
-    processes, not threads.
+    processes, not threads, and nobody on a file system that has no locks (some parallel ones are mounted so): what it guards
+    must then still be atomic, only not single.
 
     Args:
         path: the lock's file, which is created and stays. Nothing else may open it.
@@ -291,9 +292,10 @@ class FolderLock:
         try:
             fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            if error.errno not in (errno.EACCES, errno.EAGAIN):
+            if error.errno in (errno.EACCES, errno.EAGAIN):
+                return False
+            if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
                 raise
-            return False
         return True
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:

@@ -1,0 +1,78 @@
+"""Masking what looks like a secret, before anything is written where others may read it.
+
+Secrets have no business in settings, but they get there: a token on a command line, a password in a URL. A value is masked
+for its own look or for the name of its key; a mask too many only costs a name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+MASK = "***"
+
+_SECRETS = re.compile(
+    r"""
+      (?<![A-Za-z0-9]) (?:
+          hf_[A-Za-z0-9]{16,}                                   # Hugging Face
+        | api_org_[A-Za-z0-9]{16,}
+        | wandb_v1_[A-Za-z0-9_]{16,}                            # Weights & Biases, since 2025
+        | sk-[A-Za-z0-9_-]{16,}                                 # OpenAI, Anthropic and their kin
+        | gh[oprsu]_[A-Za-z0-9]{16,} | github_pat_[A-Za-z0-9_]{16,} | glpat-[A-Za-z0-9_-]{16,}
+        | (?:AKIA|ASIA)[A-Z0-9]{16}                             # AWS
+        | AIza[A-Za-z0-9_-]{30,}                                # Google
+        | xox[abeprs]-[A-Za-z0-9-]{10,}                         # Slack
+        | eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]*   # JSON web tokens
+      )
+      | (?<![0-9A-Za-z]) [0-9a-f]{40} (?![0-9A-Za-z])           # Weights & Biases, before
+      | (?<=://) [^\s/@]+ (?=@)                                 # user and password in a URL
+      | (?i: (?<=[Bb]earer\s) [A-Za-z0-9._~+/=-]{8,} )
+    """,
+    re.VERBOSE,
+)
+_KEY = (
+    r"(?:[a-z0-9_.-]*[_.-])?"
+    r"(?:passwords?|passwd|secrets?|credentials?|authorization|api_?keys?|access_?keys?|secret_?keys?|private_?keys?"
+    r"|(?:access|auth|api|hf|hub|hugging_?face|wandb|bearer|session|refresh|secret|github|gitlab)_?tokens?|token)"
+)
+_SECRET_KEY = re.compile(_KEY, re.IGNORECASE)
+_ASSIGNED = re.compile(rf"(?i)(?<![A-Za-z0-9_.-])({_KEY})(\"?'?\s*[=:]\s*)(\"[^\"]*\"|'[^']*'|[^\s,;}}\]\"']+)")
+_EMPTY = frozenset({"null", "none", "true", "false", ""})
+
+
+def redact_text(text: str) -> str:
+    """A text with everything in it masked that looks like a secret, ``password=...`` too."""
+    return _ASSIGNED.sub(_mask_assigned, _SECRETS.sub(MASK, text))
+
+
+def _mask_assigned(match: re.Match[str]) -> str:
+    value = match[3].strip("\"'")
+    return match[0] if value.lower() in _EMPTY or _is_number(value) else f"{match[1]}{match[2]}{MASK}"
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def redact(value: Any) -> Any:
+    """A JSON-like value, masked throughout: strings that look like secrets, and strings under keys that name one."""
+    if isinstance(value, Mapping):
+        return {key: _redact_under(str(key), one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [redact(one) for one in value]
+    return redact_text(value) if isinstance(value, str) else value
+
+
+def _redact_under(key: str, value: Any) -> Any:
+    if not _SECRET_KEY.fullmatch(key):
+        return redact(value)
+    if isinstance(value, Mapping):
+        return {name: _redact_under(key, one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_redact_under(key, one) for one in value]
+    return MASK if isinstance(value, str) and value else value

@@ -1,0 +1,101 @@
+"""metrics.jsonl: one JSON object a line, each step once, however often the run was killed."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO
+
+from plmtrain.files import disk_errors, write_bytes_atomically
+from plmtrain.training.progress import decode_floats, encode_floats
+
+
+class MetricsLog:
+    """What was measured, line by line.
+
+    Numbers that are not finite are written as the strings ``nan``, ``inf`` and ``-inf``, which ``float`` reads.
+
+    Args:
+        path: the file; it is created by the first line.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file: BinaryIO | None = None
+
+    def write(self, record: Mapping[str, Any]) -> None:
+        """Add a line; it is the operating system's when this returns, and outlives our own death.
+
+        Raises:
+            DiskError: if the disk refuses.
+        """
+        line = json.dumps(encode_floats(dict(record)), ensure_ascii=False, allow_nan=False) + "\n"
+        with disk_errors(self.path, len(line)):
+            if self._file is None:
+                self._cut_half_line()
+                self._file = self.path.open("ab", buffering=0)
+            self._file.write(line.encode())
+
+    def sync(self) -> None:
+        """Have all lines on the disk."""
+        if self._file is not None:
+            with disk_errors(self.path):
+                os.fsync(self._file.fileno())
+
+    def keep_until(self, step: int) -> None:
+        """Forget what was measured after a step, and a last line that was cut short: a resumed run measures it again."""
+        self.close()
+        if not self.path.exists():
+            return
+        with disk_errors(self.path):
+            old = self.path.read_bytes()
+            new = b"".join(line for line, record in _lines(old) if _step(record) <= step)
+            if new != old:
+                write_bytes_atomically(self.path, new)
+
+    def records(self) -> Iterator[dict[str, Any]]:
+        """Every line, oldest first."""
+        if self.path.exists():
+            with disk_errors(self.path):
+                content = self.path.read_bytes()
+            for _, record in _lines(content):
+                yield record
+
+    def _cut_half_line(self) -> None:
+        """A line without its end was being written when its writer died; nothing may be joined to it."""
+        if self.path.exists():
+            content = self.path.read_bytes()
+            whole = content[: content.rfind(b"\n") + 1]
+            if len(whole) != len(content):
+                write_bytes_atomically(self.path, whole)
+
+    def close(self) -> None:
+        """Close the file; the next line opens it again."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def __enter__(self) -> MetricsLog:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+def _lines(content: bytes) -> Iterator[tuple[bytes, dict[str, Any]]]:
+    """Each whole line that is a JSON object, with what it says."""
+    for line in content.splitlines(keepends=True):
+        try:
+            record = json.loads(line) if line.endswith(b"\n") else None
+        except ValueError:
+            continue
+        if isinstance(record, dict):
+            yield line, decode_floats(record)
+
+
+def _step(record: Mapping[str, Any]) -> float:
+    step = record.get("step", 0)
+    return step if isinstance(step, int | float) else 0

@@ -1,0 +1,218 @@
+"""runs/NAME/: all that there is of a run, and what is where in it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import re
+import secrets
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+from plmtrain.errors import SettingsError
+from plmtrain.files import disk_errors, make_folder, write_json_atomically, write_text_atomically
+from plmtrain.redaction import redact, redact_text
+from plmtrain.training.checkpoint import JOURNAL, Checkpoints
+from plmtrain.training.lock import RunLock
+from plmtrain.training.manifest import Identity
+from plmtrain.training.metrics import MetricsLog
+from plmtrain.training.progress import decode_floats, encode_floats
+
+State = Literal["preparing", "running", "stopped", "finished", "failed"]
+
+_NAME_LIMIT = 120
+"""Bytes of a folder's name; file systems take 255, and files in it need room too."""
+_CONFIG_LIMIT = 2**20
+
+
+def safe_name(name: str) -> str:
+    """A folder name that stays where it is put, for any name that a user may think of.
+
+    Names of letters, digits and ``. _ - = + ,`` stay as they are. In others each foreign character becomes ``_``, and a hash of
+    the whole is appended, so that two names never share a folder.
+    """
+    safe = re.sub(r"[^\w.=+,-]", "_", name).lstrip(".-")
+    if safe == name and 0 < len(name.encode()) <= _NAME_LIMIT:
+        return name
+    digest = hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:8]
+    short = safe.encode(errors="replace")[: _NAME_LIMIT - 9].decode(errors="ignore")
+    return f"{short or 'run'}-{digest}"
+
+
+class RunFolder:
+    """A run's folder.
+
+    Args:
+        path: the folder; ``create`` makes it.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.config_path = self.path / "config.yaml"
+        self.status_path = self.path / "status.json"
+        self.metrics_path = self.path / "metrics.jsonl"
+        self.checkpoints_path = self.path / "checkpoints"
+        self.tokenizer_path = self.path / "tokenizer"
+        self.log_path = self.path / "log.txt"
+        self.trackers_path = self.path / "trackers"
+        self._run_id: str | None = None
+
+    @classmethod
+    def below(cls, runs_dir: str | Path, name: str) -> RunFolder:
+        """The folder of a run by its name, whatever characters that is made of."""
+        return cls(Path(runs_dir) / safe_name(name))
+
+    @property
+    def exists(self) -> bool:
+        """Whether a run was ever begun here."""
+        return self.config_path.is_file()
+
+    def create(self) -> RunFolder:
+        """Make the folder, and those above it.
+
+        Raises:
+            DiskError: if the disk refuses.
+        """
+        make_folder(self.path)
+        return self
+
+    def lock(self, report: Callable[[str], None] = lambda line: None) -> RunLock:
+        """The folder's lock, to be held inside a ``with`` statement by whoever writes."""
+        return RunLock(self.path / "lock.json", report)
+
+    def metrics(self) -> MetricsLog:
+        """metrics.jsonl."""
+        return MetricsLog(self.metrics_path)
+
+    def checkpoints(self, keep: int = 1, identity: Identity | None = None) -> Checkpoints:
+        """The run's checkpoints; without an identity they can be read only."""
+        return Checkpoints(self.checkpoints_path, keep, identity, flushed_first=[self.metrics_path])
+
+    @property
+    def run_id(self) -> str:
+        """A random word that tells this run from all others; made once and kept in status.json."""
+        if self._run_id is None:
+            known = (_read_object(path).get("run_id") for path in (self.status_path, self.path / JOURNAL))
+            self._run_id = next((one for one in known if isinstance(one, str)), None) or secrets.token_hex(8)
+        return self._run_id
+
+    def write_status(self, state: State, exit_code: int | None = None, reason: str = "", **facts: Any) -> None:
+        """Say how the run is.
+
+        Args:
+            state: what it is doing, or how it ended.
+            exit_code: the exit code, once it ended.
+            reason: why it ended so.
+            facts: whatever else is worth knowing (``step``, ``total_steps`` ...); secrets are masked.
+
+        Raises:
+            DiskError: if the disk refuses; the old status stays.
+        """
+        status = {
+            "state": state,
+            "exit_code": exit_code,
+            "reason": reason,
+            "run_id": self.run_id,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "updated": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            **facts,
+        }
+        write_json_atomically(self.status_path, redact(encode_floats(status)))
+
+    def status(self) -> dict[str, Any]:
+        """What was last said; empty if nothing was, or if it cannot be read."""
+        status: dict[str, Any] = decode_floats(_read_object(self.status_path))
+        return status
+
+    def write_config(self, values: Mapping[str, Any]) -> None:
+        """Keep the resolved settings, as plain YAML; secrets are masked.
+
+        Raises:
+            DiskError: if the disk refuses.
+        """
+        import yaml  # type: ignore[import-untyped]
+
+        text = yaml.safe_dump(redact(values), sort_keys=False, allow_unicode=True, width=120)
+        write_text_atomically(self.config_path, text)
+
+    def config(self) -> dict[str, Any]:
+        """The resolved settings that were kept, secrets masked: compare with ``redact`` of new ones.
+
+        Raises:
+            SettingsError: if the folder is no run, or the file is not as plain as what we write.
+        """
+        try:
+            if self.config_path.stat().st_size > _CONFIG_LIMIT:
+                raise SettingsError(
+                    "config.yaml is too large for a run's settings", str(self.config_path), "is this a run of ours?"
+                )
+            return read_plain_yaml(self.config_path.read_text(encoding="utf-8"), str(self.config_path))
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(
+                f"{self.path} is not a run", f"{self.config_path} cannot be read: {error}", "name a folder below runs/"
+            ) from error
+
+    @contextmanager
+    def log(self) -> Iterator[logging.Logger]:
+        """While this is open, everything told to the logger ``plmtrain`` is in log.txt, tracebacks whole and secrets masked."""
+        logger = logging.getLogger("plmtrain")
+        with disk_errors(self.log_path):
+            handler = _Handler(self.log_path, encoding="utf-8", errors="backslashreplace")
+        handler.setFormatter(_Formatter("%(asctime)s %(levelname)s %(message)s"))
+        propagates, level = logger.propagate, logger.level
+        logger.propagate = False
+        logger.setLevel(logging.DEBUG)
+        logger.addHandler(handler)
+        try:
+            yield logger
+        finally:
+            logger.removeHandler(handler)
+            logger.setLevel(level)
+            logger.propagate = propagates
+            handler.close()
+
+
+class _Formatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return redact_text(super().format(record))
+
+
+class _Handler(logging.FileHandler):
+    def handleError(self, record: logging.LogRecord) -> None:
+        """A log that cannot be written is no reason to stop, nor to print a traceback of its own."""
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    """A JSON object from a file; empty if there is none."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def read_plain_yaml(text: str, where: str) -> dict[str, Any]:
+    """Read YAML that holds nothing but mappings, lists and scalars: no tags that make objects, no aliases that multiply.
+
+    Raises:
+        SettingsError: if there is anything else in it.
+    """
+    import yaml
+
+    try:
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
+            raise SettingsError("aliases are not read in a run's settings", where, "write the values out")
+        values = yaml.safe_load(text)
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise SettingsError(f"this is no plain YAML: {reason}", where, "restore the file from a copy") from error
+    if not isinstance(values, dict):
+        raise SettingsError("this holds no settings", where, "restore the file from a copy")
+    return values
