@@ -6,20 +6,20 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from plmtrain.settings.base import Settings
+from plmtrain.settings.base import Name, Settings, Texts
 
 
 class DataSettings(Settings):
     """A corpus: files, how they are read, and what is held out."""
 
-    name: str
+    name: Name
     """What users call it: the name of its YAML."""
     type: Literal["sample", "text", "jsonl"]
     """``sample`` is the documentation inside the Python installation; ``text`` files have paragraphs, blank lines between
     documents where ``document_per`` says so; ``jsonl`` files have one document a line."""
-    files: tuple[str, ...] = ()
+    files: Texts = ()
     """Files, folders or globs; ``.gz`` is read as it is."""
-    validation_files: tuple[str, ...] = ()
+    validation_files: Texts = ()
     """Held-out text; without it, a part of ``files`` is held out."""
     validation_fraction: float = Field(0.01, gt=0, lt=1)
     """The share of documents held out where there are no ``validation_files``; at least one block."""

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, SerializeAsAny
 
-from plmtrain.settings.base import Settings
+from plmtrain.settings.base import Settings, Texts
 from plmtrain.settings.data import DataSettings
 from plmtrain.settings.models.base import ModelSettings
 from plmtrain.settings.objectives.base import ObjectiveSettings
@@ -35,7 +35,7 @@ class TrackerSettings(Settings):
 class ResumeSettings(Settings):
     """What a resume may change."""
 
-    allow: tuple[str, ...] = ()
+    allow: Texts = ()
     """Keys that change the result and may differ from those that the run began with."""
     strict: bool = False
     """Whether a damaged checkpoint ends the command instead of being passed over for the one before."""

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from plmtrain.settings.base import Settings
+from plmtrain.settings.base import Name, Settings
 
 
 class ModelSettings(Settings):
@@ -17,7 +17,7 @@ class ModelSettings(Settings):
 
     type: str
     """The module of ``plmtrain.backbones`` that builds it."""
-    name: str
+    name: Name
     """What users call it: the name of its YAML."""
     family: str
     """The published system that it follows, for the names of its tensors in a Hugging Face folder."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from plmtrain.settings.base import Settings
+from plmtrain.settings.base import Name, Settings
 
 Reads = Literal["blocks"]
 """How an objective reads prepared text: ``blocks`` are consecutive stretches of the corpus, all of one length."""
@@ -22,5 +22,5 @@ class ObjectiveSettings(Settings):
 
     type: str
     """The module of ``plmtrain.objectives`` that it is."""
-    name: str
+    name: Name
     """What users call it: the name of its YAML."""

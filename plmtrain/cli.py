@@ -1,0 +1,145 @@
+"""The command line: a verb leads to its command. Nothing heavy is imported before a command needs it."""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import os
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Sequence
+
+from plmtrain import help as words
+from plmtrain.errors import DiskError, DistributedError, MemoryExhausted, PlmtrainError, SettingsError, Stopped, nearest
+
+_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.EFBIG}
+
+
+def understood(error: BaseException) -> PlmtrainError | None:
+    """An error that the user can act on, made of one that came from Python, torch or the operating system.
+
+    Returns:
+        None for a fault of ours.
+    """
+    if isinstance(error, PlmtrainError):
+        return error
+    if isinstance(error, KeyboardInterrupt):
+        return Stopped("stopped by SIGINT", "", "the same command goes on from here")
+    # By name, since torch must not be imported to ask whether an error is its own.
+    kind = type(error).__name__
+    if (
+        isinstance(error, MemoryError)
+        or kind == "OutOfMemoryError"
+        or (isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error))
+    ):
+        return MemoryExhausted(
+            "out of memory",
+            str(error).split("\n")[0],
+            "lower trainer.micro_batch_size (it changes memory, never the result) or trainer.sequence_length",
+        )
+    if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
+        place = error.filename or error.filename2
+        remedy = (
+            "free some space"
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+            else "check the disk, its mount and the permissions"
+        )
+        return DiskError(f"disk: {error.strerror}", f"path: {place}" if place else "", remedy)
+    if kind in ("DistBackendError", "DistNetworkError", "DistStoreError"):
+        return DistributedError(
+            "the processes of the run lost each other",
+            str(error).split("\n")[0],
+            "the same command goes on from the last checkpoint",
+        )
+    return None
+
+
+def report(error: BaseException) -> int:
+    """Tell an error in three lines on standard error, and give its exit code."""
+    problem = understood(error)
+    debug = os.environ.get("PLMTRAIN_DEBUG") == "1"
+    if debug:
+        traceback.print_exception(error)
+    elif problem is not None:
+        print(problem, file=sys.stderr)
+    else:
+        # A run keeps its tracebacks in log.txt and says where on the error itself; others get a file of their own.
+        place = getattr(error, "plmtrain_log", None) or _keep(error)
+        line = str(error).strip().split("\n")[0]
+        print(f"this should not have happened: {type(error).__name__}{': ' + line if line else ''}", file=sys.stderr)
+        print(f"the whole traceback: {place}", file=sys.stderr)
+        print("it is a fault of plmtrain: please report it with that traceback", file=sys.stderr)
+    return 1 if problem is None else problem.exit_code
+
+
+def _keep(error: BaseException) -> str:
+    try:
+        with tempfile.NamedTemporaryFile("w", prefix="plmtrain-", suffix=".txt", delete=False, encoding="utf-8") as file:
+            traceback.print_exception(error, file=file)
+        return file.name
+    except OSError:
+        return "PLMTRAIN_DEBUG=1 shows it"
+
+
+def _dispatch(arguments: Sequence[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(words.of(arguments[1]) if len(arguments) > 1 and arguments[1] in words.VERBS else words.overview())
+        return 0
+    if arguments[0] in ("-V", "--version"):
+        from plmtrain import __version__
+
+        print(f"plmtrain {__version__}")
+        return 0
+    verb, rest = arguments[0], list(arguments[1:])
+    if verb not in words.VERBS:
+        hint = nearest(verb, words.VERBS)
+        if "=" in verb:
+            hint = f"a verb comes first: plmtrain pretrain {verb}"
+        raise SettingsError(f"there is no verb '{verb[:80]}'", "command line: the first word after plmtrain", hint)
+    if "-h" in rest or "--help" in rest:
+        print(words.of(verb))
+        return 0
+    if words.VERBS[verb].composes:
+        from plmtrain.settings.arguments import split
+
+        options = split(rest)
+        if options.multirun:
+            from plmtrain.commands import sweep
+
+            return sweep.run(verb, options)
+        if options.show:
+            from plmtrain.commands import show
+
+            return show.run(options)
+    run: Callable[[list[str]], int] = importlib.import_module(f"plmtrain.commands.{verb}").run
+    return run(rest)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line.
+
+    Args:
+        argv: what stands after ``plmtrain``; the process's own arguments if not given.
+
+    Returns:
+        the exit code.
+    """
+    try:
+        code = _dispatch(sys.argv[1:] if argv is None else argv)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        # Whoever read our output has gone, as with `plmtrain list | head -1`: that is no failure. Standard output is
+        # pointed elsewhere, since Python flushes it once more at exit and would complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except SystemExit:
+        raise
+    except BaseException as error:
+        return report(error)
+
+
+def console() -> None:
+    """The console script."""
+    sys.exit(main())

@@ -1,0 +1,48 @@
+"""``--cfg job``: the settings of a run as YAML, each that is not a shipped default with where it comes from."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from plmtrain.settings.arguments import Arguments
+from plmtrain.settings.compose import Composed, compose
+from plmtrain.settings.decode import pretrain_settings
+
+
+def _scalar(value: Any) -> str:
+    """A value as YAML on one line; JSON is YAML."""
+    if (
+        isinstance(value, str)
+        and value
+        and value.replace("_", "").replace("-", "").replace("/", "").isalnum()
+        and not value[0].isdigit()
+    ):
+        plain = value.lower() not in ("null", "true", "false", "yes", "no", "on", "off", "y", "n") and not value.startswith("-")
+        return value if plain else json.dumps(value)
+    if isinstance(value, float):
+        text = repr(value)
+        return text if "e" not in text or "." in text else text.replace("e", ".0e")
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _lines(values: dict[str, Any], composed: Composed, key: str = "", indent: str = "") -> Iterator[str]:
+    for name, value in values.items():
+        full = f"{key}.{name}" if key else name
+        if isinstance(value, dict) and value:
+            yield f"{indent}{name}:"
+            yield from _lines(value, composed, full, indent + "  ")
+        else:
+            line = f"{indent}{name}: {_scalar(value)}"
+            origin = re.sub(r" \(.*\)$", "", composed.origin(full))
+            yield line if origin.startswith("setting:") else f"{line:<44} # {origin.removeprefix('file: ')}"
+
+
+def run(options: Arguments) -> int:
+    """Print the settings, checked; start nothing."""
+    composed = compose(options.overrides, options.config_dir)
+    settings = pretrain_settings(composed)
+    print("\n".join(_lines(settings.model_dump(mode="json"), composed)))
+    return 0

@@ -1,0 +1,156 @@
+"""The words of ``--help``. Imports nothing: help must be there at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Verb:
+    """What help says of a verb.
+
+    Args:
+        summary: what it does, in one line.
+        usage: what stands after ``plmtrain``.
+        about: a paragraph.
+        examples: command lines with a comment each.
+        composes: whether it takes Hydra overrides, and with them ``-m``, ``--cfg job`` and ``--config-dir``.
+    """
+
+    summary: str
+    usage: str
+    about: str
+    examples: tuple[tuple[str, str], ...]
+    composes: bool = False
+
+
+VERBS = {
+    "pretrain": Verb(
+        "pretrain a model on text",
+        "pretrain [GROUP=CHOICE | KEY=VALUE]...",
+        "Trains the tokenizer and prepares the text first where that has not been done. The same command again resumes the\n"
+        "run, or says that it is finished. Everything of the run is in runs/NAME/.",
+        (
+            ("plmtrain pretrain model=roberta objective=dynamic_mlm data=sample size=tiny", "a minute on two cores"),
+            ("plmtrain pretrain model=bert objective=mlm data=text data.files=[mytext.txt] size=small", "your own text"),
+            ("plmtrain pretrain model=albert data=jsonl data.files=['corpus/*.jsonl.gz'] trainer.steps=20000", "many files"),
+            ("plmtrain pretrain experiment=roberta launch.processes=2", "a published recipe, two processes"),
+            ("plmtrain pretrain -m size=tiny seed=1,2,3 optimizer.lr=5e-4,1e-3", "a sweep of six runs"),
+        ),
+        composes=True,
+    ),
+    "evaluate": Verb(
+        "held-out loss and perplexity of a run",
+        "evaluate RUN [KEY=VALUE]...",
+        "Computes the loss of the validation text with the newest checkpoint.",
+        (("plmtrain evaluate runs/roberta-dynamic_mlm-1f2e3d4c", "the validation text of the run"),),
+    ),
+    "predict": Verb(
+        "use a run: fill masks",
+        "predict RUN [TEXT]... [KEY=VALUE]...",
+        "Reads text from the arguments, from a file or from standard input; writes text or JSON lines.",
+        (
+            ('plmtrain predict runs/mine "The file is [MASK] now."', "one sentence"),
+            ("plmtrain predict runs/mine < sentences.txt", "one sentence a line"),
+        ),
+    ),
+    "inspect": Verb(
+        "show what an objective does to your text",
+        "inspect [GROUP=CHOICE | KEY=VALUE]...",
+        "Draws original, corrupted input and targets in colour, and measures rates. No model is built.",
+        (
+            ("plmtrain inspect objective=dynamic_mlm data=sample", "the sample text"),
+            ("plmtrain inspect model=bert objective=whole_word_mlm data=text data.files=[mytext.txt]", "your own text"),
+        ),
+        composes=True,
+    ),
+    "tokenizer": Verb(
+        "train a tokenizer alone",
+        "tokenizer [GROUP=CHOICE | KEY=VALUE]...",
+        "Trains the tokenizer that a run with the same settings would train, and says where it is.",
+        (("plmtrain tokenizer model=bert data=text data.files=[mytext.txt] tokenizer.vocab_size=16000", "your own text"),),
+        composes=True,
+    ),
+    "prepare": Verb(
+        "turn text into a prepared data folder alone",
+        "prepare [GROUP=CHOICE | KEY=VALUE]...",
+        "Does what a run with the same settings would do before its first step: a big text need not be prepared on the\n"
+        "machine that trains.",
+        (("plmtrain prepare model=roberta data=jsonl data.files=['corpus/*.jsonl']", "your own text"),),
+        composes=True,
+    ),
+    "list": Verb(
+        "models, sizes, objectives, data sets; which objective goes with which model",
+        "list [GROUP | matrix]",
+        "Names every choice of every group, with a line about each.",
+        (
+            ("plmtrain list", "all groups"),
+            ("plmtrain list model", "the models"),
+            ("plmtrain list matrix", "which objective goes with which model"),
+        ),
+    ),
+    "verify": Verb(
+        "check every file of every checkpoint of a run",
+        "verify RUN",
+        "Compares size and checksum of each file with the manifest of its checkpoint.",
+        (("plmtrain verify runs/mine", "exit 0, or 4 where something is damaged"),),
+    ),
+    "completion": Verb(
+        "print the script for tab completion",
+        "completion bash|zsh",
+        "Completes verbs, choices of groups (model=...) and settings (trainer.ba...).",
+        (
+            ('eval "$(plmtrain completion bash)"', "in ~/.bashrc"),
+            ('eval "$(plmtrain completion zsh)"', "in ~/.zshrc, after compinit"),
+        ),
+    ),
+}
+
+EXIT_CODES = (
+    "exit codes: 0 done, 1 failed, 2 usage or settings, 3 data, 4 checkpoint unusable, 5 diverged, 6 out of memory,\n"
+    "7 disk or permission, 8 distributed failure, 75 stopped by a signal (the same command goes on)"
+)
+
+
+def _examples(examples: tuple[tuple[str, str], ...]) -> list[str]:
+    return [line for command, comment in examples for line in (f"  # {comment}", f"  {command}")]
+
+
+def overview() -> str:
+    """The help of ``plmtrain`` itself."""
+    width = max(map(len, VERBS))
+    return "\n".join(
+        [
+            "plmtrain: pretrain the classic language models from one command line",
+            "",
+            "usage: plmtrain VERB [ARGUMENTS]      plmtrain VERB --help      plmtrain --version",
+            "",
+            *(f"  {name:<{width}}  {verb.summary}" for name, verb in VERBS.items()),
+            "",
+            "begin with:",
+            "  plmtrain pretrain model=roberta objective=dynamic_mlm data=sample size=tiny",
+            "",
+            EXIT_CODES,
+        ]
+    )
+
+
+def of(name: str) -> str:
+    """The help of a verb."""
+    verb = VERBS[name]
+    lines = [f"usage: plmtrain {verb.usage}", "", verb.about, ""]
+    if verb.composes:
+        lines += [
+            "settings:",
+            "  GROUP=CHOICE      model=roberta: a YAML file of a group; plmtrain list shows them all",
+            "  KEY=VALUE         trainer.steps=1000: one setting",
+            "options:",
+            "  --cfg job         print the settings, with where each comes from, and start nothing",
+            "  --config-dir DIR  YAML files of your own, in DIR/model/, DIR/data/ and so on",
+        ]
+        if name == "pretrain":
+            lines.append(
+                "  -m, --multirun    run each of several values: seed=1,2,3  model=bert,roberta  optimizer.lr=choice(1e-4,5e-4)"
+            )
+        lines.append("")
+    return "\n".join([*lines, "examples:", *_examples(verb.examples)])

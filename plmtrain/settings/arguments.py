@@ -1,0 +1,70 @@
+"""What stands after a verb: Hydra overrides, and the few options that are not overrides. Light: no Hydra, no pydantic."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from plmtrain.errors import SettingsError, SettingsErrors, nearest
+
+FLAGS = ("--config-dir", "-cd", "--cfg", "-c", "--multirun", "-m", "--help", "-h")
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """The arguments of a verb that composes settings.
+
+    Args:
+        overrides: the Hydra overrides, in order.
+        config_dir: a folder with the user's own YAML files.
+        multirun: whether the overrides are a sweep.
+        show: whether the settings are printed, and nothing is started.
+    """
+
+    overrides: tuple[str, ...] = ()
+    config_dir: str | None = None
+    multirun: bool = False
+    show: bool = False
+
+
+def split(arguments: Sequence[str]) -> Arguments:
+    """Tell options from overrides.
+
+    Raises:
+        SettingsErrors: for unknown options, and for options without their value.
+    """
+    overrides: list[str] = []
+    errors: list[SettingsError] = []
+    config_dir: str | None = None
+    multirun = show = False
+    rest = list(arguments)
+    while rest:
+        word = rest.pop(0)
+        flag, equals, value = word.partition("=")
+        if not word.startswith("-") or "=" in flag:
+            overrides.append(word)
+        elif word in ("-m", "--multirun"):
+            multirun = True
+        elif flag in ("--config-dir", "-cd", "--cfg", "-c"):
+            if not equals:
+                value = rest.pop(0) if rest else ""
+            if flag in ("--cfg", "-c"):
+                show = True
+                if value != "job":
+                    errors.append(SettingsError(f"--cfg takes 'job', not '{value}'", f"command line: {word}", "write --cfg job"))
+            else:
+                config_dir = value
+                if not value or not Path(value).is_dir():
+                    errors.append(
+                        SettingsError(
+                            f"--config-dir: there is no folder '{value}'",
+                            f"command line: {word}",
+                            "name a folder with your YAML files",
+                        )
+                    )
+        else:
+            errors.append(SettingsError(f"there is no option '{flag}'", f"command line: {word}", nearest(flag, FLAGS)))
+    if errors:
+        raise SettingsErrors(errors)
+    return Arguments(tuple(overrides), None if config_dir is None else str(Path(config_dir).resolve()), multirun, show)

@@ -1,0 +1,228 @@
+"""From the command line and the YAML files to one plain dict, by Hydra. The only module here that imports it.
+
+Hydra's own messages never reach the user: everything that it would refuse is found before, and told in our words.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.types import RunMode
+from omegaconf import DictConfig, ListConfig, OmegaConf
+
+from plmtrain.errors import SettingsError
+from plmtrain.settings.arguments import split
+from plmtrain.settings.folders import GROUPS, PRIMARY, conf_folder
+from plmtrain.settings.foreign_yaml import screen
+from plmtrain.settings.overrides import Checked, check, where
+
+
+@dataclass(frozen=True)
+class Composed:
+    """Settings as plain values, before they are decoded.
+
+    Args:
+        values: nested plain values, all interpolations resolved.
+        overrides: what stood on the command line, by key; the last one of a key.
+        groups: what was handed to Hydra, for finding out which file a value came from.
+        config_dir: the folder of ``--config-dir``.
+        errors: what was wrong so far; decoding adds its own and raises all together.
+        place: where the values come from, if not from files that Hydra merged.
+        broken: keys about which nothing more should be said, since their override was not understood.
+    """
+
+    values: dict[str, Any]
+    overrides: dict[str, str] = field(default_factory=dict)
+    groups: tuple[str, ...] = ()
+    config_dir: str | None = None
+    errors: tuple[SettingsError, ...] = ()
+    broken: frozenset[str] = frozenset()
+    place: str = ""
+
+    @cached_property
+    def _files(self) -> list[tuple[str, dict[str, Any]]]:
+        """The files that were merged, in order, each with the values that it set."""
+        with _hydra(self.config_dir):
+            loader = GlobalHydra.instance().config_loader()
+            merged = loader.compute_defaults_list(PRIMARY, [*_search_path(self.config_dir), *self.groups], RunMode.RUN).defaults
+        found = []
+        for default in merged:
+            for folder, shown in ((str(conf_folder()), "conf"), (self.config_dir, self.config_dir)):
+                path = Path(folder or "") / f"{default.config_path}.yaml"
+                if folder is not None and path.is_file():
+                    values: Any = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+                    for part in reversed([part for part in (default.package or "").split(".") if part]):
+                        values = {part: values}
+                    found.append((f"{shown}/{default.config_path}.yaml", values))
+                    break
+        return found
+
+    def origin(self, key: str) -> str:
+        """Where the value of a full key comes from: an override, or a file."""
+        exact = self.overrides.get(key)
+        related = [text for other, text in self.overrides.items() if other.startswith(f"{key}.") or key.startswith(f"{other}.")]
+        if exact or related:
+            return where(exact or related[-1])
+        if self.place:
+            return f"{self.place} ({key})"
+        parts = key.split(".")
+        for file, values in reversed(self._files):
+            inner: Any = values
+            for part in parts:
+                if not isinstance(inner, dict) or part not in inner:
+                    break
+                inner = inner[part]
+            else:
+                if isinstance(inner, str) and (reference := re.fullmatch(r"\$\{([a-z0-9_.]+)\}", inner)):
+                    return self.origin(reference[1])
+                return f"file: {file} ({key})"
+        return f"setting: {key}"
+
+
+def parse_override(text: str) -> Override:
+    """An override by Hydra's grammar."""
+    return OverridesParser.create().parse_override(text)
+
+
+def _search_path(config_dir: str | None) -> list[str]:
+    if config_dir is None:
+        return []
+    quoted = str(config_dir).replace("\\", "\\\\").replace("'", "\\'")
+    return [f"hydra.searchpath=['file://{quoted}']"]
+
+
+@contextmanager
+def _hydra(config_dir: str | None) -> Iterator[None]:
+    """Hydra at work on our folder; it is put away afterwards, so that nothing global stays behind."""
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(conf_folder()), job_name="plmtrain", version_base="1.3"):
+        yield
+
+
+def _merged(config_dir: str | None, groups: Sequence[str]) -> DictConfig:
+    with _hydra(config_dir):
+        return hydra_compose(PRIMARY, [*_search_path(config_dir), *groups])
+
+
+def _apply(config: DictConfig, checked: Checked) -> Iterator[SettingsError]:
+    """Set the values of the command line, one by one, as Hydra does with ``++``."""
+    for key, text in checked.values:
+        try:
+            OmegaConf.update(config, key, parse_override(text).value(), merge=True, force_add=True)
+        except Exception:
+            parent = key.rpartition(".")[0]
+            remedy = f"'{parent}' is one value: write {parent}=VALUE" if parent else f"write {key}=VALUE"
+            checked.broken.add(key)
+            yield SettingsError(f"{key} cannot be set", where(text), remedy)
+
+
+def _resolve(node: Any, key: str, errors: list[tuple[str, str]]) -> Any:
+    """A node's plain value; what cannot be resolved is noted and left out."""
+    if isinstance(node, DictConfig):
+        found = {}
+        for name in node:
+            full = f"{key}.{name!s}" if key else str(name)
+            if OmegaConf.is_missing(node, name):
+                errors.append((full, "missing"))
+                continue
+            try:
+                inner = node[name]
+            except Exception:  # OmegaConf's errors, and recursion between settings that refer to each other
+                errors.append((full, "interpolation"))
+                continue
+            found[str(name)] = _resolve(inner, full, errors)
+        return found
+    if isinstance(node, ListConfig):
+        return [_resolve(inner, f"{key}.{index}", errors) for index, inner in enumerate(node)]
+    return node
+
+
+def compose(arguments: Sequence[str], config_dir: str | None = None) -> Composed:
+    """Compose the settings of a run. Wrong settings raise nothing: they are told together with what decoding finds.
+
+    Args:
+        arguments: Hydra overrides, ``GROUP=CHOICE`` and ``KEY=VALUE``; ``--config-dir DIR`` may stand among them.
+        config_dir: a folder with the user's own YAML files, beside plmtrain's own.
+
+    Raises:
+        SettingsErrors: for unknown options among the arguments.
+    """
+    options = split(arguments)
+    config_dir = config_dir or options.config_dir
+    checked = check(options.overrides, parse_override, config_dir)
+    errors = checked.errors
+    if config_dir is not None:
+        if not any((Path(config_dir) / group).is_dir() for group in GROUPS):
+            remedy = f"put your YAML files into {', '.join(GROUPS[:3])}, ... in it"
+            errors.append(SettingsError("--config-dir has none of the folders of settings", f"folder: {config_dir}", remedy))
+        refused = screen(config_dir, {group: choice for group, choice in checked.groups.items() if choice is not None})
+        if refused:
+            return Composed({}, errors=(*errors, *refused), broken=frozenset({""}))
+    groups = tuple(f"{group}={'null' if choice is None else _quoted(choice)}" for group, choice in checked.groups.items())
+    try:
+        config = _merged(config_dir, groups)
+    except Exception as error:
+        what = f"the YAML files of {', '.join(groups) or 'the defaults'} do not fit together ({type(error).__name__})"
+        remedy = "set each key where the shipped files of its group have it"
+        problem = SettingsError(what, f"folder: {config_dir or conf_folder()}", remedy)
+        return Composed({}, errors=(*errors, problem), broken=frozenset({""}))
+    composed = _finish(config, checked, groups, config_dir)
+    if isinstance(composed.values.get("model"), dict):
+        composed.values["model"].pop("suggests", None)  # its work is done: the other groups have taken from it what they wanted
+    return composed
+
+
+def change(values: Mapping[str, Any], arguments: Sequence[str]) -> Composed:
+    """Settings that are there already, with overrides; of the groups only ``data`` can be chosen anew.
+
+    Args:
+        values: nested plain values, as a run has them.
+        arguments: Hydra overrides, and ``--config-dir DIR``.
+
+    Raises:
+        SettingsErrors: for unknown options among the arguments.
+    """
+    options = split(arguments)
+    checked = check(options.overrides, parse_override, options.config_dir)
+    for group in sorted(checked.groups.keys() - {"data"}):
+        remedy = f"change single settings of it: {group}.KEY=VALUE"
+        checked.errors.append(
+            SettingsError(f"{group} is the run's and cannot be chosen again", f"command line: {group}=", remedy)
+        )
+    config = OmegaConf.create(dict(values))
+    if checked.groups.get("data") is not None:
+        composed = compose([f"data={checked.groups['data']}"], options.config_dir)
+        checked.errors += composed.errors
+        config["data"] = composed.values.get("data", {})
+    return _finish(config, checked, (), None)
+
+
+def _finish(config: DictConfig, checked: Checked, groups: tuple[str, ...], config_dir: str | None) -> Composed:
+    """Set the command line's values, and resolve what refers to other settings."""
+    OmegaConf.set_struct(config, False)
+    errors = [*checked.errors, *_apply(config, checked)]
+    problems: list[tuple[str, str]] = []
+    values = _resolve(config, "", problems)
+    broken = checked.broken | ({""} if "experiment" in checked.broken else set()) | {key for key, _ in problems}
+    composed = Composed(values, dict(checked.values), groups, config_dir, (), frozenset(broken))
+    for key, problem in problems:
+        what = f"{key} has no value" if problem == "missing" else f"{key} refers to a setting that is not there"
+        errors.append(SettingsError(what, composed.origin(key), f"give it one: {key}=VALUE"))
+    return replace(composed, errors=tuple(errors))
+
+
+def _quoted(choice: str) -> str:
+    if choice.replace("_", "").replace("/", "").isalnum():
+        return choice
+    return "'" + choice.replace("\\", "\\\\").replace("'", "\\'") + "'"

@@ -1,0 +1,141 @@
+"""From one plain dict to checked settings. Every mistake of a run is told at once, each with where it comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from plmtrain.errors import SettingsError, SettingsErrors, nearest
+from plmtrain.settings.base import Settings
+from plmtrain.settings.compose import Composed, change
+from plmtrain.settings.foreign_yaml import unsafe
+from plmtrain.settings.lookup import model_classes, objective_classes
+from plmtrain.settings.models.base import ModelSettings
+from plmtrain.settings.objectives.base import ObjectiveSettings
+from plmtrain.settings.rules import broken_rules
+from plmtrain.settings.run import PretrainSettings
+from plmtrain.settings.wording import what_is_wrong
+
+Classes = Mapping[str, type[Settings]]
+
+
+def keys_of(settings: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """The full keys of a settings class, those of its groups included."""
+    for name, info in settings.model_fields.items():
+        annotation = info.annotation
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            yield from keys_of(annotation, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}"
+
+
+def all_keys(model: type[Settings], objective: type[Settings]) -> list[str]:
+    """Every full key of a run with these classes of model and objective."""
+    rest = [key for key in keys_of(PretrainSettings) if not key.startswith(("model.", "objective."))]
+    return sorted([*rest, *keys_of(model, "model."), *keys_of(objective, "objective.")])
+
+
+def _class_of(
+    group: str, values: Mapping[str, Any], classes: Classes
+) -> tuple[type[Settings] | None, tuple[str, str, str] | None]:
+    """The settings class that ``type`` names, or what is wrong with it: its key, what, and the remedy."""
+    section = values.get(group)
+    name = section.get("type") if isinstance(section, dict) else None
+    if isinstance(name, str) and name in classes:
+        return classes[name], None
+    if name is None:
+        return None, (f"{group}.type", f"{group} has no type", f"set {group}.type in its YAML; {nearest('', classes)}")
+    return None, (f"{group}.type", f"there is no type of {group} '{name}'", nearest(str(name), classes))
+
+
+def pretrain_settings(composed: Composed) -> PretrainSettings:
+    """Decode the settings of a pretraining run.
+
+    Raises:
+        SettingsErrors: everything that is wrong with them, with what composing found.
+    """
+    errors = list(composed.errors)
+    if "" in composed.broken:
+        raise SettingsErrors(errors)
+    found: dict[str, tuple[str, str]] = {}  # by full key: what is wrong, and what to do
+    values = dict(composed.values)
+    decoded: dict[str, Settings] = {}
+    used: dict[str, type[Settings]] = {}
+    bases: dict[str, tuple[type[Settings], Classes]] = {
+        "model": (ModelSettings, model_classes()),
+        "objective": (ObjectiveSettings, objective_classes()),
+    }
+    for group, (_, classes) in bases.items():
+        chosen, problem = _class_of(group, values, classes)
+        used[group] = chosen or next(iter(classes.values()))
+        if problem is not None:
+            found[problem[0]] = problem[1:]
+    valid = all_keys(used["model"], used["objective"])
+    for group, (base, _) in bases.items():
+        if f"{group}.type" not in found:
+            try:
+                decoded[group] = used[group].model_validate(values[group])
+            except ValidationError as error:
+                found |= what_is_wrong(error, valid, f"{group}.")
+        # The others are judged all the same: an empty instance stands in for what could not be decoded.
+        values[group] = decoded.get(group) or base.model_construct()
+    settings: PretrainSettings | None = None
+    try:
+        settings = PretrainSettings.model_validate(values)
+    except ValidationError as error:
+        found |= what_is_wrong(error, valid)
+    sections = {**decoded}
+    if settings is not None:
+        sections |= {name: getattr(settings, name) for name in PretrainSettings.model_fields if name not in bases}
+    else:
+        sections |= _sound_sections(composed.values, found)
+    for key, what, remedy in broken_rules(sections):
+        found.setdefault(key, (what, remedy))
+    silent = composed.broken
+    for key, (what, remedy) in found.items():
+        if not any(key == other or key.startswith(f"{other}.") or other.startswith(f"{key}.") for other in silent):
+            errors.append(SettingsError(what, composed.origin(key), remedy))
+    if errors:
+        raise SettingsErrors(errors)
+    assert settings is not None
+    return settings
+
+
+def _sound_sections(values: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
+    """The groups in which nothing is wrong, decoded alone, so that rules between them are still checked."""
+    sound: dict[str, Any] = {}
+    for name, info in PretrainSettings.model_fields.items():
+        kind = info.annotation
+        whole = not any(key == name or key.startswith(f"{name}.") for key in found)
+        if (
+            name not in ("model", "objective")
+            and isinstance(kind, type)
+            and issubclass(kind, Settings)
+            and name in values
+            and whole
+        ):
+            sound[name] = kind.model_validate(values[name])
+    return sound
+
+
+def settings_from_run(config: Mapping[str, Any]) -> PretrainSettings:
+    """Decode what a run's ``config.yaml`` holds. It is judged like a stranger's file: a run may have been downloaded.
+
+    Raises:
+        SettingsErrors: everything that is wrong with it.
+    """
+    place = "file: config.yaml of the run"
+    errors = [SettingsError(what, place, "is this a run of plmtrain's?") for _, what, _ in unsafe(config)]
+    values = {key: value for key, value in config.items() if key in PretrainSettings.model_fields}
+    return pretrain_settings(Composed(values, errors=tuple(errors), place=place))
+
+
+def override(settings: PretrainSettings, arguments: Sequence[str]) -> PretrainSettings:
+    """A run's settings with overrides.
+
+    Raises:
+        SettingsErrors: everything that is wrong with them.
+    """
+    return pretrain_settings(change(settings.model_dump(mode="json"), arguments))

@@ -1,0 +1,42 @@
+"""Where the YAML files are, and which choices each group has. Light: tab completion waits for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+GROUPS = ("model", "size", "objective", "data", "tokenizer", "optimizer", "schedule", "trainer", "tracker", "experiment")
+"""The groups of settings, each a folder of YAML files."""
+
+OPTIONAL_GROUPS = ("size", "experiment")
+"""The groups of which nothing need be chosen."""
+
+PRIMARY = "pretrain"
+"""The YAML file that all composition begins with."""
+
+
+def conf_folder() -> Path:
+    """The YAML files of plmtrain itself: inside the package when installed, else at the top of the repository."""
+    package = Path(__file__).resolve().parent.parent
+    inside = package / "conf"
+    return inside if inside.is_dir() else package.parent / "conf"
+
+
+def _folders(config_dir: str | Path | None) -> Iterator[Path]:
+    yield conf_folder()
+    if config_dir is not None:
+        yield Path(config_dir)
+
+
+def choices(group: str, config_dir: str | Path | None = None) -> list[str]:
+    """The choices of a group, plmtrain's own and those of ``--config-dir``, sorted."""
+    found: set[str] = set()
+    for folder in _folders(config_dir):
+        root = folder / group
+        found.update(file.relative_to(root).with_suffix("").as_posix() for file in root.rglob("*.yaml"))
+    return sorted(found)
+
+
+def find(group: str, choice: str, config_dir: str | Path | None = None) -> Path | None:
+    """The file of a choice; plmtrain's own comes before that of ``--config-dir``, as in Hydra's search path."""
+    return next((file for folder in _folders(config_dir) if (file := folder / group / f"{choice}.yaml").is_file()), None)

@@ -1,0 +1,47 @@
+"""From the ``type`` in a YAML to its settings class: looked up among the package's own modules, never imported from outside."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from functools import cache
+from typing import TypeVar
+
+from plmtrain.settings.base import Settings
+from plmtrain.settings.models.base import ModelSettings
+from plmtrain.settings.objectives.base import ObjectiveSettings
+
+T = TypeVar("T", bound=Settings)
+
+
+def _types(package: str) -> list[str]:
+    path = importlib.import_module(package).__path__
+    return sorted(module.name for module in pkgutil.iter_modules(path) if module.name != "base")
+
+
+def _one_class(package: str, name: str, base: type[T]) -> type[T]:
+    module = importlib.import_module(f"{package}.{name}")
+    found = [
+        value
+        for value in vars(module).values()
+        if isinstance(value, type)
+        and issubclass(value, base)
+        and value.__module__ == module.__name__
+        and "type" in value.model_fields
+    ]
+    assert len(found) == 1, f"{module.__name__} must define one settings class"
+    return found[0]
+
+
+@cache
+def model_classes() -> dict[str, type[ModelSettings]]:
+    """The settings class of each type of model."""
+    package = "plmtrain.settings.models"
+    return {name: _one_class(package, name, ModelSettings) for name in _types(package)}
+
+
+@cache
+def objective_classes() -> dict[str, type[ObjectiveSettings]]:
+    """The settings class of each type of objective."""
+    package = "plmtrain.settings.objectives"
+    return {name: _one_class(package, name, ObjectiveSettings) for name in _types(package)}

@@ -1,0 +1,101 @@
+"""pydantic's errors in our words: what is wrong with a key, and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import ValidationError
+
+from plmtrain.errors import nearest
+
+_KINDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "finite_number": "a finite number",
+    "bool": "true or false",
+    "string": "text",
+    "tuple": "a list",
+    "list": "a list",
+    "dict": "a set of keys",
+    "model": "a group of settings",
+    "model_attributes": "a group of settings",
+}
+_BOUNDS = {
+    "greater_than": ("gt", "above"),
+    "greater_than_equal": ("ge", "at least"),
+    "less_than": ("lt", "below"),
+    "less_than_equal": ("le", "at most"),
+}
+
+
+def nearest_key(key: str, valid: Sequence[str]) -> str:
+    """A remedy with the nearest valid full key: the same name elsewhere, a similar one, or all of its group."""
+    group, _, name = key.rpartition(".")
+    groups = sorted({other.split(".")[0] for other in valid if "." in other})
+    elsewhere = [other for other in valid if other.rpartition(".")[2] == name]
+    if elsewhere and not (group and any(other.startswith(f"{group}.") for other in valid) and len(elsewhere) > 1):
+        return f"did you mean {' or '.join(repr(other) for other in elsewhere[:3])}?"
+    beside = [other for other in valid if other.rpartition(".")[0] == group] + ([] if group else groups)
+    close = nearest(key, beside) if beside else ""
+    if close.startswith("did you mean"):
+        return close
+    anywhere = nearest(key, [*valid, *groups])
+    if anywhere.startswith("did you mean"):
+        return anywhere
+    by_name = nearest(name, [other.rpartition(".")[2] for other in valid])
+    if by_name.startswith("did you mean"):
+        match = by_name.split("'")[1]
+        return f"did you mean {' or '.join(repr(other) for other in valid if other.rpartition('.')[2] == match)}?"
+    return close or f"the groups of settings are: {', '.join(groups)}"
+
+
+def _got(value: Any) -> str:
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "null"}[value]
+    shown = repr(value)
+    return shown if len(shown) <= 80 else shown[:77] + "..."
+
+
+def _one(key: str, error: Any, valid: Sequence[str]) -> tuple[str, str]:
+    kind, got, context = error["type"], error["input"], error.get("ctx", {})
+    if kind == "extra_forbidden":
+        return f"there is no setting '{key}'", nearest_key(key, valid)
+    if kind == "missing":
+        return f"{key} is missing", f"give it: {key}=VALUE"
+    if kind == "value_error":
+        # Our own validators name fields of their group; the key's group makes them findable.
+        what, _, remedy = str(context.get("error", error["msg"])).partition(": ")
+        return f"{key}: {what}" if key else what, remedy or "change one of them"
+    if kind == "literal_error":
+        options = [option.strip("'") for option in context["expected"].replace(" or ", ", ").split(", ")]
+        return f"{key} cannot be {_got(got)}", nearest(str(got), options)
+    if kind in _BOUNDS:
+        name, words = _BOUNDS[kind]
+        return f"{key} must be {words} {context[name]:g}, and is {_got(got)}", f"give {key} a value {words} {context[name]:g}"
+    if kind in ("string_too_long", "string_pattern_mismatch"):
+        return f"{key} cannot be {_got(got)}", "use up to 64 letters, digits, '_', '-' and '.', a letter or digit first"
+    if kind in ("too_short", "too_long"):
+        return f"{key} has too few or too many values: {_got(got)}", error["msg"]
+    base = kind
+    for ending in ("_parsing_size", "_parsing", "_type", "_from_float"):
+        base = base.removesuffix(ending)
+    wanted = _KINDS.get(base, error["msg"].lower())
+    if wanted == "a list" or wanted == "a set of keys" or wanted == "a group of settings":
+        remedy = {
+            "a list": f"write {key}=[...]",
+            "a set of keys": f"write {key}={{KEY: VALUE}}",
+            "a group of settings": f"set its keys: {key}.KEY=VALUE",
+        }[wanted]
+    else:
+        remedy = f"give {key} {wanted}"
+    return f"{key} must be {wanted}, and is {_got(got)}", remedy
+
+
+def what_is_wrong(error: ValidationError, valid: Sequence[str], prefix: str = "") -> dict[str, tuple[str, str]]:
+    """What a validation found, by full key: what is wrong, and what to do."""
+    found: dict[str, tuple[str, str]] = {}
+    for one in error.errors(include_url=False):
+        key = (prefix + ".".join(str(part) for part in one["loc"])).removesuffix(".")
+        found.setdefault(key, _one(key, one, valid))
+    return found
