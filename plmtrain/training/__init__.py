@@ -1,0 +1,1 @@
+"""The trainer: it knows programs, batches and checkpoints, nothing else."""

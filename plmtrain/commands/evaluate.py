@@ -1,0 +1,75 @@
+"""``plmtrain evaluate``: a run's held-out loss, or its loss on other text."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from plmtrain.commands.parts import corpus_of
+from plmtrain.commands.preparation import preparation_report
+from plmtrain.errors import SettingsError
+from plmtrain.settings.decode import override
+
+HELP = """\
+plmtrain evaluate RUN [--json] [OVERRIDES]    held-out loss, perplexity and accuracy of a run
+
+examples
+  plmtrain evaluate runs/roberta-dynamic_mlm-1a2b3c4d
+  plmtrain evaluate runs/myrun data.type=text data.files=[other.txt] data.validation_fraction=0.5
+"""
+
+
+def run(arguments: list[str]) -> int:
+    """Evaluate a run on its own held-out text, or on that of other data."""
+    words = [word for word in arguments if word != "--json"]
+    if not words or "=" in words[0]:
+        raise SettingsError("evaluate needs a run", "plmtrain evaluate RUN [OVERRIDES]", "name a folder below runs/")
+
+    from plmtrain.data.order import plan
+    from plmtrain.training.evaluation import evaluate
+    from plmtrain.training.group import Group
+    from plmtrain.training.precision import choose
+    from plmtrain.training.restore import load_run
+    from plmtrain.training.step import Step
+
+    console = Console(stderr=True)
+    trained = load_run(Path(words[0]), report=console.print)
+    settings = override(trained.settings, words[1:])
+    settings = settings.model_copy(
+        update={"tokenizer": settings.tokenizer.model_copy(update={"path": str(trained.folder / "tokenizer")})}
+    )
+    with preparation_report() as report:
+        corpus = corpus_of(settings, report)
+    group = Group(settings.trainer.device, settings.launch.timeout, settings.trainer.threads)
+    phase = plan(settings.trainer)[-1]
+    program = trained.program
+    rows = corpus.rows(
+        "validation", program.settings, program.row_length(phase.sequence_length), settings.data.isolate_documents
+    )
+    precision = choose(settings.trainer.precision, group.device)
+    values = evaluate(
+        Step(trained.learner, precision).to(group.device),
+        program,
+        rows,
+        group,
+        batch_size=phase.batch_size,
+        limit=settings.trainer.evaluate_batches,
+    )
+    if values is None:
+        from plmtrain import stopping
+
+        raise stopping.stopped()
+    values["unigram_entropy"] = corpus.manifest.unigram_entropy
+    if "--json" in arguments:
+        print(json.dumps({"run": str(trained.folder), "step": trained.step, "rows": len(rows), **values}))
+        return 0
+    table = Table(title=f"{trained.folder} at step {trained.step}, {len(rows):,} held-out rows", title_justify="left")
+    table.add_column("measure")
+    table.add_column("value", justify="right")
+    for name, value in values.items():
+        table.add_row(name.replace("_", " "), f"{value:,.4f}")
+    Console().print(table)
+    return 0

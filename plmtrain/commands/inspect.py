@@ -1,0 +1,119 @@
+"""``plmtrain inspect``: what an objective does to the user's own text, in colour, and how often. No model is built."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from plmtrain.commands.parts import corpus_of, programs_of
+from plmtrain.commands.preparation import preparation_report
+from plmtrain.data.order import plan
+from plmtrain.keyed_random import Keys
+from plmtrain.program import Inspection
+from plmtrain.settings.compose import compose
+from plmtrain.settings.decode import pretrain_settings
+from plmtrain.text.tokenizer import Tokenizer
+
+HELP = """\
+plmtrain inspect [OVERRIDES]    what an objective does to your text, in colour, and measured rates; no model is built
+
+examples
+  plmtrain inspect objective=dynamic_mlm data=sample
+  plmtrain inspect model=albert objective=whole_word_mlm data=text data.files=[mybook.txt] trainer.sequence_length=64
+"""
+
+_STYLES = {
+    "plain": "",
+    "special": "dim",
+    "masked": "bold yellow",
+    "random": "bold red",
+    "kept": "bold green",
+    "target": "bold cyan",
+    "blank": "dim",
+}
+_SHOWN_ROWS = 3
+_MEASURED_ROWS = 2048
+
+
+def run(arguments: list[str]) -> int:
+    """Show some rows, then rates and histograms over many."""
+    settings = pretrain_settings(compose(arguments))
+    with preparation_report() as report:
+        corpus = corpus_of(settings, report)
+    phases = plan(settings.trainer)
+    console = Console()
+    for phase, program in zip(phases, programs_of(settings, phases, corpus.tokenizer.vocabulary), strict=True):
+        rows = corpus.rows(
+            "train", program.settings, program.row_length(phase.sequence_length), settings.data.isolate_documents
+        )
+        if len(phases) > 1:
+            console.rule(f"phase {phase.index + 1}: steps {phase.first_step + 1} to {phase.end}")
+        count = min(_MEASURED_ROWS, len(rows))
+        samples = np.arange(count)
+        inspections = [
+            program.inspect(
+                program.collate(rows.fetch(part), Keys(settings.seed, np.zeros(len(part), np.int64), part))
+            )
+            for part in np.array_split(samples, max(1, count // 64))
+        ]
+        _draw_rows(console, inspections[0], corpus.tokenizer)
+        console.print(_rates(inspections, count))
+        for table in _histograms(inspections):
+            console.print(table)
+    return 0
+
+
+def _draw_rows(console: Console, inspection: Inspection, tokenizer: Tokenizer) -> None:
+    legend = Text("marks: ")
+    for mark, style in _STYLES.items():
+        legend.append(f" {mark} ", style=style)
+    console.print(legend)
+    for row in inspection.rows[:_SHOWN_ROWS]:
+        table = Table(show_header=False, box=None, padding=(0, 1))
+        table.add_column(style="bold", no_wrap=True)
+        table.add_column(overflow="fold")
+        for label, tokens in row.lines.items():
+            line = Text()
+            for piece, (_, mark) in zip(tokenizer.pieces([token for token, _ in tokens]), tokens, strict=True):
+                line.append("·" if mark == "blank" else piece, style=_STYLES[mark])
+                line.append(" ")
+            table.add_row(label, line)
+        console.print(table)
+        console.print()
+
+
+def _rates(inspections: list[Inspection], rows: int) -> Table:
+    """Every rate over all rows, with its 95 % interval by the normal approximation."""
+    table = Table(title=f"measured over {rows} rows", title_justify="left")
+    for heading in ("rate", "share", "±", "counted"):
+        table.add_column(heading, justify="left" if heading == "rate" else "right")
+    for name in inspections[0].rates:
+        part = sum(inspection.rates[name][0] for inspection in inspections)
+        whole = sum(inspection.rates[name][1] for inspection in inspections)
+        share = part / whole if whole else 0.0
+        margin = 1.96 * (share * (1 - share) / whole) ** 0.5 if whole else 0.0
+        table.add_row(name, f"{share:.4f}", f"{margin:.4f}", f"{part:,} of {whole:,}")
+    return table
+
+
+def _histograms(inspections: list[Inspection]) -> list[Table]:
+    tables = []
+    for name in inspections[0].histograms:
+        counts: Counter[int] = Counter()
+        for inspection in inspections:
+            counts.update(dict(inspection.histograms[name]))
+        tables.append(_histogram(name, counts))
+    return tables
+
+
+def _histogram(name: str, counts: Mapping[int, int]) -> Table:
+    table = Table(title=name, title_justify="left", show_header=False, box=None)
+    most = max(counts.values(), default=1)
+    for value in sorted(counts):
+        table.add_row(str(value), f"{counts[value]:,}", "█" * max(1, round(40 * counts[value] / most)))
+    return table

@@ -1,0 +1,74 @@
+"""``plmtrain verify RUN``: reads every byte of every checkpoint and compares it with what was written."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from plmtrain.errors import CheckpointError, SettingsError
+
+HELP = """\
+plmtrain verify RUN [--json]    check every file of every checkpoint against its manifest
+
+exit code 0: all are sound, or there is none yet; 4: something is damaged, and it says what
+
+examples
+  plmtrain verify runs/roberta-dynamic_mlm-1a2b3c4d
+"""
+
+
+def run(arguments: list[str]) -> int:
+    """Print each file of each checkpoint with its verdict.
+
+    Raises:
+        SettingsError: if the folder is not a run.
+        CheckpointError: if a file is damaged, or saved checkpoints are gone.
+    """
+    from plmtrain.training.manifest import check, step_folders
+
+    words = [word for word in arguments if word != "--json"]
+    if len(words) != 1:
+        raise SettingsError("verify needs one run", "plmtrain verify RUN", "name a folder below runs/")
+    folder = Path(words[0])
+    if not (folder / "config.yaml").is_file():
+        raise SettingsError(f"{folder} is not a run", f"there is no {folder / 'config.yaml'}", "name a folder below runs/")
+    journal = _journal(folder)
+    run_id = journal.get("run_id")
+    steps = step_folders(folder / "checkpoints")
+    rows: list[dict[str, Any]] = []
+    for path in steps.values():
+        for name, problem in check(path, run_id if isinstance(run_id, str) else None).files.items():
+            rows.append({"checkpoint": path.name, "file": name, "problem": problem})
+            if "--json" not in arguments:
+                print(f"{path.name}/{name}: {'ok' if problem is None else f'DAMAGED, {problem}'}", flush=True)
+    if "--json" in arguments:
+        json.dump({"run": str(folder), "files": rows}, sys.stdout)
+        print()
+    damaged = [row for row in rows if row["problem"] is not None]
+    last = journal.get("last_step")
+    if damaged:
+        raise CheckpointError(
+            f"{len(damaged)} of {len(rows)} files are damaged",
+            ", ".join(f"{row['checkpoint']}/{row['file']}" for row in damaged[:5]) + (" ..." if len(damaged) > 5 else ""),
+            "the next start of the run passes damaged checkpoints over; restore them from a copy if the newest is among them",
+        )
+    if isinstance(last, int) and not any(step >= last for step in steps):
+        raise CheckpointError(
+            f"the checkpoint after step {last} is gone", str(folder / "checkpoints"), "restore it from a copy, if there is one"
+        )
+    if "--json" not in arguments:
+        print(f"{len(rows)} files of {len(steps)} checkpoints are sound" if steps else "there is no checkpoint yet")
+    return 0
+
+
+def _journal(folder: Path) -> dict[str, Any]:
+    """What the run remembers of its last save."""
+    from plmtrain.training.checkpoint import JOURNAL
+
+    try:
+        value = json.loads((folder / JOURNAL).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}

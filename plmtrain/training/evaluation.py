@@ -1,0 +1,98 @@
+"""The loss on held-out rows, with noise that is the same every time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from plmtrain.batch import Batch
+from plmtrain.data.rows import RowSource
+from plmtrain.faults import fault_point
+from plmtrain.keyed_random import Keys
+from plmtrain.program import Carry, Program
+from plmtrain.training.group import Group
+
+_SEED = 0
+"""Not the run's: two runs with other seeds are compared on the same masks."""
+
+
+def held_out_batches(
+    program: Program, rows: RowSource, batch_size: int, group: Group, limit: int | None
+) -> Iterator[tuple[Batch, bool]]:
+    """This process's part of every batch of held-out rows, and whether it counts.
+
+    A process without a row in a batch takes the batch's first row, uncounted, so that all processes go the same way.
+    """
+    count = len(rows) if limit is None else min(len(rows), limit * batch_size)
+    for first in range(0, count, batch_size):
+        everyone = np.arange(first, min(first + batch_size, count))
+        own = np.array_split(everyone, group.size)[group.rank]
+        taken = own if len(own) else everyone[:1]
+        yield program.collate(rows.fetch(taken), Keys(_SEED, np.zeros(len(taken), np.int64), taken)), bool(len(own))
+
+
+@torch.no_grad()
+def evaluate(
+    module: nn.Module,
+    program: Program,
+    rows: RowSource,
+    group: Group,
+    *,
+    batch_size: int,
+    limit: int | None = None,
+    step: int | None = None,
+) -> dict[str, float] | None:
+    """Held-out loss and what the program counts beside it.
+
+    Args:
+        module: the wrapped ``Step``.
+        program: what computes the loss.
+        rows: the held-out rows.
+        group: the processes that evaluate together.
+        batch_size: rows at a time, over all processes.
+        limit: at most so many batches.
+        step: the training step, for faults on purpose.
+
+    Returns:
+        ``loss``, ``loss/TERM`` and ``TERM/COUNT`` (say ``mlm/accuracy``) for each term, and ``perplexity`` where there is one
+        term; None if a signal asked to stop meanwhile.
+    """
+    was_training = module.training
+    module.eval()
+    sums: dict[str, Tensor] = {}
+    weights: dict[str, float] = {}
+    carry: Carry = {}
+    try:
+        for batch, counts in held_out_batches(program, rows, batch_size, group, limit):
+            fault_point("eval", step)
+            if group.anyone_asked_to_stop():
+                return None
+            terms, carry = module(program, batch.to(group.device), carry)
+            for name, term in terms.items():
+                weights[name] = term.weight
+                found = {f"loss/{name}": term.total, f"normaliser/{name}": torch.tensor(float(term.normaliser))}
+                found |= {f"{name}/{what}": count for what, count in term.counts.items()}
+                for key, value in found.items():
+                    sums[key] = sums.get(key, torch.zeros((), dtype=torch.float64)) + counts * value.double().cpu()
+    finally:
+        module.train(was_training)
+    return _ratios(sums, weights, group, program)
+
+
+def _ratios(sums: dict[str, Tensor], weights: dict[str, float], group: Group, program: Program) -> dict[str, float]:
+    """Sums over all processes, each divided by its term's normaliser."""
+    names = sorted(sums)
+    totals = dict(zip(names, group.sum(torch.stack([sums[name] for name in names]).to(group.device)).tolist(), strict=True))
+    values: dict[str, float] = {}
+    for name in program.terms:
+        counted = max(totals.pop(f"normaliser/{name}"), 1e-9)
+        values[f"loss/{name}"] = totals.pop(f"loss/{name}") / counted
+        values |= {key: total / counted for key, total in totals.items() if key.startswith(f"{name}/")}
+    values["loss"] = sum(weights[name] * values[f"loss/{name}"] for name in program.terms)
+    if len(program.terms) == 1:
+        values["perplexity"] = math.exp(min(values["loss"], 700.0))
+    return values

@@ -1,0 +1,98 @@
+"""The processes that train together, through Accelerate: device, wrapping, sums over all."""
+
+from __future__ import annotations
+
+import os
+from contextlib import AbstractContextManager, nullcontext
+from datetime import timedelta
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor, nn
+
+from plmtrain import stopping
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+
+def rank() -> int:
+    """This process's place, before any group is formed: launchers tell it by the environment."""
+    return int(os.environ.get("RANK", "0"))
+
+
+def world_size() -> int:
+    """How many processes the launcher started."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+class Group:
+    """One process's view of all of them.
+
+    Args:
+        device: ``auto`` for a GPU where there is one.
+        timeout: seconds to wait for another process before the run fails.
+        threads: threads of this process on a CPU; its share of the cores if None.
+    """
+
+    def __init__(self, device: Literal["auto", "cpu", "cuda"], timeout: float, threads: int | None) -> None:
+        from accelerate import Accelerator
+        from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs
+
+        on_cpu = device == "cpu" or not torch.cuda.is_available()
+        self.accelerator: Accelerator = Accelerator(
+            cpu=on_cpu,
+            mixed_precision="no",  # precision is the step's own business: see training.step
+            kwargs_handlers=[
+                DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True),
+                InitProcessGroupKwargs(timeout=timedelta(seconds=timeout)),
+            ],
+        )
+        self.rank: int = self.accelerator.process_index
+        self.size: int = self.accelerator.num_processes
+        self.device: torch.device = self.accelerator.device
+        self.is_main = self.rank == 0
+        if on_cpu:
+            local_size = int(os.environ.get("LOCAL_WORLD_SIZE", self.size))
+            # torchrun sets one thread a process; a core left idle is worse.
+            torch.set_num_threads(threads or max(1, len(os.sched_getaffinity(0)) // local_size))
+
+    def wrap(self, module: nn.Module) -> nn.Module:
+        """The module on the device, with gradients averaged over the group where there is one."""
+        wrapped: nn.Module = self.accelerator.prepare_model(module)
+        return wrapped
+
+    def local_gradients(self, module: nn.Module) -> AbstractContextManager[None]:
+        """Inside, gradients are accumulated here and not sent to the others."""
+        context: AbstractContextManager[None] = self.accelerator.no_sync(module) if self.size > 1 else nullcontext()
+        return context
+
+    def sum(self, numbers: Tensor) -> Tensor:
+        """The numbers of all processes, added up."""
+        if self.size == 1:
+            return numbers
+        total: Tensor = self.accelerator.reduce(numbers, reduction="sum")
+        return total
+
+    def gather(self, rows: Tensor) -> Tensor:
+        """The rows of all processes, in the order of their ranks.  # [rows * size, ...]"""
+        if self.size == 1:
+            return rows
+        everyone: Tensor = self.accelerator.gather(rows)
+        return everyone
+
+    def wait(self) -> None:
+        """Wait until every process is here."""
+        self.accelerator.wait_for_everyone()
+
+    def anyone_asked_to_stop(self) -> bool:
+        """Whether a signal reached any process, the same answer in all of them."""
+        asked = stopping.asked() is not None
+        if self.size == 1:
+            return asked
+        return bool(self.sum(torch.tensor(float(asked), device=self.device)).item())
+
+    def close(self) -> None:
+        """Leave the group."""
+        if self.size > 1:
+            self.accelerator.end_training()

@@ -1,0 +1,112 @@
+"""Several training processes on this machine, started and ended by one parent.
+
+The parent stays out of the training: it hands signals on, waits for every child, leaves none behind, and returns the exit code
+that they agree on. Other launchers (torchrun, accelerate launch, srun) are as good; they set the same variables.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+
+from plmtrain import stopping
+from plmtrain.errors import DistributedError, Stopped
+
+LAUNCHER = "PLMTRAIN_LAUNCHER"
+"""The variable that tells a child the process id of the plmtrain process that started it and holds the run's lock."""
+
+GRACE = 20.0
+"""Seconds that the other processes have to end once one has failed."""
+
+
+def started_by_us() -> bool:
+    """Whether this is a child of ``launch``."""
+    return LAUNCHER in os.environ
+
+
+def launch(arguments: Sequence[str], processes: int) -> int:
+    """Run ``plmtrain`` with these arguments in several processes that form a group.
+
+    Args:
+        arguments: of the command line, the verb first.
+        processes: how many.
+
+    Returns:
+        The exit code that the processes agree on: a cause rather than its consequence, so any other code before 8.
+    """
+    threads = max(1, len(os.sched_getaffinity(0)) // processes)
+    shared = {
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(_free_port()),
+        "WORLD_SIZE": str(processes),
+        "LOCAL_WORLD_SIZE": str(processes),
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads)),
+        LAUNCHER: str(os.getpid()),
+    }
+    children = [
+        subprocess.Popen(
+            [sys.executable, "-m", "plmtrain", *arguments],
+            env={**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdin=subprocess.DEVNULL,
+            process_group=0,  # a terminal's Ctrl-C reaches the parent alone, which hands it on: twice would mean at once
+        )
+        for rank in range(processes)
+    ]
+    try:
+        return _agreed(_wait(children))
+    finally:
+        for child in children:
+            if child.poll() is None:
+                child.kill()
+                child.wait()
+
+
+def _wait(children: Sequence[subprocess.Popen[bytes]]) -> list[int]:
+    """Wait for all children; hand a signal on to them once, and end those that outlive a failed one for too long."""
+    handed_on: signal.Signals | None = None
+    failed_at: float | None = None
+    while any(child.poll() is None for child in children):
+        if stopping.asked() is not None and handed_on is None:
+            handed_on = stopping.asked()
+            for child in children:
+                if child.poll() is None:
+                    child.send_signal(handed_on or signal.SIGTERM)
+        if failed_at is None and any(child.poll() not in (None, 0, Stopped.exit_code) for child in children):
+            failed_at = time.monotonic()
+        if failed_at is not None and time.monotonic() - failed_at > GRACE:
+            for child in children:
+                child.kill()
+        time.sleep(0.05)
+    return [child.wait() for child in children]
+
+
+def _agreed(codes: Sequence[int]) -> int:
+    """One code for all: a child that was killed by a signal counts as a distributed failure."""
+    seen = {code if code >= 0 else DistributedError.exit_code for code in codes} - {0}
+    causes = sorted(seen - {DistributedError.exit_code, Stopped.exit_code, 1})
+    for code in (*causes, 1, DistributedError.exit_code, Stopped.exit_code):
+        if code in seen:
+            return code
+    return 0
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def end_with_parent() -> None:
+    """In a child: be ended by the kernel when the parent is, so that not even a killed parent leaves an orphan (Linux)."""
+    if not started_by_us() or not sys.platform.startswith("linux"):
+        return
+    import ctypes
+
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    if os.getppid() != int(os.environ[LAUNCHER]):
+        os.kill(os.getpid(), signal.SIGKILL)  # the parent ended before we asked

@@ -1,0 +1,67 @@
+"""All that outlives a step, as named tensors: weights, the optimiser's moments, and what a program carries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from plmtrain.errors import CheckpointError
+from plmtrain.optim.optimizer import load_state_tensors, state_tensors
+from plmtrain.program import Carry
+from plmtrain.training.checkpoint import Checkpoint
+from plmtrain.training.group import Group
+
+
+@dataclass
+class TrainingState:
+    """What a run is made of between two steps; ``Progress`` has the rest.
+
+    Args:
+        learner: the unwrapped learner.
+        optimizer: its optimiser.
+        carry: what the program handed on, for this process's rows.
+    """
+
+    learner: nn.Module
+    optimizer: torch.optim.Optimizer
+    carry: Carry
+
+    def tensors(self, group: Group) -> dict[str, Mapping[str, Tensor]]:
+        """Everything by group of tensors; the carry of all processes in the order of their rows. All processes call it."""
+        return {
+            "model": self.learner.state_dict(),
+            "optimizer": state_tensors(self.optimizer, self.learner.named_parameters()),
+            "carry": {name: group.gather(tensor) for name, tensor in sorted(self.carry.items())},
+        }
+
+    def restore(self, checkpoint: Checkpoint, group: Group) -> None:
+        """Take everything from a checkpoint; each process takes its own rows' part of the carry.
+
+        Raises:
+            CheckpointError: if the checkpoint holds another learner's tensors.
+        """
+        load_weights(self.learner, checkpoint)
+        load_state_tensors(self.optimizer, self.learner.named_parameters(), checkpoint.load("optimizer"))
+        self.carry = {
+            name: torch.tensor_split(tensor, group.size)[group.rank].to(group.device)
+            for name, tensor in checkpoint.load("carry").items()
+        }
+
+
+def load_weights(learner: nn.Module, checkpoint: Checkpoint) -> None:
+    """Take the learner's weights from a checkpoint.
+
+    Raises:
+        CheckpointError: if a tensor is missing, unknown or of another shape.
+    """
+    try:
+        learner.load_state_dict(checkpoint.load("model"))
+    except RuntimeError as error:
+        raise CheckpointError(
+            "the checkpoint holds another model's weights",
+            f"{checkpoint.path}: {' '.join(str(error).split())[:300]}",
+            "check that config.yaml beside it was not edited",
+        ) from error

@@ -1,0 +1,283 @@
+"""The trainer: takes steps from where the last checkpoint stands to the end, and can be killed anywhere on the way.
+
+At each edge between two steps it logs, validates and saves what is due, in that order. All of it follows from the number of
+steps taken and the saved progress, so a run that goes on after a kill does what the unbroken run would have done.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import torch
+from torch import nn
+
+from plmtrain import faults, stopping
+from plmtrain.batch import Batch
+from plmtrain.data.loading import StepLoader
+from plmtrain.data.order import Order, Phase
+from plmtrain.data.rows import RowSource
+from plmtrain.errors import DivergedError
+from plmtrain.optim.schedule import learning_rate
+from plmtrain.program import Program
+from plmtrain.settings.run import PretrainSettings
+from plmtrain.training.checkpoint import Checkpoints
+from plmtrain.training.evaluation import evaluate
+from plmtrain.training.group import Group
+from plmtrain.training.precision import Precision
+from plmtrain.training.progress import Progress
+from plmtrain.training.state import TrainingState
+from plmtrain.training.step import Outcome, Step, take_step
+
+
+class Reporter(Protocol):
+    """Where what happens is told: metrics.jsonl, the progress line, trackers. Only the main process has one."""
+
+    def step(self, done: int) -> None:
+        """A step was taken."""
+
+    def record(self, record: Mapping[str, float]) -> None:
+        """Something was measured; ``step`` says when."""
+
+    def incident(self, step: int, facts: Mapping[str, object]) -> None:
+        """An update was not applied."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the commands put together for the trainer.
+
+    Args:
+        settings: the run's settings.
+        plan: its phases.
+        programs: one program for each phase.
+        rows: one source of training rows for each phase.
+        held_out: the held-out rows, as the last phase reads them.
+        precision: of matrix products.
+        group: the processes that train together.
+        checkpoints: where they are kept.
+        reporter: what hears of everything; in the main process only.
+    """
+
+    settings: PretrainSettings
+    plan: Sequence[Phase]
+    programs: Sequence[Program]
+    rows: Sequence[RowSource]
+    held_out: RowSource
+    precision: Precision
+    group: Group
+    checkpoints: Checkpoints
+    reporter: Reporter | None
+
+
+class Trainer:
+    """Trains one run.
+
+    Args:
+        parts: what the commands put together.
+        state: the learner and its optimiser, fresh or restored.
+        progress: how far it is.
+    """
+
+    def __init__(self, parts: Parts, state: TrainingState, progress: Progress) -> None:
+        self.parts = parts
+        self.state = state
+        self.progress = progress
+        self.module: nn.Module = parts.group.wrap(Step(state.learner, parts.precision))
+        # fp16 needs its loss scaled up; everywhere else the scaler passes everything through.
+        self.scaler = torch.amp.GradScaler(parts.group.device.type, enabled=parts.precision == "fp16")
+        if progress.loss_scale and self.scaler.is_enabled():
+            self.scaler.load_state_dict(dict(progress.loss_scale))
+        self._saved_step = progress.step or None
+        self._order = Order(parts.settings.seed, parts.plan)
+        self._clock = _Clock(self._order.tokens_before(progress.step))
+
+    def run(self) -> Progress:
+        """Go on to the end.
+
+        Raises:
+            Stopped: if a signal asked for it; everything up to then is saved.
+            DivergedError: if a loss or gradient is not finite.
+        """
+        steps = iter(self._steps())
+        while True:
+            stop = self._edge()
+            if stop:
+                raise stopping.stopped()
+            if self.finished:
+                return self.progress
+            number, batches = next(steps)
+            self._step(number, batches)
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.progress.step >= self.parts.settings.trainer.steps or self.stopped_early
+
+    @property
+    def stopped_early(self) -> bool:
+        """Whether validation has not become better for ``trainer.patience`` validations."""
+        patience = self.parts.settings.trainer.patience
+        return patience is not None and self.progress.evaluations_without_improvement >= patience
+
+    def _steps(self) -> StepLoader:
+        parts, trainer = self.parts, self.parts.settings.trainer
+        return StepLoader(
+            parts.rows,
+            parts.programs,
+            parts.plan,
+            seed=parts.settings.seed,
+            rank=parts.group.rank,
+            world=parts.group.size,
+            first_step=self.progress.step,
+            workers=trainer.workers,
+            pin_memory=parts.group.device.type == "cuda",
+        )
+
+    def _step(self, number: int, batches: Sequence[Batch]) -> None:
+        settings, group = self.parts.settings, self.parts.group
+        if number == 0:
+            faults.fault_point("train.first_step", number)
+        outcome = take_step(
+            self.module,
+            self.parts.programs[self._order.phase_at(number).index],
+            batches,
+            self.state.carry,
+            self.state.optimizer,
+            self.scaler,
+            group,
+            step=number,
+            seed=settings.seed,
+            learning_rate=(lr := learning_rate(number, settings.schedule, settings.optimizer.lr, settings.trainer.steps)),
+            clip_norm=settings.optimizer.clip_norm,
+        )
+        self.state.carry = outcome.carry
+        self.progress = replace(
+            self.progress,
+            step=number + 1,
+            skipped_steps=self.progress.skipped_steps + (not outcome.updated),
+            skipped_in_a_row=0 if outcome.updated else self.progress.skipped_in_a_row + 1,
+            loss_scale=self.scaler.state_dict() if self.scaler.is_enabled() else None,
+        )
+        if not outcome.updated and not self.scaler.is_enabled():
+            self._not_finite(number, batches, outcome)
+        self._log(number, outcome, lr)
+
+    def _log(self, number: int, outcome: Outcome, lr: float) -> None:
+        done, trainer, reporter = number + 1, self.parts.settings.trainer, self.parts.reporter
+        if done % trainer.log_every == 0 or done == trainer.steps:
+            names = list(outcome.totals)
+            totals = self.parts.group.sum(torch.stack([outcome.totals[name].double() for name in names])).tolist()
+            losses = {name: total / max(outcome.normalisers[name], 1e-9) for name, total in zip(names, totals, strict=True)}
+            tokens = self._order.tokens_before(done)
+            if reporter is not None:
+                reporter.record(
+                    {
+                        "step": done,
+                        "tokens": tokens,
+                        "loss": sum(outcome.weights[name] * loss for name, loss in losses.items()),
+                        **{f"loss/{name}": loss for name, loss in losses.items()},
+                        "lr": lr,
+                        "grad_norm": outcome.gradient_norm,
+                        **self._clock.read(tokens),
+                        **({"skipped_steps": self.progress.skipped_steps} if self.progress.skipped_steps else {}),
+                    }
+                )
+        if reporter is not None:
+            reporter.step(done)
+
+    def _not_finite(self, number: int, batches: Sequence[Batch], outcome: Outcome) -> None:
+        """A gradient was not finite: the update was not applied anywhere. Keep what is needed to look into it."""
+        trainer = self.parts.settings.trainer
+        if self.parts.reporter is not None:
+            self.parts.reporter.incident(
+                number + 1,
+                {
+                    "gradient_norm": str(outcome.gradient_norm),
+                    "loss": {name: str(float(total)) for name, total in outcome.totals.items()},
+                    "samples": [sample for batch in batches for sample in batch.samples.tolist()],
+                    "seed": self.parts.settings.seed,
+                },
+            )
+        if trainer.on_nonfinite == "stop" or self.progress.skipped_in_a_row > trainer.max_skipped:
+            raise DivergedError(
+                f"the gradient of step {number + 1} is not finite",
+                f"gradient norm {outcome.gradient_norm}; the update was not applied, earlier checkpoints are sound",
+                "lower optimizer.lr or lengthen schedule.warmup, use trainer.precision=fp32, or skip such steps with "
+                "trainer.on_nonfinite=skip; the batch is described in the run's incidents folder",
+            )
+
+    def _edge(self) -> bool:
+        """Do what is due between two steps; returns whether to stop here."""
+        done, trainer = self.progress.step, self.parts.settings.trainer
+        due = done > 0 and (done % trainer.evaluate_every == 0 or done == trainer.steps)
+        if due and self.progress.evaluated_step != done:
+            with self._clock.paused():
+                self._evaluate(done)
+        stop = self.parts.group.anyone_asked_to_stop()
+        due = done % trainer.save_every == 0 or self.finished or stop
+        if due and done > 0 and self._saved_step != done:
+            with self._clock.paused():
+                self.save()
+        return stop and not self.finished
+
+    def _evaluate(self, done: int) -> None:
+        parts, trainer = self.parts, self.parts.settings.trainer
+        values = evaluate(
+            self.module,
+            parts.programs[-1],
+            parts.held_out,
+            parts.group,
+            batch_size=parts.plan[-1].batch_size,
+            limit=trainer.evaluate_batches,
+            step=done,
+        )
+        if values is None:
+            return  # asked to stop meanwhile: the resumed run evaluates this step first
+        better = self.progress.best_metric is None or values["loss"] < self.progress.best_metric
+        self.progress = replace(
+            self.progress,
+            evaluated_step=done,
+            best_metric=values["loss"] if better else self.progress.best_metric,
+            best_step=done if better else self.progress.best_step,
+            evaluations_without_improvement=0 if better else self.progress.evaluations_without_improvement + 1,
+        )
+        if parts.reporter is not None:
+            parts.reporter.record({"step": done, **{f"val/{name}": value for name, value in values.items()}})
+
+    def save(self) -> None:
+        """Save everything as it stands; all processes call it, the main one writes."""
+        tensors = self.state.tensors(self.parts.group)
+        if self.parts.group.is_main:
+            self.parts.checkpoints.save(self.progress.step, tensors, self.progress, best_step=self.progress.best_step)
+        self.parts.group.wait()
+        self._saved_step = self.progress.step
+
+
+class _Clock:
+    """How fast the steps are: time spent in validation and saving does not count.
+
+    Args:
+        tokens: how many the run had read before this process began.
+    """
+
+    def __init__(self, tokens: int) -> None:
+        self._began = self._since = time.perf_counter()
+        self._tokens = tokens
+
+    def read(self, tokens: int) -> dict[str, float]:
+        """Tokens per second since the last reading, and seconds since this process began."""
+        now = time.perf_counter()
+        rate = (tokens - self._tokens) / max(now - self._since, 1e-9)
+        self._tokens, self._since = tokens, now
+        return {"tokens_per_second": rate, "seconds": now - self._began}
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Inside, time does not count towards the rate."""
+        began = time.perf_counter()
+        yield
+        self._since += time.perf_counter() - began
