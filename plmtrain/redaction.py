@@ -31,10 +31,12 @@ _SECRETS = re.compile(
     """,
     re.VERBOSE,
 )
+# A bare ``token`` is a secret, ``mask_token`` is not.
 _KEY = (
-    r"(?:[a-z0-9_.-]*[_.-])?"
+    r"(?:(?:[a-z0-9_.-]*[_.-])?"
     r"(?:passwords?|passwd|secrets?|credentials?|authorization|api_?keys?|access_?keys?|secret_?keys?|private_?keys?"
-    r"|(?:access|auth|api|hf|hub|hugging_?face|wandb|bearer|session|refresh|secret|github|gitlab)_?tokens?|token)"
+    r"|(?:access|auth|api|hf|hub|hugging_?face|wandb|bearer|session|refresh|secret|github|gitlab)_?tokens?)"
+    r"|(?:[a-z0-9_.-]*\.)?token)"
 )
 _SECRET_KEY = re.compile(_KEY, re.IGNORECASE)
 _ASSIGNED = re.compile(rf"(?i)(?<![A-Za-z0-9_.-])({_KEY})(\"?'?\s*[=:]\s*)(\"[^\"]*\"|'[^']*'|[^\s,;}}\]\"']+)")

@@ -26,6 +26,7 @@ def run(arguments: list[str]) -> int:
         SettingsError: if the folder is not a run.
         CheckpointError: if a file is damaged, or saved checkpoints are gone.
     """
+    from plmtrain.training.checkpoint import Journal
     from plmtrain.training.manifest import check, step_folders
 
     words = [word for word in arguments if word != "--json"]
@@ -34,12 +35,11 @@ def run(arguments: list[str]) -> int:
     folder = Path(words[0])
     if not (folder / "config.yaml").is_file():
         raise SettingsError(f"{folder} is not a run", f"there is no {folder / 'config.yaml'}", "name a folder below runs/")
-    journal = _journal(folder)
-    run_id = journal.get("run_id")
+    journal = Journal.read(folder) or Journal()
     steps = step_folders(folder / "checkpoints")
     rows: list[dict[str, Any]] = []
     for path in steps.values():
-        for name, problem in check(path, run_id if isinstance(run_id, str) else None).files.items():
+        for name, problem in check(path, journal.run_id).files.items():
             rows.append({"checkpoint": path.name, "file": name, "problem": problem})
             if "--json" not in arguments:
                 print(f"{path.name}/{name}: {'ok' if problem is None else f'DAMAGED, {problem}'}", flush=True)
@@ -47,28 +47,14 @@ def run(arguments: list[str]) -> int:
         json.dump({"run": str(folder), "files": rows}, sys.stdout)
         print()
     damaged = [row for row in rows if row["problem"] is not None]
-    last = journal.get("last_step")
     if damaged:
         raise CheckpointError(
             f"{len(damaged)} of {len(rows)} files are damaged",
             ", ".join(f"{row['checkpoint']}/{row['file']}" for row in damaged[:5]) + (" ..." if len(damaged) > 5 else ""),
             "the next start of the run passes damaged checkpoints over; restore them from a copy if the newest is among them",
         )
-    if isinstance(last, int) and not any(step >= last for step in steps):
-        raise CheckpointError(
-            f"the checkpoint after step {last} is gone", str(folder / "checkpoints"), "restore it from a copy, if there is one"
-        )
+    if gone := journal.missing(steps):
+        raise CheckpointError(f"{gone} was saved and is gone", str(folder / "checkpoints"), "restore it from a copy")
     if "--json" not in arguments:
         print(f"{len(rows)} files of {len(steps)} checkpoints are sound" if steps else "there is no checkpoint yet")
     return 0
-
-
-def _journal(folder: Path) -> dict[str, Any]:
-    """What the run remembers of its last save."""
-    from plmtrain.training.checkpoint import JOURNAL
-
-    try:
-        value = json.loads((folder / JOURNAL).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return value if isinstance(value, dict) else {}

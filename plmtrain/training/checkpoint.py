@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from plmtrain.errors import CheckpointError, DiskError
 from plmtrain.faults import fault_point
@@ -81,6 +81,41 @@ class Checkpoint:
             ) from error
 
 
+@dataclass(frozen=True)
+class Journal:
+    """What a run remembers of its last save, beside the checkpoints' folder: even when that is gone, it was no fresh start.
+
+    Args:
+        run_id: the run; None if the journal is damaged.
+        last_step: the newest checkpoint's step; None if the journal is damaged.
+        best_step: the best checkpoint's step, if there is a best one.
+    """
+
+    run_id: str | None = None
+    last_step: int | None = None
+    best_step: int | None = None
+
+    def write(self, folder: Path) -> None:
+        """Keep it in a run's folder."""
+        write_json_atomically(folder / JOURNAL, asdict(self))
+
+    @classmethod
+    def read(cls, folder: Path) -> Journal | None:
+        """A run's journal; None if nothing was ever saved."""
+        try:
+            return cls(**json.loads((folder / JOURNAL).read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, TypeError):
+            return cls()
+
+    def missing(self, steps: Collection[int]) -> str | None:
+        """The newest checkpoint's folder, if it was saved and is not among these steps, nor a newer one."""
+        if self.last_step is None or any(step >= self.last_step for step in steps):
+            return None
+        return folder_name(self.last_step)
+
+
 class Checkpoints:
     """The checkpoints of one run.
 
@@ -100,26 +135,11 @@ class Checkpoints:
         self._damaged: set[int] = set()
         self._resumed_from: int | None = None
 
-    @property
-    def _journal(self) -> Path:
-        # Beside the folder, so that it remembers even when the whole folder is gone.
-        return self.folder.parent / JOURNAL
-
-    def _remembered(self) -> dict[str, Any] | None:
-        """What the journal says of the last save; None if there never was one."""
-        try:
-            value = json.loads(self._journal.read_text())
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError):
-            return {}
-        return value if isinstance(value, dict) else {}
-
     def _run_id(self) -> str | None:
         if self._identity is not None:
             return self._identity.run_id
-        remembered = (self._remembered() or {}).get("run_id")
-        return remembered if isinstance(remembered, str) else None
+        journal = Journal.read(self.folder.parent)
+        return journal.run_id if journal else None
 
     def clear_leftovers(self) -> list[str]:
         """Remove what a killed save left, and return its names. Only for the holder of the run's lock."""
@@ -197,7 +217,7 @@ class Checkpoints:
             fault_point("save.fsync", step)
         self._damaged.discard(step)
         _fault_under(target, "save.latest", step)
-        write_json_atomically(self._journal, {"run_id": self._identity.run_id, "last_step": step, "best_step": best_step})
+        Journal(self._identity.run_id, step, best_step).write(self.folder.parent)
         self._let_go(step, best_step)
         return target
 
@@ -234,12 +254,11 @@ class Checkpoints:
             CheckpointError: if there are or were checkpoints but none is usable, or if ``strict`` and the newest is damaged.
         """
         tried = []
-        remembered = self._remembered()
+        journal = Journal.read(self.folder.parent)
         folders = step_folders(self.folder)
-        last = remembered.get("last_step") if remembered else None
-        if isinstance(last, int) and not any(step >= last for step in folders):
-            tried.append(f"{folder_name(last)}: the folder is gone")
-        for step, folder in [*reversed(folders.items())]:
+        if journal is not None and (gone := journal.missing(folders)):
+            tried.append(f"{gone}: the folder is gone")
+        for step, folder in [] if strict and tried else [*reversed(folders.items())]:
             found = self._open(folder)
             if isinstance(found, Checkpoint):
                 for line in tried:
@@ -250,7 +269,7 @@ class Checkpoints:
             tried.append(f"{folder.name}: {', '.join(found.damage)}")
             if strict:
                 break
-        if not tried and remembered is None:
+        if not tried and journal is None:
             return None
         what = (
             "a checkpoint is damaged, and resume.strict forbids passing it over" if strict and tried else "no usable checkpoint"

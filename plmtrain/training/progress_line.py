@@ -1,0 +1,185 @@
+"""How the training is going, for whoever watches: one live line on a terminal, plain lines elsewhere.
+
+Nothing that happens to the output (a closed pipe, a lost terminal) may reach the training: the line falls silent.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from types import TracebackType
+from typing import TextIO
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+_REDRAW = 0.1
+"""Seconds between two drawings of the live line."""
+
+
+class QuietConsole(Console):
+    """A console that tells of a closed pipe by an error: rich would end the process."""
+
+    def on_broken_pipe(self) -> None:
+        """Pass the error on."""
+        raise BrokenPipeError
+
+
+class ProgressLine:
+    """A run's progress.
+
+    Args:
+        total: steps in all.
+        first_step: steps that were done before this process.
+        unigram_entropy: the corpus's, in nats a token; drawn beside the loss, since a model that only knows how frequent tokens
+            are stands there.
+        stream: where to draw; standard output if not given.
+        clock: seconds; tests give their own.
+    """
+
+    def __init__(
+        self,
+        total: int,
+        *,
+        first_step: int = 0,
+        unigram_entropy: float | None = None,
+        stream: TextIO | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._total = total
+        self._first_step = self._done = first_step
+        self._unigram_entropy = unigram_entropy
+        self._stream = sys.stdout if stream is None else stream
+        self._clock = clock
+        self._began: float | None = None
+        self._drawn = -1e9
+        self._record: dict[str, float] = {}
+        self._silent = False
+        self._console = QuietConsole(file=self._stream, markup=False, highlight=False, emoji=False, soft_wrap=True)
+        self._live: Live | None = None
+        if self._console.is_terminal and not self._console.is_dumb_terminal:
+            self._live = Live(
+                console=self._console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False, vertical_overflow="crop"
+            )
+            self._draw(self._live.start)
+
+    def step(self, done: int) -> None:
+        """A step was taken; on a terminal the line moves, at most ten times a second."""
+        now = self._clock()
+        if self._began is None:
+            # The first step warms everything up, and would spoil the time that is left.
+            self._began, self._first_step = now, done
+        self._done = done
+        if self._live is not None and (now - self._drawn >= _REDRAW or done == self._total):
+            self._refresh(now)
+
+    def record(self, record: Mapping[str, float]) -> None:
+        """Something was measured: a training record (``loss``, ``lr`` ...) or a validation (``val/loss`` ...)."""
+        validation = {name.removeprefix("val/"): value for name, value in record.items() if name.startswith("val/")}
+        if validation:
+            parts = [self._count(int(record["step"]))]
+            parts += [f"validation {name.replace('_', ' ')} {_number(value)}" for name, value in validation.items()]
+            self.note("  ".join(parts))
+            return
+        self._record = dict(record)
+        if self._live is None:
+            self.note("  ".join(self._parts(self._clock())))
+        else:
+            self._refresh(self._clock())
+
+    def note(self, text: str) -> None:
+        """A line that stays; on a terminal it stands above the live one."""
+        self._draw(lambda: self._console.print(_encodable(text, self._stream)))
+        if self._live is None and not self._silent:
+            self._draw(self._stream.flush)
+
+    def close(self) -> None:
+        """Leave the last line as it is and give the terminal back."""
+        if self._live is not None:
+            self._draw(self._live.stop)
+            self._live = None
+
+    def __enter__(self) -> ProgressLine:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def _refresh(self, now: float) -> None:
+        live = self._live
+        assert live is not None
+        self._drawn = now
+        width = self._console.width - 1
+        line = ""
+        for part in self._parts(now):
+            wider = f"{line}  {part}" if line else part
+            if len(wider) > width and line:
+                break
+            line = wider
+        self._draw(lambda: live.update(Text(line[:width], no_wrap=True, overflow="crop"), refresh=True))
+
+    def _count(self, step: int) -> str:
+        return f"step {step}/{self._total}"
+
+    def _parts(self, now: float) -> list[str]:
+        """What there is to say, the most important first: a narrow terminal shows the beginning."""
+        record = self._record
+        parts = [self._count(self._done if self._live is not None else int(record.get("step", self._done)))]
+        if "loss" in record:
+            parts.append(f"loss {_number(record['loss'])}")
+            if self._unigram_entropy is not None:
+                parts.append(f"(unigram {_number(self._unigram_entropy)})")
+        if (left := self._seconds_left(now)) is not None:
+            parts.append(f"{_duration(left)} left")
+        if "tokens_per_second" in record:
+            parts.append(f"{record['tokens_per_second']:,.0f} tokens/s")
+        if "lr" in record:
+            parts.append(f"lr {record['lr']:.2e}")
+        return parts
+
+    def _seconds_left(self, now: float) -> float | None:
+        taken = self._done - self._first_step
+        if self._began is None or taken <= 0:
+            return None
+        return (now - self._began) / taken * (self._total - self._done)
+
+    def _draw(self, action: Callable[[], object]) -> None:
+        """Draw, unless nobody can see it any more."""
+        if self._silent:
+            return
+        try:
+            action()
+        except (OSError, ValueError):  # ValueError is what a closed Python file raises
+            self._silent = True
+            self._live = None
+            _send_to_nowhere(self._stream)
+
+
+def _send_to_nowhere(stream: TextIO) -> None:
+    """What Python still has for a closed pipe must not become an error when the process ends."""
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+
+
+def _encodable(text: str, stream: TextIO) -> str:
+    """The text in what the terminal can write; the C locale can write ASCII only."""
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    return text.encode(encoding, errors="backslashreplace").decode(encoding)
+
+
+def _number(value: float) -> str:
+    return f"{value:.4g}" if abs(value) >= 1000 or abs(value) < 0.001 else f"{value:.4f}"
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds + 0.5), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours >= 48:
+        return f"{hours // 24} d {hours % 24} h"
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
