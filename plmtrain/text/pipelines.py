@@ -1,0 +1,131 @@
+"""How each kind of tokenizer normalises text, cuts it into words, and puts it together again.
+
+The stages are those of Hugging Face's classes for the same families, so that a saved folder gives the same ids there. Two
+things stand in for SentencePiece's own table, which is not at hand: NFKC, and the transformation of the two ASCII quotation
+marks that ALBERT's and XLNet's code does itself.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from plmtrain.settings.tokenizer import TokenizerSettings
+from plmtrain.text.families import FAMILIES
+
+CONTINUATION = "##"
+"""What marks a WordPiece that continues a word."""
+
+_IDEOGRAPHIC = r"[\p{Han}\p{Hiragana}\p{Katakana}ー]"
+_OTHER_LETTER = rf"(?:(?!{_IDEOGRAPHIC}|\p{{Hangul}})[\p{{L}}\p{{M}}])"
+_ONE_SCRIPT = "|".join(f"▁?{one}+" for one in (_IDEOGRAPHIC, r"\p{Hangul}", _OTHER_LETTER, r"\p{N}", r"[^\p{L}\p{M}\p{N}▁]"))
+
+
+def normalizer(settings: TokenizerSettings) -> Any:
+    """The tokenizers library's normaliser for these settings; None where text stays as it is."""
+    from tokenizers import normalizers
+
+    if settings.type == "wordpiece":
+        # strip_accents=None strips them where text is lower-cased, as in BERT's code. It decomposes Hangul into its letters
+        # there, which is BERT's behaviour too: Korean is better trained with lowercase=false.
+        return normalizers.BertNormalizer(
+            clean_text=True, handle_chinese_chars=True, strip_accents=None, lowercase=settings.lowercase
+        )
+    stages: list[Any] = []
+    if settings.type == "unigram" and settings.family in ("albert", "xlnet"):
+        stages += [normalizers.Replace("``", '"'), normalizers.Replace("''", '"')]
+    if settings.lowercase:
+        decompose = normalizers.NFKD() if settings.type == "unigram" else normalizers.NFD()
+        stages += [decompose, normalizers.StripAccents(), normalizers.Lowercase(), normalizers.NFC()]
+    elif settings.type == "unigram":
+        stages.append(normalizers.NFKC())
+    return normalizers.Sequence(stages) if stages else None
+
+
+def pre_tokenizer(settings: TokenizerSettings) -> Any:
+    """The tokenizers library's pre-tokeniser, which cuts text into words."""
+    from tokenizers import pre_tokenizers
+
+    match settings.type:
+        case "wordpiece":
+            return pre_tokenizers.BertPreTokenizer()
+        case "byte_bpe":
+            return pre_tokenizers.ByteLevel(add_prefix_space=False)
+        case "unigram":
+            return pre_tokenizers.Sequence(
+                [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="always")]
+            )
+
+
+def training_pre_tokenizer(settings: TokenizerSettings) -> Any:
+    """The pre-tokeniser that training uses, which may cut finer.
+
+    SentencePiece learns no piece of two scripts, or of letters with digits or punctuation (its ``split_by_unicode_script`` and
+    ``split_by_number``), though it cuts text at white space only.
+    """
+    from tokenizers import Regex, pre_tokenizers
+
+    if settings.type != "unigram":
+        return pre_tokenizer(settings)
+    scripts = pre_tokenizers.Split(Regex(_ONE_SCRIPT), behavior="isolated")
+    return pre_tokenizers.Sequence([pre_tokenizer(settings), scripts])
+
+
+def decoder(settings: TokenizerSettings) -> Any:
+    """The tokenizers library's decoder, which puts pieces together."""
+    from tokenizers import decoders
+
+    match settings.type:
+        case "wordpiece":
+            return decoders.WordPiece(prefix=CONTINUATION)
+        case "byte_bpe":
+            return decoders.ByteLevel()
+        case "unigram":
+            return decoders.Metaspace(replacement="▁", prepend_scheme="always")
+
+
+def post_processor(settings: TokenizerSettings, ids: dict[str, int]) -> Any:
+    """The tokenizers library's post-processor, which adds the family's special tokens where they are asked for.
+
+    Args:
+        settings: the tokenizer's settings.
+        ids: the id of each special token.
+    """
+    from tokenizers import processors
+
+    family = FAMILIES[settings.family]
+    used = [token for token in family.specials if token in family.pair.replace(":", " ").split()]
+    template = processors.TemplateProcessing(
+        single=family.single, pair=family.pair, special_tokens=[(token, ids[token]) for token in used]
+    )
+    if settings.type != "byte_bpe":
+        return template
+    if settings.family == "roberta":
+        return processors.RobertaProcessing(("</s>", ids["</s>"]), ("<s>", ids["<s>"]), trim_offsets=True, add_prefix_space=False)
+    trim = processors.ByteLevel(trim_offsets=settings.family != "gpt2")
+    return processors.Sequence([trim, template]) if used else trim
+
+
+def transformers_config(settings: TokenizerSettings) -> dict[str, Any]:
+    """What ``tokenizer_config.json`` says of the pipeline: Hugging Face's class, and how to call it.
+
+    A class is named only where it builds the very same pipeline; the general one takes ``tokenizer.json`` as it is.
+    """
+    match settings.type, settings.family, settings.lowercase:
+        case "wordpiece", "bert", lowercase:
+            return {
+                "tokenizer_class": "BertTokenizer",
+                "do_lower_case": lowercase,
+                "strip_accents": None,
+                "tokenize_chinese_chars": True,
+            }
+        case "byte_bpe", "roberta", False:
+            return {
+                "tokenizer_class": "RobertaTokenizer",
+                "add_prefix_space": False,
+                "errors": "replace",
+                "trim_offsets": True,
+            }
+        case "byte_bpe", "gpt2", False:
+            return {"tokenizer_class": "GPT2Tokenizer", "add_prefix_space": False, "errors": "replace"}
+        case _:
+            return {"tokenizer_class": "PreTrainedTokenizerFast"}

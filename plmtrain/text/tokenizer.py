@@ -1,0 +1,202 @@
+"""Tokenizers: text to token ids and word starts, and back.
+
+A thin coat around the tokenizers library that adds what pretraining needs (which tokens begin words, which id has which role),
+never takes text for a special token unless asked to, and writes folders that transformers' AutoTokenizer loads with the same ids.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import unicodedata
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from plmtrain.errors import DataError
+from plmtrain.text.families import ROLES, family_of
+from plmtrain.text.tokenizer_files import CONFIG_FILE, SPECIALS_FILE, TOKENIZER_FILE, read_folder, roles
+from plmtrain.text.vocabulary import Vocabulary
+from plmtrain.text.word_starts import SPACE, WordStarts, as_bytes, is_byte_level, tables
+
+Encoded = tuple[NDArray[np.int64], NDArray[np.bool_]]
+"""[tokens] ids, and whether each begins a word."""
+
+_HIDDEN = "\0"  # no reader lets it through, so that no text has it
+
+
+class Tokenizer:
+    """A tokenizer.
+
+    Args:
+        definition: what ``tokenizer.json`` holds.
+        config: what ``tokenizer_config.json`` holds.
+
+    Raises:
+        DataError: if the tokenizers library cannot make one of the definition.
+    """
+
+    def __init__(self, definition: Mapping[str, Any], config: Mapping[str, Any]) -> None:
+        # Padding and truncation belong to a use, not to a tokenizer: text must never be cut silently.
+        self._definition = {**definition, "truncation": None, "padding": None}
+        self._config = dict(config)
+        self._engine = _engine(self._definition)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Tokenizer:
+        """The tokenizer in a folder: one of ours, or any of Hugging Face's.
+
+        Raises:
+            DataError: if there is none that can be read.
+        """
+        folder = Path(folder)
+        try:
+            return cls(*read_folder(folder))
+        except DataError as error:
+            raise DataError(error.what, error.where or str(folder), error.remedy) from None
+
+    def save(self, folder: str | Path, *, model_max_length: int | None = None) -> None:
+        """Write the tokenizer into a folder, which is made if need be.
+
+        Args:
+            folder: where to.
+            model_max_length: the longest text that the model takes, in tokens; as it was if not given.
+        """
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        config = {**self._config, "added_tokens_decoder": self._added_tokens()}
+        if model_max_length is not None:
+            config["model_max_length"] = model_max_length
+        specials = {key: config[key] for role in ROLES if (key := f"{role}_token") in config}
+        if "additional_special_tokens" in config:
+            specials["additional_special_tokens"] = config["additional_special_tokens"]
+        for name, written in ((TOKENIZER_FILE, self._definition), (CONFIG_FILE, config), (SPECIALS_FILE, specials)):
+            text = json.dumps(written, ensure_ascii=False, indent=2) + "\n"
+            (folder / name).write_text(text, encoding="utf-8", newline="\n")
+
+    def _added_tokens(self) -> dict[str, dict[str, Any]]:
+        return {str(token["id"]): {k: v for k, v in token.items() if k != "id"} for token in self._definition["added_tokens"]}
+
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        """Ids by role, and how many there are."""
+        pieces = self._engine.get_vocab(with_added_tokens=True)
+        by_role = roles(pieces, self._config)
+        marked = {token["id"] for token in self._definition["added_tokens"] if token["special"]}
+        return Vocabulary(size=max(pieces.values()) + 1, roles=by_role, special_ids=tuple(sorted(marked | set(by_role.values()))))
+
+    @cached_property
+    def digest(self) -> str:
+        """A hash of all that determines ids: the stages before the model, the model, the special tokens and their roles."""
+        parts = {key: self._definition.get(key) for key in ("normalizer", "pre_tokenizer", "model", "added_tokens")}
+        canonical = json.dumps([parts, dict(self.vocabulary.roles)], sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
+
+    @property
+    def type(self) -> str:
+        """``wordpiece``, ``byte_bpe``, ``unigram``, ``bpe`` or ``wordlevel``."""
+        model = self._definition["model"]
+        name = model.get("type") or ("BPE" if "merges" in model else "Unigram" if "unk_id" in model else "WordPiece")
+        return "byte_bpe" if name == "BPE" and is_byte_level(self._definition) else str(name).lower()
+
+    @cached_property
+    def family(self) -> str:
+        """The family that its special tokens are those of."""
+        return family_of(self._pieces)
+
+    @cached_property
+    def _pieces(self) -> list[str]:
+        """Each id's piece, as the model writes it; empty for ids that no piece has."""
+        pieces = [""] * self.vocabulary.size
+        for piece, number in self._engine.get_vocab(with_added_tokens=True).items():
+            pieces[number] = piece
+        return pieces
+
+    @cached_property
+    def _word_starts(self) -> WordStarts:
+        never_text = self.vocabulary.is_special.copy()
+        if "unk" in self.vocabulary.roles:
+            never_text[self.vocabulary["unk"]] = False
+        return tables(self._definition, self._pieces, never_text)
+
+    @cached_property
+    def _plain(self) -> Any:
+        """The library's tokenizer that sees no special tokens in text.
+
+        Their names are hidden from it: Unigram would otherwise find them among its pieces even where the library is told to
+        recognise none.
+        """
+        special = set(self.vocabulary.special_ids)
+        unknown = self.vocabulary.roles.get("unk")
+        hidden = {self._pieces[number]: _HIDDEN + self._pieces[number] for number in special - {unknown}}
+        model = dict(self._definition["model"])
+        if isinstance(model["vocab"], dict):
+            model["vocab"] = {hidden.get(piece, piece): number for piece, number in model["vocab"].items()}
+        else:
+            model["vocab"] = [[hidden.get(piece, piece), score] for piece, score in model["vocab"]]
+        added = [
+            {**token, "content": hidden.get(token["content"], token["content"])} for token in self._definition["added_tokens"]
+        ]
+        engine = _engine({**self._definition, "model": model, "added_tokens": added, "post_processor": None})
+        engine.encode_special_tokens = True
+        return engine
+
+    def encode(self, texts: Sequence[str]) -> list[Encoded]:
+        """The ids and word starts of some texts, without special tokens around them, and taking none of their text for one.
+
+        Args:
+            texts: as many as shall be encoded side by side: the library uses all cores.
+
+        Returns:
+            For each text its ids and whether each begins a word.  # [tokens] each
+        """
+        return self._arrays(self._plain.encode_batch_fast(list(texts), add_special_tokens=False))
+
+    def encode_with_specials(self, text: str) -> Encoded:
+        """The ids and word starts of a text in which special tokens are written by their names; none is added around it."""
+        return self._arrays([self._engine.encode(text, add_special_tokens=False)])[0]
+
+    def _arrays(self, encodings: Sequence[Any]) -> list[Encoded]:
+        parts = [np.array(encoding.ids, np.int64) for encoding in encodings]
+        ids = np.concatenate(parts) if parts else np.zeros(0, np.int64)
+        ends = np.cumsum([len(part) for part in parts], dtype=np.int64)
+        firsts = np.concatenate([np.zeros(1, np.int64), ends])[:-1]
+        starts = self._word_starts.of(ids, firsts[firsts < ends])
+        return [(ids[first:end], starts[first:end]) for first, end in zip(firsts, ends, strict=True)]
+
+    def decode(self, ids: Sequence[int] | NDArray[np.integer[Any]], *, skip_special: bool = True) -> str:
+        """The text of some tokens.
+
+        Args:
+            ids: [tokens].
+            skip_special: whether special tokens are left out.
+        """
+        text = str(self._engine.decode([int(number) for number in ids], skip_special_tokens=skip_special))
+        # Pieces of lower-cased Hangul are single letters; together they are syllables again. Bytes are given back as they were.
+        return text if self.type == "byte_bpe" else unicodedata.normalize("NFC", text)
+
+    def pieces(self, ids: Sequence[int] | NDArray[np.integer[Any]]) -> list[str]:
+        """Each token by itself, to be read by people: ``##`` and ``▁`` stay, bytes become characters where they make any."""
+        if self.type != "byte_bpe":
+            return [unicodedata.normalize("NFC", self._pieces[int(number)]) for number in ids]
+        return [self._readable(int(number)) for number in ids]
+
+    def _readable(self, number: int) -> str:
+        if self.vocabulary.is_special[number]:
+            return self._pieces[number]
+        text = as_bytes(self._pieces[number]).decode("utf-8", "backslashreplace")
+        return text.replace(" ", SPACE).replace("\n", "\\n").replace("\t", "\\t").replace("\r", "\\r")
+
+
+def _engine(definition: Mapping[str, Any]) -> Any:
+    """The library's tokenizer of a definition."""
+    from tokenizers import Tokenizer as Engine
+
+    try:
+        return Engine.from_str(json.dumps(definition, ensure_ascii=False))
+    except Exception as error:  # the library raises bare Exception
+        raise DataError("this tokenizer cannot be used", "", f"the tokenizers library says: {error}") from None

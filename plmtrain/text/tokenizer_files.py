@@ -1,0 +1,142 @@
+"""Reading tokenizers from Hugging Face folders, whatever files they keep them in, without transformers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from plmtrain.errors import DataError
+from plmtrain.text.families import FAMILIES, ROLES, UNLIMITED, family_of
+
+TOKENIZER_FILE = "tokenizer.json"
+CONFIG_FILE = "tokenizer_config.json"
+SPECIALS_FILE = "special_tokens_map.json"
+
+Definition = dict[str, Any]
+"""What ``tokenizer.json`` holds: the stages, the model with its vocabulary, the special tokens."""
+
+
+def read_folder(folder: Path) -> tuple[Definition, dict[str, Any]]:
+    """The definition and the configuration of the tokenizer in a folder.
+
+    Raises:
+        DataError: if there is none, or none that can be read.
+    """
+    config = _read_json(folder / CONFIG_FILE) if (folder / CONFIG_FILE).is_file() else {}
+    if (folder / SPECIALS_FILE).is_file():
+        config = {**_read_json(folder / SPECIALS_FILE), **config}
+    if (folder / TOKENIZER_FILE).is_file():
+        definition = _read_json(folder / TOKENIZER_FILE)
+        if not isinstance(definition.get("model"), dict) or not definition["model"].get("vocab"):
+            raise DataError(
+                "this is no tokenizer file", f"{folder / TOKENIZER_FILE}: no vocabulary in it", "save the tokenizer again"
+            )
+    elif (folder / "vocab.txt").is_file():
+        definition = _from_word_pieces(folder / "vocab.txt", config)
+    elif (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file():
+        definition = _from_merges(folder / "vocab.json", folder / "merges.txt", config)
+    else:
+        raise DataError(
+            "there is no tokenizer here",
+            f"{folder}: neither {TOKENIZER_FILE} nor vocab.txt nor vocab.json with merges.txt",
+            "name the folder of a tokenizer; SentencePiece's .model files must be saved as tokenizer.json by transformers first",
+        )
+    return definition, config
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise DataError("this file is damaged", f"{path}: {error}", "copy or save it again") from None
+    if not isinstance(content, dict):
+        raise DataError("this file is damaged", f"{path}: a JSON object was expected", "copy or save it again")
+    return content
+
+
+def _from_word_pieces(path: Path, config: dict[str, Any]) -> Definition:
+    """BERT's: a piece a line."""
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
+
+    try:
+        pieces = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    except UnicodeDecodeError as error:
+        raise DataError("this file is damaged", f"{path}: {error}", "copy or save it again") from None
+    vocabulary = {piece.rstrip("\r"): number for number, piece in enumerate(pieces)}
+    engine = Tokenizer(models.WordPiece(vocabulary, unk_token=content(config.get("unk_token")) or "[UNK]"))
+    engine.normalizer = normalizers.BertNormalizer(
+        clean_text=True,
+        handle_chinese_chars=config.get("tokenize_chinese_chars", True),
+        strip_accents=config.get("strip_accents"),
+        lowercase=config.get("do_lower_case", True),
+    )
+    engine.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    engine.decoder = decoders.WordPiece(prefix="##")
+    return _with_specials(engine, vocabulary, config)
+
+
+def _from_merges(vocabulary_path: Path, merges_path: Path, config: dict[str, Any]) -> Definition:
+    """GPT-2's and RoBERTa's: ids by piece, and merges in order."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+    vocabulary = _read_json(vocabulary_path)
+    try:
+        lines = merges_path.read_text(encoding="utf-8").splitlines()
+        pairs = (line.split(" ") for line in lines if line and not line.startswith("#version"))
+        merges = [(left, right) for left, right in pairs]
+        engine = Tokenizer(models.BPE(vocabulary, merges))
+    except Exception as error:  # the library raises bare Exception
+        raise DataError("this file is damaged", f"{merges_path}: {error}", "copy or save it again") from None
+    engine.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=config.get("add_prefix_space", False))
+    engine.decoder = decoders.ByteLevel()
+    return _with_specials(engine, vocabulary, config)
+
+
+def _with_specials(engine: Any, vocabulary: dict[str, int], config: dict[str, Any]) -> Definition:
+    """The definition with the special tokens that the vocabulary has, and the family's way to place them."""
+    from tokenizers import AddedToken, processors
+
+    family = FAMILIES[family_of(vocabulary)]
+    named = [token for role in ROLES if (token := content(config.get(f"{role}_token")))]
+    specials = sorted({token for token in (*family.specials, *named) if token in vocabulary}, key=vocabulary.__getitem__)
+    mask = content(config.get("mask_token")) or family.roles.get("mask")
+    engine.add_special_tokens(
+        [AddedToken(token, lstrip=family.mask_takes_space and token == mask, normalized=False) for token in specials]
+    )
+    used = [token for token in family.specials if token in family.pair.replace(":", " ").split()]
+    if all(token in vocabulary for token in used):
+        engine.post_processor = processors.TemplateProcessing(
+            single=family.single, pair=family.pair, special_tokens=[(token, vocabulary[token]) for token in used]
+        )
+    definition: Definition = json.loads(engine.to_str())
+    return definition
+
+
+def content(token: Any) -> str | None:
+    """A token's text, however a configuration writes it."""
+    if isinstance(token, dict):
+        token = token.get("content")
+    return token if isinstance(token, str) else None
+
+
+def roles(vocabulary: dict[str, int], config: dict[str, Any]) -> dict[str, int]:
+    """The id of each role's token.
+
+    What the configuration names counts; a role that it does not name at all has the token of the family that the vocabulary's
+    special tokens belong to.
+    """
+    usual = FAMILIES[family_of(vocabulary)].roles
+    found: dict[str, int] = {}
+    for role in ROLES:
+        key = f"{role}_token"
+        token = content(config[key]) if key in config else usual.get(role)
+        if token is not None and token in vocabulary:
+            found[role] = vocabulary[token]
+    return found
+
+
+def longest_text(config: dict[str, Any]) -> int:
+    """The longest text that a configuration names, in tokens."""
+    length = config.get("model_max_length")
+    return int(length) if isinstance(length, int | float) else UNLIMITED

@@ -1,0 +1,184 @@
+"""Training tokenizers: WordPiece, byte-level BPE and Unigram, byte for byte the same each time.
+
+WordPiece as Hugging Face's library trains it (byte-pair merges over characters of which all but a word's first are marked with
+``##``), byte-level BPE as Radford et al. 2019, section 2.2, Unigram as Kudo 2018, "Subword regularization", section 3.2. The
+text's order, the number of threads and the library's hash tables have no say in the result: words are counted first and
+handed over in sorted order, and what the library leaves to chance is fixed below.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from plmtrain.errors import DataError, SettingsError
+from plmtrain.settings.tokenizer import TokenizerSettings
+from plmtrain.text import pipelines
+from plmtrain.text.families import FAMILIES, Family
+from plmtrain.text.tokenizer import Tokenizer
+from plmtrain.text.word_counts import as_texts, count_words
+
+_LEAST_COUNT = 2  # a pair of pieces seen once is no regularity
+_LONGEST_WORDPIECE_WORD = 100  # characters: WordPiece takes longer words for unknown
+_RAREST_CHARACTER = 1e-7  # of all characters; rarer ones are no part of the alphabet
+
+
+def train(texts: Iterable[str], settings: TokenizerSettings) -> Tokenizer:
+    """Train a tokenizer.
+
+    Args:
+        texts: the text, in any order and any division at line ends.
+        settings: what kind it is, whose special tokens it has, and how many tokens at most.
+
+    Raises:
+        DataError: if there is no text.
+        SettingsError: if ``vocab_size`` leaves no room for the special tokens and the smallest pieces.
+    """
+    family = FAMILIES[settings.family]
+    room = settings.vocab_size - len(family.specials)
+    least = 256 if settings.type == "byte_bpe" else 1
+    if room < least:
+        raise SettingsError(
+            f"a vocabulary of {settings.vocab_size} tokens is too small",
+            f"tokenizer.vocab_size: {settings.type} for {settings.family} has {len(family.specials)} special tokens and needs "
+            f"{least} more",
+            f"use tokenizer.vocab_size={len(family.specials) + max(least, 1000)} or more",
+        )
+    words = count_words(texts, pipelines.normalizer(settings), pipelines.training_pre_tokenizer(settings))
+    if not words:
+        raise DataError("there is no text to train a tokenizer on", "", "give files with text in them (data.files=)")
+    match settings.type:
+        case "wordpiece":
+            model = _wordpiece(words, family, room)
+        case "byte_bpe":
+            model = _byte_bpe(words, family, room)
+        case "unigram":
+            model = _unigram(words, family, room)
+    return _assemble(model, settings)
+
+
+def _library_training(words: Mapping[str, int], model: Any, trainer: Any) -> dict[str, Any]:
+    """The library's trained model, as its JSON has it."""
+    from tokenizers import Tokenizer as Engine
+    from tokenizers import pre_tokenizers
+
+    engine = Engine(model)
+    engine.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    engine.train_from_iterator(as_texts(words), trainer)
+    trained: dict[str, Any] = json.loads(engine.to_str())["model"]
+    return trained
+
+
+def _within_alphabet(words: Counter[str], room: int, *, twice: bool) -> tuple[Counter[str], list[str], list[str]]:
+    """Leave out the words with characters that are too rare to have a piece of their own.
+
+    Args:
+        words: the number of occurrences of each word.
+        room: how many pieces there may be.
+        twice: whether a character in a word of several has two pieces, one of them for the inside of a word.
+
+    Returns:
+        The words that are left, the characters, and those of them that need a second piece; both sorted.
+    """
+    counts: Counter[str] = Counter()
+    joined: set[str] = set()
+    for word, count in words.items():
+        for character in word:
+            counts[character] += count
+        if twice and len(word) > 1:
+            joined.update(word)
+    rarest = counts.total() * _RAREST_CHARACTER
+    alphabet: set[str] = set()
+    for character, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
+        room -= 2 if character in joined else 1
+        if room < 0 or count < rarest:
+            break
+        alphabet.add(character)
+    kept = Counter({word: count for word, count in words.items() if alphabet.issuperset(word)})
+    return kept, sorted(alphabet), sorted(alphabet & joined)
+
+
+def _wordpiece(words: Counter[str], family: Family, room: int) -> dict[str, Any]:
+    from tokenizers import models, trainers
+
+    words = Counter({word: count for word, count in words.items() if len(word) <= _LONGEST_WORDPIECE_WORD})
+    words, _, joined = _within_alphabet(words, room, twice=True)
+    # The library numbers the pieces inside words in the order of a hash table, and ties between merges are broken by these
+    # numbers: naming them all beforehand, as if they were special tokens, leaves it nothing to choose.
+    inside = [pipelines.CONTINUATION + character for character in joined]
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=room + len(family.first),
+        min_frequency=_LEAST_COUNT,
+        show_progress=False,
+        special_tokens=[*family.first, *inside],
+        continuing_subword_prefix=pipelines.CONTINUATION,
+    )
+    return _library_training(words, models.WordPiece(unk_token=family.roles["unk"]), trainer) | {
+        "unk_token": family.roles["unk"],
+        "max_input_chars_per_word": _LONGEST_WORDPIECE_WORD,
+    }
+
+
+def _byte_bpe(words: Counter[str], family: Family, room: int) -> dict[str, Any]:
+    from tokenizers import models, pre_tokenizers, trainers
+
+    trainer = trainers.BpeTrainer(
+        vocab_size=room + len(family.first),
+        min_frequency=_LEAST_COUNT,
+        show_progress=False,
+        special_tokens=list(family.first),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+    )
+    return _library_training(words, models.BPE(), trainer)
+
+
+def _unigram(words: Counter[str], family: Family, room: int) -> dict[str, Any]:
+    from tokenizers import models, trainers
+
+    words, alphabet, _ = _within_alphabet(words, room, twice=False)
+    trainer = trainers.UnigramTrainer(
+        vocab_size=room + len(family.first),
+        show_progress=False,
+        special_tokens=list(family.first),
+        initial_alphabet=alphabet,
+        unk_token=family.roles["unk"],
+    )
+    model = _library_training(words, models.Unigram(), trainer)
+    specials, pieces = model["vocab"][: len(family.first)], model["vocab"][len(family.first) :]
+    # Sums over hash tables and threads differ in the last digits; scores that agree to nine digits are in the order of text.
+    rounded = sorted(((float(f"{score:.9g}"), piece) for piece, score in pieces), key=lambda item: (-item[0], item[1]))
+    return model | {"vocab": [*specials, *([piece, score] for score, piece in rounded)]}
+
+
+def _assemble(model: dict[str, Any], settings: TokenizerSettings) -> Tokenizer:
+    """The tokenizer of a trained model: with the family's last tokens, all stages, and what transformers wants to know."""
+    from tokenizers import AddedToken
+    from tokenizers import Tokenizer as Engine
+
+    family = FAMILIES[settings.family]
+    vocabulary = model["vocab"]
+    for token in family.last:
+        if isinstance(vocabulary, list):
+            vocabulary.append([token, 0.0])
+        else:
+            vocabulary[token] = len(vocabulary)
+    engine = Engine.from_str(json.dumps({"version": "1.0", "added_tokens": [], "model": model}))
+    engine.normalizer = pipelines.normalizer(settings)
+    engine.pre_tokenizer = pipelines.pre_tokenizer(settings)
+    engine.decoder = pipelines.decoder(settings)
+    mask = family.roles.get("mask")
+    engine.add_special_tokens(
+        [AddedToken(token, lstrip=family.mask_takes_space and token == mask, normalized=False) for token in family.specials]
+    )
+    engine.post_processor = pipelines.post_processor(settings, {token: engine.get_vocab()[token] for token in family.specials})
+    config = pipelines.transformers_config(settings) | {
+        "model_max_length": family.max_length,
+        "padding_side": family.padding_side,
+        "clean_up_tokenization_spaces": False,
+        **{f"{role}_token": token for role, token in family.roles.items()},
+    }
+    if extra := [token for token in family.specials if token not in family.roles.values()]:
+        config["additional_special_tokens"] = extra
+    return Tokenizer(json.loads(engine.to_str()), config)

@@ -1,0 +1,85 @@
+"""How often each word occurs, which is all that training a tokenizer needs to know of a text.
+
+Counting words first, rather than handing whole texts to the tokenizers library, makes training independent of the order of
+the texts, keeps memory bounded by the number of different words, and is faster. Text is first cut at white space by a regular
+expression; only the different stretches then go through the tokenizer's own normalisation and pre-tokenisation. Scripts
+without spaces have longer words, so that there the number of different words, and with it memory, does grow with the text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from plmtrain.stopping import safe_point
+
+# A space goes with what follows it, as byte-level BPE has it; the other tokenizers throw white space away. Only these four
+# characters are white space to all of them. Each alternative ends where every pre-tokenizer sees a boundary.
+_STRETCH = re.compile(r" ?[^ \t\r\n]+|[ \t\r\n]+(?![^ \t\r\n])|[ \t\r\n]+")
+_STRETCHES_HELD = 2_000_000
+_LONGEST_WORD = 256  # characters; longer ones are data, not language, and cost time quadratic in their length
+_WORDS_FED = 2**25
+_FED_AT_ONCE = 2**20  # characters
+
+
+def count_words(texts: Iterable[str], normalizer: Any, pre_tokenizer: Any) -> Counter[str]:
+    """Count the words of some texts, as a tokenizer's first two stages cut them.
+
+    Args:
+        texts: in any order; each is held only while it is counted.
+        normalizer: a normaliser of the tokenizers library, or None.
+        pre_tokenizer: a pre-tokeniser of the tokenizers library.
+
+    Returns:
+        The number of occurrences of each word.
+    """
+    words: Counter[str] = Counter()
+    stretches: Counter[str] = Counter()
+    for text in texts:
+        safe_point()
+        stretches.update(match.group() for match in _STRETCH.finditer(text))
+        if len(stretches) > _STRETCHES_HELD:
+            _cut(stretches, words, normalizer, pre_tokenizer)
+            stretches.clear()
+    _cut(stretches, words, normalizer, pre_tokenizer)
+    return words
+
+
+def _cut(stretches: Mapping[str, int], words: Counter[str], normalizer: Any, pre_tokenizer: Any) -> None:
+    """Add the words of the stretches to the counts."""
+    for stretch, count in stretches.items():
+        if len(stretch) > _LONGEST_WORD:
+            continue
+        normal = stretch if normalizer is None else normalizer.normalize_str(stretch)
+        for word, _ in pre_tokenizer.pre_tokenize_str(normal):
+            words[word] += count
+
+
+def as_texts(words: Mapping[str, int]) -> Iterator[str]:
+    """Texts in which each word occurs as often as counted, for a trainer that counts again.
+
+    Beyond some thirty million occurrences all counts are scaled down together: the frequencies that training goes by stay,
+    and its time no longer grows with the text.
+
+    Args:
+        words: the number of occurrences of each word; no word has white space in it.
+    """
+    total = sum(words.values())
+    held: list[str] = []
+    length = 0
+    for word in sorted(words):
+        count = words[word] if total <= _WORDS_FED else words[word] * _WORDS_FED // total
+        size = len(word) + 1
+        while count:
+            part = min(count, max(1, _FED_AT_ONCE // size))
+            count -= part
+            held.append((word + " ") * part)
+            length += part * size
+            if length >= _FED_AT_ONCE:
+                safe_point()
+                yield "".join(held)
+                held, length = [], 0
+    if held:
+        yield "".join(held)

@@ -1,0 +1,117 @@
+"""Which tokens begin a word, as a table over the vocabulary.
+
+WordPiece: every piece without ``##`` begins a word, punctuation and single ideographs among them. The others: a piece begins a
+word if it begins with white space (``Ġ``, ``▁``, a line end), if it follows white space, or if it is a text's first. Punctuation
+therefore belongs to the word before it there, as in the code of RoBERTa and ALBERT. Chinese and Japanese put no white space
+between words, so that a piece that begins with an ideograph or with kana begins a word too: without that, a whole sentence would
+be one. Korean has white space, and needs nothing of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+SPACE = "▁"
+"""SentencePiece's sign for a space."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WordStarts:
+    """Tables over the vocabulary.
+
+    Args:
+        begins: [size] whether a piece begins a word wherever it stands.
+        closes: [size] whether what follows a piece begins a word.
+    """
+
+    begins: NDArray[np.bool_]
+    closes: NDArray[np.bool_]
+
+    def of(self, ids: NDArray[np.int64], firsts: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Whether each token begins a word.
+
+        Args:
+            ids: [tokens] several texts, one after another.
+            firsts: where each text begins in them.
+        """
+        starts = self.begins[ids]
+        starts[1:] |= self.closes[ids[:-1]]
+        starts[firsts] = True
+        return starts
+
+
+def is_byte_level(definition: Mapping[str, Any]) -> bool:
+    """Whether pieces are written in GPT-2's alphabet of bytes.
+
+    Args:
+        definition: a ``tokenizer.json``.
+    """
+    stages = [definition.get("pre_tokenizer"), definition.get("decoder")]
+    while stages:
+        stage = stages.pop() or {}
+        if stage.get("type") == "ByteLevel":
+            return True
+        stages += stage.get("pretokenizers", []) + stage.get("decoders", [])
+    return False
+
+
+def tables(definition: Mapping[str, Any], pieces: Sequence[str], special: NDArray[np.bool_]) -> WordStarts:
+    """The tables of a tokenizer.
+
+    Args:
+        definition: its ``tokenizer.json``.
+        pieces: [size] each id's piece.
+        special: [size] whether each id is a special token that no text becomes; these begin words, and so does what follows
+            them.
+    """
+    model = definition["model"]
+    if prefix := model.get("continuing_subword_prefix"):
+        begins = [not piece.startswith(prefix) for piece in pieces]
+        closes = [False] * len(pieces)
+    elif suffix := model.get("end_of_word_suffix"):
+        begins = [_ideographic(piece[:1]) for piece in pieces]
+        closes = [piece.endswith(suffix) for piece in pieces]
+    elif is_byte_level(definition):
+        raw = [as_bytes(piece) for piece in pieces]
+        begins = [piece[:1].isspace() or _ideographic_byte(piece[:1]) for piece in raw]
+        closes = [piece[-1:].isspace() for piece in raw]
+    else:
+        begins = [piece.startswith(SPACE) or _ideographic(piece[:1]) for piece in pieces]
+        closes = [piece[-1:].isspace() for piece in pieces]
+    return WordStarts(begins=np.array(begins, np.bool_) | special, closes=np.array(closes, np.bool_) | special)
+
+
+def _ideographic(character: str) -> bool:
+    """Whether it is an ideograph, kana, or one of their punctuation marks (U+3000 to U+9FFF but for Hangul letters)."""
+    basic = "\u3000" <= character <= "\u9fff" and not "\u3130" <= character <= "\u318f"
+    return basic or "\U00020000" <= character <= "\U0003ffff"
+
+
+def _ideographic_byte(byte: bytes) -> bool:
+    """Whether a character with this first byte lies within U+3000 to U+9FFF."""
+    return b"\xe3" <= byte <= b"\xe9"
+
+
+@lru_cache(maxsize=1)
+def byte_alphabet() -> dict[str, int]:
+    """GPT-2's alphabet: the byte of each character that stands for one (Radford et al. 2019, section 2.2, and its code).
+
+    Bytes that are visible in Latin-1 stand for themselves, the others for the characters from U+0100 on, in order.
+    """
+    visible = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
+    hidden = [byte for byte in range(0x100) if byte not in visible]
+    return {chr(byte): byte for byte in visible} | {chr(0x100 + place): byte for place, byte in enumerate(hidden)}
+
+
+def as_bytes(piece: str) -> bytes:
+    """The bytes that a piece in GPT-2's alphabet stands for; other characters, as special tokens have, stand for themselves."""
+    alphabet = byte_alphabet()
+    if all(character in alphabet for character in piece):
+        return bytes(alphabet[character] for character in piece)
+    return piece.encode()
