@@ -11,12 +11,13 @@ from plmtrain.errors import SettingsError, SettingsErrors, nearest
 from plmtrain.settings.base import Settings
 from plmtrain.settings.compose import Composed, change
 from plmtrain.settings.foreign_yaml import unsafe
+from plmtrain.settings.identity import kind_of
 from plmtrain.settings.lookup import model_classes, objective_classes
 from plmtrain.settings.models.base import ModelSettings
 from plmtrain.settings.objectives.base import ObjectiveSettings
 from plmtrain.settings.rules import broken_rules
 from plmtrain.settings.run import PretrainSettings
-from plmtrain.settings.wording import what_is_wrong
+from plmtrain.settings.wording import nearest_key, what_is_wrong
 
 Classes = Mapping[str, type[Settings]]
 
@@ -93,6 +94,17 @@ def pretrain_settings(composed: Composed) -> PretrainSettings:
         sections |= _sound_sections(composed.values, found)
     for key, what, remedy in broken_rules(sections):
         found.setdefault(key, (what, remedy))
+    if "resume" in sections:
+        for key in sections["resume"].allow:
+            if not any(other == key or other.startswith(f"{key}.") for other in valid):
+                found.setdefault(
+                    "resume.allow", (f"resume.allow names a setting that is not there: '{key}'", nearest_key(key, valid))
+                )
+            elif kind_of(key) == "structural":
+                found.setdefault(
+                    "resume.allow",
+                    (f"resume.allow cannot name {key}: a checkpoint does not fit another one", "give the new run another name="),
+                )
     silent = composed.broken
     for key, (what, remedy) in found.items():
         if not any(key == other or key.startswith(f"{other}.") or other.startswith(f"{key}.") for other in silent):

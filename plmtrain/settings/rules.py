@@ -35,7 +35,7 @@ def _tokenizer_has_roles(objective: ObjectiveSettings, tokenizer: TokenizerSetti
         able = ", ".join(family for family, roles in ROLES.items() if objective.roles <= roles)
         yield (
             "tokenizer.family",
-            f"objective={objective.name} needs tokens that tokenizer.family={tokenizer.family} lacks: {', '.join(sorted(missing))}",
+            f"objective={objective.name} needs tokens that family {tokenizer.family} lacks: {', '.join(sorted(missing))}",
             f"tokenizer.family must be one of: {able}",
         )
 

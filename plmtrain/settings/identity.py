@@ -1,0 +1,161 @@
+"""Which run a set of settings is: its hash, its folder's name, and what a change of settings means to a run that has begun.
+
+Every process of a run and every resume must come to the same folder, so the name is a function of the settings alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from plmtrain.errors import SettingsError
+from plmtrain.settings.run import PretrainSettings
+
+Kind = Literal["free", "trajectory", "structural"]
+
+_FREE_GROUPS = ("resume", "launch", "tracker")
+_FREE = frozenset(
+    {
+        "name",
+        "runs_dir",
+        "data.prepared_dir",
+        "data.processes",
+        "trainer.micro_batch_size",
+        "trainer.save_every",
+        "trainer.keep",
+        "trainer.log_every",
+        "trainer.workers",
+        "trainer.threads",
+        "trainer.device",
+        "trainer.on_nonfinite",
+        "trainer.max_skipped",
+    }
+)
+_EVALUATION = frozenset({"trainer.evaluate_every", "trainer.evaluate_batches"})
+_STRUCTURAL = frozenset({"objective.type", "optimizer.type"})
+
+
+def kind_of(key: str, early_stop: bool = False) -> Kind:
+    """What a changed key means to a run that has begun.
+
+    Args:
+        key: the full key.
+        early_stop: whether the run may stop early; only then do its validations decide anything.
+
+    Returns:
+        ``free``: the result stays the same. ``trajectory``: the weights fit, and the result changes. ``structural``: the
+        checkpoint no longer fits, or means something else.
+    """
+    group, _, name = key.partition(".")
+    if group in _FREE_GROUPS or key in _FREE or (key in _EVALUATION and not early_stop):
+        return "free"
+    if key in _STRUCTURAL or (group == "tokenizer" and name != "path"):
+        return "structural"
+    if group == "model" and "dropout" not in name and not name.startswith("initial"):
+        return "structural"
+    return "trajectory"
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
+
+
+def run_hash(settings: PretrainSettings, init_digest: str | None = None) -> str:
+    """Eight hexadecimal digits of the settings that change the result.
+
+    Only values that differ from a setting's default go in, so that a setting that a later version adds, with a default
+    that changes nothing, leaves the names of runs as they were.
+
+    Args:
+        settings: the run's settings.
+        init_digest: the digest of the weights that ``init`` names; they decide, not where they lie.
+    """
+    early_stop = settings.trainer.patience is not None
+    values = dict(_flat(settings.model_dump(mode="json", exclude_defaults=True)))
+    values.pop("init", None)
+    counted = {key: value for key, value in values.items() if kind_of(key, early_stop) != "free"}
+    if settings.init is not None:
+        counted["init"] = init_digest or settings.init
+    text = json.dumps(counted, sort_keys=True, ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def safe_name(name: str) -> str:
+    """A name as a folder directly below another: letters, digits, ``_``, ``-``, ``.`` and ``=``, at most 100 of them.
+
+    A name that had to be changed gets four digits of its hash, so that two names never become one.
+    """
+    safe = re.sub(r"[^A-Za-z0-9_.=-]+", "-", name).lstrip(".-")[:100].rstrip(".-")
+    return safe if safe == name else f"{safe or 'run'}-{hashlib.sha256(name.encode()).hexdigest()[:4]}"
+
+
+def run_name(settings: PretrainSettings, init_digest: str | None = None) -> str:
+    """The run's folder below ``runs_dir``: ``name``, or MODEL-OBJECTIVE-HASH."""
+    if settings.name is not None:
+        return safe_name(settings.name)
+    return f"{settings.model.name}-{settings.objective.name}-{run_hash(settings, init_digest)}"
+
+
+@dataclass(frozen=True)
+class Change:
+    """A setting that differs from what the run began with."""
+
+    key: str
+    old: Any
+    new: Any
+
+    def __str__(self) -> str:
+        return f"{self.key}: {json.dumps(self.old)} -> {json.dumps(self.new)}"
+
+
+@dataclass(frozen=True)
+class Drift:
+    """The settings that differ from those that a run began with, by what that means to it."""
+
+    free: tuple[Change, ...] = ()
+    trajectory: tuple[Change, ...] = ()
+    structural: tuple[Change, ...] = ()
+
+    def refusals(self, allow: Sequence[str] = ()) -> list[SettingsError]:
+        """Why the run cannot be resumed with these settings: one error for each change that is not harmless or allowed.
+
+        Args:
+            allow: ``resume.allow``: full keys, or groups.
+        """
+        place = "settings differ from those that the run began with"
+        errors = [
+            SettingsError(str(change), place, "the checkpoint does not fit: give the new run another name=")
+            for change in self.structural
+        ]
+        for change in self.trajectory:
+            if not any(change.key == key or change.key.startswith(f"{key}.") for key in allow):
+                remedy = f"take the change back, or accept another result: resume.allow=[{change.key}]"
+                errors.append(SettingsError(str(change), place, remedy))
+        return errors
+
+
+def drift(old: Mapping[str, Any], new: Mapping[str, Any]) -> Drift:
+    """What changed between two sets of settings.
+
+    Args:
+        old: the plain values that the run began with (``config.yaml``); what is not a setting is not looked at.
+        new: the plain values of now.
+    """
+    before, after = (
+        dict(_flat({key: value for key, value in values.items() if key in PretrainSettings.model_fields}))
+        for values in (old, new)
+    )
+    early_stop = any(values.get("trainer.patience") is not None for values in (before, after))
+    found: dict[Kind, list[Change]] = {"free": [], "trajectory": [], "structural": []}
+    for key in sorted(before.keys() | after.keys()):
+        if before.get(key) != after.get(key):
+            found[kind_of(key, early_stop)].append(Change(key, before.get(key), after.get(key)))
+    return Drift(**{kind: tuple(changes) for kind, changes in found.items()})
