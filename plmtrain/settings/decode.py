@@ -87,7 +87,7 @@ def pretrain_settings(composed: Composed) -> PretrainSettings:
         settings = PretrainSettings.model_validate(values)
     except ValidationError as error:
         found |= what_is_wrong(error, valid)
-    sections = {**decoded}
+    sections: dict[str, Any] = {**decoded}
     if settings is not None:
         sections |= {name: getattr(settings, name) for name in PretrainSettings.model_fields if name not in bases}
     else:

@@ -1,0 +1,126 @@
+"""``plmtrain completion``: the scripts for tab completion, and the answers that they ask for. Neither torch nor Hydra."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from itertools import pairwise
+from typing import Any, Literal, get_args, get_origin
+
+from plmtrain.errors import SettingsError, nearest
+from plmtrain.help import VERBS
+from plmtrain.settings.folders import GROUPS, OPTIONAL_GROUPS, choices
+
+# Readline takes `=` for the end of a word, so bash is given only what follows it; candidates bring their own space.
+_BASH = r"""_plmtrain_complete() {
+    local line="${COMP_LINE:0:COMP_POINT}" word IFS=$'\n'
+    COMPREPLY=($("${COMP_WORDS[0]}" completion query "$line" 2>/dev/null))
+    word="${line##*[[:space:]]}"
+    if [[ "$word" == *=* && "$COMP_WORDBREAKS" == *=* ]]; then
+        COMPREPLY=("${COMPREPLY[@]#"${word%%=*}="}")
+    fi
+}
+complete -o nospace -o default -F _plmtrain_complete plmtrain
+"""
+
+_ZSH = r"""_plmtrain_complete() {
+    local -a found
+    found=("${(@f)$("${words[1]}" completion query "${(j: :)words[1,CURRENT-1]} $PREFIX" 2>/dev/null)}")
+    if [[ -n "${found[1]}" ]]; then
+        compadd -Q -S '' -- "${found[@]}"
+    else
+        _files
+    fi
+}
+compdef _plmtrain_complete plmtrain
+"""
+
+SCRIPTS = {"bash": _BASH, "zsh": _ZSH}
+
+
+def _fields() -> Mapping[str, Any]:
+    """The type of each setting by its full key, of all models and objectives."""
+    from pydantic import BaseModel
+
+    from plmtrain.settings.lookup import model_classes, objective_classes
+    from plmtrain.settings.run import PretrainSettings
+
+    found: dict[str, Any] = {}
+
+    def walk(settings: type[BaseModel], prefix: str) -> None:
+        for name, info in settings.model_fields.items():
+            kind = info.annotation
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                walk(kind, f"{prefix}{name}.")
+            else:
+                found[prefix + name] = kind
+
+    walk(PretrainSettings, "")
+    for classes, prefix in ((model_classes(), "model."), (objective_classes(), "objective.")):
+        for settings in classes.values():
+            walk(settings, prefix)
+    return found
+
+
+def _values(kind: Any) -> list[str]:
+    """The values that a setting of this type can be, where they can be counted."""
+    if kind is bool:
+        return ["true", "false"]
+    if get_origin(kind) is Literal:
+        return [str(value) for value in get_args(kind)]
+    return [value for part in get_args(kind) for value in _values(part)]
+
+
+def _settings(word: str, config_dir: str | None) -> Iterable[str]:
+    """How an override that begins like this may go on."""
+    key, equals, value = word.partition("=")
+    if not equals:
+        if "." in key:
+            return [f"{name}=" for name in _fields()]
+        prefixes = {f"{name.split('.')[0]}." for name in _fields() if "." in name}
+        return [*(f"{group}=" for group in GROUPS), *prefixes, *(f"{name}=" for name in _fields() if "." not in name)]
+    # After a comma it is the next value of a sweep.
+    before = value.rpartition(",")[0]
+    before = f"{key}={before}," if before else f"{key}="
+    if key in GROUPS:
+        offered = choices(key, config_dir) + (["null"] if key in OPTIONAL_GROUPS else [])
+    else:
+        offered = _values(_fields().get(key))
+    return [f"{before}{one} " for one in offered]
+
+
+def candidates(line: str) -> list[str]:
+    """What the last word of a command line may become, sorted; complete words end in a space."""
+    words = line.split()
+    word = "" if line[-1:].isspace() or not words else words.pop()
+    if len(words) < 2:
+        offered: Iterable[str] = [f"{verb} " for verb in VERBS]
+        return sorted(one for one in offered if words and one.startswith(word))
+    verb, last = words[1], words[-1]
+    if verb == "list":
+        offered = [f"{group} " for group in (*GROUPS, "matrix")]
+    elif verb == "completion":
+        offered = [f"{shell} " for shell in SCRIPTS]
+    elif verb not in VERBS or not VERBS[verb].composes or last in ("--config-dir", "-cd"):
+        offered = []  # a folder or a file: the shell's own completion takes over
+    elif last in ("--cfg", "-c"):
+        offered = ["job "]
+    elif word.startswith("-"):
+        offered = ["--cfg ", "--config-dir ", "--help ", *(["--multirun "] if verb == "pretrain" else [])]
+    else:
+        folders = [after for flag, after in pairwise(words) if flag in ("--config-dir", "-cd")]
+        offered = _settings(word, folders[-1] if folders else None)
+    return sorted({one for one in offered if one.startswith(word)})
+
+
+def run(arguments: list[str]) -> int:
+    """Print a shell's script, or (``query LINE``, for the scripts) the candidates for a line."""
+    if len(arguments) == 2 and arguments[0] == "query":
+        print("\n".join(candidates(arguments[1])))
+        return 0
+    if len(arguments) != 1 or arguments[0] not in SCRIPTS:
+        given = " ".join(arguments) or "nothing"
+        raise SettingsError(
+            f"completion is for one shell, not for '{given}'", "plmtrain completion SHELL", nearest(given, SCRIPTS)
+        )
+    print(SCRIPTS[arguments[0]], end="")
+    return 0
