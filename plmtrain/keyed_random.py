@@ -9,6 +9,7 @@ are combined, so that neighbouring keys share nothing.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -69,10 +70,13 @@ def _seeded(purpose: str, seed: int) -> np.uint64:
 
 def row_bits(purpose: str, keys: Keys) -> Bits:
     """One 64-bit number a row.  # [rows]"""
-    state = np.full(len(keys), _seeded(purpose, keys.seed), np.uint64)
-    for word in (keys.epochs, keys.samples):
-        state = _absorb(state, word)
-    return state
+    return several_row_bits((purpose,), keys)[0]
+
+
+def several_row_bits(purposes: Sequence[str], keys: Keys) -> Bits:
+    """``row_bits`` of several purposes at the cost of one.  # [purposes, rows]"""
+    seeded = np.array([[_seeded(purpose, keys.seed)] for purpose in purposes])
+    return _absorb(_absorb(seeded, keys.epochs), keys.samples)
 
 
 def spread(rows: Bits, length: int) -> Bits:
@@ -124,10 +128,10 @@ def as_integers(random: Bits, below: int | NDArray[np.int64]) -> NDArray[np.int6
     Raises:
         ValueError: if ``below`` is not within [1, 2**32).
     """
-    limit = np.asarray(below)
-    if np.any(limit < 1) or np.any(limit >= 2**32):
+    least, most = (below, below) if isinstance(below, int) else (np.min(below, initial=1), np.max(below, initial=1))
+    if least < 1 or most >= 2**32:
         raise ValueError("below must be within [1, 2**32)")
-    high = (random >> np.uint64(32)) * limit.astype(np.uint64)
+    high = (random >> np.uint64(32)) * np.asarray(below).astype(np.uint64)
     return (high >> np.uint64(32)).astype(np.int64)
 
 

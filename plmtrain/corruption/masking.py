@@ -49,7 +49,8 @@ def rounded_budgets(lengths: NDArray[np.int64], share: float) -> NDArray[np.int6
     Args:
         lengths: [rows] what the share is of.
     """
-    return np.maximum(1, np.rint(lengths * share).astype(np.int64))
+    rounded: NDArray[np.int64] = np.rint(lengths * share).astype(np.int64)
+    return np.maximum(1, rounded)
 
 
 def stochastic_budgets(lengths: NDArray[np.int64], share: float, uniform: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -73,10 +74,15 @@ def choose_tokens(random: Bits, excluded: NDArray[np.bool_], budgets: NDArray[np
         [chosen] indices into rows * length, ascending.
     """
     np.copyto(random, NEVER, where=excluded)
-    width = random.shape[1]
+    rows, width = random.shape
+    if rows == 0 or width == 0:
+        return np.empty(0, np.int64)
     kth = np.minimum(budgets, width - 1)
-    ordered = np.sort(random, axis=1)
-    limits = ordered[np.arange(len(random)), kth]  # the first number of a row that is not chosen
+    # The limit of a row is its first number that is not chosen.
+    if kth.min() == kth.max():
+        limits = np.partition(random, kth[0], axis=1)[:, kth[0]]
+    else:
+        limits = np.sort(random, axis=1)[np.arange(rows), kth]
     limits[budgets >= width] = NEVER
     return np.flatnonzero(random < limits[:, None])
 
@@ -105,9 +111,10 @@ class Replacement:
             random: [predicted] one number each; its low half decides what happens, its high half which token comes.
         """
         choice = random & np.uint64(2**32 - 1)
-        hidden = np.uint64(round(self.mask_share * 2**32))
-        swapped = np.uint64(round((self.mask_share + self.random_share) * 2**32))
-        shown = np.where(choice < hidden, self.mask, originals)
-        swap = np.flatnonzero((choice >= hidden) & (choice < swapped))
-        shown[swap] = self.random_ids[as_integers(random[swap], len(self.random_ids))]
+        changed = choice < np.uint64(round((self.mask_share + self.random_share) * 2**32))
+        masked = choice < np.uint64(round(self.mask_share * 2**32))
+        shown = originals.copy()
+        shown[changed] = self.mask
+        swapped = np.flatnonzero(changed ^ masked)
+        shown[swapped] = self.random_ids[as_integers(random[swapped], len(self.random_ids))]
         return shown

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from plmtrain.batch import Batch, Layout, Term
 from plmtrain.corruption.masking import Replacement, choose_tokens, frame, rounded_budgets, stochastic_budgets
 from plmtrain.corruption.words import choose_words
-from plmtrain.keyed_random import Bits, Keys, as_uniform, row_bits, spread, spread_at
+from plmtrain.keyed_random import Bits, Keys, as_uniform, several_row_bits, spread, spread_at
 from plmtrain.nn.heads import MaskedLMHead
 from plmtrain.nn.loss import cross_entropy_sum
 from plmtrain.program import Carry, Inspection, MakeBackbone, Program, Shown
@@ -81,14 +81,15 @@ class MaskedLM(Program[MaskedLMSettings]):
         if self.settings.copies is not None:  # static masking: later epochs see the masks of the first ones again
             keys = replace(keys, epochs=keys.epochs % self.settings.copies)
         ids, layout = self._framed(rows)
-        excluded = self.vocabulary.is_special[ids]
-        budgets = self._budgets(rows.lengths, excluded, keys)
-        positions = self._chosen(rows, keys, excluded, budgets)
+        excluded = self.vocabulary.is_special.take(ids)
+        choice, replacement, budget = several_row_bits(("mlm.choose", "mlm.replace", "mlm.budget"), keys)  # each [rows]
+        budgets = self._budgets(rows.lengths, excluded, budget)
+        positions = self._chosen(rows, choice, excluded, budgets)
 
         flat = ids.reshape(-1)
-        labels = flat[positions]
-        draws = spread_at(row_bits("mlm.replace", keys)[positions // ids.shape[1]], positions % ids.shape[1])
-        flat[positions] = self.replacement(labels, draws)
+        labels = flat.take(positions)
+        row, column = np.divmod(positions, ids.shape[1])
+        flat[positions] = self.replacement(labels, spread_at(replacement.take(row), column))
         return Batch(
             inputs={"ids": torch.from_numpy(ids)},
             targets={"positions": torch.from_numpy(positions), "labels": torch.from_numpy(labels)},
@@ -209,29 +210,28 @@ class MaskedLM(Program[MaskedLMSettings]):
             documents=None if documents is None else torch.from_numpy(documents),
         )
 
-    def _budgets(self, lengths: NDArray[np.int64], excluded: NDArray[np.bool_], keys: Keys) -> NDArray[np.int64]:
+    def _budgets(self, lengths: NDArray[np.int64], excluded: NDArray[np.bool_], random: Bits) -> NDArray[np.int64]:
         """How many tokens of each row are predicted."""
         whole = lengths + 2 if self.settings.budget_counts_specials else np.sum(~excluded, axis=1)
         if self.settings.budget == "round":
             budgets = rounded_budgets(whole, self.settings.mask_probability)
         else:
-            uniform = as_uniform(row_bits("mlm.budget", keys))
-            budgets = stochastic_budgets(whole, self.settings.mask_probability, uniform)
+            budgets = stochastic_budgets(whole, self.settings.mask_probability, as_uniform(random))
         return budgets if self.settings.max_predictions is None else np.minimum(budgets, self.settings.max_predictions)
 
-    def _chosen(self, rows: Rows, keys: Keys, excluded: NDArray[np.bool_], budgets: NDArray[np.int64]) -> NDArray[np.int64]:
+    def _chosen(self, rows: Rows, random: Bits, excluded: NDArray[np.bool_], budgets: NDArray[np.int64]) -> NDArray[np.int64]:
         """The predicted positions, as indices into batch * length, ascending."""
         length = excluded.shape[1]
-        states = row_bits("mlm.choose", keys)
         stretch = max(1, CACHED // length)
-        chosen = []
-        for first in range(0, len(states), stretch):
+        chosen = [np.empty(0, np.int64)]
+        for first in range(0, len(excluded), stretch):
             part = slice(first, first + stretch)
-            random: Bits = spread(states[part], length)
+            numbers = spread(random[part], length)
             if self.settings.whole_words:
-                starts = np.pad(rows.word_starts[part], ((0, 0), (1, 1)), constant_values=True)
-                found = choose_words(random, excluded[part], starts, budgets[part])
+                starts = np.ones(numbers.shape, np.bool_)
+                starts[:, 1:-1] = rows.word_starts[part]
+                found = choose_words(numbers, excluded[part], starts, budgets[part])
             else:
-                found = choose_tokens(random, excluded[part], budgets[part])
+                found = choose_tokens(numbers, excluded[part], budgets[part])
             chosen.append(found + first * length)
-        return np.concatenate(chosen) if chosen else np.empty(0, np.int64)
+        return np.concatenate(chosen)
