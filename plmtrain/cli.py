@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import importlib
 import os
 import sys
@@ -11,48 +10,8 @@ import traceback
 from collections.abc import Callable, Sequence
 
 from plmtrain import help as words
-from plmtrain.errors import DiskError, DistributedError, MemoryExhausted, PlmtrainError, SettingsError, Stopped, nearest
+from plmtrain.errors import SettingsError, nearest, understood
 
-_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.EFBIG}
-
-
-def understood(error: BaseException) -> PlmtrainError | None:
-    """An error that the user can act on, made of one that came from Python, torch or the operating system.
-
-    Returns:
-        None for a fault of ours.
-    """
-    if isinstance(error, PlmtrainError):
-        return error
-    if isinstance(error, KeyboardInterrupt):
-        return Stopped("stopped by SIGINT", "", "the same command goes on from here")
-    # By name, since torch must not be imported to ask whether an error is its own.
-    kind = type(error).__name__
-    if (
-        isinstance(error, MemoryError)
-        or kind == "OutOfMemoryError"
-        or (isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error))
-    ):
-        return MemoryExhausted(
-            "out of memory",
-            str(error).split("\n")[0],
-            "lower trainer.micro_batch_size (it changes memory, never the result) or trainer.sequence_length",
-        )
-    if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
-        place = error.filename or error.filename2
-        remedy = (
-            "free some space"
-            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-            else "check the disk, its mount and the permissions"
-        )
-        return DiskError(f"disk: {error.strerror}", f"path: {place}" if place else "", remedy)
-    if kind in ("DistBackendError", "DistNetworkError", "DistStoreError"):
-        return DistributedError(
-            "the processes of the run lost each other",
-            str(error).split("\n")[0],
-            "the same command goes on from the last checkpoint",
-        )
-    return None
 
 
 def report(error: BaseException) -> int:

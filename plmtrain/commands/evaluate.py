@@ -13,14 +13,6 @@ from plmtrain.commands.preparation import preparation_report
 from plmtrain.errors import SettingsError
 from plmtrain.settings.decode import override
 
-HELP = """\
-plmtrain evaluate RUN [--json] [OVERRIDES]    held-out loss, perplexity and accuracy of a run
-
-examples
-  plmtrain evaluate runs/roberta-dynamic_mlm-1a2b3c4d
-  plmtrain evaluate runs/myrun data.type=text data.files=[other.txt] data.validation_fraction=0.5
-"""
-
 
 def run(arguments: list[str]) -> int:
     """Evaluate a run on its own held-out text, or on that of other data."""
@@ -46,9 +38,7 @@ def run(arguments: list[str]) -> int:
     group = Group(settings.trainer.device, settings.launch.timeout, settings.trainer.threads)
     phase = plan(settings.trainer)[-1]
     program = trained.program
-    rows = corpus.rows(
-        "validation", program.settings, program.row_length(phase.sequence_length), settings.data.isolate_documents
-    )
+    rows = corpus.rows("validation", program.settings, program.row_length(phase.sequence_length), settings.data.isolate_documents)
     precision = choose(settings.trainer.precision, group.device)
     values = evaluate(
         Step(trained.learner, precision).to(group.device),

@@ -19,14 +19,6 @@ from plmtrain.settings.compose import compose
 from plmtrain.settings.decode import pretrain_settings
 from plmtrain.text.tokenizer import Tokenizer
 
-HELP = """\
-plmtrain inspect [OVERRIDES]    what an objective does to your text, in colour, and measured rates; no model is built
-
-examples
-  plmtrain inspect objective=dynamic_mlm data=sample
-  plmtrain inspect model=albert objective=whole_word_mlm data=text data.files=[mybook.txt] trainer.sequence_length=64
-"""
-
 _STYLES = {
     "plain": "",
     "special": "dim",
@@ -48,17 +40,13 @@ def run(arguments: list[str]) -> int:
     phases = plan(settings.trainer)
     console = Console()
     for phase, program in zip(phases, programs_of(settings, phases, corpus.tokenizer.vocabulary), strict=True):
-        rows = corpus.rows(
-            "train", program.settings, program.row_length(phase.sequence_length), settings.data.isolate_documents
-        )
+        rows = corpus.rows("train", program.settings, program.row_length(phase.sequence_length), settings.data.isolate_documents)
         if len(phases) > 1:
             console.rule(f"phase {phase.index + 1}: steps {phase.first_step + 1} to {phase.end}")
         count = min(_MEASURED_ROWS, len(rows))
         samples = np.arange(count)
         inspections = [
-            program.inspect(
-                program.collate(rows.fetch(part), Keys(settings.seed, np.zeros(len(part), np.int64), part))
-            )
+            program.inspect(program.collate(rows.fetch(part), Keys(settings.seed, np.zeros(len(part), np.int64), part)))
             for part in np.array_split(samples, max(1, count // 64))
         ]
         _draw_rows(console, inspections[0], corpus.tokenizer)

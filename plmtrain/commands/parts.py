@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from plmtrain.data import manifest as manifests
 from plmtrain.data.manifest import Manifest
 from plmtrain.data.order import Phase, plan
 from plmtrain.settings.objectives.base import ObjectiveSettings
@@ -14,6 +15,7 @@ from plmtrain.settings.run import PretrainSettings
 
 if TYPE_CHECKING:
     from plmtrain.data.rows import RowSource
+    from plmtrain.data.store import Split
     from plmtrain.program import Program
     from plmtrain.text.tokenizer import Tokenizer
     from plmtrain.text.vocabulary import Vocabulary
@@ -33,7 +35,7 @@ class Corpus:
     folder: Path
     manifest: Manifest
 
-    def rows(self, split: str, objective: ObjectiveSettings, length: int, isolate_documents: bool) -> RowSource:
+    def rows(self, split: Split, objective: ObjectiveSettings, length: int, isolate_documents: bool) -> RowSource:
         """The rows of a split as an objective reads them.
 
         Args:
@@ -68,7 +70,7 @@ def corpus_of(settings: PretrainSettings, report: Callable[[Any], None]) -> Corp
     tokenizer = tokenizer_of(settings, report)
     longest = max(phase.sequence_length for phase in plan(settings.trainer))
     folder = prepare(settings.data, tokenizer, minimum_validation_tokens=longest, report=report)
-    return Corpus(tokenizer, folder, Manifest.load(folder, tokenizer.digest))
+    return Corpus(tokenizer, folder, manifests.load(folder, tokenizer.digest))
 
 
 def objective_in(settings: PretrainSettings, phase: Phase) -> ObjectiveSettings:

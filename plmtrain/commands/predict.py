@@ -17,19 +17,10 @@ from plmtrain.stopping import safe_point
 if TYPE_CHECKING:
     from plmtrain.training.restore import TrainedRun
 
-HELP = """\
-plmtrain predict RUN [TEXT ...] [--file FILE] [--json] [--batch-size N]    use a run on texts, a file's lines or standard input
-
-examples
-  plmtrain predict runs/myrun "The capital of France is <mask>."
-  plmtrain predict runs/myrun --file prompts.txt --json > answers.jsonl
-  echo "It was a <mask> day." | plmtrain predict runs/myrun
-"""
-
 
 def run(arguments: list[str]) -> int:
     """Answer each text, in order, as it comes."""
-    parser = argparse.ArgumentParser(prog="plmtrain predict", usage=HELP, add_help=False)
+    parser = argparse.ArgumentParser(prog="plmtrain predict", add_help=False)
     parser.add_argument("run", type=Path)
     parser.add_argument("texts", nargs="*")
     parser.add_argument("--file", type=Path)
@@ -81,7 +72,7 @@ def _answers(trained: TrainedRun, texts: list[str]) -> Iterator[dict[str, Any]]:
     for text in texts:
         ids, starts = tokenizer.encode_with_specials(text)
         if vocabulary["mask"] not in ids:
-            raise DataError(f"there is no mask to fill in '{text[:60]}'", "predict", f"write {mask_token} where a word is missing")
+            raise DataError("there is no mask to fill", f"'{text[:60]}'", f"write {mask_token} where a word is missing")
         if len(ids) > longest:
             raise DataError(
                 f"a text has {len(ids)} tokens, but the model takes {longest}", f"'{text[:60]}'", "give it in shorter parts"
@@ -112,7 +103,6 @@ def _answers(trained: TrainedRun, texts: list[str]) -> Iterator[dict[str, Any]]:
 
 def _readable(answer: dict[str, Any]) -> str:
     guesses = (
-        "  " + ", ".join(f"{guess['token']} {guess['probability']:.1%}" for guess in candidates)
-        for candidates in answer["masks"]
+        "  " + ", ".join(f"{guess['token']} {guess['probability']:.1%}" for guess in candidates) for candidates in answer["masks"]
     )
     return "\n".join([answer["filled"], *guesses])

@@ -10,13 +10,6 @@ from plmtrain.commands.preparation import preparation_report
 from plmtrain.settings.compose import compose
 from plmtrain.settings.decode import pretrain_settings
 
-HELP = """\
-plmtrain prepare [OVERRIDES]    turn text into memory-mapped arrays, once; pretrain does it where it has not been done
-
-examples
-  plmtrain prepare data=jsonl data.files=[corpus/*.jsonl.gz] model=bert
-"""
-
 
 def run(arguments: list[str]) -> int:
     """Prepare the text and say what is in it."""
@@ -25,3 +18,18 @@ def run(arguments: list[str]) -> int:
         corpus = corpus_of(settings, report)
     Console().print(corpus_table(corpus))
     return 0
+
+
+def corpus_table(corpus: Corpus) -> Table:
+    """What a preparation found."""
+    manifest = corpus.manifest
+    table = Table(title=str(corpus.folder), title_justify="left")
+    for heading in ("", *manifest.splits):
+        table.add_column(heading, justify="right" if heading else "left")
+    for name in ("documents", "sentences", "tokens", "duplicates"):
+        table.add_row(name, *(f"{getattr(counts, name):,}" for counts in manifest.splits.values()))
+    table.caption = (
+        f"{manifest.overlap:,} held-out documents are in the training text too; "
+        f"{manifest.skipped:,} lines skipped; unigram entropy {manifest.unigram_entropy:.3f} nats a token"
+    )
+    return table

@@ -7,23 +7,15 @@ from pathlib import Path
 from rich.console import Console
 
 from plmtrain.commands.parts import tokenizer_of
-from plmtrain.commands.preparation import output_folder, preparation_report
+from plmtrain.commands.preparation import preparation_report
 from plmtrain.settings.compose import compose
 from plmtrain.settings.decode import pretrain_settings
-
-HELP = """\
-plmtrain tokenizer [FOLDER] [OVERRIDES]    train a tokenizer alone, and save it to FOLDER in the Hugging Face layout
-
-examples
-  plmtrain tokenizer mytokenizer data=text data.files=[mybook.txt] tokenizer=wordpiece tokenizer.vocab_size=8000
-  plmtrain pretrain tokenizer.path=mytokenizer data=text data.files=[mybook.txt]
-"""
 
 
 def run(arguments: list[str]) -> int:
     """Train a tokenizer on the training text, or find the one that was trained on it before."""
-    folder, overrides = output_folder(arguments)
-    settings = pretrain_settings(compose(overrides))
+    folder = Path(arguments.pop(0)) if arguments and "=" not in arguments[0] and not arguments[0].startswith("-") else None
+    settings = pretrain_settings(compose(arguments))
     with preparation_report() as report:
         tokenizer = tokenizer_of(settings, report)
     place = folder or Path(settings.data.prepared_dir) / "tokenizers"

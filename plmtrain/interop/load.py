@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from plmtrain.batch import Layout
+from plmtrain.batch import Batch, Layout
 from plmtrain.errors import DataError, SettingsError, nearest
 from plmtrain.interop import hugging_face
 from plmtrain.interop.hugging_face import HuggingFaceModel
+from plmtrain.training.restore import TrainedRun, is_run, load_run
 
 if TYPE_CHECKING:
     from plmtrain.text.tokenizer import Tokenizer
@@ -81,7 +82,11 @@ def load(folder: str | Path) -> Loaded:
         raise SettingsError("there is no such folder", str(folder), "name a run, or a Hugging Face folder")
     if (folder / "config.json").exists():
         return _hugging_face(folder)
-    raise SettingsError("neither a run nor a Hugging Face model", str(folder), "name a folder with config.json in it")
+    if is_run(folder):
+        trained = load_run(folder)
+        model = FromRun(trained)
+        return Loaded(folder, trained.tokenizer, model.eval(), model)
+    raise SettingsError("neither a run nor a Hugging Face model", str(folder), "name a run, or a folder with config.json in it")
 
 
 def _hugging_face(folder: Path) -> Loaded:
@@ -127,7 +132,7 @@ class FromHuggingFace(nn.Module):
                 "use .model.backbone.encode, or load a folder of a ForMaskedLM class",
             )
         ids = torch.as_tensor(input_ids)
-        self._check(ids)
+        check_ids(ids, self.settings.positions, self.backbone.vocabulary_size)
         layout = Layout(tokens=None if attention_mask is None else torch.as_tensor(attention_mask).bool())
         if self.settings.segments == 0:
             token_type_ids = None  # DistilBERT has none; tokenizers of BERT's kind still make them
@@ -145,11 +150,48 @@ class FromHuggingFace(nn.Module):
         tokens = ids != self.pad
         return tokens.long().cumsum(dim=1) * tokens - 1
 
-    def _check(self, ids: Tensor) -> None:
-        if ids.ndim != 2:
-            raise DataError(f"input_ids is {list(ids.shape)}", "logits", "give [batch, length]")
-        if ids.shape[1] > self.settings.positions:
-            raise DataError(f"{ids.shape[1]} tokens in a row", f"the model takes {self.settings.positions}", "cut the text")
-        if ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < self.backbone.vocabulary_size:
-            vocabulary = f"the model has {self.backbone.vocabulary_size} tokens"
-            raise DataError(f"ids from {int(ids.min())} to {int(ids.max())}", vocabulary, "use the model's own tokenizer")
+
+def check_ids(ids: Tensor, positions: int, vocabulary_size: int) -> None:
+    """Refuse ids that the model has no row for.
+
+    Raises:
+        DataError: if ids or lengths are beyond the model's.
+    """
+    if ids.ndim != 2:
+        raise DataError(f"input_ids is {list(ids.shape)}", "logits", "give [batch, length]")
+    if ids.shape[1] > positions:
+        raise DataError(f"{ids.shape[1]} tokens in a row", f"the model takes {positions}", "cut the text")
+    if ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < vocabulary_size:
+        vocabulary = f"the model has {vocabulary_size} tokens"
+        raise DataError(f"ids from {int(ids.min())} to {int(ids.max())}", vocabulary, "use the model's own tokenizer")
+
+
+class FromRun(nn.Module):
+    """A run's learner as one module that reads what transformers' class of its kind would.
+
+    Args:
+        trained: the run.
+    """
+
+    INPUTS = {"token_type_ids": "segments", "position_ids": "positions"}  # noqa: RUF012  # transformers' names and ours
+
+    def __init__(self, trained: TrainedRun) -> None:
+        super().__init__()
+        self.learner = trained.learner
+        self.program = trained.program
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None, **others: Tensor) -> Tensor:
+        """Scores over the vocabulary; arguments and result as in ``Loaded.logits``."""
+        for name in others:
+            if name not in self.INPUTS:
+                raise SettingsError(f"the run does not read {name}", "logits", nearest(name, ["attention_mask", *self.INPUTS]))
+        ids = torch.as_tensor(input_ids)
+        check_ids(ids, self.program.model.positions, self.program.vocabulary.size)
+        batch = Batch(
+            inputs={"ids": ids, **{self.INPUTS[name]: torch.as_tensor(value) for name, value in others.items()}},
+            targets={},
+            layout=Layout(tokens=None if attention_mask is None else torch.as_tensor(attention_mask).bool()),
+            samples=torch.arange(len(ids)),
+            normalisers={},
+        )
+        return self.program.token_scores(self.learner, batch)

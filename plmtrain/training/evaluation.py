@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ _SEED = 0
 
 
 def held_out_batches(
-    program: Program, rows: RowSource, batch_size: int, group: Group, limit: int | None
+    program: Program[Any], rows: RowSource, batch_size: int, group: Group, limit: int | None
 ) -> Iterator[tuple[Batch, bool]]:
     """This process's part of every batch of held-out rows, and whether it counts.
 
@@ -38,7 +39,7 @@ def held_out_batches(
 @torch.no_grad()
 def evaluate(
     module: nn.Module,
-    program: Program,
+    program: Program[Any],
     rows: RowSource,
     group: Group,
     *,
@@ -83,7 +84,7 @@ def evaluate(
     return _ratios(sums, weights, group, program)
 
 
-def _ratios(sums: dict[str, Tensor], weights: dict[str, float], group: Group, program: Program) -> dict[str, float]:
+def _ratios(sums: dict[str, Tensor], weights: dict[str, float], group: Group, program: Program[Any]) -> dict[str, float]:
     """Sums over all processes, each divided by its term's normaliser."""
     names = sorted(sums)
     totals = dict(zip(names, group.sum(torch.stack([sums[name] for name in names]).to(group.device)).tolist(), strict=True))

@@ -16,16 +16,6 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 
-def rank() -> int:
-    """This process's place, before any group is formed: launchers tell it by the environment."""
-    return int(os.environ.get("RANK", "0"))
-
-
-def world_size() -> int:
-    """How many processes the launcher started."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
-
-
 class Group:
     """One process's view of all of them.
 

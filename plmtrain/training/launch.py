@@ -29,6 +29,16 @@ def started_by_us() -> bool:
     return LAUNCHER in os.environ
 
 
+def in_a_group() -> bool:
+    """Whether a launcher, ours or another, started this process as one of several."""
+    return "RANK" in os.environ
+
+
+def is_first() -> bool:
+    """Whether this is the group's main process, or there is no group; known before any group is formed."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
 def launch(arguments: Sequence[str], processes: int) -> int:
     """Run ``plmtrain`` with these arguments in several processes that form a group.
 

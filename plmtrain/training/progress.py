@@ -40,8 +40,6 @@ class Progress:
 
     step: int = 0
     """Steps that are done, skipped ones among them."""
-    evaluated_step: int = 0
-    """The step after which the last validation was."""
     best_metric: float | None = None
     """The best validation so far."""
     best_step: int | None = None

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +30,7 @@ class Step(nn.Module):
         self.learner = learner
         self.precision = precision
 
-    def forward(self, program: Program, batch: Batch, carry: Carry) -> tuple[dict[str, Term], Carry]:
+    def forward(self, program: Program[Any], batch: Batch, carry: Carry) -> tuple[dict[str, Term], Carry]:
         with autocast(self.precision, batch.samples.device):
             return program.loss(self.learner, batch, carry)
 
@@ -69,7 +70,7 @@ def whole_loss(terms: Mapping[str, Term], normalisers: Mapping[str, float]) -> T
 
 def take_step(
     module: nn.Module,
-    program: Program,
+    program: Program[Any],
     batches: Sequence[Batch],
     carry: Carry,
     optimizer: torch.optim.Optimizer,
@@ -113,7 +114,7 @@ def take_step(
             faults.fault_point("train.backward", step)
             if faults.wanted("train.backward", step) == "nan":
                 loss = loss * math.nan
-            scaler.scale(loss).backward()
+            torch.autograd.backward(scaler.scale(loss))
         for name, term in terms.items():
             totals[name] = totals.get(name, 0.0) + term.total.detach()
             weights[name] = term.weight

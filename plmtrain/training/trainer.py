@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import nn
@@ -64,7 +64,7 @@ class Parts:
 
     settings: PretrainSettings
     plan: Sequence[Phase]
-    programs: Sequence[Program]
+    programs: Sequence[Program[Any]]
     rows: Sequence[RowSource]
     held_out: RowSource
     precision: Precision
