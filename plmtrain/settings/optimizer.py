@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from plmtrain.settings.base import Settings
+
+_Mean = Annotated[float, Field(ge=0, lt=1)]
 
 
 class OptimizerSettings(Settings):
@@ -15,7 +17,8 @@ class OptimizerSettings(Settings):
     type: Literal["adamw"] = "adamw"
     lr: float = Field(gt=0)
     """The peak learning rate."""
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[_Mean, _Mean] = (0.9, 0.999)
+    """How much of the running means of the gradient and of its square each step keeps."""
     eps: float = Field(1e-6, gt=0)
     weight_decay: float = Field(0.01, ge=0)
     """Not applied to biases and layer norms."""
