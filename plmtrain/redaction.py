@@ -39,7 +39,7 @@ _KEY = (
     r"|(?:[a-z0-9_.-]*\.)?token)"
 )
 _SECRET_KEY = re.compile(_KEY, re.IGNORECASE)
-_ASSIGNED = re.compile(rf"(?i)(?<![A-Za-z0-9_.-])({_KEY})(\"?'?\s*[=:]\s*)(\"[^\"]*\"|'[^']*'|[^\s,;}}\]\"']+)")
+_ASSIGNED = re.compile(rf"(?i)(?<![A-Za-z0-9_.])({_KEY})(\"?'?\s*[=:]\s*)(\"[^\"]*\"|'[^']*'|[^\s,;}}\]\"']+)")
 _EMPTY = frozenset({"null", "none", "true", "false", ""})
 
 

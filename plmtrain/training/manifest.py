@@ -12,6 +12,7 @@ import json
 import os
 import platform
 import re
+import stat
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
@@ -83,6 +84,8 @@ class Manifest:
         """
         path = folder / NAME
         try:
+            if not stat.S_ISREG(path.lstat().st_mode):
+                raise Damage("not a plain file")
             if path.stat().st_size > _LIMIT:
                 raise Damage("too large for a manifest")
             data = path.read_bytes()

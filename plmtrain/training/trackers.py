@@ -21,7 +21,9 @@ from plmtrain.settings.run import TrackerSettings
 
 
 class Tracker:
-    """Where metrics go besides metrics.jsonl; nowhere, with ``tracker.type=none``. Only the main process has one.
+    """Where metrics go besides metrics.jsonl; nowhere, with ``tracker.type=none``.
+
+    Only the main process has one, and makes it when Accelerate knows of the other processes (its trackers insist on that).
 
     Args:
         settings: which tracker.
@@ -90,7 +92,7 @@ def _tensorboard(settings: TrackerSettings, folder: Path, name: str, config: dic
 
     # What was measured after the step that we resume from is measured again: purged here.
     tracker = TensorBoardTracker("tensorboard", folder, purge_step=first_step + 1)
-    tracker.main_process_only = False  # we are the main process, and Accelerate need not set its state up to know
+    tracker.main_process_only = False  # only the main process makes one, and it need not ask
     tracker.start()
     if first_step == 0:
         tracker.writer.add_text("settings", "    " + json.dumps(config, indent=2, default=str).replace("\n", "\n    "))
