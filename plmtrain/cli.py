@@ -13,7 +13,6 @@ from plmtrain import help as words
 from plmtrain.errors import SettingsError, nearest, understood
 
 
-
 def report(error: BaseException) -> int:
     """Tell an error in three lines on standard error, and give its exit code."""
     problem = understood(error)

@@ -44,7 +44,7 @@ SHARED = {"backbones": {"backbones"}, "settings.objectives": {"base"}, "settings
 HEAVY = {"torch", "accelerate", "transformers", "datasets", "wandb", "matplotlib", "safetensors", "sklearn"}
 
 PLACES = {
-    "hydra": {"settings.compose"},
+    "hydra": {"settings.compose", "settings.multirun"},
     "omegaconf": {"settings"},
     "transformers": set(),
     "wandb": {"training"},

@@ -6,6 +6,7 @@ Hydra's own messages never reach the user: everything that it would refuse is fo
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -17,7 +18,7 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Glob, Override
 from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
@@ -26,6 +27,8 @@ from plmtrain.settings.arguments import split
 from plmtrain.settings.folders import GROUPS, PRIMARY, conf_folder
 from plmtrain.settings.foreign_yaml import screen
 from plmtrain.settings.overrides import Checked, check, where
+
+_one_at_a_time = threading.RLock()
 
 
 @dataclass(frozen=True)
@@ -53,9 +56,9 @@ class Composed:
     @cached_property
     def _files(self) -> list[tuple[str, dict[str, Any]]]:
         """The files that were merged, in order, each with the values that it set."""
-        with _hydra(self.config_dir):
+        with hydra_at_work(self.config_dir):
             loader = GlobalHydra.instance().config_loader()
-            merged = loader.compute_defaults_list(PRIMARY, [*_search_path(self.config_dir), *self.groups], RunMode.RUN).defaults
+            merged = loader.compute_defaults_list(PRIMARY, [*search_path(self.config_dir), *self.groups], RunMode.RUN).defaults
         found = []
         for default in merged:
             for folder, shown in ((str(conf_folder()), "conf"), (self.config_dir, self.config_dir)):
@@ -95,24 +98,43 @@ def parse_override(text: str) -> Override:
     return OverridesParser.create().parse_override(text)
 
 
-def _search_path(config_dir: str | None) -> list[str]:
+def values_of(text: str, choices: Sequence[str] = ()) -> list[str]:
+    """The values that an override of a sweep has, each as text; empty where they cannot be counted.
+
+    Args:
+        text: the override.
+        choices: what there is to choose from, for ``glob(...)``.
+    """
+    override = parse_override(text)
+    if not override.is_discrete_sweep():
+        return []
+    pattern: Any = override.value()
+    if isinstance(pattern, Glob):
+        return [str(choice) for choice in pattern.filter(list(choices))]
+    return list(override.sweep_string_iterator())
+
+
+def search_path(config_dir: str | None) -> list[str]:
     if config_dir is None:
         return []
-    quoted = str(config_dir).replace("\\", "\\\\").replace("'", "\\'")
-    return [f"hydra.searchpath=['file://{quoted}']"]
+    return [f"hydra.searchpath=[{quoted(f'file://{config_dir}')}]"]
 
 
 @contextmanager
-def _hydra(config_dir: str | None) -> Iterator[None]:
-    """Hydra at work on our folder; it is put away afterwards, so that nothing global stays behind."""
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(conf_folder()), job_name="plmtrain", version_base="1.3"):
-        yield
+def hydra_at_work(config_dir: str | None) -> Iterator[None]:
+    """Hydra at work on our folder; it is put away afterwards, so that nothing global stays behind.
+
+    One thread at a time: what Hydra works with is global, and the jobs of a sweep compose side by side.
+    """
+    with _one_at_a_time:
+        GlobalHydra.instance().clear()
+        with initialize_config_dir(str(conf_folder()), job_name="plmtrain", version_base="1.3"):
+            yield
 
 
 def _merged(config_dir: str | None, groups: Sequence[str]) -> DictConfig:
-    with _hydra(config_dir):
-        return hydra_compose(PRIMARY, [*_search_path(config_dir), *groups])
+    with hydra_at_work(config_dir):
+        return hydra_compose(PRIMARY, [*search_path(config_dir), *groups])
 
 
 def _apply(config: DictConfig, checked: Checked) -> Iterator[SettingsError]:
@@ -169,13 +191,15 @@ def compose(arguments: Sequence[str], config_dir: str | None = None) -> Composed
         refused = screen(config_dir, {group: choice for group, choice in checked.groups.items() if choice is not None})
         if refused:
             return Composed({}, errors=(*errors, *refused), broken=frozenset({""}))
-    groups = tuple(f"{group}={'null' if choice is None else _quoted(choice)}" for group, choice in checked.groups.items())
+    groups = tuple(f"{group}={'null' if choice is None else quoted(choice)}" for group, choice in checked.groups.items())
     try:
         config = _merged(config_dir, groups)
     except Exception as error:
+        if config_dir is None:
+            raise  # the shipped files are at fault, not the user
         what = f"the YAML files of {', '.join(groups) or 'the defaults'} do not fit together ({type(error).__name__})"
         remedy = "set each key where the shipped files of its group have it"
-        problem = SettingsError(what, f"folder: {config_dir or conf_folder()}", remedy)
+        problem = SettingsError(what, f"folder: {config_dir}", remedy)
         return Composed({}, errors=(*errors, problem), broken=frozenset({""}))
     composed = _finish(config, checked, groups, config_dir)
     if isinstance(composed.values.get("model"), dict):
@@ -222,7 +246,7 @@ def _finish(config: DictConfig, checked: Checked, groups: tuple[str, ...], confi
     return replace(composed, errors=tuple(errors))
 
 
-def _quoted(choice: str) -> str:
+def quoted(choice: str) -> str:
     if choice.replace("_", "").replace("/", "").isalnum():
         return choice
     return "'" + choice.replace("\\", "\\\\").replace("'", "\\'") + "'"

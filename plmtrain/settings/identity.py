@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -88,19 +87,10 @@ def run_hash(settings: PretrainSettings, init_digest: str | None = None) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
-def safe_name(name: str) -> str:
-    """A name as a folder directly below another: letters, digits, ``_``, ``-``, ``.`` and ``=``, at most 100 of them.
-
-    A name that had to be changed gets four digits of its hash, so that two names never become one.
-    """
-    safe = re.sub(r"[^A-Za-z0-9_.=-]+", "-", name).lstrip(".-")[:100].rstrip(".-")
-    return safe if safe == name else f"{safe or 'run'}-{hashlib.sha256(name.encode()).hexdigest()[:4]}"
-
-
 def run_name(settings: PretrainSettings, init_digest: str | None = None) -> str:
-    """The run's folder below ``runs_dir``: ``name``, or MODEL-OBJECTIVE-HASH."""
+    """``name``, or MODEL-OBJECTIVE-HASH. ``RunFolder.below`` makes a folder's name of it, whatever characters it has."""
     if settings.name is not None:
-        return safe_name(settings.name)
+        return settings.name
     return f"{settings.model.name}-{settings.objective.name}-{run_hash(settings, init_digest)}"
 
 
