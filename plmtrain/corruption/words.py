@@ -9,13 +9,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from plmtrain.corruption.masking import NEVER
 from plmtrain.keyed_random import Bits
 
 Indices = NDArray[np.int64]
 
 _HALF = np.uint64(32)
-_EXCLUDED = np.uint64(2**32)
-"""The place of what must not be chosen: behind every word."""
 
 
 def choose_words(random: Bits, excluded: NDArray[np.bool_], word_starts: NDArray[np.bool_], budgets: Indices) -> Indices:
@@ -38,33 +37,34 @@ def choose_words(random: Bits, excluded: NDArray[np.bool_], word_starts: NDArray
         ValueError: beyond about 2**31 / rows words.
     """
     rows, width = random.shape
-    begins = word_starts | excluded
-    begins[:, 1:] |= excluded[:, :-1]
-    begins[:, 0] = True
-    starts = np.flatnonzero(begins)
-    ends = np.append(starts[1:], rows * width)
-    lengths = ends - starts
-    order = random.reshape(-1).take(starts) >> _HALF
-    np.copyto(order, _EXCLUDED, where=excluded.reshape(-1).take(starts))
+    begins = np.ones(rows * width + 1, np.bool_)
+    grid = begins[:-1].reshape(rows, width)
+    np.logical_or(word_starts[:, 1:], excluded[:, 1:], out=grid[:, 1:])
+    grid[:, 1:] |= excluded[:, :-1]
+    edges = np.flatnonzero(begins)
+    starts, lengths = edges[:-1], np.diff(edges)
+    np.copyto(random, NEVER, where=excluded)
+    order = random.reshape(-1).take(starts)
 
     # Words with small numbers come first and nearly always fill the budget: the others need no sorting unless they did not.
     nearness = _nearness(budgets, width)
     near = np.flatnonzero(order < nearness)
     taken, room = _visit(near, starts.take(near) // width, order, lengths, budgets)
-    if room.any():
-        far = np.flatnonzero((order >= nearness) & (order < _EXCLUDED))
+    if np.any(room):
+        far = np.flatnonzero((order >= nearness) & (order < NEVER))
         row = starts[far] // width
         fitting = np.flatnonzero(lengths[far] <= room[row])
         more, _ = _visit(far[fitting], row[fitting], order, lengths, room)
         taken = np.concatenate((taken, more))
     taken.sort()
-    return _ranges(starts[taken], ends[taken])
+    first = starts.take(taken)
+    return _ranges(first, first + lengths.take(taken))
 
 
 def _nearness(budgets: Indices, width: int) -> np.uint64:
     """A place in the order before which a row's words hold its budget, but for a few rows."""
     share = float(budgets.max(initial=0)) / width
-    return np.uint64(min(1.0, share + 4 * (2 * share / width) ** 0.5) * 2**32)
+    return np.uint64(min(2**32 - 1, int((share + 4 * (2 * share / width) ** 0.5) * 2**32))) << _HALF
 
 
 def _visit(words: Indices, row: Indices, order: Bits, lengths: Indices, budgets: Indices) -> tuple[Indices, Indices]:
@@ -81,7 +81,7 @@ def _visit(words: Indices, row: Indices, order: Bits, lengths: Indices, budgets:
     if int(low) + len(budgets).bit_length() > 32:
         raise ValueError("too many words at a time")
     packed = row.astype(np.uint64) << _HALF
-    packed |= order.take(words)
+    packed |= order.take(words) >> _HALF
     packed <<= low
     packed |= np.arange(len(words), dtype=np.uint64)
     packed.sort()
@@ -94,21 +94,22 @@ def _visit(words: Indices, row: Indices, order: Bits, lengths: Indices, budgets:
     total = np.append(0, np.cumsum(lengths))  # tokens before each word
     stop = np.minimum(np.searchsorted(total, total[first] + budgets, side="right") - 1, end)
     room = budgets - (total[stop] - total[first])
-    taken = words[_ranges(first, stop)]
+    taken = words.take(_ranges(first, stop))
 
-    # One by one: the few behind it in rows that have room left.
-    end = np.where(room > 0, end, stop)
-    rest = _ranges(stop, end)
-    row = np.repeat(np.arange(len(budgets)), end - stop)
-    fitting = np.flatnonzero(lengths[rest] <= room[row])
-    left, more = room.tolist(), []
-    for word, of, length in zip(
-        words[rest[fitting]].tolist(), row[fitting].tolist(), lengths[rest[fitting]].tolist(), strict=True
-    ):
-        if length <= left[of]:
-            left[of] -= length
-            more.append(word)
-    return np.concatenate((taken, np.array(more, np.int64))), np.array(left, np.int64)
+    # One by one: the few behind it, in rows that have room left.
+    more = []
+    left, at, until = room.tolist(), stop.tolist(), end.tolist()
+    for one, space in enumerate(left):
+        if not space:
+            continue
+        for index, length in enumerate(lengths[at[one] : until[one]].tolist(), at[one]):
+            if length <= space:
+                space -= length
+                more.append(index)
+                if not space:
+                    break
+        room[one] = space
+    return np.concatenate((taken, words.take(np.array(more, np.int64)))), room
 
 
 def _ranges(first: Indices, last: Indices) -> Indices:
