@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 
-from plmtrain.errors import SettingsError
+from plmtrain.errors import PlmtrainError, SettingsError
 from plmtrain.files import FolderLock, disk_errors, make_folder, temporary_name
 
 BEAT = 15.0
@@ -158,7 +158,7 @@ class RunLock:
         self._released.set()
         # A child that was forked inside the statement leaves it too, but the lock is its parent's.
         if self._owner is not None and self._owner.pid == os.getpid():
-            with suppress(OSError), self._guard():
+            with suppress(OSError, PlmtrainError), self._guard():
                 if self.is_ours():
                     self.path.unlink()
 

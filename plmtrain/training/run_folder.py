@@ -29,6 +29,7 @@ State = Literal["preparing", "running", "stopped", "finished", "failed"]
 _NAME_LIMIT = 120
 """Bytes of a folder's name; file systems take 255, and files in it need room too."""
 _CONFIG_LIMIT = 2**20
+_CONFIG_DEPTH = 50
 
 
 def safe_name(name: str) -> str:
@@ -206,10 +207,18 @@ def read_plain_yaml(text: str, where: str) -> dict[str, Any]:
     """
     import yaml
 
+    # In C where there is one: the one in Python takes seconds over a hostile file.
+    loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
-            raise SettingsError("aliases are not read in a run's settings", where, "write the values out")
-        values = yaml.safe_load(text)
+        depth = 0
+        for event in yaml.parse(text, Loader=loader):
+            if isinstance(event, yaml.AliasEvent):
+                raise SettingsError("aliases are not read in a run's settings", where, "write the values out")
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > _CONFIG_DEPTH:
+                # Stopped here and not after the last bracket: the time that yaml takes grows with the square of the depth.
+                raise SettingsError("this is nested too deeply for a run's settings", where, "restore the file from a copy")
+        values = loader(text).get_single_data()
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise SettingsError(f"this is no plain YAML: {reason}", where, "restore the file from a copy") from error
