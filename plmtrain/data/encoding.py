@@ -1,0 +1,160 @@
+"""Documents as tokens, with where their sentences and words begin.
+
+A document is encoded sentence by sentence, so that sentence starts are exact token positions. A sentence keeps the whitespace
+in front of it: a byte-level BPE and a Unigram tokenizer then see the same text as if the document came whole, since neither
+has a token that reaches from a word into the space behind it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from plmtrain.text.sentences import boundaries
+
+if TYPE_CHECKING:
+    from plmtrain.text.tokenizer import Tokenizer
+
+_KEEP_LAYOUT = frozenset({"gpt2"})
+"""Families whose tokenizers were made on text as it stands, line ends among it. All others were trained on running lines."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoded:
+    """Some documents, one behind the other.
+
+    Args:
+        tokens: [tokens] each document followed by its end mark, in the smallest unsigned type.
+        word_starts: [tokens] whether a token begins a word (end marks do).
+        sentences: [sentences] tokens of each sentence; an end mark belongs to the sentence before it.
+        documents: [documents] tokens of each document.
+        sentence_counts: [documents] sentences of each document.
+        hashes: [documents] of the text, whitespace apart.
+    """
+
+    tokens: NDArray[np.unsignedinteger]
+    word_starts: NDArray[np.bool_]
+    sentences: NDArray[np.int64]
+    documents: NDArray[np.int64]
+    sentence_counts: NDArray[np.int64]
+    hashes: NDArray[np.uint64]
+
+    def select(self, keep: NDArray[np.bool_]) -> Encoded:
+        """Only some of the documents.
+
+        Args:
+            keep: [documents]
+        """
+        if keep.all():
+            return self
+        tokens, sentences = np.repeat(keep, self.documents), np.repeat(keep, self.sentence_counts)
+        return Encoded(
+            tokens=self.tokens[tokens],
+            word_starts=self.word_starts[tokens],
+            sentences=self.sentences[sentences],
+            documents=self.documents[keep],
+            sentence_counts=self.sentence_counts[keep],
+            hashes=self.hashes[keep],
+        )
+
+    def cut(self, position: int, end_mark: int) -> Encoded:
+        """The document at a token made into two, the first with an end mark of its own.
+
+        Args:
+            position: the first token of the second part; inside a document, and not its first token.
+            end_mark: the document-end mark.
+        """
+        documents, sentences = _starts(self.documents), _starts(self.sentences)
+        index = int(np.searchsorted(documents, position, side="right")) - 1
+        assert documents[index] < position, "a document's first token cannot start its second part"
+
+        def cut_starts(starts: NDArray[np.int64]) -> NDArray[np.int64]:
+            return np.union1d(np.where(starts >= position, starts + 1, starts), [position + 1])
+
+        documents, sentences = cut_starts(documents), cut_starts(sentences)
+        return replace(
+            self,
+            tokens=np.insert(self.tokens, position, end_mark),
+            word_starts=np.insert(self.word_starts, position, True),
+            sentences=np.diff(sentences),
+            documents=np.diff(documents),
+            sentence_counts=np.diff(np.searchsorted(sentences, documents)),
+            hashes=np.insert(self.hashes, index, self.hashes[index]),
+        )
+
+
+def _starts(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Where each part starts, and the end of the last.  # [parts + 1]"""
+    return np.concatenate([[0], np.cumsum(lengths)])
+
+
+def content_hash(text: str) -> int:
+    """64 bits of a document's text, the same whatever whitespace stands between its words."""
+    words = " ".join(text.split()).encode(errors="surrogatepass")
+    return int.from_bytes(hashlib.blake2b(words, digest_size=8, person=b"plmtrain doc").digest(), "little")
+
+
+def running_text(text: str, family: str) -> str:
+    """A document as a family's tokenizer should see it: on one line, unless the family keeps line ends."""
+    return text if family in _KEEP_LAYOUT else " ".join(text.split())
+
+
+def segments(text: str, family: str) -> list[str]:
+    """A document's sentences, each with the whitespace in front of it; joined, they are the ``running_text``."""
+    starts = boundaries(text)
+    parts = [text[start:end] for start, end in zip(starts, [*starts[1:], len(text)], strict=True)]
+    if family in _KEEP_LAYOUT:
+        return parts
+    return [(" " if number and part[0].isspace() else "") + running_text(part, family) for number, part in enumerate(parts)]
+
+
+def encode(tokenizer: Tokenizer, texts: Sequence[str]) -> Encoded:
+    """Encode documents. One without a single token leaves no trace.
+
+    Args:
+        tokenizer: whose ``sep`` token (or ``eos``, where there is none) marks the end of a document.
+        texts: of the documents.
+    """
+    parts = [segments(text, tokenizer.family) for text in texts]
+    encoded = iter(tokenizer.encode([sentence for document in parts for sentence in document]))
+    mark = np.array([end_mark(tokenizer)]), np.array([True])
+    ids, starts = [np.empty(0, np.int64)], [np.empty(0, np.bool_)]
+    sentences: list[int] = []
+    documents, counts, hashes = [], [], []
+    for text, document in zip(texts, parts, strict=True):
+        found = [(tokens, words) for tokens, words in (next(encoded) for _ in document) if len(tokens)]
+        if not found:
+            continue
+        lengths = [len(tokens) for tokens, _ in found]
+        lengths[-1] += 1
+        sentences += lengths
+        documents.append(sum(lengths))
+        counts.append(len(lengths))
+        hashes.append(content_hash(text))
+        for tokens, words in [*found, mark]:
+            ids.append(tokens)
+            starts.append(words)
+    return Encoded(
+        tokens=np.concatenate(ids).astype(token_type(tokenizer.vocabulary.size)),
+        word_starts=np.concatenate(starts),
+        sentences=np.array(sentences, np.int64),
+        documents=np.array(documents, np.int64),
+        sentence_counts=np.array(counts, np.int64),
+        hashes=np.array(hashes, np.uint64),
+    )
+
+
+def end_mark(tokenizer: Tokenizer) -> int:
+    """The token behind every document."""
+    roles = tokenizer.vocabulary.roles
+    return tokenizer.vocabulary["sep" if "sep" in roles or "eos" not in roles else "eos"]
+
+
+def token_type(vocabulary_size: int) -> np.dtype[np.unsignedinteger]:
+    """The smallest unsigned type that holds every token."""
+    return np.dtype(np.min_scalar_type(vocabulary_size - 1))

@@ -1,0 +1,142 @@
+"""One function over many items on several processes, the results in the order of the items.
+
+Each process has one item at a time and is handed the next as soon as it is done, so that the pipes never fill up from both
+ends. A process whose parent dies, however it dies, sees its pipe closed and ends.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from typing import Generic, TypeVar
+
+from plmtrain.errors import DistributedError
+from plmtrain.stopping import SIGNALS, safe_point
+
+Common = TypeVar("Common")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def available_cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def ordered_map(
+    function: Callable[[Common, Item], Result], common: Common, items: Iterable[Item], processes: int
+) -> Iterator[Iterator[Result]]:
+    """``function(common, item)`` for each item, in order; the processes end with the ``with``.
+
+    Memory holds a few items for each process, whatever there are in all.
+
+    Args:
+        function: a function of a module, so that other processes find it.
+        common: the first argument of each call; sent to each process once.
+        items: what to work on; read as the work goes on.
+        processes: how many work; 1 works in this process.
+
+    Raises:
+        Stopped: if a signal asked for it.
+        DistributedError: if a process was killed.
+        Exception: whatever the function raised.
+    """
+    if processes == 1:
+        yield _here(function, common, items)
+        return
+    with _Pool(function, common, processes) as pool:
+        yield pool.map(items)
+
+
+def _here(function: Callable[[Common, Item], Result], common: Common, items: Iterable[Item]) -> Iterator[Result]:
+    for item in items:
+        safe_point()
+        yield function(common, item)
+
+
+class _Pool(Generic[Common, Item, Result]):
+    def __init__(self, function: Callable[[Common, Item], Result], common: Common, processes: int) -> None:
+        self._function, self._common, self._count = function, common, processes
+        self._processes: dict[Connection, SpawnProcess] = {}
+
+    def __enter__(self) -> _Pool[Common, Item, Result]:
+        # Spawned, since forking a process that has threads (the tokenizer's, torch's) can hang the child.
+        context = multiprocessing.get_context("spawn")
+        for _ in range(self._count):
+            ours, theirs = context.Pipe()
+            process = context.Process(target=_work, args=(theirs, self._function, self._common), daemon=True)
+            process.start()
+            theirs.close()
+            self._processes[ours] = process
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for connection, process in self._processes.items():
+            connection.close()
+            process.kill()
+            process.join()
+
+    def map(self, items: Iterable[Item]) -> Iterator[Result]:
+        source = enumerate(items)
+        idle, busy = list(self._processes), dict[Connection, int]()
+        done: dict[int, Result] = {}
+        wanted, more = 0, True
+        while more or busy or done:
+            # At most so far ahead of what is wanted: a slow item must not let the others' results pile up.
+            while more and idle and len(busy) + len(done) < 4 * self._count:
+                try:
+                    number, item = next(source)
+                except StopIteration:
+                    more = False
+                    break
+                connection = idle.pop()
+                busy[connection] = number
+                with self._alive(connection):
+                    connection.send(item)
+            safe_point()
+            for ready in wait(list(busy), timeout=0.2):
+                assert isinstance(ready, Connection)
+                with self._alive(ready):
+                    result, error = ready.recv()
+                if error is not None:
+                    raise error
+                done[busy.pop(ready)] = result
+                idle.append(ready)
+            while wanted in done:
+                yield done.pop(wanted)
+                wanted += 1
+
+    @contextmanager
+    def _alive(self, connection: Connection) -> Iterator[None]:
+        try:
+            yield
+        except (EOFError, OSError):
+            safe_point()  # a signal to the whole group may have met it before it learnt to leave that to us
+            process = self._processes[connection]
+            process.join(1)
+            raise DistributedError(
+                f"a process that prepares the text (process {process.pid}) ended with exit code {process.exitcode}",
+                "nothing that it made is kept",
+                "start the same command again; if memory ran out, use fewer data.processes",
+            ) from None
+
+
+def _work(connection: Connection, function: Callable[[Common, Item], Result], common: Common) -> None:
+    # A signal to the whole group asks the parent to stop, and the parent ends us.
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    with suppress(EOFError, OSError):
+        while True:
+            item = connection.recv()
+            answer: tuple[Result | None, Exception | None]
+            try:
+                answer = function(common, item), None
+            except Exception as error:
+                answer = None, error
+            connection.send(answer)

@@ -1,0 +1,32 @@
+"""How far a preparation is, for whoever shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+Stage = Literal["wait", "hash", "tokenizer", "encode", "write"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """A moment of a preparation.
+
+    Args:
+        stage: ``wait`` for another process that prepares, ``hash`` the sources, train the ``tokenizer``, ``encode`` the
+            text, or ``write`` the splits.
+        bytes: of the sources that are done; an estimate where they are compressed.
+        total_bytes: of the sources.
+        documents: that are done.
+        tokens: that are done.
+    """
+
+    stage: Stage
+    bytes: int = 0
+    total_bytes: int = 0
+    documents: int = 0
+    tokens: int = 0
+
+
+Report = Callable[[Progress], None]

@@ -1,0 +1,91 @@
+"""Which documents are held out for validation, where no files are named for it.
+
+A document's content decides, so that identical documents fall on the same side, and a corpus that grows keeps what it held
+out. Only a corpus of few documents needs more thought.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from plmtrain.errors import DataError
+
+LARGEST_SHARE = 0.1
+"""A document of more than this share of the corpus is never held out whole."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Held:
+    """What is held out.
+
+    Args:
+        documents: [documents] whether a document is held out.
+        cut: a document whose end is held out, for want of others; None where none is.
+        needed_minimum: whether the least number of tokens had a say.
+    """
+
+    documents: NDArray[np.bool_]
+    cut: int | None = None
+    needed_minimum: bool = False
+
+
+def choose(hashes: NDArray[np.uint64], lengths: NDArray[np.int64], fraction: float, minimum: int) -> Held:
+    """Choose documents in the order of their hashes: those in the lowest ``fraction`` of all hashes, and more up to ``minimum``.
+
+    Args:
+        hashes: [documents] of the documents' content.
+        lengths: [documents] their tokens.
+        fraction: the share of documents to hold out.
+        minimum: tokens that must be held out at least.
+
+    Raises:
+        DataError: if there is too little text for that.
+    """
+    order = np.argsort(hashes, kind="stable")
+    values, firsts = np.unique(hashes[order], return_index=True)
+    tokens = np.add.reduceat(lengths[order], firsts)
+    total = int(tokens.sum())
+    eligible = np.flatnonzero(tokens <= max(fraction, LARGEST_SHARE) * total)[: len(values) - 1]
+    held = np.cumsum(tokens[eligible])
+    by_hash = int(np.count_nonzero(values[eligible] < fraction * 2.0**64))
+    enough = int(np.searchsorted(held, minimum)) + 1
+    if enough > len(held):
+        return Held(documents=np.zeros(len(hashes), np.bool_), cut=_to_cut(hashes, lengths, minimum), needed_minimum=True)
+    chosen = values[eligible[: max(by_hash, enough)]]
+    return Held(documents=np.isin(hashes, chosen), needed_minimum=by_hash < enough)
+
+
+def _to_cut(hashes: NDArray[np.uint64], lengths: NDArray[np.int64], minimum: int) -> int:
+    """The longest document that there is only one of."""
+    _, groups, counts = np.unique(hashes, return_inverse=True, return_counts=True)
+    single = np.where(counts[groups] == 1, lengths, 0)
+    longest = int(np.argmax(single))
+    if single[longest] < minimum + 2:
+        raise DataError(
+            f"too little text to hold out {minimum} tokens: {int(lengths.sum())} tokens in {len(np.unique(hashes))} documents"
+            + (f" ({len(hashes)} with repetitions)" if len(np.unique(hashes)) < len(hashes) else ""),
+            "data.files",
+            "give more text, name data.validation_files, or train on shorter rows (trainer.sequence_length)",
+        )
+    return longest
+
+
+def cut_position(length: int, sentences: NDArray[np.int64], word_starts: NDArray[np.bool_], tail: int, minimum: int) -> int:
+    """Where to cut a document so that its end can be held out: at a sentence, or at a word where no sentence will do.
+
+    Args:
+        length: the document's tokens, its end mark among them.
+        sentences: [sentences] where its sentences start.
+        word_starts: [length] whether a token begins a word.
+        tail: tokens that the end should have at least, if that leaves the larger part in front of it.
+        minimum: tokens that the end must have at least.
+    """
+    wanted = max(minimum, min(tail, length // 2))
+    for starts in (sentences, np.flatnonzero(word_starts)):
+        fitting = starts[(starts > 0) & (starts <= length - wanted)]
+        if len(fitting) and length - fitting[-1] <= max(length // 2, 2 * wanted):
+            return int(fitting[-1])
+    return length - wanted
