@@ -93,3 +93,5 @@ def fault_point(point: str, step: int | None = None) -> None:
     """
     if _faults and (action := wanted(point, step)) in _ACTIONS:
         _ACTIONS[action]()
+        # Reached again, a point that sent a signal would send a second one, which means "at once".
+        _faults[:] = [fault for fault in _faults if fault[0] != point or fault[1] not in (None, step)]

@@ -1,0 +1,168 @@
+"""A run small enough to be taken hundreds of times: two layers, rows in memory, dropout on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from plmtrain import backbones, faults, keyed_random, objectives, stopping
+from plmtrain.data.order import plan
+from plmtrain.data.rows import Rows
+from plmtrain.errors import PlmtrainError
+from plmtrain.optim import optimizer
+from plmtrain.settings.compose import compose
+from plmtrain.settings.decode import pretrain_settings
+from plmtrain.text.vocabulary import Vocabulary
+from plmtrain.training.group import Group
+from plmtrain.training.metrics import MetricsLog
+from plmtrain.training.progress import Progress
+from plmtrain.training.run_folder import RunFolder
+from plmtrain.training.manifest import Identity
+from plmtrain.training.state import TrainingState
+from plmtrain.training.trainer import Parts, Trainer
+
+VOCABULARY = Vocabulary(64, {"pad": 0, "unk": 1, "cls": 2, "sep": 3, "mask": 4}, (0, 1, 2, 3, 4))
+
+SHAPE = (
+    "model.layers=2 model.width=16 model.heads=2 model.feed_forward=32 model.positions=32 trainer.sequence_length=14 "
+    "trainer.batch_size=8 trainer.log_every=1 trainer.evaluate_every=5 trainer.save_every=4 trainer.steps=12 "
+    "trainer.precision=fp32 trainer.threads=1 optimizer.lr=0.01"
+).split()
+
+
+class MemoryRows:
+    """Rows of random tokens, most of them frequent."""
+
+    def __init__(self, count: int, length: int, seed: int = 0) -> None:
+        self.tokens = 5 + np.random.default_rng(seed).zipf(1.5, (count, length)) % 59
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def fetch(self, indices: np.ndarray) -> Rows:
+        tokens = self.tokens[indices].astype(np.int64)
+        return Rows(
+            tokens=tokens, lengths=np.full(len(tokens), tokens.shape[1]), word_starts=np.ones(tokens.shape, np.bool_)
+        )
+
+
+class Recorder:
+    """Keeps what a reporter is told, as a run does."""
+
+    def __init__(self, log: MetricsLog) -> None:
+        self.log = log
+        self.incidents: list[tuple[int, Mapping[str, object]]] = []
+
+    def step(self, done: int) -> None: ...
+
+    def record(self, record: Mapping[str, float]) -> None:
+        self.log.write(record)
+
+    def incident(self, step: int, facts: Mapping[str, object]) -> None:
+        self.incidents.append((step, facts))
+
+
+@dataclass
+class TinyRun:
+    """A run in a folder; ``go`` goes on from its newest checkpoint."""
+
+    path: Path
+    overrides: tuple[str, ...] = ()
+    rows: Any = None
+    program: Any = None
+    recorder: Recorder = field(init=False)
+
+    def trainer(self) -> Trainer:
+        torch.set_num_threads(1)  # threads of a pool do not survive a fork
+        settings = pretrain_settings(compose(["model=bert", *SHAPE, *self.overrides]))
+        phases = plan(settings.trainer)
+        folder = RunFolder(self.path).create()
+        group = Group("cpu", 60, 1)
+        programs = [
+            self.program
+            or objectives.build(
+                settings.objective.model_copy(update=dict(phase.objective)), settings.model, VOCABULARY
+            )
+            for phase in phases
+        ]
+        torch.manual_seed(keyed_random.scalar("initial weights", settings.seed))
+        learner = programs[0].build(lambda model: backbones.build(model, VOCABULARY.size)).train()
+        checkpoints = folder.checkpoints(2, Identity("tiny"))
+        checkpoints.clear_leftovers()
+        state = TrainingState(learner, optimizer.build(learner, settings.optimizer), {})
+        progress = Progress()
+        if (checkpoint := checkpoints.newest()) is not None:
+            state.restore(checkpoint, group)
+            progress = checkpoint.progress
+        metrics = folder.metrics()
+        metrics.keep_until(progress.step)
+        self.recorder = Recorder(metrics)
+        lengths = [program.row_length(phase.sequence_length) for program, phase in zip(programs, phases, strict=True)]
+        parts = Parts(
+            settings=settings,
+            plan=phases,
+            programs=programs,
+            rows=[self.rows or MemoryRows(40, length) for length in lengths],
+            held_out=MemoryRows(10, lengths[-1], seed=1),
+            precision="fp32",
+            group=group,
+            checkpoints=checkpoints,
+            reporter=self.recorder,
+        )
+        return Trainer(parts, state, progress)
+
+    def go(self) -> Trainer:
+        trainer = self.trainer()
+        trainer.run()
+        return trainer
+
+    def digest(self) -> str:
+        """Of all that the run came to: weights, moments, carry, progress, and every number that was logged."""
+        checkpoint = RunFolder(self.path).checkpoints().newest()
+        assert checkpoint is not None
+        whole = hashlib.sha256()
+        for group in ("model", "optimizer", "carry"):
+            for name, tensor in sorted(checkpoint.load(group).items()):
+                whole.update(name.encode())
+                whole.update(tensor.numpy().tobytes())
+        whole.update(checkpoint.progress.to_json().encode())
+        for record in self.records():
+            whole.update(json.dumps(record, sort_keys=True).encode())
+        return whole.hexdigest()
+
+    def records(self) -> list[dict[str, float]]:
+        """What was logged, without the times."""
+        clock = ("seconds", "tokens_per_second")
+        return [
+            {key: value for key, value in record.items() if key not in clock}
+            for record in RunFolder(self.path).metrics().records()
+        ]
+
+
+def in_child(action: Callable[[], object], fault: str = "") -> int:
+    """The exit code of a forked child that acts, with a fault planned; minus the signal's number if one killed it."""
+
+    def act() -> None:
+        faults.plan(fault)
+        stopping.forget()
+        stopping.watch()
+        try:
+            action()
+        except PlmtrainError as error:
+            os._exit(error.exit_code)
+        os._exit(0)
+
+    child = multiprocessing.get_context("fork").Process(target=act)
+    child.start()
+    child.join(120)
+    assert child.exitcode is not None, "the child hangs"
+    return child.exitcode
