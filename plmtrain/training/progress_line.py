@@ -5,6 +5,7 @@ Nothing that happens to the output (a closed pipe, a lost terminal) may reach th
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import time
@@ -53,7 +54,7 @@ class ProgressLine:
         self._total = total
         self._first_step = self._done = first_step
         self._unigram_entropy = unigram_entropy
-        self._stream = sys.stdout if stream is None else stream
+        self._stream: TextIO = stream or sys.stdout or io.StringIO()  # standard output is None if it was closed before the start
         self._clock = clock
         self._began: float | None = None
         self._drawn = -1e9
@@ -94,7 +95,7 @@ class ProgressLine:
     def note(self, text: str) -> None:
         """A line that stays; on a terminal it stands above the live one."""
         self._draw(lambda: self._console.print(_encodable(text, self._stream)))
-        if self._live is None and not self._silent:
+        if self._live is None:
             self._draw(self._stream.flush)
 
     def close(self) -> None:

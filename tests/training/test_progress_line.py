@@ -1,0 +1,150 @@
+"""What is drawn, and that nothing which happens to the output reaches the training."""
+
+from __future__ import annotations
+
+import io
+import os
+import pty
+import re
+import subprocess
+import sys
+import termios
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from plmtrain.training.progress_line import ProgressLine
+
+TRAIN = textwrap.dedent(
+    """
+    from plmtrain.training.progress_line import ProgressLine
+    with ProgressLine(400, unigram_entropy=7.25) as line:
+        for step in range(1, 401):
+            line.step(step)
+            if step % 20 == 0:
+                line.record({"step": step, "tokens": step * 10, "loss": 700 / step, "lr": 1e-4, "tokens_per_second": 123456.7})
+            if step % 200 == 0:
+                line.record({"step": step, "val/loss": 6.5, "val/perplexity": 665.1})
+        line.note("done \\u2713 \\ud55c")
+    import pathlib, sys
+    pathlib.Path(sys.argv[1]).write_text("trained to the end")
+    """
+)
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in ("TERM", "LANG", "LC_ALL", "COLUMNS", "NO_COLOR")}
+
+
+def clock(seconds: float) -> Iterator[float]:
+    now = 0.0
+    while True:
+        yield now
+        now += seconds
+
+
+def test_plain_lines_where_there_is_no_terminal() -> None:
+    stream, ticks = io.StringIO(), clock(1.0)
+    line = ProgressLine(100, first_step=40, unigram_entropy=7.25, stream=stream, clock=lambda: next(ticks))
+    for step in range(41, 61):
+        line.step(step)
+    line.record({"step": 60, "loss": 7.3121, "lr": 1e-4, "tokens_per_second": 12345.6, "seconds": 3.0})
+    line.record({"step": 60, "val/loss": 7.1, "val/perplexity": 1212.9})
+    line.close()
+    training, validation = stream.getvalue().splitlines()
+    assert training == "step 60/100  loss 7.3121  (unigram 7.2500)  42 s left  12,346 tokens/s  lr 1.00e-04"
+    assert validation == "step 60/100  validation loss 7.1000  validation perplexity 1213"
+
+
+def test_a_loss_that_is_not_finite_is_shown_as_it_is() -> None:
+    stream = io.StringIO()
+    ProgressLine(10, stream=stream).record({"step": 1, "loss": float("nan")})
+    assert "loss nan" in stream.getvalue()
+
+
+def on_a_terminal(tmp_path: Path, columns: int, **environment: str) -> str:
+    """What a terminal of some width is sent."""
+    controller, terminal = pty.openpty()
+    termios.tcsetwinsize(terminal, (24, columns))
+    process = subprocess.Popen(
+        [sys.executable, "-c", TRAIN, str(tmp_path / "end")], stdout=terminal, env={**ENVIRONMENT, **environment}
+    )
+    os.close(terminal)
+    sent = b""
+    while True:
+        try:
+            chunk = os.read(controller, 4096)
+        except OSError:  # how Linux says that the other side is closed
+            break
+        if not chunk:
+            break
+        sent += chunk
+    os.close(controller)
+    assert process.wait() == 0
+    assert (tmp_path / "end").exists()
+    return sent.decode(errors="replace")
+
+
+def test_a_live_line_on_a_terminal(tmp_path: Path) -> None:
+    sent = on_a_terminal(tmp_path, 100, TERM="xterm", LANG="C.UTF-8")
+    assert "step 400/400  loss 1.7500  (unigram 7.2500)" in sent
+    assert "validation perplexity 665.1" in sent
+    assert "done ✓ 한" in sent
+    assert sent.count("\n") < 10, "it stays on its line"
+
+
+def test_a_terminal_of_twenty_columns(tmp_path: Path) -> None:
+    sent = on_a_terminal(tmp_path, 20, TERM="xterm", LANG="C.UTF-8")
+    drawn = re.split(r"[\r\n]+", re.sub(r"\x1b\[[?0-9;]*[A-Za-z]", "", sent))
+    live = [line for line in drawn if line.startswith("step") and "validation" not in line]
+    assert live
+    assert all(len(line) < 20 for line in live)
+
+
+def test_a_dumb_terminal_gets_plain_lines(tmp_path: Path) -> None:
+    sent = on_a_terminal(tmp_path, 80, TERM="dumb", LANG="C")
+    assert "\x1b" not in sent
+    assert "step 20/400" in sent
+    assert "step 400/400" in sent
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
+def test_the_c_locale(tmp_path: Path, encoding: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", TRAIN, str(tmp_path / "end")],
+        env={**ENVIRONMENT, "LANG": "C", "LC_ALL": "C", "PYTHONIOENCODING": encoding},
+        capture_output=True,
+        check=True,
+    )
+    assert ("done ✓".encode() in done.stdout) == (encoding == "utf-8")
+    assert not done.stderr
+
+
+@pytest.mark.parametrize("reads", [0, 10])
+def test_a_pipe_that_nobody_reads_any_more(tmp_path: Path, reads: int) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", TRAIN, str(tmp_path / "end")], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.read(reads)
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    assert process.wait() == 0
+    assert (tmp_path / "end").exists()
+
+
+def test_no_output_at_all(tmp_path: Path) -> None:
+    # `>&-`: Python itself gives us None for a standard output that was closed before the start.
+    command = [sys.executable, "-c", TRAIN, str(tmp_path / "end")]
+    done = subprocess.run(["sh", "-c", 'exec "$@" >&-', "sh", *command], env=ENVIRONMENT, stderr=subprocess.PIPE, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert (tmp_path / "end").exists()
+
+
+def test_a_stream_that_is_closed_meanwhile() -> None:
+    stream = io.StringIO()
+    line = ProgressLine(10, stream=stream)
+    stream.close()
+    line.record({"step": 1, "loss": 1.0})
+    line.note("more")
+    line.close()
