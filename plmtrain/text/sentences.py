@@ -1,8 +1,9 @@
 """Cutting text into sentences, in any language, by rules alone.
 
 A sentence ends at a full stop, question or exclamation mark (with the quotation marks and brackets that close behind it) that is
-followed by white space, at an ideographic mark wherever it stands, and at a line end: a line is a paragraph. A full stop ends
-none behind an abbreviation, an initial or a list number, nor before a small letter.
+followed by white space, at an ideographic mark wherever it stands, and at the end of a line, which is a paragraph unless the next
+one goes on with a small letter. A full stop ends none behind an abbreviation, an initial or a list number, nor before a small
+letter.
 """
 
 from __future__ import annotations
@@ -57,9 +58,14 @@ def boundaries(text: str) -> list[int]:
         end = match.end()
         if end >= last or match.start() < filled:
             continue
-        if match["mark"] and "\n" not in match.group() and not _ends(text, match, end):
+        gap = match.group()
+        if "\n" in gap:
+            # A line that goes on with a small letter was broken to fit a page, or is verse.
+            if text[end].islower() and gap.count("\n") == 1:
+                continue
+        elif match["mark"] and not _ends(text, match, end):
             continue
-        start = match.start() + len(match.group().rstrip())
+        start = match.start() + len(gap.rstrip())
         if start > starts[-1]:
             starts.append(start)
     return starts

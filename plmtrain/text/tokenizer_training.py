@@ -18,6 +18,7 @@ from plmtrain.settings.tokenizer import TokenizerSettings
 from plmtrain.text import pipelines
 from plmtrain.text.families import FAMILIES, Family
 from plmtrain.text.tokenizer import Tokenizer
+from plmtrain.text.unigram import train_unigram
 from plmtrain.text.word_counts import as_texts, count_words
 
 _LEAST_COUNT = 2  # a pair of pieces seen once is no regularity
@@ -135,21 +136,14 @@ def _byte_bpe(words: Counter[str], family: Family, room: int) -> dict[str, Any]:
 
 
 def _unigram(words: Counter[str], family: Family, room: int) -> dict[str, Any]:
-    from tokenizers import models, trainers
-
     words, alphabet, _ = _within_alphabet(words, room, twice=False)
-    trainer = trainers.UnigramTrainer(
-        vocab_size=room + len(family.first),
-        show_progress=False,
-        special_tokens=list(family.first),
-        initial_alphabet=alphabet,
-        unk_token=family.roles["unk"],
-    )
-    model = _library_training(words, models.Unigram(), trainer)
-    specials, pieces = model["vocab"][: len(family.first)], model["vocab"][len(family.first) :]
-    # Sums over hash tables and threads differ in the last digits; scores that agree to nine digits are in the order of text.
-    rounded = sorted(((float(f"{score:.9g}"), piece) for piece, score in pieces), key=lambda item: (-item[0], item[1]))
-    return model | {"vocab": [*specials, *([piece, score] for score, piece in rounded)]}
+    pieces = train_unigram(words, room, alphabet)
+    specials = [(token, 0.0) for token in family.first]
+    unknown = family.specials.index(family.roles["unk"])
+    vocabulary = [[piece, score] for piece, score in (*specials, *pieces)]
+    if unknown >= len(specials):  # GPT-2's token comes last, with those that are added below
+        unknown = len(vocabulary)
+    return {"type": "Unigram", "unk_id": unknown, "vocab": vocabulary, "byte_fallback": False}
 
 
 def _assemble(model: dict[str, Any], settings: TokenizerSettings) -> Tokenizer:
