@@ -25,11 +25,13 @@ Ids = NDArray[np.int32]
 _LONGEST_PIECE = 16  # characters
 _MOST_SEEDS = 1_000_000
 _MOST_WORDS = 500_000  # the most frequent; the others are so rare that their pieces would be dropped
-_SEEDS_PER_PIECE = 20
+_SEEDS_PER_PIECE = 10
 _SHRINK = 0.75
 _STEPS = 2  # of expectation maximisation between prunings
 _SURPLUS = 1.1  # pruning stops at so many times the size; the last pieces go by their score alone
 _LEAST_EXPECTED = 0.5
+_LONGEST_WORD = 64  # characters
+_PER_CHARACTER = 9.0  # about a character's score, see _expected
 _DIGITS = 9  # of a score
 _TOGETHER = 2**22  # scores in memory at a time
 
@@ -49,6 +51,19 @@ class _Lattices:
     weights: Floats
 
 
+@dataclass(frozen=True)
+class _Own:
+    """The seeds as if they were words.
+
+    Args:
+        lattices: all ways to cut them.
+        seeds: [words] the seed that each word is, one lattice's words after another's.
+    """
+
+    lattices: Sequence[_Lattices]
+    seeds: NDArray[np.int64]
+
+
 def train_unigram(words: Mapping[str, int], size: int, alphabet: Sequence[str]) -> list[tuple[str, float]]:
     """Train a Unigram vocabulary.
 
@@ -60,29 +75,38 @@ def train_unigram(words: Mapping[str, int], size: int, alphabet: Sequence[str]) 
     Returns:
         Pieces and their log probabilities, most likely first, ties in the order of their text.
     """
-    kept = dict(heapq.nsmallest(_MOST_WORDS, words.items(), key=lambda item: (-item[1], item[0])))
+    kept = _shorter(dict(heapq.nsmallest(_MOST_WORDS, words.items(), key=lambda item: (-item[1], item[0]))))
     seeds = _seeds(kept, max(_SEEDS_PER_PIECE * size, 10_000), alphabet)
     names = [seed for seed, _ in seeds]
     ids = {name: number for number, name in enumerate(names)}
     required = np.zeros(len(names), np.bool_)
     required[[ids[character] for character in alphabet]] = True
     text = _lattices(kept, ids)
-    own = _lattices(dict.fromkeys(sorted(names), 1), ids)
-    places = np.array([ids[name] for name in sorted(names, key=lambda name: (len(name), name))])
     counts = np.array([count for _, count in seeds], np.float64)
     scores = np.log(counts) - np.log(counts.sum())  # [seeds]; -inf for those that are dropped
     desired = max(int(size * _SURPLUS), len(alphabet))
+    own: _Own | None = None
     while True:
         for _ in range(_STEPS):
             scores = _maximise(_expected(text, scores), required)
-        alive = int(np.isfinite(scores).sum())
-        if alive <= desired:
+        alive = np.flatnonzero(np.isfinite(scores))
+        if len(alive) <= desired:
             break
-        fewer = _prune(scores, text, own, places, required, max(desired, int(_SHRINK * alive)))
-        if np.isfinite(fewer).sum() == alive:
+        own = own or _own(names, alive, ids)
+        fewer = _prune(scores, text, own, required, max(desired, int(_SHRINK * len(alive))))
+        if np.isfinite(fewer).sum() == len(alive):
             break
         scores = fewer
     return _final(names, scores, required, size)
+
+
+def _shorter(words: Mapping[str, int]) -> Counter[str]:
+    """The words, those cut into parts that would be too long for the arithmetic below; only scripts without spaces have any."""
+    parts: Counter[str] = Counter()
+    for word, count in words.items():
+        for start in range(0, len(word), _LONGEST_WORD):
+            parts[word[start : start + _LONGEST_WORD]] += count
+    return parts
 
 
 def _seeds(words: Mapping[str, int], most: int, alphabet: Sequence[str]) -> list[tuple[str, int]]:
@@ -128,27 +152,38 @@ def _lattices(words: Mapping[str, int], ids: Mapping[str, int]) -> list[_Lattice
     return parts
 
 
+def _own(names: Sequence[str], alive: NDArray[np.int64], ids: Mapping[str, int]) -> _Own:
+    """The seeds that are left, as words."""
+    left = [names[int(number)] for number in alive]
+    seeds = [ids[name] for name in sorted(left, key=lambda name: (len(name), name))]
+    return _Own(_lattices(dict.fromkeys(left, 1), ids), np.array(seeds, np.int64))
+
+
 def _expected(text: Sequence[_Lattices], scores: Floats) -> Floats:
     """How often each seed is expected to occur in the text: the forward-backward algorithm over all ways to cut each word."""
+    # Every way to cut a word has as many characters, so that a factor for each character cancels. It keeps products of 64
+    # probabilities between e**-600 and e**600: ten times as fast as sums of logarithms.
     known = np.append(scores, -np.inf)
     expected = np.zeros(len(known))
     for part in text:
         safe_point()
-        values = known[part.pieces]  # [words, spans]
         spans = _spans(part.length)
-        forward = np.full((part.length + 1, len(values)), -np.inf)
-        backward = np.full_like(forward, -np.inf)
-        forward[0] = backward[-1] = 0.0
+        lengths = np.array([end - start for start, end in spans])
+        pieces = np.ascontiguousarray(part.pieces.T)  # [spans, words]
+        values = np.exp(known[pieces] + _PER_CHARACTER * lengths[:, None])
+        forward = np.zeros((part.length + 1, len(part.weights)))
+        backward = np.zeros_like(forward)
+        forward[0] = backward[-1] = 1.0
         for span, (start, end) in enumerate(spans):
-            np.logaddexp(forward[end], forward[start] + values[:, span], out=forward[end])
+            forward[end] += forward[start] * values[span]
         for span, (start, end) in reversed(list(enumerate(spans))):
-            np.logaddexp(backward[start], backward[end] + values[:, span], out=backward[start])
+            backward[start] += backward[end] * values[span]
+        # A word that the pieces left cannot make teaches nothing.
         whole = forward[-1]
-        # A word that the pieces left cannot be cut into teaches nothing.
-        cut = np.isfinite(whole)
+        per_cut = np.divide(part.weights, whole, out=np.zeros_like(whole), where=whole > 0)
         for span, (start, end) in enumerate(spans):
-            share = np.exp(forward[start, cut] + values[cut, span] + backward[end, cut] - whole[cut])
-            expected += np.bincount(part.pieces[cut, span], share * part.weights[cut], minlength=len(known))
+            values[span] *= forward[start] * backward[end] * per_cut
+        expected += np.bincount(pieces.ravel(), values.ravel(), minlength=len(known))
     return expected[:-1]
 
 
@@ -216,8 +251,7 @@ def _walk(part: _Lattices, last: NDArray[np.int64]) -> list[tuple[NDArray[np.int
 def _prune(
     scores: Floats,
     text: Sequence[_Lattices],
-    own: Sequence[_Lattices],
-    places: NDArray[np.int64],
+    own: _Own,
     required: NDArray[np.bool_],
     keep: int,
 ) -> Floats:
@@ -227,7 +261,6 @@ def _prune(
         scores: [seeds].
         text: the text's words.
         own: the seeds themselves as words.
-        places: the seed that each word of ``own`` is, part after part.
         required: [seeds] whether a seed must stay.
         keep: how many may stay.
     """
@@ -240,9 +273,9 @@ def _prune(
     total = counts.sum()
     loss = np.full(len(known), -np.inf)
     first = 0
-    for part in own:
+    for part in own.lattices:
         safe_point()
-        seeds = places[first : first + len(part.weights)]
+        seeds = own.seeds[first : first + len(part.weights)]
         first += len(seeds)
         score, last = _best(part, known, whole=False)
         wanted = np.isfinite(known[seeds]) & (counts[seeds] > 0) & (known[seeds] >= score)
