@@ -12,6 +12,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,7 +71,8 @@ def _seeded(purpose: str, seed: int) -> np.uint64:
 
 def row_bits(purpose: str, keys: Keys) -> Bits:
     """One 64-bit number a row.  # [rows]"""
-    return several_row_bits((purpose,), keys)[0]
+    (states,) = several_row_bits((purpose,), keys)
+    return cast(Bits, states)
 
 
 def several_row_bits(purposes: Sequence[str], keys: Keys) -> Bits:
@@ -119,7 +121,8 @@ def bits(purpose: str, keys: Keys, length: int) -> Bits:
 
 def as_uniform(random: Bits) -> NDArray[np.float64]:
     """Numbers in [0, 1) with 53 random bits."""
-    return np.multiply(random >> np.uint64(11), 2.0**-53, dtype=np.float64)
+    numbers: NDArray[np.float64] = np.multiply(random >> np.uint64(11), 2.0**-53, dtype=np.float64)
+    return numbers
 
 
 def as_integers(random: Bits, below: int | NDArray[np.int64]) -> NDArray[np.int64]:
