@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from pathlib import Path
 
 from plmtrain.data.sources import Sources, sample_texts
 from plmtrain.data.store import Split
@@ -40,11 +41,10 @@ class Reading:
             return
         before = 0
         for path, size in zip(self._files, self._sizes, strict=True):
-            inside = 0
+            share, text_bytes = _bytes_for_text(path, size), 0
             for document in readers.read(path, self._data, self._skips):
-                # A compressed file has more text than bytes.
-                inside = min(inside + len(document.text), size)
-                yield before + inside, document.text
+                text_bytes += len(document.text.encode())
+                yield before + min(int(text_bytes * share), size), document.text
             before += size
 
     def chunks(self) -> Iterator[list[str]]:
@@ -65,3 +65,12 @@ class Reading:
     def passed(self) -> int:
         """Bytes of the sources up to the end of the next chunk that is done."""
         return self._positions.popleft()
+
+
+def _bytes_for_text(path: Path, size: int) -> float:
+    """Bytes of a file for each byte of its text: 1, or what gzip says at the end of a file (RFC 1952, section 2.3.1)."""
+    with path.open("rb") as file:
+        if size < 18 or file.read(2) != b"\x1f\x8b":
+            return 1.0
+        file.seek(size - 4)
+        return size / max(size, int.from_bytes(file.read(4), "little"))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -106,8 +107,7 @@ def running_text(text: str, family: str) -> str:
 
 def segments(text: str, family: str) -> list[str]:
     """A document's sentences, each with the whitespace in front of it; joined, they are the ``running_text``."""
-    starts = boundaries(text)
-    parts = [text[start:end] for start, end in zip(starts, [*starts[1:], len(text)], strict=True)]
+    parts = [text[start:end] for start, end in pairwise([*boundaries(text), len(text)])]
     if family in _KEEP_LAYOUT:
         return parts
     return [(" " if number and part[0].isspace() else "") + running_text(part, family) for number, part in enumerate(parts)]
