@@ -103,11 +103,12 @@ class Journal:
     def read(cls, folder: Path) -> Journal | None:
         """A run's journal; None if nothing was ever saved."""
         try:
-            return cls(**json.loads((folder / JOURNAL).read_text(encoding="utf-8")))
+            journal = cls(**json.loads((folder / JOURNAL).read_text(encoding="utf-8")))
         except FileNotFoundError:
             return None
         except (OSError, ValueError, TypeError):
             return cls()
+        return journal if isinstance(journal.last_step, int) and isinstance(journal.run_id, str) else cls()
 
     def missing(self, steps: Collection[int]) -> str | None:
         """The newest checkpoint's folder, if it was saved and is not among these steps, nor a newer one."""
@@ -142,11 +143,14 @@ class Checkpoints:
         return journal.run_id if journal else None
 
     def clear_leftovers(self) -> list[str]:
-        """Remove what a killed save left, and return its names. Only for the holder of the run's lock."""
-        if not self.folder.is_dir():
-            return []
+        """Remove what a killed writer left here and in the run's folder, and return its names.
+
+        Only for the holder of the run's lock.
+        """
+        run = self.folder.parent
+        places = [run, *(place for place in run.iterdir() if place.is_dir())] if run.is_dir() else []
         with disk_errors(self.folder):
-            return clear_leftovers(self.folder)
+            return [name for place in places for name in clear_leftovers(place)]
 
     def require_space(self, needed: int) -> None:
         """Find out before the training whether a checkpoint can be written.

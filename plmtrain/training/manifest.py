@@ -96,7 +96,7 @@ class Manifest:
         try:
             content = json.loads(data)
             stated = content.pop("manifest_sha256")
-            intact = data == _spell(content) and stated == _hash(content)
+            intact = data == _spell(content) and stated == _hash(content) and isinstance(content["step"], int)
             if intact and content["format"] > FORMAT:
                 raise Damage(f"written by a newer version of plmtrain ({content['versions'].get('plmtrain', 'unknown')})")
             manifest = cls(

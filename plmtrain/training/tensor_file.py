@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
@@ -64,17 +65,18 @@ def write(path: Path, tensors: Mapping[str, Tensor], half_way: Callable[[], None
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     digest = hashlib.sha256()
-    with path.open("xb") as file:
-        for part in (len(text).to_bytes(8, "little"), text):
-            file.write(part)
-            digest.update(part)
+    with path.open("xb") as file, ThreadPoolExecutor(1) as hasher:
+        begin_of_file = len(text).to_bytes(8, "little") + text
+        file.write(begin_of_file)
+        digest.update(begin_of_file)
         for index, name in enumerate(names):
             if half_way is not None and index == len(names) // 2:
                 file.flush()
                 half_way()
             values = tensors[name].detach().to("cpu").contiguous().reshape(-1).view(torch.uint8).numpy()
+            hashed = hasher.submit(digest.update, values.data)  # neither hashing nor writing holds the interpreter
             file.write(values.data)
-            digest.update(values.data)
+            hashed.result()
         file.flush()
         os.fsync(file.fileno())
     return 8 + len(text) + end, digest.hexdigest()

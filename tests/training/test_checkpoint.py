@@ -301,6 +301,13 @@ class TestNothingUsable:
         with pytest.raises(CheckpointError):
             Checkpoints(tmp_path / "checkpoints", 2, RUN).newest()
 
+    @pytest.mark.parametrize("text", ["", "[]", "3", '{"last_step": "x"}', '{"run_id": [], "last_step": 1}', '{"what": 1}'])
+    def test_a_journal_of_any_content_is_survived(self, tmp_path: Path, text: str) -> None:
+        folder = saved(tmp_path, 1).folder
+        (tmp_path / "checkpoints.json").write_text(text)
+        assert_holds(Checkpoints(folder, 2, RUN).newest(), 1)
+        assert_holds(Checkpoints(folder).newest(), 1)
+
     def test_only_another_runs(self, tmp_path: Path) -> None:
         folder = saved(tmp_path, 1).folder
         with pytest.raises(CheckpointError, match="no usable"):
@@ -311,6 +318,18 @@ class TestNothingUsable:
         assert_holds(checkpoints.at(1), 1)
         with pytest.raises(CheckpointError, match="step 3"):
             checkpoints.at(3)
+
+
+def test_leftovers_go_everywhere_in_the_runs_folder(tmp_path: Path) -> None:
+    checkpoints = saved(tmp_path, 1)
+    before = sorted(tmp_path.rglob("*"))
+    (checkpoints.folder / "step-00000002.0a0a0a0a.tmp").mkdir()
+    (checkpoints.folder / "step-00000002.0a0a0a0a.tmp" / "model.safetensors").touch()
+    (tmp_path / "status.json.0a0a0a0a.tmp").touch()
+    (tmp_path / "trackers").mkdir()
+    (tmp_path / "trackers" / "wandb.json.0a0a0a0a.tmp").touch()
+    assert len(checkpoints.clear_leftovers()) == 3
+    assert sorted(tmp_path.rglob("*")) == sorted([*before, tmp_path / "trackers"])
 
 
 class TestDisk:
