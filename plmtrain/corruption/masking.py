@@ -44,7 +44,7 @@ def frame(
 def rounded_budgets(lengths: NDArray[np.int64], share: float) -> NDArray[np.int64]:
     """BERT's code: the share of a row, rounded, and at least one token.
 
-    Halves go to the even number, as in Python 3's ``round``, which the original code calls.
+    Halves go to the even number, as in ``round`` of Python 3, which the code calls (Python 2 rounded them up).
 
     Args:
         lengths: [rows] what the share is of.

@@ -58,8 +58,8 @@ class MaskedLMLearner(nn.Module):
 class MaskedLM(Program[MaskedLMSettings]):
     """Predict the tokens that were chosen, from the row that the rest of them stand in.
 
-    Special tokens are never chosen: neither those that frame a row, nor document ends, nor unknown tokens. BERT leaves the
-    first two alone; RoBERTa's code leaves none, which is most likely an oversight.
+    Special tokens are never chosen: neither those that frame a row, nor document ends, nor unknown tokens. BERT's code spares
+    the first two kinds alone, RoBERTa's none; predicting them teaches nothing.
     """
 
     terms = ("mlm",)
