@@ -169,17 +169,17 @@ def atomic_folder(
     """
     make_folder(target.parent)
     temporary = temporary_name(target)
-    try:
-        with disk_errors(target, needed):
+    with disk_errors(target, needed):
+        try:
             temporary.mkdir()
             yield temporary
             flush_tree(temporary)
             if before_rename is not None:
                 before_rename()
             _publish(temporary, target, replace)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
 
 
 def flush_tree(folder: Path) -> None:

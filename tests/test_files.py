@@ -81,6 +81,12 @@ def test_a_full_disk_is_told_with_what_was_needed_and_what_is_free(tmp_path: Pat
     assert str(tmp_path / "b") in caught.value.where
 
 
+def test_free_room_is_counted_without_what_was_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "free_bytes", lambda path: 100 - len(names(path.parent)))
+    with pytest.raises(DiskError, match="100 bytes free"), atomic_folder(tmp_path / "b"):
+        raise OSError(errno.ENOSPC, "full")
+
+
 def test_errors_of_what_is_read_are_not_taken_for_errors_of_the_disk(tmp_path: Path) -> None:
     (tmp_path / "target").mkdir()
     with pytest.raises(FileNotFoundError), atomic_folder(tmp_path / "target" / "b"):
