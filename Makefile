@@ -39,6 +39,8 @@ clean: ## remove what tools left behind, but neither .venv nor runs/ nor prepare
 	rm -rf dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find plmtrain tests scripts -name __pycache__ -type d -prune -exec rm -rf {} +
 
+PIP := $(BIN)/python -m pip install --no-input --disable-pip-version-check -c constraints.txt
+
 # A stamp is written last, so that an install that failed or was broken off is done again.
 $(RUNS): EXTRAS :=
 $(TESTS): EXTRAS := [test]
@@ -53,5 +55,5 @@ $(RUNS) $(TESTS): pyproject.toml constraints.txt
 	    done; \
 	    echo "plmtrain needs Python 3.11 or newer: none of python3, python3.11, python3.12 and python3.13 is one" >&2; exit 1; }
 	@echo "installing plmtrain$(EXTRAS) into $(VENV) (the first time takes some minutes)"
-	@$(BIN)/python -m pip install -qq --no-input --disable-pip-version-check -c constraints.txt -e '.$(EXTRAS)'
+	@$(PIP) -qq -e '.$(EXTRAS)' || { echo "nothing was installed; to see why: $(PIP) -e '.$(EXTRAS)'" >&2; exit 1; }
 	@touch $@

@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -22,7 +23,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-BATCH, LENGTH = 32, 128
+BATCH, LENGTH, VOCABULARY = 32, 128, 30_522
 SHAPE = {"layers": 4, "width": 256, "heads": 4, "feed_forward": 1024}
 
 
@@ -49,7 +50,8 @@ def main() -> int:
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        overrides = [f"data.prepared_dir={folder / 'prepared'}", f"runs_dir={folder / 'runs'}", *overrides]
+        overrides = ["model=bert", "data=sample", f"data.prepared_dir={folder / 'prepared'}", *overrides]
+        overrides += [f"tokenizer.path={_tokenizer(folder, overrides)}", f"runs_dir={folder / 'runs'}"]
         measured: dict[tuple[str, str], list[Measured]] = {}
         for turn in range(options.rounds):
             for precision in options.precisions:
@@ -59,8 +61,21 @@ def main() -> int:
                     measured.setdefault((precision, who), []).append(one)
                     rate = statistics.median(one.rates)
                     print(f"round {turn + 1} of {options.rounds}  {precision}  {who:12}  {rate:8,.0f} tokens/s", flush=True)
-        _print_table(measured, options, folder)
+        _print_table(measured, options)
     return 0
+
+
+def _tokenizer(folder: Path, overrides: list[str]) -> Path:
+    """A tokenizer for the text, with BERT's number of tokens: a small text gives fewer, the rest stay unused."""
+    _run(["-m", "plmtrain", "tokenizer", f"tokenizer.vocab_size={VOCABULARY}", *overrides], log=folder / "tokenizer.log")
+    (trained,) = (folder / "prepared" / "tokenizers").glob("*/tokenizer.json")
+    content = json.loads(trained.read_text("utf-8"))
+    ids = content["model"]["vocab"]
+    ids |= {f"[unused{number}]": number for number in range(len(ids), VOCABULARY)}
+    filled = folder / "tokenizer"
+    shutil.copytree(trained.parent, filled)
+    (filled / trained.name).write_text(json.dumps(content), "utf-8")
+    return filled
 
 
 def _plmtrain(folder: Path, name: str, precision: str, options: argparse.Namespace, overrides: list[str]) -> Measured:
@@ -68,7 +83,7 @@ def _plmtrain(folder: Path, name: str, precision: str, options: argparse.Namespa
     shape = [f"model.{key}={value}" for key, value in SHAPE.items()]
     memory = _run(
         [
-            *("-m", "plmtrain", "pretrain", "model=bert", "objective=dynamic_mlm", "data=sample", *shape),
+            *("-m", "plmtrain", "pretrain", "objective=dynamic_mlm", *shape),
             *(f"trainer.steps={options.steps}", f"trainer.batch_size={BATCH}", f"trainer.sequence_length={LENGTH}"),
             *(f"trainer.evaluate_every={options.steps}", "trainer.evaluate_batches=1", f"trainer.save_every={options.steps}"),
             *(f"trainer.precision={precision}", "trainer.log_every=1", f"name={name}", *overrides),
@@ -165,9 +180,8 @@ def _train_with_transformers(prepared: Path, tokenizer_folder: Path, precision: 
     print(f"\n{json.dumps(times)}")
 
 
-def _print_table(measured: dict[tuple[str, str], list[Measured]], options: argparse.Namespace, folder: Path) -> None:
-    vocabulary = json.loads(next((folder / "runs").glob("*/tokenizer/tokenizer.json")).read_text("utf-8"))["model"]["vocab"]
-    shape = f"BERT of {SHAPE['layers']} layers, {SHAPE['width']} wide, {len(vocabulary):,} tokens in the vocabulary"
+def _print_table(measured: dict[tuple[str, str], list[Measured]], options: argparse.Namespace) -> None:
+    shape = f"BERT of {SHAPE['layers']} layers, {SHAPE['width']} wide, {VOCABULARY:,} tokens in the vocabulary"
     counted = options.rounds * (options.steps - options.warmup)
     print(
         f"\n{shape}; {BATCH} x {LENGTH} tokens a step; median of {counted} steps in {options.rounds} rounds (range of rounds)\n"

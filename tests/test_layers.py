@@ -21,7 +21,7 @@ PACKAGE = ROOT / "plmtrain"
 FLOORS = (
     {"__main__"},
     {"cli"},
-    {"commands", "help"},
+    {"commands"},
     {"interop"},
     {"training"},
     {"objectives"},
@@ -32,7 +32,7 @@ FLOORS = (
     {"corruption"},
     {"text"},
     {"settings"},
-    {"batch", "keyed_random", "faults", "stopping", "files", "redaction", "errors"},
+    {"batch", "keyed_random", "faults", "stopping", "files", "redaction", "errors", "help"},
 )
 """From the roof to the ground: a part may import every part of a lower floor, and on the ground each other."""
 

@@ -60,7 +60,7 @@ def test_the_wheel_holds_the_yaml_files_and_works_without_the_repository(tmp_pat
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "plmtrain").rglob("*.py")}
     assert len(yaml_files) > 10
     assert yaml_files | modules | {"plmtrain/py.typed"} <= names
-    assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"plmtrain"}
+    assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"plmtrain", "hydra_plugins"}
     assert not [name for name in names if "__pycache__" in name or name.endswith(".pyc")]
 
     site = _install(bare_python, wheel)
