@@ -7,7 +7,7 @@ unused ids between them), RoBERTa's `<mask>` and GPT-2's `<|endoftext|>` come la
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 ROLES = ("pad", "unk", "cls", "sep", "mask", "bos", "eos")
 """What a special token can be for; Hugging Face's files call them ``pad_token`` and so on."""
@@ -39,10 +39,22 @@ class Family:
     mask_takes_space: bool = False
     max_length: int = 512
     padding_side: str = "right"
-    specials: tuple[str, ...] = field(init=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "specials", self.first + self.last)
+    @property
+    def specials(self) -> tuple[str, ...]:
+        """All special tokens, in the order of their ids."""
+        return self.first + self.last
+
+    @property
+    def segments(self) -> bool:
+        """Whether the model tells the segments of a pair apart."""
+        return "$B:1" in self.pair
+
+    @property
+    def placed(self) -> tuple[str, ...]:
+        """The special tokens that stand around texts."""
+        around = self.pair.replace(":", " ").split()
+        return tuple(token for token in self.specials if token in around)
 
 
 FAMILIES: Mapping[str, Family] = {

@@ -93,16 +93,15 @@ def post_processor(settings: TokenizerSettings, ids: dict[str, int]) -> Any:
     from tokenizers import processors
 
     family = FAMILIES[settings.family]
-    used = [token for token in family.specials if token in family.pair.replace(":", " ").split()]
     template = processors.TemplateProcessing(
-        single=family.single, pair=family.pair, special_tokens=[(token, ids[token]) for token in used]
+        single=family.single, pair=family.pair, special_tokens=[(token, ids[token]) for token in family.placed]
     )
     if settings.type != "byte_bpe":
         return template
     if settings.family == "roberta":
         return processors.RobertaProcessing(("</s>", ids["</s>"]), ("<s>", ids["<s>"]), trim_offsets=True, add_prefix_space=False)
     trim = processors.ByteLevel(trim_offsets=settings.family != "gpt2")
-    return processors.Sequence([trim, template]) if used else trim
+    return processors.Sequence([trim, template]) if family.placed else trim
 
 
 def transformers_config(settings: TokenizerSettings) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from plmtrain.errors import DataError
-from plmtrain.text.families import FAMILIES, ROLES, UNLIMITED, family_of
+from plmtrain.text.families import FAMILIES, ROLES, family_of
 
 TOKENIZER_FILE = "tokenizer.json"
 CONFIG_FILE = "tokenizer_config.json"
@@ -104,10 +104,9 @@ def _with_specials(engine: Any, vocabulary: dict[str, int], config: dict[str, An
     engine.add_special_tokens(
         [AddedToken(token, lstrip=family.mask_takes_space and token == mask, normalized=False) for token in specials]
     )
-    used = [token for token in family.specials if token in family.pair.replace(":", " ").split()]
-    if all(token in vocabulary for token in used):
+    if all(token in vocabulary for token in family.placed):
         engine.post_processor = processors.TemplateProcessing(
-            single=family.single, pair=family.pair, special_tokens=[(token, vocabulary[token]) for token in used]
+            single=family.single, pair=family.pair, special_tokens=[(token, vocabulary[token]) for token in family.placed]
         )
     definition: Definition = json.loads(engine.to_str())
     return definition
@@ -134,9 +133,3 @@ def roles(vocabulary: dict[str, int], config: dict[str, Any]) -> dict[str, int]:
         if token is not None and token in vocabulary:
             found[role] = vocabulary[token]
     return found
-
-
-def longest_text(config: dict[str, Any]) -> int:
-    """The longest text that a configuration names, in tokens."""
-    length = config.get("model_max_length")
-    return int(length) if isinstance(length, int | float) else UNLIMITED

@@ -132,7 +132,8 @@ def _byte_bpe(words: Counter[str], family: Family, room: int) -> dict[str, Any]:
         special_tokens=list(family.first),
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
     )
-    return _library_training(words, models.BPE(), trainer)
+    # Written as transformers writes it, so that its copies of the tokenizer have the same digest.
+    return _library_training(words, models.BPE(), trainer) | {"continuing_subword_prefix": "", "end_of_word_suffix": ""}
 
 
 def _unigram(words: Counter[str], family: Family, room: int) -> dict[str, Any]:
@@ -171,6 +172,7 @@ def _assemble(model: dict[str, Any], settings: TokenizerSettings) -> Tokenizer:
         "model_max_length": family.max_length,
         "padding_side": family.padding_side,
         "clean_up_tokenization_spaces": False,
+        "model_input_names": ["input_ids", *(["token_type_ids"] if family.segments else []), "attention_mask"],
         **{f"{role}_token": token for role, token in family.roles.items()},
     }
     if extra := [token for token in family.specials if token not in family.roles.values()]:
