@@ -41,14 +41,15 @@ def fill_table(program: Program[Any], learner: nn.Module, tokenizer: Tokenizer, 
         rows = Rows(tokens=ids[None].copy(), lengths=np.array([len(ids)]), word_starts=np.ones((1, len(ids)), np.bool_))
         rows.tokens[0, hidden] = program.vocabulary["mask"]
         (answer,) = program.predict(learner, program.collate_for_prediction(rows))
-        guesses = [
-            f"{tokenizer.pieces([token])[0].strip()} {probability:.0%}"
-            for token, probability in answer["masks"][0]["candidates"][:3]
-        ]
+        guesses = [f"{_word(tokenizer, token)} {probability:.0%}" for token, probability in answer["masks"][0]["candidates"][:3]]
         pieces = tokenizer.decode(ids[:hidden]), tokenizer.decode(ids[hidden + 1 :])
         sentence = Text.assemble(pieces[0].strip(), " ", ("____", "bold"), " ", pieces[1].strip())
-        table.add_row(sentence, tokenizer.pieces([int(ids[hidden])])[0].strip(), ", ".join(guesses))
+        table.add_row(sentence, _word(tokenizer, int(ids[hidden])), ", ".join(guesses))
     return table
+
+
+def _word(tokenizer: Tokenizer, token: int) -> str:
+    return tokenizer.decode(np.array([token])).strip() or tokenizer.pieces([token])[0]
 
 
 def _sentences(store: Store, count: int) -> list[tuple[np.ndarray[Any, Any], int]]:

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 from plmtrain import stopping
 from plmtrain.commands.parts import Corpus, corpus_of, programs_of
 from plmtrain.commands.preparation import preparation_report
+from plmtrain.commands.telling import tell
 from plmtrain.data import manifest as manifests
 from plmtrain.data.order import check_divisible, plan
 from plmtrain.errors import SettingsError, SettingsErrors, Stopped, understood
-from plmtrain.files import make_folder
+from plmtrain.files import atomic_folder, make_folder
 from plmtrain.redaction import redact
 from plmtrain.settings.compose import compose
 from plmtrain.settings.decode import pretrain_settings
@@ -38,7 +39,7 @@ def run(arguments: list[str]) -> int:
     with _owned(folder) as owns, folder.log() as log:
         status = folder.status()
         if owns and status.get("state") == "finished" and not _changed(folder, settings).trajectory:
-            print(f"{folder.path} is finished: {status.get('reason') or 'all steps are done'}")
+            tell(f"{folder.path} is finished: {status.get('reason') or 'all steps are done'}")
             return 0
         with _told(folder, log, owns):
             if owns:
@@ -101,7 +102,7 @@ def _train(settings: PretrainSettings, corpus: Corpus, folder: RunFolder, settin
     if group.is_main:
         checkpoints.clear_leftovers()
     group.wait()
-    say = print if group.is_main else _silent
+    say = tell if group.is_main else _silent
     progress = Progress()
     if (checkpoint := checkpoints.newest(settings.resume.strict, report=say)) is not None:
         _same_text(checkpoint.identity, identity, folder, corpus, settings)
@@ -116,7 +117,9 @@ def _train(settings: PretrainSettings, corpus: Corpus, folder: RunFolder, settin
         resolved = {"precision": precision, "threads": torch.get_num_threads(), "device": str(group.device), "ranks": group.size}
         folder.write_config({**settings.model_dump(mode="json"), "resolved": resolved})
         folder.write_status("running", step=progress.step, total_steps=settings.trainer.steps)
-        corpus.tokenizer.save(folder.tokenizer_path)
+        if not folder.tokenizer_path.exists():
+            with atomic_folder(folder.tokenizer_path) as temporary:
+                corpus.tokenizer.save(temporary)
         corpus.manifest.write(make_folder(folder.path / "data"))
         metrics = folder.metrics()
         metrics.keep_until(progress.step)
@@ -155,7 +158,7 @@ def _train(settings: PretrainSettings, corpus: Corpus, folder: RunFolder, settin
     if group.is_main:
         reason = "stopped early: validation did not improve" if trainer.stopped_early else "all steps are done"
         folder.write_status("finished", 0, reason, **facts)
-        _closing(settings, corpus, programs[-1], learner.eval(), folder, trainer.progress.best_metric)
+        _closing(settings, corpus, programs[-1], learner.eval(), folder, trainer.progress.best_metric or 0.0)
     group.close()
 
 
@@ -172,24 +175,16 @@ def _opening(settings: PretrainSettings, corpus: Corpus, learner: Any, resolved:
     )
 
 
-def _closing(
-    settings: PretrainSettings, corpus: Corpus, program: Any, learner: Any, folder: RunFolder, loss: float | None
-) -> None:
+def _closing(settings: PretrainSettings, corpus: Corpus, program: Any, learner: Any, folder: RunFolder, loss: float) -> None:
     """What the run came to: its loss against the unigram entropy, and what it makes of hidden words."""
-    from rich.console import Console
-
     from plmtrain.commands.fill_table import fill_table
     from plmtrain.data.store import Store
 
-    console = Console()
-    learner.to("cpu")
-    console.print(fill_table(program, learner, corpus.tokenizer, Store.open(corpus.folder, "validation")))
+    table = fill_table(program, learner.to("cpu"), corpus.tokenizer, Store.open(corpus.folder, "validation"))
     entropy = corpus.manifest.unigram_entropy
-    if loss is not None:
-        console.print(
-            f"best validation loss {loss:.3f} nats, unigram entropy {entropy:.3f}: {entropy - loss:+.3f} below", highlight=False
-        )
-    console.print(f"{folder.path}", highlight=False)
+    side = "below" if loss < entropy else "above"
+    verdict = f"best validation loss {loss:.3f} nats a token, {abs(entropy - loss):.3f} {side} the unigram entropy {entropy:.3f}"
+    tell(table, verdict, str(folder.path))
 
 
 @contextmanager
@@ -198,7 +193,7 @@ def _owned(folder: RunFolder) -> Iterator[bool]:
     if launch.started_by_us() or not launch.is_first():
         yield False
     else:
-        with folder.lock(report=print):
+        with folder.lock(report=tell):
             yield True
 
 
@@ -244,7 +239,7 @@ def _agree_with_the_past(folder: RunFolder, settings: PretrainSettings) -> None:
     if refusals := changed.refusals(settings.resume.allow):
         raise SettingsErrors(refusals)
     for change in (*changed.free, *changed.trajectory):
-        print(f"changed since the run began: {change}")
+        tell(f"changed since the run began: {change}")
 
 
 def _same_text(saved: Identity, now: Identity, folder: RunFolder, corpus: Corpus, settings: PretrainSettings) -> None:

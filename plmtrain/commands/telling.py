@@ -1,0 +1,24 @@
+"""Telling a person something beside the training, whatever has become of standard output."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from rich.console import RenderableType
+
+from plmtrain.training.progress_line import QuietConsole
+
+
+def tell(*what: RenderableType) -> None:
+    """Print lines or tables. Once whoever reads us has gone (``plmtrain pretrain … | head``), nothing is told any more."""
+    try:
+        console = QuietConsole(highlight=False)
+        for one in what:
+            console.print(one, markup=False) if isinstance(one, str) else console.print(one)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except UnicodeEncodeError:  # the C locale
+        for one in what:
+            print(str(one).encode("ascii", "backslashreplace").decode() if isinstance(one, str) else "")
