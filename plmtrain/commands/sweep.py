@@ -22,6 +22,7 @@ from plmtrain.settings.arguments import Arguments
 from plmtrain.settings.compose import compose, parse_override, values_of
 from plmtrain.settings.decode import pretrain_settings
 from plmtrain.settings.folders import GROUPS, OPTIONAL_GROUPS, choices
+from plmtrain.settings.foreign_yaml import screen_folder
 from plmtrain.settings.overrides import Checked, check, where
 from plmtrain.training.run_folder import safe_name
 
@@ -44,7 +45,8 @@ def run(verb: str, options: Arguments) -> int:
         raise SettingsError(f"{what} takes one set of settings, not a sweep", "command line: -m", "leave -m away")
     checked = check(options.overrides, parse_override, options.config_dir, sweep=True)
     values = _values(checked, options)
-    if errors := [*checked.errors, *_impossible(checked, values, options)]:
+    folder_errors = screen_folder(options.config_dir) if options.config_dir is not None else []
+    if errors := [*folder_errors, *checked.errors, *_impossible(checked, values, options)]:
         raise SettingsErrors(errors)
     first = _first_sound(checked, values, options)
     folder = Path(str(first.get("runs_dir") or "runs")).resolve() / "sweeps" / _name(checked, options, first)

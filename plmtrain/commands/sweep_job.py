@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from plmtrain.commands.sweep_record import Record, final_metrics
+from plmtrain.commands.sweep_record import Record, final_metrics, read
 from plmtrain.errors import Stopped, understood
 from plmtrain.redaction import redact, redact_text
 from plmtrain.settings.compose import compose
@@ -94,7 +94,8 @@ class SweepJob:
         run = RunFolder.below(settings.runs_dir, run_name(settings, _init_digest(settings)))
         record = replace(record, run=str(run.path))
         if _is_finished(run, settings):
-            return replace(record, state="finished", exit_code=0, metrics=final_metrics(run.metrics().records()))
+            before = next((one.seconds for one in read(path.parent) if one.run == record.run), 0.0)
+            return replace(record, state="finished", exit_code=0, seconds=before, metrics=final_metrics(run.metrics().records()))
         if self.jobs > 1 and settings.trainer.threads is None:
             # Jobs side by side share the cores; each would take them all.
             overrides.append(f"trainer.threads={max(1, (os.cpu_count() or 1) // self.jobs)}")

@@ -29,7 +29,7 @@ class Record:
         state: ``waiting``, ``running``, ``finished``, ``failed`` or ``stopped``.
         exit_code: as its process ended, once it did.
         reason: why it did not finish.
-        seconds: how long its process took; 0 where it was finished before.
+        seconds: how long its process took; 0 where another command ran it.
         metrics: the last training loss, and the last of each validation metric.
     """
 

@@ -5,12 +5,13 @@ Hydra's own messages never reach the user: everything that it would refuse is fo
 
 from __future__ import annotations
 
+import copy
 import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,8 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from plmtrain.errors import SettingsError
 from plmtrain.settings.arguments import split
-from plmtrain.settings.folders import GROUPS, PRIMARY, conf_folder
-from plmtrain.settings.foreign_yaml import screen
+from plmtrain.settings.folders import PRIMARY, conf_folder
+from plmtrain.settings.foreign_yaml import screen, screen_folder
 from plmtrain.settings.overrides import Checked, check, where
 
 _one_at_a_time = threading.RLock()
@@ -132,9 +133,19 @@ def hydra_at_work(config_dir: str | None) -> Iterator[None]:
             yield
 
 
-def _merged(config_dir: str | None, groups: Sequence[str]) -> DictConfig:
+def _merged(config_dir: str | None, groups: tuple[str, ...]) -> DictConfig:
+    """The YAML files of some choices, merged by Hydra."""
+    if config_dir is None:
+        return copy.deepcopy(_shipped(groups))
     with hydra_at_work(config_dir):
         return hydra_compose(PRIMARY, [*search_path(config_dir), *groups])
+
+
+@lru_cache(maxsize=32)
+def _shipped(groups: tuple[str, ...]) -> DictConfig:
+    """Of plmtrain's own files, which do not change while it runs: the jobs of a sweep share most of them."""
+    with hydra_at_work(None):
+        return hydra_compose(PRIMARY, list(groups))
 
 
 def _apply(config: DictConfig, checked: Checked) -> Iterator[SettingsError]:
@@ -185,9 +196,7 @@ def compose(arguments: Sequence[str], config_dir: str | None = None) -> Composed
     checked = check(options.overrides, parse_override, config_dir)
     errors = checked.errors
     if config_dir is not None:
-        if not any((Path(config_dir) / group).is_dir() for group in GROUPS):
-            remedy = f"put your YAML files into {', '.join(GROUPS[:3])}, ... in it"
-            errors.append(SettingsError("--config-dir has none of the folders of settings", f"folder: {config_dir}", remedy))
+        errors += screen_folder(config_dir)
         refused = screen(config_dir, {group: choice for group, choice in checked.groups.items() if choice is not None})
         if refused:
             return Composed({}, errors=(*errors, *refused), broken=frozenset({""}))

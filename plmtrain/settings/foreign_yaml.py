@@ -19,6 +19,9 @@ from plmtrain.settings.folders import GROUPS, choices, conf_folder, find
 LARGEST = 100_000
 """Bytes that a file of settings may have."""
 
+DEEPEST = 20
+"""How deep settings may be nested."""
+
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """The safe loader, in C where there is one: a hostile file may not take long either."""
 _PLAIN_INTERPOLATION = re.compile(r"\$\{[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)*\}")
@@ -67,8 +70,12 @@ def _parse(path: Path) -> tuple[str, Any, list[SettingsError]]:
                 [SettingsError(f"a file of settings with {size:,} bytes is refused", where, f"keep it below {LARGEST:,} bytes")],
             )
         text = path.read_text(encoding="utf-8")
+        depth = 0
         for event in yaml.parse(text, Loader=_LOADER):
             line = f"file: {path}:{event.start_mark.line + 1}"
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > DEEPEST:
+                return "", None, [SettingsError("a file of settings is nested too deeply", line, "write plain settings")]
             if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
                 return "", None, [SettingsError("YAML anchors and aliases are refused", line, "write the values out")]
             if getattr(event, "tag", None):
@@ -84,8 +91,6 @@ def _parse(path: Path) -> tuple[str, Any, list[SettingsError]]:
         )
     except (OSError, UnicodeDecodeError) as error:
         return "", None, [SettingsError("a file of settings cannot be read", where, str(error).splitlines()[0])]
-    except RecursionError:
-        return "", None, [SettingsError("a file of settings is nested too deeply", where, "write plain settings")]
 
 
 def _defaults(entries: Any, group: str, path: Path) -> Iterator[tuple[str, str] | SettingsError]:
@@ -107,6 +112,19 @@ def _defaults(entries: Any, group: str, path: Path) -> Iterator[tuple[str, str] 
             yield SettingsError(f"defaults has an entry that is refused: {entry!r}", _where(path, "defaults"), remedy)
         elif choice is not None:
             yield target, choice
+
+
+def screen_folder(config_dir: str) -> list[SettingsError]:
+    """What is wrong with the user's own folder as a whole."""
+    folder = Path(config_dir)
+    errors = []
+    if not any((folder / group).is_dir() for group in GROUPS):
+        remedy = f"put your YAML files into {', '.join(GROUPS[:3])}, ... in it"
+        errors.append(SettingsError("--config-dir has none of the folders of settings", f"folder: {folder}", remedy))
+    if (folder / "hydra").exists():
+        # Hydra would make objects of what launchers and sweepers hold, whatever they are.
+        errors.append(SettingsError("--config-dir has settings of Hydra itself", f"folder: {folder / 'hydra'}", "remove them"))
+    return errors
 
 
 def screen(config_dir: str, chosen: dict[str, str]) -> list[SettingsError]:

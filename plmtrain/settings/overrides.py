@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any, Protocol
 
 from plmtrain.errors import SettingsError, nearest
 from plmtrain.settings.folders import GROUPS, OPTIONAL_GROUPS, choices
-from plmtrain.settings.foreign_yaml import unsafe
+from plmtrain.settings.foreign_yaml import DEEPEST, unsafe
 
-LONGEST = 200_000
+LONGEST = 20_000
 """Characters that one override may have."""
 
 _KEY = re.compile(r"[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z0-9][A-Za-z0-9_]*)*")
@@ -56,6 +57,12 @@ def _shown(text: str) -> str:
     return line if len(line) <= 120 else line[:117] + "..."
 
 
+def _depth(text: str) -> int:
+    """How deep brackets are nested in a text, whether they match or not."""
+    opened = (1 if character in "[{(" else -1 if character in "]})" else 0 for character in text)
+    return max(accumulate(opened), default=0)
+
+
 def where(text: str) -> str:
     """The line that tells an error's override."""
     return f"command line: {_shown(text)}"
@@ -76,7 +83,7 @@ def check(overrides: Sequence[str], parse: Callable[[str], Parsed], config_dir: 
         checked.errors.append(SettingsError(what, where(text), remedy))
 
     for text in overrides:
-        name = text.partition("=")[0].lstrip("+~")
+        name = _shown(text.partition("=")[0].lstrip("+~"))
         if "=" not in text and not text.startswith("~"):
             wrong(text, f"'{_shown(text)}' is no override", "write KEY=VALUE, as in trainer.steps=1000")
             continue
@@ -88,6 +95,8 @@ def check(overrides: Sequence[str], parse: Callable[[str], Parsed], config_dir: 
             )
             continue
         try:
+            if _depth(text) > DEEPEST:
+                raise ValueError("nested too deeply")
             parsed = parse(text)
             value = None if parsed.is_sweep_override() else parsed.value()
             offences = list(unsafe(value, name))
