@@ -59,12 +59,17 @@ class Reading:
                 yield chunk
                 chunk, size = [], 0
         if chunk:
-            self._positions.append(sum(self._sizes))
+            self._positions.append(position)
             yield chunk
 
     def passed(self) -> int:
-        """Bytes of the sources up to the end of the next chunk that is done."""
-        return self._positions.popleft()
+        """Bytes of the sources up to the end of the next chunk that is done; of all of them when none is left."""
+        return self._positions.popleft() if self._positions else self.total_bytes
+
+    @property
+    def total_bytes(self) -> int:
+        """Bytes of the sources."""
+        return sum(self._sizes)
 
 
 def _bytes_for_text(path: Path, size: int) -> float:

@@ -137,14 +137,18 @@ class _Preparation:
         before = 0 if split == "train" else sum(s.bytes for s in self._sources.described if s.split == "train")
         processes = self._data.processes or min(available_cores(), 1 + total // _WORTH_A_PROCESS)
         documents = tokens = 0
+
+        def tell() -> None:
+            done = before + reading.passed()
+            report(Progress(stage="encode", bytes=done, total_bytes=total, documents=documents, tokens=tokens))
+
         with ordered_map(encode, self._tokenizer, reading.chunks(), processes) as encoded:
             for number, chunk in enumerate(encoded):
                 fault_point("prep.encode", number)
                 staging.add(chunk)
-                documents += len(chunk.documents)
-                tokens += len(chunk.tokens)
-                done = before + reading.passed()
-                report(Progress(stage="encode", bytes=done, total_bytes=total, documents=documents, tokens=tokens))
+                documents, tokens = documents + len(chunk.documents), tokens + len(chunk.tokens)
+                tell()
+        tell()
         staging.finish()
         if not documents:
             raise DataError(
