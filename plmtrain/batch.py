@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 
@@ -24,6 +26,17 @@ class Layout:
     documents: Tensor | None = None
     causal: bool = False
     visible: Tensor | None = None
+
+    @classmethod
+    def of(
+        cls, tokens: NDArray[np.bool_] | None = None, documents: NDArray[np.int64] | None = None, *, causal: bool = False
+    ) -> Layout:
+        """A layout of arrays."""
+        return cls(
+            tokens=None if tokens is None else torch.from_numpy(tokens),
+            documents=None if documents is None else torch.from_numpy(documents),
+            causal=causal,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

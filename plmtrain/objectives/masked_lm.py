@@ -5,7 +5,6 @@ Devlin et al. 2019, section 3.1 (Task 1) and appendix A.1; with noise that is ne
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -14,9 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from plmtrain.batch import Batch, Layout, Term
-from plmtrain.corruption.masking import Replacement, choose_tokens, frame, rounded_budgets, stochastic_budgets
-from plmtrain.corruption.words import choose_words
-from plmtrain.keyed_random import Bits, Keys, as_uniform, several_row_bits, spread, spread_at
+from plmtrain.corruption.masked_rows import Masker
+from plmtrain.data.framing import framed
 from plmtrain.nn.heads import MaskedLMHead
 from plmtrain.nn.loss import cross_entropy_sum
 from plmtrain.program import Carry, Inspection, MakeBackbone, Program, Shown
@@ -26,11 +24,9 @@ from plmtrain.settings.objectives.masked_lm import MaskedLMSettings
 if TYPE_CHECKING:
     from plmtrain.backbones import Backbone
     from plmtrain.data.rows import Rows
+    from plmtrain.keyed_random import Keys
     from plmtrain.settings.models.base import ModelSettings
     from plmtrain.text.vocabulary import Vocabulary
-
-CACHED = 2**15
-"""Tokens whose random numbers are made at a time, so that they stay in a core's cache."""
 
 CANDIDATES = 5
 """How many tokens ``predict`` proposes for each mask."""
@@ -66,42 +62,31 @@ class MaskedLM(Program[MaskedLMSettings]):
 
     def __init__(self, settings: MaskedLMSettings, model: ModelSettings, vocabulary: Vocabulary) -> None:
         super().__init__(settings, model, vocabulary)
-        everything = np.arange(vocabulary.size, dtype=np.int64)
-        self.replacement = Replacement(
-            mask=vocabulary["mask"],
-            mask_share=settings.mask_share,
-            random_share=settings.random_share,
-            random_ids=everything if settings.random_tokens == "all" else vocabulary.ordinary_ids,
-        )
+        self.mask = Masker(settings, vocabulary)
 
     def row_length(self, sequence_length: int) -> int:
         return sequence_length - 2
 
     def collate(self, rows: Rows, keys: Keys) -> Batch:
-        if self.settings.copies is not None:  # static masking: later epochs see the masks of the first ones again
-            keys = replace(keys, epochs=keys.epochs % self.settings.copies)
-        ids, layout = self._framed(rows)
-        excluded = self.vocabulary.is_special.take(ids)
-        choice, replacement, budget = several_row_bits(("mlm.choose", "mlm.replace", "mlm.budget"), keys)  # each [rows]
-        budgets = self._budgets(rows.lengths, excluded, budget)
-        positions = self._chosen(rows, choice, excluded, budgets)
-
-        flat = ids.reshape(-1)
-        labels = flat.take(positions)
-        row, column = np.divmod(positions, ids.shape[1])
-        flat[positions] = self.replacement(labels, spread_at(replacement.take(row), column))
+        original = framed(rows, self.vocabulary)
+        masked = self.mask(original, keys)
         return Batch(
-            inputs={"ids": torch.from_numpy(ids)},
-            targets={"positions": torch.from_numpy(positions), "labels": torch.from_numpy(labels)},
-            layout=layout,
+            inputs={"ids": torch.from_numpy(masked.ids)},
+            targets={"positions": torch.from_numpy(masked.positions), "labels": torch.from_numpy(masked.labels)},
+            layout=Layout.of(original.real, original.documents),
             samples=torch.from_numpy(keys.samples),
-            normalisers={"mlm": float(len(positions))},
+            normalisers={"mlm": float(len(masked.positions))},
         )
 
     def collate_for_prediction(self, rows: Rows) -> Batch:
-        ids, layout = self._framed(rows)
-        samples = torch.arange(len(rows))
-        return Batch(inputs={"ids": torch.from_numpy(ids)}, targets={}, layout=layout, samples=samples, normalisers={})
+        original = framed(rows, self.vocabulary)
+        return Batch(
+            inputs={"ids": torch.from_numpy(original.ids)},
+            targets={},
+            layout=Layout.of(original.real, original.documents),
+            samples=torch.arange(len(rows)),
+            normalisers={},
+        )
 
     def build(self, make: MakeBackbone) -> MaskedLMLearner:
         model = cast(EncoderSettings, self.model)
@@ -152,7 +137,9 @@ class MaskedLM(Program[MaskedLMSettings]):
 
     def token_scores(self, learner: nn.Module, batch: Batch) -> Tensor:
         learner = cast(MaskedLMLearner, learner)
-        return learner.scores(learner.backbone.encode(batch.inputs["ids"], batch.layout))
+        inputs = batch.inputs
+        hidden = learner.backbone.encode(inputs["ids"], batch.layout, inputs.get("segments"), inputs.get("positions"))
+        return learner.scores(hidden)
 
     def inspect(self, batch: Batch) -> Inspection:
         shown = batch.inputs["ids"].numpy()
@@ -193,45 +180,3 @@ class MaskedLM(Program[MaskedLMSettings]):
             },
             histograms={"predicted per row": dict(zip(sizes.tolist(), times.tolist(), strict=True))},
         )
-
-    def _framed(self, rows: Rows) -> tuple[NDArray[np.int64], Layout]:
-        """Rows between cls and sep, and who may see whom in them."""
-        roles = self.vocabulary
-        ids, real = frame(rows.tokens, rows.lengths, opening=roles["cls"], closing=roles["sep"], padding=roles["pad"])
-        documents = None
-        if rows.documents is not None:
-            # The opening token belongs to the first document, the closing one and the padding to the last.
-            last = rows.documents[np.arange(len(rows)), np.maximum(rows.lengths - 1, 0)]
-            documents = np.pad(rows.documents, ((0, 0), (1, 1)), mode="edge")
-            behind = np.arange(ids.shape[1]) > rows.lengths[:, None]
-            documents = np.where(behind, last[:, None], documents)
-        return ids, Layout(
-            tokens=None if real is None else torch.from_numpy(real),
-            documents=None if documents is None else torch.from_numpy(documents),
-        )
-
-    def _budgets(self, lengths: NDArray[np.int64], excluded: NDArray[np.bool_], random: Bits) -> NDArray[np.int64]:
-        """How many tokens of each row are predicted."""
-        whole = lengths + 2 if self.settings.budget_counts_specials else np.sum(~excluded, axis=1)
-        if self.settings.budget == "round":
-            budgets = rounded_budgets(whole, self.settings.mask_probability)
-        else:
-            budgets = stochastic_budgets(whole, self.settings.mask_probability, as_uniform(random))
-        return budgets if self.settings.max_predictions is None else np.minimum(budgets, self.settings.max_predictions)
-
-    def _chosen(self, rows: Rows, random: Bits, excluded: NDArray[np.bool_], budgets: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The predicted positions, as indices into batch * length, ascending."""
-        length = excluded.shape[1]
-        stretch = max(1, CACHED // length)
-        chosen = [np.empty(0, np.int64)]
-        for first in range(0, len(excluded), stretch):
-            part = slice(first, first + stretch)
-            numbers = spread(random[part], length)
-            if self.settings.whole_words:
-                starts = np.ones(numbers.shape, np.bool_)
-                starts[:, 1:-1] = rows.word_starts[part]
-                found = choose_words(numbers, excluded[part], starts, budgets[part])
-            else:
-                found = choose_tokens(numbers, excluded[part], budgets[part])
-            chosen.append(found + first * length)
-        return np.concatenate(chosen)

@@ -1,0 +1,116 @@
+"""Whole rows with some of their tokens hidden: what masked language modelling, and everything built on it, reads.
+
+Special tokens are never chosen: neither those that frame a row, nor document ends, nor unknown tokens. BERT leaves the first
+two alone; RoBERTa's code leaves none, which is most likely an oversight.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from plmtrain.corruption.masking import Replacement, choose_tokens, rounded_budgets, stochastic_budgets
+from plmtrain.corruption.words import choose_words
+from plmtrain.keyed_random import Bits, Keys, as_uniform, several_row_bits, spread, spread_at
+from plmtrain.settings.masking import MaskingSettings
+from plmtrain.text.vocabulary import Vocabulary
+
+CACHED = 2**15
+"""Tokens whose random numbers are made at a time, so that they stay in a core's cache."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FramedRows:
+    """Rows as a model reads them, special tokens included.
+
+    Args:
+        ids: [rows, length] token ids.
+        word_starts: [rows, length] whether a token begins a word; special tokens do.
+        lengths: [rows] tokens that are not padding.
+        real: [rows, length] which tokens are not padding; None where none is.
+        documents: [rows, length] the document of each token; None where rows are not divided.
+    """
+
+    ids: NDArray[np.int64]
+    word_starts: NDArray[np.bool_]
+    lengths: NDArray[np.int64]
+    real: NDArray[np.bool_] | None = None
+    documents: NDArray[np.int64] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskedRows:
+    """Framed rows in which tokens are hidden.
+
+    Args:
+        ids: [rows, length] what the model reads.
+        positions: [predicted] the tokens to predict, as indices into rows * length, ascending.
+        labels: [predicted] their original ids.
+    """
+
+    ids: NDArray[np.int64]
+    positions: NDArray[np.int64]
+    labels: NDArray[np.int64]
+
+
+class Masker:
+    """Hides tokens of framed rows.
+
+    Args:
+        settings: how many, which, and behind what.
+        vocabulary: the tokens that rows are made of.
+    """
+
+    def __init__(self, settings: MaskingSettings, vocabulary: Vocabulary) -> None:
+        self.settings = settings
+        self.vocabulary = vocabulary
+        everything = np.arange(vocabulary.size, dtype=np.int64)
+        self.replacement = Replacement(
+            mask=vocabulary["mask"],
+            mask_share=settings.mask_share,
+            random_share=settings.random_share,
+            random_ids=everything if settings.random_tokens == "all" else vocabulary.ordinary_ids,
+        )
+
+    def __call__(self, rows: FramedRows, keys: Keys) -> MaskedRows:
+        """Hide tokens, a function of each row and its key alone; the rows given are left as they are."""
+        if self.settings.copies is not None:  # static masking: later epochs see the masks of the first ones again
+            keys = replace(keys, epochs=keys.epochs % self.settings.copies)
+        ids = rows.ids.copy()
+        excluded = self.vocabulary.is_special.take(ids)
+        choice, replacement, budget = several_row_bits(("mlm.choose", "mlm.replace", "mlm.budget"), keys)  # each [rows]
+        positions = self._chosen(rows.word_starts, choice, excluded, self._budgets(rows.lengths, excluded, budget))
+
+        flat = ids.reshape(-1)
+        labels = flat.take(positions)
+        row, column = np.divmod(positions, ids.shape[1])
+        flat[positions] = self.replacement(labels, spread_at(replacement.take(row), column))
+        return MaskedRows(ids=ids, positions=positions, labels=labels)
+
+    def _budgets(self, lengths: NDArray[np.int64], excluded: NDArray[np.bool_], random: Bits) -> NDArray[np.int64]:
+        """How many tokens of each row are predicted."""
+        whole = lengths if self.settings.budget_counts_specials else np.sum(~excluded, axis=1)
+        if self.settings.budget == "round":
+            budgets = rounded_budgets(whole, self.settings.mask_probability)
+        else:
+            budgets = stochastic_budgets(whole, self.settings.mask_probability, as_uniform(random))
+        return budgets if self.settings.max_predictions is None else np.minimum(budgets, self.settings.max_predictions)
+
+    def _chosen(
+        self, word_starts: NDArray[np.bool_], random: Bits, excluded: NDArray[np.bool_], budgets: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        """The predicted positions, as indices into rows * length, ascending."""
+        length = excluded.shape[1]
+        stretch = max(1, CACHED // length)
+        chosen = [np.empty(0, np.int64)]
+        for first in range(0, len(excluded), stretch):
+            part = slice(first, first + stretch)
+            numbers = spread(random[part], length)
+            if self.settings.whole_words:
+                found = choose_words(numbers, excluded[part], word_starts[part], budgets[part])
+            else:
+                found = choose_tokens(numbers, excluded[part], budgets[part])
+            chosen.append(found + first * length)
+        return np.concatenate(chosen)
