@@ -25,7 +25,7 @@ def read_folder(folder: Path) -> tuple[Definition, dict[str, Any]]:
     """
     config = _read_json(folder / CONFIG_FILE) if (folder / CONFIG_FILE).is_file() else {}
     if (folder / SPECIALS_FILE).is_file():
-        config = {**_read_json(folder / SPECIALS_FILE), **config}
+        config |= {key: token for key, token in _read_json(folder / SPECIALS_FILE).items() if key not in config}
     if (folder / TOKENIZER_FILE).is_file():
         definition = _read_json(folder / TOKENIZER_FILE)
         if not isinstance(definition.get("model"), dict) or not definition["model"].get("vocab"):

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from typing import Any
 
 from plmtrain.errors import DataError, SettingsError
@@ -52,7 +53,7 @@ def train(texts: Iterable[str], settings: TokenizerSettings) -> Tokenizer:
         raise DataError("there is no text to train a tokenizer on", "", "give files with text in them (data.files=)")
     match settings.type:
         case "wordpiece":
-            model = _wordpiece(words, family, room)
+            model = _wordpiece(words, settings, family, room)
         case "byte_bpe":
             model = _byte_bpe(words, family, room)
         case "unigram":
@@ -72,43 +73,46 @@ def _library_training(words: Mapping[str, int], model: Any, trainer: Any) -> dic
     return trained
 
 
-def _within_alphabet(words: Counter[str], room: int, *, twice: bool) -> tuple[Counter[str], list[str], list[str]]:
+def _within_alphabet(words: Counter[str], room: int, pieces: Callable[[str], int]) -> tuple[Counter[str], list[str]]:
     """Leave out the words with characters that are too rare to have a piece of their own.
 
     Args:
         words: the number of occurrences of each word.
         room: how many pieces there may be.
-        twice: whether a character in a word of several has two pieces, one of them for the inside of a word.
+        pieces: how many pieces a character needs.
 
     Returns:
-        The words that are left, the characters, and those of them that need a second piece; both sorted.
+        The words that are left, and the characters that they are made of, sorted.
     """
     counts: Counter[str] = Counter()
-    joined: set[str] = set()
     for word, count in words.items():
         for character in word:
             counts[character] += count
-        if twice and len(word) > 1:
-            joined.update(word)
     rarest = counts.total() * _RAREST_CHARACTER
     alphabet: set[str] = set()
     for character, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
-        room -= 2 if character in joined else 1
+        room -= pieces(character)
         if room < 0 or count < rarest:
             break
         alphabet.add(character)
-    kept = Counter({word: count for word, count in words.items() if alphabet.issuperset(word)})
-    return kept, sorted(alphabet), sorted(alphabet & joined)
+    return Counter({word: count for word, count in words.items() if alphabet.issuperset(word)}), sorted(alphabet)
 
 
-def _wordpiece(words: Counter[str], family: Family, room: int) -> dict[str, Any]:
+def _wordpiece(words: Counter[str], settings: TokenizerSettings, family: Family, room: int) -> dict[str, Any]:
     from tokenizers import models, trainers
 
+    normalizer, pre_tokenizer = pipelines.normalizer(settings), pipelines.pre_tokenizer(settings)
+
+    @cache
+    def continues(character: str) -> bool:
+        # Punctuation and ideographs are words of their own, and need no piece for the inside of words.
+        return len(pre_tokenizer.pre_tokenize_str(normalizer.normalize_str(f"a{character}a"))) == 1
+
     words = Counter({word: count for word, count in words.items() if len(word) <= _LONGEST_WORDPIECE_WORD})
-    words, _, joined = _within_alphabet(words, room, twice=True)
+    words, alphabet = _within_alphabet(words, room, lambda character: 1 + continues(character))
     # The library numbers the pieces inside words in the order of a hash table, and ties between merges are broken by these
     # numbers: naming them all beforehand, as if they were special tokens, leaves it nothing to choose.
-    inside = [pipelines.CONTINUATION + character for character in joined]
+    inside = [pipelines.CONTINUATION + character for character in alphabet if continues(character)]
     trainer = trainers.WordPieceTrainer(
         vocab_size=room + len(family.first),
         min_frequency=_LEAST_COUNT,
@@ -137,7 +141,7 @@ def _byte_bpe(words: Counter[str], family: Family, room: int) -> dict[str, Any]:
 
 
 def _unigram(words: Counter[str], family: Family, room: int) -> dict[str, Any]:
-    words, alphabet, _ = _within_alphabet(words, room, twice=False)
+    words, alphabet = _within_alphabet(words, room, lambda character: 1)
     pieces = train_unigram(words, room, alphabet)
     specials = [(token, 0.0) for token in family.first]
     unknown = family.specials.index(family.roles["unk"])
