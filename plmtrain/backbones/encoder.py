@@ -68,8 +68,8 @@ class Encoder(Backbone):
         self, ids: Tensor, layout: Layout, segments: Tensor | None = None, positions: Tensor | None = None
     ) -> list[Tensor]:
         """The embeddings' output and that of every layer, each [batch, length, width]; arguments as in ``encode``."""
-        seen = visibility(layout, ids.shape[1])
         states = [self.embeddings(ids, segments, positions)]
+        seen = visibility(layout, states[0])
         for layer in range(self.settings.layers):
             block = self.layers[0 if self.settings.shared_layers else layer]
             states.append(block(states[-1], seen))

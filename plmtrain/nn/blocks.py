@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from plmtrain.nn.activations import activate
 from plmtrain.nn.attention import SelfAttention, Visibility
-from plmtrain.nn.dropout import dropout
+from plmtrain.nn.dropout import add_dropped
 
 
 class PostNormBlock(nn.Module):
@@ -43,10 +43,10 @@ class PostNormBlock(nn.Module):
 
     def forward(self, hidden: Tensor, seen: Visibility) -> Tensor:
         """One layer.  # [batch, length, width] -> the same"""
-        hidden = self.attention_norm(hidden + self._drop(self.attention(hidden, seen)))
+        hidden = self.attention_norm(self._add(hidden, self.attention(hidden, seen)))
         inner = activate(self.activation, self.feed_forward_in(hidden))  # [batch, length, feed_forward]
-        hidden = self.feed_forward_norm(hidden + self._drop(self.feed_forward_out(inner)))
+        hidden = self.feed_forward_norm(self._add(hidden, self.feed_forward_out(inner)))
         return hidden
 
-    def _drop(self, hidden: Tensor) -> Tensor:
-        return dropout(hidden, self.dropout, self.training)
+    def _add(self, residual: Tensor, hidden: Tensor) -> Tensor:
+        return add_dropped(residual, hidden, self.dropout, self.training)
