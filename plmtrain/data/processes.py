@@ -131,6 +131,7 @@ def _work(connection: Connection, function: Callable[[Common, Item], Result], co
     # A signal to the whole group asks the parent to stop, and the parent ends us.
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the cores are busy with our siblings
     with suppress(EOFError, OSError):
         while True:
             item = connection.recv()
