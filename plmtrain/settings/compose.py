@@ -30,6 +30,7 @@ from plmtrain.settings.foreign_yaml import screen, screen_folder
 from plmtrain.settings.overrides import Checked, check, where
 
 _one_at_a_time = threading.RLock()
+_ABSENT = object()
 
 
 @dataclass(frozen=True)
@@ -76,22 +77,26 @@ class Composed:
         """Where the value of a full key comes from: an override, or a file."""
         exact = self.overrides.get(key)
         related = [text for other, text in self.overrides.items() if other.startswith(f"{key}.") or key.startswith(f"{other}.")]
-        if exact or related:
-            return where(exact or related[-1])
+        chosen = [text for text in self.groups if text.startswith(f"{key}=")]
+        if exact or related or chosen:
+            return where(exact or [*chosen, *related][-1])
         if self.place:
             return f"{self.place} ({key})"
-        parts = key.split(".")
+        return self._in_files(key, set()) or f"setting: {key}"
+
+    def _in_files(self, key: str, seen: set[str]) -> str | None:
+        """The file that set a key last; where it refers to another setting, the file that set that one."""
         for file, values in reversed(self._files):
             inner: Any = values
-            for part in parts:
-                if not isinstance(inner, dict) or part not in inner:
-                    break
-                inner = inner[part]
-            else:
-                if isinstance(inner, str) and (reference := re.fullmatch(r"\$\{([a-z0-9_.]+)\}", inner)):
-                    return self.origin(reference[1])
-                return f"file: {file} ({key})"
-        return f"setting: {key}"
+            for part in key.split("."):
+                inner = inner.get(part, _ABSENT) if isinstance(inner, dict) else _ABSENT
+            if inner is _ABSENT:
+                continue
+            reference = re.fullmatch(r"\$\{([A-Za-z0-9_.]+)\}", inner) if isinstance(inner, str) else None
+            if reference and reference[1] not in seen:
+                return self._in_files(reference[1], {*seen, key}) or f"file: {file} ({key})"
+            return f"file: {file} ({key})"
+        return None
 
 
 def parse_override(text: str) -> Override:
@@ -141,7 +146,7 @@ def _merged(config_dir: str | None, groups: tuple[str, ...]) -> DictConfig:
         return hydra_compose(PRIMARY, [*search_path(config_dir), *groups])
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=128)
 def _shipped(groups: tuple[str, ...]) -> DictConfig:
     """Of plmtrain's own files, which do not change while it runs: the jobs of a sweep share most of them."""
     with hydra_at_work(None):

@@ -1,4 +1,4 @@
-"""All settings of a pretraining run, and the rules between its groups."""
+"""All settings of a run."""
 
 from __future__ import annotations
 
@@ -41,12 +41,10 @@ class ResumeSettings(Settings):
     """Whether a damaged checkpoint ends the command instead of being passed over for the one before."""
 
 
-class PretrainSettings(Settings):
-    """A pretraining run."""
+class RunSettings(Settings):
+    """What the settings of every run say, whatever it trains on."""
 
     model: SerializeAsAny[ModelSettings]
-    objective: SerializeAsAny[ObjectiveSettings]
-    data: DataSettings
     tokenizer: TokenizerSettings
     optimizer: OptimizerSettings
     schedule: ScheduleSettings = ScheduleSettings()
@@ -56,7 +54,14 @@ class PretrainSettings(Settings):
     resume: ResumeSettings = ResumeSettings()
     seed: int = Field(1, ge=0, lt=2**63)
     name: str | None = None
-    """The run's folder below runs_dir; made from the model, the objective and a hash of the settings if not given."""
+    """The run's folder below runs_dir; made from the names of its parts and a hash of the settings if not given."""
     runs_dir: str = "runs"
     init: str | None = None
     """A run or a Hugging Face folder whose backbone the run starts from."""
+
+
+class PretrainSettings(RunSettings):
+    """A pretraining run."""
+
+    objective: SerializeAsAny[ObjectiveSettings]
+    data: DataSettings

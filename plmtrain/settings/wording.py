@@ -97,5 +97,14 @@ def what_is_wrong(error: ValidationError, valid: Sequence[str], prefix: str = ""
     found: dict[str, tuple[str, str]] = {}
     for one in error.errors(include_url=False):
         key = (prefix + ".".join(str(part) for part in one["loc"])).removesuffix(".")
-        found.setdefault(key, _one(key, one, valid))
+        unknown = _leaves(key, one["input"]) if one["type"] == "extra_forbidden" else [key]
+        for full in unknown:
+            found.setdefault(full, _one(full, one, valid))
     return found
+
+
+def _leaves(key: str, value: Any) -> list[str]:
+    """The full keys below a key that is not known: that is where its nearest valid name is found."""
+    if not isinstance(value, dict) or not value:
+        return [key]
+    return [leaf for name, inner in value.items() for leaf in _leaves(f"{key}.{name}", inner)]

@@ -1,0 +1,119 @@
+"""Which run a set of settings is, and what a change of settings means to it."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from plmtrain.settings.compose import compose
+from plmtrain.settings.decode import pretrain_settings
+from plmtrain.settings.identity import drift, run_hash, run_name
+
+
+def settings(*overrides: str):
+    return pretrain_settings(compose(["size=tiny", *overrides]))
+
+
+FREE = [
+    "name=other",
+    "runs_dir=elsewhere",
+    "resume.strict=true",
+    "resume.allow=[optimizer.lr]",
+    "launch.processes=2",
+    "launch.timeout=5",
+    "tracker=wandb",
+    "trainer.save_every=7",
+    "trainer.log_every=3",
+    "trainer.keep=9",
+    "trainer.evaluate_every=5",
+    "trainer.workers=4",
+    "trainer.threads=1",
+    "trainer.device=cpu",
+    "trainer.micro_batch_size=4",
+    "data.prepared_dir=elsewhere",
+    "data.processes=1",
+]
+TRAJECTORY = [
+    "seed=2",
+    "trainer.steps=999",
+    "trainer.batch_size=16",
+    "trainer.sequence_length=64",
+    "trainer.precision=fp32",
+    "optimizer.lr=0.5",
+    "optimizer.weight_decay=0",
+    "schedule=cosine",
+    "objective.mask_probability=0.3",
+    "model.dropout=0",
+    "data.isolate_documents=true",
+    "data.validation_fraction=0.1",
+]
+STRUCTURAL = ["model.width=256", "model.layers=3", "tokenizer.vocab_size=500", "tokenizer.type=unigram"]
+
+
+@pytest.mark.parametrize("override", FREE)
+def test_what_leaves_the_result_leaves_the_hash(override: str) -> None:
+    old, new = settings(), settings(override)
+    assert run_hash(old) == run_hash(new)
+    changes = drift(old.model_dump(mode="json"), new.model_dump(mode="json"))
+    assert changes.free
+    assert not changes.trajectory
+    assert not changes.structural
+    assert changes.refusals() == []
+
+
+@pytest.mark.parametrize("override", TRAJECTORY)
+def test_what_changes_the_result_must_be_allowed(override: str) -> None:
+    old, new = settings(), settings(override)
+    assert run_hash(old) != run_hash(new)
+    changes = drift(old.model_dump(mode="json"), new.model_dump(mode="json"))
+    assert not changes.free
+    assert not changes.structural
+    refused = changes.refusals()
+    assert len(refused) == len(changes.trajectory) > 0
+    key = changes.trajectory[0].key
+    assert any(f"resume.allow=[{key}]" in error.remedy for error in refused)
+    assert changes.refusals([change.key for change in changes.trajectory]) == []
+    assert changes.refusals([key.split(".")[0]]) == []
+
+
+@pytest.mark.parametrize("override", STRUCTURAL)
+def test_what_no_longer_fits_is_refused_whatever_is_allowed(override: str) -> None:
+    old, new = settings(), settings(override)
+    assert run_hash(old) != run_hash(new)
+    changes = drift(old.model_dump(mode="json"), new.model_dump(mode="json"))
+    assert len(changes.structural) == 1
+    assert len(changes.refusals(["model", "tokenizer", changes.structural[0].key])) == 1
+
+
+def test_validation_decides_something_where_a_run_may_stop_early() -> None:
+    old, new = settings("trainer.patience=3"), settings("trainer.patience=3", "trainer.evaluate_every=5")
+    assert run_hash(old) != run_hash(new)
+    assert drift(old.model_dump(mode="json"), new.model_dump(mode="json")).trajectory
+
+
+def test_a_change_is_told_with_both_values() -> None:
+    changes = drift(settings().model_dump(mode="json"), settings("optimizer.lr=0.5").model_dump(mode="json"))
+    assert str(changes.trajectory[0]) == "optimizer.lr: 0.001 -> 0.5"
+
+
+def test_what_a_run_wrote_beside_its_settings_is_no_drift() -> None:
+    values = settings().model_dump(mode="json")
+    assert drift({**values, "resolved": {"precision": "bf16"}}, values).refusals() == []
+
+
+def test_initial_weights_count_by_what_they_are() -> None:
+    here, there = settings("init=here"), settings("init=there")
+    assert run_hash(here, "abc") == run_hash(there, "abc") != run_hash(here, "def")
+    assert run_hash(here, "abc") != run_hash(settings())
+
+
+def test_names() -> None:
+    assert re.fullmatch(r"roberta-mlm-[0-9a-f]{8}", run_name(settings("model=roberta", "objective=mlm")))
+    assert run_name(settings("name=mine")) == "mine"
+    assert run_name(settings()) == run_name(settings("data.processes=2"))
+
+
+def test_the_hash_does_not_depend_on_how_the_settings_were_asked_for() -> None:
+    assert run_hash(settings("trainer.steps=1000")) == run_hash(settings())
+    assert run_hash(settings("model.layers=2", "seed=1")) == run_hash(settings("seed=1"))
