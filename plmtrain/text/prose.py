@@ -19,7 +19,7 @@ _NOT_PROSE = re.compile(
 _MARKUP: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
-        (r":[\w:+-]+:`~?!?([^`<]+?)(?:\s*<[^>]*>)?`", r"\1"),  # :class:`Foo`
+        (r":[\w:+-]+:`(?:~[\w.]*\.)?[~!]?([^`<]+?)(?:\s*<[^>]*>)?`", r"\1"),  # :class:`~module.Class`
         (r"`([^`<]+?)\s*<[^>]*>`__?", r"\1"),  # `text <address>`_
         (r"``([^`]+)``", r"\1"),
         (r"`([^`']+)['`]_{0,2}", r"\1"),
@@ -35,7 +35,7 @@ _MARKUP: tuple[tuple[re.Pattern[str], str], ...] = tuple(
 # Whatever only code, tables, addresses and markup have; and words that are names in a program.
 _CODE = re.compile(
     r"[<>{}\[\]|\\@#$%^*~+=`&§©«»…]|::|--|\.\.|,,|!\w|;$|0x|\d:\d"  # signs
-    r"|://|[a-z]\.[a-z]{2}|(?<!\w)[/.:]\w"  # addresses, paths, attributes
+    r"|://|\w\.[^\W\d_]{2}|(?<!\w)[/.:]\w"  # addresses, paths, attributes
     r"|\w\(|\( | \)|\b[a-z]+[A-Z]|_(?![a-z])|(?<![a-z])_"  # calls and names
 )
 _SENTENCE = re.compile(r"""["'(]?[A-Z][\w-]*[ ,'].*[^\W_][)"']*[.!?][)"']*""", re.DOTALL)

@@ -213,7 +213,7 @@ def _json_documents(path: Path, lines: Iterator[tuple[int, str]], data: DataSett
             _bad(DataError(what, where, f'a line like {{"{column}": "..."}} was expected; {_SKIP}'), data, skips)
             continue
         if not isinstance(row, dict):
-            what = f"a JSON object was expected, but this is a {_kind(row)}"
+            what = f"a JSON object was expected, but this is {_kind(row)}"
             _bad(DataError(what, where, f'a line like {{"{column}": "..."}} was expected; {_SKIP}'), data, skips)
         elif column not in row:
             columns = ", ".join(map(str, row)) or "none"

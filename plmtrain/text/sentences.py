@@ -15,7 +15,7 @@ _END = re.compile(
     rf"""
     (?: (?P<mark> [.!?…‽؟।॥።։۔]+ ) [{_CLOSERS}]* (?=\s)    # marks that white space follows
       | [。！？｡．]+ (?: [{_CLOSERS}]+ (?![ぁ-ゖ]) | (?![{_CLOSERS}]) )  # ideographic ones need none; 「…。」と goes on
-      | (?=\n)                                              # the end of a paragraph
+      | (?=[^\S\n]*\n)                                      # the end of a paragraph
     ) \s*
     """,
     re.VERBOSE,
