@@ -41,10 +41,10 @@ class Reading:
             return
         before = 0
         for path, size in zip(self._files, self._sizes, strict=True):
-            share, text_bytes = _bytes_for_text(path, size), 0
+            whole, read = text_bytes(path, size), 0
             for document in readers.read(path, self._data, self._skips):
-                text_bytes += len(document.text.encode())
-                yield before + min(int(text_bytes * share), size), document.text
+                read += len(document.text.encode())
+                yield before + min(read * size // max(1, whole), size), document.text
             before += size
 
     def chunks(self) -> Iterator[list[str]]:
@@ -72,10 +72,10 @@ class Reading:
         return sum(self._sizes)
 
 
-def _bytes_for_text(path: Path, size: int) -> float:
-    """Bytes of a file for each byte of its text: 1, or what gzip says at the end of a file (RFC 1952, section 2.3.1)."""
+def text_bytes(path: Path, size: int) -> int:
+    """Bytes of text in a file: its size, or what gzip says at the end of a file (RFC 1952, section 2.3.1)."""
     with path.open("rb") as file:
         if size < 18 or file.read(2) != b"\x1f\x8b":
-            return 1.0
+            return size
         file.seek(size - 4)
-        return size / max(size, int.from_bytes(file.read(4), "little"))
+        return max(size, int.from_bytes(file.read(4), "little"))

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plmtrain.data import manifest as manifests
-from plmtrain.data.documents import Reading
+from plmtrain.data.documents import Reading, text_bytes
 from plmtrain.data.encoding import Encoded, encode, end_mark, token_type
 from plmtrain.data.manifest import Manifest
 from plmtrain.data.processes import available_cores, ordered_map
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from plmtrain.text.tokenizer import Tokenizer
 
 _WORTH_A_PROCESS = 2**21  # bytes of text: less is encoded before another process has started
-_BYTES_PER_BYTE = 2  # of disk while preparing, roughly, for each byte of text: all tokens are there twice at the end
 
 
 def prepare(data: DataSettings, tokenizer: Tokenizer, *, minimum_validation_tokens: int, report: Report) -> Path:
@@ -111,7 +110,7 @@ class _Preparation:
 
     def make(self, report: Report) -> Path:
         """Make the folder; the lock is ours."""
-        needed = self._sources.total_bytes * _BYTES_PER_BYTE
+        needed = 2 * self._bytes_of_a_copy()
         with _temporary_folder(self._root, needed) as temporary:
             staged: dict[Split, Staging] = {}
             skips = Skips()
@@ -121,10 +120,15 @@ class _Preparation:
             held = self._held_out(staged)
             target, digest = self._target(by_minimum=held is not None and held.needed_minimum)
             with atomic_folder(
-                target, needed=needed, replace=True, before_rename=lambda: fault_point("prep.cache_commit")
+                target, needed=needed // 2, replace=True, before_rename=lambda: fault_point("prep.cache_commit")
             ) as folder:
                 self._write(staged, held, folder, digest, skips, report)
         return target
+
+    def _bytes_of_a_copy(self) -> int:
+        """About the size of the prepared data: two or three bytes for each token of some four letters, and what goes with it."""
+        sources = zip(self._sources.files, self._sources.described, strict=False)
+        return sum(text_bytes(path, source.bytes) for (path, _), source in sources) or self._sources.total_bytes
 
     def _splits_read(self) -> tuple[Split, ...]:
         return ("train", "validation") if self._data.validation_files else ("train",)
@@ -132,7 +136,6 @@ class _Preparation:
     def _encode(self, split: Split, folder: Path, skips: Skips, report: Report) -> Staging:
         """Encode the documents of one split's sources, and count the lines that are skipped."""
         reading = Reading(self._data, self._sources, split, skips)
-        staging = Staging(folder, self._token_type)
         total = self._sources.total_bytes
         before = 0 if split == "train" else sum(s.bytes for s in self._sources.described if s.split == "train")
         processes = self._data.processes or min(available_cores(), 1 + total // _WORTH_A_PROCESS)
@@ -142,14 +145,14 @@ class _Preparation:
             done = before + reading.passed()
             report(Progress(stage="encode", bytes=done, total_bytes=total, documents=documents, tokens=tokens))
 
-        with ordered_map(encode, self._tokenizer, reading.chunks(), processes) as encoded:
+        helpers = ordered_map(encode, self._tokenizer, reading.chunks(), processes)
+        with Staging(folder, self._token_type) as staging, helpers as encoded:
             for number, chunk in enumerate(encoded):
                 fault_point("prep.encode", number)
                 staging.add(chunk)
                 documents, tokens = documents + len(chunk.documents), tokens + len(chunk.tokens)
                 tell()
         tell()
-        staging.finish()
         if not documents:
             raise DataError(
                 f"there is no text in the {'training' if split == 'train' else 'validation'} files",
@@ -242,9 +245,9 @@ class _Preparation:
 def _temporary_folder(root: Path, needed: int) -> Iterator[Path]:
     """A folder that goes at the end; if we are killed, with the next command that prepares."""
     folder = temporary_name(root / "staging")
-    try:
-        with disk_errors(folder, needed):
+    with disk_errors(root, needed):
+        try:
             folder.mkdir()
             yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)

@@ -6,6 +6,7 @@ Which documents are held out is only known when all are counted, and memory must
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 from types import TracebackType
@@ -47,6 +48,11 @@ class NpyWriter:
         self._file.seek(end)
         self._file.close()
 
+    def abandon(self) -> None:
+        """Let go of the file, so that removing it frees its space, though the disk may refuse what is left to write."""
+        with suppress(OSError):
+            self._file.close()
+
     def __enter__(self) -> NpyWriter:
         return self
 
@@ -59,7 +65,7 @@ class NpyWriter:
 
 
 class Staging:
-    """All encoded documents in a temporary folder.
+    """All encoded documents in a temporary folder: added within its ``with``, read behind it.
 
     Args:
         folder: is made.
@@ -78,11 +84,17 @@ class Staging:
         for name, writer in self._writers.items():
             writer.write(getattr(documents, name))
 
-    def finish(self) -> None:
-        """No more documents come; now the arrays can be read."""
+    def __enter__(self) -> Staging:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """No more documents come; now the arrays can be read, unless an error ended it."""
         for name, writer in self._writers.items():
-            writer.close()
-            setattr(self, name, np.asarray(np.load(writer.path, mmap_mode="r", allow_pickle=False)))
+            if error is None:
+                writer.close()
+                setattr(self, name, np.asarray(np.load(writer.path, mmap_mode="r", allow_pickle=False)))
+            else:
+                writer.abandon()
 
     tokens: NDArray[np.unsignedinteger]
     word_starts: NDArray[np.bool_]

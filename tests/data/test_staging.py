@@ -41,10 +41,9 @@ CHUNKS = [some([[3, 4], [2]], 0), some([], 0), some([[1], [1, 1, 30], [5]], 7)]
 @pytest.mark.parametrize("piece", [1, 9, 10, 1000])
 def test_pieces_are_what_was_added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, piece: int) -> None:
     monkeypatch.setattr(module, "_PIECE", piece)
-    staging = Staging(tmp_path / "staged", np.dtype(np.uint16))
-    for chunk in CHUNKS:
-        staging.add(chunk)
-    staging.finish()
+    with Staging(tmp_path / "staged", np.dtype(np.uint16)) as staging:
+        for chunk in CHUNKS:
+            staging.add(chunk)
     pieces = list(staging.pieces())
     assert [i for here, _ in pieces for i in range(here.start, here.stop)] == list(range(5))
     for name in ("tokens", "word_starts", "sentences", "documents", "sentence_counts", "hashes"):
