@@ -54,7 +54,8 @@ def _dispatch(arguments: Sequence[str]) -> int:
         hint = nearest(verb, words.VERBS)
         if "=" in verb:
             hint = f"a verb comes first: plmtrain pretrain {verb}"
-        raise SettingsError(f"there is no verb '{verb[:80]}'", "command line: the first word after plmtrain", hint)
+        shown = verb[:80] if verb.isprintable() else ascii(verb[:80])[1:-1]
+        raise SettingsError(f"there is no verb '{shown}'", "command line: the first word after plmtrain", hint)
     if "-h" in rest or "--help" in rest:
         print(words.of(verb))
         return 0

@@ -29,14 +29,16 @@ def _about(file: Path) -> str:
     return " ".join(words)
 
 
-def _section(file: Path, group: str) -> dict[str, Any]:
-    """What a file sets in its group, with what the files that it begins from set."""
-    values = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+def _section(group: str, choice: str, config_dir: str | None) -> dict[str, Any]:
+    """What a choice sets in its group, with what the choices that it begins from set."""
+    file = find(group, choice, config_dir)
+    values = yaml.safe_load(file.read_text(encoding="utf-8")) if file is not None else None
+    if not isinstance(values, dict):
+        return {}
     below: dict[str, Any] = {}
     for entry in values.get("defaults", []):
-        base = file.with_name(f"{entry}.yaml") if isinstance(entry, str) and entry != "_self_" else None
-        if base is not None and base.is_file():
-            below |= _section(base, group)
+        if isinstance(entry, str) and entry not in ("_self_", choice):
+            below |= _section(group, entry, config_dir)
     own = values.get(group, values)
     return below | (own if isinstance(own, dict) else {})
 
@@ -66,12 +68,10 @@ def matrix(config_dir: str | None) -> dict[str, dict[str, str]]:
 def _type(group: str, choice: str, config_dir: str | None) -> str:
     from plmtrain.settings.lookup import model_classes, objective_classes
 
-    file = find(group, choice, config_dir)
-    assert file is not None
-    name = _section(file, group).get("type")
+    name = _section(group, choice, config_dir).get("type")
     classes = model_classes() if group == "model" else objective_classes()
     if name not in classes:
-        raise SettingsError(f"there is no type of {group} '{name}'", f"file: {file}", nearest(str(name), classes))
+        raise SettingsError(f"there is no type of {group} '{name}'", f"{group}={choice}", nearest(str(name), classes))
     return str(name)
 
 

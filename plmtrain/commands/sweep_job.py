@@ -23,6 +23,9 @@ from plmtrain.settings.identity import drift, kind_of, run_name
 from plmtrain.settings.run import PretrainSettings
 from plmtrain.training.run_folder import RunFolder
 
+PLMTRAIN = (sys.executable, "-m", "plmtrain")
+"""How a job's process is started."""
+
 _running: dict[int, subprocess.Popen[bytes]] = {}
 _stopped_by: int | None = None
 
@@ -118,7 +121,7 @@ class SweepJob:
 
     def _process(self, overrides: Sequence[str], log: Path) -> int:
         """Run the job's process to its end."""
-        command = [sys.executable, "-m", "plmtrain", "pretrain", *overrides]
+        command = [*PLMTRAIN, "pretrain", *overrides]
         if self.config_dir is not None:
             command += ["--config-dir", self.config_dir]
         with log.open("wb") as file:

@@ -1,0 +1,75 @@
+"""Tab completion: the answers, and the bash script in a real bash."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from plmtrain.commands.completion import SCRIPTS, candidates
+from plmtrain.help import VERBS
+from plmtrain.settings.folders import choices
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("plmtrain pre", ["predict ", "prepare ", "pretrain "]),
+        ("plmtrain pretrain model=ro", ["model=roberta ", "model=roberta_large "]),
+        ("plmtrain pretrain seed=1 model=robe", ["model=roberta ", "model=roberta_large "]),
+        ("plmtrain pretrain -m model=bert,dis", ["model=bert,distilbert "]),
+        ("plmtrain pretrain trainer.ba", ["trainer.batch_size="]),
+        ("plmtrain pretrain trainer.compile=", ["trainer.compile=false ", "trainer.compile=true "]),
+        ("plmtrain pretrain schedule.type=co", ["schedule.type=constant ", "schedule.type=cosine "]),
+        ("plmtrain pretrain mod", ["model.", "model="]),
+        ("plmtrain pretrain --cfg ", ["job "]),
+        ("plmtrain pretrain --mu", ["--multirun "]),
+        ("plmtrain prepare --mu", []),
+        ("plmtrain list m", ["matrix ", "model "]),
+        ("plmtrain completion ", ["bash ", "zsh "]),
+        ("plmtrain pretrain --config-dir ", []),
+        ("plmtrain pretrain data.files=", []),
+        ("plmtrain verify ", []),
+        ("plmtrain nothing x", []),
+        ("", []),
+    ],
+)
+def test_candidates(line: str, expected: list[str]) -> None:
+    assert candidates(line) == expected
+
+
+def test_all_verbs_groups_and_settings() -> None:
+    assert candidates("plmtrain ") == sorted(f"{verb} " for verb in VERBS)
+    assert {f"model={choice} " for choice in choices("model")} == set(candidates("plmtrain pretrain model="))
+    assert "objective.mask_probability=" in candidates("plmtrain pretrain objective.")
+    assert "model.feed_forward=" in candidates("plmtrain pretrain model.")
+
+
+def test_own_choices(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "mine.yaml").write_text("name: mine\n")
+    assert candidates(f"plmtrain pretrain --config-dir {tmp_path} model=mi") == ["model=mine "]
+
+
+def test_bash_replaces_what_follows_the_equals_sign(tmp_path: Path) -> None:
+    if shutil.which("bash") is None:
+        pytest.skip("no bash here")
+    program = tmp_path / "plmtrain"
+    program.write_text("#!/bin/bash\nprintf 'model=roberta \\nmodel=roberta_large \\n'\n")
+    program.chmod(0o755)
+    script = SCRIPTS["bash"] + (
+        f'COMP_LINE="plmtrain pretrain model=ro"; COMP_POINT=${{#COMP_LINE}}; COMP_WORDS=({program})\n'
+        "_plmtrain_complete; printf '<%s>' \"${COMPREPLY[@]}\"\n"
+        "COMP_WORDBREAKS=' '; _plmtrain_complete; printf '<%s>' \"${COMPREPLY[@]}\"\n"
+    )
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "<roberta ><roberta_large ><model=roberta ><model=roberta_large >"
+
+
+@pytest.mark.parametrize("shell", SCRIPTS)
+def test_scripts_are_sound(shell: str) -> None:
+    if shutil.which(shell) is None:
+        pytest.skip(f"no {shell} here")
+    subprocess.run([shell, "-n", "-c", SCRIPTS[shell]], check=True)

@@ -1,0 +1,232 @@
+"""Sweeps: one failure harms no other, nothing is run twice, one table, the worst exit code.
+
+What the jobs would do stands in for the training, which has tests of its own: in most tests it is a function, and where
+processes and signals matter a small program.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from plmtrain.commands import sweep, sweep_job
+from plmtrain.commands.sweep_job import SweepJob
+from plmtrain.errors import SettingsErrors
+from plmtrain.settings.arguments import split
+from plmtrain.settings.compose import compose
+from plmtrain.settings.decode import pretrain_settings
+from plmtrain.settings.identity import run_name
+from plmtrain.training.run_folder import RunFolder
+
+PROGRAM = """
+import os, pathlib, signal, sys, time
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(75))
+print("job begins", flush=True)
+if "seed=1" in sys.argv:
+    if os.environ["STAND_IN"] == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    pathlib.Path("hanging").touch()
+    time.sleep(60)
+"""
+
+
+class Training:
+    """Writes what a run writes, and remembers which ran; fails for some seeds."""
+
+    def __init__(self) -> None:
+        self.started: list[tuple[str, int | None]] = []
+        self.failing: tuple[int, ...] = ()
+
+    def __call__(self, job: SweepJob, overrides: Sequence[str], log: Path) -> int:
+        settings = pretrain_settings(compose(overrides, job.config_dir))
+        run = RunFolder.below(settings.runs_dir, run_name(settings)).create()
+        self.started.append((run.path.name, settings.trainer.threads))
+        if settings.seed in self.failing:
+            log.write_text("job begins\n\nthe text is bad\nfile: x:3\nmend it\n")
+            return 3
+        run.write_config(settings.model_dump(mode="json"))
+        with run.metrics() as metrics:
+            metrics.write({"step": 1, "loss": 9.0})
+            metrics.write({"step": 2, "loss": 10.0 / settings.seed})
+            metrics.write({"step": 2, "val/loss": 1.5 * settings.seed, "val/perplexity": 4.0})
+        run.write_status("finished", 0)
+        return 0
+
+
+@pytest.fixture(autouse=True)
+def training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Training:
+    """An empty working folder, and a stand-in for the training."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sweep_job, "_stopped_by", None)
+    stand_in = Training()
+    monkeypatch.setattr(SweepJob, "_process", lambda job, overrides, log: stand_in(job, overrides, log))
+    return stand_in
+
+
+process = SweepJob._process
+
+
+@pytest.fixture
+def processes(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Real processes, of a small program."""
+    program = tmp_path_factory.mktemp("program") / "stand_in.py"
+    program.write_text(PROGRAM)
+    monkeypatch.setattr(SweepJob, "_process", process)
+    monkeypatch.setattr(sweep_job, "PLMTRAIN", (sys.executable, str(program)))
+
+
+def run(*arguments: str) -> int:
+    return sweep.run("pretrain", split(["-m", *arguments]))
+
+
+def table() -> list[dict[str, str]]:
+    (path,) = Path("runs/sweeps").glob("*/table.csv")
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_one_failure_harms_no_other_and_the_same_command_runs_what_is_missing(
+    training: Training, capfd: pytest.CaptureFixture[str]
+) -> None:
+    training.failing = (2,)
+    command = ["size=tiny", "seed=1,2,3", "optimizer.lr=1e-3"]
+    assert run(*command) == 3
+    rows = table()
+    assert [row["seed"] for row in rows] == ["1", "2", "3"]
+    assert [row["state"] for row in rows] == ["finished", "failed", "finished"]
+    assert [row["exit_code"] for row in rows] == ["0", "3", "0"]
+    assert {row["reason"] for row in rows} == {"", "the text is bad"}
+    assert float(rows[2]["loss"]) == pytest.approx(10 / 3)
+    assert float(rows[2]["val/loss"]) == 4.5
+    assert len({row["run"] for row in rows}) == 3
+    told = capfd.readouterr()
+    assert "failed with exit code 3: the text is bad" in told.err
+    assert "val/perplexity" in told.out
+    assert len(training.started) == 3
+
+    training.failing = ()
+    assert run(*command) == 0
+    assert len(training.started) == 4
+    assert [row["state"] for row in table()] == ["finished"] * 3
+    assert run(*command) == 0
+    assert len(training.started) == 4
+
+
+@pytest.mark.usefixtures("processes")
+def test_a_job_that_is_killed_is_a_failed_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STAND_IN", "die")
+    assert run("seed=1,2") == 1
+    assert [(row["state"], row["reason"]) for row in table()] == [("failed", "killed by signal 9"), ("finished", "")]
+
+
+def test_wrong_settings_of_one_job_harm_no_other(training: Training) -> None:
+    assert run("size=tiny", "model.heads=3,2") == 2
+    rows = table()
+    assert [row["state"] for row in rows] == ["failed", "finished"]
+    assert "must divide width" in rows[0]["reason"]
+    assert len(training.started) == 1
+
+
+def test_settings_that_are_wrong_in_every_job_start_nothing() -> None:
+    with pytest.raises(SettingsErrors, match=r"trainer\.stpes"):
+        run("seed=1,2", "trainer.stpes=3")
+    with pytest.raises(SettingsErrors, match="robreta"):
+        run("model=bert,robreta")
+    with pytest.raises(SettingsErrors, match="cannot be counted"):
+        run("optimizer.lr=interval(1e-4,1e-3)")
+    with pytest.raises(SettingsErrors, match="above 0"):
+        run("seed=1,2", "hydra.launcher.jobs=0")
+    with pytest.raises(SettingsErrors, match="one runs_dir"):
+        run("runs_dir=a,b")
+    with pytest.raises(SettingsErrors, match="_target_"):
+        run("seed=1,2", "hydra.sweeper.sampler={_target_: os.system}")
+    assert list(Path().iterdir()) == []
+
+
+def test_a_plugin_that_is_not_there_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    from plmtrain.cli import main
+
+    assert main(["pretrain", "-m", "seed=1,2", "hydra/launcher=no_such_launcher"]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 3
+    assert "hydra/launcher=no_such_launcher" in lines[1]
+
+
+def test_a_fixed_name_gets_the_swept_values(training: Training) -> None:
+    assert run("name=mine", "seed=1,2", "optimizer.lr=1e-3") == 0
+    assert [name for name, _ in training.started] == ["mine-seed=1", "mine-seed=2"]
+    assert next(Path("runs/sweeps").iterdir()).name.startswith("mine-seed-")
+
+
+def test_keys_that_leave_the_result_still_make_runs_of_their_own(training: Training) -> None:
+    assert run("trainer.workers=0,1") == 0
+    names = [name for name, _ in training.started]
+    assert len(set(names)) == 2
+    assert [name.rpartition("-")[2] for name in names] == ["workers=0", "workers=1"]
+
+
+def test_all_of_hydras_ways_to_name_values() -> None:
+    assert run("objective=glob(*_mlm)", "seed=range(1,3)", "optimizer.lr=choice(1e-3,2e-3)") == 0
+    rows = table()
+    assert len(rows) == 2 * 2 * 2
+    assert {row["objective"] for row in rows} == {"dynamic_mlm", "whole_word_mlm"}
+    assert {row["optimizer.lr"] for row in rows} == {"0.001", "0.002"}
+    assert list(Path("runs/sweeps").rglob("multirun.yaml")) == []
+    assert list(Path("runs/sweeps").rglob(".hydra")) == []
+
+
+def test_jobs_side_by_side_share_the_cores(training: Training) -> None:
+    assert run("seed=1,2,3,4", "hydra.launcher.jobs=2") == 0
+    assert {threads for _, threads in training.started} == {max(1, (os.cpu_count() or 1) // 2)}
+    assert [row["state"] for row in table()] == ["finished"] * 4
+    # How jobs are launched is no part of the sweep: what is finished is finished.
+    assert run("seed=1,2,3,4", "hydra.launcher.jobs=1") == 0
+    assert len(training.started) == 4
+
+
+def test_hydras_own_launcher_stays_usable() -> None:
+    assert run("seed=1,2", "hydra/launcher=basic") == 0
+    assert [row["state"] for row in table()] == ["finished"] * 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.usefixtures("processes")
+def test_a_signal_reaches_the_job_and_ends_the_sweep(number: signal.Signals, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STAND_IN", "hang")
+    # The stand-in understands TERM alone; a job of ours understands both.
+    monkeypatch.setattr(sweep_job, "stop", _as_term(sweep_job.stop))
+
+    def ask() -> None:
+        while not Path("hanging").exists():
+            time.sleep(0.02)
+        os.kill(os.getpid(), number)
+
+    threading.Thread(target=ask, daemon=True).start()
+    before = signal.getsignal(number)
+    begun = time.monotonic()
+    assert run("seed=1,2,3") == 75
+    assert time.monotonic() - begun < 30
+    assert signal.getsignal(number) is before
+    rows = table()
+    assert [row["state"] for row in rows] == ["stopped"] * 3
+    assert [row["exit_code"] for row in rows] == ["75"] * 3
+    assert len(list(Path("runs/sweeps").rglob("*.log"))) == 1
+
+
+def _as_term(stop):
+    return lambda number: stop(signal.SIGTERM)
+
+
+def test_secrets_stay_out_of_the_sweeps_folder() -> None:
+    token = "hf_" + "a1B2" * 8
+    run("name=mine", f"tracker.project={token}", "seed=1,2")
+    for path in Path("runs/sweeps").rglob("*"):
+        assert not path.is_file() or token not in path.read_text()

@@ -1,0 +1,206 @@
+"""The command line: quick, light, and never at a loss for three lines."""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import json
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from plmtrain import cli, help
+from plmtrain.errors import DataError, DiskError, MemoryExhausted, understood
+from plmtrain.settings.arguments import split
+from plmtrain.settings.compose import compose
+from plmtrain.settings.decode import pretrain_settings, settings_from_run
+
+HEAVY = ("torch", "accelerate", "transformers", "datasets", "wandb", "tokenizers")
+
+
+def modules_after(*arguments: str) -> tuple[int, set[str]]:
+    """The exit code of a command line in a fresh process, and the modules that it imported."""
+    program = "import json, sys; from plmtrain.cli import main; code = main(sys.argv[1:]); "
+    program += "print(); print(json.dumps([code, list(sys.modules)]))"
+    done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=True)
+    code, modules = json.loads(done.stdout.splitlines()[-1])
+    return code, set(modules)
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["pretrain", "--help"], ["--version"]], ids=" ".join)
+def test_help_imports_next_to_nothing(arguments: list[str]) -> None:
+    code, modules = modules_after(*arguments)
+    assert code == 0
+    assert not modules & {*HEAVY, "hydra", "omegaconf", "pydantic", "numpy", "rich", "yaml"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["pretrain", "model=robreta", "trainer.stpes=3"], 2),
+        (["pretrain", "--cfg", "job"], 0),
+        (["list", "matrix"], 0),
+        (["completion", "query", "plmtrain pretrain trainer."], 0),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_settings_are_told_without_torch(arguments: list[str], expected: int) -> None:
+    code, modules = modules_after(*arguments)
+    assert code == expected
+    assert not modules & set(HEAVY)
+    if arguments[0] in ("list", "completion"):
+        assert "hydra" not in modules
+
+
+def test_a_mistake_is_on_standard_error_and_exits_2() -> None:
+    done = subprocess.run([sys.executable, "-m", "plmtrain", "pretrain", "trainer.stpes=3"], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.splitlines() == [
+        "there is no setting 'trainer.stpes'",
+        "command line: trainer.stpes=3",
+        "did you mean 'trainer.steps'?",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["pretrian"], "did you mean 'pretrain'?"),
+        (["model=roberta"], "plmtrain pretrain model=roberta"),
+        (["pretrain", "--config-dri", "x"], "did you mean '--config-dir'?"),
+        (["pretrain", "--config-dir", "nowhere"], "there is no folder 'nowhere'"),
+        (["pretrain", "--config-dir"], "there is no folder ''"),
+        (["pretrain", "--cfg", "hydra"], "write --cfg job"),
+        (["pretrain", "--cfg", "job", "-m", "seed=1,2"], "not a sweep"),
+        (["prepare", "-m", "seed=1,2"], "plmtrain prepare takes one set of settings"),
+        (["pretrain", "hello"], "write KEY=VALUE"),
+        (["list", "modles"], "did you mean 'model'?"),
+        (["completion", "fihs"], "use one of: bash, zsh"),
+        (["\x00\n"], "there is no verb"),
+    ],
+)
+def test_usage(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(arguments) == 2
+    told = capsys.readouterr().err
+    assert words in told
+    assert len(told.splitlines()) == 3
+
+
+def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
+    from plmtrain import __version__
+
+    assert cli.main(["--version"]) == 0
+    assert __version__ in capsys.readouterr().out
+    for verb in help.VERBS:
+        assert cli.main([verb, "--help"]) == 0
+        assert "examples:" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("verb", help.VERBS)
+def test_every_verb_is_there(verb: str) -> None:
+    assert callable(importlib.import_module(f"plmtrain.commands.{verb}").run)
+
+
+EXAMPLES = [command for verb in help.VERBS.values() if verb.composes for command, _ in verb.examples]
+
+
+@pytest.mark.parametrize("command", [command for command in EXAMPLES if " -m " not in command])
+def test_examples_compose(command: str) -> None:
+    words = shlex.split(command)
+    assert words[0] == "plmtrain"
+    pretrain_settings(compose(words[2:]))
+
+
+def test_cfg_job_is_yaml_that_makes_the_same_settings(capsys: pytest.CaptureFixture[str]) -> None:
+    overrides = [
+        "model=roberta",
+        "size=tiny",
+        "trainer.phases=[{steps: 1000, sequence_length: 64}]",
+        "name='a: b # c'",
+        "data.validation_files=[no]",
+    ]
+    assert cli.main(["pretrain", *overrides, "--cfg", "job"]) == 0
+    text = capsys.readouterr().out
+    assert settings_from_run(yaml.safe_load(text)) == pretrain_settings(compose(overrides))
+    lines = {line.split(":")[0].strip(): line for line in text.splitlines()}
+    assert lines["width"].endswith("# conf/size/tiny.yaml")
+    assert lines["embedding_width"].endswith("# conf/model/roberta.yaml")
+    assert "# command line: trainer.phases=" in lines["phases"]
+
+
+def test_a_single_run_composes_without_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["pretrain", "size=tiny", "--cfg", "job"]) == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_options_may_stand_anywhere(tmp_path: Path) -> None:
+    options = split(["seed=1", "--config-dir", str(tmp_path), "-m", "trainer.steps=2"])
+    assert options.overrides == ("seed=1", "trainer.steps=2")
+    assert options.config_dir == str(tmp_path)
+    assert options.multirun
+
+
+def _broken(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    def run(arguments: list[str]) -> int:
+        raise error
+
+    monkeypatch.setattr("plmtrain.commands.list.run", run)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (DataError("bad line", "file:3", "mend it"), 3),
+        (MemoryError(), 6),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 10 bytes"), 6),
+        (type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory"), 6),
+        (OSError(errno.ENOSPC, "No space left on device", "runs/x"), 7),
+        (PermissionError(errno.EACCES, "Permission denied", "runs/x"), 7),
+        (OSError(errno.EROFS, "Read-only file system", "runs/x"), 7),
+        (KeyboardInterrupt(), 75),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else str(value),
+)
+def test_failures_have_their_exit_code_and_no_traceback(
+    error: BaseException, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _broken(monkeypatch, error)
+    assert cli.main(["list"]) == code
+    told = capsys.readouterr().err
+    assert "Traceback" not in told
+    assert 1 <= len(told.splitlines()) <= 3
+
+
+def test_kinds_of_failure() -> None:
+    assert isinstance(understood(MemoryError()), MemoryExhausted)
+    assert isinstance(understood(OSError(errno.ENOSPC, "full", "x")), DiskError)
+    assert understood(ValueError("ours")) is None
+    assert understood(FileNotFoundError(errno.ENOENT, "no such file")) is None
+
+
+def test_a_fault_of_ours_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    _broken(monkeypatch, ZeroDivisionError("what a pity"))
+    assert cli.main(["list"]) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 3
+    assert "ZeroDivisionError: what a pity" in lines[0]
+    place = Path(lines[1].split(": ", 1)[1])
+    assert "Traceback" in place.read_text()
+    place.unlink()
+    monkeypatch.setenv("PLMTRAIN_DEBUG", "1")
+    assert cli.main(["list"]) == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["list | head -1", "list | true", "--help | true"])
+def test_a_reader_that_leaves_is_no_failure(command: str) -> None:
+    script = f"set -o pipefail; {shlex.quote(sys.executable)} -m plmtrain {command}"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert done.stderr == ""
