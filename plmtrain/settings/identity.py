@@ -12,9 +12,12 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from plmtrain.errors import SettingsError
-from plmtrain.settings.run import PretrainSettings
+from plmtrain.settings.run import RunSettings
 
 Kind = Literal["free", "trajectory", "structural"]
+
+RESOLVED = "resolved"
+"""The key of ``config.yaml`` that holds what is no setting: what the process chose (precision, threads ...)."""
 
 _FREE_GROUPS = ("resume", "launch", "tracker")
 _FREE = frozenset(
@@ -67,7 +70,7 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
             yield prefix + name, value
 
 
-def run_hash(settings: PretrainSettings, init_digest: str | None = None) -> str:
+def run_hash(settings: RunSettings, init_digest: str | None = None) -> str:
     """Eight hexadecimal digits of the settings that change the result.
 
     Only values that differ from a setting's default go in, so that a setting that a later version adds, with a default
@@ -87,11 +90,11 @@ def run_hash(settings: PretrainSettings, init_digest: str | None = None) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
-def run_name(settings: PretrainSettings, init_digest: str | None = None) -> str:
+def run_name(settings: RunSettings, init_digest: str | None = None) -> str:
     """``name``, or MODEL-OBJECTIVE-HASH. ``RunFolder.below`` makes a folder's name of it, whatever characters it has."""
     if settings.name is not None:
         return settings.name
-    return f"{settings.model.name}-{settings.objective.name}-{run_hash(settings, init_digest)}"
+    return f"{settings.model.name}-{settings.subject}-{run_hash(settings, init_digest)}"
 
 
 @dataclass(frozen=True)
@@ -140,7 +143,7 @@ def drift(old: Mapping[str, Any], new: Mapping[str, Any]) -> Drift:
         new: the plain values of now.
     """
     before, after = (
-        dict(_flat({key: value for key, value in values.items() if key in PretrainSettings.model_fields}))
+        dict(_flat({key: value for key, value in values.items() if key != RESOLVED}))
         for values in (old, new)
     )
     early_stop = any(values.get("trainer.patience") is not None for values in (before, after))

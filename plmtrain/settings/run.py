@@ -59,9 +59,18 @@ class RunSettings(Settings):
     init: str | None = None
     """A run or a Hugging Face folder whose backbone the run starts from."""
 
+    @property
+    def subject(self) -> str:
+        """What the run does with its model, for its name."""
+        raise AssertionError("every kind of run says what it does")
+
 
 class PretrainSettings(RunSettings):
     """A pretraining run."""
 
     objective: SerializeAsAny[ObjectiveSettings]
     data: DataSettings
+
+    @property
+    def subject(self) -> str:
+        return self.objective.name

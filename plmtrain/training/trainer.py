@@ -23,7 +23,7 @@ from plmtrain.data.rows import RowSource
 from plmtrain.errors import DivergedError
 from plmtrain.optim.schedule import learning_rate
 from plmtrain.program import Program
-from plmtrain.settings.run import PretrainSettings
+from plmtrain.settings.run import RunSettings
 from plmtrain.training.checkpoint import Checkpoints
 from plmtrain.training.evaluation import evaluate
 from plmtrain.training.group import Group
@@ -62,7 +62,7 @@ class Parts:
         reporter: what hears of everything; in the main process only.
     """
 
-    settings: PretrainSettings
+    settings: RunSettings
     plan: Sequence[Phase]
     programs: Sequence[Program[Any]]
     rows: Sequence[RowSource]

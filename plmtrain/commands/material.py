@@ -1,0 +1,61 @@
+"""What a run is made of that depends on its verb: its text or examples, its programs, and what it says at its start and end."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from torch import nn
+
+    from plmtrain.data.order import Phase
+    from plmtrain.data.rows import RowSource
+    from plmtrain.data.store import Split
+    from plmtrain.program import Program
+    from plmtrain.settings.run import RunSettings
+    from plmtrain.text.tokenizer import Tokenizer
+
+
+class Material(ABC):
+    """A run's data, made ready.
+
+    Args:
+        settings: the run's settings, with what is only known now filled in.
+        tokenizer: what the data were encoded with.
+        digest: of the data.
+    """
+
+    unigram_entropy: float | None = None
+    """Of the training text, in nats a token, where the loss can be compared with it."""
+
+    def __init__(self, settings: RunSettings, tokenizer: Tokenizer, digest: str) -> None:
+        self.settings = settings
+        self.tokenizer = tokenizer
+        self.digest = digest
+
+    @abstractmethod
+    def programs(self, phases: Sequence[Phase]) -> list[Program[Any]]:
+        """One program for each phase."""
+
+    @abstractmethod
+    def rows(self, split: Split, program: Program[Any], phase: Phase) -> RowSource:
+        """The rows of a split as a program reads them in a phase."""
+
+    @abstractmethod
+    def keep(self, folder: Path) -> None:
+        """Write into a run's folder what tells its data from others."""
+
+    @abstractmethod
+    def changes(self, folder: Path) -> list[str]:
+        """What of the data is not as it was when ``keep`` wrote into the folder."""
+
+    @abstractmethod
+    def opening(self) -> str:
+        """What the run says of its data at its start."""
+
+    @abstractmethod
+    def closing(self, program: Program[Any], learner: nn.Module, best: float | None) -> list[RenderableType]:
+        """What the run shows at its end."""
