@@ -41,14 +41,17 @@ VERBS = {
     ),
     "evaluate": Verb(
         "held-out loss and perplexity of a run",
-        "evaluate RUN [KEY=VALUE]...",
-        "Computes the loss of the validation text with the newest checkpoint.",
-        (("plmtrain evaluate runs/roberta-dynamic_mlm-1f2e3d4c", "the validation text of the run"),),
+        "evaluate RUN [--json] [KEY=VALUE]...",
+        "Computes loss, perplexity and accuracy with the newest checkpoint, on the run's held-out text or on other text.",
+        (
+            ("plmtrain evaluate runs/roberta-dynamic_mlm-1f2e3d4c", "the validation text of the run"),
+            ("plmtrain evaluate runs/mine data=text data.files=[a.txt] data.validation_files=[b.txt]", "the text of b.txt"),
+        ),
     ),
     "predict": Verb(
         "use a run: fill masks",
-        "predict RUN [TEXT]... [KEY=VALUE]...",
-        "Reads text from the arguments, from a file or from standard input; writes text or JSON lines.",
+        "predict RUN [TEXT]... [--file FILE] [--json] [--batch-size N]",
+        "Reads text from the arguments, from a file or from standard input, one a line; writes text, or JSON lines with --json.",
         (
             ('plmtrain predict runs/mine "The file is [MASK] now."', "one sentence"),
             ("plmtrain predict runs/mine < sentences.txt", "one sentence a line"),
@@ -66,8 +69,8 @@ VERBS = {
     ),
     "tokenizer": Verb(
         "train a tokenizer alone",
-        "tokenizer [GROUP=CHOICE | KEY=VALUE]...",
-        "Trains the tokenizer that a run with the same settings would train, and says where it is.",
+        "tokenizer [FOLDER] [GROUP=CHOICE | KEY=VALUE]...",
+        "Trains the tokenizer that a run with the same settings would train, and writes it into FOLDER, too, if one is named.",
         (("plmtrain tokenizer model=bert data=text data.files=[mytext.txt] tokenizer.vocab_size=16000", "your own text"),),
         composes=True,
     ),
@@ -81,7 +84,7 @@ VERBS = {
     ),
     "list": Verb(
         "models, sizes, objectives, data sets; which objective goes with which model",
-        "list [GROUP | matrix]",
+        "list [GROUP | matrix] [--json] [--config-dir DIR]",
         "Names every choice of every group, with a line about each.",
         (
             ("plmtrain list", "all groups"),
@@ -91,7 +94,7 @@ VERBS = {
     ),
     "verify": Verb(
         "check every file of every checkpoint of a run",
-        "verify RUN",
+        "verify RUN [--json]",
         "Compares size and checksum of each file with the manifest of its checkpoint.",
         (("plmtrain verify runs/mine", "exit 0, or 4 where something is damaged"),),
     ),

@@ -121,6 +121,7 @@ def values_of(text: str, choices: Sequence[str] = ()) -> list[str]:
 
 
 def search_path(config_dir: str | None) -> list[str]:
+    """The override that makes Hydra look into the user's own folder, too."""
     if config_dir is None:
         return []
     return [f"hydra.searchpath=[{quoted(f'file://{config_dir}')}]"]
@@ -261,6 +262,7 @@ def _finish(config: DictConfig, checked: Checked, groups: tuple[str, ...], confi
 
 
 def quoted(choice: str) -> str:
+    """A text as a value in Hydra's grammar."""
     if choice.replace("_", "").replace("/", "").isalnum():
         return choice
     return "'" + choice.replace("\\", "\\\\").replace("'", "\\'") + "'"

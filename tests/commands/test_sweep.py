@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -230,3 +231,18 @@ def test_secrets_stay_out_of_the_sweeps_folder() -> None:
     run("name=mine", f"tracker.project={token}", "seed=1,2")
     for path in Path("runs/sweeps").rglob("*"):
         assert not path.is_file() or token not in path.read_text()
+
+
+def test_the_sample_sweep_is_sound(tmp_path: Path, training: Training) -> None:
+    """The script's own command, with its training stood in for."""
+    program = tmp_path / "bin" / "plmtrain"
+    program.parent.mkdir()
+    program.write_text('#!/bin/bash\nprintf "%s\\n" "$@"\n')
+    program.chmod(0o755)
+    script = Path(__file__).parents[2] / "scripts" / "sweep_learning_rate.sh"
+    path = f"{program.parent}:{os.environ['PATH']}"
+    done = subprocess.run([script, "seed=3"], env={**os.environ, "PATH": path}, capture_output=True, text=True, check=True)
+    verb, flag, *overrides = done.stdout.split()
+    assert (verb, flag) == ("pretrain", "-m")
+    assert run(*[text for text in overrides if text != "seed=1,2"]) == 0
+    assert len(training.started) == 3
