@@ -135,6 +135,7 @@ class Trainer:
             first_step=self.progress.step,
             workers=trainer.workers,
             pin_memory=parts.group.device.type == "cuda",
+            timeout=parts.settings.launch.timeout,
         )
 
     def _step(self, number: int, batches: Sequence[Batch]) -> None:

@@ -6,7 +6,8 @@ import hashlib
 import json
 import multiprocessing
 import os
-from collections.abc import Callable, Mapping
+import socket
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,20 +24,24 @@ from plmtrain.settings.compose import compose
 from plmtrain.settings.decode import pretrain_settings
 from plmtrain.text.vocabulary import Vocabulary
 from plmtrain.training.group import Group
+from plmtrain.training.manifest import Identity
 from plmtrain.training.metrics import MetricsLog
 from plmtrain.training.progress import Progress
 from plmtrain.training.run_folder import RunFolder
-from plmtrain.training.manifest import Identity
 from plmtrain.training.state import TrainingState
 from plmtrain.training.trainer import Parts, Trainer
 
 VOCABULARY = Vocabulary(64, {"pad": 0, "unk": 1, "cls": 2, "sep": 3, "mask": 4}, (0, 1, 2, 3, 4))
 
 SHAPE = (
-    "model.layers=2 model.width=16 model.heads=2 model.feed_forward=32 model.positions=32 trainer.sequence_length=14 "
-    "trainer.batch_size=8 trainer.log_every=1 trainer.evaluate_every=5 trainer.save_every=4 trainer.steps=12 "
-    "trainer.precision=fp32 trainer.threads=1 optimizer.lr=0.01"
+    "trainer.sequence_length=14 trainer.batch_size=8 trainer.log_every=1 trainer.evaluate_every=5 trainer.save_every=4 "
+    "trainer.steps=12 trainer.precision=fp32 trainer.threads=1 optimizer.lr=0.01"
 ).split()
+
+TINY_BERT = (
+    "model=bert model.layers=2 model.width=16 model.heads=2 model.feed_forward=32 model.positions=32 objective=dynamic_mlm"
+).split()
+"""The model and objective of a run that names no others."""
 
 
 class MemoryRows:
@@ -50,9 +55,7 @@ class MemoryRows:
 
     def fetch(self, indices: np.ndarray) -> Rows:
         tokens = self.tokens[indices].astype(np.int64)
-        return Rows(
-            tokens=tokens, lengths=np.full(len(tokens), tokens.shape[1]), word_starts=np.ones(tokens.shape, np.bool_)
-        )
+        return Rows(tokens=tokens, lengths=np.full(len(tokens), tokens.shape[1]), word_starts=np.ones(tokens.shape, np.bool_))
 
 
 class Recorder:
@@ -77,34 +80,38 @@ class TinyRun:
 
     path: Path
     overrides: tuple[str, ...] = ()
+    system: Sequence[str] = tuple(TINY_BERT)
+    vocabulary: Vocabulary = VOCABULARY
     rows: Any = None
     program: Any = None
     recorder: Recorder = field(init=False)
 
     def trainer(self) -> Trainer:
         torch.set_num_threads(1)  # threads of a pool do not survive a fork
-        settings = pretrain_settings(compose(["model=bert", *SHAPE, *self.overrides]))
+        settings = pretrain_settings(compose([*self.system, *SHAPE, *self.overrides]))
         phases = plan(settings.trainer)
         folder = RunFolder(self.path).create()
         group = Group("cpu", 60, 1)
         programs = [
             self.program
-            or objectives.build(
-                settings.objective.model_copy(update=dict(phase.objective)), settings.model, VOCABULARY
-            )
+            or objectives.build(settings.objective.model_copy(update=dict(phase.objective)), settings.model, self.vocabulary)
             for phase in phases
         ]
         torch.manual_seed(keyed_random.scalar("initial weights", settings.seed))
-        learner = programs[0].build(lambda model: backbones.build(model, VOCABULARY.size)).train()
+        learner = programs[0].build(lambda model: backbones.build(model, self.vocabulary.size)).train()
         checkpoints = folder.checkpoints(2, Identity("tiny"))
-        checkpoints.clear_leftovers()
+        if group.is_main:
+            checkpoints.clear_leftovers()
+        group.wait()
         state = TrainingState(learner, optimizer.build(learner, settings.optimizer), {})
         progress = Progress()
         if (checkpoint := checkpoints.newest()) is not None:
             state.restore(checkpoint, group)
             progress = checkpoint.progress
+        group.wait()
         metrics = folder.metrics()
-        metrics.keep_until(progress.step)
+        if group.is_main:
+            metrics.keep_until(progress.step)
         self.recorder = Recorder(metrics)
         lengths = [program.row_length(phase.sequence_length) for program, phase in zip(programs, phases, strict=True)]
         parts = Parts(
@@ -116,7 +123,7 @@ class TinyRun:
             precision="fp32",
             group=group,
             checkpoints=checkpoints,
-            reporter=self.recorder,
+            reporter=self.recorder if group.is_main else None,
         )
         return Trainer(parts, state, progress)
 
@@ -161,8 +168,52 @@ def in_child(action: Callable[[], object], fault: str = "") -> int:
             os._exit(error.exit_code)
         os._exit(0)
 
-    child = multiprocessing.get_context("fork").Process(target=act)
-    child.start()
-    child.join(120)
-    assert child.exitcode is not None, "the child hangs"
-    return child.exitcode
+    return _exit_codes([act])[0]
+
+
+def in_group(action: Callable[[], object], size: int, fault: str = "", faulty_rank: int | None = None) -> list[int]:
+    """The exit codes of forked children that act as a group over gloo; one of them, or all, with a fault planned."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+
+    def member(rank: int) -> Callable[[], None]:
+        def act() -> None:
+            os.environ.update(
+                MASTER_ADDR="127.0.0.1",
+                MASTER_PORT=str(port),
+                WORLD_SIZE=str(size),
+                LOCAL_WORLD_SIZE=str(size),
+                RANK=str(rank),
+                LOCAL_RANK=str(rank),
+            )
+            faults.plan(fault if faulty_rank in (None, rank) else "")
+            stopping.forget()
+            stopping.watch()
+            try:
+                action()
+            except PlmtrainError as error:
+                os._exit(error.exit_code)
+            os._exit(0)
+
+        return act
+
+    return _exit_codes([member(rank) for rank in range(size)])
+
+
+def _exit_codes(actions: Sequence[Callable[[], None]]) -> list[int]:
+    # Accelerate's state is shared within a process: one that was made here would tell the children that they are alone.
+    from accelerate.state import AcceleratorState, PartialState
+
+    AcceleratorState._reset_state(reset_partial_state=True)
+    assert PartialState._shared_state == {}
+    children = [multiprocessing.get_context("fork").Process(target=action) for action in actions]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join(120)
+    hanging = [child for child in children if child.exitcode is None]
+    for child in hanging:
+        child.kill()
+    assert not hanging, "a child hangs"
+    return [child.exitcode or 0 for child in children]
