@@ -48,7 +48,12 @@ def train(texts: Iterable[str], settings: TokenizerSettings) -> Tokenizer:
             f"{least} more",
             f"use tokenizer.vocab_size={len(family.specials) + max(least, 1000)} or more",
         )
-    words = count_words(texts, pipelines.normalizer(settings), pipelines.training_pre_tokenizer(settings))
+    words = count_words(
+        texts,
+        pipelines.normalizer(settings),
+        pipelines.training_pre_tokenizer(settings),
+        keeps_space=settings.type == "byte_bpe",
+    )
     if not words:
         raise DataError("there is no text to train a tokenizer on", "", "give files with text in them (data.files=)")
     match settings.type:

@@ -15,31 +15,33 @@ from typing import Any
 
 from plmtrain.stopping import safe_point
 
-# A space goes with what follows it, as byte-level BPE has it; the other tokenizers throw white space away. Only these four
-# characters are white space to all of them. Each alternative ends where every pre-tokenizer sees a boundary.
-_STRETCH = re.compile(r" ?[^ \t\r\n]+|[ \t\r\n]+(?![^ \t\r\n])|[ \t\r\n]+")
+# Only these four characters are white space to every tokenizer. Byte-level ones keep it, and a space goes with what follows it.
+_WITHOUT_SPACE = re.compile(r"[^ \t\r\n]+")
+_WITH_SPACE = re.compile(r" ?[^ \t\r\n]+|[ \t\r\n]+(?![^ \t\r\n])|[ \t\r\n]+")
 _STRETCHES_HELD = 2_000_000
 _LONGEST_WORD = 256  # characters; longer ones are data, not language, and cost time quadratic in their length
 _WORDS_FED = 2**25
 _FED_AT_ONCE = 2**20  # characters
 
 
-def count_words(texts: Iterable[str], normalizer: Any, pre_tokenizer: Any) -> Counter[str]:
+def count_words(texts: Iterable[str], normalizer: Any, pre_tokenizer: Any, *, keeps_space: bool) -> Counter[str]:
     """Count the words of some texts, as a tokenizer's first two stages cut them.
 
     Args:
         texts: in any order; each is held only while it is counted.
         normalizer: a normaliser of the tokenizers library, or None.
         pre_tokenizer: a pre-tokeniser of the tokenizers library.
+        keeps_space: whether white space is part of its words.
 
     Returns:
         The number of occurrences of each word.
     """
     words: Counter[str] = Counter()
     stretches: Counter[str] = Counter()
+    stretch = _WITH_SPACE if keeps_space else _WITHOUT_SPACE
     for text in texts:
         safe_point()
-        stretches.update(match.group() for match in _STRETCH.finditer(text))
+        stretches.update(stretch.findall(text))
         if len(stretches) > _STRETCHES_HELD:
             _cut(stretches, words, normalizer, pre_tokenizer)
             stretches.clear()
