@@ -142,10 +142,7 @@ def drift(old: Mapping[str, Any], new: Mapping[str, Any]) -> Drift:
         old: the plain values that the run began with (``config.yaml``); what is not a setting is not looked at.
         new: the plain values of now.
     """
-    before, after = (
-        dict(_flat({key: value for key, value in values.items() if key != RESOLVED}))
-        for values in (old, new)
-    )
+    before, after = (dict(_flat({key: value for key, value in values.items() if key != RESOLVED})) for values in (old, new))
     early_stop = any(values.get("trainer.patience") is not None for values in (before, after))
     found: dict[Kind, list[Change]] = {"free": [], "trajectory": [], "structural": []}
     for key in sorted(before.keys() | after.keys()):
