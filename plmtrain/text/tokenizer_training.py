@@ -31,7 +31,7 @@ def train(texts: Iterable[str], settings: TokenizerSettings) -> Tokenizer:
     """Train a tokenizer.
 
     Args:
-        texts: the text, in any order and any division at line ends.
+        texts: the documents, in any order.
         settings: what kind it is, whose special tokens it has, and how many tokens at most.
 
     Raises:
