@@ -34,7 +34,7 @@ class Group:
             cpu=on_cpu,
             mixed_precision="no",  # precision is the step's own business: see training.step
             kwargs_handlers=[
-                DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True),
+                DistributedDataParallelKwargs(gradient_as_bucket_view=True),
                 InitProcessGroupKwargs(timeout=timedelta(seconds=timeout)),
             ],
         )
