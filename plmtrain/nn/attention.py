@@ -82,6 +82,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, seen: Visibility, probabil
     Returns:
         [batch, heads, length, head width].
     """
+    output: Tensor
     if _by_products_is_faster(query, probability):
         output = _by_products(query, key, value, seen, probability)
     else:
@@ -100,14 +101,13 @@ def _by_products_is_faster(query: Tensor, probability: float) -> bool:
     """
     if query.device.type != "cpu":
         return False
-    in_training = query.requires_grad and torch.is_grad_enabled()
-    return probability > 0 or (in_training and query.dtype == torch.bfloat16)
+    return probability > 0 or (query.dtype == torch.bfloat16 and query.requires_grad)
 
 
 def _by_products(query: Tensor, key: Tensor, value: Tensor, seen: Visibility, probability: float) -> Tensor:
     bias = _bias(_not_later(query.shape[2], query.device), query.dtype) if seen.causal else seen.bias
-    scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)  # [batch, heads, query, key]
-    weights = (scores if bias is None else scores + bias).softmax(dim=-1)  # as scores
+    scores: Tensor = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)  # [batch, heads, query, key]
+    weights = (scores if bias is None else scores + bias).softmax(dim=-1)
     if probability:
         # Dropout's scale goes to the values, of which there are fewer than weights.
         weights = weights * kept(weights, probability)

@@ -1,0 +1,121 @@
+"""Attention against its definition, written out in double precision, for every rule of a layout; and no leaks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from itertools import combinations
+
+import pytest
+import torch
+from torch import Tensor
+
+from plmtrain.batch import Layout
+from plmtrain.nn.attention import SelfAttention, attend, visibility
+
+BATCH, HEADS, LENGTH, HEAD_WIDTH = 3, 2, 7, 4
+
+RULES = {
+    "tokens": torch.tensor([[1, 1, 1, 1, 1, 1, 1], [1, 1, 1, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0, 0]]).bool(),
+    "documents": torch.tensor([[0, 0, 1, 1, 1, 2, 2], [0, 0, 0, 1, 1, 1, 1], [0, 0, 0, 0, 0, 0, 0]]),
+    "causal": True,
+    "visible": torch.rand(BATCH, LENGTH, LENGTH, generator=torch.Generator().manual_seed(0)) < 0.6,
+}
+
+LAYOUTS = {
+    "+".join(names) or "open": Layout(**{name: RULES[name] for name in names})
+    for size in range(len(RULES) + 1)
+    for names in combinations(RULES, size)
+}
+
+
+@pytest.fixture(params=LAYOUTS.values(), ids=LAYOUTS.keys())
+def layout(request: pytest.FixtureRequest) -> Layout:
+    torch.set_num_threads(1)
+    return request.param
+
+
+def allowed(layout: Layout) -> Tensor:
+    """Whether a query may see a key, straight from what a layout says.  # [batch, query, key]"""
+    seen = torch.ones(BATCH, LENGTH, LENGTH, dtype=torch.bool)
+    for row, query, key in torch.cartesian_prod(torch.arange(BATCH), torch.arange(LENGTH), torch.arange(LENGTH)).tolist():
+        if layout.tokens is not None and not layout.tokens[row, key]:
+            seen[row, query, key] = False
+        if layout.documents is not None and layout.documents[row, query] != layout.documents[row, key]:
+            seen[row, query, key] = False
+        if layout.causal and key > query:
+            seen[row, query, key] = False
+        if layout.visible is not None and not layout.visible[row, query, key]:
+            seen[row, query, key] = False
+    return seen
+
+
+def parts(dtype: torch.dtype = torch.float32) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    return [torch.randn(BATCH, HEADS, LENGTH, HEAD_WIDTH, generator=generator, dtype=torch.float64).to(dtype) for _ in range(3)]
+
+
+def definition(query: Tensor, key: Tensor, value: Tensor, seen: Tensor) -> Tensor:
+    """exp(score) of what is seen over its sum; zero where nothing is."""
+    scores = query.double() @ key.double().transpose(-1, -2) / math.sqrt(HEAD_WIDTH)
+    weights = scores.exp() * seen[:, None]
+    total = weights.sum(-1, keepdim=True)
+    return torch.where(total > 0, weights / total.clamp(min=1e-300), 0.0) @ value.double()
+
+
+@pytest.mark.parametrize("kernel", ["torch", "products"])
+def test_against_the_definition(layout: Layout, kernel: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("plmtrain.nn.attention._by_products_is_faster", lambda *_: kernel == "products")
+    query, key, value = parts()
+    seen = visibility(layout, torch.zeros(BATCH, LENGTH, 1))
+    found = attend(query, key, value, seen, 0.0)
+    assert torch.allclose(found.double(), definition(query, key, value, allowed(layout)), atol=1e-6)
+
+
+def test_under_autocast(layout: Layout) -> None:
+    query, key, value = (part.requires_grad_() for part in parts(torch.bfloat16))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        seen = visibility(layout, torch.zeros(BATCH, LENGTH, 1))
+        found = attend(query, key, value, seen, 0.0)
+    assert found.dtype == torch.bfloat16
+    assert torch.allclose(found.double(), definition(query, key, value, allowed(layout)), atol=0.05)
+
+
+@pytest.mark.parametrize("probability", [0.0, 0.5])
+def test_nothing_leaks(layout: Layout, probability: float) -> None:
+    """The gradient of a position with respect to one that it may not see is exactly zero, and no gradient is NaN."""
+    torch.manual_seed(0)
+    module = SelfAttention(HEADS * HEAD_WIDTH, HEADS, probability).train()
+    torch.nn.init.normal_(module.query_key_value.weight)
+    hidden = torch.randn(BATCH, LENGTH, HEADS * HEAD_WIDTH, requires_grad=True)
+    mixed = module(hidden, visibility(layout, hidden))
+    seen = allowed(layout)
+    for query in range(LENGTH):
+        (gradient,) = torch.autograd.grad(mixed[:, query].sum(), hidden, retain_graph=True)
+        reaches = gradient.abs().sum(-1) != 0  # [batch, key]
+        may = seen[:, query].clone()
+        may[:, query] |= may.any(-1)  # its own state makes the query
+        assert torch.isfinite(gradient).all()
+        assert not (reaches & ~may).any()
+
+
+def test_a_query_that_sees_nothing_gives_zeros() -> None:
+    query, key, value = parts()
+    layout = Layout(visible=torch.eye(LENGTH, dtype=torch.bool)[None].expand(BATCH, -1, -1) & (torch.arange(LENGTH) > 2))
+    found = attend(query, key, value, visibility(layout, torch.zeros(BATCH, LENGTH, 1)), 0.0)
+    assert (found[:, :, :3] == 0).all()
+    assert torch.allclose(found[:, :, 3:], value[:, :, 3:], atol=1e-6)
+
+
+def test_no_rules_cost_nothing() -> None:
+    assert visibility(Layout(), torch.zeros(BATCH, LENGTH, 1)) == (None, None, False)
+
+
+@pytest.mark.parametrize("make", [lambda: Layout(), lambda: Layout(tokens=RULES["tokens"]), lambda: Layout(causal=True)])
+def test_dropped_weights_average_to_the_undropped(make: Callable[[], Layout]) -> None:
+    torch.manual_seed(0)
+    query, key, value = parts()
+    seen = visibility(make(), torch.zeros(BATCH, LENGTH, 1))
+    times = 4000
+    mean = sum(attend(query, key, value, seen, 0.3).double() for _ in range(times)) / times
+    assert (mean - attend(query, key, value, seen, 0.0)).abs().max() < 0.06  # about five standard errors
