@@ -36,10 +36,10 @@ class Config:
         self.values, self.source = values, source
 
     def whole(self, key: str, default: int) -> int:
-        """A whole number above or equal to zero."""
+        """A whole number, neither negative nor so large that the product of two would overflow a tensor's size."""
         value = self.values.get(key, default)
-        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-            raise self.wrong(key, value, "a whole number")
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**28:
+            raise self.wrong(key, value, "a whole number that a model may have")
         return value
 
     def number(self, key: str, default: float) -> float:
