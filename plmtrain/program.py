@@ -12,14 +12,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
+from plmtrain.data.rows import Rows, side_by_side
+
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor, nn
 
     from plmtrain.backbones import Backbone
     from plmtrain.batch import Batch, Term
-    from plmtrain.data.rows import Rows
     from plmtrain.keyed_random import Keys
     from plmtrain.settings.models.base import ModelSettings
+    from plmtrain.text.tokenizer import Tokenizer
     from plmtrain.text.vocabulary import Vocabulary
 
 SettingsT = TypeVar("SettingsT")
@@ -61,8 +65,39 @@ class Inspection:
     histograms: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What ``plmtrain predict`` says of a text.
+
+    Args:
+        values: JSON-ready, with tokens written out as text.
+        lines: the same for people.
+    """
+
+    values: Mapping[str, Any]
+    lines: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Demonstration:
+    """What a learner makes of some held-out sentences, as a table that closes its training.
+
+    Args:
+        title: what is shown.
+        headings: one for each column; the first is the widest.
+        rows: the cells of each row.
+    """
+
+    title: str
+    headings: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
 class Program(ABC, Generic[SettingsT]):
     """An objective or a task.
+
+    A text that a user asks about goes ``questions`` -> ``collate_for_prediction`` -> ``predict`` -> ``read_out``: only the
+    first and the last know of text, the two between them of ids alone.
 
     Args:
         settings: the program's own settings.
@@ -109,6 +144,43 @@ class Program(ABC, Generic[SettingsT]):
     @abstractmethod
     def inspect(self, batch: Batch) -> Inspection:
         """What the program did to a batch; no learner is needed."""
+
+    def questions(self, texts: Sequence[str], tokenizer: Tokenizer) -> Rows:
+        """Rows that ask about texts, one for each, without the special tokens that ``collate_for_prediction`` adds.
+
+        Here a text is its tokens, and names of special tokens in it are mere text.
+
+        Raises:
+            DataError: if a text lacks what the program needs, say a mask to fill.
+        """
+        return side_by_side(tokenizer.encode(texts), self.vocabulary["pad"])
+
+    def read_out(self, text: str, ids: NDArray[np.int64], answer: Mapping[str, Any], tokenizer: Tokenizer) -> Answer:
+        """An answer of ``predict`` in words; here as it is, numbers for tokens.
+
+        Args:
+            text: what was asked about.
+            ids: [tokens] its tokens, from ``questions``.
+            answer: what ``predict`` gave for its row.
+            tokenizer: what turned it into tokens.
+        """
+        values = {"text": text, **{key: value for key, value in answer.items() if key != "sample"}}
+        return Answer(values, [f"{key}: {value}" for key, value in values.items()])
+
+    def demonstrate(self, learner: nn.Module, rows: Rows, tokenizer: Tokenizer) -> Demonstration:
+        """Show what the learner makes of some held-out sentences; here, what it answers when it is asked about them.
+
+        Args:
+            learner: in eval mode.
+            rows: a sentence each.
+            tokenizer: what turned them into tokens.
+        """
+        found = []
+        for row, answer in enumerate(self.predict(learner, self.collate_for_prediction(rows))):
+            ids = rows.tokens[row, : rows.lengths[row]]
+            text = tokenizer.decode(ids).strip()
+            found.append((text, "\n".join(self.read_out(text, ids, answer, tokenizer).lines)))
+        return Demonstration("answers (held-out text)", ("sentence", "answer"), found)
 
     def token_scores(self, learner: nn.Module, batch: Batch) -> Tensor:
         """The language-model head's scores at every position, [batch, length, vocabulary].

@@ -25,6 +25,7 @@ FLOORS = (
     {"interop"},
     {"training"},
     {"objectives"},
+    {"filling"},
     {"program"},
     {"backbones"},
     {"nn"},

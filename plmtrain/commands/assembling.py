@@ -77,7 +77,7 @@ def train(material: Material, folder: RunFolder, settings_hash: str) -> None:
         checkpoints.require_space(2 * 3 * 4 * sum(parameter.numel() for parameter in learner.parameters()))
         if checkpoint is not None:
             tell(f"going on from step {progress.step}", *_told_apart(folder, resolved))
-        reporter = _reporter(material, folder, learner, resolved, progress)
+        reporter = _reporter(material, folder, programs[-1], learner, resolved, progress)
 
     trainer = Trainer(
         Parts(
@@ -154,7 +154,12 @@ def _told_apart(folder: RunFolder, resolved: dict[str, Any]) -> list[str]:
 
 
 def _reporter(
-    material: Material, folder: RunFolder, learner: nn.Module, resolved: dict[str, Any], progress: Progress
+    material: Material,
+    folder: RunFolder,
+    program: Program[Any],
+    learner: nn.Module,
+    resolved: dict[str, Any],
+    progress: Progress,
 ) -> RunReporter:
     """Write down what the run is, and open everything that hears of its progress."""
     settings = material.settings
@@ -167,7 +172,8 @@ def _reporter(
     material.keep(folder.path)
     metrics = folder.metrics()
     metrics.keep_until(progress.step)
-    line = ProgressLine(settings.trainer.steps, first_step=progress.step, unigram_entropy=material.unigram_entropy)
+    entropy = material.unigram_entropy if len(program.terms) == 1 else None  # a sum of several losses does not compare
+    line = ProgressLine(settings.trainer.steps, first_step=progress.step, unigram_entropy=entropy)
     tracker = Tracker(
         settings.tracker,
         folder.trackers_path,

@@ -72,15 +72,18 @@ class PreparedText(Material):
             f"{manifest.splits['train'].tokens:,} training tokens, {manifest.splits['validation'].tokens:,} held out, "
             f"vocabulary {self.tokenizer.vocabulary.size:,}; "
             f"{trainer.steps:,} steps of {trainer.batch_size * trainer.sequence_length:,} tokens\n"
-            f"unigram entropy {manifest.unigram_entropy:.3f} nats a token: the loss of a model that knows frequencies only"
+            f"unigram entropy {manifest.unigram_entropy:.3f} nats a token: a language model that knows frequencies only"
         )
 
     def closing(self, program: Program[Any], learner: nn.Module, best: float | None) -> list[RenderableType]:
-        from plmtrain.commands.fill_table import fill_table
+        from plmtrain.commands.demonstration import demonstration
         from plmtrain.data.store import Store
 
-        shown: list[RenderableType] = [fill_table(program, learner, self.tokenizer, Store.open(self.corpus.folder, "validation"))]
-        if best is not None:
+        held_out = Store.open(self.corpus.folder, "validation")
+        shown: list[RenderableType] = [demonstration(program, learner, self.tokenizer, held_out)]
+        if best is not None and len(program.terms) > 1:  # a sum of several losses is no language model's
+            shown.append(f"best validation loss {best:.3f}")
+        elif best is not None:
             entropy = self.corpus.manifest.unigram_entropy
             side = "below" if best < entropy else "above"
             distance = f"{abs(entropy - best):.3f} {side} the unigram entropy {entropy:.3f}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -39,3 +40,18 @@ class RowSource(Protocol):
     def fetch(self, indices: NDArray[np.int64]) -> Rows:
         """The rows at some indices, in that order."""
         ...
+
+
+def side_by_side(encoded: Sequence[tuple[NDArray[np.int64], NDArray[np.bool_]]], padding: int) -> Rows:
+    """Rows of texts of any length.
+
+    Args:
+        encoded: the ids and word starts of each text.  # [tokens] each
+        padding: the id behind the shorter ones.
+    """
+    lengths = np.array([len(ids) for ids, _ in encoded], np.int64)
+    tokens = np.full((len(encoded), lengths.max(initial=0)), padding, np.int64)
+    word_starts = np.zeros(tokens.shape, np.bool_)
+    for row, (ids, starts) in enumerate(encoded):
+        tokens[row, : len(ids)], word_starts[row, : len(ids)] = ids, starts
+    return Rows(tokens=tokens, lengths=lengths, word_starts=word_starts)

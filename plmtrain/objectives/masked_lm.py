@@ -5,6 +5,7 @@ Devlin et al. 2019, section 3.1 (Task 1) and appendix A.1; with noise that is ne
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -15,9 +16,10 @@ from torch import Tensor, nn
 from plmtrain.batch import Batch, Layout, Term
 from plmtrain.corruption.masked_rows import Masker
 from plmtrain.data.framing import framed
+from plmtrain.filling import filled, filled_masks, hide_a_word, mask_questions, read_filled
 from plmtrain.nn.heads import MaskedLMHead
 from plmtrain.nn.loss import cross_entropy_sum
-from plmtrain.program import Carry, Inspection, MakeBackbone, Program, Shown
+from plmtrain.program import Answer, Carry, Demonstration, Inspection, MakeBackbone, Program, Shown
 from plmtrain.settings.models.encoder import EncoderSettings
 from plmtrain.settings.objectives.masked_lm import MaskedLMSettings
 
@@ -26,10 +28,8 @@ if TYPE_CHECKING:
     from plmtrain.data.rows import Rows
     from plmtrain.keyed_random import Keys
     from plmtrain.settings.models.base import ModelSettings
+    from plmtrain.text.tokenizer import Tokenizer
     from plmtrain.text.vocabulary import Vocabulary
-
-CANDIDATES = 5
-"""How many tokens ``predict`` proposes for each mask."""
 
 
 class MaskedLMLearner(nn.Module):
@@ -117,23 +117,24 @@ class MaskedLM(Program[MaskedLMSettings]):
 
     @torch.no_grad()
     def predict(self, learner: nn.Module, batch: Batch) -> list[dict[str, Any]]:
-        """Fill every mask.
-
-        Returns:
-            For each row its ``sample`` and its ``masks``: for each the ``position`` among the row's own tokens, the ``best``
-            id, and as ``candidates`` the best ids with their probabilities.
-        """
+        """Fill every mask; the answers are those of ``plmtrain.filling.filled``."""
         learner = cast(MaskedLMLearner, learner)
         ids = batch.inputs["ids"]
         masks = (ids == self.vocabulary["mask"]).nonzero()  # [masks, 2]
         hidden = learner.backbone.encode(ids, batch.layout)
-        logits = learner.scores(hidden[masks[:, 0], masks[:, 1]])
-        best = logits.float().softmax(-1).topk(min(CANDIDATES, self.vocabulary.size), dim=-1)
-        answers: list[dict[str, Any]] = [{"sample": sample, "masks": []} for sample in batch.samples.tolist()]
-        for (row, position), likely, candidates in zip(masks.tolist(), best.values.tolist(), best.indices.tolist(), strict=True):
-            pairs = [[token, probability] for token, probability in zip(candidates, likely, strict=True)]
-            answers[row]["masks"].append({"position": position - 1, "best": candidates[0], "candidates": pairs})
-        return answers
+        return filled(masks, learner.scores(hidden[masks[:, 0], masks[:, 1]]), batch.samples, opening=1)
+
+    def questions(self, texts: Sequence[str], tokenizer: Tokenizer) -> Rows:
+        """Texts with masks to fill, written by the mask's name."""
+        return mask_questions(texts, tokenizer)
+
+    def read_out(self, text: str, ids: NDArray[np.int64], answer: Mapping[str, Any], tokenizer: Tokenizer) -> Answer:
+        return read_filled(text, ids, answer, tokenizer)
+
+    def demonstrate(self, learner: nn.Module, rows: Rows, tokenizer: Tokenizer) -> Demonstration:
+        """Hide one word in each sentence, and show what the model puts there."""
+        asked, places = hide_a_word(rows, self.vocabulary["mask"])
+        return filled_masks(rows, places, self.predict(learner, self.collate_for_prediction(asked)), tokenizer)
 
     def token_scores(self, learner: nn.Module, batch: Batch) -> Tensor:
         learner = cast(MaskedLMLearner, learner)
