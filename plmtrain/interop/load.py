@@ -14,6 +14,7 @@ from plmtrain.batch import Batch, Layout
 from plmtrain.errors import DataError, SettingsError, nearest
 from plmtrain.interop import hugging_face
 from plmtrain.interop.hugging_face import HuggingFaceModel
+from plmtrain.settings.models.encoder import EncoderSettings
 from plmtrain.training.restore import TrainedRun, is_run, load_run
 
 if TYPE_CHECKING:
@@ -136,19 +137,42 @@ class FromHuggingFace(nn.Module):
         layout = Layout(tokens=None if attention_mask is None else torch.as_tensor(attention_mask).bool())
         if self.settings.segments == 0:
             token_type_ids = None  # DistilBERT has none; tokenizers of BERT's kind still make them
-        hidden = self.backbone.encode(ids, layout, token_type_ids, self._positions(ids, position_ids))
+        check_segments(token_type_ids, self.settings.segments)
+        positions = positions_of(ids, position_ids, self.settings.position_offset, self.pad)
+        hidden = self.backbone.encode(ids, layout, token_type_ids, positions)
         scores: Tensor = self.head(hidden, self.backbone.embedding_weight)
         return scores
 
-    def _positions(self, ids: Tensor, position_ids: Tensor | None) -> Tensor | None:
-        """Positions counted from 0. RoBERTa's class counts the tokens that are no padding, wherever that stands."""
-        offset = self.settings.position_offset
-        if position_ids is not None:
-            return position_ids - offset
-        if not offset:
-            return None
-        tokens = ids != self.pad
-        return tokens.long().cumsum(dim=1) * tokens - 1
+
+def positions_of(ids: Tensor, position_ids: Tensor | None, offset: int, pad: int) -> Tensor | None:
+    """Positions counted from 0, as transformers' class of the model's kind has them; None for their order in the row.
+
+    Args:
+        ids: [batch, length] token ids.
+        position_ids: [batch, length] rows of the position table, where the caller names them.
+        offset: rows at the head of that table that no position uses.
+        pad: the padding's id. RoBERTa's class, which has such an offset, counts the other tokens, wherever padding stands.
+    """
+    if position_ids is not None:
+        return torch.as_tensor(position_ids) - offset
+    if not offset:
+        return None
+    tokens = ids != pad
+    return tokens.long().cumsum(dim=1) * tokens - 1
+
+
+def check_segments(segments: Tensor | None, known: int) -> None:
+    """Refuse segment ids that the model has no row for.
+
+    Raises:
+        DataError: if there is one.
+    """
+    if segments is not None and segments.numel() and not 0 <= int(segments.min()) <= int(segments.max()) < known:
+        raise DataError(
+            f"token_type_ids from {int(segments.min())} to {int(segments.max())}",
+            f"the model has {known} segments",
+            "leave them out",
+        )
 
 
 def check_ids(ids: Tensor, positions: int, vocabulary_size: int) -> None:
@@ -187,8 +211,16 @@ class FromRun(nn.Module):
                 raise SettingsError(f"the run does not read {name}", "logits", nearest(name, ["attention_mask", *self.INPUTS]))
         ids = torch.as_tensor(input_ids)
         check_ids(ids, self.program.model.positions, self.program.vocabulary.size)
+        inputs = {"ids": ids, **{self.INPUTS[name]: torch.as_tensor(value) for name, value in others.items()}}
+        model = self.program.model
+        if isinstance(model, EncoderSettings):
+            if model.segments:
+                check_segments(inputs.get("segments"), model.segments)
+            positions = positions_of(ids, others.get("position_ids"), model.position_offset, self.program.vocabulary["pad"])
+            if positions is not None:
+                inputs["positions"] = positions
         batch = Batch(
-            inputs={"ids": ids, **{self.INPUTS[name]: torch.as_tensor(value) for name, value in others.items()}},
+            inputs=inputs,
             targets={},
             layout=Layout(tokens=None if attention_mask is None else torch.as_tensor(attention_mask).bool()),
             samples=torch.arange(len(ids)),
