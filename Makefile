@@ -2,6 +2,7 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest --numprocesses logical --maxprocesses 8
 RUNS := $(VENV)/.installed
 TESTS := $(VENV)/.installed-test
 
@@ -18,10 +19,10 @@ pretrain: $(RUNS) ## pretrain a tiny RoBERTa on the documentation in this Python
 	$(BIN)/plmtrain pretrain model=roberta objective=dynamic_mlm size=tiny data=sample $(ARGS)
 
 test: $(TESTS) ## run the tests but the slow ones (ARGS="-k optimizer" chooses some)
-	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	$(PYTEST) -m "not slow" $(ARGS)
 
 slow: $(TESTS) ## run the slow tests
-	$(BIN)/python -m pytest -m slow $(ARGS)
+	$(PYTEST) -m slow $(ARGS)
 
 check: $(TESTS) ## check format, style and types
 	$(BIN)/ruff format --check --quiet .
