@@ -98,7 +98,8 @@ class Term:
         total: the sum of the losses, a scalar attached to the graph.
         normaliser: what the sum counts, from ``Batch.normalisers``.
         weight: the term's weight in the whole loss.
-        counts: further sums over the same targets (say, of correct predictions), reported divided by the same normaliser.
+        counts: further sums over the same targets (say, of correct predictions), reported divided by the same normaliser;
+            those of several numbers (say, a histogram) go to ``Program.measures`` instead.
     """
 
     total: Tensor

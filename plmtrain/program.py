@@ -117,6 +117,14 @@ class Program(ABC, Generic[SettingsT]):
     def row_length(self, sequence_length: int) -> int:
         """How many tokens of text a row takes so that the model's row is ``sequence_length`` long."""
 
+    def row_advance(self, sequence_length: int) -> int:
+        """Where rows go on from one another: tokens from the start of a row to that of the next one in its stream."""
+        return self.row_length(sequence_length)
+
+    def other_length(self, sequence_length: int) -> int:
+        """Where rows go on from one another: how many tokens of text from elsewhere a row wants beside its own."""
+        return 0
+
     @abstractmethod
     def collate(self, rows: Rows, keys: Keys) -> Batch:
         """Make rows ready for the loss: on the CPU, and a function of the rows and their keys alone."""
@@ -132,6 +140,17 @@ class Program(ABC, Generic[SettingsT]):
     @abstractmethod
     def loss(self, learner: nn.Module, batch: Batch, carry: Carry) -> tuple[dict[str, Term], Carry]:
         """The terms of the loss as sums, and what goes on to the next step."""
+
+    def measures(self, counts: Mapping[str, NDArray[np.float64]]) -> dict[str, float]:
+        """What is read from the counts of several numbers (``Term.counts``), say from a histogram; here nothing.
+
+        Args:
+            counts: by ``TERM/COUNT``, each added up over all held-out rows.
+
+        Returns:
+            By ``TERM/MEASURE``, to stand beside the losses.
+        """
+        return {}
 
     @abstractmethod
     def backbone_of(self, learner: nn.Module) -> Backbone:

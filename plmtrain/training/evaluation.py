@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from plmtrain.batch import Batch
-from plmtrain.data.rows import RowSource
+from plmtrain.data.rows import RowSource, streams_of
 from plmtrain.faults import fault_point
 from plmtrain.keyed_random import Keys
 from plmtrain.program import Carry, Program
@@ -26,8 +26,10 @@ def held_out_batches(
 ) -> Iterator[tuple[Batch, bool]]:
     """This process's part of every batch of held-out rows, and whether it counts.
 
-    A process without a row in a batch takes the batch's first row, uncounted, so that all processes go the same way.
+    A process without a row in a batch takes the batch's first row, uncounted, so that all processes go the same way. Where
+    rows go on from one another, a batch is all streams at one time, whatever ``batch_size`` says.
     """
+    batch_size = streams_of(rows) or batch_size
     count = len(rows) if limit is None else min(len(rows), limit * batch_size)
     for first in range(0, count, batch_size):
         everyone = np.arange(first, min(first + batch_size, count))
@@ -59,8 +61,8 @@ def evaluate(
         step: the training step, for faults on purpose.
 
     Returns:
-        ``loss``, ``loss/TERM`` and ``TERM/COUNT`` (say ``mlm/accuracy``) for each term, and ``perplexity`` where there is one
-        term; None if a signal asked to stop meanwhile.
+        ``loss``, ``loss/TERM`` and ``TERM/COUNT`` (say ``mlm/accuracy``) for each term, what the program makes of counts of
+        several numbers, and ``perplexity`` where there is one term; None if a signal asked to stop meanwhile.
     """
     was_training = module.training
     module.eval()
@@ -85,14 +87,18 @@ def evaluate(
 
 
 def _ratios(sums: dict[str, Tensor], weights: dict[str, float], group: Group, program: Program[Any]) -> dict[str, float]:
-    """Sums over all processes, each divided by its term's normaliser."""
+    """Sums over all processes, each divided by its term's normaliser; counts of several numbers are the program's."""
     names = sorted(sums)
-    totals = dict(zip(names, group.sum(torch.stack([sums[name] for name in names]).to(group.device)).tolist(), strict=True))
+    whole = group.sum(torch.cat([sums[name].flatten() for name in names]).to(group.device)).cpu()
+    parts = whole.split([sums[name].numel() for name in names])
+    added = {name: part.reshape(sums[name].shape) for name, part in zip(names, parts, strict=True)}
+    totals = {name: float(part) for name, part in added.items() if part.dim() == 0}
     values: dict[str, float] = {}
     for name in program.terms:
         counted = max(totals.pop(f"normaliser/{name}"), 1e-9)
         values[f"loss/{name}"] = totals.pop(f"loss/{name}") / counted
         values |= {key: total / counted for key, total in totals.items() if key.startswith(f"{name}/")}
+    values |= program.measures({name: part.numpy() for name, part in added.items() if part.dim()})
     values["loss"] = sum(weights[name] * values[f"loss/{name}"] for name in program.terms)
     if len(program.terms) == 1:
         values["perplexity"] = math.exp(min(values["loss"], 700.0))
