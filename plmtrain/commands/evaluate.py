@@ -38,7 +38,7 @@ def run(arguments: list[str]) -> int:
     group = Group(settings.trainer.device, settings.launch.timeout, settings.trainer.threads)
     phase = plan(settings.trainer)[-1]
     program = trained.program
-    rows = corpus.rows("validation", program.settings, program.row_length(phase.sequence_length), settings.data.isolate_documents)
+    rows = corpus.rows("validation", program, phase, settings.data.isolate_documents)
     precision = choose(settings.trainer.precision, group.device)
     values = evaluate(
         Step(trained.learner, precision).to(group.device),

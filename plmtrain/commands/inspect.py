@@ -40,7 +40,7 @@ def run(arguments: list[str]) -> int:
     phases = plan(settings.trainer)
     console = Console()
     for phase, program in zip(phases, programs_of(settings, phases, corpus.tokenizer.vocabulary), strict=True):
-        rows = corpus.rows("train", program.settings, program.row_length(phase.sequence_length), settings.data.isolate_documents)
+        rows = corpus.rows("train", program, phase, settings.data.isolate_documents)
         if len(phases) > 1:
             console.rule(f"phase {phase.index + 1}: steps {phase.first_step + 1} to {phase.end}")
         count = min(_MEASURED_ROWS, len(rows))

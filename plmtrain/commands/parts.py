@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from plmtrain.data import manifest as manifests
 from plmtrain.data.manifest import Manifest
 from plmtrain.data.order import Phase, plan
-from plmtrain.settings.objectives.base import ObjectiveSettings
+from plmtrain.settings.objectives.base import ObjectiveSettings, Reads
 from plmtrain.settings.run import PretrainSettings
 
 if TYPE_CHECKING:
     from plmtrain.data.rows import RowSource
-    from plmtrain.data.store import Split
+    from plmtrain.data.store import Split, Store
     from plmtrain.program import Program
     from plmtrain.text.tokenizer import Tokenizer
     from plmtrain.text.vocabulary import Vocabulary
@@ -35,20 +35,36 @@ class Corpus:
     folder: Path
     manifest: Manifest
 
-    def rows(self, split: Split, objective: ObjectiveSettings, length: int, isolate_documents: bool) -> RowSource:
-        """The rows of a split as an objective reads them.
+    def rows(self, split: Split, program: Program[Any], phase: Phase, isolate_documents: bool) -> RowSource:
+        """The rows of a split as an objective reads them in a phase.
 
         Args:
             split: ``train`` or ``validation``.
-            objective: whose ``reads`` says how.
-            length: tokens of text in a row.
+            program: the objective's; ``reads`` of its settings says how.
+            phase: which gives the sequence length, and the number of streams where rows go on from one another.
             isolate_documents: whether rows say which document each token is of.
         """
-        from plmtrain.data.blocks import Blocks
         from plmtrain.data.store import Store
 
-        sources: dict[str, Callable[..., RowSource]] = {"blocks": Blocks}
-        return sources[objective.reads](Store.open(self.folder, split), length, isolate_documents)
+        sources: dict[Reads, Callable[..., RowSource]] = {"blocks": _blocks, "streams": _streams}
+        return sources[program.settings.reads](Store.open(self.folder, split), program, phase, isolate_documents)
+
+
+def _blocks(store: Store, program: Program[Any], phase: Phase, isolate_documents: bool) -> RowSource:
+    from plmtrain.data.blocks import Blocks
+
+    return Blocks(store, program.row_length(phase.sequence_length), isolate_documents)
+
+
+def _streams(store: Store, program: Program[Any], phase: Phase, isolate_documents: bool) -> RowSource:
+    from plmtrain.data.streams import Streams, held_out_streams
+
+    length, advance = program.row_length(phase.sequence_length), program.row_advance(phase.sequence_length)
+    streams = phase.batch_size
+    if store.split == "validation":
+        streams = held_out_streams(len(store), length, advance, most=streams)
+    others = program.other_length(phase.sequence_length)
+    return Streams(store, length, streams, advance=advance, others=others, isolate_documents=isolate_documents)
 
 
 def tokenizer_of(settings: PretrainSettings, report: Callable[[Any], None]) -> Tokenizer:

@@ -56,8 +56,7 @@ class PreparedText(Material):
         return programs_of(self.settings, phases, self.tokenizer.vocabulary)
 
     def rows(self, split: Split, program: Program[Any], phase: Phase) -> RowSource:
-        length = program.row_length(phase.sequence_length)
-        return self.corpus.rows(split, program.settings, length, self.settings.data.isolate_documents)
+        return self.corpus.rows(split, program, phase, self.settings.data.isolate_documents)
 
     def keep(self, folder: Path) -> None:
         self.corpus.manifest.write(make_folder(folder / "data"))

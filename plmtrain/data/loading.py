@@ -25,6 +25,7 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from plmtrain.batch import Batch
 from plmtrain.data.order import Order, Phase, check_divisible, micro_batches, shard
+from plmtrain.data.rows import streams_of
 from plmtrain.errors import DistributedError
 from plmtrain.keyed_random import Keys
 from plmtrain.stopping import SIGNALS
@@ -161,8 +162,8 @@ class _Steps(Dataset["_Made"]):
         return self._order.steps
 
     def samples(self, step: int) -> Keys:
-        rows = len(self._sources[self._order.phase_at(step).index])
-        return shard(self._order.step_samples(step, rows), self._rank, self._world)
+        source = self._sources[self._order.phase_at(step).index]
+        return shard(self._order.step_samples(step, len(source), streams_of(source)), self._rank, self._world)
 
     def __getitem__(self, step: int) -> _Made:
         phase = self._order.phase_at(step)

@@ -1,7 +1,9 @@
 """Which samples a step reads: a closed formula of (seed, step), so that there is no position to save and none to seek to.
 
 Samples of one sequence length form one endless order: epoch after epoch, each a keyed permutation of the rows. Phases of equal
-length go on in the same order. Neither processes, workers nor micro-batches occur in it; they only cut a step's samples.
+length go on in the same order. Where rows go on from one another, in streams, a step reads all streams at one time: the
+permutation is one of streams, and time passes as it does. Neither processes, workers nor micro-batches occur in an order; they
+only cut a step's samples.
 """
 
 from __future__ import annotations
@@ -106,24 +108,39 @@ class Order:
         taken = [min(max(step - phase.first_step, 0), phase.steps) for phase in self.phases]
         return sum(steps * phase.batch_size * phase.sequence_length for steps, phase in zip(taken, self.phases, strict=True))
 
-    def step_samples(self, step: int, rows_in_epoch: int) -> Keys:
+    def step_samples(self, step: int, rows_in_epoch: int, streams: int | None = None) -> Keys:
         """The samples of a step over all processes, in order.
 
         Args:
             step: 0-based.
             rows_in_epoch: rows that there are at the step's sequence length.
+            streams: how many rows stand side by side in time (``StreamSource``), as many as a step has; None where rows stand
+                by themselves.
 
         Returns:
-            As many keys as the step has rows; they may lie in several epochs.
+            As many keys as the step has rows; without streams they may lie in several epochs.
         """
-        before = self.samples_before(step)
+        before = self.samples_before(step) if streams is None else self._stream_rows_before(step)
         read = np.arange(before, before + self.phase_at(step).batch_size, dtype=np.int64)
+        assert streams in (None, len(read)), (streams, len(read))
         epochs, positions = np.divmod(read, rows_in_epoch)
-        samples = np.empty_like(read)
+        width = streams or rows_in_epoch
+        times, places = np.divmod(positions, width)
+        samples = times * width
         for epoch in range(int(epochs[0]), int(epochs[-1]) + 1):
             here = epochs == epoch
-            samples[here] = permute(positions[here], rows_in_epoch, "order", self.seed, epoch)
+            samples[here] += permute(places[here], width, "order", self.seed, epoch)
         return Keys(self.seed, epochs, samples)
+
+    def _stream_rows_before(self, step: int) -> int:
+        """Rows read before a step in phases of its own shape: streams of another batch size are other streams."""
+        own = self.phase_at(step)
+        alike = [
+            phase.steps
+            for phase in self.phases[: own.index]
+            if (phase.sequence_length, phase.batch_size) == (own.sequence_length, own.batch_size)
+        ]
+        return (sum(alike) + step - own.first_step) * own.batch_size
 
 
 def check_divisible(phases: Sequence[Phase], world: int) -> None:

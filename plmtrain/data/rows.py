@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,13 +18,20 @@ class Rows:
         tokens: [rows, length] token ids; what lies behind a row's length means nothing.
         lengths: [rows] how many tokens each row has.
         word_starts: [rows, length] whether a token begins a word (special tokens do).
-        documents: [rows, length] the document of each token, counted from 0 in each row; None where rows are not divided.
+        documents: [rows, length] the document of each token: equal numbers within a row, or from row to row of a stream, are
+            one document; None where rows are not divided.
+        sentence_starts: [rows, length] whether a token begins a sentence; None where the source does not say.
+        fresh: [rows] whether a row begins its stream anew; None where no row goes on from another.
+        others: for each row a text from elsewhere; None where the source gives none.
     """
 
     tokens: NDArray[np.int64]
     lengths: NDArray[np.int64]
     word_starts: NDArray[np.bool_]
     documents: NDArray[np.int64] | None = None
+    sentence_starts: NDArray[np.bool_] | None = None
+    fresh: NDArray[np.bool_] | None = None
+    others: Rows | None = None
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -40,6 +47,23 @@ class RowSource(Protocol):
     def fetch(self, indices: NDArray[np.int64]) -> Rows:
         """The rows at some indices, in that order."""
         ...
+
+
+@runtime_checkable
+class StreamSource(RowSource, Protocol):
+    """Rows that go on from one another: row ``time * streams + stream`` follows the row ``streams`` before it. A step reads
+    the rows of one time, all streams at once.
+
+    Args:
+        streams: how many there are.
+    """
+
+    streams: int
+
+
+def streams_of(source: RowSource) -> int | None:
+    """How many streams a source has; None where its rows stand by themselves."""
+    return source.streams if isinstance(source, StreamSource) else None
 
 
 def side_by_side(encoded: Sequence[tuple[NDArray[np.int64], NDArray[np.bool_]]], padding: int) -> Rows:

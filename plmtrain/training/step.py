@@ -45,7 +45,8 @@ class Outcome:
         normalisers: what each term counts, over all processes and micro-batches.
         gradient_norm: the global norm before clipping.
         updated: whether the weights changed: not where the gradient was not finite.
-        carry: what goes on to the next step, for this process's rows.
+        carry: what goes on to the next step, for this process's rows; nothing where the weights did not change, because what
+            was computed beside a gradient that is not finite may not be finite either.
     """
 
     totals: Mapping[str, Tensor]
@@ -134,4 +135,4 @@ def take_step(
     faults.fault_point("optim.after_step", step)
 
     joined = {name: torch.cat([part[name] for part in handed_on]) for name in handed_on[0]}
-    return Outcome(totals, weights, normalisers, gradient_norm, finite, joined)
+    return Outcome(totals, weights, normalisers, gradient_norm, finite, joined if finite else {})

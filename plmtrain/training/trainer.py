@@ -142,11 +142,13 @@ class Trainer:
         settings, group = self.parts.settings, self.parts.group
         if number == 0:
             faults.fault_point("train.first_step", number)
+        phase = self._order.phase_at(number)
         outcome = take_step(
             self.module,
-            self.parts.programs[self._order.phase_at(number).index],
+            self.parts.programs[phase.index],
             batches,
-            self.state.carry,
+            # A phase has rows of its own, perhaps as many and as long as those before it, but none that go on from them.
+            {} if number == phase.first_step else self.state.carry,
             self.state.optimizer,
             self.scaler,
             group,

@@ -6,8 +6,9 @@ from typing import ClassVar, Literal
 
 from plmtrain.settings.base import Name, Settings
 
-Reads = Literal["blocks"]
-"""How an objective reads prepared text: ``blocks`` are consecutive stretches of the corpus, all of one length."""
+Reads = Literal["blocks", "streams"]
+"""How an objective reads prepared text: ``blocks`` are consecutive stretches of the corpus, all of one length, in any order;
+``streams`` are as many equal parts of the corpus as a batch has rows, each read from its beginning to its end."""
 
 
 class ObjectiveSettings(Settings):
