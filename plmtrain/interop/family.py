@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from torch import nn
 
 from plmtrain.errors import SettingsError
-from plmtrain.settings.models.encoder import EncoderSettings
+from plmtrain.settings.models.base import ModelSettings
+
+SettingsT = TypeVar("SettingsT", bound=ModelSettings)
 
 Names = dict[str, tuple[str, ...]]
 """For each tensor of ours, the tensor of theirs that it is, or those that it consists of, one below the other."""
@@ -67,35 +71,54 @@ class Config:
         return SettingsError(f"{key} is {value!r:.80}, expected {expected}", self.source, "this model cannot be read")
 
 
+Kinds = frozenset[type[nn.Module]]
+"""Kinds of heads, by their classes."""
+
+
 @dataclass(frozen=True, kw_only=True)
-class Family:
+class Head(Generic[SettingsT]):
+    """One kind of head in a family's names.
+
+    Args:
+        make: builds it from the model's settings and the config.json of the folder that has its tensors.
+        names: of its tensors.
+        beside_backbone: whether its names begin with the backbone's prefix, as a pooler's do.
+        config: the keys of a config.json that say what the head computes.
+    """
+
+    make: Callable[[SettingsT, Config], nn.Module]
+    names: Names
+    beside_backbone: bool = False
+    config: Callable[[Any], dict[str, Any]] = lambda head: {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family(Generic[SettingsT]):
     """One family's folder.
 
     Args:
-        architecture: the class with a language-model head.
-        bare_architecture: the class without a head.
+        settings: the class of its models' settings.
         prefix: what the backbone's names begin with in classes with heads.
-        shape: from a config.json to the keyword arguments of ``EncoderSettings``.
+        shape: from a config.json to the keyword arguments of the settings.
         config: the keys of a config.json that say a model's shape.
         unlike: the settings that this family's code cannot follow, each with what it demands; empty if it can follow all.
         backbone: names of the backbone's tensors, without the prefix.
-        head: names of the language-model head's tensors.
-        tied: names that a file may have beside others, each with the tensor of ours that it repeats.
-        pooler: names of the pooler's tensors, without the prefix; empty if the family has none.
-        head_activation: of the language-model head where the family's code has a fixed one.
+        heads: the heads of its classes.
+        classes: transformers' classes, each with the heads that it has.
+        repeats: names that a file may have beside others, or in their place, each with the one that it is equal to.
+        tolerance: how far logits may lie from transformers'.
     """
 
-    architecture: str
-    bare_architecture: str
+    settings: type[SettingsT]
     prefix: str
     shape: Callable[[Config], dict[str, Any]]
-    config: Callable[[EncoderSettings], dict[str, Any]]
-    unlike: Callable[[EncoderSettings], list[str]]
-    backbone: Callable[[EncoderSettings], Names]
-    head: Names
-    tied: Mapping[str, str]
-    pooler: Names = field(default_factory=dict)
-    head_activation: str | None = None
+    config: Callable[[SettingsT], dict[str, Any]]
+    unlike: Callable[[SettingsT], list[str]]
+    backbone: Callable[[SettingsT], Names]
+    heads: Mapping[type[nn.Module], Head[SettingsT]]
+    classes: Sequence[tuple[str, Kinds]]
+    repeats: Mapping[str, str]
+    tolerance: float = 1e-5
 
 
 def pair(ours: str, *theirs: str) -> Names:
@@ -103,7 +126,7 @@ def pair(ours: str, *theirs: str) -> Names:
     return {f"{ours}.{kind}": tuple(f"{name}.{kind}" for name in theirs) for kind in ("weight", "bias")}
 
 
-def unlike(settings: EncoderSettings, demands: Mapping[str, Any]) -> list[str]:
+def unlike(settings: ModelSettings, demands: Mapping[str, Any]) -> list[str]:
     """What differs between settings and a family's demands, each as ``key=demanded (is actual)``."""
     return [
         f"{key}={wanted} (is {getattr(settings, key)})" for key, wanted in demands.items() if getattr(settings, key) != wanted

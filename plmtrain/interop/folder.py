@@ -19,7 +19,7 @@ from plmtrain.errors import CheckpointError, SettingsError
 
 _JSON_LIMIT = 32 * 2**20
 _HEADER_LIMIT = 32 * 2**20
-_WEIGHTS = "model.safetensors"
+WEIGHTS = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
 _PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json", "tf_model.h5", "flax_model.msgpack")
 
@@ -98,8 +98,8 @@ def _modern_name(name: str) -> str:
 
 
 def _weight_files(folder: Path) -> list[Path]:
-    if (folder / _WEIGHTS).exists():
-        return [_inside(folder, _WEIGHTS)]
+    if (folder / WEIGHTS).exists():
+        return [_inside(folder, WEIGHTS)]
     if (folder / _INDEX).exists():
         names = read_json(folder / _INDEX).get("weight_map")
         if not isinstance(names, Mapping) or not all(isinstance(name, str) for name in names.values()):
@@ -109,9 +109,9 @@ def _weight_files(folder: Path) -> list[Path]:
         raise SettingsError(
             f"the weights are in {pickled[0]}, which can run code when it is read",
             str(folder),
-            f"convert it to {_WEIGHTS} where you trust it (save_pretrained of transformers does)",
+            f"convert it to {WEIGHTS} where you trust it (save_pretrained of transformers does)",
         )
-    raise SettingsError(f"there is no {_WEIGHTS} here", str(folder), "name a folder with a model in it")
+    raise SettingsError(f"there is no {WEIGHTS} here", str(folder), "name a folder with a model in it")
 
 
 def _inside(folder: Path, name: str) -> Path:

@@ -3,52 +3,76 @@
 from __future__ import annotations
 
 import importlib
+import pkgutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from pydantic import ValidationError
-from torch import Tensor, nn
+from torch import nn
 
-from plmtrain.backbones import Backbone, build
+from plmtrain.backbones import build
 from plmtrain.errors import CheckpointError, SettingsError, nearest
-from plmtrain.files import make_folder, write_bytes_atomically, write_json_atomically
-from plmtrain.interop.family import Config, Family, Names
-from plmtrain.interop.folder import Tensors, read_json
-from plmtrain.nn.heads import MaskedLMHead, Pooler
-from plmtrain.settings.models.encoder import EncoderSettings
+from plmtrain.files import disk_errors, make_folder, write_json_atomically
+from plmtrain.interop import families
+from plmtrain.interop.family import Config, Family, Kinds, Names
+from plmtrain.interop.folder import WEIGHTS, Tensors, read_json
+from plmtrain.interop.model import Model
+from plmtrain.interop.placing import fill, flat, listed, prefixed, present, split
+from plmtrain.settings.models.base import ModelSettings
+from plmtrain.training import tensor_file
 
-FAMILIES: tuple[str, ...] = get_args(EncoderSettings.model_fields["family"].annotation)
+FAMILIES = tuple(sorted(module.name for module in pkgutil.iter_modules(families.__path__)))
 """What ``model_type`` in a config.json may be."""
 
-_NAMED = 8
-"""How many tensors an error names at most."""
+CONFIG = "config.json"
+
+_MOST_LAYERS = 1000
+"""More than any model of these families has; without a limit, a shared layer could be applied for ever."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class HuggingFaceModel:
+class HuggingFaceModel(Model):
     """What a folder holds, in our parts.
 
     Args:
-        settings: the shape of the model.
-        backbone: always there.
-        head: the masked-LM head, where the folder has one.
-        pooler: the pooler, where the folder has one.
         config: the folder's config.json.
-        others: names of tensors that belong to none of the above, such as a classifier's.
+        others: names of tensors that belong to none of our parts, such as those of a head that we do not have.
     """
 
-    settings: EncoderSettings
-    backbone: Backbone
-    head: MaskedLMHead | None
-    pooler: Pooler | None
     config: Mapping[str, Any]
     others: tuple[str, ...]
 
+    @property
+    def roles(self) -> dict[str, int]:
+        """The ids of special tokens, by role, that the config.json names."""
+        named = {role: self.config.get(f"{role}_token_id") for role in ("pad", "cls", "sep", "mask", "bos", "eos")}
+        return {role: token for role, token in named.items() if isinstance(token, int)}
 
-def family_of(name: str, source: str) -> Family:
+    @property
+    def offers(self) -> list[str]:
+        """What is in the folder, for messages."""
+        return [*self.modules, *(f"{name} (not read)" for name in sorted({name.split(".")[0] for name in self.others}))]
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What became of a model in a folder.
+
+    Args:
+        architecture: transformers' class that reads it.
+        kinds: the heads that the class has.
+        left_out: the heads for which it has no place.
+    """
+
+    architecture: str
+    kinds: Kinds
+    left_out: tuple[type[nn.Module], ...]
+
+
+def family_of(name: object, source: str) -> Family[Any]:
     """The family of a ``model_type``.
 
     Raises:
@@ -56,7 +80,7 @@ def family_of(name: str, source: str) -> Family:
     """
     if name not in FAMILIES:
         raise SettingsError(f"model_type is {name!r:.80}, which plmtrain does not know", source, nearest(str(name), FAMILIES))
-    family: Family = importlib.import_module(f"plmtrain.interop.{name}").FAMILY
+    family: Family[Any] = importlib.import_module(f"{families.__name__}.{name}").FAMILY
     return family
 
 
@@ -68,75 +92,69 @@ def read(folder: str | Path) -> HuggingFaceModel:
         CheckpointError: if tensors are missing, unknown, of the wrong shape, damaged or not finite.
     """
     folder = Path(folder)
-    source = folder / "config.json"
+    source = folder / CONFIG
     values = read_json(source)
     if "auto_map" in values:
         raise SettingsError("the model brings code of its own (auto_map)", str(source), "plmtrain never runs a folder's code")
-    family = family_of(values.get("model_type", ""), str(source))
+    family = family_of(values.get("model_type"), str(source))
     config = Config(values, str(source))
     config.demand("tie_word_embeddings", True)
     settings, vocabulary_size = _settings(folder, family, config)
     tensors = Tensors(folder)
-    if settings.layers > len(tensors.shapes) and not settings.shared_layers:
-        raise CheckpointError(
-            f"{settings.layers} layers, but {len(tensors.shapes)} tensors", str(folder), "the model is not whole"
-        )
 
     prefix = family.prefix if any(name.startswith(family.prefix) for name in tensors.shapes) else ""
-    backbone_names = _prefixed(family.backbone(settings), prefix)
-    pooler_names = _prefixed(family.pooler, prefix)
+    repeats = {_under(prefix, family, name): _under(prefix, family, other) for name, other in family.repeats.items()}
+    backbone_names = present(prefixed(family.backbone(settings), prefix), repeats, tensors)
+    head_names = {
+        kind: present(prefixed(head.names, prefix if head.beside_backbone else ""), repeats, tensors)
+        for kind, head in family.heads.items()
+    }
+    # If any tensor of a head is there, all of them must be.
+    head_names = {kind: names for kind, names in head_names.items() if flat([names]) & tensors.shapes.keys()}
     with torch.device("meta"):
         backbone = build(settings, vocabulary_size)
-        pooler = Pooler(settings.width)
-        head = MaskedLMHead(
-            settings.width,
-            settings.embedding_width or settings.width,
-            vocabulary_size,
-            family.head_activation or settings.activation,
-            settings.norm_eps,
-        )
-    _refuse_unknown(tensors, prefix, backbone_names, pooler_names, folder)
-    _fill(backbone, backbone_names, tensors, folder)
-    has_pooler = bool(pooler_names) and _has(tensors, pooler_names)
-    if has_pooler:
-        _fill(pooler, pooler_names, tensors, folder)
-    head_names = _with_aliases(family, tensors)
-    has_head = _has(tensors, head_names)
-    if has_head:
-        _fill(head, head_names, tensors, folder)
-        _refuse_untied(family, backbone, head, tensors, folder)
-    used = {name for names in (backbone_names, pooler_names, head_names) for part in names.values() for name in part}
-    others = sorted(set(tensors.shapes) - used - set(family.tied) - _buffers(prefix))
+        heads = {kind: family.heads[kind].make(settings, config) for kind in head_names}
+    known = flat([backbone_names, *head_names.values()]) | repeats.keys() | _buffers(prefix)
+    _refuse_unknown(tensors, prefix, backbone_names, known, folder)
+    fill(backbone, backbone_names, tensors, folder)
+    for kind, names in head_names.items():
+        fill(heads[kind], names, tensors, folder)
+    _refuse_untied(repeats, tensors, folder)
     return HuggingFaceModel(
-        settings=settings,
         backbone=backbone.eval(),
-        head=head.eval() if has_head else None,
-        pooler=pooler.eval() if has_pooler else None,
+        heads={kind: head.eval() for kind, head in heads.items()},
         config=values,
-        others=tuple(others),
+        others=tuple(sorted(tensors.shapes.keys() - known)),
     )
 
 
-def _settings(folder: Path, family: Family, config: Config) -> tuple[EncoderSettings, int]:
+def _settings(folder: Path, family: Family[Any], config: Config) -> tuple[ModelSettings, int]:
     vocabulary_size = config.whole("vocab_size", 0)
     if not vocabulary_size:
         raise config.wrong("vocab_size", config.values.get("vocab_size"), "the number of tokens")
-    name = folder.resolve().name
+    shape = family.shape(config)
+    if shape["layers"] > _MOST_LAYERS:
+        raise config.wrong("the number of layers", shape["layers"], f"at most {_MOST_LAYERS}")
     try:
-        return EncoderSettings(name=name, family=config.values["model_type"], **family.shape(config)), vocabulary_size
+        settings: ModelSettings = family.settings(name=_name(folder), family=config.values["model_type"], **shape)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"])) or "the shape"
         raise SettingsError(f"{key}: {first['msg']}", config.source, "this model cannot be read") from None
+    return settings, vocabulary_size
 
 
-def _prefixed(names: Names, prefix: str) -> Names:
-    return {ours: tuple(prefix + name for name in theirs) for ours, theirs in names.items()}
+def _name(folder: Path) -> str:
+    """A name for the model that settings accept, whatever its folder is called."""
+    kept = "".join(
+        letter if letter.isascii() and (letter.isalnum() or letter in "_.-") else "_" for letter in folder.resolve().name
+    )
+    return kept.lstrip("_.-")[:64] or "model"
 
 
-def _has(tensors: Tensors, names: Names) -> bool:
-    """Whether any of these tensors is there: then all of them must be."""
-    return any(name in tensors.shapes for theirs in names.values() for name in theirs)
+def _under(prefix: str, family: Family[Any], name: str) -> str:
+    """One of the backbone's names as a file has it, which may be that of a class without heads."""
+    return prefix + name.removeprefix(family.prefix) if name.startswith(family.prefix) else name
 
 
 def _buffers(prefix: str) -> set[str]:
@@ -144,115 +162,73 @@ def _buffers(prefix: str) -> set[str]:
     return {f"{prefix}embeddings.{name}" for name in ("position_ids", "token_type_ids")}
 
 
-def _with_aliases(family: Family, tensors: Tensors) -> Names:
-    """The head's names, each by the alias that this file has."""
-    names = dict(family.head)
-    for alias, ours in family.tied.items():
-        if ours in names and names[ours][0] not in tensors.shapes and alias in tensors.shapes:
-            names[ours] = (alias,)
-    return names
-
-
-def _refuse_unknown(tensors: Tensors, prefix: str, backbone: Names, pooler: Names, folder: Path) -> None:
+def _refuse_unknown(tensors: Tensors, prefix: str, backbone: Names, known: set[str], folder: Path) -> None:
     """A backbone with more tensors than ours computes something else."""
-    known = {name for names in (backbone, pooler) for theirs in names.values() for name in theirs} | _buffers(prefix)
     roots = (prefix,) if prefix else tuple(f"{theirs[0].split('.')[0]}." for theirs in backbone.values())
     unknown = sorted(name for name in tensors.shapes if name.startswith(roots) and name not in known)
     if unknown:
-        raise CheckpointError(
-            f"tensors that this kind of model does not have: {_listed(unknown)}", str(folder), "see config.json"
-        )
+        raise CheckpointError(f"tensors that this kind of model does not have: {listed(unknown)}", str(folder), "see config.json")
 
 
-def _refuse_untied(family: Family, backbone: Backbone, head: MaskedLMHead, tensors: Tensors, folder: Path) -> None:
+def _refuse_untied(repeats: Mapping[str, str], tensors: Tensors, folder: Path) -> None:
     """What repeats another tensor must be equal to it: here the output layer shares the token embeddings."""
-    own = dict(backbone.named_parameters()) | dict(head.named_parameters())
-    for alias, ours in family.tied.items():
-        if alias in tensors.shapes and not torch.equal(tensors.read(alias), own[ours]):
-            raise CheckpointError(f"{alias} differs from what it is tied to", str(folder), "plmtrain has no untied output layer")
+    for name, other in repeats.items():
+        both = name in tensors.shapes and other in tensors.shapes
+        if both and not torch.equal(tensors.read(name), tensors.read(other)):
+            raise CheckpointError(f"{name} differs from what it is tied to", str(folder), "plmtrain has no untied output layer")
 
 
-def _fill(module: nn.Module, names: Names, tensors: Tensors, folder: Path) -> None:
-    """Give a module on the meta device its numbers; shapes are compared before anything is read."""
-    shapes = {name: tuple(parameter.shape) for name, parameter in module.named_parameters()}
-    assert shapes.keys() == names.keys()
-    missing = sorted(name for theirs in names.values() for name in theirs if name not in tensors.shapes)
-    if missing:
-        raise CheckpointError(
-            f"missing tensors: {_listed(missing)}", str(folder), "the model is not whole, or config.json is wrong"
-        )
-    for ours, theirs in names.items():
-        expected = (shapes[ours][0] // len(theirs), *shapes[ours][1:])
-        for name in theirs:
-            if tensors.shapes[name] != expected:
-                raise CheckpointError(
-                    f"{name} is {list(tensors.shapes[name])}, expected {list(expected)}", str(folder), "config.json does not fit"
-                )
-    filled = {ours: torch.cat([tensors.read(name) for name in theirs]) for ours, theirs in names.items()}
-    module.load_state_dict(filled, assign=True)
+def class_for(family: Family[Any], kinds: Kinds) -> tuple[str, Kinds]:
+    """The class of a family that has as many of these heads as any, and no other."""
+    return max(((name, has) for name, has in family.classes if has <= kinds), key=lambda found: len(found[1]))
 
 
-def _listed(names: list[str]) -> str:
-    rest = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + rest
-
-
-def _split(module: nn.Module, names: Names) -> dict[str, Tensor]:
-    """A module's tensors by their names."""
-    own = dict(module.named_parameters())
-    split: dict[str, Tensor] = {}
-    for ours, theirs in names.items():
-        parts = own[ours].detach().float().cpu().chunk(len(theirs))
-        split |= {name: part.contiguous() for name, part in zip(theirs, parts, strict=True)}
-    return split
-
-
-def save(
-    folder: str | Path,
-    backbone: Backbone,
-    head: MaskedLMHead | None,
-    roles: Mapping[str, int],
-    pooler: Pooler | None = None,
-) -> None:
+def save(folder: str | Path, model: Model, roles: Mapping[str, int]) -> Saved:
     """Write config.json and model.safetensors as transformers' ``save_pretrained`` would.
 
     Args:
-        folder: created if need be; other files in it stay.
-        backbone: an encoder.
-        head: the masked-LM head; without one the folder is the bare model's.
+        folder: created if need be; it has neither of the two yet.
+        model: heads for which the family has no class are left out.
         roles: the id of each special token by its role.
-        pooler: written with the backbone where there is one.
 
     Raises:
         SettingsError: if the family's code in transformers cannot compute what this model computes.
         DiskError: if the disk refuses.
     """
-    from safetensors.torch import save as serialised
-
-    settings = backbone.settings
-    assert isinstance(settings, EncoderSettings)
+    settings = model.settings
     family = family_of(settings.family, settings.name)
+    architecture, kinds = class_for(family, frozenset(model.heads))
     if differences := family.unlike(settings):
         raise SettingsError(
-            f"transformers' {family.architecture} cannot follow this model",
+            f"transformers' {architecture} cannot follow this model",
             f"it would need model.{', model.'.join(differences)}",
             "export a model of the family's own shape",
         )
-    prefix = family.prefix if head is not None else ""
-    tensors = _split(backbone, _prefixed(family.backbone(settings), prefix))
-    if head is not None:
-        tensors |= _split(head, family.head)
-    if pooler is not None and family.pooler:
-        tensors |= _split(pooler, _prefixed(family.pooler, prefix))
+    special = {f"{role}_token_id": roles.get(role) for role in ("bos", "eos", "pad")}
+    shape = family.config(settings)
+    if (pad := shape.get("pad_token_id")) is not None and pad != special["pad_token_id"]:
+        raise SettingsError(
+            f"transformers' {architecture} counts positions from its padding token's id, which would be {pad}",
+            f"the tokenizer's is {special['pad_token_id']}",
+            "train with a tokenizer of the model's family",
+        )
+    heads = {kind: family.heads[kind] for kind in kinds}
+    prefix = family.prefix if any(not head.beside_backbone for head in heads.values()) else ""
+    tensors = split(model.backbone, prefixed(family.backbone(settings), prefix))
+    for kind, head in heads.items():
+        tensors |= split(model.heads[kind], prefixed(head.names, prefix if head.beside_backbone else ""))
     config = {
-        "architectures": [family.architecture if head is not None else family.bare_architecture],
+        "architectures": [architecture],
         "model_type": settings.family,
         "dtype": "float32",
-        "vocab_size": backbone.vocabulary_size,
+        "vocab_size": model.backbone.vocabulary_size,
         "tie_word_embeddings": True,
-        **{f"{their}_token_id": roles.get(ours) for their, ours in (("bos", "bos"), ("eos", "eos"), ("pad", "pad"))},
-        **family.config(settings),
+        **special,
+        **shape,
+        **{key: value for kind, head in heads.items() for key, value in head.config(model.heads[kind]).items()},
     }
     folder = make_folder(Path(folder))
-    write_bytes_atomically(folder / "model.safetensors", serialised(tensors, metadata={"format": "pt"}))
-    write_json_atomically(folder / "config.json", config)
+    with disk_errors(folder / WEIGHTS, tensor_file.byte_size(tensors)):
+        tensor_file.write(folder / WEIGHTS, tensors)
+    write_json_atomically(folder / CONFIG, config)
+    return Saved(architecture, kinds, tuple(kind for kind in model.heads if kind not in kinds))

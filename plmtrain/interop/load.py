@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,8 +15,9 @@ from plmtrain.batch import Batch, Layout
 from plmtrain.errors import DataError, SettingsError, nearest
 from plmtrain.interop import hugging_face
 from plmtrain.interop.hugging_face import HuggingFaceModel
+from plmtrain.nn.heads import MaskedLMHead
 from plmtrain.settings.models.encoder import EncoderSettings
-from plmtrain.training.restore import TrainedRun, is_run, load_run
+from plmtrain.training.restore import TrainedRun, is_run, load_run, tokenizer_folder
 
 if TYPE_CHECKING:
     from plmtrain.text.tokenizer import Tokenizer
@@ -27,15 +29,24 @@ class Loaded:
 
     Args:
         folder: where it came from.
-        tokenizer: turns text into ids and back.
         model: the torch module, in eval mode.
         scores: computes what ``logits`` returns, from the same arguments.
     """
 
     folder: Path
-    tokenizer: Tokenizer
     model: nn.Module
     scores: Callable[..., Tensor]
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """Turns text into ids and back.
+
+        Raises:
+            DataError: if the folder has none; a model without one still takes ids.
+        """
+        from plmtrain.text.tokenizer import Tokenizer
+
+        return Tokenizer.load(tokenizer_folder(self.folder))
 
     def logits(
         self,
@@ -82,20 +93,12 @@ def load(folder: str | Path) -> Loaded:
     if not folder.is_dir():
         raise SettingsError("there is no such folder", str(folder), "name a run, or a Hugging Face folder")
     if (folder / "config.json").exists():
-        return _hugging_face(folder)
+        found = FromHuggingFace(hugging_face.read(folder))
+        return Loaded(folder, found.eval(), found)
     if is_run(folder):
-        trained = load_run(folder)
-        model = FromRun(trained)
-        return Loaded(folder, trained.tokenizer, model.eval(), model)
+        model = FromRun(load_run(folder))
+        return Loaded(folder, model.eval(), model)
     raise SettingsError("neither a run nor a Hugging Face model", str(folder), "name a run, or a folder with config.json in it")
-
-
-def _hugging_face(folder: Path) -> Loaded:
-    from plmtrain.text.tokenizer import Tokenizer
-
-    read = hugging_face.read(folder)
-    model = FromHuggingFace(read)
-    return Loaded(folder, Tokenizer.load(folder), model.eval(), model)
 
 
 class FromHuggingFace(nn.Module):
@@ -107,12 +110,14 @@ class FromHuggingFace(nn.Module):
 
     def __init__(self, read: HuggingFaceModel) -> None:
         super().__init__()
-        self.backbone, self.head, self.pooler = read.backbone, read.head, read.pooler
-        self.settings = read.settings
-        pad = read.config.get("pad_token_id")
-        self.pad = pad if isinstance(pad, int) else read.settings.position_offset - 1
-        self.offers = [name for name, part in (("a backbone", read.backbone), ("a pooler", read.pooler)) if part is not None]
-        self.offers += [f"{name} (not read)" for name in sorted({name.split(".")[0] for name in read.others})]
+        settings = read.settings
+        assert isinstance(settings, EncoderSettings)
+        self.settings = settings
+        self.backbone = read.backbone
+        self.heads = nn.ModuleList(read.heads.values())
+        self.head = read.heads.get(MaskedLMHead)
+        self.pad = read.roles.get("pad", settings.position_offset - 1)
+        self.offers = read.offers
 
     def forward(
         self,

@@ -72,3 +72,47 @@ class Pooler(nn.Module):
     def forward(self, hidden: Tensor) -> Tensor:
         """Summarise rows.  # [batch, length, width] -> [batch, width]"""
         return torch.tanh(self.dense(hidden[:, 0]))
+
+
+class PairHead(nn.Module):
+    """Two scores of a summarised row: whether its second part belongs where it stands (BERT's next sentence, Devlin et al. 2019,
+    section 3.1; ALBERT's sentence order, Lan et al. 2020, section 3.1).
+
+    Args:
+        width: the size of a summary.
+        initial_std: standard deviation of the initial weights.
+        initial_truncated: whether weights beyond two standard deviations are drawn again.
+    """
+
+    def __init__(self, width: int, *, initial_std: float = 0.02, initial_truncated: bool = False) -> None:
+        super().__init__()
+        self.scores = nn.Linear(width, 2)
+        initialise(self, initial_std, initial_truncated)
+
+    def forward(self, summary: Tensor) -> Tensor:
+        """Score rows; the first score is that of parts that belong together.  # [batch, width] -> [batch, 2]"""
+        scores: Tensor = self.scores(summary)
+        return scores
+
+
+class ReplacedTokenHead(nn.Module):
+    """Whether a token was replaced: one number from activation(dense(h)) (Clark et al. 2020, section 2; no norm, as in their code).
+
+    Args:
+        width: the size of a hidden state.
+        activation: ``gelu``, ``gelu_tanh`` or ``relu``.
+        initial_std: standard deviation of the initial weights.
+        initial_truncated: whether weights beyond two standard deviations are drawn again.
+    """
+
+    def __init__(self, width: int, activation: str, *, initial_std: float = 0.02, initial_truncated: bool = False) -> None:
+        super().__init__()
+        self.activation = activation
+        self.dense = nn.Linear(width, width)
+        self.score = nn.Linear(width, 1)
+        initialise(self, initial_std, initial_truncated)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """The logit of having been replaced.  # [..., width] -> [...]"""
+        scores: Tensor = self.score(activate(self.activation, self.dense(hidden)))
+        return scores.squeeze(-1)

@@ -16,6 +16,9 @@ transformers = pytest.importorskip("transformers")
 from plmtrain.batch import Layout  # noqa: E402
 from plmtrain.interop import hugging_face  # noqa: E402
 from plmtrain.interop.load import FromHuggingFace  # noqa: E402
+from plmtrain.interop.model import Model  # noqa: E402
+from plmtrain.interop.placing import prefixed  # noqa: E402
+from plmtrain.nn.heads import MaskedLMHead, Pooler  # noqa: E402
 from plmtrain.nn.loss import cross_entropy_sum  # noqa: E402
 
 VOCABULARY, POSITIONS = 97, 24
@@ -162,7 +165,7 @@ def test_loss_and_gradients(case: Case, pair: tuple[nn.Module, FromHuggingFace])
 
 def test_a_saved_folder_is_the_same_to_transformers(case: Case, pair: tuple[nn.Module, FromHuggingFace], tmp_path: Path) -> None:
     theirs, ours = pair
-    hugging_face.save(tmp_path / "ours", ours.backbone, ours.head, {"pad": ours.pad})
+    hugging_face.save(tmp_path / "ours", Model.of([ours.backbone, ours.head]), {"pad": ours.pad})
     again, report = type(theirs).from_pretrained(tmp_path / "ours", attn_implementation="eager", output_loading_info=True)
     assert not report["missing_keys"]
     assert not report["unexpected_keys"]
@@ -185,12 +188,11 @@ def test_the_pooler_of_a_bare_model(tmp_path: Path) -> None:
         theirs = randomised(_bert_like(config, model, **changes)())
         theirs.save_pretrained(tmp_path / model)
         read = hugging_face.read(tmp_path / model)
-        assert read.head is None
-        assert read.pooler is not None
+        assert read.heads.keys() == {Pooler}
         ids = torch.randint(2, VOCABULARY, (3, 9))
         with torch.no_grad():
             expected = theirs(input_ids=ids, attention_mask=torch.ones_like(ids)).pooler_output
-            found = read.pooler(read.backbone.encode(ids, Layout()))
+            found = read.heads[Pooler](read.backbone.encode(ids, Layout()))
         assert torch.allclose(found, expected, atol=1e-5)
 
 
@@ -200,8 +202,8 @@ def _their_names(ours: FromHuggingFace, gradients: bool) -> dict[str, Tensor]:
     named = {}
     assert ours.head is not None
     for module, names in (
-        (ours.backbone, hugging_face._prefixed(family.backbone(ours.settings), family.prefix)),
-        (ours.head, dict(family.head)),
+        (ours.backbone, prefixed(family.backbone(ours.settings), family.prefix)),
+        (ours.head, family.heads[MaskedLMHead].names),
     ):
         own = dict(module.named_parameters())
         for name, theirs in names.items():

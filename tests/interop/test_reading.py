@@ -16,6 +16,7 @@ from plmtrain.backbones import build
 from plmtrain.errors import CheckpointError, PlmtrainError, SettingsError
 from plmtrain.interop import hugging_face
 from plmtrain.interop.load import FromHuggingFace
+from plmtrain.interop.model import Model
 from plmtrain.nn.heads import MaskedLMHead, Pooler
 from plmtrain.settings.models.encoder import EncoderSettings
 
@@ -28,7 +29,7 @@ def folder(tmp_path: Path) -> Path:
     torch.manual_seed(0)
     backbone = build(EncoderSettings(name="tiny", **SHAPE), 30)
     place = tmp_path / "model"
-    hugging_face.save(place, backbone, MaskedLMHead(16, 16, 30, "gelu", 1e-12), {"pad": 0})
+    hugging_face.save(place, Model.of([backbone, MaskedLMHead(16, 16, 30, "gelu", 1e-12)]), {"pad": 0})
     return place
 
 
@@ -53,9 +54,9 @@ def refused(folder: Path, *words: str, kind: type[PlmtrainError] = PlmtrainError
 
 def test_both_ways(folder: Path) -> None:
     read = hugging_face.read(folder)
-    assert read.pooler is None
+    assert read.heads.keys() == {MaskedLMHead}
     assert read.others == ()
-    hugging_face.save(folder.parent / "again", read.backbone, read.head, {"pad": 0})
+    hugging_face.save(folder.parent / "again", read, {"pad": 0})
     for name in ("config.json", WEIGHTS):
         assert (folder.parent / "again" / name).read_bytes() == (folder / name).read_bytes()
 
@@ -232,7 +233,7 @@ def test_links_lead_out_only_in_the_hubs_cache(folder: Path, tmp_path: Path) -> 
     for name, source in (("config.json", folder / "config.json"), (WEIGHTS, secret)):
         source.rename(blobs / name)
         (snapshot / name).symlink_to(Path("../../blobs") / name)
-    assert hugging_face.read(snapshot).head is not None
+    assert hugging_face.read(snapshot).heads.keys() == {MaskedLMHead}
 
 
 def test_old_names_of_norms_and_saved_position_ids(folder: Path) -> None:
@@ -263,11 +264,11 @@ def test_half_precision_weights_become_fp32(folder: Path) -> None:
 def test_a_backbone_without_a_head(tmp_path: Path) -> None:
     torch.manual_seed(0)
     backbone, pooler = build(EncoderSettings(name="tiny", **SHAPE), 30), Pooler(16)
-    hugging_face.save(tmp_path, backbone, None, {"pad": 0}, pooler)
+    hugging_face.save(tmp_path, Model.of([backbone, pooler]), {"pad": 0})
     assert json.loads((tmp_path / "config.json").read_text())["architectures"] == ["BertModel"]
     read = hugging_face.read(tmp_path)
-    assert read.head is None
-    assert torch.equal(read.pooler.dense.weight, pooler.dense.weight)
+    assert read.heads.keys() == {Pooler}
+    assert torch.equal(read.heads[Pooler].dense.weight, pooler.dense.weight)
     with pytest.raises(SettingsError, match="no language-model head") as caught:
         FromHuggingFace(read)(torch.zeros(1, 3, dtype=torch.int64))
     assert "a backbone, a pooler" in str(caught.value)
@@ -295,6 +296,6 @@ def test_a_classifier_is_told_not_read(folder: Path) -> None:
 def test_what_transformers_cannot_compute_is_not_written(tmp_path: Path, family: str, changes: dict[str, Any], word: str) -> None:
     backbone = build(EncoderSettings(name="odd", family=family, **(SHAPE | changes)), 30)
     with pytest.raises(SettingsError) as caught:
-        hugging_face.save(tmp_path / "out", backbone, None, {})
+        hugging_face.save(tmp_path / "out", Model.of([backbone]), {})
     assert word in str(caught.value)
     assert not (tmp_path / "out").exists()

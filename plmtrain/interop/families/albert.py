@@ -1,11 +1,12 @@
-"""ALBERT in Hugging Face's names (AlbertForMaskedLM)."""
+"""ALBERT in Hugging Face's names."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from plmtrain.interop import bert
-from plmtrain.interop.family import Config, Family, Names, pair, unlike
+from plmtrain.interop.families import bert
+from plmtrain.interop.family import Config, Family, Head, Names, pair, unlike
+from plmtrain.nn.heads import MaskedLMHead, PairHead, Pooler
 from plmtrain.settings.models.encoder import EncoderSettings
 
 
@@ -57,14 +58,32 @@ def _unlike(settings: EncoderSettings) -> list[str]:
 
 
 FAMILY = Family(
-    architecture="AlbertForMaskedLM",
-    bare_architecture="AlbertModel",
+    settings=EncoderSettings,
     prefix="albert.",
     shape=_shape,
     config=_config,
     unlike=_unlike,
     backbone=_backbone,
-    head={**pair("dense", "predictions.dense"), **pair("norm", "predictions.LayerNorm"), "bias": ("predictions.bias",)},
-    tied={"predictions.decoder.weight": "embeddings.token.weight", "predictions.decoder.bias": "bias"},
-    pooler=pair("dense", "pooler"),
+    heads={
+        MaskedLMHead: Head(
+            make=bert.masked_lm_head,
+            names={
+                **pair("dense", "predictions.dense"),
+                **pair("norm", "predictions.LayerNorm"),
+                "bias": ("predictions.bias",),
+            },
+        ),
+        Pooler: Head(make=bert.pooler, names=pair("dense", "pooler"), beside_backbone=True),
+        PairHead: Head(make=bert.pair_head, names=pair("scores", "sop_classifier.classifier")),
+    },
+    classes=(
+        ("AlbertForPreTraining", frozenset({MaskedLMHead, Pooler, PairHead})),
+        ("AlbertForMaskedLM", frozenset({MaskedLMHead})),
+        ("AlbertModel", frozenset({Pooler})),
+        ("AlbertModel", frozenset()),
+    ),
+    repeats={
+        "predictions.decoder.weight": "albert.embeddings.word_embeddings.weight",
+        "predictions.decoder.bias": "predictions.bias",
+    },
 )

@@ -1,11 +1,13 @@
-"""ELECTRA's generator in Hugging Face's names (ElectraForMaskedLM)."""
+"""ELECTRA in Hugging Face's names: its generator is a class of its own, and so is its discriminator."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
-from plmtrain.interop import bert
-from plmtrain.interop.family import Config, Family, Names, pair, unlike
+from plmtrain.interop.families import bert
+from plmtrain.interop.family import Config, Family, Head, Names, pair, unlike
+from plmtrain.nn.heads import MaskedLMHead
 from plmtrain.settings.models.encoder import EncoderSettings
 
 
@@ -39,18 +41,22 @@ def _unlike(settings: EncoderSettings) -> list[str]:
 
 
 FAMILY = Family(
-    architecture="ElectraForMaskedLM",
-    bare_architecture="ElectraModel",
+    settings=EncoderSettings,
     prefix="electra.",
     shape=_shape,
     config=_config,
     unlike=_unlike,
     backbone=backbone,
-    head={
-        **pair("dense", "generator_predictions.dense"),
-        **pair("norm", "generator_predictions.LayerNorm"),
-        "bias": ("generator_lm_head.bias",),
+    heads={
+        MaskedLMHead: Head(
+            make=partial(bert.masked_lm_head, activation="gelu"),
+            names={
+                **pair("dense", "generator_predictions.dense"),
+                **pair("norm", "generator_predictions.LayerNorm"),
+                "bias": ("generator_lm_head.bias",),
+            },
+        ),
     },
-    tied={"generator_lm_head.weight": "embeddings.token.weight"},
-    head_activation="gelu",
+    classes=(("ElectraForMaskedLM", frozenset({MaskedLMHead})), ("ElectraModel", frozenset())),
+    repeats={"generator_lm_head.weight": "electra.embeddings.word_embeddings.weight"},
 )

@@ -1,10 +1,11 @@
-"""BERT in Hugging Face's names (BertForMaskedLM)."""
+"""BERT in Hugging Face's names."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from plmtrain.interop.family import THEIR_ACTIVATIONS, Config, Family, Names, pair, unlike
+from plmtrain.interop.family import THEIR_ACTIVATIONS, Config, Family, Head, Names, pair, unlike
+from plmtrain.nn.heads import MaskedLMHead, PairHead, Pooler
 from plmtrain.settings.models.encoder import EncoderSettings
 
 
@@ -79,19 +80,54 @@ def _unlike(settings: EncoderSettings) -> list[str]:
     return differences
 
 
+def masked_lm_head(settings: EncoderSettings, config: Config, activation: str | None = None) -> MaskedLMHead:
+    """The language-model head of every encoder; some families' code has one activation in it whatever the model's is."""
+    return MaskedLMHead(
+        settings.width,
+        settings.embedding_width or settings.width,
+        config.whole("vocab_size", 0),
+        activation or settings.activation,
+        settings.norm_eps,
+    )
+
+
+def pooler(settings: EncoderSettings, config: Config) -> Pooler:
+    """The pooler of every family that has one."""
+    return Pooler(settings.width)
+
+
+def pair_head(settings: EncoderSettings, config: Config) -> PairHead:
+    """What stands on the pooler in classes for pretraining."""
+    return PairHead(settings.width)
+
+
 FAMILY = Family(
-    architecture="BertForMaskedLM",
-    bare_architecture="BertModel",
+    settings=EncoderSettings,
     prefix="bert.",
     shape=shape,
     config=config,
     unlike=_unlike,
     backbone=backbone,
-    head={
-        **pair("dense", "cls.predictions.transform.dense"),
-        **pair("norm", "cls.predictions.transform.LayerNorm"),
-        "bias": ("cls.predictions.bias",),
+    heads={
+        MaskedLMHead: Head(
+            make=masked_lm_head,
+            names={
+                **pair("dense", "cls.predictions.transform.dense"),
+                **pair("norm", "cls.predictions.transform.LayerNorm"),
+                "bias": ("cls.predictions.bias",),
+            },
+        ),
+        Pooler: Head(make=pooler, names=pair("dense", "pooler.dense"), beside_backbone=True),
+        PairHead: Head(make=pair_head, names=pair("scores", "cls.seq_relationship")),
     },
-    tied={"cls.predictions.decoder.weight": "embeddings.token.weight", "cls.predictions.decoder.bias": "bias"},
-    pooler=pair("dense", "pooler.dense"),
+    classes=(
+        ("BertForPreTraining", frozenset({MaskedLMHead, Pooler, PairHead})),
+        ("BertForMaskedLM", frozenset({MaskedLMHead})),
+        ("BertModel", frozenset({Pooler})),
+        ("BertModel", frozenset()),
+    ),
+    repeats={
+        "cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight",
+        "cls.predictions.decoder.bias": "cls.predictions.bias",
+    },
 )

@@ -1,11 +1,13 @@
-"""RoBERTa in Hugging Face's names (RobertaForMaskedLM)."""
+"""RoBERTa in Hugging Face's names."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
-from plmtrain.interop import bert
-from plmtrain.interop.family import Config, Family, pair, unlike
+from plmtrain.interop.families import bert
+from plmtrain.interop.family import Config, Family, Head, pair, unlike
+from plmtrain.nn.heads import MaskedLMHead, Pooler
 from plmtrain.settings.models.encoder import EncoderSettings
 
 
@@ -32,15 +34,26 @@ def _unlike(settings: EncoderSettings) -> list[str]:
 
 
 FAMILY = Family(
-    architecture="RobertaForMaskedLM",
-    bare_architecture="RobertaModel",
+    settings=EncoderSettings,
     prefix="roberta.",
     shape=_shape,
     config=_config,
     unlike=_unlike,
     backbone=bert.backbone,
-    head={**pair("dense", "lm_head.dense"), **pair("norm", "lm_head.layer_norm"), "bias": ("lm_head.bias",)},
-    tied={"lm_head.decoder.weight": "embeddings.token.weight", "lm_head.decoder.bias": "bias"},
-    pooler=pair("dense", "pooler.dense"),
-    head_activation="gelu",
+    heads={
+        MaskedLMHead: Head(
+            make=partial(bert.masked_lm_head, activation="gelu"),
+            names={**pair("dense", "lm_head.dense"), **pair("norm", "lm_head.layer_norm"), "bias": ("lm_head.bias",)},
+        ),
+        Pooler: Head(make=bert.pooler, names=pair("dense", "pooler.dense"), beside_backbone=True),
+    },
+    classes=(
+        ("RobertaForMaskedLM", frozenset({MaskedLMHead})),
+        ("RobertaModel", frozenset({Pooler})),
+        ("RobertaModel", frozenset()),
+    ),
+    repeats={
+        "lm_head.decoder.weight": "roberta.embeddings.word_embeddings.weight",
+        "lm_head.decoder.bias": "lm_head.bias",
+    },
 )

@@ -1,10 +1,12 @@
-"""DistilBERT in Hugging Face's names (DistilBertForMaskedLM)."""
+"""DistilBERT in Hugging Face's names."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from plmtrain.interop.family import THEIR_ACTIVATIONS, Config, Family, Names, pair, unlike
+from plmtrain.interop.families import bert
+from plmtrain.interop.family import THEIR_ACTIVATIONS, Config, Family, Head, Names, pair, unlike
+from plmtrain.nn.heads import MaskedLMHead
 from plmtrain.settings.models.encoder import EncoderSettings
 
 _NORM_EPS = 1e-12  # written into their code
@@ -77,17 +79,22 @@ def _unlike(settings: EncoderSettings) -> list[str]:
 
 
 FAMILY = Family(
-    architecture="DistilBertForMaskedLM",
-    bare_architecture="DistilBertModel",
+    settings=EncoderSettings,
     prefix="distilbert.",
     shape=_shape,
     config=_config,
     unlike=_unlike,
     backbone=_backbone,
-    head={
-        **pair("dense", "vocab_transform"),
-        **pair("norm", "vocab_layer_norm"),
-        "bias": ("vocab_projector.bias",),
+    heads={
+        MaskedLMHead: Head(
+            make=bert.masked_lm_head,
+            names={
+                **pair("dense", "vocab_transform"),
+                **pair("norm", "vocab_layer_norm"),
+                "bias": ("vocab_projector.bias",),
+            },
+        ),
     },
-    tied={"vocab_projector.weight": "embeddings.token.weight"},
+    classes=(("DistilBertForMaskedLM", frozenset({MaskedLMHead})), ("DistilBertModel", frozenset())),
+    repeats={"vocab_projector.weight": "distilbert.embeddings.word_embeddings.weight"},
 )
