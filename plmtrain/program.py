@@ -201,6 +201,13 @@ class Program(ABC, Generic[SettingsT]):
             found.append((text, "\n".join(self.read_out(text, ids, answer, tokenizer).lines)))
         return Demonstration("answers (held-out text)", ("sentence", "answer"), found)
 
+    def models(self, learner: nn.Module) -> Mapping[str, Sequence[nn.Module]]:
+        """The models that a learner is made of: for each its backbone and the heads on it, as ``plmtrain export`` writes them.
+
+        The first one is meant where none is named. Here the learner is one model, made of all its parts.
+        """
+        return {"model": list(learner.children())}
+
     def token_scores(self, learner: nn.Module, batch: Batch) -> Tensor:
         """The language-model head's scores at every position, [batch, length, vocabulary].
 
