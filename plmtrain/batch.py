@@ -19,12 +19,15 @@ class Layout:
         tokens: [batch, length] bool, true at real tokens; None where no row is padded.
         documents: [batch, length] int, positions see only their own document; None where a row is one.
         causal: whether a position sees nothing to its right.
+        ranks: [batch, length] int, the place of each position in the order in which a row is predicted: a position sees only
+            those whose rank is not greater than its own.
         visible: [batch, length, length] bool, an extra rule: whether a query (second axis) may see a key (third axis).
     """
 
     tokens: Tensor | None = None
     documents: Tensor | None = None
     causal: bool = False
+    ranks: Tensor | None = None
     visible: Tensor | None = None
 
     @classmethod
@@ -77,6 +80,7 @@ class Batch:
                 self.layout,
                 tokens=move(self.layout.tokens),
                 documents=move(self.layout.documents),
+                ranks=move(self.layout.ranks),
                 visible=move(self.layout.visible),
             ),
         )

@@ -218,7 +218,13 @@ def _map(batch: Batch, change: Callable[[Any], Any]) -> Batch:
         targets=each(batch.targets),
         draws=each(batch.draws),
         samples=change(batch.samples),
-        layout=replace(layout, tokens=maybe(layout.tokens), documents=maybe(layout.documents), visible=maybe(layout.visible)),
+        layout=replace(
+            layout,
+            tokens=maybe(layout.tokens),
+            documents=maybe(layout.documents),
+            ranks=maybe(layout.ranks),
+            visible=maybe(layout.visible),
+        ),
     )
 
 

@@ -35,27 +35,56 @@ class Visibility(NamedTuple):
 
 
 def visibility(layout: Layout, hidden: Tensor) -> Visibility:
-    """Combine the rules of a layout.
+    """Make a layout ready.
 
     Args:
         layout: who may see whom.
         hidden: [batch, length, width] what the first layer gets.
     """
-    length = hidden.shape[1]
+    if all(rule is None for rule in (layout.tokens, layout.documents, layout.ranks, layout.visible)):
+        return Visibility(causal=layout.causal)
+    seen = may_see(layout, hidden.shape[1], hidden.device)
+    assert seen is not None
+    return ready(seen, hidden)
+
+
+def may_see(layout: Layout, length: int, device: torch.device) -> Tensor | None:
+    """Combine the rules of a layout.
+
+    Args:
+        layout: who may see whom.
+        length: of a row.
+        device: where the rules are.
+
+    Returns:
+        [batch or 1, query or 1, key] whether a query may see a key; None where each may see all.
+    """
     rules = []
     if layout.tokens is not None:
         rules.append(layout.tokens[:, None, :])  # [batch, 1, key]
     if layout.documents is not None:
         rules.append(layout.documents[:, :, None] == layout.documents[:, None, :])  # [batch, query, key]
+    if layout.ranks is not None:
+        rules.append(layout.ranks[:, None, :] <= layout.ranks[:, :, None])
     if layout.visible is not None:
         rules.append(layout.visible)
-    if not rules:
-        return Visibility(causal=layout.causal)
     if layout.causal:
-        rules.append(_not_later(length, hidden.device)[None])
+        rules.append(_not_later(length, device)[None])
+    if not rules:
+        return None
     seen = rules[0]
     for rule in rules[1:]:
         seen = seen & rule
+    return seen
+
+
+def ready(seen: Tensor, hidden: Tensor) -> Visibility:
+    """Make one rule ready for attention.
+
+    Args:
+        seen: [batch or 1, query or 1, key] whether a query may see a key.
+        hidden: what the first layer gets, for its type.
+    """
     sighted = seen.any(dim=-1, keepdim=True)
     # Attention's products are in autocast's type where that is on, and adding another type would cost a copy in every layer.
     device = hidden.device.type
