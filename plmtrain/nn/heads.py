@@ -116,3 +116,27 @@ class ReplacedTokenHead(nn.Module):
         """The logit of having been replaced.  # [..., width] -> [...]"""
         scores: Tensor = self.score(activate(self.activation, self.dense(hidden)))
         return scores.squeeze(-1)
+
+
+class TiedHead(nn.Module):
+    """Scores over the vocabulary: hidden states times the token embeddings, plus a bias (XLNet's code).
+
+    Args:
+        vocabulary_size: how many tokens are scored.
+    """
+
+    def __init__(self, vocabulary_size: int) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(vocabulary_size))
+
+    def forward(self, hidden: Tensor, embedding_weight: Tensor) -> Tensor:
+        """Score some positions.
+
+        Args:
+            hidden: [..., width] hidden states of the positions.
+            embedding_weight: [vocabulary, width] the backbone's token table.
+
+        Returns:
+            [..., vocabulary] logits.
+        """
+        return functional.linear(hidden, embedding_weight, self.bias)
