@@ -31,6 +31,7 @@ class FramedRows:
         lengths: [rows] tokens that are not padding.
         real: [rows, length] which tokens are not padding; None where none is.
         documents: [rows, length] the document of each token; None where rows are not divided.
+        sentence_starts: [rows, length] whether a token begins a sentence; None where nobody says.
     """
 
     ids: NDArray[np.int64]
@@ -38,6 +39,7 @@ class FramedRows:
     lengths: NDArray[np.int64]
     real: NDArray[np.bool_] | None = None
     documents: NDArray[np.int64] | None = None
+    sentence_starts: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,4 +22,7 @@ def framed(rows: Rows, vocabulary: Vocabulary) -> FramedRows:
         documents = np.where(behind, last[:, None], documents)
     starts = np.ones(ids.shape, np.bool_)
     starts[:, 1:-1] = rows.word_starts
-    return FramedRows(ids=ids, word_starts=starts, lengths=rows.lengths + 2, real=real, documents=documents)
+    sentences = None if rows.sentence_starts is None else np.pad(rows.sentence_starts, ((0, 0), (1, 1)))
+    return FramedRows(
+        ids=ids, word_starts=starts, lengths=rows.lengths + 2, real=real, documents=documents, sentence_starts=sentences
+    )
