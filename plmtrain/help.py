@@ -82,6 +82,24 @@ VERBS = {
         (("plmtrain prepare model=roberta data=jsonl data.files=['corpus/*.jsonl']", "your own text"),),
         composes=True,
     ),
+    "export": Verb(
+        "a run as a folder that transformers loads",
+        "export RUN HF_FOLDER [part=PART]",
+        "Writes config.json, model.safetensors, the tokenizer and a model card; reads them back, and lets the folder appear\n"
+        "only if every weight is equal and the model computes the same. RUN may be an imported folder, too. An RTD run exports\n"
+        "its discriminator, and with part=generator the other.",
+        (
+            ("plmtrain export runs/mine mine-hf", 'then: AutoModelForMaskedLM.from_pretrained("mine-hf")'),
+            ("plmtrain export runs/electra-rtd-1f2e3d4c generator part=generator", "a part of a run"),
+        ),
+    ),
+    "import": Verb(
+        "a Hugging Face folder for use wherever a run is",
+        "import HF_FOLDER FOLDER",
+        "Judges a stranger's folder (no pickle, no code, weights whole and finite), writes what plmtrain understands of it, and\n"
+        "reads that back. The new folder serves predict, export, init= and plmtrain.load.",
+        (("plmtrain import downloads/bert-base-uncased bert", "then: plmtrain predict bert ..., or init=bert"),),
+    ),
     "list": Verb(
         "models, sizes, objectives, data sets; which objective goes with which model",
         "list [GROUP | matrix] [--json] [--config-dir DIR]",

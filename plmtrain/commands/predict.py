@@ -14,7 +14,7 @@ from plmtrain.stopping import safe_point
 
 if TYPE_CHECKING:
     from plmtrain.program import Answer
-    from plmtrain.training.restore import TrainedRun
+    from plmtrain.training.restore import Trained
 
 
 def run(arguments: list[str]) -> int:
@@ -27,9 +27,9 @@ def run(arguments: list[str]) -> int:
     parser.add_argument("--batch-size", type=int, default=32)
     asked = parser.parse_intermixed_args(arguments)  # options may stand between the run and its texts
 
-    from plmtrain.training.restore import load_run
+    from plmtrain.interop.trained import load_trained
 
-    trained = load_run(asked.run, report=lambda line: print(line, file=sys.stderr))
+    trained = load_trained(asked.run, report=lambda line: print(line, file=sys.stderr))
     for batch in _batches(_texts(asked.texts, asked.file), asked.batch_size):
         safe_point()
         for answer in _answers(trained, batch):
@@ -61,10 +61,10 @@ def _batches(texts: Iterable[str], size: int) -> Iterator[list[str]]:
         yield batch
 
 
-def _answers(trained: TrainedRun, texts: list[str]) -> Iterator[Answer]:
+def _answers(trained: Trained, texts: list[str]) -> Iterator[Answer]:
     program, tokenizer = trained.program, trained.tokenizer
     rows = program.questions(texts, tokenizer)
-    longest = program.row_length(trained.settings.model.positions)
+    longest = program.row_length(program.model.positions)
     for text, length in zip(texts, rows.lengths.tolist(), strict=True):
         if length > longest:
             raise DataError(

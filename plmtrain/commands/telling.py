@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 
 from rich.console import RenderableType
 
@@ -22,3 +23,9 @@ def tell(*what: RenderableType) -> None:
     except UnicodeEncodeError:  # the C locale
         for one in what:
             print(str(one).encode("ascii", "backslashreplace").decode() if isinstance(one, str) else "")
+
+
+def warn(line: str) -> None:
+    """Tell of something that may not be as the user thinks, on standard error."""
+    with suppress(OSError):
+        print(line.encode("ascii", "backslashreplace").decode(), file=sys.stderr)

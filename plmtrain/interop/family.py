@@ -10,6 +10,7 @@ from torch import nn
 
 from plmtrain.errors import SettingsError
 from plmtrain.settings.models.base import ModelSettings
+from plmtrain.settings.tokenizer import Family as TokenizerFamily
 
 SettingsT = TypeVar("SettingsT", bound=ModelSettings)
 
@@ -106,7 +107,8 @@ class Family(Generic[SettingsT]):
         heads: the heads of its classes.
         classes: transformers' classes, each with the heads that it has.
         repeats: names that a file may have beside others, or in their place, each with the one that it is equal to.
-        tolerance: how far logits may lie from transformers'.
+        tolerance: how far a score may lie from that of the same weights read anew.
+        tokenizer: whose special tokens its models are used with.
     """
 
     settings: type[SettingsT]
@@ -119,6 +121,7 @@ class Family(Generic[SettingsT]):
     classes: Sequence[tuple[str, Kinds]]
     repeats: Mapping[str, str]
     tolerance: float = 1e-5
+    tokenizer: TokenizerFamily = "bert"
 
 
 def pair(ours: str, *theirs: str) -> Names:

@@ -46,6 +46,20 @@ def read_json(path: Path) -> dict[str, Any]:
     return values
 
 
+def refuse_code(values: Mapping[str, Any], path: Path) -> None:
+    """Refuse what would need code that a folder brings.
+
+    Args:
+        values: what its config.json or tokenizer_config.json holds.
+        path: that file.
+
+    Raises:
+        SettingsError: if it names any.
+    """
+    if "auto_map" in values:
+        raise SettingsError("the folder brings code of its own (auto_map)", str(path), "plmtrain never runs a folder's code")
+
+
 class Tensors:
     """The tensors of a folder: names and shapes at once, each tensor's numbers when it is asked for.
 

@@ -18,7 +18,7 @@ from plmtrain.errors import CheckpointError, SettingsError, nearest
 from plmtrain.files import disk_errors, make_folder, write_json_atomically
 from plmtrain.interop import families
 from plmtrain.interop.family import Config, Family, Kinds, Names
-from plmtrain.interop.folder import WEIGHTS, Tensors, read_json
+from plmtrain.interop.folder import WEIGHTS, Tensors, read_json, refuse_code
 from plmtrain.interop.model import Model
 from plmtrain.interop.placing import fill, flat, listed, prefixed, present, split
 from plmtrain.settings.models.base import ModelSettings
@@ -50,6 +50,11 @@ class HuggingFaceModel(Model):
         """The ids of special tokens, by role, that the config.json names."""
         named = {role: self.config.get(f"{role}_token_id") for role in ("pad", "cls", "sep", "mask", "bos", "eos")}
         return {role: token for role, token in named.items() if isinstance(token, int)}
+
+    @property
+    def family(self) -> Family[Any]:
+        """The family that it is of."""
+        return family_of(self.settings.family, "")
 
     @property
     def offers(self) -> list[str]:
@@ -84,6 +89,15 @@ def family_of(name: object, source: str) -> Family[Any]:
     return family
 
 
+def settings_of(folder: str | Path) -> ModelSettings:
+    """The shape of a folder's model; its weights are not looked at.
+
+    Raises:
+        SettingsError: if it holds no model that we have, or code of its own.
+    """
+    return _shape(Path(folder))[2]
+
+
 def read(folder: str | Path) -> HuggingFaceModel:
     """Read a folder that transformers' ``save_pretrained`` or ``save`` below wrote.
 
@@ -92,14 +106,7 @@ def read(folder: str | Path) -> HuggingFaceModel:
         CheckpointError: if tensors are missing, unknown, of the wrong shape, damaged or not finite.
     """
     folder = Path(folder)
-    source = folder / CONFIG
-    values = read_json(source)
-    if "auto_map" in values:
-        raise SettingsError("the model brings code of its own (auto_map)", str(source), "plmtrain never runs a folder's code")
-    family = family_of(values.get("model_type"), str(source))
-    config = Config(values, str(source))
-    config.demand("tie_word_embeddings", True)
-    settings, vocabulary_size = _settings(folder, family, config)
+    family, config, settings = _shape(folder)
     tensors = Tensors(folder)
 
     prefix = family.prefix if any(name.startswith(family.prefix) for name in tensors.shapes) else ""
@@ -112,7 +119,7 @@ def read(folder: str | Path) -> HuggingFaceModel:
     # If any tensor of a head is there, all of them must be.
     head_names = {kind: names for kind, names in head_names.items() if flat([names]) & tensors.shapes.keys()}
     with torch.device("meta"):
-        backbone = build(settings, vocabulary_size)
+        backbone = build(settings, config.whole("vocab_size", 0))
         heads = {kind: family.heads[kind].make(settings, config) for kind in head_names}
     known = flat([backbone_names, *head_names.values()]) | repeats.keys() | _buffers(prefix)
     _refuse_unknown(tensors, prefix, backbone_names, known, folder)
@@ -123,25 +130,29 @@ def read(folder: str | Path) -> HuggingFaceModel:
     return HuggingFaceModel(
         backbone=backbone.eval(),
         heads={kind: head.eval() for kind, head in heads.items()},
-        config=values,
+        config=config.values,
         others=tuple(sorted(tensors.shapes.keys() - known)),
     )
 
 
-def _settings(folder: Path, family: Family[Any], config: Config) -> tuple[ModelSettings, int]:
-    vocabulary_size = config.whole("vocab_size", 0)
-    if not vocabulary_size:
-        raise config.wrong("vocab_size", config.values.get("vocab_size"), "the number of tokens")
+def _shape(folder: Path) -> tuple[Family[Any], Config, ModelSettings]:
+    source = folder / CONFIG
+    values = read_json(source)
+    refuse_code(values, source)
+    family = family_of(values.get("model_type"), str(source))
+    config = Config(values, str(source))
+    config.demand("tie_word_embeddings", True)
+    if not config.whole("vocab_size", 0):
+        raise config.wrong("vocab_size", values.get("vocab_size"), "the number of tokens")
     shape = family.shape(config)
     if shape["layers"] > _MOST_LAYERS:
         raise config.wrong("the number of layers", shape["layers"], f"at most {_MOST_LAYERS}")
     try:
-        settings: ModelSettings = family.settings(name=_name(folder), family=config.values["model_type"], **shape)
+        return family, config, family.settings(name=_name(folder), family=values["model_type"], **shape)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"])) or "the shape"
         raise SettingsError(f"{key}: {first['msg']}", config.source, "this model cannot be read") from None
-    return settings, vocabulary_size
 
 
 def _name(folder: Path) -> str:

@@ -8,8 +8,21 @@ from pathlib import Path
 from plmtrain.backbones import Backbone
 from plmtrain.errors import SettingsError
 from plmtrain.files import sha256
+from plmtrain.settings.models.base import ModelSettings
 from plmtrain.training.restore import is_run, load_run
 from plmtrain.training.run_folder import RunFolder
+
+
+def model_settings(folder: Path) -> ModelSettings:
+    """The shape of the model in a Hugging Face folder.
+
+    Raises:
+        SettingsError: if it holds no model that we have.
+        CheckpointError: if its weights cannot be used.
+    """
+    from plmtrain.interop import hugging_face
+
+    return hugging_face.read(folder).settings
 
 
 def weights_digest(folder: Path) -> str:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from plmtrain.backbones import Backbone
 from plmtrain.batch import Layout
-from plmtrain.nn.heads import MaskedLMHead, PairHead, Pooler
+from plmtrain.nn.heads import MaskedLMHead, PairHead, Pooler, ReplacedTokenHead
 from plmtrain.settings.models.base import ModelSettings
 
 
@@ -28,10 +28,10 @@ class Model:
 
     @classmethod
     def of(cls, modules: Iterable[nn.Module]) -> Model:
-        """The model that some modules are, one of them a backbone."""
+        """The model that some modules are, one of them a backbone. What that shares with another one, it gets for itself."""
         modules = list(modules)
         (backbone,) = (module for module in modules if isinstance(module, Backbone))
-        return cls(backbone=backbone, heads={type(module): module for module in modules if module is not backbone})
+        return cls(backbone=backbone.whole(), heads={type(module): module for module in modules if module is not backbone})
 
     @property
     def settings(self) -> ModelSettings:
@@ -65,6 +65,7 @@ Scores = Callable[[Any, Model, Tensor], Tensor]
 _HEADS: Mapping[type[nn.Module], tuple[str, Scores]] = {
     MaskedLMHead: ("a language-model head", lambda head, model, hidden: head(hidden, model.backbone.embedding_weight)),
     Pooler: ("a pooler", lambda head, model, hidden: head(hidden)),
+    ReplacedTokenHead: ("a head for replaced tokens", lambda head, model, hidden: head(hidden)),
     PairHead: ("a head for pairs of sentences", lambda head, model, hidden: head(model.heads[Pooler](hidden))),
 }
 

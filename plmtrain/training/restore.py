@@ -19,24 +19,33 @@ from plmtrain.training.run_folder import RunFolder
 from plmtrain.training.state import load_weights
 
 
-@dataclass(frozen=True)
-class TrainedRun:
-    """A run that can be used.
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """A model that can be used.
 
     Args:
         folder: where it lies.
-        settings: what it was trained with.
         tokenizer: its tokenizer.
-        program: what it was trained by, with the settings of its last phase.
+        program: what it was trained by, or could be; of a run, with the settings of its last phase.
         learner: its weights, in eval mode.
-        step: how many steps they were trained for.
     """
 
     folder: Path
-    settings: PretrainSettings
     tokenizer: Tokenizer
     program: Program[Any]
     learner: nn.Module
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedRun(Trained):
+    """A run that can be used.
+
+    Args:
+        settings: what it was trained with.
+        step: how many steps it was trained for.
+    """
+
+    settings: PretrainSettings
     step: int
 
 
@@ -76,4 +85,11 @@ def load_run(folder: Path, report: Callable[[str], None] = lambda line: None) ->
             "the run has no checkpoint yet", str(folder), f"start it again: it saves every {settings.trainer.save_every} steps"
         )
     load_weights(learner, checkpoint)
-    return TrainedRun(folder, settings, tokenizer, program, learner.eval(), checkpoint.step)
+    return TrainedRun(
+        folder=folder,
+        tokenizer=tokenizer,
+        program=program,
+        learner=learner.eval(),
+        settings=settings,
+        step=checkpoint.step,
+    )

@@ -86,4 +86,5 @@ FAMILY = Family(
         "predictions.decoder.weight": "albert.embeddings.word_embeddings.weight",
         "predictions.decoder.bias": "predictions.bias",
     },
+    tokenizer="albert",
 )

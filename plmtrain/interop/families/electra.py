@@ -7,7 +7,7 @@ from typing import Any
 
 from plmtrain.interop.families import bert
 from plmtrain.interop.family import Config, Family, Head, Names, pair, unlike
-from plmtrain.nn.heads import MaskedLMHead
+from plmtrain.nn.heads import MaskedLMHead, ReplacedTokenHead
 from plmtrain.settings.models.encoder import EncoderSettings
 
 
@@ -40,6 +40,10 @@ def _unlike(settings: EncoderSettings) -> list[str]:
     return unlike(settings, demands) + ([] if settings.segments else ["segments=1 or more (is 0)"])
 
 
+def _replaced_token_head(settings: EncoderSettings, config: Config) -> ReplacedTokenHead:
+    return ReplacedTokenHead(settings.width, settings.activation)
+
+
 FAMILY = Family(
     settings=EncoderSettings,
     prefix="electra.",
@@ -56,7 +60,18 @@ FAMILY = Family(
                 "bias": ("generator_lm_head.bias",),
             },
         ),
+        ReplacedTokenHead: Head(
+            make=_replaced_token_head,
+            names={
+                **pair("dense", "discriminator_predictions.dense"),
+                **pair("score", "discriminator_predictions.dense_prediction"),
+            },
+        ),
     },
-    classes=(("ElectraForMaskedLM", frozenset({MaskedLMHead})), ("ElectraModel", frozenset())),
+    classes=(
+        ("ElectraForPreTraining", frozenset({ReplacedTokenHead})),
+        ("ElectraForMaskedLM", frozenset({MaskedLMHead})),
+        ("ElectraModel", frozenset()),
+    ),
     repeats={"generator_lm_head.weight": "electra.embeddings.word_embeddings.weight"},
 )

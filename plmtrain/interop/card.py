@@ -1,0 +1,167 @@
+"""README.md of an exported model: what it is, what it learnt from, how, how well, and how to use it.
+
+Written for strangers: no path of the machine, nothing that looks like a secret, no name of a file that it was trained on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from plmtrain.errors import PlmtrainError
+from plmtrain.interop.folder import read_json
+from plmtrain.interop.model import Model, called
+from plmtrain.interop.publishing import Published
+from plmtrain.redaction import redact, redact_text
+from plmtrain.training.manifest import versions
+from plmtrain.training.restore import TrainedRun
+from plmtrain.training.run_folder import RunFolder
+
+_AUTO_CLASSES = {
+    "ForMaskedLM": ("AutoModelForMaskedLM", "fill-mask"),
+    "ForPreTraining": ("AutoModelForPreTraining", None),
+    "ForSequenceClassification": ("AutoModelForSequenceClassification", "text-classification"),
+    "ForTokenClassification": ("AutoModelForTokenClassification", "token-classification"),
+    "ForQuestionAnswering": ("AutoModelForQuestionAnswering", "question-answering"),
+    "ForConditionalGeneration": ("AutoModelForSeq2SeqLM", "text2text-generation"),
+    "LMHeadModel": ("AutoModelForCausalLM", "text-generation"),
+}
+"""For the end of a class's name, the class that finds it, and what the hub calls its use."""
+
+_TRAINING = ("steps", "epochs", "batch_size", "sequence_length", "phases")
+"""The trainer's settings that change a result and are worth telling."""
+
+
+def card_of_run(trained: TrainedRun, model: Model, published: Published) -> str:
+    """The card of an exported run."""
+    settings = trained.settings
+    values: dict[str, Any] = redact(settings.model_dump(mode="json"))
+    groups: dict[str, Any] = {name: values[name] for name in ("objective", "task", "optimizer", "schedule") if name in values}
+    groups["trainer"] = {key: values["trainer"][key] for key in _TRAINING if values["trainer"].get(key)}
+    resolved = RunFolder(trained.folder).config().get("resolved") or {}
+    title = f"{settings.model.name}, {settings.subject}"
+    return _card(
+        title,
+        model,
+        published,
+        [
+            f"Trained with plmtrain ({type(trained.program).__name__}: {_first_line(trained.program)}), {trained.step:,} steps.",
+            *(["It started from the weights of another model."] if settings.init is not None else []),
+        ],
+        {
+            "What it learnt from": _list(_data(trained)),
+            "How": _table(("setting", "value"), _settings(groups, {"seed": settings.seed, **resolved})),
+            "How well": _table(("measure", "value", "after step"), _measures(trained)),
+        },
+    )
+
+
+def card_of_import(origin: str, model: Model, published: Published) -> str:
+    """The card of a folder that was read from elsewhere.
+
+    Args:
+        origin: what is known of where it came from.
+        model: the model.
+        published: how its writing went.
+    """
+    return _card(f"{model.settings.family} from a Hugging Face folder", model, published, [origin], {})
+
+
+def _card(title: str, model: Model, published: Published, about: Iterable[str], sections: Mapping[str, str]) -> str:
+    saved = published.saved
+    auto, use = next((found for end, found in _AUTO_CLASSES.items() if saved.architecture.endswith(end)), ("AutoModel", None))
+    head = ["---", "library_name: transformers", *([f"pipeline_tag: {use}"] if use else []), "tags:", "- plmtrain", "---", ""]
+    parameters = sum(
+        parameter.numel()
+        for module in (model.backbone, *(model.heads[kind] for kind in saved.kinds))
+        for parameter in module.parameters()
+    )
+    left_out = [f"Not in these files, since {saved.architecture} has no place for it: {called(kind)}." for kind in saved.left_out]
+    lines = [
+        *head,
+        f"# {title}",
+        "",
+        f"A {saved.architecture} of {parameters:,} parameters over {model.backbone.vocabulary_size:,} tokens.",
+        *about,
+        *left_out,
+        "",
+        "```python",
+        f"from transformers import AutoTokenizer, {auto}",
+        "",
+        'tokenizer = AutoTokenizer.from_pretrained("THIS FOLDER")',
+        f'model = {auto}.from_pretrained("THIS FOLDER")',
+        "```",
+        "",
+        "## Shape",
+        "",
+        _table(("setting", "value"), [(key, _told(value)) for key, value in model.settings.model_dump(mode="json").items()]),
+        *(line for name, text in sections.items() if text for line in (f"## {name}", "", text)),
+        "## Checked",
+        "",
+        "The files were read back into fresh modules: every weight is equal, and hidden states and scores of rows of",
+        f"random tokens, of several lengths, differ by at most {published.difference:.1e}",
+        f"({published.tolerance:.0e} would have been allowed).",
+        "",
+        _table(("written with", "version"), list(versions().items())),
+        "## Licence",
+        "",
+        "Not stated: whoever publishes this model chooses one, and sees to it that the text allows it.",
+    ]
+    return redact_text("\n".join(lines)) + "\n"
+
+
+def _first_line(program: object) -> str:
+    return (type(program).__doc__ or "").strip().splitlines()[0].rstrip(".:")
+
+
+def _data(trained: TrainedRun) -> Iterator[str]:
+    """What the run's folder says of its text."""
+    try:
+        manifest = read_json(trained.folder / "data" / "manifest.json")
+        yield f"{manifest['name']}: {len(manifest['sources'])} files"
+        for name, counts in manifest["splits"].items():
+            repeated = f"{counts['documents']:,} documents, {counts['duplicates']:,} of them repeated"
+            yield f"{name}: {counts['tokens']:,} tokens in {repeated}"
+        yield f"{manifest['overlap']:,} validation documents are in the training text, too"
+        yield f"{manifest['skipped']:,} lines could not be read and were skipped"
+        yield f"unigram entropy: {manifest['unigram_entropy']:.4f} nats a token, the loss of a model that knows frequencies only"
+    except (PlmtrainError, KeyError, TypeError, ValueError):
+        yield "The run's folder does not say."
+    tokenizer = trained.tokenizer
+    yield f"tokenizer: {tokenizer.type}, {tokenizer.vocabulary.size:,} tokens, digest {tokenizer.digest[:16]}"
+
+
+def _measures(trained: TrainedRun) -> Iterator[tuple[str, str, str]]:
+    """The newest losses of the run, up to the step of the weights."""
+    newest: dict[str, tuple[float, int]] = {}
+    for record in RunFolder(trained.folder).metrics().records():
+        step = record.get("step")
+        if isinstance(step, int) and step <= trained.step:
+            told = {key: value for key, value in record.items() if key == "loss" or key.startswith(("loss/", "val/"))}
+            newest |= {key: (value, step) for key, value in told.items() if isinstance(value, int | float)}
+    for key, (value, step) in sorted(newest.items()):
+        yield key, f"{value:.4f}", f"{step:,}"
+
+
+def _settings(groups: Mapping[str, Any], others: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for group, values in groups.items():
+        yield from ((f"{group}.{key}", _told(value)) for key, value in values.items() if value is not None)
+    yield from ((key, _told(value)) for key, value in others.items())
+
+
+def _told(value: Any) -> str:
+    """A setting's value; of a path, the last part."""
+    text = "yes" if value is True else "no" if value is False else "none" if value is None else str(value)
+    if isinstance(value, str) and ("/" in text or "\\" in text):
+        text = Path(text.replace("\\", "/")).name
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def _table(headings: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    return "\n".join([f"| {' | '.join(headings)} |", f"|{'---|' * len(headings)}", *lines, ""]) if lines else ""
+
+
+def _list(lines: Iterable[str]) -> str:
+    return "\n".join([*(f"- {line}" for line in lines), ""])

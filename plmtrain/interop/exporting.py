@@ -1,0 +1,32 @@
+"""From a run to a Hugging Face folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from plmtrain.errors import SettingsError, nearest
+from plmtrain.interop.card import card_of_run
+from plmtrain.interop.model import Model
+from plmtrain.interop.publishing import Published, publish
+from plmtrain.training.restore import TrainedRun
+
+
+def export(trained: TrainedRun, target: Path, part: str | None = None) -> Published:
+    """Write a run's model as a folder that transformers loads.
+
+    Args:
+        trained: the run.
+        target: the folder, which does not exist yet.
+        part: which of the learner's models; the one that the program means where none is named.
+
+    Raises:
+        SettingsError: if there is no such part, the place is taken, or transformers has no class for the model.
+        CheckpointError: if what was written is not what the run is; nothing is left of it.
+        DiskError: if the disk refuses.
+    """
+    models = trained.program.models(trained.learner)
+    if part is not None and part not in models:
+        raise SettingsError(f"the run has no part '{part}'", f"command line: part={part}", nearest(part, models))
+    model = Model.of(models[part or next(iter(models))])
+    tokenizer = trained.tokenizer
+    return publish(target, model, tokenizer, tokenizer.vocabulary.roles, lambda done: card_of_run(trained, model, done))

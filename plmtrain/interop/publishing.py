@@ -1,0 +1,92 @@
+"""Writing a model as a Hugging Face folder that is there whole and verified, or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from plmtrain.errors import CheckpointError, SettingsError
+from plmtrain.faults import fault_point
+from plmtrain.files import atomic_folder
+from plmtrain.interop import hugging_face
+from plmtrain.interop.hugging_face import Saved, family_of
+from plmtrain.interop.model import Model, called
+from plmtrain.interop.verification import verify
+from plmtrain.stopping import safe_point
+from plmtrain.text.tokenizer import Tokenizer
+
+CARD = "README.md"
+
+
+@dataclass(frozen=True)
+class Published:
+    """A folder that was written.
+
+    Args:
+        saved: what became of the model in it.
+        difference: the largest difference between what the model computes and what its files compute.
+        tolerance: the largest that would have been allowed.
+    """
+
+    saved: Saved
+    difference: float
+    tolerance: float
+
+    def __str__(self) -> str:
+        left_out = "".join(f", without {called(kind)}, for which it has no place" for kind in self.saved.left_out)
+        return f"{self.saved.architecture}{left_out}; read back, it computes the same (largest difference {self.difference:.1e})"
+
+
+def require_free(target: Path) -> None:
+    """Refuse a place where something is.
+
+    Raises:
+        SettingsError: if it is not free.
+    """
+    taken = target.is_symlink() or (target.exists() and not (target.is_dir() and not any(target.iterdir())))
+    if taken:
+        raise SettingsError("there is something at this place already", str(target), "name a folder that does not exist yet")
+
+
+def publish(
+    target: Path,
+    model: Model,
+    tokenizer: Tokenizer | None,
+    roles: Mapping[str, int],
+    describe: Callable[[Published], str],
+) -> Published:
+    """Write a model, read it back, compare, and only then let the folder appear.
+
+    Args:
+        target: where to; nothing or an empty folder.
+        model: in eval mode.
+        tokenizer: its tokenizer, where it has one.
+        roles: the id of each special token by its role.
+        describe: what README.md is to say of it.
+
+    Raises:
+        SettingsError: if the place is taken, or transformers has no class that computes what the model computes.
+        CheckpointError: if what was written is not what the model is.
+        DiskError: if the disk refuses.
+    """
+    require_free(target)
+    tolerance = family_of(model.settings.family, model.settings.name).tolerance
+
+    def make_way() -> None:
+        if target.exists():
+            target.rmdir()  # refused by the system if it is no longer empty
+
+    with atomic_folder(target, before_rename=make_way) as folder:
+        saved = hugging_face.save(folder, model, roles)
+        if tokenizer is not None:
+            tokenizer.save(folder, model_max_length=model.settings.positions)
+        fault_point("export")
+        safe_point()
+        difference = verify(hugging_face.read(folder), model, roles.get("pad", 0), tolerance, str(target))
+        if tokenizer is not None and Tokenizer.load(folder).digest != tokenizer.digest:
+            raise CheckpointError("the tokenizer was not written as it is", str(target), "nothing is left of it")
+        safe_point()
+        published = Published(saved, difference, tolerance)
+        (folder / CARD).write_text(describe(published), encoding="utf-8", newline="\n")
+    return published

@@ -1,0 +1,72 @@
+"""Proof that what was written is what was trained: the files are read again into fresh modules, and both compute the same."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from plmtrain import keyed_random
+from plmtrain.batch import Layout
+from plmtrain.errors import CheckpointError
+from plmtrain.interop.model import Inputs, Model, outputs
+from plmtrain.keyed_random import Keys
+
+_ROWS = 4
+_LENGTH = 48
+_DRAWN = "rows that verify an export"
+
+
+def random_inputs(model: Model, pad: int) -> Inputs:
+    """Rows of random tokens of different lengths, in all segments that a model has; the same rows in every process.
+
+    Args:
+        model: what is to read them.
+        pad: the padding's id.
+    """
+    length = min(_LENGTH, model.settings.positions)
+    keys = Keys(0, np.zeros(_ROWS, np.int64), np.arange(_ROWS))
+    real = np.arange(length) < np.array([[length], [max(1, length // 2)], [1], [max(1, length - 1)]])  # [rows, length]
+    ids = keyed_random.integers(_DRAWN, keys, length, model.backbone.vocabulary_size)
+    segments = getattr(model.settings, "segments", 0)
+    return Inputs(
+        ids=torch.from_numpy(np.where(real, ids, pad)),
+        layout=Layout.of(real),
+        segments=torch.from_numpy(keyed_random.integers(f"{_DRAWN}, segments", keys, length, segments)) if segments > 1 else None,
+    )
+
+
+@torch.no_grad()
+def verify(written: Model, original: Model, pad: int, tolerance: float, place: str) -> float:
+    """Compare a model that was read back with the one that was written.
+
+    Args:
+        written: what the files hold.
+        original: may have heads besides, for which the files have no place.
+        pad: the padding's id.
+        tolerance: how far a score may lie from the original's.
+        place: where the files are, for messages.
+
+    Returns:
+        The largest difference of any hidden state or score.
+
+    Raises:
+        CheckpointError: if a tensor or a score differs.
+    """
+    for name, module in written.modules.items():
+        expected = original.modules[name].state_dict()
+        found = module.state_dict()
+        wrong = sorted(found.keys() ^ expected.keys())
+        wrong += [key for key in found.keys() & expected.keys() if not torch.equal(found[key], expected[key].float().cpu())]
+        if wrong:
+            raise CheckpointError(f"{name} was not written as it is: {', '.join(wrong[:4])}", place, "nothing is left of it")
+    inputs = random_inputs(original, pad)
+    expected, found = outputs(original, inputs), outputs(written, inputs)
+    differences = {name: float((scores - expected[name]).abs().max()) for name, scores in found.items()}
+    for name, difference in differences.items():
+        if not difference <= tolerance:  # a difference that is no number fails, too
+            raise CheckpointError(
+                f"{name} computes otherwise when it is read back: {difference:.1e} apart, {tolerance:.0e} allowed",
+                place,
+                "nothing is left of it",
+            )
+    return max(differences.values())
