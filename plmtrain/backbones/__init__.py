@@ -8,6 +8,7 @@ from abc import abstractmethod
 from torch import Tensor, nn
 
 from plmtrain.batch import Layout
+from plmtrain.errors import SettingsError
 from plmtrain.settings.models.base import ModelSettings
 
 
@@ -47,6 +48,22 @@ class Backbone(nn.Module):
         Returns:
             [batch, length, width].
         """
+
+    def borrow_embeddings(self, lender: Backbone) -> None:
+        """Embed with another backbone's tables from now on: this one's own are dropped, and the lender lists the shared ones.
+
+        Args:
+            lender: a backbone with embeddings of the same shape, in the same learner.
+
+        Raises:
+            SettingsError: if this kind of backbone cannot.
+        """
+        kind = f"model.type={self.settings.type}"
+        raise SettingsError("its embeddings cannot be shared with another backbone", kind, "train it with embeddings of its own")
+
+    def whole(self) -> Backbone:
+        """This backbone with nothing borrowed: itself, or else a copy."""
+        return self
 
     @abstractmethod
     def blocks(self) -> list[nn.Module]:

@@ -7,13 +7,15 @@ they use.
 
 from __future__ import annotations
 
+import copy
+
 from torch import Tensor, nn
 
 from plmtrain.backbones import Backbone
 from plmtrain.batch import Layout
 from plmtrain.nn.attention import visibility
 from plmtrain.nn.blocks import PostNormBlock
-from plmtrain.nn.embeddings import Embeddings
+from plmtrain.nn.embeddings import BorrowedEmbeddings, Embeddings
 from plmtrain.nn.initialisation import initialise
 from plmtrain.settings.models.encoder import EncoderSettings
 
@@ -33,7 +35,7 @@ class Encoder(Backbone):
         self.width = settings.width
         self.embedding_width = settings.embedding_width or settings.width
         projected = settings.always_project or self.embedding_width != self.width
-        self.embeddings = Embeddings(
+        self.embeddings: Embeddings | BorrowedEmbeddings = Embeddings(
             vocabulary_size,
             self.embedding_width,
             positions=settings.positions,
@@ -74,6 +76,19 @@ class Encoder(Backbone):
             block = self.layers[0 if self.settings.shared_layers else layer]
             states.append(block(states[-1], seen))
         return states
+
+    def borrow_embeddings(self, lender: Backbone) -> None:
+        assert isinstance(lender, Encoder)
+        assert isinstance(lender.embeddings, Embeddings), "what is borrowed is not lent again"
+        assert lender.embedding_weight.shape == self.embedding_weight.shape
+        self.embeddings = BorrowedEmbeddings(lender.embeddings, self.embeddings.projection)
+
+    def whole(self) -> Encoder:
+        if isinstance(self.embeddings, Embeddings):
+            return self
+        copied = copy.deepcopy(self)
+        copied.embeddings = self.embeddings.owned()
+        return copied
 
     def blocks(self) -> list[nn.Module]:
         return list(self.layers)

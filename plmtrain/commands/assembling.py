@@ -109,16 +109,16 @@ def train(material: Material, folder: RunFolder, settings_hash: str) -> None:
 
 
 def build_learner(settings: RunSettings, program: Program[Any], vocabulary_size: int) -> nn.Module:
-    """A fresh learner in train mode, with the backbone that ``init`` names, and its blocks compiled if that is asked for."""
+    """A fresh learner in train mode, with the backbone that ``init`` names, and blocks compiled if that is asked for."""
     torch.manual_seed(keyed_random.scalar("initial weights", settings.seed))
     learner = program.build(lambda model: backbones.build(model, vocabulary_size))
-    backbone = program.backbone_of(learner)
     if settings.init is not None:
-        load_backbone(Path(settings.init), backbone)
+        load_backbone(Path(settings.init), program.backbone_of(learner))
     if settings.trainer.compile:
-        for block in backbone.blocks():
-            # One kernel for each shape, never one for shapes seen before: a resumed run must compute the same.
-            block.compile(dynamic=False)
+        for part in learner.modules():
+            for block in part.blocks() if isinstance(part, backbones.Backbone) else ():
+                # One kernel for each shape, never one for shapes seen before: a resumed run must compute the same.
+                block.compile(dynamic=False)
     return learner.train()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 from torch import Tensor, nn
 
 from plmtrain.nn.dropout import dropout
@@ -52,6 +54,10 @@ class Embeddings(nn.Module):
         Returns:
             [batch, length, output width].
         """
+        return _projected(self.embed(ids, segments, positions), self.projection)
+
+    def embed(self, ids: Tensor, segments: Tensor | None, positions: Tensor | None) -> Tensor:
+        """``forward`` before the projection.  # [batch, length, width]"""
         if positions is None:
             first = self.position_offset
             placed = self.position.weight[first : first + ids.shape[1]]  # [length, width]
@@ -59,5 +65,40 @@ class Embeddings(nn.Module):
             placed = self.position(positions + self.position_offset)  # [batch, length, width]
         if self.segment is not None:
             placed = placed + (self.segment.weight[0] if segments is None else self.segment(segments))
-        embedded = dropout(self.norm(self.token(ids) + placed), self.dropout, self.training)
-        return embedded if self.projection is None else self.projection(embedded)
+        embedded: Tensor = dropout(self.norm(self.token(ids) + placed), self.dropout, self.training)
+        return embedded
+
+
+class BorrowedEmbeddings(nn.Module):
+    """Another backbone's embeddings behind a projection of one's own.
+
+    The tables and the norm stay the lender's: it alone lists, saves and moves them, so that none is counted twice.
+
+    Args:
+        lender: whose embeddings they are.
+        projection: from their width to the borrower's; None where the widths agree.
+    """
+
+    def __init__(self, lender: Embeddings, projection: nn.Linear | None) -> None:
+        super().__init__()
+        self._lender = (lender,)  # within a tuple, where torch does not look for modules
+        self.projection = projection
+
+    @property
+    def token(self) -> nn.Embedding:
+        """The lender's token table."""
+        return self._lender[0].token
+
+    def forward(self, ids: Tensor, segments: Tensor | None, positions: Tensor | None) -> Tensor:
+        """Embed a batch; arguments and result as in ``Embeddings``."""
+        return _projected(self._lender[0].embed(ids, segments, positions), self.projection)
+
+    def owned(self) -> Embeddings:
+        """A copy that owes nothing to the lender."""
+        own = copy.deepcopy(self._lender[0])
+        own.projection = copy.deepcopy(self.projection)
+        return own
+
+
+def _projected(embedded: Tensor, projection: nn.Linear | None) -> Tensor:
+    return embedded if projection is None else projection(embedded)

@@ -96,7 +96,7 @@ class PairHead(nn.Module):
 
 
 class ReplacedTokenHead(nn.Module):
-    """Whether a token was replaced: one number from activation(dense(h)) (Clark et al. 2020, section 2; no norm, as in their code).
+    """Whether a token was replaced: one number from activation(dense(h)), with no norm between (Clark et al. 2020, section 2).
 
     Args:
         width: the size of a hidden state.

@@ -90,7 +90,7 @@ def _ratios(sums: dict[str, Tensor], weights: dict[str, float], group: Group, pr
     """Sums over all processes, each divided by its term's normaliser; counts of several numbers are the program's."""
     names = sorted(sums)
     whole = group.sum(torch.cat([sums[name].flatten() for name in names]).to(group.device)).cpu()
-    parts = whole.split([sums[name].numel() for name in names])
+    parts = torch.split(whole, [sums[name].numel() for name in names])
     added = {name: part.reshape(sums[name].shape) for name, part in zip(names, parts, strict=True)}
     totals = {name: float(part) for name, part in added.items() if part.dim() == 0}
     values: dict[str, float] = {}

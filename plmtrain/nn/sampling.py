@@ -1,0 +1,40 @@
+"""Drawing tokens from a softmax by inverting its cumulative distribution at given uniform numbers.
+
+The numbers are made where the batch is made, so that a draw is a function of the sample and not of who computes it or when.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+_CACHED = 2**19
+"""Numbers that a core's cache holds: on a CPU the logits are worked on in pieces of about so many."""
+
+_BELOW_ONE = 1 - 2**-24
+"""The greatest fp32 number below one: times any total, it stays below that total."""
+
+
+@torch.no_grad()
+def draw(logits: Tensor, uniforms: Tensor, temperature: float = 1.0) -> Tensor:
+    """One class for each row, from softmax(logits / temperature), in fp32 whatever the logits' type.
+
+    Args:
+        logits: [n, classes]; no gradient goes back through the draw.
+        uniforms: [n] numbers in [0, 1).
+        temperature: below 1 likelier classes are drawn more often still, above 1 less often.
+
+    Returns:
+        [n] int64 classes, none of them of probability zero.
+    """
+    classes = logits.shape[1]
+    step = max(1, _CACHED // classes) if logits.device.type == "cpu" else max(1, len(logits))
+    drawn = torch.empty(len(logits), dtype=torch.int64, device=logits.device)
+    for start in range(0, len(logits), step):
+        rows = slice(start, start + step)
+        scaled = logits[rows].float() / temperature
+        cumulative = (scaled - scaled.amax(dim=1, keepdim=True)).exp_().cumsum(dim=1)  # not normalised: the last is the total
+        # The first class whose cumulative weight exceeds this share of the total: rounding can never leave it without one.
+        share = uniforms[rows, None].float().clamp(max=_BELOW_ONE) * cumulative[:, -1:]
+        drawn[rows] = torch.searchsorted(cumulative, share, right=True)[:, 0]
+    return drawn.clamp_(max=classes - 1)  # a row that is not finite has no such class, and a run that diverges must get to say so
