@@ -58,11 +58,13 @@ class Inspection:
         rows: each row as it is drawn.
         rates: by name, a part and the whole that it is a part of; over batches both are summed.
         histograms: by name, how often each value occurred.
+        notes: what cannot be seen in the rows, a sentence each.
     """
 
     rows: Sequence[Shown]
     rates: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     histograms: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
+    notes: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ FLOORS = (
     {"interop"},
     {"training"},
     {"objectives"},
-    {"filling"},
+    {"filling", "masked_inspection"},
     {"program"},
     {"backbones"},
     {"nn"},

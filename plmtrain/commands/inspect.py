@@ -50,6 +50,8 @@ def run(arguments: list[str]) -> int:
             for part in np.array_split(samples, max(1, count // 64))
         ]
         _draw_rows(console, inspections[0], corpus.tokenizer)
+        for note in inspections[0].notes:
+            console.print(Text(note))
         console.print(_rates(inspections, count))
         for table in _histograms(inspections):
             console.print(table)

@@ -8,22 +8,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from plmtrain.batch import Batch, Layout, Term
 from plmtrain.corruption.masked_rows import Masker
 from plmtrain.data.framing import framed
 from plmtrain.filling import filled, filled_masks, hide_a_word, mask_questions, read_filled
+from plmtrain.masked_inspection import masked_inspection
 from plmtrain.nn.heads import MaskedLMHead
 from plmtrain.nn.loss import cross_entropy_sum
-from plmtrain.program import Answer, Carry, Demonstration, Inspection, MakeBackbone, Program, Shown
+from plmtrain.program import Answer, Carry, Demonstration, Inspection, MakeBackbone, Program
 from plmtrain.settings.models.encoder import EncoderSettings
 from plmtrain.settings.objectives.masked_lm import MaskedLMSettings
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from plmtrain.backbones import Backbone
     from plmtrain.data.rows import Rows
     from plmtrain.keyed_random import Keys
@@ -143,41 +145,4 @@ class MaskedLM(Program[MaskedLMSettings]):
         return learner.scores(hidden)
 
     def inspect(self, batch: Batch) -> Inspection:
-        shown = batch.inputs["ids"].numpy()
-        labels, positions = batch.targets["labels"].numpy(), batch.targets["positions"].numpy()
-        original = shown.copy()
-        original.reshape(-1)[positions] = labels
-        real = np.ones(shown.shape, np.bool_) if batch.layout.tokens is None else batch.layout.tokens.numpy()
-        special = self.vocabulary.is_special[original] & real
-
-        read = shown.reshape(-1)[positions]
-        kept = read == labels  # a random token that happens to be the original looks just like this
-        hidden = ~kept & (read == self.vocabulary["mask"])
-        plain = np.where(special, "special", "plain")
-        marks = plain.copy().astype("<U8")
-        marks.reshape(-1)[positions] = np.select([kept, hidden], ["kept", "masked"], "random")
-        targets = np.full(shown.shape, "blank", "<U8")
-        targets.reshape(-1)[positions] = "target"
-
-        def line(ids: NDArray[np.int64], marked: NDArray[np.str_], row: int) -> list[tuple[int, str]]:
-            return list(zip(ids[row, real[row]].tolist(), marked[row, real[row]].tolist(), strict=True))
-
-        rows = [
-            Shown(
-                {"original": line(original, plain, row), "input": line(shown, marks, row), "target": line(original, targets, row)}
-            )
-            for row in range(len(shown))
-        ]
-        predicted, touched = len(positions), int(special.reshape(-1)[positions].sum())
-        sizes, times = np.unique(np.bincount(positions // shown.shape[1], minlength=len(shown)), return_counts=True)
-        return Inspection(
-            rows=rows,
-            rates={
-                "predicted": (predicted, int((real & ~special).sum())),
-                "masked": (int(hidden.sum()), predicted),
-                "random": (predicted - int(hidden.sum()) - int(kept.sum()), predicted),
-                "kept": (int(kept.sum()), predicted),
-                "specials touched": (touched, int(special.sum())),
-            },
-            histograms={"predicted per row": dict(zip(sizes.tolist(), times.tolist(), strict=True))},
-        )
+        return masked_inspection(batch, self.vocabulary)
