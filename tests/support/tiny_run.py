@@ -26,6 +26,7 @@ from plmtrain.text.vocabulary import Vocabulary
 from plmtrain.training.group import Group
 from plmtrain.training.manifest import Identity
 from plmtrain.training.metrics import MetricsLog
+from plmtrain.training.precision import Precision
 from plmtrain.training.progress import Progress
 from plmtrain.training.run_folder import RunFolder
 from plmtrain.training.state import TrainingState
@@ -83,6 +84,7 @@ class TinyRun:
     system: Sequence[str] = tuple(TINY_BERT)
     vocabulary: Vocabulary = VOCABULARY
     rows: Any = None
+    precision: Precision = "fp32"
     program: Any = None
     recorder: Recorder = field(init=False)
 
@@ -120,7 +122,7 @@ class TinyRun:
             programs=programs,
             rows=[self.rows or MemoryRows(40, length) for length in lengths],
             held_out=MemoryRows(10, lengths[-1], seed=1),
-            precision="fp32",
+            precision=self.precision,
             group=group,
             checkpoints=checkpoints,
             reporter=self.recorder if group.is_main else None,

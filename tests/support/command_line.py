@@ -1,0 +1,72 @@
+"""Real command lines in children of this warmed process: what a shell would see, without two seconds of imports each."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command left.
+
+    Args:
+        code: its exit code; minus the signal's number if one killed it.
+        out: what it printed.
+        err: what it printed on standard error.
+    """
+
+    code: int
+    out: str
+    err: str
+
+
+def plmtrain(*arguments: str, cwd: Path, fault: str = "") -> Result:
+    """Run ``plmtrain`` with these arguments in a folder, with a fault planned."""
+    return finish(start(*arguments, cwd=cwd, fault=fault), cwd)
+
+
+def start(*arguments: str, cwd: Path, fault: str = "", name: str = "command") -> multiprocessing.process.BaseProcess:
+    """Start a command and do not wait for it; ``finish`` does."""
+    child = multiprocessing.get_context("fork").Process(target=_run, args=(arguments, cwd, fault, name), name=name)
+    child.start()
+    return child
+
+
+def finish(child: multiprocessing.process.BaseProcess, cwd: Path) -> Result:
+    """Wait for a command that was started."""
+    child.join(300)
+    if child.exitcode is None:
+        child.kill()
+        raise AssertionError("the command hangs")
+    texts = [(cwd / f".{child.name}.{stream}").read_text(errors="replace") for stream in ("out", "err")]
+    return Result(child.exitcode, *texts)
+
+
+def _run(arguments: Sequence[str], cwd: Path, fault: str, name: str) -> None:
+    for number, stream in ((1, "out"), (2, "err")):
+        os.dup2(os.open(cwd / f".{name}.{stream}", os.O_CREAT | os.O_WRONLY | os.O_TRUNC), number)
+    sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
+    os.chdir(cwd)
+    os.environ["OMP_NUM_THREADS"] = "1"
+
+    import torch
+
+    from plmtrain import cli, faults, stopping
+
+    torch.set_num_threads(1)  # the threads of a pool do not survive a fork
+    stopping.forget()
+    faults.plan(fault)
+    code = 1
+    try:
+        code = cli.main(arguments)
+    except SystemExit as error:
+        code = error.code if isinstance(error.code, int) else 1
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)

@@ -1,0 +1,115 @@
+"""What the trainer does at the edges between steps, and with numbers that are not numbers."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from support.tiny_run import VOCABULARY, MemoryRows, TinyRun, in_child
+from torch.nn import functional
+
+from plmtrain.keyed_random import Keys
+from plmtrain.training.precision import Precision
+from plmtrain.training.run_folder import RunFolder
+
+
+def test_early_stop_ends_the_run_and_stays_ended(tmp_path: Path) -> None:
+    """With a learning rate of nothing no validation is better than the first: the second ends the run."""
+    run = TinyRun(tmp_path / "run", ("trainer.patience=1", "optimizer.lr=1e-30"))
+    trainer = run.go()
+    assert trainer.stopped_early
+    assert trainer.progress.step == 10
+    assert run.go().progress.step == 10
+    assert [record["step"] for record in run.records() if "val/loss" in record] == [5, 10]
+
+
+def test_an_update_that_is_not_finite_can_be_skipped(tmp_path: Path) -> None:
+    run = TinyRun(tmp_path / "run", ("trainer.on_nonfinite=skip",))
+
+    def go() -> None:
+        trainer = run.go()
+        assert trainer.progress.skipped_steps == 1
+        assert trainer.progress.skipped_in_a_row == 0
+        assert [step for step, _ in run.recorder.incidents] == [4]
+        assert len(run.recorder.incidents[0][1]["samples"]) == 8  # type: ignore[arg-type]
+
+    assert in_child(go, "train.backward@3:nan") == 0
+    checkpoint = RunFolder(run.path).checkpoints().newest()
+    assert checkpoint is not None
+    assert all(tensor.isfinite().all() for tensor in checkpoint.load("model").values())
+    logged = {record["step"]: record for record in run.records() if "loss" in record}
+    assert math.isnan(logged[4]["grad_norm"])
+    assert math.isfinite(logged[5]["loss"])
+
+
+def test_too_many_such_updates_in_a_row_end_the_run(tmp_path: Path) -> None:
+    run = TinyRun(tmp_path / "run", ("trainer.on_nonfinite=skip", "trainer.max_skipped=2"))
+    faults = ",".join(f"train.backward@{step}:nan" for step in range(3, 12))
+    assert in_child(run.go, faults) == 5
+
+
+def test_a_skipped_update_changes_neither_weights_nor_moments(tmp_path: Path) -> None:
+    def state(steps: int, fault: str) -> dict[str, torch.Tensor]:
+        run = TinyRun(tmp_path / f"{steps}{fault}", (f"trainer.save_every={steps}", "trainer.on_nonfinite=skip"))
+        assert in_child(run.go, f"{fault},train.forward@{steps}") < 0
+        checkpoint = RunFolder(run.path).checkpoints().newest()
+        assert checkpoint is not None
+        assert checkpoint.step == steps
+        return checkpoint.load("model") | checkpoint.load("optimizer")
+
+    before, after = state(3, ""), state(4, "train.backward@3:nan")
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_validation_is_the_plain_cross_entropy_of_the_hidden_tokens(tmp_path: Path) -> None:
+    """Against full logits, and the same whenever it is computed."""
+    run = TinyRun(tmp_path / "run", ("optimizer.lr=1e-30",))
+    trainer = run.go()
+    learner, program = trainer.state.learner.eval(), trainer.parts.programs[-1]
+    rows = MemoryRows(10, 12, seed=1)
+    everyone = np.arange(10)
+    batch = program.collate(rows.fetch(everyone), Keys(0, np.zeros(10, np.int64), everyone))
+    with torch.no_grad():
+        scores = program.token_scores(learner, batch).flatten(0, 1)
+    labels = torch.full((len(scores),), -100)
+    labels[batch.targets["positions"]] = batch.targets["labels"]
+    expected = float(functional.cross_entropy(scores, labels, ignore_index=-100))
+    accuracy = float((scores.argmax(-1) == labels)[labels >= 0].float().mean())
+    validations = [record for record in run.records() if "val/loss" in record]
+    assert len(validations) == 3
+    for record in validations:
+        assert record["val/loss"] == pytest.approx(expected, rel=1e-5)
+        assert record["val/perplexity"] == pytest.approx(math.exp(expected), rel=1e-5)
+        assert record["val/mlm/accuracy"] == pytest.approx(accuracy)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_half_precision_learns_what_fp32_does_and_resumes_exactly(tmp_path: Path, precision: Precision) -> None:
+    full = TinyRun(tmp_path / "full")
+    half = TinyRun(tmp_path / "half", precision=precision)
+    assert in_child(full.go) == in_child(half.go) == 0
+    ends = [next(record["val/loss"] for record in reversed(run.records()) if "val/loss" in record) for run in (full, half)]
+    assert ends[0] == pytest.approx(ends[1], rel=0.02)
+    killed = TinyRun(tmp_path / "killed", precision=precision)
+    assert in_child(killed.go, "train.forward@6") < 0
+    assert in_child(killed.go) == 0
+    assert killed.digest() == half.digest()
+    weights = RunFolder(half.path).checkpoints().newest()
+    assert weights is not None
+    assert {tensor.dtype for tensor in weights.load("model").values()} == {torch.float32}
+    assert (weights.progress.loss_scale is not None) == (precision == "fp16")
+
+
+def test_it_learns(tmp_path: Path) -> None:
+    """Rows whose tokens are a function of their place: the loss falls far below that of frequencies."""
+    rows = MemoryRows(40, 12)
+    rows.tokens = 5 + (np.arange(12)[None] * 3 + np.zeros((40, 1), np.int64)) % 59
+    run = TinyRun(tmp_path / "run", ("trainer.steps=150", "optimizer.lr=0.02", "trainer.log_every=150"), rows=rows)
+    run.go()
+    (last,) = [record["loss"] for record in run.records() if "loss" in record]
+    assert last < 0.5 < math.log(12)
+    assert VOCABULARY.size == 64
