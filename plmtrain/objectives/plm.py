@@ -1,0 +1,289 @@
+"""Permutation language modelling: predict tokens in a random order, each from what comes before it in that order.
+
+Yang et al. 2019 (XLNet), sections 2.2 to 2.5. There is no mask in the input: the content stream reads every token, and the query
+stream predicts targets, of which it knows the places alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from plmtrain.backbones.two_stream import NOTHING, Memory, TwoStream, remember
+from plmtrain.batch import Batch, Layout, Term
+from plmtrain.corruption.permutation import CONTEXT, choose_spans, fill_up, in_turn, permuted_ranks
+from plmtrain.data.segment_pairs import CLASSIFYING, FRAMING, PADDING, segment_pairs
+from plmtrain.errors import SettingsError
+from plmtrain.filling import filled, filled_masks, hide_a_word, mask_questions, read_filled
+from plmtrain.keyed_random import several_row_bits
+from plmtrain.nn.heads import TiedHead
+from plmtrain.nn.loss import cross_entropy_sum
+from plmtrain.program import Answer, Carry, Demonstration, Inspection, MakeBackbone, Program, Shown
+from plmtrain.settings.objectives.plm import PermutationLMSettings
+
+if TYPE_CHECKING:
+    from plmtrain.backbones import Backbone
+    from plmtrain.data.rows import Rows
+    from plmtrain.keyed_random import Keys
+    from plmtrain.text.tokenizer import Tokenizer
+
+PICTURED = 6
+"""Targets of a row whose sight ``inspect`` draws."""
+
+
+class PermutationLMLearner(nn.Module):
+    """Both streams, and the head that scores the vocabulary.
+
+    Args:
+        backbone: the two streams.
+        head: scores states against its token embeddings.
+    """
+
+    def __init__(self, backbone: TwoStream, head: TiedHead) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = head
+
+    def scores(self, hidden: Tensor) -> Tensor:
+        """Logits over the vocabulary.  # [..., width] -> [..., vocabulary]"""
+        logits: Tensor = self.head(hidden, self.backbone.embedding_weight)
+        return logits
+
+
+class PermutationLM(Program[PermutationLMSettings]):
+    """Predict some tokens of a row in a random order.
+
+    A row is a stretch that goes on from the row before, and two segments (``plmtrain.data.segment_pairs``). Targets are chosen
+    and ordered in the stretch and behind it separately; what is behind sees all of the stretch, the stretch nothing of it, so
+    that what is remembered of the stretch knows nothing of what comes next. Special tokens are never targets; those of the
+    frame, and document ends, have places in the order. Where documents are not isolated, those of one row and of its memory
+    see each other, as in the paper.
+    """
+
+    terms = ("plm",)
+
+    def row_length(self, sequence_length: int) -> int:
+        least = self._reuse(sequence_length) + 2 + FRAMING
+        if sequence_length < least:
+            raise SettingsError(
+                f"rows of {sequence_length} tokens have no room for two segments",
+                f"objective.reuse_len={self._reuse(sequence_length)} leaves {sequence_length - self._reuse(sequence_length)}",
+                f"lower objective.reuse_len, or raise trainer.sequence_length to {least} or more",
+            )
+        return sequence_length - FRAMING
+
+    def row_advance(self, sequence_length: int) -> int:
+        """The next row begins behind the stretch; without one, behind the whole text."""
+        return self._reuse(sequence_length) or self.row_length(sequence_length)
+
+    def other_length(self, sequence_length: int) -> int:
+        if self.settings.random_share == 0:
+            return 0
+        return self.row_length(sequence_length) - self._reuse(sequence_length)
+
+    def collate(self, rows: Rows, keys: Keys) -> Batch:
+        length = rows.tokens.shape[1] + FRAMING
+        reuse = self._reuse(length)
+        pairs = segment_pairs(rows, self.vocabulary, keys, reuse=reuse, random_share=self.settings.random_share)
+        chosen, ranks = self._targets(pairs.ids, pairs.word_starts, reuse, keys)
+
+        # Rows with fewer targets than others predict their first token some times more, and nobody looks.
+        counts = chosen.sum(axis=1)
+        row, column = np.nonzero(chosen)
+        turn = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)
+        places = np.zeros((len(chosen), counts.max(initial=0)), np.int64)
+        places[row, turn] = column
+        fresh = np.ones(len(rows), np.bool_) if rows.fresh is None else rows.fresh
+        return Batch(
+            inputs={
+                "ids": torch.from_numpy(pairs.ids),
+                "segments": torch.from_numpy(pairs.segments),
+                "places": torch.from_numpy(places),
+                "fresh": torch.from_numpy(fresh),
+            },
+            targets={
+                "positions": torch.from_numpy(row * places.shape[1] + turn),  # within the places
+                "labels": torch.from_numpy(pairs.ids[row, column]),
+            },
+            layout=Layout(
+                ranks=torch.from_numpy(ranks),
+                documents=None if pairs.documents is None else torch.from_numpy(pairs.documents),
+            ),
+            samples=torch.from_numpy(keys.samples),
+            normalisers={"plm": float(len(row))},
+        )
+
+    def _targets(
+        self, ids: NDArray[np.int64], word_starts: NDArray[np.bool_], reuse: int, keys: Keys
+    ) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+        """Which tokens are predicted, and the order of all, [rows, length] each."""
+        settings, length = self.settings, ids.shape[1]
+        excluded = self.vocabulary.is_special[ids]
+        framing = (ids == self.vocabulary["sep"]) | (ids == self.vocabulary["cls"])
+        whole = settings.num_predict or round(length / settings.context)
+        behind = whole * (length - reuse) // length
+        chosen: list[NDArray[np.bool_]] = []
+        ranks: list[NDArray[np.int64]] = []
+        for part, budget in ((slice(0, reuse), whole - behind), (slice(reuse, length), behind)):
+            purposes = [f"plm.{purpose}.{len(chosen)}" for purpose in ("spans", "tokens", "order")]
+            spans, tokens, order = several_row_bits(purposes, keys)
+            budgets = np.minimum(budget, (~excluded[:, part]).sum(axis=1))
+            found = choose_spans(
+                spans, word_starts[:, part], excluded[:, part], budgets, context=settings.context, longest=settings.max_gram
+            )
+            found = fill_up(tokens, found, excluded[:, part], budgets)
+            chosen.append(found)
+            ranks.append(permuted_ranks(order, found | framing[:, part], settings.perm_size or length))
+        return np.concatenate(chosen, axis=1), in_turn(*ranks)
+
+    def collate_for_prediction(self, rows: Rows) -> Batch:
+        """Texts as single segments, padded on the left. Masks come last in the order, and see the frame but not each other."""
+        width = rows.tokens.shape[1]
+        shift = (width - rows.lengths)[:, None]
+        source = np.arange(width) - shift
+        ids = np.full((len(rows), width + 2), self.vocabulary["pad"], np.int64)
+        ids[:, :width] = np.where(source >= 0, np.take_along_axis(rows.tokens, np.maximum(source, 0), axis=1), ids[:, :width])
+        ids[:, width:] = self.vocabulary["sep"], self.vocabulary["cls"]
+        real = np.arange(width + 2) >= shift
+        segments = np.where(real, 0, PADDING)
+        segments[:, -1] = CLASSIFYING
+        ranks = np.full(ids.shape, CONTEXT)
+        ranks[np.isin(ids, [self.vocabulary["sep"], self.vocabulary["cls"]])] = 0
+        ranks[ids == self.vocabulary["mask"]] = 1
+        return Batch(
+            inputs={"ids": torch.from_numpy(ids), "segments": torch.from_numpy(segments)},
+            targets={},
+            layout=Layout(tokens=torch.from_numpy(real), ranks=torch.from_numpy(ranks)),
+            samples=torch.arange(len(rows)),
+            normalisers={},
+        )
+
+    def build(self, make: MakeBackbone) -> PermutationLMLearner:
+        backbone = make(self.model)
+        assert isinstance(backbone, TwoStream)
+        return PermutationLMLearner(backbone, TiedHead(backbone.vocabulary_size))
+
+    def loss(self, learner: nn.Module, batch: Batch, carry: Carry) -> tuple[dict[str, Term], Carry]:
+        learner = cast(PermutationLMLearner, learner)
+        inputs, layout = batch.inputs, batch.layout
+        memory = _memory(carry, inputs["fresh"])
+        hidden, read = learner.backbone.predict(inputs["ids"], layout, inputs["places"], inputs["segments"], memory)
+        predicted = hidden.flatten(0, 1).index_select(0, batch.targets["positions"])  # [targets, width]
+        logits, labels = learner.scores(predicted), batch.targets["labels"]
+        counts = {} if learner.training else {"accuracy": (logits.argmax(-1) == labels).sum()}
+        term = Term(total=cross_entropy_sum(logits, labels), normaliser=batch.normalisers["plm"], counts=counts)
+
+        length = inputs["ids"].shape[1]
+        reuse, most = self._reuse(length), self._remembered(length)
+        if not reuse or not most:
+            return {"plm": term}, {}
+        documents = torch.zeros_like(inputs["ids"]) if layout.documents is None else layout.documents
+        after = remember(memory, read, documents, reuse, most)
+        return {"plm": term}, {"memory": after.states, "memory_documents": after.documents}
+
+    def backbone_of(self, learner: nn.Module) -> Backbone:
+        return cast(PermutationLMLearner, learner).backbone
+
+    @torch.no_grad()
+    def predict(self, learner: nn.Module, batch: Batch) -> list[dict[str, Any]]:
+        """Fill every mask by the query stream; the answers are those of ``plmtrain.filling.filled``."""
+        learner = cast(PermutationLMLearner, learner)
+        ids, segments = batch.inputs["ids"], batch.inputs["segments"]
+        masked = ids == self.vocabulary["mask"]
+        counts = masked.sum(dim=1)
+        masks = masked.nonzero()  # [masks, 2]
+        turn = torch.arange(len(masks), device=ids.device) - (counts.cumsum(0) - counts).repeat_interleave(counts)
+        places = ids.new_zeros(len(ids), int(counts.max()) if len(ids) else 0)
+        places[masks[:, 0], turn] = masks[:, 1]
+        hidden, _ = learner.backbone.predict(ids, batch.layout, places, segments)
+        padding = (segments == PADDING).sum(dim=1)
+        own = torch.stack([masks[:, 0], masks[:, 1] - padding[masks[:, 0]]], dim=1)
+        return filled(own, learner.scores(hidden[masks[:, 0], turn]), batch.samples, opening=0)
+
+    def questions(self, texts: Sequence[str], tokenizer: Tokenizer) -> Rows:
+        """Texts with masks to fill, written by the mask's name."""
+        return mask_questions(texts, tokenizer)
+
+    def read_out(self, text: str, ids: NDArray[np.int64], answer: Mapping[str, Any], tokenizer: Tokenizer) -> Answer:
+        return read_filled(text, ids, answer, tokenizer)
+
+    def demonstrate(self, learner: nn.Module, rows: Rows, tokenizer: Tokenizer) -> Demonstration:
+        """Hide one word in each sentence, and show what the model puts there."""
+        asked, places = hide_a_word(rows, self.vocabulary["mask"])
+        return filled_masks(rows, places, self.predict(learner, self.collate_for_prediction(asked)), tokenizer)
+
+    def token_scores(self, learner: nn.Module, batch: Batch) -> Tensor:
+        """The content stream's, as in transformers' class without a permutation: each position knows its own token."""
+        learner = cast(PermutationLMLearner, learner)
+        return learner.scores(learner.backbone.encode(batch.inputs["ids"], batch.layout, batch.inputs.get("segments")))
+
+    def inspect(self, batch: Batch) -> Inspection:
+        ids, segments = batch.inputs["ids"].numpy(), batch.inputs["segments"].numpy()
+        places, ranks = batch.inputs["places"].numpy(), cast(Tensor, batch.layout.ranks).numpy()
+        target = np.zeros(ids.shape, np.bool_)
+        row, turn = np.divmod(batch.targets["positions"].numpy(), max(1, places.shape[1]))
+        target[row, places[row, turn]] = True
+        special = self.vocabulary.is_special[ids]
+        marks = np.select([target, special], ["target", "special"], "plain")
+        rows = [self._shown(ids[one], marks[one], ranks[one], batch.layout.documents, one) for one in range(len(ids))]
+        before = np.pad(target, ((0, 0), (1, 1)))
+        begins, ends = (np.nonzero(before[:, 1:] & ~before[:, :-1]), np.nonzero(before[:, :-1] & ~before[:, 1:]))
+        runs, times = np.unique(ends[1] - begins[1], return_counts=True)
+        sizes, rows_of = np.unique(target.sum(axis=1), return_counts=True)
+        seen = sum(int((ranks[one][None] < ranks[one][target[one]][:, None]).sum()) for one in range(len(ids)))
+        split = np.argmax(segments == 1, axis=1)
+        return Inspection(
+            rows=rows,
+            rates={
+                "predicted": (int(target.sum()), int((~special).sum())),
+                "specials touched": (int((target & special).sum()), int(special.sum())),
+                "seen by a target": (seen, int(target.sum()) * ids.shape[1]),
+                "before the second segment": (int(split.sum()), int(ids.size)),
+            },
+            histograms={
+                "predicted per row": dict(zip(sizes.tolist(), rows_of.tolist(), strict=True)),
+                "targets on end": dict(zip(runs.tolist(), times.tolist(), strict=True)),
+            },
+        )
+
+    def _shown(
+        self, ids: NDArray[np.int64], marks: NDArray[np.str_], ranks: NDArray[np.int64], documents: Tensor | None, row: int
+    ) -> Shown:
+        """A row, its targets in the order of their prediction, and what the first and last of them see."""
+        order = np.flatnonzero(marks == "target")
+        order = order[np.argsort(ranks[order])]
+        lines = {
+            "row": list(zip(ids.tolist(), marks.tolist(), strict=True)),
+            "order": [(token, "target") for token in ids[order].tolist()],
+        }
+        pictured = np.unique(np.linspace(0, max(0, len(order) - 1), min(PICTURED, len(order))).astype(int))
+        for number in pictured.tolist():
+            place = order[number]
+            seen = ranks < ranks[place]
+            if documents is not None:
+                seen &= (documents[row] == documents[row, place]).numpy()
+            sight = np.where(seen, marks, "blank")
+            sight[place] = "masked"
+            lines[f"{number + 1}. sees"] = list(zip(ids.tolist(), sight.tolist(), strict=True))
+        return Shown(lines)
+
+    def _reuse(self, length: int) -> int:
+        """Tokens of the stretch in a row of some length."""
+        return length // 2 if self.settings.reuse_len is None else self.settings.reuse_len
+
+    def _remembered(self, length: int) -> int:
+        return 3 * length // 4 if self.settings.mem_len is None else self.settings.mem_len
+
+
+def _memory(carry: Carry, fresh: Tensor) -> Memory | None:
+    """What the step before handed on; rows that begin anew find nothing in it."""
+    if not carry:
+        return None
+    documents = carry["memory_documents"].masked_fill(fresh[:, None], NOTHING)
+    # Whatever it was, not a number included, nothing of it must be left: what is not seen is still multiplied by zero.
+    return Memory(carry["memory"].masked_fill(fresh[:, None, None, None], 0.0), documents)
