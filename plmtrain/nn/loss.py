@@ -12,6 +12,9 @@ from torch.nn import functional
 _CACHED = 2**19
 """Numbers that a core's cache holds: the logits are worked on in pieces of about so many."""
 
+_SMALLEST = 1e-30
+"""A smaller probability has lost digits in fp32, or all of them; its logarithm is then taken from the logits."""
+
 
 def cross_entropy_sum(logits: Tensor, labels: Tensor) -> Tensor:
     """The sum of the negative log-probabilities of the labels, in fp32 whatever the logits' type.
@@ -38,22 +41,35 @@ class _CrossEntropySum(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, labels: Tensor) -> Tensor:
-        slope = torch.empty_like(logits)
-        log_normaliser = torch.empty(len(logits), dtype=torch.float32)
-        chosen = labels[:, None]
-        step = max(1, _CACHED // logits.shape[1])
-        for start in range(0, len(logits), step):
-            rows = slice(start, start + step)
-            probabilities = logits[rows].float().softmax(dim=1)
-            # log(sum(exp(x))) = max(x) - log(max(softmax(x))), and the greatest probability never underflows.
-            log_normaliser[rows] = logits[rows].amax(dim=1).float() - probabilities.amax(dim=1).log()
-            probabilities.scatter_add_(1, chosen[rows], torch.full_like(chosen[rows], -1, dtype=torch.float32))
-            slope[rows] = probabilities
+        losses, slope = _losses_and_slope(logits, labels)
         ctx.save_for_backward(slope)
-        return (log_normaliser - logits.gather(1, chosen)[:, 0].float()).sum()
+        return losses.sum()
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, outer: Tensor) -> tuple[Tensor, None]:
         (slope,) = ctx.saved_tensors
         return slope.mul_(outer), None
+
+
+def _losses_and_slope(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Each row's loss in fp32, and its gradient in the logits' type."""
+    slope = torch.empty_like(logits)
+    likelihood = torch.empty(len(logits), 1, dtype=torch.float32, device=logits.device)
+    chosen = labels[:, None]
+    step = max(1, _CACHED // logits.shape[1]) if logits.device.type == "cpu" else max(1, len(logits))
+    for start in range(0, len(logits), step):
+        rows = slice(start, start + step)
+        if slope.dtype == torch.float32:
+            probabilities = torch.softmax(logits[rows], dim=1, out=slope[rows])
+        else:
+            probabilities = logits[rows].float().softmax(dim=1)
+        torch.gather(probabilities, 1, chosen[rows], out=likelihood[rows])
+        probabilities.scatter_add_(1, chosen[rows], torch.full_like(chosen[rows], -1, dtype=torch.float32))
+        if slope.dtype != torch.float32:
+            slope[rows] = probabilities
+    losses = -likelihood[:, 0].log()
+    vanished = (likelihood[:, 0] < _SMALLEST).nonzero()[:, 0]
+    if len(vanished):
+        losses[vanished] = functional.cross_entropy(logits[vanished].float(), labels[vanished], reduction="none")
+    return losses, slope
