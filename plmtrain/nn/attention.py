@@ -48,6 +48,24 @@ def visibility(layout: Layout, hidden: Tensor) -> Visibility:
     return ready(seen, hidden)
 
 
+def cross_visibility(layout: Layout, memory: Layout, hidden: Tensor) -> Visibility:
+    """Make ready what positions may see of another sequence: its real tokens, and those of their own document.
+
+    Args:
+        layout: of the sequence that looks.
+        memory: of the sequence that is seen.
+        hidden: [batch, length, width] what the first layer of the looking sequence gets.
+    """
+    rules = []
+    if memory.tokens is not None:
+        rules.append(memory.tokens[:, None, :])  # [batch, 1, key]
+    if layout.documents is not None and memory.documents is not None:
+        rules.append(layout.documents[:, :, None] == memory.documents[:, None, :])  # [batch, query, key]
+    if not rules:
+        return Visibility()
+    return ready(rules[0] if len(rules) == 1 else rules[0] & rules[1], hidden)
+
+
 def may_see(layout: Layout, length: int, device: torch.device) -> Tensor | None:
     """Combine the rules of a layout.
 
@@ -144,6 +162,41 @@ def _by_products(query: Tensor, key: Tensor, value: Tensor, seen: Visibility, pr
     return weights @ value
 
 
+class Cache:
+    """The keys and values that one attention has made so far, so that a sequence that grows pays for its new positions only.
+
+    Args:
+        capacity: how many positions there will be at most.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        self._kept: Tensor | None = None  # [2, batch, heads, capacity, head width]
+        self.length = 0
+
+    def extend(self, key: Tensor, value: Tensor) -> None:
+        """Keep those of further positions.  # each [batch, heads, new, head width]"""
+        if self._kept is None:
+            batch, heads, _, width = key.shape
+            self._kept = key.new_empty(2, batch, heads, self._capacity, width)
+        end = self.length + key.shape[2]
+        assert end <= self._capacity, (end, self._capacity)
+        self._kept[0, :, :, self.length : end] = key
+        self._kept[1, :, :, self.length : end] = value
+        self.length = end
+
+    def read(self) -> tuple[Tensor, Tensor]:
+        """All keys and values.  # each [batch, heads, length, head width]"""
+        assert self._kept is not None
+        key, value = self._kept[:, :, :, : self.length]
+        return key, value
+
+    def select(self, rows: Tensor) -> None:
+        """Go on with some rows of the batch, in that order; a row may be taken more than once.  # [rows] indices"""
+        if self._kept is not None:
+            self._kept = self._kept.index_select(1, rows)
+
+
 class SelfAttention(nn.Module):
     """Multi-head attention of a sequence to itself; queries, keys and values come from one product.
 
@@ -160,11 +213,66 @@ class SelfAttention(nn.Module):
         self.query_key_value = nn.Linear(width, 3 * width)
         self.output = nn.Linear(width, width)
 
-    def forward(self, hidden: Tensor, seen: Visibility) -> Tensor:
-        """Mix hidden states.  # [batch, length, width] -> the same"""
+    def forward(self, hidden: Tensor, seen: Visibility, cache: Cache | None = None) -> Tensor:
+        """Mix hidden states.
+
+        Args:
+            hidden: [batch, length, width].
+            seen: who may see whom.
+            cache: the keys and values of the positions before these, which are added to it.
+
+        Returns:
+            The shape of ``hidden``.
+        """
         batch, length, width = hidden.shape
         parts = self.query_key_value(hidden).view(batch, length, 3, self.heads, width // self.heads)
         query, key, value = parts.permute(2, 0, 3, 1, 4).contiguous()  # each [batch, heads, length, head width]
+        if cache is not None:
+            cache.extend(key, value)
+            key, value = cache.read()
+        mixed = attend(query, key, value, seen, self.attention_dropout if self.training else 0.0)
+        output: Tensor = self.output(mixed.transpose(1, 2).reshape(batch, length, width))
+        return output
+
+
+class CrossAttention(nn.Module):
+    """Multi-head attention of one sequence to another.
+
+    Args:
+        width: the size of a hidden state in both.
+        heads: how many heads share it.
+        attention_dropout: of attention weights.
+    """
+
+    def __init__(self, width: int, heads: int, attention_dropout: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.attention_dropout = attention_dropout
+        self.query = nn.Linear(width, width)
+        self.key_value = nn.Linear(width, 2 * width)
+        self.output = nn.Linear(width, width)
+
+    def forward(self, hidden: Tensor, memory: Tensor, seen: Visibility, cache: Cache | None = None) -> Tensor:
+        """Mix states of the memory into hidden states.
+
+        Args:
+            hidden: [batch, length, width].
+            memory: [batch, memory length, width] the other sequence.
+            seen: who may see whom, from ``cross_visibility``.
+            cache: keeps the memory's keys and values from the first call to all others.
+
+        Returns:
+            The shape of ``hidden``.
+        """
+        batch, length, width = hidden.shape
+        query = self.query(hidden).view(batch, length, self.heads, -1).transpose(1, 2)  # [batch, heads, length, head width]
+        if cache is None or not cache.length:
+            parts = self.key_value(memory).view(batch, memory.shape[1], 2, self.heads, width // self.heads)
+            key, value = parts.permute(2, 0, 3, 1, 4).contiguous()  # each [batch, heads, memory length, head width]
+            if cache is not None:
+                cache.extend(key, value)
+        else:
+            key, value = cache.read()
         mixed = attend(query, key, value, seen, self.attention_dropout if self.training else 0.0)
         output: Tensor = self.output(mixed.transpose(1, 2).reshape(batch, length, width))
         return output

@@ -1,11 +1,13 @@
-"""The Transformer block of the BERT family: a norm behind each sub-layer (Vaswani et al. 2017, section 3.1)."""
+"""Transformer blocks with a norm behind each sub-layer (Vaswani et al. 2017, section 3.1): BERT's, and those of a decoder."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 from torch import Tensor, nn
 
 from plmtrain.nn.activations import activate
-from plmtrain.nn.attention import SelfAttention, Visibility
+from plmtrain.nn.attention import Cache, CrossAttention, SelfAttention, Visibility
 from plmtrain.nn.dropout import add_dropped
 
 
@@ -44,9 +46,72 @@ class PostNormBlock(nn.Module):
     def forward(self, hidden: Tensor, seen: Visibility) -> Tensor:
         """One layer.  # [batch, length, width] -> the same"""
         hidden = self.attention_norm(self._add(hidden, self.attention(hidden, seen)))
+        return self._fed_forward(hidden)
+
+    def _fed_forward(self, hidden: Tensor) -> Tensor:
         inner = activate(self.activation, self.feed_forward_in(hidden))  # [batch, length, feed_forward]
-        hidden = self.feed_forward_norm(self._add(hidden, self.feed_forward_out(inner)))
-        return hidden
+        fed: Tensor = self.feed_forward_norm(self._add(hidden, self.feed_forward_out(inner)))
+        return fed
 
     def _add(self, residual: Tensor, hidden: Tensor) -> Tensor:
         return add_dropped(residual, hidden, self.dropout, self.training)
+
+
+@dataclass(frozen=True)
+class BlockCache:
+    """What a decoder's block keeps of the positions that it has been through.
+
+    Args:
+        own: of the sequence that is being written.
+        cross: of the memory.
+    """
+
+    own: Cache
+    cross: Cache
+
+    def select(self, rows: Tensor) -> None:
+        """Go on with some rows of the batch, in that order.  # [rows] indices"""
+        self.own.select(rows)
+        self.cross.select(rows)
+
+
+class PostNormDecoderBlock(PostNormBlock):
+    """``PostNormBlock`` with attention to a memory between its two halves: x = norm(x + drop(cross_attention(x, memory))).
+
+    Args:
+        width, heads, feed_forward, activation, norm_eps, dropout, attention_dropout: as in ``PostNormBlock``.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        feed_forward: int,
+        activation: str,
+        norm_eps: float,
+        dropout: float,
+        attention_dropout: float,
+    ) -> None:
+        super().__init__(width, heads, feed_forward, activation, norm_eps, dropout, attention_dropout)
+        self.cross_attention = CrossAttention(width, heads, attention_dropout)
+        self.cross_attention_norm = nn.LayerNorm(width, eps=norm_eps)
+
+    def forward(  # type: ignore[override]  # a decoder's block is never taken for an encoder's
+        self, hidden: Tensor, seen: Visibility, memory: Tensor, memory_seen: Visibility, cache: BlockCache | None = None
+    ) -> Tensor:
+        """One layer.
+
+        Args:
+            hidden: [batch, length, width].
+            seen: who may see whom among them.
+            memory: [batch, memory length, width].
+            memory_seen: who may see whom of the memory.
+            cache: of the positions before these.
+
+        Returns:
+            The shape of ``hidden``.
+        """
+        own, cross = (None, None) if cache is None else (cache.own, cache.cross)
+        hidden = self.attention_norm(self._add(hidden, self.attention(hidden, seen, own)))
+        hidden = self.cross_attention_norm(self._add(hidden, self.cross_attention(hidden, memory, memory_seen, cross)))
+        return self._fed_forward(hidden)

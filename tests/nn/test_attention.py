@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from plmtrain.batch import Layout
-from plmtrain.nn.attention import SelfAttention, attend, visibility
+from plmtrain.nn.attention import Cache, CrossAttention, SelfAttention, Visibility, attend, cross_visibility, visibility
 
 BATCH, HEADS, LENGTH, HEAD_WIDTH = 3, 2, 7, 4
 
@@ -119,3 +119,65 @@ def test_dropped_weights_average_to_the_undropped(make: Callable[[], Layout]) ->
     times = 4000
     mean = sum(attend(query, key, value, seen, 0.3).double() for _ in range(times)) / times
     assert (mean - attend(query, key, value, seen, 0.0)).abs().max() < 0.06  # about five standard errors
+
+
+MEMORY = 5
+MEMORY_RULES = {
+    "tokens": torch.tensor([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0], [0, 0, 0, 0, 0]]).bool(),
+    "documents": torch.tensor([[0, 0, 1, 1, 2], [0, 1, 1, 1, 1], [0, 0, 0, 0, 0]]),
+}
+
+
+@pytest.mark.parametrize("names", [(), ("tokens",), ("documents",), ("tokens", "documents")])
+def test_attention_to_a_memory_against_the_definition(names: tuple[str, ...]) -> None:
+    torch.manual_seed(0)
+    module = CrossAttention(HEADS * HEAD_WIDTH, HEADS, 0.0).double().eval()
+    hidden = torch.randn(BATCH, LENGTH, HEADS * HEAD_WIDTH, dtype=torch.float64)
+    memory = torch.randn(BATCH, MEMORY, HEADS * HEAD_WIDTH, dtype=torch.float64)
+    layout = Layout(documents=RULES["documents"] if "documents" in names else None, causal=True)
+    seen = torch.ones(BATCH, LENGTH, MEMORY, dtype=torch.bool)
+    for row, query, key in torch.cartesian_prod(torch.arange(BATCH), torch.arange(LENGTH), torch.arange(MEMORY)).tolist():
+        if "tokens" in names and not MEMORY_RULES["tokens"][row, key]:
+            seen[row, query, key] = False
+        if "documents" in names and RULES["documents"][row, query] != MEMORY_RULES["documents"][row, key]:
+            seen[row, query, key] = False
+
+    def heads(states: Tensor) -> Tensor:
+        return states.view(*states.shape[:2], HEADS, HEAD_WIDTH).transpose(1, 2)
+
+    key, value = module.key_value(memory).chunk(2, dim=-1)
+    mixed = definition(heads(module.query(hidden)), heads(key), heads(value), seen)
+    expected = module.output(mixed.transpose(1, 2).flatten(2))
+    ready = cross_visibility(layout, Layout(**{name: MEMORY_RULES[name] for name in names}), hidden)
+    assert torch.allclose(module(hidden, memory, ready), expected, atol=1e-10)
+    cache = Cache(MEMORY)
+    first = module(hidden[:, :1], memory, Visibility(*(None if part is None else part[:, :, :1] for part in ready[:2])), cache)
+    again = module(
+        hidden[:, :1], torch.zeros_like(memory), Visibility(*(None if p is None else p[:, :, :1] for p in ready[:2])), cache
+    )
+    assert torch.allclose(first, expected[:, :1], atol=1e-10)
+    assert torch.equal(first, again)  # the memory's keys and values were kept
+
+
+def test_a_cache_changes_nothing() -> None:
+    torch.manual_seed(0)
+    module = SelfAttention(HEADS * HEAD_WIDTH, HEADS, 0.0).double().eval()
+    hidden = torch.randn(BATCH, LENGTH, HEADS * HEAD_WIDTH, dtype=torch.float64)
+    whole = module(hidden, Visibility(causal=True))
+    cache = Cache(LENGTH)
+    parts = [module(hidden[:, :3], Visibility(causal=True), cache)]
+    parts += [module(hidden[:, place : place + 1], Visibility(), cache) for place in range(3, LENGTH)]
+    assert torch.allclose(torch.cat(parts, dim=1), whole, atol=1e-10)
+
+
+def test_a_cache_goes_on_with_chosen_rows() -> None:
+    torch.manual_seed(0)
+    module = SelfAttention(HEADS * HEAD_WIDTH, HEADS, 0.0).double().eval()
+    hidden = torch.randn(BATCH, LENGTH, HEADS * HEAD_WIDTH, dtype=torch.float64)
+    rows = torch.tensor([2, 0, 0])
+    cache = Cache(LENGTH)
+    module(hidden[:, :-1], Visibility(causal=True), cache)
+    cache.select(rows)
+    last = torch.randn(3, 1, HEADS * HEAD_WIDTH, dtype=torch.float64)
+    expected = module(torch.cat((hidden[rows, :-1], last), dim=1), Visibility(causal=True))[:, -1:]
+    assert torch.allclose(module(last, Visibility(), cache), expected, atol=1e-10)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from plmtrain.nn import loss
-from plmtrain.nn.loss import cross_entropy_sum
+from plmtrain.nn.loss import cross_entropy_sum, tied_cross_entropy
 
 
 @pytest.mark.parametrize("piece", [1, 100, 2**19])
@@ -71,3 +72,68 @@ def test_the_way_back_cannot_be_walked_twice_by_mistake() -> None:
     total.backward(retain_graph=True)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         total.backward()
+
+
+def tied(rows: int, width: int, classes: int, dtype: torch.dtype = torch.float32) -> tuple[torch.Tensor, ...]:
+    generator = torch.Generator().manual_seed(2)
+    hidden = torch.randn(rows, width, generator=generator).to(dtype).requires_grad_()
+    weight = torch.randn(classes, width, generator=generator).to(dtype).requires_grad_()
+    return hidden, weight, torch.randint(0, classes, (rows,), generator=generator)
+
+
+@pytest.mark.parametrize("scored", [1, 500, 2**22])
+@pytest.mark.parametrize("rows", [0, 1, 57])
+def test_tied_loss_is_that_of_all_logits_at_once(rows: int, scored: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loss, "_SCORED_ON_CPU", scored)
+    hidden, weight, labels = tied(rows, 12, 101)
+    exact_hidden, exact_weight = (tensor.detach().double().requires_grad_() for tensor in (hidden, weight))
+    each = functional.cross_entropy(exact_hidden @ exact_weight.t(), labels, reduction="none")
+    (each.sum() * 0.3).backward()
+    total, losses = tied_cross_entropy(hidden, weight, labels)
+    (total * 0.3).backward()
+    assert total.dtype == losses.dtype == torch.float32
+    assert not losses.requires_grad
+    assert total.item() == pytest.approx(each.sum().item(), rel=1e-5)
+    assert torch.allclose(losses.double(), each, atol=1e-4)
+    assert torch.allclose(hidden.grad.double(), exact_hidden.grad, atol=1e-5)
+    assert torch.allclose(weight.grad.double(), exact_weight.grad, atol=1e-4)
+    with torch.no_grad():
+        again, alone = tied_cross_entropy(hidden, weight, labels)
+    assert again.item() == pytest.approx(total.item(), rel=1e-6)
+    assert torch.allclose(alone, losses, atol=1e-4)
+
+
+def test_tied_loss_under_autocast() -> None:
+    """Products in bf16, sums in fp32, gradients in the type of what they are of."""
+    hidden, weight, labels = tied(300, 16, 50)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        total, _ = tied_cross_entropy(hidden, weight, labels)
+        whole = cross_entropy_sum(functional.linear(hidden, weight), labels)
+    expected = torch.autograd.grad(whole, (hidden, weight))
+    found = torch.autograd.grad(total, (hidden, weight))
+    assert total.item() == pytest.approx(whole.item(), rel=1e-4)
+    for one, other in zip(found, expected, strict=True):
+        assert one.dtype == other.dtype == torch.float32
+        assert (one - other).abs().max() < 0.02 * other.abs().max()
+
+
+@pytest.mark.parametrize("grad", [True, False])
+def test_no_tensor_of_all_logits_is_made(grad: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loss, "_SCORED_ON_CPU", 8 * 700)
+
+    class Largest(TorchDispatchMode):
+        size = 0
+
+        def __torch_dispatch__(self, function, types, arguments=(), options=None):  # type: ignore[no-untyped-def]
+            made = function(*arguments, **(options or {}))
+            for tensor in made if isinstance(made, tuple) else (made,):
+                if isinstance(tensor, torch.Tensor):
+                    Largest.size = max(Largest.size, tensor.numel())
+            return made
+
+    hidden, weight, labels = tied(400, 8, 700)
+    with Largest(), torch.set_grad_enabled(grad):
+        total, _ = tied_cross_entropy(hidden, weight, labels)
+        if grad:
+            total.backward()
+    assert 0 < Largest.size <= 8 * 700  # a chunk, or the table: 400 * 700 would be all
