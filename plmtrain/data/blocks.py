@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plmtrain.data.rows import Rows
-from plmtrain.data.store import Store
+from plmtrain.data.store import Store, marked
 from plmtrain.errors import DataError
 
 
@@ -34,6 +34,7 @@ class Blocks:
         self._tokens = store.tokens[:used].reshape(self._count, length)
         self._word_starts = store.word_starts[:used].reshape(self._count, length)
         self._documents = store.documents if isolate_documents else None
+        self._sentences = store.sentences
         self._length = length
 
     def __len__(self) -> int:
@@ -46,6 +47,7 @@ class Blocks:
             lengths=np.full(len(indices), self._length, np.int64),
             word_starts=self._word_starts[indices],
             documents=self._documents_of(indices),
+            sentence_starts=marked(self._sentences, np.asarray(indices) * self._length, self._length),
         )
 
     def _documents_of(self, indices: NDArray[np.int64]) -> NDArray[np.int64] | None:

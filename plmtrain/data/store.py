@@ -68,3 +68,23 @@ def _map(path: Path) -> NDArray[Any]:
         raise DataError(f"prepared data cannot be read: {error}", str(path), "delete its folder: it is prepared again") from None
     # A plain view: fancy indexing of the memmap subclass costs more than the reading.
     return np.asarray(array)
+
+
+def marked(starts: NDArray[np.int64], first: NDArray[np.int64], length: int) -> NDArray[np.bool_]:
+    """Which tokens of some rows something starts at.
+
+    Args:
+        starts: where it starts, ascending.
+        first: [rows] where each row begins.
+        length: tokens in a row.
+
+    Returns:
+        [rows, length].
+    """
+    low, high = np.searchsorted(starts, first), np.searchsorted(starts, first + length)
+    flags = np.zeros((len(first), length), np.bool_)
+    row = np.repeat(np.arange(len(first)), high - low)
+    behind = np.cumsum(high - low)
+    which = np.arange(len(row)) + np.repeat(high - behind, high - low)
+    flags[row, starts[which] - first[row]] = True
+    return flags

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plmtrain.data.rows import Rows
-from plmtrain.data.store import Store
+from plmtrain.data.store import Store, marked
 from plmtrain.errors import DataError
 from plmtrain.keyed_random import Keys, as_integers, bits
 
@@ -89,29 +89,9 @@ class Streams:
             lengths=np.full(len(first), length, np.int64),
             word_starts=store.word_starts[places],
             documents=np.searchsorted(store.documents, places, side="right") if self._isolate else None,
-            sentence_starts=_marked(store.sentences, first, length),
+            sentence_starts=marked(store.sentences, first, length),
             fresh=fresh,
         )
-
-
-def _marked(starts: NDArray[np.int64], first: NDArray[np.int64], length: int) -> NDArray[np.bool_]:
-    """Which tokens of some rows something starts at.
-
-    Args:
-        starts: where it starts, ascending.
-        first: [rows] where each row begins.
-        length: tokens in a row.
-
-    Returns:
-        [rows, length].
-    """
-    low, high = np.searchsorted(starts, first), np.searchsorted(starts, first + length)
-    marked = np.zeros((len(first), length), np.bool_)
-    row = np.repeat(np.arange(len(first)), high - low)
-    behind = np.cumsum(high - low)
-    which = np.arange(len(row)) + np.repeat(high - behind, high - low)
-    marked[row, starts[which] - first[row]] = True
-    return marked
 
 
 def held_out_streams(tokens: int, length: int, advance: int, most: int) -> int:

@@ -76,6 +76,19 @@ def test_documents_change_behind_every_end_mark(tmp_path_factory: pytest.TempPat
     assert (np.diff(rows.documents, axis=1) == (rows.tokens[:, :-1] == 3)).all()
 
 
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=20), st.integers(1, 12))
+def test_sentences_start_where_the_store_says(tmp_path_factory: pytest.TempPathFactory, lengths: list[int], row: int) -> None:
+    documents = [[100] * (length - 1) + [3] for length in lengths]
+    store = Store.open(write(tmp_path_factory.mktemp("prepared"), documents), "train")
+    if sum(lengths) < row:
+        return
+    blocks = Blocks(store, row)
+    rows = blocks.fetch(np.arange(len(blocks))[::-1])
+    assert rows.sentence_starts is not None
+    begins = np.isin(np.arange(len(store)), store.sentences)[: len(blocks) * row].reshape(-1, row)
+    assert np.array_equal(rows.sentence_starts, begins[::-1])
+
+
 def test_too_little_text(store: Store) -> None:
     with pytest.raises(DataError, match="the train text has 18 tokens, but a row takes 19"):
         Blocks(store, 19)
