@@ -1,0 +1,284 @@
+"""Replaced token detection: a small generator rewrites some tokens, and the discriminator says of each token whether it did.
+
+ELECTRA (Clark et al. 2020, arXiv 2003.10555), section 2. Not a GAN: the generator learns masked language modelling alone, and
+nothing of the discriminator's loss reaches it but through the embeddings that both share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from plmtrain import roc
+from plmtrain.batch import Batch, Layout, Term
+from plmtrain.corruption.masked_rows import Masker
+from plmtrain.data.framing import framed
+from plmtrain.filling import hide_a_word, with_gap, word
+from plmtrain.keyed_random import as_uniform, row_bits, spread_at
+from plmtrain.masked_inspection import masked_inspection
+from plmtrain.nn.heads import MaskedLMHead, ReplacedTokenHead
+from plmtrain.nn.loss import cross_entropy_sum
+from plmtrain.nn.sampling import draw
+from plmtrain.program import Answer, Carry, Demonstration, Inspection, MakeBackbone, Program
+from plmtrain.settings.models.encoder import EncoderSettings
+from plmtrain.settings.objectives.rtd import RTDSettings
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from plmtrain.backbones import Backbone
+    from plmtrain.data.rows import Rows
+    from plmtrain.keyed_random import Keys
+    from plmtrain.settings.models.base import ModelSettings
+    from plmtrain.text.tokenizer import Tokenizer
+    from plmtrain.text.vocabulary import Vocabulary
+
+BINS, HIGHEST = 4096, 16.0
+"""The histogram of the discriminator's logits for the area under the ROC curve: its bins, evenly from minus the highest to it."""
+
+
+class RTDLearner(nn.Module):
+    """A discriminator with its head, and a generator with its own.
+
+    Args:
+        backbone: the discriminator, which outlives pretraining; it owns the embeddings that both share.
+        head: says of each hidden state how surely its token was replaced.
+        generator: a smaller encoder.
+        generator_head: scores the generator's hidden states against its token embeddings.
+    """
+
+    def __init__(self, backbone: Backbone, head: ReplacedTokenHead, generator: Backbone, generator_head: MaskedLMHead) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = head
+        self.generator = generator
+        self.generator_head = generator_head
+
+    def proposals(self, hidden: Tensor) -> Tensor:
+        """The generator's logits over the vocabulary.  # [n, generator's width] -> [n, vocabulary]"""
+        logits: Tensor = self.generator_head(hidden, self.generator.embedding_weight)
+        return logits
+
+    def verdicts(self, ids: Tensor, layout: Layout) -> Tensor:
+        """The logit of each token of having been replaced.  # [batch, length] -> [batch, length]"""
+        logits: Tensor = self.head(self.backbone.encode(ids, layout))
+        return logits.float()
+
+
+class ReplacedTokenDetection(Program[RTDSettings]):
+    """Predict hidden tokens with the generator, write what it draws in their place, and tell the written from the original.
+
+    A token that the generator draws right is an original. The discriminator is asked about every token but padding; special
+    tokens are always original.
+    """
+
+    terms = ("mlm", "rtd")
+
+    def __init__(self, settings: RTDSettings, model: ModelSettings, vocabulary: Vocabulary) -> None:
+        super().__init__(settings, model, vocabulary)
+        self.mask = Masker(settings, vocabulary)
+
+    def row_length(self, sequence_length: int) -> int:
+        return sequence_length - 2
+
+    def collate(self, rows: Rows, keys: Keys) -> Batch:
+        original = framed(rows, self.vocabulary)
+        masked = self.mask(original, keys)
+        row, column = np.divmod(masked.positions, original.ids.shape[1])
+        uniforms = as_uniform(spread_at(row_bits("rtd.draw", keys).take(row), column))  # [predicted]
+        return Batch(
+            inputs={"ids": torch.from_numpy(masked.ids)},
+            targets={"positions": torch.from_numpy(masked.positions), "labels": torch.from_numpy(masked.labels)},
+            layout=Layout.of(original.real, original.documents),
+            samples=torch.from_numpy(keys.samples),
+            normalisers={"mlm": float(len(masked.positions)), "rtd": float(original.lengths.sum())},
+            draws={"uniforms": torch.from_numpy(uniforms)},
+        )
+
+    def collate_for_prediction(self, rows: Rows) -> Batch:
+        original = framed(rows, self.vocabulary)
+        return Batch(
+            inputs={"ids": torch.from_numpy(original.ids)},
+            targets={},
+            layout=Layout.of(original.real, original.documents),
+            samples=torch.arange(len(rows)),
+            normalisers={},
+        )
+
+    def generator_settings(self) -> EncoderSettings:
+        """The generator's shape (Clark et al. 2020, section 3.2 and appendix A; ``get_generator_config`` in their code)."""
+        model, settings = cast(EncoderSettings, self.model), self.settings
+        width = max(1, round(model.width * settings.generator_width))
+        most = max(1, width // settings.generator_head_width)
+        changed = {
+            "name": f"{model.name}_generator",
+            "layers": max(1, round(model.layers * settings.generator_layers)),
+            "width": width,
+            "heads": next(heads for heads in range(most, 0, -1) if width % heads == 0),
+            "feed_forward": max(1, round(width * settings.generator_feed_forward)),
+            "embedding_width": (model.embedding_width or model.width) if settings.share_embeddings else None,
+        }
+        return type(model).model_validate({**model.model_dump(), **changed})
+
+    def build(self, make: MakeBackbone) -> RTDLearner:
+        model, shape = cast(EncoderSettings, self.model), self.generator_settings()
+        initial: dict[str, Any] = {"initial_std": model.initial_std, "initial_truncated": model.initial_truncated}
+        backbone, generator = make(model), make(shape)
+        if self.settings.share_embeddings:
+            generator.borrow_embeddings(backbone)
+        head = ReplacedTokenHead(backbone.width, model.activation, **initial)
+        generator_head = MaskedLMHead(
+            generator.width, generator.embedding_width, generator.vocabulary_size, model.activation, model.norm_eps, **initial
+        )
+        return RTDLearner(backbone, head, generator, generator_head)
+
+    def loss(self, learner: nn.Module, batch: Batch, carry: Carry) -> tuple[dict[str, Term], Carry]:
+        learner = cast(RTDLearner, learner)
+        ids, positions, labels = batch.inputs["ids"], batch.targets["positions"], batch.targets["labels"]
+        hidden = learner.generator.encode(ids, batch.layout)  # [batch, length, generator's width]
+        proposals = learner.proposals(hidden.flatten(0, 1).index_select(0, positions))  # [predicted, vocabulary]
+        mlm = cross_entropy_sum(proposals, labels)
+
+        drawn = draw(proposals.detach(), batch.draws["uniforms"], self.settings.temperature)  # [predicted]
+        written, replaced = self.write(batch, drawn)
+        verdicts = learner.verdicts(written, batch.layout)  # [batch, length]
+        doubts = functional.binary_cross_entropy_with_logits(verdicts, replaced.float(), reduction="none")
+        if batch.layout.tokens is not None:
+            doubts = doubts.masked_fill(~batch.layout.tokens, 0.0)
+
+        found: list[dict[str, Tensor]] = [{}, {}]
+        if not learner.training:
+            found = [self._proposed(batch, proposals, drawn), self._judged(batch, verdicts, replaced)]
+        weights, totals = (self.settings.generator_weight, self.settings.discriminator_weight), (mlm, doubts.sum())
+        return {
+            name: Term(total=total, normaliser=batch.normalisers[name], weight=weight, counts=counts)
+            for name, total, weight, counts in zip(self.terms, totals, weights, found, strict=True)
+        }, carry
+
+    def write(self, batch: Batch, drawn: Tensor) -> tuple[Tensor, Tensor]:
+        """What the discriminator reads, and which of its tokens are not the original ones.
+
+        Args:
+            batch: of ``collate``.
+            drawn: [predicted] a token for each chosen position.
+
+        Returns:
+            [batch, length] ids, and [batch, length] bool.
+        """
+        ids, positions = batch.inputs["ids"], batch.targets["positions"]
+        # Every chosen token is overwritten, so the masked row with the draws in it is the original row with the draws in it.
+        written = ids.flatten().index_copy(0, positions, drawn)
+        replaced = torch.zeros_like(written, dtype=torch.bool).index_copy(0, positions, drawn != batch.targets["labels"])
+        return written.view_as(ids), replaced.view_as(ids)
+
+    def _proposed(self, batch: Batch, proposals: Tensor, drawn: Tensor) -> dict[str, Tensor]:
+        """How well the generator did: right guesses, draws that differ from the original, and its loss where it saw nothing."""
+        labels = batch.targets["labels"]
+        read = batch.inputs["ids"].flatten().index_select(0, batch.targets["positions"])
+        unseen = read == self.vocabulary["mask"]
+        lost = functional.cross_entropy(proposals.float(), labels, reduction="none")
+        return {
+            "accuracy": (proposals.argmax(-1) == labels).sum(),
+            "replaced": (drawn != labels).sum(),
+            "unseen": torch.stack([lost.masked_fill(~unseen, 0.0).sum(), unseen.sum()]),
+        }
+
+    def _judged(self, batch: Batch, verdicts: Tensor, replaced: Tensor) -> dict[str, Tensor]:
+        """How well the discriminator did: right verdicts, and a histogram of its logits for tokens left and replaced."""
+        right = (verdicts > 0) == replaced
+        real = batch.layout.tokens if batch.layout.tokens is not None else torch.ones_like(right)
+        original = batch.inputs["ids"].flatten().index_copy(0, batch.targets["positions"], batch.targets["labels"])
+        special = torch.from_numpy(self.vocabulary.is_special).to(original.device)[original].view_as(right)
+        asked = real & ~special  # special tokens are never replaced: to know that is no merit
+        bins = ((verdicts.nan_to_num() + HIGHEST) * (BINS / (2 * HIGHEST))).long().clamp(0, BINS - 1) + BINS * replaced
+        return {"accuracy": (right & real).sum(), "logits": torch.bincount(bins[asked], minlength=2 * BINS).view(2, BINS)}
+
+    def measures(self, counts: Mapping[str, NDArray[np.float64]]) -> dict[str, float]:
+        """Of the generator, ``mlm/unseen_loss``: nats a token that was hidden from it, since those left in place can be copied.
+        Of the discriminator, ``rtd/auc`` with the ends of its 95 % interval, over all tokens that are not special."""
+        lost, unseen = counts["mlm/unseen"].tolist()
+        values = {"mlm/unseen_loss": lost / unseen} if unseen else {}
+        if area := roc.area(*counts["rtd/logits"]):
+            values |= dict(zip(("rtd/auc", "rtd/auc_low", "rtd/auc_high"), area, strict=True))
+        return values
+
+    def backbone_of(self, learner: nn.Module) -> Backbone:
+        return cast(RTDLearner, learner).backbone
+
+    def models(self, learner: nn.Module) -> Mapping[str, Sequence[nn.Module]]:
+        """The discriminator, and the generator with embeddings of its own."""
+        learner = cast(RTDLearner, learner)
+        return {
+            "discriminator": [learner.backbone, learner.head],
+            "generator": [learner.generator.whole(), learner.generator_head],
+        }
+
+    @torch.no_grad()
+    def predict(self, learner: nn.Module, batch: Batch) -> list[dict[str, Any]]:
+        """Say of each token how likely it is to have been replaced.
+
+        Returns:
+            For each row its ``sample`` and ``replaced``: a probability for each of the row's own tokens.
+        """
+        learner = cast(RTDLearner, learner)
+        ids = batch.inputs["ids"]
+        probabilities = learner.verdicts(ids, batch.layout).sigmoid()
+        real = torch.ones_like(ids) if batch.layout.tokens is None else batch.layout.tokens
+        return [
+            {"sample": sample, "replaced": row[1 : length - 1]}
+            for sample, row, length in zip(batch.samples.tolist(), probabilities.tolist(), real.sum(1).tolist(), strict=True)
+        ]
+
+    def read_out(self, text: str, ids: NDArray[np.int64], answer: Mapping[str, Any], tokenizer: Tokenizer) -> Answer:
+        """The text's tokens, each with its probability; for people, those more likely replaced than not stand in brackets."""
+        pieces = [piece.strip() for piece in tokenizer.pieces(ids)]
+        judged = list(zip(pieces, answer["replaced"], strict=True))
+        tokens = [{"token": piece, "replaced": probability} for piece, probability in judged]
+        line = " ".join(f"[{piece} {probability:.0%}]" if probability > 0.5 else piece for piece, probability in judged)
+        piece, highest = max(judged, key=lambda pair: pair[1], default=("", 0.0))
+        return Answer({"text": text, "tokens": tokens}, [line, f"  looks replaced most: {piece} {highest:.1%}"])
+
+    @torch.no_grad()
+    def demonstrate(self, learner: nn.Module, rows: Rows, tokenizer: Tokenizer) -> Demonstration:
+        """Let the generator replace one word in each sentence by the best other one, and show what the discriminator says."""
+        learner = cast(RTDLearner, learner)
+        masked, places = hide_a_word(rows, self.vocabulary["mask"])
+        every = np.arange(len(rows))
+        asked = self.collate_for_prediction(masked)
+        hidden = learner.generator.encode(asked.inputs["ids"], asked.layout)
+        proposals = learner.proposals(hidden[every, places + 1])
+        was = rows.tokens[every, places]
+        proposals[every, was] = -torch.inf  # as it would be, that is no replacement
+        tokens = rows.tokens.copy()
+        tokens[every, places] = proposals.argmax(-1).numpy()
+        answers = self.predict(learner, self.collate_for_prediction(replace(rows, tokens=tokens)))
+        found = []
+        for row, (place, answer) in enumerate(zip(places.tolist(), answers, strict=True)):
+            ids = tokens[row, : rows.lengths[row]]
+            others = [(p, at) for at, p in enumerate(answer["replaced"]) if at != place]
+            highest, where = max(others)
+            sentence = with_gap(tokenizer, ids, place, f"[{word(tokenizer, int(ids[place]))}]")
+            elsewhere = f"{word(tokenizer, int(ids[where]))} {highest:.0%}"
+            found.append((sentence, word(tokenizer, int(was[row])), f"{answer['replaced'][place]:.0%}", elsewhere))
+        headings = ("sentence with one token replaced", "was", "looks replaced", "highest elsewhere")
+        return Demonstration("replaced tokens (held-out text)", headings, found)
+
+    def token_scores(self, learner: nn.Module, batch: Batch) -> Tensor:
+        """The generator's: the discriminator has no language-model head."""
+        learner = cast(RTDLearner, learner)
+        inputs = batch.inputs
+        hidden = learner.generator.encode(inputs["ids"], batch.layout, inputs.get("segments"), inputs.get("positions"))
+        return learner.proposals(hidden)
+
+    def inspect(self, batch: Batch) -> Inspection:
+        note = (
+            "input is what the generator reads. The discriminator reads the original with the generator's draws in place of the "
+            "targets: which those are, and so which tokens are replaced, is known only while a generator trains."
+        )
+        return masked_inspection(batch, self.vocabulary, notes=(note,))

@@ -1,0 +1,38 @@
+"""Replaced token detection: ELECTRA."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from plmtrain.settings.masking import MaskingSettings
+from plmtrain.settings.objectives.base import ObjectiveSettings, Reads
+
+
+class RTDSettings(MaskingSettings, ObjectiveSettings):
+    """Clark et al. 2020, section 2; the shape of the generator, section 3.2 and appendix A."""
+
+    reads: ClassVar[Reads] = "blocks"
+    backbones: ClassVar[frozenset[str]] = frozenset({"encoder"})
+    roles: ClassVar[frozenset[str]] = frozenset({"cls", "sep", "mask", "pad"})
+
+    type: Literal["rtd"] = "rtd"
+    mask_share: float = Field(0.85, ge=0, le=1)
+    random_share: float = Field(0.0, ge=0, le=1)
+    generator_width: float = Field(0.25, gt=0)
+    """The generator's hidden size as a share of the discriminator's: 1/4 in ELECTRA small and large, 1/3 in base."""
+    generator_layers: float = Field(1.0, gt=0)
+    """The generator's layers as a share of the discriminator's."""
+    generator_head_width: int = Field(64, gt=0)
+    """The size of the generator's attention heads, of which it has one at least."""
+    generator_feed_forward: float = Field(4.0, gt=0)
+    """The generator's inner layer as a multiple of its hidden size."""
+    share_embeddings: bool = True
+    """Whether the generator embeds with the discriminator's tables; otherwise it has its own, of its own hidden size."""
+    temperature: float = Field(1.0, gt=0)
+    """What the generator's scores are divided by before a token is drawn."""
+    generator_weight: float = Field(1.0, gt=0)
+    """The weight of the generator's loss."""
+    discriminator_weight: float = Field(50.0, gt=0)
+    """The weight of the discriminator's loss."""
