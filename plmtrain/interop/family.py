@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from plmtrain.errors import SettingsError
 from plmtrain.settings.models.base import ModelSettings
@@ -14,8 +15,28 @@ from plmtrain.settings.tokenizer import Family as TokenizerFamily
 
 SettingsT = TypeVar("SettingsT", bound=ModelSettings)
 
-Names = dict[str, tuple[str, ...]]
-"""For each tensor of ours, the tensor of theirs that it is, or those that it consists of, one below the other."""
+
+@dataclass(frozen=True)
+class Source:
+    """Where a tensor of ours is in a file: it is another one, or consists of several, one below the other.
+
+    Args:
+        names: theirs.
+    """
+
+    names: tuple[str, ...]
+
+    def split(self, tensor: Tensor) -> Sequence[Tensor]:
+        """Ours as theirs."""
+        return tensor.chunk(len(self.names))
+
+    def join(self, tensors: Sequence[Tensor]) -> Tensor:
+        """Theirs as ours."""
+        return torch.cat(list(tensors)) if len(tensors) > 1 else tensors[0]
+
+
+Names = dict[str, Source]
+"""For each tensor of ours, where it is in a file."""
 
 ACTIVATIONS = {
     "gelu": "gelu",
@@ -124,9 +145,14 @@ class Family(Generic[SettingsT]):
     tokenizer: TokenizerFamily = "bert"
 
 
+def one(ours: str, theirs: str) -> Names:
+    """The name of a tensor."""
+    return {ours: Source((theirs,))}
+
+
 def pair(ours: str, *theirs: str) -> Names:
     """The names of a layer's weight and bias."""
-    return {f"{ours}.{kind}": tuple(f"{name}.{kind}" for name in theirs) for kind in ("weight", "bias")}
+    return {f"{ours}.{kind}": Source(tuple(f"{name}.{kind}" for name in theirs)) for kind in ("weight", "bias")}
 
 
 def unlike(settings: ModelSettings, demands: Mapping[str, Any]) -> list[str]:

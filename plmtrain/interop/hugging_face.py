@@ -175,7 +175,7 @@ def _buffers(prefix: str) -> set[str]:
 
 def _refuse_unknown(tensors: Tensors, prefix: str, backbone: Names, known: set[str], folder: Path) -> None:
     """A backbone with more tensors than ours computes something else."""
-    roots = (prefix,) if prefix else tuple(f"{theirs[0].split('.')[0]}." for theirs in backbone.values())
+    roots = (prefix,) if prefix else tuple({f"{name.split('.')[0]}." for name in flat([backbone])})
     unknown = sorted(name for name in tensors.shapes if name.startswith(roots) and name not in known)
     if unknown:
         raise CheckpointError(f"tensors that this kind of model does not have: {listed(unknown)}", str(folder), "see config.json")

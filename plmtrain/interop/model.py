@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from plmtrain.backbones import Backbone
 from plmtrain.batch import Layout
-from plmtrain.nn.heads import MaskedLMHead, PairHead, Pooler, ReplacedTokenHead
+from plmtrain.nn.heads import MaskedLMHead, PairHead, Pooler, ReplacedTokenHead, TiedHead
 from plmtrain.settings.models.base import ModelSettings
 
 
@@ -62,8 +62,15 @@ class Inputs:
 Scores = Callable[[Any, Model, Tensor], Tensor]
 """What a head makes of a model's hidden states, [batch, length, width]."""
 
+
+def _vocabulary(head: nn.Module, model: Model, hidden: Tensor) -> Tensor:
+    scores: Tensor = head(hidden, model.backbone.embedding_weight)
+    return scores
+
+
 _HEADS: Mapping[type[nn.Module], tuple[str, Scores]] = {
-    MaskedLMHead: ("a language-model head", lambda head, model, hidden: head(hidden, model.backbone.embedding_weight)),
+    MaskedLMHead: ("a language-model head", _vocabulary),
+    TiedHead: ("a language-model head", _vocabulary),
     Pooler: ("a pooler", lambda head, model, hidden: head(hidden)),
     ReplacedTokenHead: ("a head for replaced tokens", lambda head, model, hidden: head(hidden)),
     PairHead: ("a head for pairs of sentences", lambda head, model, hidden: head(model.heads[Pooler](hidden))),

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from plmtrain.errors import CheckpointError
@@ -18,21 +18,22 @@ _NAMED = 8
 
 def prefixed(names: Names, prefix: str) -> Names:
     """The same names with something before each of theirs."""
-    return {ours: tuple(prefix + name for name in theirs) for ours, theirs in names.items()}
+    return {ours: replace(source, names=tuple(prefix + name for name in source.names)) for ours, source in names.items()}
 
 
 def present(names: Names, repeats: Mapping[str, str], tensors: Tensors) -> Names:
     """The names with which a file has these tensors: where one is missing, that of an equal one that is there."""
     elsewhere = {name: other for other, name in repeats.items() if other in tensors.shapes}
-    return {
-        ours: tuple(name if name in tensors.shapes else elsewhere.get(name, name) for name in theirs)
-        for ours, theirs in names.items()
-    }
+
+    def found(name: str) -> str:
+        return name if name in tensors.shapes else elsewhere.get(name, name)
+
+    return {ours: replace(source, names=tuple(map(found, source.names))) for ours, source in names.items()}
 
 
 def flat(names: Iterable[Names]) -> set[str]:
     """All of their names."""
-    return {name for part in names for theirs in part.values() for name in theirs}
+    return {name for part in names for source in part.values() for name in source.names}
 
 
 def fill(module: nn.Module, names: Names, tensors: Tensors, folder: Path) -> None:
@@ -41,33 +42,31 @@ def fill(module: nn.Module, names: Names, tensors: Tensors, folder: Path) -> Non
     Raises:
         CheckpointError: if a tensor is missing or of another shape.
     """
-    shapes = {name: tuple(parameter.shape) for name, parameter in module.named_parameters()}
-    assert shapes.keys() == names.keys()
-    if missing := sorted(name for theirs in names.values() for name in theirs if name not in tensors.shapes):
+    own = dict(module.named_parameters())
+    assert own.keys() == names.keys()
+    if missing := sorted(flat([names]) - tensors.shapes.keys()):
         raise CheckpointError(
             f"missing tensors: {listed(missing)}", str(folder), "the model is not whole, or config.json is wrong"
         )
-    for ours, theirs in names.items():
-        expected = (shapes[ours][0] // len(theirs), *shapes[ours][1:])
-        for name in theirs:
-            if tensors.shapes[name] != expected:
+    for ours, source in names.items():
+        for name, expected in zip(source.names, source.split(own[ours]), strict=True):
+            if tensors.shapes[name] != tuple(expected.shape):
                 raise CheckpointError(
-                    f"{name} is {list(tensors.shapes[name])}, expected {list(expected)}", str(folder), "config.json does not fit"
+                    f"{name} is {list(tensors.shapes[name])}, expected {list(expected.shape)}",
+                    str(folder),
+                    "config.json does not fit",
                 )
-    filled = {}
-    for ours, theirs in names.items():
-        parts = [tensors.read(name) for name in theirs]
-        filled[ours] = torch.cat(parts) if len(parts) > 1 else parts[0]
+    filled = {ours: source.join([tensors.read(name) for name in source.names]) for ours, source in names.items()}
     module.load_state_dict(filled, assign=True)
 
 
 def split(module: nn.Module, names: Names) -> dict[str, Tensor]:
-    """A module's tensors by their names, in fp32 on the CPU. Those that it shares with another module are among them."""
+    """A module's tensors by their names, in fp32 on the CPU."""
     own = dict(module.named_parameters())
     assert own.keys() == names.keys()
     found: dict[str, Tensor] = {}
-    for ours, theirs in names.items():
-        found |= zip(theirs, own[ours].detach().float().cpu().chunk(len(theirs)), strict=True)
+    for ours, source in names.items():
+        found |= zip(source.names, source.split(own[ours].detach().float().cpu()), strict=True)
     return found
 
 

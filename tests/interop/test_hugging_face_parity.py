@@ -206,8 +206,8 @@ def _their_names(ours: FromHuggingFace, gradients: bool) -> dict[str, Tensor]:
         (ours.head, family.heads[MaskedLMHead].names),
     ):
         own = dict(module.named_parameters())
-        for name, theirs in names.items():
+        for name, source in names.items():
             gradient = own[name].grad
             if gradient is not None:
-                named |= dict(zip(theirs, gradient.chunk(len(theirs)), strict=True))
+                named |= dict(zip(source.names, source.split(gradient), strict=True))
     return named

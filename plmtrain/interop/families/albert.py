@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from plmtrain.interop.families import bert
-from plmtrain.interop.family import Config, Family, Head, Names, pair, unlike
+from plmtrain.interop.family import Config, Family, Head, Names, one, pair, unlike
 from plmtrain.nn.heads import MaskedLMHead, PairHead, Pooler
 from plmtrain.settings.models.encoder import EncoderSettings
 
@@ -70,7 +70,7 @@ FAMILY = Family(
             names={
                 **pair("dense", "predictions.dense"),
                 **pair("norm", "predictions.LayerNorm"),
-                "bias": ("predictions.bias",),
+                **one("bias", "predictions.bias"),
             },
         ),
         Pooler: Head(make=bert.pooler, names=pair("dense", "pooler"), beside_backbone=True),

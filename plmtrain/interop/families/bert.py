@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from plmtrain.interop.family import THEIR_ACTIVATIONS, Config, Family, Head, Names, pair, unlike
+from plmtrain.interop.family import THEIR_ACTIVATIONS, Config, Family, Head, Names, one, pair, unlike
 from plmtrain.nn.heads import MaskedLMHead, PairHead, Pooler
 from plmtrain.settings.models.encoder import EncoderSettings
 
@@ -49,9 +49,9 @@ def config(settings: EncoderSettings) -> dict[str, Any]:
 def embeddings() -> Names:
     """The three tables and their norm; ALBERT and ELECTRA have them too."""
     return {
-        "embeddings.token.weight": ("embeddings.word_embeddings.weight",),
-        "embeddings.position.weight": ("embeddings.position_embeddings.weight",),
-        "embeddings.segment.weight": ("embeddings.token_type_embeddings.weight",),
+        **one("embeddings.token.weight", "embeddings.word_embeddings.weight"),
+        **one("embeddings.position.weight", "embeddings.position_embeddings.weight"),
+        **one("embeddings.segment.weight", "embeddings.token_type_embeddings.weight"),
         **pair("embeddings.norm", "embeddings.LayerNorm"),
     }
 
@@ -114,7 +114,7 @@ FAMILY = Family(
             names={
                 **pair("dense", "cls.predictions.transform.dense"),
                 **pair("norm", "cls.predictions.transform.LayerNorm"),
-                "bias": ("cls.predictions.bias",),
+                **one("bias", "cls.predictions.bias"),
             },
         ),
         Pooler: Head(make=pooler, names=pair("dense", "pooler.dense"), beside_backbone=True),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from plmtrain.interop.families import bert
-from plmtrain.interop.family import THEIR_ACTIVATIONS, Config, Family, Head, Names, pair, unlike
+from plmtrain.interop.family import THEIR_ACTIVATIONS, Config, Family, Head, Names, one, pair, unlike
 from plmtrain.nn.heads import MaskedLMHead
 from plmtrain.settings.models.encoder import EncoderSettings
 
@@ -46,8 +46,8 @@ def _config(settings: EncoderSettings) -> dict[str, Any]:
 
 def _backbone(settings: EncoderSettings) -> Names:
     names: Names = {
-        "embeddings.token.weight": ("embeddings.word_embeddings.weight",),
-        "embeddings.position.weight": ("embeddings.position_embeddings.weight",),
+        **one("embeddings.token.weight", "embeddings.word_embeddings.weight"),
+        **one("embeddings.position.weight", "embeddings.position_embeddings.weight"),
         **pair("embeddings.norm", "embeddings.LayerNorm"),
     }
     for layer in range(settings.layers):
@@ -91,7 +91,7 @@ FAMILY = Family(
             names={
                 **pair("dense", "vocab_transform"),
                 **pair("norm", "vocab_layer_norm"),
-                "bias": ("vocab_projector.bias",),
+                **one("bias", "vocab_projector.bias"),
             },
         ),
     },

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from plmtrain.interop.families import bert
-from plmtrain.interop.family import Config, Family, Head, Names, pair, unlike
+from plmtrain.interop.family import Config, Family, Head, Names, one, pair, unlike
 from plmtrain.nn.heads import MaskedLMHead, ReplacedTokenHead
 from plmtrain.settings.models.encoder import EncoderSettings
 
@@ -57,7 +57,7 @@ FAMILY = Family(
             names={
                 **pair("dense", "generator_predictions.dense"),
                 **pair("norm", "generator_predictions.LayerNorm"),
-                "bias": ("generator_lm_head.bias",),
+                **one("bias", "generator_lm_head.bias"),
             },
         ),
         ReplacedTokenHead: Head(

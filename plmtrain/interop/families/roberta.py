@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from plmtrain.interop.families import bert
-from plmtrain.interop.family import Config, Family, Head, pair, unlike
+from plmtrain.interop.family import Config, Family, Head, one, pair, unlike
 from plmtrain.nn.heads import MaskedLMHead, Pooler
 from plmtrain.settings.models.encoder import EncoderSettings
 
@@ -43,7 +43,7 @@ FAMILY = Family(
     heads={
         MaskedLMHead: Head(
             make=partial(bert.masked_lm_head, activation="gelu"),
-            names={**pair("dense", "lm_head.dense"), **pair("norm", "lm_head.layer_norm"), "bias": ("lm_head.bias",)},
+            names={**pair("dense", "lm_head.dense"), **pair("norm", "lm_head.layer_norm"), **one("bias", "lm_head.bias")},
         ),
         Pooler: Head(make=bert.pooler, names=pair("dense", "pooler.dense"), beside_backbone=True),
     },

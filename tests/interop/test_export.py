@@ -1,0 +1,248 @@
+"""``plmtrain export``: what transformers makes of the folder, and what is left when something goes wrong."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from support.command_line import plmtrain as command
+from support.finished_run import STEP, TEXTS, finished_run
+from torch import Tensor, nn
+
+import plmtrain
+from plmtrain import cli
+from plmtrain.interop import publishing
+
+transformers = pytest.importorskip("transformers")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A run, and transformers' class for it."""
+
+    system: str
+    architecture: str
+    auto: str
+    segments: int = 2
+    part: str | None = None
+
+
+CASES = {
+    "bert": Case("model=bert objective=mlm", "BertForMaskedLM", "AutoModelForMaskedLM"),
+    "roberta": Case("model=roberta objective=dynamic_mlm", "RobertaForMaskedLM", "AutoModelForMaskedLM", segments=1),
+    "albert": Case("model=albert objective=mlm model.embedding_width=16", "AlbertForMaskedLM", "AutoModelForMaskedLM"),
+    "electra": Case("model=electra objective=mlm", "ElectraForMaskedLM", "AutoModelForMaskedLM"),
+    "distilbert": Case("model=distilbert objective=mlm", "DistilBertForMaskedLM", "AutoModelForMaskedLM", segments=0),
+}
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module", params=CASES.values(), ids=CASES.keys())
+def case(request: pytest.FixtureRequest) -> Case:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def folders(case: Case, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A run, and what it was exported to."""
+    place = tmp_path_factory.mktemp("export")
+    finished_run(place / "run", case.system.split())
+    parts = [f"part={case.part}"] if case.part else []
+    assert cli.main(["export", str(place / "run"), str(place / "out"), *parts]) == 0
+    return place / "run", place / "out"
+
+
+@pytest.fixture(scope="module")
+def theirs(case: Case, folders: tuple[Path, Path]) -> nn.Module:
+    """transformers' model."""
+    auto = getattr(transformers, case.auto)
+    model, report = auto.from_pretrained(folders[1], output_loading_info=True, attn_implementation="eager")
+    assert type(model).__name__ == case.architecture
+    for problem in ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs"):
+        assert not report[problem], problem
+    return model.eval()
+
+
+def rows(case: Case, vocabulary: int, pad: int) -> tuple[Tensor, dict[str, Tensor]]:
+    """Ids of rows of several lengths, with what else the class reads."""
+    generator = torch.Generator().manual_seed(3)
+    lengths = torch.tensor([19, 8, 1, 14])
+    mask = (torch.arange(19)[None] < lengths[:, None]).long()
+    ids = torch.randint(5, vocabulary, mask.shape, generator=generator)
+    inputs = {"attention_mask": mask}
+    if case.segments:
+        inputs["token_type_ids"] = torch.randint(0, case.segments, mask.shape, generator=generator) * mask
+    return torch.where(mask.bool(), ids, pad), inputs
+
+
+def test_scores_are_those_of_the_run(case: Case, folders: tuple[Path, Path], theirs: nn.Module) -> None:
+    run = plmtrain.load(folders[0])
+    vocabulary = run.tokenizer.vocabulary
+    ids, inputs = rows(case, vocabulary.size, vocabulary["pad"])
+    with torch.no_grad():
+        expected = theirs(input_ids=ids, **inputs).logits
+    real = inputs["attention_mask"].bool()
+    for folder in folders:  # what was exported is loaded by plmtrain.load, too
+        found = plmtrain.load(folder).logits(ids, **inputs)
+        assert found.shape == expected.shape
+        assert (found - expected)[real].abs().max() < 1e-5
+
+
+def test_padding_on_the_left(case: Case, folders: tuple[Path, Path], theirs: nn.Module) -> None:
+    run = plmtrain.load(folders[0])
+    vocabulary = run.tokenizer.vocabulary
+    ids, inputs = rows(case, vocabulary.size, vocabulary["pad"])
+    ids, inputs = ids.flip(1), {name: value.flip(1) for name, value in inputs.items()}
+    with torch.no_grad():
+        expected = theirs(input_ids=ids, **inputs).logits
+    real = inputs["attention_mask"].bool()
+    assert (run.logits(ids, **inputs) - expected)[real].abs().max() < 1e-5
+
+
+def test_the_tokenizer_survives(folders: tuple[Path, Path]) -> None:
+    run, exported = (plmtrain.load(folder).tokenizer for folder in folders)
+    assert exported.digest == run.digest
+    theirs = transformers.AutoTokenizer.from_pretrained(folders[1])
+    assert theirs.model_max_length == 40
+    for role, token in run.vocabulary.roles.items():
+        assert getattr(theirs, f"{role}_token_id") == token
+    for text in (*TEXTS, "unseen wörds: ☃!"):
+        assert theirs(text, add_special_tokens=False)["input_ids"] == run.encode([text])[0][0].tolist()
+    mask = theirs.mask_token
+    assert theirs(f"the {mask} river", add_special_tokens=False)["input_ids"] == (
+        run.encode_with_specials(f"the {mask} river")[0].tolist()
+    )
+
+
+def test_what_lies_in_the_folder(case: Case, folders: tuple[Path, Path]) -> None:
+    names = {path.name for path in folders[1].iterdir()}
+    assert names == {
+        "config.json",
+        "model.safetensors",
+        "README.md",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "special_tokens_map.json",
+    }
+    config = json.loads((folders[1] / "config.json").read_text())
+    assert config["architectures"] == [case.architecture]
+    header = (folders[1] / "model.safetensors").read_bytes()[8:200]
+    assert b'"__metadata__":{"format":"pt"}' in header
+
+
+def test_the_card(case: Case, folders: tuple[Path, Path]) -> None:
+    card = (folders[1] / "README.md").read_text()
+    for word in (case.architecture, case.auto, f"{STEP} steps", "objective.mask_probability", "licence", "0.0e+00"):
+        assert word.lower() in card.lower()
+    # The newest losses that are not newer than the weights.
+    assert "| loss | 2.0000 | 7 |" in card
+    assert "| val/loss | 8.5000 | 5 |" in card
+    assert str(folders[0].parent) not in card
+    assert "/" not in "".join(line for line in card.splitlines() if line.startswith("| trainer"))
+
+
+# What goes wrong, with one run.
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("run") / "run"
+    finished_run(place, ["model=bert", "objective=mlm"])
+    return place
+
+
+def left_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if not path.name.startswith(".command"))
+
+
+def test_a_weight_that_breaks_on_the_way_is_found(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = publishing.hugging_face.read
+
+    def break_one(folder: Path) -> Any:
+        path = folder / "model.safetensors"
+        content = bytearray(path.read_bytes())
+        content[-3] ^= 0x01  # the lowest bit of an exponent, or a mantissa's highest
+        path.write_bytes(content)
+        return read(folder)
+
+    monkeypatch.setattr(publishing.hugging_face, "read", break_one)
+    assert cli.main(["export", str(run), str(tmp_path / "out")]) == 4
+    assert left_in(tmp_path) == []
+
+
+def test_another_computation_is_found(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = publishing.hugging_face.read
+
+    def other_norms(folder: Path) -> Any:
+        path = folder / "config.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"layer_norm_eps": 1e-3}))
+        return read(folder)
+
+    monkeypatch.setattr(publishing.hugging_face, "read", other_norms)
+    assert cli.main(["export", str(run), str(tmp_path / "out")]) == 4
+    assert left_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("place", ["file", "folder", "link"])
+def test_nothing_is_overwritten(run: Path, tmp_path: Path, place: str, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    if place == "file":
+        out.write_text("mine")
+    elif place == "folder":
+        out.mkdir()
+        (out / "mine").touch()
+    else:
+        out.symlink_to(tmp_path / "nowhere")
+    assert cli.main(["export", str(run), str(out)]) == 2
+    assert "already" in capsys.readouterr().err
+    assert left_in(tmp_path) == ["out"]
+    assert place != "file" or out.read_text() == "mine"
+
+
+def test_an_empty_folder_is_free(run: Path, tmp_path: Path) -> None:
+    assert cli.main(["export", str(run), str(tmp_path)]) == 0
+    assert (tmp_path / "config.json").is_file()
+
+
+@pytest.mark.parametrize(("fault", "code"), [("export:term", 75), ("export:enospc", 7), ("export:raise", 1)])
+def test_an_export_that_ends_early_leaves_nothing(run: Path, tmp_path: Path, fault: str, code: int) -> None:
+    assert command("export", str(run), "out", cwd=tmp_path, fault=fault).code == code
+    assert left_in(tmp_path) == []
+
+
+def test_mistakes_are_told(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments, words in (
+        ([str(run)], "HF_FOLDER"),
+        ([str(run), str(tmp_path / "out"), "part=generator"], "no part 'generator'"),
+        ([str(tmp_path / "gone"), str(tmp_path / "out")], "is not a run"),
+        ([str(run), str(tmp_path / "out"), "--force"], "HF_FOLDER"),
+    ):
+        assert cli.main(["export", *arguments]) == 2
+        assert words in capsys.readouterr().err
+    assert left_in(tmp_path) == []
+
+
+def test_what_transformers_cannot_compute_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    finished_run(tmp_path / "run", ["model=roberta", "objective=mlm", "model.activation=gelu_tanh"])
+    assert cli.main(["export", str(tmp_path / "run"), str(tmp_path / "out")]) == 2
+    assert "model.activation=gelu" in capsys.readouterr().err
+    assert left_in(tmp_path) == ["run"]
+
+
+def test_no_secret_reaches_the_card(tmp_path: Path) -> None:
+    canary = "hf_" + "aB3" * 8
+    finished_run(tmp_path / "run", ["model=bert", "objective=mlm", f"tracker.project={canary}", f"runs_dir={tmp_path}/secret"])
+    config = tmp_path / "run" / "config.yaml"
+    config.write_text(config.read_text().replace("name: mlm", f"name: {canary}"))
+    assert cli.main(["export", str(tmp_path / "run"), str(tmp_path / "out")]) == 0
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert canary not in card
+    assert "secret" not in card
