@@ -33,7 +33,7 @@ FLOORS = (
     {"corruption"},
     {"text"},
     {"settings"},
-    {"batch", "keyed_random", "faults", "stopping", "files", "redaction", "errors", "help"},
+    {"batch", "keyed_random", "roc", "faults", "stopping", "files", "redaction", "errors", "help"},
 )
 """From the roof to the ground: a part may import every part of a lower floor, and on the ground each other."""
 
