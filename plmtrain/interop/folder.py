@@ -129,19 +129,33 @@ def _weight_files(folder: Path) -> list[Path]:
 
 
 def _inside(folder: Path, name: str) -> Path:
-    """The file of a name that must be a plain one, in the folder and not behind a link that leads out of it."""
-    path = folder / name
+    """The file of a name that a folder's index brings."""
     if name != Path(name).name or not name.endswith(".safetensors"):
         raise SettingsError(
             f"{name!r:.80} is not the plain name of a safetensors file", str(folder), "this folder cannot be read"
         )
+    path = own_file(folder, name)
+    if not path.is_file():
+        raise CheckpointError(f"{name} is missing", str(folder), "the index names it; fetch the whole model")
+    return path
+
+
+def own_file(folder: Path, name: str) -> Path:
+    """A folder's own file, there or not.
+
+    Args:
+        folder: a stranger's.
+        name: a plain name.
+
+    Raises:
+        SettingsError: if it is a link that leads out of the folder.
+    """
+    path = folder / name
     real = path.resolve()
     # The one layout in which links lead out: the hub's cache keeps snapshots/REVISION/FILE -> ../../blobs/HASH.
     homes = {folder.resolve(), folder.resolve().parent.parent / "blobs"} if folder.resolve().parent.name == "snapshots" else set()
     if real.parent not in homes | {folder.resolve()}:
         raise SettingsError(f"{name} is a link that leads out of the folder", str(folder), "copy the file itself here")
-    if not real.is_file():
-        raise CheckpointError(f"{name} is missing", str(folder), "the index names it; fetch the whole model")
     return path
 
 

@@ -18,7 +18,7 @@ from plmtrain.errors import CheckpointError, SettingsError, nearest
 from plmtrain.files import disk_errors, make_folder, write_json_atomically
 from plmtrain.interop import families
 from plmtrain.interop.family import Config, Family, Kinds, Names
-from plmtrain.interop.folder import WEIGHTS, Tensors, read_json, refuse_code
+from plmtrain.interop.folder import WEIGHTS, Tensors, own_file, read_json, refuse_code
 from plmtrain.interop.model import Model
 from plmtrain.interop.placing import fill, flat, listed, prefixed, present, split
 from plmtrain.settings.models.base import ModelSettings
@@ -136,7 +136,7 @@ def read(folder: str | Path) -> HuggingFaceModel:
 
 
 def _shape(folder: Path) -> tuple[Family[Any], Config, ModelSettings]:
-    source = folder / CONFIG
+    source = own_file(folder, CONFIG)
     values = read_json(source)
     refuse_code(values, source)
     family = family_of(values.get("model_type"), str(source))

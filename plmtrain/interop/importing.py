@@ -13,13 +13,12 @@ from pathlib import Path
 from plmtrain.errors import DataError
 from plmtrain.interop import hugging_face
 from plmtrain.interop.card import card_of_import
-from plmtrain.interop.folder import read_json, refuse_code
 from plmtrain.interop.hugging_face import HuggingFaceModel
 from plmtrain.interop.initial import weights_digest
 from plmtrain.interop.publishing import Published, publish
+from plmtrain.interop.tokenizers import has_tokenizer, tokenizer_in
 from plmtrain.settings.tokenizer import ROLES
 from plmtrain.text.tokenizer import Tokenizer
-from plmtrain.text.tokenizer_files import CONFIG_FILE
 
 
 def import_folder(source: Path, target: Path, warn: Callable[[str], None]) -> Published:
@@ -37,7 +36,9 @@ def import_folder(source: Path, target: Path, warn: Callable[[str], None]) -> Pu
         DiskError: if the disk refuses.
     """
     model = hugging_face.read(source)
-    tokenizer = _tokenizer(source, warn)
+    tokenizer = tokenizer_in(source) if has_tokenizer(source) else None
+    if tokenizer is None:
+        warn("there is no tokenizer here that plmtrain reads: the model takes token ids only")
     for line in _missing(model, tokenizer):
         warn(line)
     if model.others:
@@ -46,16 +47,6 @@ def import_folder(source: Path, target: Path, warn: Callable[[str], None]) -> Pu
     origin = f"Its weights had the digest {digest[:16]} in the folder that they were read from."
     roles = tokenizer.vocabulary.roles if tokenizer is not None else {}
     return publish(target, model, tokenizer, {**model.roles, **roles}, lambda done: card_of_import(origin, model, done))
-
-
-def _tokenizer(source: Path, warn: Callable[[str], None]) -> Tokenizer | None:
-    """The folder's tokenizer, if it has one."""
-    if (source / CONFIG_FILE).exists():
-        refuse_code(read_json(source / CONFIG_FILE), source / CONFIG_FILE)
-    if not any((source / name).exists() for name in ("tokenizer.json", "vocab.txt", "vocab.json")):
-        warn("there is no tokenizer here that plmtrain reads: the model takes token ids only")
-        return None
-    return Tokenizer.load(source)
 
 
 def _missing(model: HuggingFaceModel, tokenizer: Tokenizer | None) -> Iterator[str]:

@@ -15,6 +15,7 @@ from plmtrain.batch import Batch, Layout
 from plmtrain.errors import DataError, SettingsError, nearest
 from plmtrain.interop import hugging_face
 from plmtrain.interop.hugging_face import HuggingFaceModel
+from plmtrain.interop.tokenizers import tokenizer_in
 from plmtrain.nn.heads import MaskedLMHead
 from plmtrain.settings.models.encoder import EncoderSettings
 from plmtrain.training.restore import TrainedRun, is_run, load_run, tokenizer_folder
@@ -44,9 +45,7 @@ class Loaded:
         Raises:
             DataError: if the folder has none; a model without one still takes ids.
         """
-        from plmtrain.text.tokenizer import Tokenizer
-
-        return Tokenizer.load(tokenizer_folder(self.folder))
+        return tokenizer_in(tokenizer_folder(self.folder))
 
     def logits(
         self,

@@ -10,9 +10,9 @@ from torch import nn
 from plmtrain import objectives
 from plmtrain.errors import SettingsError
 from plmtrain.interop import hugging_face
+from plmtrain.interop.tokenizers import tokenizer_in
 from plmtrain.nn.heads import MaskedLMHead
 from plmtrain.settings.lookup import objective_classes
-from plmtrain.text.tokenizer import Tokenizer
 from plmtrain.training.restore import Trained, is_run, load_run
 
 _OBJECTIVES: Mapping[type[nn.Module], str] = {MaskedLMHead: "masked_lm"}
@@ -37,7 +37,7 @@ def load_trained(folder: Path, report: Callable[[str], None] = lambda line: None
     if name is None:
         remedy = "start a run from it with init=, or take a folder with a language-model head"
         raise SettingsError("there is nothing here to ask", f"{folder} offers {', '.join(read.offers)}", remedy)
-    tokenizer = Tokenizer.load(folder)
+    tokenizer = tokenizer_in(folder)
     program = objectives.build(objective_classes()[name](type=name, name=name), read.settings, tokenizer.vocabulary)
     learner = program.build(lambda model: read.backbone)
     for place, part in learner.named_children():

@@ -26,6 +26,9 @@ from plmtrain.text.word_starts import SPACE, WordStarts, as_bytes, is_byte_level
 Encoded = tuple[NDArray[np.int64], NDArray[np.bool_]]
 """[tokens] ids, and whether each begins a word."""
 
+_NOT_CARRIED = frozenset({"auto_map", "name_or_path", "tokenizer_file", "special_tokens_map_file", "vocab_file", "merges_file"})
+"""What other libraries keep in a configuration and no other folder should have: code to run, paths of a machine."""
+
 _HIDDEN = "\0"  # no reader lets it through, so that no text has it
 
 
@@ -68,7 +71,8 @@ class Tokenizer:
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        config = {**self._config, "added_tokens_decoder": self._added_tokens()}
+        kept = {key: value for key, value in self._config.items() if key not in _NOT_CARRIED}
+        config = {**kept, "added_tokens_decoder": self._added_tokens()}
         if model_max_length is not None:
             config["model_max_length"] = model_max_length
         specials = {key: config[key] for role in ROLES if (key := f"{role}_token") in config}

@@ -48,7 +48,7 @@ def read_folder(folder: Path) -> tuple[Definition, dict[str, Any]]:
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise DataError("this file is damaged", f"{path}: {error}", "copy or save it again") from None
     if not isinstance(content, dict):
         raise DataError("this file is damaged", f"{path}: a JSON object was expected", "copy or save it again")

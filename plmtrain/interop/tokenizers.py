@@ -1,0 +1,31 @@
+"""The tokenizer of a stranger's folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from plmtrain.interop.folder import own_file, read_json, refuse_code
+from plmtrain.text.tokenizer import Tokenizer
+from plmtrain.text.tokenizer_files import CONFIG_FILE, SPECIALS_FILE, TOKENIZER_FILE
+
+_DEFINITIONS = (TOKENIZER_FILE, "vocab.txt", "vocab.json")
+_FILES = (*_DEFINITIONS, CONFIG_FILE, SPECIALS_FILE, "merges.txt")
+
+
+def has_tokenizer(folder: Path) -> bool:
+    """Whether a folder has a tokenizer of a kind that we read."""
+    return any((folder / name).is_file() for name in _DEFINITIONS)
+
+
+def tokenizer_in(folder: Path) -> Tokenizer:
+    """The tokenizer in a Hugging Face folder; nothing that the folder brings is run.
+
+    Raises:
+        SettingsError: if it needs code of its own, or a file of it is a link that leads out of the folder.
+        DataError: if there is none that can be read.
+    """
+    for name in _FILES:
+        own_file(folder, name)
+    if (folder / CONFIG_FILE).is_file():
+        refuse_code(read_json(folder / CONFIG_FILE), folder / CONFIG_FILE)
+    return Tokenizer.load(folder)

@@ -1,0 +1,361 @@
+"""``plmtrain import``: strangers' folders of every class, both ways; and those that are refused, of which nothing is left."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from support.finished_run import TEXTS, randomised, tokenizer_for
+from torch import Tensor
+
+import plmtrain
+from plmtrain import cli
+from plmtrain.backbones import build
+from plmtrain.interop import hugging_face
+from plmtrain.interop.initial import load_backbone
+from plmtrain.settings.tokenizer import TokenizerSettings
+from plmtrain.text.tokenizer import Tokenizer
+
+transformers = pytest.importorskip("transformers")
+
+WEIGHTS = "model.safetensors"
+TOKENIZERS = {"wordpiece": "bert", "byte_bpe": "roberta", "unigram": "albert"}
+BERT_SHAPE = {
+    "hidden_size": 24,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 3,
+    "intermediate_size": 40,
+    "max_position_embeddings": 40,
+}
+CLASSES: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "BertForMaskedLM": ("BertConfig", "wordpiece", BERT_SHAPE),
+    "BertForPreTraining": ("BertConfig", "wordpiece", BERT_SHAPE),
+    "BertModel": ("BertConfig", "wordpiece", BERT_SHAPE),
+    "RobertaForMaskedLM": ("RobertaConfig", "byte_bpe", BERT_SHAPE | {"type_vocab_size": 1}),
+    "AlbertForMaskedLM": ("AlbertConfig", "unigram", BERT_SHAPE | {"embedding_size": 16}),
+    "AlbertForPreTraining": ("AlbertConfig", "unigram", BERT_SHAPE | {"embedding_size": 16}),
+    "ElectraForMaskedLM": ("ElectraConfig", "wordpiece", BERT_SHAPE | {"embedding_size": 16}),
+    "ElectraForPreTraining": ("ElectraConfig", "wordpiece", BERT_SHAPE | {"embedding_size": 16}),
+    "DistilBertForMaskedLM": (
+        "DistilBertConfig",
+        "wordpiece",
+        {"dim": 24, "n_layers": 2, "n_heads": 3, "hidden_dim": 40, "max_position_embeddings": 40},
+    ),
+}
+
+
+def tokenizer(type: str) -> Tokenizer:
+    return tokenizer_for(TokenizerSettings(type=type, family=TOKENIZERS[type], vocab_size=400, lowercase=type != "byte_bpe"))
+
+
+def stranger(place: Path, name: str) -> torch.nn.Module:
+    """A folder that transformers saved, every parameter random; its model."""
+    config, type, shape = CLASSES[name]
+    tokens = tokenizer(type)
+    roles = tokens.vocabulary.roles
+    special = {f"{role}_token_id": roles.get(role) for role in ("pad", "bos", "eos")}
+    made = getattr(transformers, config)(vocab_size=tokens.vocabulary.size, **special, **shape)
+    model = randomised(getattr(transformers, name)(made))
+    model.save_pretrained(place)
+    tokens.save(place)
+    return model
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module", params=CLASSES)
+def folders(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path, Path]:
+    """A class, its folder, and what was imported."""
+    place = tmp_path_factory.mktemp("import")
+    stranger(place / "theirs", request.param)
+    assert cli.main(["import", str(place / "theirs"), str(place / "ours")]) == 0
+    return request.param, place / "theirs", place / "ours"
+
+
+def test_every_tensor_is_equal(folders: tuple[str, Path, Path], tmp_path: Path) -> None:
+    name, theirs, ours = folders
+    assert cli.main(["export", str(ours), str(tmp_path / "back")]) == 0
+    expected = load_file(theirs / WEIGHTS)
+    for folder in (ours, tmp_path / "back"):
+        found = load_file(folder / WEIGHTS)
+        assert found.keys() == expected.keys()
+        for key, tensor in expected.items():
+            assert torch.equal(found[key], tensor), key
+        assert json.loads((folder / "config.json").read_text())["architectures"] == [name]
+
+
+def test_transformers_finds_the_same_model(folders: tuple[str, Path, Path]) -> None:
+    name, theirs, ours = folders
+    before = getattr(transformers, name).from_pretrained(theirs).eval()
+    after, report = getattr(transformers, name).from_pretrained(ours, output_loading_info=True)
+    assert not report["missing_keys"]
+    assert not report["unexpected_keys"]
+    same = before.config.to_dict() | {"_name_or_path": "", "transformers_version": ""}
+    found = after.config.to_dict() | {"_name_or_path": "", "transformers_version": ""}
+    assert {key: value for key, value in found.items() if same.get(key) != value and key != "sinusoidal_pos_embds"} == {}
+    ids = torch.randint(5, 60, (3, 11))
+    with torch.no_grad():
+        for one, other in zip(before(ids).to_tuple(), after.eval()(ids).to_tuple(), strict=True):
+            assert torch.equal(one, other)
+
+
+def test_the_tokenizer_comes_along(folders: tuple[str, Path, Path]) -> None:
+    _, theirs, ours = folders
+    before, after = (transformers.AutoTokenizer.from_pretrained(folder) for folder in (theirs, ours))
+    assert after.all_special_tokens == before.all_special_tokens
+    for text in TEXTS:
+        assert before(text)["input_ids"] == after(text)["input_ids"]
+
+
+def test_it_serves_where_a_run_does(folders: tuple[str, Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    name, _, ours = folders
+    backbone = build(hugging_face.settings_of(ours), plmtrain.load(ours).tokenizer.vocabulary.size)
+    load_backbone(ours, backbone)
+    for key, tensor in hugging_face.read(ours).backbone.state_dict().items():
+        assert torch.equal(backbone.state_dict()[key], tensor)
+
+    capsys.readouterr()
+    mask = transformers.AutoTokenizer.from_pretrained(ours).mask_token
+    code = cli.main(["predict", str(ours), "--json", f"the low {mask} lay"])
+    if "MaskedLM" in name or name in ("BertForPreTraining", "AlbertForPreTraining"):
+        assert code == 0
+        answer = json.loads(capsys.readouterr().out)
+        filler = transformers.pipeline("fill-mask", str(ours), tokenizer=str(ours), top_k=5) if "MaskedLM" in name else None
+        if filler is not None:
+            expected = [found["score"] for found in filler(f"the low {mask} lay")]
+            assert [found["probability"] for found in answer["masks"][0]] == pytest.approx(expected, rel=1e-3)
+    else:
+        assert code == 2
+        assert "offers a backbone" in capsys.readouterr().err
+
+
+# Warnings.
+
+
+def test_missing_special_tokens_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    stranger(tmp_path / "theirs", "BertForMaskedLM")
+    for name in ("tokenizer_config.json", "special_tokens_map.json"):
+        path = tmp_path / "theirs" / name
+        path.write_text(json.dumps({key: value for key, value in json.loads(path.read_text()).items() if key != "mask_token"}))
+    path = tmp_path / "theirs" / "tokenizer.json"
+    path.write_text(path.read_text().replace("[MASK]", "[HIDE]"))
+    assert cli.main(["import", str(tmp_path / "theirs"), str(tmp_path / "ours")]) == 0
+    assert "no token for: mask" in capsys.readouterr().err
+    ids = torch.tensor([[2, 7, 8, 3]])
+    assert torch.equal(plmtrain.load(tmp_path / "ours").logits(ids), plmtrain.load(tmp_path / "theirs").logits(ids))
+
+
+def test_a_folder_without_a_tokenizer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    stranger(tmp_path / "theirs", "RobertaForMaskedLM")
+    for path in (tmp_path / "theirs").glob("*token*"):
+        path.unlink()
+    assert cli.main(["import", str(tmp_path / "theirs"), str(tmp_path / "ours")]) == 0
+    assert "no tokenizer" in capsys.readouterr().err
+    assert plmtrain.load(tmp_path / "ours").logits(torch.tensor([[0, 7, 8, 2]])).shape[1] == 4
+
+
+def test_tensors_that_nobody_knows_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    stranger(tmp_path / "theirs", "BertForMaskedLM")
+    change_tensors(tmp_path / "theirs", lambda tensors: tensors.update({"adapter.weight": torch.zeros(2)}))
+    assert cli.main(["import", str(tmp_path / "theirs"), str(tmp_path / "ours")]) == 0
+    assert "adapter.weight" in capsys.readouterr().err
+    assert "adapter.weight" not in load_file(tmp_path / "ours" / WEIGHTS)
+
+
+# Hostile folders.
+
+
+def change_config(folder: Path, **changes: Any) -> None:
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def change_tensors(folder: Path, change: Callable[[dict[str, Tensor]], object]) -> None:
+    tensors = load_file(folder / WEIGHTS)
+    change(tensors)
+    save_file(tensors, folder / WEIGHTS)
+
+
+class _Bomb:
+    def __init__(self, canary: Path) -> None:
+        self.canary = canary
+
+    def __reduce__(self) -> Any:
+        return (Path.touch, (self.canary,))
+
+
+def pickled(folder: Path) -> None:
+    (folder / WEIGHTS).unlink()
+    (folder / "pytorch_model.bin").write_bytes(pickle.dumps(_Bomb(folder.parent / "canary")))
+
+
+def own_code(folder: Path) -> None:
+    (folder / "modeling.py").write_text(f"open({str(folder.parent / 'canary')!r}, 'w')")
+    change_config(folder, auto_map={"AutoModel": "modeling.Model"}, trust_remote_code=True)
+
+
+def own_tokenizer(folder: Path) -> None:
+    path = folder / "tokenizer_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"auto_map": {"AutoTokenizer": ["tokens.Mine", None]}}))
+
+
+def leads_out(folder: Path) -> None:
+    (folder / WEIGHTS).rename(folder.parent / "outside.safetensors")
+    names = load_file(folder.parent / "outside.safetensors")
+    index = {"weight_map": dict.fromkeys(names, "../outside.safetensors")}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
+def link_out(folder: Path) -> None:
+    (folder / WEIGHTS).rename(folder.parent / "outside.safetensors")
+    (folder / WEIGHTS).symlink_to(folder.parent / "outside.safetensors")
+
+
+def tokenizer_link_out(folder: Path) -> None:
+    (folder / "tokenizer.json").rename(folder.parent / "outside.json")
+    (folder / "tokenizer.json").symlink_to(folder.parent / "outside.json")
+
+
+def config_link_out(folder: Path) -> None:
+    (folder / "config.json").rename(folder.parent / "outside.json")
+    (folder / "config.json").symlink_to(folder.parent / "outside.json")
+
+
+def long_header(folder: Path) -> None:
+    with (folder / WEIGHTS).open("r+b") as file:
+        file.write((100 * 2**20).to_bytes(8, "little"))
+
+
+def truly_long_header(folder: Path) -> None:
+    with (folder / WEIGHTS).open("r+b") as file:
+        file.write((100 * 2**20).to_bytes(8, "little"))
+        file.truncate(101 * 2**20)  # no block of it is on the disk
+
+
+def other_kind(folder: Path) -> None:
+    """The right number of bytes, said to be whole numbers."""
+    content = (folder / WEIGHTS).read_bytes()
+    (folder / WEIGHTS).write_bytes(content.replace(b'"dtype":"F32"', b'"dtype":"I32"', 1))
+
+
+def no_number(folder: Path) -> None:
+    change_tensors(folder, lambda tensors: tensors["cls.predictions.bias"][3:4].fill_(float("nan")))
+
+
+def more_tokens(folder: Path) -> None:
+    change_config(folder, vocab_size=99)
+    names = ("bert.embeddings.word_embeddings.weight", "cls.predictions.bias")
+    change_tensors(folder, lambda tensors: tensors.update({name: tensors[name][:99].clone() for name in names}))
+
+
+def endless(folder: Path) -> None:
+    change_config(folder, num_hidden_layers=10**8)
+
+
+def no_layers(folder: Path) -> None:
+    change_config(folder, num_hidden_layers=0)
+
+
+def deep_tokenizer(folder: Path) -> None:
+    (folder / "tokenizer.json").write_text("[" * 100_000)
+
+
+def absolute_name(folder: Path) -> None:
+    change_config(folder, model_type="/etc/passwd")
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        pickled,
+        own_code,
+        own_tokenizer,
+        leads_out,
+        link_out,
+        tokenizer_link_out,
+        config_link_out,
+        long_header,
+        truly_long_header,
+        other_kind,
+        no_number,
+        more_tokens,
+        endless,
+        no_layers,
+        deep_tokenizer,
+        absolute_name,
+    ],
+)
+def test_hostile_folders_are_refused(harm: Callable[[Path], None], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    stranger(tmp_path / "theirs", "BertForMaskedLM")
+    harm(tmp_path / "theirs")
+    before = {path: path.lstat().st_mtime_ns for path in tmp_path.rglob("*")}
+    capsys.readouterr()
+    begun = time.monotonic()
+    assert cli.main(["import", str(tmp_path / "theirs"), str(tmp_path / "ours")]) in (2, 3, 4)
+    assert time.monotonic() - begun < 5
+    assert {path: path.lstat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+    told = capsys.readouterr().err
+    assert 1 <= len(told.strip().splitlines()) <= 3
+
+
+def test_pickles_are_refused_with_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    stranger(tmp_path / "theirs", "BertForMaskedLM")
+    pickled(tmp_path / "theirs")
+    assert cli.main(["import", str(tmp_path / "theirs"), str(tmp_path / "ours")]) == 2
+    assert "save_pretrained" in capsys.readouterr().err
+
+
+def test_special_tokens_are_no_patterns(tmp_path: Path) -> None:
+    """A special token that would take a backtracking engine for ever is a few letters like any other."""
+    stranger(tmp_path / "theirs", "BertForMaskedLM")
+    path = tmp_path / "theirs" / "tokenizer.json"
+    values = json.loads(path.read_text())
+    bomb = "(a+)+$"
+    values["added_tokens"].append(values["added_tokens"][0] | {"id": 5, "content": bomb})
+    vocabulary = values["model"]["vocab"]
+    vocabulary[bomb] = vocabulary.pop(next(piece for piece, number in vocabulary.items() if number == 5))
+    path.write_text(json.dumps(values))
+    begun = time.monotonic()
+    assert cli.main(["import", str(tmp_path / "theirs"), str(tmp_path / "ours")]) == 0
+    tokens = plmtrain.load(tmp_path / "ours").tokenizer
+    assert 5 in tokens.encode_with_specials(f"x {bomb} y")[0]
+    tokens.encode(["a" * 50_000 + "!"])
+    assert time.monotonic() - begun < 5
+
+
+def test_nothing_of_theirs_is_copied_unread(tmp_path: Path) -> None:
+    theirs = tmp_path / "theirs"
+    stranger(theirs, "BertForMaskedLM")
+    for name in ("modeling.py", "notes.txt", "training_args.bin"):
+        (theirs / name).write_text("x")
+    path = theirs / "tokenizer_config.json"
+    own = {"name_or_path": "/home/someone/secret", "tokenizer_file": "/home/someone/tokenizer.json"}
+    path.write_text(json.dumps(json.loads(path.read_text()) | own))
+    assert cli.main(["import", str(theirs), str(tmp_path / "ours")]) == 0
+    for path in (tmp_path / "ours").iterdir():
+        assert path.name in {
+            WEIGHTS,
+            "config.json",
+            "README.md",
+            "tokenizer.json",
+            "tokenizer_config.json",
+            "special_tokens_map.json",
+        }
+        assert b"someone" not in path.read_bytes()
+
+
+def test_a_run_is_no_hugging_face_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.yaml").write_text("model: {}")
+    assert cli.main(["import", str(tmp_path / "run"), str(tmp_path / "ours")]) == 2
+    assert "is a run" in capsys.readouterr().err
