@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from plmtrain.text.tokenizer import Tokenizer
     from plmtrain.text.vocabulary import Vocabulary
 
-BINS, HIGHEST = 4096, 16.0
+BINS, HIGHEST = 2**15, 16.0
 """The histogram of the discriminator's logits for the area under the ROC curve: its bins, evenly from minus the highest to it."""
 
 
