@@ -105,9 +105,7 @@ def test_both_streams(theirs, with_memory: bool, with_segments: bool, padded: bo
     documents = torch.where(made["tokens"], 0, -1) if padded else torch.zeros_like(made["ids"])
     remembered = Memory(before, torch.zeros(BATCH, REMEMBERED, dtype=torch.int64)) if with_memory else None
     layout = Layout(tokens=made["tokens"] if padded else None, ranks=made["ranks"])
-    hidden, read = backbone.predict(
-        made["ids"], layout, made["places"], made["segments"] if with_segments else None, remembered
-    )
+    hidden, read = backbone.predict(made["ids"], layout, made["places"], made["segments"] if with_segments else None, remembered)
     logits = head(hidden, backbone.embedding_weight)
     torch.testing.assert_close(logits, expected.logits, rtol=0, atol=1e-4)
 
@@ -123,11 +121,27 @@ def test_both_streams(theirs, with_memory: bool, with_segments: bool, padded: bo
     theirs.zero_grad()
     expected.loss.backward()
     loss.backward()
-    found, _ = from_theirs({name: parameter.grad for name, parameter in theirs.named_parameters() if parameter.grad is not None}
-        | ({} if with_segments else {f"transformer.layer.{layer}.rel_attn.{name}": torch.zeros_like(theirs.state_dict()[f"transformer.layer.{layer}.rel_attn.{name}"]) for layer in range(LAYERS) for name in ("seg_embed", "r_s_bias")}))
+    found, _ = from_theirs(
+        {name: parameter.grad for name, parameter in theirs.named_parameters() if parameter.grad is not None}
+        | (
+            {}
+            if with_segments
+            else {
+                f"transformer.layer.{layer}.rel_attn.{name}": torch.zeros_like(
+                    theirs.state_dict()[f"transformer.layer.{layer}.rel_attn.{name}"]
+                )
+                for layer in range(LAYERS)
+                for name in ("seg_embed", "r_s_bias")
+            }
+        )
+    )
     for (name, parameter), gradient in zip(backbone.named_parameters(), found.parameters(), strict=True):
         torch.testing.assert_close(
-            torch.zeros_like(parameter) if parameter.grad is None else parameter.grad, gradient.data, rtol=1e-3, atol=1e-4, msg=lambda text, name=name: f"{name}: {text}"
+            torch.zeros_like(parameter) if parameter.grad is None else parameter.grad,
+            gradient.data,
+            rtol=1e-3,
+            atol=1e-4,
+            msg=lambda text, name=name: f"{name}: {text}",
         )
     torch.testing.assert_close(head.bias.grad, theirs.lm_loss.bias.grad, rtol=1e-3, atol=1e-5)
 

@@ -1,0 +1,377 @@
+"""Permutation language modelling: what is predicted, the loss by its definition, the memory, and what ``inspect`` counts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn import functional
+
+from plmtrain import backbones, objectives
+from plmtrain.backbones.two_stream import Memory
+from plmtrain.batch import Batch
+from plmtrain.data.rows import Rows, side_by_side
+from plmtrain.data.store import Store
+from plmtrain.data.streams import Streams
+from plmtrain.errors import SettingsError
+from plmtrain.keyed_random import Keys
+from plmtrain.objectives.plm import PermutationLM, PermutationLMLearner
+from plmtrain.settings.models.two_stream import TwoStreamSettings
+from plmtrain.settings.objectives.plm import PermutationLMSettings
+from plmtrain.text.vocabulary import Vocabulary
+
+VOCABULARY = Vocabulary(120, {"unk": 0, "cls": 3, "sep": 4, "pad": 5, "mask": 6}, (0, 1, 2, 3, 4, 5, 6, 7, 8))
+TINY = TwoStreamSettings(name="tiny", layers=2, width=32, heads=2, feed_forward=64)
+STILL = {"dropout": 0.0, "attention_dropout": 0.0}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def program(model: TwoStreamSettings = TINY, **changes: Any) -> PermutationLM:
+    built = objectives.build(PermutationLMSettings(name="test", **changes), model, VOCABULARY)
+    assert isinstance(built, PermutationLM)
+    return built
+
+
+def streams(plm: PermutationLM, length: int, count: int, *, tokens: int = 3000, isolate: bool = False, seed: int = 0) -> Streams:
+    """Random text of sentences and documents with their ends, some words of several tokens, as the objective reads it."""
+    draw = np.random.default_rng(seed)
+    text = draw.choice(VOCABULARY.ordinary_ids, tokens)
+    documents = np.unique([0, *draw.integers(30, tokens, tokens // 100), tokens])
+    text[documents[1:] - 1] = VOCABULARY["sep"]
+    text[draw.random(tokens) < 0.01] = VOCABULARY["unk"]
+    starts = (draw.random(tokens) < 0.7) | VOCABULARY.is_special[text]
+    sentences = np.union1d(documents, np.unique(draw.integers(1, tokens, tokens // 9)))
+    store = Store(Path("memory"), "train", text.astype(np.uint16), documents, sentences, starts)
+    return Streams(
+        store,
+        plm.row_length(length),
+        count,
+        advance=plm.row_advance(length),
+        others=plm.other_length(length),
+        isolate_documents=isolate,
+    )
+
+
+def keys(samples: np.ndarray, epoch: int = 0) -> Keys:
+    return Keys(11, np.full(len(samples), epoch, np.int64), np.asarray(samples))
+
+
+def batch_at(plm: PermutationLM, source: Streams, time: int, epoch: int = 0) -> Batch:
+    samples = time * source.streams + np.arange(source.streams)
+    return plm.collate(source.fetch(samples), keys(samples, epoch))
+
+
+def targets(batch: Batch) -> list[list[int]]:
+    """The predicted columns of each row."""
+    width = batch.inputs["places"].shape[1]
+    row, turn = batch.targets["positions"] // max(1, width), batch.targets["positions"] % max(1, width)
+    columns = batch.inputs["places"][row, turn]
+    return [columns[row == one].tolist() for one in range(len(batch.inputs["ids"]))]
+
+
+def learner(plm: PermutationLM, seed: int = 0) -> PermutationLMLearner:
+    torch.manual_seed(seed)
+    built = plm.build(lambda model: backbones.build(model, VOCABULARY.size))
+    with torch.no_grad():
+        for parameter in built.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.1)
+    return built
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    length=st.integers(12, 70),
+    context=st.integers(2, 9),
+    reuse=st.sampled_from([None, 0, 1, 7]),
+    perm_size=st.sampled_from([None, 1, 5, 100]),
+    num_predict=st.sampled_from([None, 1, 9]),
+    share=st.sampled_from([0.0, 0.5]),
+    isolate=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_batches_are_what_the_paper_says(
+    length: int,
+    context: int,
+    reuse: int | None,
+    perm_size: int | None,
+    num_predict: int | None,
+    share: float,
+    isolate: bool,
+    seed: int,
+) -> None:
+    """Odd lengths too: every row has its targets, ordinary tokens in both parts, in an order of their own."""
+    plm = program(context=context, reuse_len=reuse, perm_size=perm_size, num_predict=num_predict, random_share=share)
+    source = streams(plm, length, 3, isolate=isolate, seed=seed)
+    samples = np.random.default_rng(seed).integers(0, len(source), 4)
+    batch = plm.collate(source.fetch(samples), keys(samples, seed))
+    ids = batch.inputs["ids"]
+    assert ids.shape == (4, length)
+    assert batch.layout.ranks is not None
+    assert (batch.layout.documents is None) == (not isolate)
+    stretch = length // 2 if reuse is None else reuse
+    wanted = num_predict or round(length / context)
+    behind = wanted * (length - stretch) // length
+    for row, columns in enumerate(targets(batch)):
+        assert columns == sorted(set(columns))
+        special = torch.from_numpy(VOCABULARY.is_special)[ids[row]]
+        assert not special[columns].any()
+        for part, budget in ((slice(0, stretch), wanted - behind), (slice(stretch, length), behind)):
+            found = [column for column in columns if part.start <= column < part.stop]
+            assert len(found) == min(budget, int((~special[part]).sum()))
+        ranks = batch.layout.ranks[row]
+        ordered = torch.isin(ids[row], torch.tensor([3, 4]))
+        ordered[columns] = True
+        first, second = ranks[:stretch], ranks[stretch:]
+        assert (first[~ordered[:stretch]] == -1).all()
+        assert len(second[~ordered[stretch:]].unique()) <= 1
+        assert not stretch or first.max() < second.min()
+        assert len(ranks[ordered].unique()) == int(ordered.sum())
+        assert (second[ordered[stretch:]] > stretch).all()
+    assert batch.targets["labels"].tolist() == [
+        int(ids[row, column]) for row, columns in enumerate(targets(batch)) for column in columns
+    ]
+    assert batch.normalisers == {"plm": float(len(batch.targets["labels"]))}
+    assert batch.inputs["fresh"].tolist() == (samples < 3).tolist()
+
+
+def test_the_published_number_of_targets() -> None:
+    plm = program()
+    source = streams(plm, 512, 2)
+    assert [len(columns) for columns in targets(batch_at(plm, source, 1))] == [85, 85]
+    assert (plm.row_length(512), plm.row_advance(512), plm.other_length(512)) == (509, 256, 253)
+
+
+def test_rows_without_room_for_segments_are_refused() -> None:
+    with pytest.raises(SettingsError, match="no room for two segments") as caught:
+        program(reuse_len=60).row_length(64)
+    assert "65 or more" in caught.value.remedy
+    program(reuse_len=60).row_length(65)
+
+
+def test_a_row_does_not_depend_on_its_batch_and_differs_between_epochs() -> None:
+    plm = program()
+    source = streams(plm, 40, 8)
+    samples = np.arange(24)
+    whole = plm.collate(source.fetch(samples), keys(samples))
+    other = plm.collate(source.fetch(samples), keys(samples, 1))
+    for row in (0, 7, 23):
+        alone = plm.collate(source.fetch(samples[row : row + 1]), keys(samples[row : row + 1]))
+        assert targets(alone)[0] == targets(whole)[row]
+        assert alone.layout.ranks is not None and whole.layout.ranks is not None  # noqa: PT018
+        assert alone.layout.ranks[0].tolist() == whole.layout.ranks[row].tolist()
+        assert alone.inputs["ids"][0].tolist() == whole.inputs["ids"][row].tolist()
+    assert all(one != two for one, two in zip(targets(whole), targets(other), strict=True))
+
+
+@pytest.mark.parametrize("remembering", [False, True])
+def test_the_loss_is_that_of_each_target_predicted_by_itself(remembering: bool) -> None:
+    """Row after row and target after target, with a mask of who sees whom made pair by pair."""
+    plm = program()
+    model = learner(plm).eval()
+    source = streams(plm, 30, 3)
+    batch = batch_at(plm, source, 1)
+    carry: Any = plm.loss(model, batch_at(plm, source, 0), {})[1] if remembering else {}
+    terms, _ = plm.loss(model, batch, carry)
+    expected, right = torch.zeros(()), 0
+    for row, columns in enumerate(targets(batch)):
+        one = slice(row, row + 1)
+        memory = Memory(carry["memory"][one], carry["memory_documents"][one]) if remembering else None
+        assert batch.layout.ranks is not None
+        layout = replace(batch.layout, ranks=batch.layout.ranks[one])
+        for column in columns:
+            ids = batch.inputs["ids"][one]
+            hidden, _ = model.backbone.predict(ids, layout, torch.tensor([[column]]), batch.inputs["segments"][one], memory)
+            scores = model.scores(hidden[0])
+            expected = expected + functional.cross_entropy(scores, ids[0, column : column + 1])
+            right += int(scores.argmax() == ids[0, column])
+    torch.testing.assert_close(terms["plm"].total, expected)
+    assert terms["plm"].counts["accuracy"] == right
+    assert not plm.loss(model.train(), batch, carry)[0]["plm"].counts
+
+
+def test_the_memory_is_the_stretch_of_the_rows_before() -> None:
+    plm = program(mem_len=20)
+    model = learner(plm).eval()
+    source = streams(plm, 30, 3)
+    first, second = batch_at(plm, source, 0), batch_at(plm, source, 1)
+    _, carry = plm.loss(model, first, {})
+    assert {name: list(tensor.shape) for name, tensor in carry.items()} == {
+        "memory": [3, 2, 15, 32],
+        "memory_documents": [3, 15],
+    }
+    torch.testing.assert_close(carry["memory"][:, 0], model.backbone.token(first.inputs["ids"][:, :15]))
+    _, after = plm.loss(model, second, carry)
+    assert after["memory"].shape == (3, 2, 20, 32)
+    torch.testing.assert_close(after["memory"][:, :, :5], carry["memory"][:, :, -5:])
+    assert not any(tensor.requires_grad for tensor in after.values())
+    assert plm.loss(model, second, carry)[0]["plm"].total != plm.loss(model, second, {})[0]["plm"].total
+    # No memory is carried where there is nothing to carry it in.
+    for nothing in (program(mem_len=0), program(reuse_len=0)):
+        assert nothing.loss(model, second, {})[1] == {}
+
+
+def test_fresh_rows_remember_nothing_whatever_was_there() -> None:
+    """Not even a number that is none: what is hidden is still multiplied by zero."""
+    plm = program()
+    model = learner(plm).eval()
+    batch = batch_at(plm, streams(plm, 30, 3), 0)
+    poison = {"memory": torch.full((3, 2, 22, 32), torch.nan), "memory_documents": torch.zeros(3, 22, dtype=torch.int64)}
+    alone, beside = plm.loss(model, batch, {}), plm.loss(model, batch, poison)
+    torch.testing.assert_close(beside[0]["plm"].total, alone[0]["plm"].total)
+    assert (beside[1]["memory_documents"][:, :7] == -1).all()
+    one = {name: tensor.clone() for name, tensor in batch.inputs.items()}
+    one["fresh"][1] = False
+    mixed, _ = plm.loss(model, replace(batch, inputs=one), poison)
+    assert not mixed["plm"].total.isfinite()
+
+
+def test_isolated_documents_see_nothing_of_those_before_in_row_or_memory() -> None:
+    """What a document's targets get is the same whatever stands in the documents before it."""
+    plm = program(random_share=0.0)
+    model = learner(plm).eval()
+    source = streams(plm, 40, 2, isolate=True)
+    store = source._store
+    losses = []
+    for other in (60, 50):
+        tokens = store.tokens.copy()
+        tokens[: int(store.documents[1])] = other
+        changed = Streams(replace(store, tokens=tokens), plm.row_length(40), 2, advance=20, isolate_documents=True)
+        carry: Any = {}
+        hidden = []
+        for time in range(8):
+            samples = time * 2 + np.arange(1)
+            batch = plm.collate(changed.fetch(samples), keys(samples))
+            places = torch.arange(40)[None]
+            memory = Memory(carry["memory"], carry["memory_documents"]) if carry else None
+            states, _ = model.backbone.predict(batch.inputs["ids"], batch.layout, places, batch.inputs["segments"], memory)
+            assert batch.layout.documents is not None
+            hidden.append(states[batch.layout.documents > 1])
+            carry = plm.loss(model, batch, carry)[1]
+        losses.append(torch.cat(hidden))
+    assert len(losses[0]) > 40
+    torch.testing.assert_close(*losses)
+
+
+def test_every_parameter_gets_a_gradient() -> None:
+    plm = program()
+    model = learner(plm).train()
+    source = streams(plm, 64, 8)
+    _, carry = plm.loss(model, batch_at(plm, source, 0), {})
+    plm.loss(model, batch_at(plm, source, 1), carry)[0]["plm"].total.backward()
+    silent = [name for name, parameter in model.named_parameters() if parameter.grad is None or not parameter.grad.any()]
+    assert silent == []
+
+
+def test_a_batch_without_targets_is_a_zero_on_the_graph() -> None:
+    plm = program()
+    model = learner(plm).train()
+    rows = side_by_side([(np.full(37, VOCABULARY["unk"]), np.ones(37, np.bool_))] * 2, VOCABULARY["pad"])
+    term = plm.loss(model, plm.collate(rows, keys(np.arange(2))), {})[0]["plm"]
+    assert (term.normaliser, term.total.item()) == (0, 0)
+    term.total.backward()
+    assert all(parameter.grad is None or not parameter.grad.any() for parameter in model.parameters())
+
+
+def test_eight_rows_are_learnt_by_heart() -> None:
+    plm = program(TINY.model_copy(update=STILL), random_share=0.0)
+    torch.manual_seed(0)
+    model = plm.build(lambda model: backbones.build(model, VOCABULARY.size))
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    batch = batch_at(plm, streams(plm, 30, 8), 0)
+    for _ in range(150):
+        term = plm.loss(model, batch, {})[0]["plm"]
+        optimizer.zero_grad()
+        (term.total / term.normaliser).backward()
+        optimizer.step()
+    assert term.total.item() / term.normaliser < 0.05  # log(120) = 4.8 to begin with
+
+
+def test_predict_fills_each_mask_from_everything_but_the_masks() -> None:
+    plm = program()
+    model = learner(plm).eval()
+    rows = side_by_side([(np.array(ids), np.ones(len(ids), np.bool_)) for ids in ([9, 6, 18, 6], [9, 10], [6, 17, 17])], 5)
+    batch = plm.collate_for_prediction(rows)
+    assert batch.inputs["ids"].tolist() == [[9, 6, 18, 6, 4, 3], [5, 5, 9, 10, 4, 3], [5, 6, 17, 17, 4, 3]]
+    assert batch.inputs["segments"].tolist() == [[0, 0, 0, 0, 0, 2], [3, 3, 0, 0, 0, 2], [3, 0, 0, 0, 0, 2]]
+    answers = plm.predict(model, batch)
+    assert [answer["sample"] for answer in answers] == [0, 1, 2]
+    assert [[mask["position"] for mask in answer["masks"]] for answer in answers] == [[1, 3], [], [0]]
+    # Whatever stands in the place of the masks, the answers are the same: here, other tokens predicted last.
+    ids = batch.inputs["ids"].clone()
+    ids[ids == 6] = 99
+    hidden, _ = model.backbone.predict(ids, batch.layout, torch.tensor([[1, 3], [2, 3], [1, 2]]), batch.inputs["segments"])
+    probabilities = model.scores(hidden).softmax(-1)
+    for row, turn, place in ((0, 0, 1), (0, 1, 3), (2, 0, 0)):
+        (mask,) = (mask for mask in answers[row]["masks"] if mask["position"] == place)
+        best, likely = zip(*mask["candidates"], strict=True)
+        assert list(likely) == pytest.approx(probabilities[row, turn].sort(descending=True).values[:5].tolist(), rel=1e-4)
+        assert mask["best"] == best[0] == probabilities[row, turn].argmax()
+    # Padding on the left changes nothing.
+    alone = plm.predict(model, plm.collate_for_prediction(side_by_side([(rows.tokens[2, :3], rows.word_starts[2, :3])], 5)))
+    assert [p for _, p in alone[0]["masks"][0]["candidates"]] == pytest.approx(
+        [p for _, p in answers[2]["masks"][0]["candidates"]], rel=1e-4
+    )
+
+
+def test_token_scores_are_the_content_streams() -> None:
+    plm = program()
+    model = learner(plm).eval()
+    batch = batch_at(plm, streams(plm, 30, 3), 0)
+    plain = replace(batch, layout=replace(batch.layout, ranks=None))
+    scores = plm.token_scores(model, plain)
+    assert scores.shape == (3, 30, 120)
+    torch.testing.assert_close(
+        scores, model.scores(model.backbone.encode(plain.inputs["ids"], plain.layout, plain.inputs["segments"]))
+    )
+
+
+def test_inspect_counts_and_draws_what_was_done() -> None:
+    plm = program()
+    source = streams(plm, 40, 20)
+    batch = batch_at(plm, source, 2)
+    shown = plm.inspect(batch)
+    columns = targets(batch)
+    ids = batch.inputs["ids"]
+    special = torch.from_numpy(VOCABULARY.is_special)[ids]
+    assert shown.rates["predicted"] == (sum(map(len, columns)), int((~special).sum()))
+    assert shown.rates["specials touched"] == (0, int(special.sum()))
+    assert batch.layout.ranks is not None
+    seen = sum(
+        int((batch.layout.ranks[row] < batch.layout.ranks[row, column]).sum())
+        for row, found in enumerate(columns)
+        for column in found
+    )
+    assert shown.rates["seen by a target"] == (seen, sum(map(len, columns)) * 40)
+    assert shown.histograms["predicted per row"] == {round(40 / 6): 20}
+    assert sum(run * times for run, times in shown.histograms["targets on end"].items()) == sum(map(len, columns))
+    for row, found in enumerate(columns):
+        lines = dict(shown.rows[row].lines)
+        assert [token for token, _ in lines["row"]] == ids[row].tolist()
+        assert [column for column, (_, mark) in enumerate(lines["row"]) if mark == "target"] == found
+        order = sorted(found, key=lambda column: int(batch.layout.ranks[row, column]))  # type: ignore[index]
+        assert [token for token, _ in lines["order"]] == ids[row][order].tolist()
+        pictures = [label for label in lines if label.endswith("sees")]
+        assert pictures[0] == "1. sees"
+        assert pictures[-1] == f"{len(found)}. sees"
+        for label in pictures:
+            place = order[int(label.split(".")[0]) - 1]
+            visible = [mark != "blank" for _, mark in lines[label]]
+            expected = (batch.layout.ranks[row] < batch.layout.ranks[row, place]).tolist()
+            expected[place] = True  # marked as what is asked for
+            assert visible == expected
+
+
+def test_rows_that_are_no_streams_remember_nothing() -> None:
+    plm = program()
+    rows = Rows(tokens=np.full((2, 37), 20), lengths=np.full(2, 37), word_starts=np.ones((2, 37), np.bool_))
+    assert plm.collate(rows, keys(np.arange(2))).inputs["fresh"].all()
