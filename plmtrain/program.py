@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from plmtrain.backbones import Backbone
     from plmtrain.batch import Batch, Term
     from plmtrain.keyed_random import Keys
+    from plmtrain.settings.generation import GenerationSettings
     from plmtrain.settings.models.base import ModelSettings
     from plmtrain.text.tokenizer import Tokenizer
     from plmtrain.text.vocabulary import Vocabulary
@@ -44,7 +45,7 @@ class Shown:
 
     Args:
         lines: by label (``original``, ``input``, ``target`` ...) the tokens of a line, each an id with its mark. Marks:
-            ``plain``, ``special``, ``masked``, ``random``, ``kept``, ``target``, ``blank``.
+            ``plain``, ``special``, ``masked``, ``random``, ``kept``, ``inserted``, ``deleted``, ``moved``, ``target``, ``blank``.
     """
 
     lines: Mapping[str, Sequence[tuple[int, str]]]
@@ -161,6 +162,17 @@ class Program(ABC, Generic[SettingsT]):
     @abstractmethod
     def predict(self, learner: nn.Module, batch: Batch) -> list[dict[str, Any]]:
         """A JSON-ready answer for each row, with the index of its ``sample``."""
+
+    def writing(self, chosen: GenerationSettings) -> Program[SettingsT]:
+        """The same program, but for how it writes the text of its answers.
+
+        Raises:
+            SettingsError: if its answers are no text that is written token by token.
+        """
+        from plmtrain.errors import SettingsError
+
+        given = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(chosen.model_fields_set))
+        raise SettingsError("the run does not write text", given, "leave the options of text generation away")
 
     @abstractmethod
     def inspect(self, batch: Batch) -> Inspection:
