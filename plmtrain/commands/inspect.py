@@ -25,6 +25,9 @@ _STYLES = {
     "masked": "bold yellow",
     "random": "bold red",
     "kept": "bold green",
+    "inserted": "bold magenta",
+    "deleted": "red strike",
+    "moved": "blue",
     "target": "bold cyan",
     "blank": "dim",
 }
@@ -60,8 +63,10 @@ def run(arguments: list[str]) -> int:
 
 def _draw_rows(console: Console, inspection: Inspection, tokenizer: Tokenizer) -> None:
     legend = Text("marks: ")
+    used = {mark for row in inspection.rows for tokens in row.lines.values() for _, mark in tokens}
     for mark, style in _STYLES.items():
-        legend.append(f" {mark} ", style=style)
+        if mark in used:
+            legend.append(f" {mark} ", style=style)
     console.print(legend)
     for row in inspection.rows[:_SHOWN_ROWS]:
         table = Table(show_header=False, box=None, padding=(0, 1))

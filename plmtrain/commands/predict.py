@@ -5,11 +5,16 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from plmtrain.errors import DataError
+from pydantic import ValidationError
+
+from plmtrain.errors import DataError, SettingsError, SettingsErrors
+from plmtrain.settings.generation import GenerationSettings
+from plmtrain.settings.wording import what_is_wrong
 from plmtrain.stopping import safe_point
 
 if TYPE_CHECKING:
@@ -25,16 +30,44 @@ def run(arguments: list[str]) -> int:
     parser.add_argument("--file", type=Path)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--batch-size", type=int, default=32)
+    for name, field in GenerationSettings.model_fields.items():
+        option = f"--{name.replace('_', '-')}"
+        if field.annotation is bool:
+            parser.add_argument(option, action="store_true", default=None)
+        else:
+            parser.add_argument(option)
     asked = parser.parse_intermixed_args(arguments)  # options may stand between the run and its texts
+    chosen = _generation(vars(asked))
 
     from plmtrain.interop.trained import load_trained
 
     trained = load_trained(asked.run, report=lambda line: print(line, file=sys.stderr))
+    if chosen is not None:
+        trained = replace(trained, program=trained.program.writing(chosen))
     for batch in _batches(_texts(asked.texts, asked.file), asked.batch_size):
         safe_point()
         for answer in _answers(trained, batch):
             print(json.dumps(answer.values, ensure_ascii=False) if asked.json else "\n".join(answer.lines), flush=True)
     return 0
+
+
+def _generation(asked: Mapping[str, Any]) -> GenerationSettings | None:
+    """How text shall be written; None where nothing is said of it.
+
+    Raises:
+        SettingsErrors: for every option that cannot be.
+    """
+    given = {name: asked[name] for name in GenerationSettings.model_fields if asked[name] is not None}
+    if not given:
+        return None
+    try:
+        return GenerationSettings.model_validate_strings({name: str(value).lower() for name, value in given.items()})
+    except ValidationError as error:
+        found = what_is_wrong(error, list(GenerationSettings.model_fields))
+        raise SettingsErrors(
+            SettingsError(what, f"argument: --{name.replace('_', '-')}" if name else "", remedy)
+            for name, (what, remedy) in found.items()
+        ) from None
 
 
 def _texts(texts: list[str], file: Path | None) -> Iterator[str]:

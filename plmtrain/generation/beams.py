@@ -1,0 +1,96 @@
+"""Beam search: several beginnings of each text are written side by side, and the likeliest whole one is taken.
+
+The order of operations is that of transformers' ``_beam_search`` (version 5), down to how ties fall: each step looks at twice as
+many continuations as there are beams, so that as many go on even if all the best have ended; ended texts compete by their
+log-probability divided by a power of their length; a row is done when its best beginning could no longer beat its worst text.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from plmtrain.generation.rules import Specials, allowed
+from plmtrain.generation.single import until_end
+from plmtrain.generation.writer import Writer
+from plmtrain.settings.generation import GenerationSettings
+from plmtrain.stopping import safe_point
+
+_OUT = -1.0e9
+"""Added to the score of what may no longer be chosen."""
+
+
+@torch.no_grad()
+def search(writer: Writer, rows: int, specials: Specials, settings: GenerationSettings, limit: int) -> list[list[int]]:
+    """Write one text for each row; arguments and result as in ``generation.write``."""
+    beams, device = settings.beams, writer.device
+    running = torch.full((rows, beams, limit + 1), specials.pad, device=device)
+    running[:, :, 0] = specials.start
+    # At first all beams are alike: only the first one may be gone on from.
+    running_scores = torch.zeros(rows, beams, device=device)
+    running_scores[:, 1:] = _OUT
+    ended = _Ended(
+        running.clone(), torch.full((rows, beams), _OUT, device=device), torch.zeros(rows, beams, device=device).bool()
+    )
+    hopeful = torch.ones(rows, 1, dtype=torch.bool, device=device)
+    first_rows = torch.arange(rows, device=device)[:, None] * beams
+    among_best = torch.arange(2 * beams, device=device) < beams
+    for length in range(1, limit + 1):
+        safe_point()
+        texts = running[:, :, :length].reshape(rows * beams, length)
+        scores = writer.advance(texts[:, -1]).float().log_softmax(-1)
+        scores = allowed(scores, texts, specials, settings, limit)
+        vocabulary = scores.shape[1]
+        scores = (scores.view(rows, beams, vocabulary) + running_scores[:, :, None]).flatten(1)
+        scores, chosen = scores.topk(min(2 * beams, scores.shape[1]))
+        beam, token = chosen // vocabulary, chosen % vocabulary
+        continued = _take(running, beam)
+        continued[:, :, length] = token
+        ends = (token == specials.end) | (length == limit)
+
+        _, best = (scores + ends.float() * _OUT).topk(beams)
+        running = _take(continued, best)
+        running_scores = _take(scores + ends.float() * _OUT, best)
+        ending = ends & among_best[: ends.shape[1]]
+        penalised = scores / length**settings.length_penalty
+        full = ended.whole.all(-1, keepdim=True) & settings.early_stopping
+        for out in (full, ~hopeful, ~ending):
+            penalised = penalised + out.float() * _OUT
+        ended = ended.with_more(continued, penalised, ending)
+        writer.select((_take(beam, best) + first_rows).flatten())
+
+        could_be = running_scores[:, :1] / length**settings.length_penalty
+        worst = torch.where(ended.whole, ended.scores.amin(1, keepdim=True), _OUT)
+        hopeful = hopeful & (could_be > worst).any(-1, keepdim=True)
+        if not hopeful.any() or (settings.early_stopping and ended.whole.all()) or ends.all():
+            break
+    return [until_end(text, specials.end) for text in ended.texts[:, 0, 1:].tolist()]
+
+
+class _Ended:
+    """The best ended texts of each row, the best first.
+
+    Args:
+        texts: [rows, beams, limit + 1] token ids.
+        scores: [rows, beams] log-probabilities, divided by the power of the length.
+        whole: [rows, beams] whether there is such a text.
+    """
+
+    def __init__(self, texts: Tensor, scores: Tensor, whole: Tensor) -> None:
+        self.texts, self.scores, self.whole = texts, scores, whole
+
+    def with_more(self, texts: Tensor, scores: Tensor, whole: Tensor) -> _Ended:
+        """The best of these and of others.  # texts [rows, others, limit + 1]; scores and whole [rows, others]"""
+        scores = torch.cat((self.scores, scores), dim=1)
+        best = scores.topk(self.scores.shape[1]).indices
+        return _Ended(
+            _take(torch.cat((self.texts, texts), dim=1), best),
+            _take(scores, best),
+            _take(torch.cat((self.whole, whole), dim=1), best),
+        )
+
+
+def _take(tensor: Tensor, indices: Tensor) -> Tensor:
+    """Some of the second axis, by row.  # [rows, n, ...], [rows, m] -> [rows, m, ...]"""
+    wide = indices.reshape(*indices.shape, *[1] * (tensor.dim() - 2)).expand(-1, -1, *tensor.shape[2:])
+    return tensor.gather(1, wide)

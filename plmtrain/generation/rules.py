@@ -1,0 +1,71 @@
+"""Which tokens may come next: forced first and last tokens, a shortest length, and no n-gram twice."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from plmtrain.settings.generation import GenerationSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Specials:
+    """The tokens that begin and end texts.
+
+    Args:
+        start: what the decoder reads before anything is written.
+        end: what ends a text.
+        pad: what stands behind the end.
+        first: what every text begins with; None to leave it to the model.
+        last: what a text ends with that has become as long as it may; None to leave it to the model.
+    """
+
+    start: int
+    end: int
+    pad: int
+    first: int | None = None
+    last: int | None = None
+
+
+def allowed(scores: Tensor, texts: Tensor, specials: Specials, settings: GenerationSettings, limit: int) -> Tensor:
+    """Scores with minus infinity at tokens that may not come next, and zero at one that must.
+
+    Args:
+        scores: [texts, vocabulary] of the next token.
+        texts: [texts, length] what was read so far, the start token included.
+        specials: the tokens that begin and end texts.
+        settings: how to write.
+        limit: tokens that are written at most.
+    """
+    written = texts.shape[1] - 1
+    if settings.no_repeat_ngram:
+        scores = scores.masked_fill(_completes(texts, settings.no_repeat_ngram, scores.shape[1]), -math.inf)
+    # Lengths count the start token in transformers, and do not here.
+    if written < settings.min_length:
+        scores = scores.clone()
+        scores[:, specials.end] = -math.inf
+    if specials.first is not None and written == 0:
+        scores = _only(scores, specials.first)
+    if specials.last is not None and written == limit - 1:
+        scores = _only(scores, specials.last)
+    return scores
+
+
+def _only(scores: Tensor, token: int) -> Tensor:
+    only = torch.full_like(scores, -math.inf)
+    only[:, token] = 0
+    return only
+
+
+def _completes(texts: Tensor, size: int, vocabulary: int) -> Tensor:
+    """Which tokens would complete a sequence of tokens that a text has already.  # [texts, vocabulary]"""
+    banned = torch.zeros(len(texts), vocabulary + 1, dtype=torch.bool, device=texts.device)
+    if texts.shape[1] >= size:
+        begun = texts[:, texts.shape[1] + 1 - size :]
+        windows = texts.unfold(1, size, 1)  # [texts, windows, size]
+        same = (windows[..., :-1] == begun[:, None]).all(-1)
+        banned.scatter_(1, torch.where(same, windows[..., -1], vocabulary), True)
+    return banned[:, :vocabulary]

@@ -1,0 +1,149 @@
+"""BART's backbone against transformers' class with every parameter random, its cache, and its parameter counts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from support.bart_twin import VOCABULARY, example, renamed, twins
+from torch.nn import functional
+
+from plmtrain.backbones import build
+from plmtrain.batch import Layout
+from plmtrain.nn.loss import tied_cross_entropy
+from plmtrain.settings.models.encoder_decoder import EncoderDecoderSettings
+
+TINY: dict[str, Any] = {"layers": 2, "width": 32, "heads": 2, "feed_forward": 64, "positions": 40}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.mark.parametrize(
+    ("shape", "parameters"),
+    [
+        ({"layers": 6, "width": 768, "heads": 12, "feed_forward": 3072}, 139_420_416),
+        ({"layers": 12, "width": 1024, "heads": 16, "feed_forward": 4096}, 406_291_456),
+    ],
+)
+def test_published_parameter_counts(shape: dict[str, Any], parameters: int) -> None:
+    with torch.device("meta"):
+        backbone = build(EncoderDecoderSettings(name="counted", **shape), 50265)
+    assert sum(parameter.numel() for parameter in backbone.parameters()) == parameters
+    assert list(backbone.buffers()) == []
+
+
+def test_states_scores_loss_and_gradients_are_those_of_transformers() -> None:
+    """With rows of several lengths in the encoder and in the decoder."""
+    pytest.importorskip("transformers")
+    theirs, ours = twins()
+    ids, mask = example()
+    labels, written = example(seed=2)
+    answer = theirs(
+        input_ids=ids,
+        attention_mask=mask,
+        labels=labels.masked_fill(written == 0, -100),
+        output_hidden_states=True,
+    )
+    answer.loss.backward()
+
+    layout = Layout(tokens=mask.bool())
+    states = ours.encode_layers(ids, layout)
+    for found, expected in zip(states, answer.encoder_hidden_states, strict=True):
+        torch.testing.assert_close(found[mask.bool()], expected[mask.bool()], atol=1e-5, rtol=1e-4)
+    shifted = functional.pad(labels[:, :-1], (1, 0), value=2)
+    hidden = ours.decode(shifted, states[-1], Layout(causal=True), layout)
+    real = written.bool()
+    torch.testing.assert_close(hidden[real], answer.decoder_hidden_states[-1][real], atol=1e-5, rtol=1e-4)
+    scores = functional.linear(hidden, ours.embedding_weight)
+    torch.testing.assert_close(scores[real], answer.logits[real], atol=2e-5, rtol=1e-4)
+    total, _ = tied_cross_entropy(hidden[real], ours.embedding_weight, labels[real])
+    loss = total / real.sum()
+    assert loss.item() == pytest.approx(answer.loss.item(), rel=1e-5)
+    loss.backward()
+    gradients = {name: parameter.grad for name, parameter in theirs.named_parameters()}
+    expected_gradients = renamed({name: gradient for name, gradient in gradients.items() if gradient is not None}, ours)
+    for name, parameter in ours.named_parameters():
+        torch.testing.assert_close(parameter.grad, expected_gradients[name], atol=2e-5, rtol=1e-3, msg=name)
+
+
+def made(**changes: Any) -> Any:
+    torch.manual_seed(0)
+    return build(EncoderDecoderSettings(name="tiny", **(TINY | changes)), VOCABULARY)
+
+
+def test_a_cache_changes_nothing() -> None:
+    backbone, (ids, mask) = made().eval(), example()
+    layout = Layout(tokens=mask.bool())
+    memory = backbone.encode(ids, layout)
+    written = example(seed=3)[0]
+    whole = backbone.decode(written, memory, Layout(causal=True), layout)
+    cache = backbone.new_cache(20, memory.shape[1])
+    parts = [backbone.decode(written[:, :4], memory, Layout(causal=True), layout, cache)]
+    parts += [
+        backbone.decode(written[:, place : place + 1], memory, Layout(causal=True), layout, cache) for place in range(4, 17)
+    ]
+    torch.testing.assert_close(torch.cat(parts, dim=1), whole, atol=1e-5, rtol=1e-4)
+
+
+def test_the_decoder_sees_nothing_to_come_and_no_padding() -> None:
+    """The gradient of what is written with respect to what may not be seen is exactly zero."""
+    backbone, (ids, mask) = made().eval(), example()
+    layout = Layout(tokens=mask.bool())
+    memory = backbone.encode(ids, layout).detach().requires_grad_()
+    written = example(seed=3)[0]
+    embedded: list[torch.Tensor] = []
+
+    def keep(module: torch.nn.Module, inputs: Any, output: torch.Tensor) -> torch.Tensor:
+        embedded.append(output.detach().requires_grad_())
+        return embedded[0]
+
+    handle = backbone.decoder.embeddings.register_forward_hook(keep)
+    hidden = backbone.decode(written, memory, Layout(causal=True), layout)
+    handle.remove()
+    to_words, to_memory = torch.autograd.grad(hidden[:, 6, 0].sum(), (embedded[0], memory))
+    assert not to_words[:, 7:].any()
+    assert to_words[:, :7].abs().sum(-1).all()
+    assert not to_memory[mask == 0].any()
+    assert to_memory[mask == 1].abs().sum(-1).all()
+
+
+def test_isolated_documents_see_only_themselves() -> None:
+    backbone = made().eval()
+    ids, written = example(rows=1)[0], example(rows=1, seed=2)[0]
+    read, said = (torch.arange(17) >= 8).long()[None], (torch.arange(17) >= 5).long()[None]
+    layout = Layout(documents=read)
+    memory = backbone.encode(ids, layout).detach().requires_grad_()
+    hidden = backbone.decode(written, memory, Layout(causal=True, documents=said), layout)
+    (gradient,) = torch.autograd.grad(hidden[:, 7, 0].sum(), memory)
+    assert not gradient[:, :8].any()
+    assert gradient[:, 8:].abs().sum(-1).all()
+
+
+def test_every_parameter_gets_a_gradient_and_each_block_is_listed_once() -> None:
+    backbone, (ids, mask) = made().train(), example()
+    layout = Layout(tokens=mask.bool())
+    hidden = backbone.decode(ids, backbone.encode(ids, layout), Layout(causal=True), layout)
+    tied_cross_entropy(hidden.flatten(0, 1), backbone.embedding_weight, ids.flatten())[0].backward()
+    for name, parameter in backbone.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.abs().sum() > 0, name
+    assert len(backbone.blocks()) == len(set(backbone.blocks())) == 4
+
+
+@pytest.mark.slow
+def test_compiled_blocks_compute_the_same() -> None:
+    torch.compiler.reset()
+    backbone, (ids, mask) = made(dropout=0.0, attention_dropout=0.0).train(), example()
+    layout = Layout(tokens=mask.bool())
+
+    def run() -> torch.Tensor:
+        return backbone.decode(ids, backbone.encode(ids, layout), Layout(causal=True), layout)
+
+    eager = run()
+    for block in backbone.blocks():
+        block.compile(dynamic=False)
+    torch.testing.assert_close(run(), eager, atol=1e-5, rtol=1e-4)
