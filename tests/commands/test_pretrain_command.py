@@ -179,16 +179,8 @@ def test_a_live_run_is_left_alone(work: Path) -> None:
 def test_two_processes_under_one_command(work: Path) -> None:
     """A real command line: the parent starts both, and their end is one."""
     environment = {**os.environ, "PLMTRAIN_TESTING": "1", "PLMTRAIN_FAULT": "train.forward@5:term"}
-    command = [
-        sys.executable,
-        "-m",
-        "plmtrain",
-        *RUN,
-        "name=pair",
-        "launch.processes=2",
-        "model.dropout=0",
-        "model.attention_dropout=0",
-    ]
+    no_dropout = ("model.dropout=0", "model.attention_dropout=0")
+    command = [sys.executable, "-m", "plmtrain", *RUN, "name=pair", "launch.processes=2", *no_dropout]
     stopped = subprocess.run(command, cwd=work, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert stopped.returncode == 75, stopped.stderr
     assert status(work, "pair")["exit_code"] == 75
