@@ -52,9 +52,9 @@ VERBS = {
         "use a run: fill masks, restore text",
         "predict RUN [TEXT]... [--file FILE] [--json] [--batch-size N] [--beams N | --sample]...",
         "Reads text from the arguments, from a file or from standard input, one a line; writes text, or JSON lines with --json.\n"
-        "A run that writes text takes --beams, --length-penalty, --early-stopping, or --sample with --temperature, --top-k, --top-p\n"
-        "and --seed; and --max-length, --min-length, --no-repeat-ngram. They mean what they mean in transformers' generate, but\n"
-        "that lengths do not count the token that the decoder starts from.",
+        "A run that writes text takes --beams, --length-penalty, --early-stopping, or --sample with --temperature, --top-k,\n"
+        "--top-p and --seed; and --max-length, --min-length, --no-repeat-ngram. They mean what they mean in transformers'\n"
+        "generate, but that lengths do not count the token that the decoder starts from.",
         (
             ('plmtrain predict runs/mine "The file is [MASK] now."', "one sentence"),
             ('plmtrain predict runs/my-bart "The file <mask> now." --beams 4', "restored text, by beam search"),
