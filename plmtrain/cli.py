@@ -70,7 +70,7 @@ def _dispatch(arguments: Sequence[str]) -> int:
         if options.show:
             from plmtrain.commands import show
 
-            return show.run(options)
+            return show.run(verb, options)
     run: Callable[[list[str]], int] = importlib.import_module(f"plmtrain.commands.{verb}").run
     return run(rest)
 

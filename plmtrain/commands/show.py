@@ -7,9 +7,10 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from plmtrain.commands.kinds import composed_for, kind_for
 from plmtrain.settings.arguments import Arguments
-from plmtrain.settings.compose import Composed, compose
-from plmtrain.settings.decode import pretrain_settings
+from plmtrain.settings.compose import Composed
+from plmtrain.settings.decode import run_settings
 
 
 def _scalar(value: Any) -> str:
@@ -40,9 +41,9 @@ def _lines(values: dict[str, Any], composed: Composed, key: str = "", indent: st
             yield line if origin.startswith("setting:") else f"{line:<44} # {origin.removeprefix('file: ')}"
 
 
-def run(options: Arguments) -> int:
-    """Print the settings, checked; start nothing."""
-    composed = compose(options.overrides, options.config_dir)
-    settings = pretrain_settings(composed)
+def run(verb: str, options: Arguments) -> int:
+    """Print the settings of the run that a verb would carry out, checked; start nothing."""
+    composed = composed_for(verb, options.overrides, options.config_dir)
+    settings = run_settings(composed, kind_for(verb))
     print("\n".join(_lines(settings.model_dump(mode="json"), composed)))
     return 0

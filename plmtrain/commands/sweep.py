@@ -1,4 +1,7 @@
-"""``plmtrain pretrain -m``: a sweep. Each job is a process, what is finished is not run again, and all end in one table."""
+"""``plmtrain pretrain -m`` and ``plmtrain finetune -m``: a sweep.
+
+Each job is a process, what is finished is not run again, and all end in one table, with means over seeds where there are some.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +19,12 @@ from typing import Any
 
 from plmtrain import stopping
 from plmtrain.commands import sweep_job, sweep_record
+from plmtrain.commands.kinds import composed_for, kind_for
 from plmtrain.errors import SettingsError, SettingsErrors, Stopped, nearest
 from plmtrain.settings import multirun
 from plmtrain.settings.arguments import Arguments
-from plmtrain.settings.compose import compose, parse_override, values_of
-from plmtrain.settings.decode import pretrain_settings
+from plmtrain.settings.compose import parse_override, values_of
+from plmtrain.settings.decode import KINDS, run_settings
 from plmtrain.settings.folders import GROUPS, OPTIONAL_GROUPS, choices
 from plmtrain.settings.foreign_yaml import screen_folder
 from plmtrain.settings.overrides import Checked, check, where
@@ -34,28 +38,32 @@ def run(verb: str, options: Arguments) -> int:
     """Run a sweep.
 
     Args:
-        verb: what stands after ``plmtrain``; only pretraining can be swept.
+        verb: what stands after ``plmtrain``; only what trains can be swept.
         options: its arguments.
 
     Returns:
         the worst exit code of its jobs.
     """
-    if verb != "pretrain" or options.show:
-        what = f"plmtrain {verb}" if verb != "pretrain" else "--cfg job"
+    trains = any(kind.primary == verb for kind in KINDS)
+    if not trains or options.show:
+        what = "--cfg job" if trains else f"plmtrain {verb}"
         raise SettingsError(f"{what} takes one set of settings, not a sweep", "command line: -m", "leave -m away")
-    checked = check(options.overrides, parse_override, options.config_dir, sweep=True)
+    checked = check(options.overrides, parse_override, options.config_dir, sweep=True, primary=verb)
     values = _values(checked, options)
     folder_errors = screen_folder(options.config_dir) if options.config_dir is not None else []
     if errors := [*folder_errors, *checked.errors, *_impossible(checked, values, options)]:
         raise SettingsErrors(errors)
-    first = _first_sound(checked, values, options)
-    folder = Path(str(first.get("runs_dir") or "runs")).resolve() / "sweeps" / _name(checked, options, first)
+    first = _first_sound(verb, checked, values, options)
+    folder = Path(str(first.get("runs_dir") or "runs")).resolve() / "sweeps" / _name(verb, checked, options, first)
     folder.mkdir(parents=True, exist_ok=True)
-    job = sweep_job.SweepJob(str(folder), tuple(checked.swept), options.config_dir, _total(checked, values), _at_once(checked))
+    total, at_once = _total(checked, values), _at_once(checked)
+    job = sweep_job.SweepJob(str(folder), tuple(checked.swept), options.config_dir, total, at_once, verb)
     with _forwarding():
-        multirun.run(checked, options.config_dir, folder, job)
+        multirun.run(checked, options.config_dir, folder, job, verb)
     records = sweep_record.read(folder / "jobs")
     sweep_record.write_csv(records, folder / "table.csv")
+    if found := sweep_record.spreads(records):
+        sweep_record.write_spreads(found, folder / "seeds.csv")
     sweep_record.draw(records, f"{len(records)} jobs, {folder / 'table.csv'}")
     codes = [1 if record.exit_code is None else record.exit_code for record in records]
     return Stopped.exit_code if sweep_job.stopped_by() is not None else max(codes, default=0)
@@ -82,7 +90,7 @@ def _impossible(checked: Checked, values: Mapping[str, Sequence[str]], options: 
             yield SettingsError(f"hydra.launcher.jobs must be a whole number above 0, and is '{value}'", where(text), "write 2")
 
 
-def _first_sound(checked: Checked, values: Mapping[str, Sequence[str]], options: Arguments) -> Mapping[str, Any]:
+def _first_sound(verb: str, checked: Checked, values: Mapping[str, Sequence[str]], options: Arguments) -> Mapping[str, Any]:
     """The plain settings of the first job that has nothing wrong with it.
 
     A job with wrong settings harms no other, so the sweep begins where any is sound; where none is, it is told at once.
@@ -93,9 +101,9 @@ def _first_sound(checked: Checked, values: Mapping[str, Sequence[str]], options:
     problem: SettingsErrors | None = None
     for combination in islice(product(*counted.values()), MOST_TRIED):
         swept = [f"{key}={value}" for key, value in zip(counted, combination, strict=True)]
-        composed = compose([*fixed, *swept], options.config_dir)
+        composed = composed_for(verb, [*fixed, *swept], options.config_dir)
         try:
-            pretrain_settings(composed)
+            run_settings(composed, kind_for(verb))
         except SettingsErrors as error:
             problem = problem or error
         else:
@@ -129,10 +137,11 @@ def _at_once(checked: Checked) -> int:
     return 1
 
 
-def _name(checked: Checked, options: Arguments, first: Mapping[str, Any]) -> str:
+def _name(verb: str, checked: Checked, options: Arguments, first: Mapping[str, Any]) -> str:
     """The sweep's folder: what is swept, and a hash of the command, so that the same command finds it again."""
     told = [text for text in checked.hydra if "sweeper" in text]
-    digest = hashlib.sha256(json.dumps([sorted(options.overrides), sorted(told), options.config_dir]).encode()).hexdigest()
+    words = [sorted(options.overrides), sorted(told), options.config_dir, *([] if verb == "pretrain" else [verb])]
+    digest = hashlib.sha256(json.dumps(words).encode()).hexdigest()
     base = first.get("name") if "name" not in checked.swept else None
     parts = [str(base)] if base else []
     return safe_name("-".join([*parts, *(key.rpartition(".")[2] for key in checked.swept)])[:80] + f"-{digest[:8]}")

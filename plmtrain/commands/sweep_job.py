@@ -14,13 +14,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from plmtrain.commands.kinds import settings_for
 from plmtrain.commands.sweep_record import Record, final_metrics, read
 from plmtrain.errors import Stopped, understood
 from plmtrain.redaction import redact, redact_text
-from plmtrain.settings.compose import compose
-from plmtrain.settings.decode import pretrain_settings
 from plmtrain.settings.identity import drift, kind_of, run_name
-from plmtrain.settings.run import PretrainSettings
+from plmtrain.settings.run import RunSettings
 from plmtrain.training.run_folder import RunFolder
 
 PLMTRAIN = (sys.executable, "-m", "plmtrain")
@@ -53,6 +52,7 @@ class SweepJob:
         config_dir: the folder of ``--config-dir``.
         total: how many jobs there are, where that is known beforehand.
         jobs: how many run at the same time.
+        verb: what carries a job out.
     """
 
     folder: str
@@ -60,6 +60,7 @@ class SweepJob:
     config_dir: str | None = None
     total: int | None = None
     jobs: int = 1
+    verb: str = "pretrain"
 
     def __call__(self, overrides: Sequence[str], number: int) -> float:
         """Run a job, unless it is finished.
@@ -89,7 +90,7 @@ class SweepJob:
         return record.metrics.get("val/loss", math.inf)
 
     def _run(self, record: Record, overrides: list[str], path: Path, log: Path) -> Record:
-        settings = pretrain_settings(compose(overrides, self.config_dir))
+        settings = settings_for(self.verb, overrides, self.config_dir)
         name = self._name(settings, record.values)
         if name is not None:
             overrides = [text for text in overrides if not text.startswith("name=")] + [f"name={json.dumps(name)}"]
@@ -98,7 +99,7 @@ class SweepJob:
         record = replace(record, run=str(run.path))
         if _is_finished(run, settings):
             before = next((one.seconds for one in read(path.parent) if one.run == record.run), 0.0)
-            return replace(record, state="finished", exit_code=0, seconds=before, metrics=final_metrics(run.metrics().records()))
+            return replace(record, state="finished", exit_code=0, seconds=before, metrics=_metrics(run))
         if self.jobs > 1 and settings.trainer.threads is None:
             # Jobs side by side share the cores; each would take them all.
             overrides.append(f"trainer.threads={max(1, (os.cpu_count() or 1) // self.jobs)}")
@@ -116,12 +117,12 @@ class SweepJob:
             exit_code=code,
             reason=reason.partition("\n")[0],
             seconds=time.monotonic() - started,
-            metrics=final_metrics(run.metrics().records()),
+            metrics=_metrics(run),
         )
 
     def _process(self, overrides: Sequence[str], log: Path) -> int:
         """Run the job's process to its end."""
-        command = [*PLMTRAIN, "pretrain", *overrides]
+        command = [*PLMTRAIN, self.verb, *overrides]
         if self.config_dir is not None:
             command += ["--config-dir", self.config_dir]
         with log.open("wb") as file:
@@ -135,7 +136,7 @@ class SweepJob:
             finally:
                 del _running[process.pid]
 
-    def _name(self, settings: PretrainSettings, values: Mapping[str, str]) -> str | None:
+    def _name(self, settings: RunSettings, values: Mapping[str, str]) -> str | None:
         """The name that the job's run must be given so that no two jobs share a folder; None where its own is distinct."""
         if "name" in values:
             return None
@@ -163,7 +164,13 @@ def _shown(metrics: Mapping[str, float]) -> str:
     return ", ".join(f"{key} {metrics[key]:.4f}" for key in ("loss", "val/loss") if key in metrics) or "nothing measured"
 
 
-def _init_digest(settings: PretrainSettings) -> str | None:
+def _metrics(run: RunFolder) -> dict[str, float]:
+    """What a run came to: what was measured at the step whose checkpoint is its result, or else last."""
+    step = run.status().get("result_step")
+    return final_metrics(run.metrics().records(), step if isinstance(step, int) else None)
+
+
+def _init_digest(settings: RunSettings) -> str | None:
     if settings.init is None:
         return None
     from plmtrain.interop.initial import weights_digest
@@ -171,7 +178,7 @@ def _init_digest(settings: PretrainSettings) -> str | None:
     return weights_digest(Path(settings.init))
 
 
-def _is_finished(run: RunFolder, settings: PretrainSettings) -> bool:
+def _is_finished(run: RunFolder, settings: RunSettings) -> bool:
     """Whether a run is done, and with these settings."""
     status = run.status()
     if status.get("state") != "finished" or status.get("exit_code") not in (0, None) or not run.exists:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -58,13 +59,55 @@ def read(folder: Path) -> list[Record]:
     return sorted(found, key=lambda record: record.job)
 
 
-def final_metrics(records: Iterable[Mapping[str, Any]]) -> dict[str, float]:
-    """The last ``loss`` and the last of each ``val/`` metric of a run's metrics.jsonl."""
+def final_metrics(records: Iterable[Mapping[str, Any]], step: int | None = None) -> dict[str, float]:
+    """The last ``loss`` and the last of each ``val/`` metric of a run's metrics.jsonl.
+
+    Args:
+        records: its lines.
+        step: take the ``val/`` metrics after this step in place of the last.
+    """
     found: dict[str, float] = {}
     for record in records:
         for key, value in record.items():
-            if (key == "loss" or key.startswith("val/")) and isinstance(value, (int, float)):
+            wanted = key == "loss" or (key.startswith("val/") and step in (None, record.get("step")))
+            if wanted and isinstance(value, (int, float)):
                 found[key] = float(value)
+    return found
+
+
+@dataclass(frozen=True)
+class Spread:
+    """What jobs that differ in their seed alone came to together.
+
+    Args:
+        values: the other swept keys with their values.
+        seeds: how many jobs there are.
+        mean: of each metric that all of them have.
+        deviation: its standard deviation, of a sample.
+    """
+
+    values: Mapping[str, str]
+    seeds: int
+    mean: Mapping[str, float]
+    deviation: Mapping[str, float]
+
+
+def spreads(records: Sequence[Record]) -> list[Spread]:
+    """Mean and spread over seeds, wherever two or more finished jobs differ in nothing else."""
+    alike: dict[tuple[tuple[str, str], ...], list[Record]] = {}
+    for record in records:
+        if "seed" in record.values and record.state == "finished":
+            others = tuple((key, value) for key, value in record.values.items() if key != "seed")
+            alike.setdefault(others, []).append(record)
+    found = []
+    for others, jobs in alike.items():
+        if len(jobs) > 1:
+            numbers = {key: [job.metrics.get(key) for job in jobs] for key in sorted(jobs[0].metrics)}
+            whole = {key: [value for value in values if value is not None] for key, values in numbers.items()}
+            whole = {key: values for key, values in whole.items() if len(values) == len(jobs)}
+            mean = {key: statistics.fmean(values) for key, values in whole.items()}
+            deviation = {key: statistics.stdev(values) for key, values in whole.items()}
+            found.append(Spread(dict(others), len(jobs), mean, deviation))
     return found
 
 
@@ -87,6 +130,20 @@ def write_csv(records: Sequence[Record], path: Path) -> None:
     write_text_atomically(path, text.getvalue())
 
 
+def write_spreads(found: Sequence[Spread], path: Path) -> None:
+    """Means and standard deviations over seeds for programs: in a file of their own, so that the other has one row a job."""
+    swept = list({key: None for spread in found for key in spread.values})
+    measured = sorted({key for spread in found for key in spread.mean})
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*swept, "seeds", *(f"{key} {of}" for key in measured for of in ("mean", "std"))])
+    for spread in found:
+        values = [redact({key: spread.values.get(key, "")})[key] for key in swept]
+        numbers = [of.get(key, "") for key in measured for of in (spread.mean, spread.deviation)]
+        writer.writerow([*values, spread.seeds, *numbers])
+    write_text_atomically(path, text.getvalue())
+
+
 def draw(records: Sequence[Record], title: str) -> None:
     """The table for people."""
     swept, measured = _columns(records, "values"), _columns(records, "metrics")
@@ -98,5 +155,11 @@ def draw(records: Sequence[Record], title: str) -> None:
         colour = colours.get(record.state, "white")
         code = "" if record.exit_code is None else str(record.exit_code)
         table.add_row(str(record.job), *values, f"[{colour}]{record.state}[/]", code, *numbers, escape(record.run))
+    for spread in spreads(records):
+        table.add_section()
+        for name, found in (("mean", spread.mean), ("std", spread.deviation)):
+            values = [escape(str(redact({key: spread.values.get(key, "")})[key])) for key in swept]
+            numbers = [f"{found[key]:.4f}" if key in found else "" for key in measured]
+            table.add_row(name, *values, f"{spread.seeds} seeds", "", *numbers, "", style="bold")
     console = Console()
     (console if console.is_terminal else Console(width=1000)).print(table)

@@ -45,6 +45,7 @@ class Composed:
         errors: what was wrong so far; decoding adds its own and raises all together.
         place: where the values come from, if not from files that Hydra merged.
         broken: keys about which nothing more should be said, since their override was not understood.
+        primary: the kind of run, by the YAML file that composition began with.
     """
 
     values: dict[str, Any]
@@ -54,13 +55,16 @@ class Composed:
     errors: tuple[SettingsError, ...] = ()
     broken: frozenset[str] = frozenset()
     place: str = ""
+    primary: str = PRIMARY
 
     @cached_property
     def _files(self) -> list[tuple[str, dict[str, Any]]]:
         """The files that were merged, in order, each with the values that it set."""
         with hydra_at_work(self.config_dir):
             loader = GlobalHydra.instance().config_loader()
-            merged = loader.compute_defaults_list(PRIMARY, [*search_path(self.config_dir), *self.groups], RunMode.RUN).defaults
+            merged = loader.compute_defaults_list(
+                self.primary, [*search_path(self.config_dir), *self.groups], RunMode.RUN
+            ).defaults
         found = []
         for default in merged:
             for folder, shown in ((str(conf_folder()), "conf"), (self.config_dir, self.config_dir)):
@@ -139,19 +143,19 @@ def hydra_at_work(config_dir: str | None) -> Iterator[None]:
             yield
 
 
-def _merged(config_dir: str | None, groups: tuple[str, ...]) -> DictConfig:
+def _merged(config_dir: str | None, groups: tuple[str, ...], primary: str) -> DictConfig:
     """The YAML files of some choices, merged by Hydra."""
     if config_dir is None:
-        return copy.deepcopy(_shipped(groups))
+        return copy.deepcopy(_shipped(groups, primary))
     with hydra_at_work(config_dir):
-        return hydra_compose(PRIMARY, [*search_path(config_dir), *groups])
+        return hydra_compose(primary, [*search_path(config_dir), *groups])
 
 
 @lru_cache(maxsize=128)
-def _shipped(groups: tuple[str, ...]) -> DictConfig:
+def _shipped(groups: tuple[str, ...], primary: str) -> DictConfig:
     """Of plmtrain's own files, which do not change while it runs: the jobs of a sweep share most of them."""
     with hydra_at_work(None):
-        return hydra_compose(PRIMARY, list(groups))
+        return hydra_compose(primary, list(groups))
 
 
 def _apply(config: DictConfig, checked: Checked) -> Iterator[SettingsError]:
@@ -164,6 +168,16 @@ def _apply(config: DictConfig, checked: Checked) -> Iterator[SettingsError]:
             remedy = f"'{parent}' is one value: write {parent}=VALUE" if parent else f"write {key}=VALUE"
             checked.broken.add(key)
             yield SettingsError(f"{key} cannot be set", where(text), remedy)
+
+
+def _one_length(config: DictConfig, checked: Checked) -> Iterator[SettingsError]:
+    """A run is as long as the command line says, be it in steps or in epochs, whatever a file says in the other of the two."""
+    given = dict(checked.values)
+    if "trainer.steps" in given and "trainer.epochs" in given:
+        remedy = "give one of them"
+        yield SettingsError("a run has a number of steps or of epochs, not both", where(given["trainer.epochs"]), remedy)
+    elif "trainer.steps" in given:
+        OmegaConf.update(config, "trainer.epochs", None, force_add=True)
 
 
 def _resolve(node: Any, key: str, errors: list[tuple[str, str]]) -> Any:
@@ -187,53 +201,55 @@ def _resolve(node: Any, key: str, errors: list[tuple[str, str]]) -> Any:
     return node
 
 
-def compose(arguments: Sequence[str], config_dir: str | None = None) -> Composed:
+def compose(arguments: Sequence[str], config_dir: str | None = None, primary: str = PRIMARY) -> Composed:
     """Compose the settings of a run. Wrong settings raise nothing: they are told together with what decoding finds.
 
     Args:
         arguments: Hydra overrides, ``GROUP=CHOICE`` and ``KEY=VALUE``; ``--config-dir DIR`` may stand among them.
         config_dir: a folder with the user's own YAML files, beside plmtrain's own.
+        primary: the kind of run: the name of the YAML file that composition begins with.
 
     Raises:
         SettingsErrors: for unknown options among the arguments.
     """
     options = split(arguments)
     config_dir = config_dir or options.config_dir
-    checked = check(options.overrides, parse_override, config_dir)
+    checked = check(options.overrides, parse_override, config_dir, primary=primary)
     errors = checked.errors
     if config_dir is not None:
         errors += screen_folder(config_dir)
         refused = screen(config_dir, {group: choice for group, choice in checked.groups.items() if choice is not None})
         if refused:
-            return Composed({}, errors=(*errors, *refused), broken=frozenset({""}))
+            return Composed({}, errors=(*errors, *refused), broken=frozenset({""}), primary=primary)
     groups = tuple(f"{group}={'null' if choice is None else quoted(choice)}" for group, choice in checked.groups.items())
     try:
-        config = _merged(config_dir, groups)
+        config = _merged(config_dir, groups, primary)
     except Exception as error:
         if config_dir is None:
             raise  # the shipped files are at fault, not the user
         what = f"the YAML files of {', '.join(groups) or 'the defaults'} do not fit together ({type(error).__name__})"
         remedy = "set each key where the shipped files of its group have it"
         problem = SettingsError(what, f"folder: {config_dir}", remedy)
-        return Composed({}, errors=(*errors, problem), broken=frozenset({""}))
-    composed = _finish(config, checked, groups, config_dir)
+        return Composed({}, errors=(*errors, problem), broken=frozenset({""}), primary=primary)
+    composed = _finish(config, checked, groups, config_dir, primary)
     if isinstance(composed.values.get("model"), dict):
         composed.values["model"].pop("suggests", None)  # its work is done: the other groups have taken from it what they wanted
     return composed
 
 
-def change(values: Mapping[str, Any], arguments: Sequence[str]) -> Composed:
+def change(values: Mapping[str, Any], arguments: Sequence[str], primary: str = PRIMARY) -> Composed:
     """Settings that are there already, with overrides; of the groups only ``data`` can be chosen anew.
 
     Args:
         values: nested plain values, as a run has them.
         arguments: Hydra overrides, and ``--config-dir DIR``.
+        primary: the kind of run.
 
     Raises:
         SettingsErrors: for unknown options among the arguments.
     """
     options = split(arguments)
-    checked = check(options.overrides, parse_override, options.config_dir)
+    checked = check(options.overrides, parse_override, options.config_dir, primary=primary)
     for group in sorted(checked.groups.keys() - {"data"}):
         remedy = f"change single settings of it: {group}.KEY=VALUE"
         checked.errors.append(
@@ -244,17 +260,17 @@ def change(values: Mapping[str, Any], arguments: Sequence[str]) -> Composed:
         composed = compose([f"data={checked.groups['data']}"], options.config_dir)
         checked.errors += composed.errors
         config["data"] = composed.values.get("data", {})
-    return _finish(config, checked, (), None)
+    return _finish(config, checked, (), None, primary)
 
 
-def _finish(config: DictConfig, checked: Checked, groups: tuple[str, ...], config_dir: str | None) -> Composed:
+def _finish(config: DictConfig, checked: Checked, groups: tuple[str, ...], config_dir: str | None, primary: str) -> Composed:
     """Set the command line's values, and resolve what refers to other settings."""
     OmegaConf.set_struct(config, False)
-    errors = [*checked.errors, *_apply(config, checked)]
+    errors = [*checked.errors, *_apply(config, checked), *_one_length(config, checked)]
     problems: list[tuple[str, str]] = []
     values = _resolve(config, "", problems)
     broken = checked.broken | ({""} if "experiment" in checked.broken else set()) | {key for key, _ in problems}
-    composed = Composed(values, dict(checked.values), groups, config_dir, (), frozenset(broken))
+    composed = Composed(values, dict(checked.values), groups, config_dir, (), frozenset(broken), primary=primary)
     for key, problem in problems:
         what = f"{key} has no value" if problem == "missing" else f"{key} refers to a setting that is not there"
         errors.append(SettingsError(what, composed.origin(key), f"give it one: {key}=VALUE"))

@@ -9,6 +9,29 @@ from pydantic import Field, model_validator
 from plmtrain.settings.base import Name, Settings, Texts
 
 
+class TableSettings(Settings):
+    """Labelled examples in files: a header and rows, or JSON objects a line."""
+
+    files: Texts = ()
+    """Files, folders or globs; ``.gz`` is read as it is."""
+    validation_files: Texts = ()
+    """Held-out examples; without them a part of ``files`` is held out."""
+    validation_fraction: float = Field(0.1, gt=0, lt=1)
+    """The share of ``files`` that is held out where there are no ``validation_files``."""
+    format: Literal["auto", "tsv", "csv", "jsonl"] = "auto"
+    """auto: by the file's ending. TSV has no quotes; CSV has quoted cells, which may hold commas and line ends."""
+    on_bad: Literal["stop", "skip"] = "stop"
+    """Whether a row that cannot be read stops the run or is skipped and counted."""
+    prepared_dir: str = "prepared"
+    """Where trained tokenizers are kept, by the digest of what they were made from."""
+
+    @model_validator(mode="after")
+    def _held_out_of_something(self) -> TableSettings:
+        if self.validation_files and not self.files:
+            raise ValueError("files is missing: name the examples to train on, data.files=[train.tsv]")
+        return self
+
+
 class DataSettings(Settings):
     """A corpus: files, how they are read, and what is held out."""
 

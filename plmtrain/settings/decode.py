@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -12,14 +13,38 @@ from plmtrain.settings.base import Settings
 from plmtrain.settings.compose import Composed, change
 from plmtrain.settings.foreign_yaml import unsafe
 from plmtrain.settings.identity import kind_of
-from plmtrain.settings.lookup import model_classes, objective_classes
+from plmtrain.settings.lookup import model_classes, objective_classes, task_classes
 from plmtrain.settings.models.base import ModelSettings
 from plmtrain.settings.objectives.base import ObjectiveSettings
 from plmtrain.settings.rules import broken_rules
-from plmtrain.settings.run import PretrainSettings
+from plmtrain.settings.run import FinetuneSettings, PretrainSettings, RunSettings
+from plmtrain.settings.tasks.base import TaskSettings
 from plmtrain.settings.wording import nearest_key, what_is_wrong
 
 Classes = Mapping[str, type[Settings]]
+RunT = TypeVar("RunT", bound=RunSettings)
+
+
+@dataclass(frozen=True)
+class RunKind(Generic[RunT]):
+    """A kind of run.
+
+    Args:
+        primary: the YAML file that its composition begins with; the verb that carries it out is called so, too.
+        settings: the class of its settings.
+        variants: the groups whose ``type`` names a settings class: what those have in common, and which there are.
+    """
+
+    primary: str
+    settings: type[RunT]
+    variants: Mapping[str, tuple[type[Settings], Callable[[], Classes]]]
+
+
+PRETRAIN = RunKind(
+    "pretrain", PretrainSettings, {"model": (ModelSettings, model_classes), "objective": (ObjectiveSettings, objective_classes)}
+)
+FINETUNE = RunKind("finetune", FinetuneSettings, {"model": (ModelSettings, model_classes), "task": (TaskSettings, task_classes)})
+KINDS: tuple[RunKind[Any], ...] = (PRETRAIN, FINETUNE)
 
 
 def keys_of(settings: type[BaseModel], prefix: str = "") -> Iterator[str]:
@@ -32,10 +57,15 @@ def keys_of(settings: type[BaseModel], prefix: str = "") -> Iterator[str]:
             yield f"{prefix}{name}"
 
 
-def all_keys(model: type[Settings], objective: type[Settings]) -> list[str]:
-    """Every full key of a run with these classes of model and objective."""
-    rest = [key for key in keys_of(PretrainSettings) if not key.startswith(("model.", "objective."))]
-    return sorted([*rest, *keys_of(model, "model."), *keys_of(objective, "objective.")])
+def all_keys(kind: RunKind[Any], used: Classes) -> list[str]:
+    """Every full key of a kind of run.
+
+    Args:
+        kind: of run.
+        used: the settings class of each group that has several.
+    """
+    rest = [key for key in keys_of(kind.settings) if not key.startswith(tuple(f"{group}." for group in used))]
+    return sorted([*rest, *(key for group, settings in used.items() for key in keys_of(settings, f"{group}."))])
 
 
 def _class_of(
@@ -52,7 +82,17 @@ def _class_of(
 
 
 def pretrain_settings(composed: Composed) -> PretrainSettings:
-    """Decode the settings of a pretraining run.
+    """Decode the settings of a pretraining run; errors as from ``run_settings``."""
+    return run_settings(composed, PRETRAIN)
+
+
+def finetune_settings(composed: Composed) -> FinetuneSettings:
+    """Decode the settings of a fine-tuning run; errors as from ``run_settings``."""
+    return run_settings(composed, FINETUNE)
+
+
+def run_settings(composed: Composed, kind: RunKind[RunT]) -> RunT:
+    """Decode the settings of a run.
 
     Raises:
         SettingsErrors: everything that is wrong with them, with what composing found.
@@ -64,16 +104,14 @@ def pretrain_settings(composed: Composed) -> PretrainSettings:
     values = dict(composed.values)
     decoded: dict[str, Settings] = {}
     used: dict[str, type[Settings]] = {}
-    bases: dict[str, tuple[type[Settings], Classes]] = {
-        "model": (ModelSettings, model_classes()),
-        "objective": (ObjectiveSettings, objective_classes()),
-    }
-    for group, (_, classes) in bases.items():
+    bases = kind.variants
+    for group, (_, known) in bases.items():
+        classes = known()
         chosen, problem = _class_of(group, values, classes)
         used[group] = chosen or next(iter(classes.values()))
         if problem is not None:
             found[problem[0]] = problem[1:]
-    valid = all_keys(used["model"], used["objective"])
+    valid = all_keys(kind, used)
     for group, (base, _) in bases.items():
         if f"{group}.type" not in found:
             try:
@@ -82,16 +120,16 @@ def pretrain_settings(composed: Composed) -> PretrainSettings:
                 found |= what_is_wrong(error, valid, f"{group}.")
         # The others are judged all the same: an empty instance stands in for what could not be decoded.
         values[group] = decoded.get(group) or base.model_construct()
-    settings: PretrainSettings | None = None
+    settings: RunT | None = None
     try:
-        settings = PretrainSettings.model_validate(values)
+        settings = kind.settings.model_validate(values)
     except ValidationError as error:
         found |= what_is_wrong(error, valid)
     sections: dict[str, Any] = {**decoded}
     if settings is not None:
-        sections |= {name: getattr(settings, name) for name in PretrainSettings.model_fields if name not in bases}
+        sections |= {name: getattr(settings, name) for name in kind.settings.model_fields if name not in bases}
     else:
-        sections |= _sound_sections(composed.values, found)
+        sections |= _sound_sections(composed.values, found, kind)
     for key, what, remedy in broken_rules(sections):
         found.setdefault(key, (what, remedy))
     if "resume" in sections:
@@ -115,24 +153,18 @@ def pretrain_settings(composed: Composed) -> PretrainSettings:
     return settings
 
 
-def _sound_sections(values: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
+def _sound_sections(values: Mapping[str, Any], found: Mapping[str, Any], run: RunKind[Any]) -> dict[str, Any]:
     """The groups in which nothing is wrong, decoded alone, so that rules between them are still checked."""
     sound: dict[str, Any] = {}
-    for name, info in PretrainSettings.model_fields.items():
+    for name, info in run.settings.model_fields.items():
         kind = info.annotation
         whole = not any(key == name or key.startswith(f"{name}.") for key in found)
-        if (
-            name not in ("model", "objective")
-            and isinstance(kind, type)
-            and issubclass(kind, Settings)
-            and name in values
-            and whole
-        ):
+        if name not in run.variants and isinstance(kind, type) and issubclass(kind, Settings) and name in values and whole:
             sound[name] = kind.model_validate(values[name])
     return sound
 
 
-def settings_from_run(config: Mapping[str, Any]) -> PretrainSettings:
+def settings_from_run(config: Mapping[str, Any]) -> RunSettings:
     """Decode what a run's ``config.yaml`` holds. It is judged like a stranger's file: a run may have been downloaded.
 
     Raises:
@@ -140,14 +172,18 @@ def settings_from_run(config: Mapping[str, Any]) -> PretrainSettings:
     """
     place = "file: config.yaml of the run"
     errors = [SettingsError(what, place, "is this a run of plmtrain's?") for _, what, _ in unsafe(config)]
-    values = {key: value for key, value in config.items() if key in PretrainSettings.model_fields}
-    return pretrain_settings(Composed(values, errors=tuple(errors), place=place))
+    kind: RunKind[Any] = FINETUNE if "task" in config else PRETRAIN
+    values = {key: value for key, value in config.items() if key in kind.settings.model_fields}
+    decoded: RunSettings = run_settings(Composed(values, errors=tuple(errors), place=place), kind)
+    return decoded
 
 
-def override(settings: PretrainSettings, arguments: Sequence[str]) -> PretrainSettings:
+def override(settings: RunT, arguments: Sequence[str]) -> RunT:
     """A run's settings with overrides.
 
     Raises:
         SettingsErrors: everything that is wrong with them.
     """
-    return pretrain_settings(change(settings.model_dump(mode="json"), arguments))
+    kind = next(kind for kind in KINDS if isinstance(settings, kind.settings))
+    overridden: RunT = run_settings(change(settings.model_dump(mode="json"), arguments, kind.primary), kind)
+    return overridden

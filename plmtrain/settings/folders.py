@@ -5,14 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-GROUPS = ("model", "size", "objective", "data", "tokenizer", "optimizer", "schedule", "trainer", "tracker", "experiment")
+GROUPS = ("model", "size", "objective", "task", "data", "tokenizer", "optimizer", "schedule", "trainer", "tracker", "experiment")
 """The groups of settings, each a folder of YAML files."""
 
 OPTIONAL_GROUPS = ("size", "experiment")
 """The groups of which nothing need be chosen."""
 
 PRIMARY = "pretrain"
-"""The YAML file that all composition begins with."""
+"""The YAML file that composition begins with where nothing else is said; each kind of run has one of its own."""
+
+_FOREIGN = {"pretrain": ("task",), "finetune": ("objective", "data", "experiment")}
+"""By kind of run, the groups that it does not have."""
+
+
+def groups_of(primary: str) -> tuple[str, ...]:
+    """The groups of settings that a kind of run has."""
+    return tuple(group for group in GROUPS if group not in _FOREIGN[primary])
+
+
+def foreign_group(primary: str, group: str) -> str | None:
+    """The kind of run that has a group which this one has not."""
+    return next((kind for kind in _FOREIGN if group in groups_of(kind)), None) if group in _FOREIGN[primary] else None
 
 
 def conf_folder() -> Path:

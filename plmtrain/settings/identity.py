@@ -38,28 +38,39 @@ _FREE = frozenset(
     }
 )
 _EVALUATION = frozenset({"trainer.evaluate_every", "trainer.evaluate_batches"})
-_STRUCTURAL = frozenset({"objective.type", "optimizer.type"})
+_STRUCTURAL = frozenset({"objective.type", "optimizer.type", "task.type", "task.labels"})
+_FILLED_IN = frozenset({"task.labels"})
+"""What may be left open, and is then found in the data once and for all."""
 
 
-def kind_of(key: str, early_stop: bool = False) -> Kind:
+def kind_of(key: str, validation_decides: bool = False) -> Kind:
     """What a changed key means to a run that has begun.
 
     Args:
         key: the full key.
-        early_stop: whether the run may stop early; only then do its validations decide anything.
+        validation_decides: whether the run's result depends on when it is validated.
 
     Returns:
         ``free``: the result stays the same. ``trajectory``: the weights fit, and the result changes. ``structural``: the
         checkpoint no longer fits, or means something else.
     """
     group, _, name = key.partition(".")
-    if group in _FREE_GROUPS or key in _FREE or (key in _EVALUATION and not early_stop):
+    if group in _FREE_GROUPS or key in _FREE or (key in _EVALUATION and not validation_decides):
         return "free"
     if key in _STRUCTURAL or (group == "tokenizer" and name != "path"):
         return "structural"
     if group == "model" and "dropout" not in name and not name.startswith("initial"):
         return "structural"
     return "trajectory"
+
+
+def _validation_decides(values: Mapping[str, Any]) -> bool:
+    """Whether a run's result depends on when it is validated: it may stop early, or ends with its best checkpoint.
+
+    Args:
+        values: its flat settings.
+    """
+    return values.get("trainer.patience") is not None or "task.type" in values
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -80,10 +91,12 @@ def run_hash(settings: RunSettings, init_digest: str | None = None) -> str:
         settings: the run's settings.
         init_digest: the digest of the weights that ``init`` names; they decide, not where they lie.
     """
-    early_stop = settings.trainer.patience is not None
+    decides = _validation_decides(dict(_flat(settings.model_dump(mode="json"))))
     values = dict(_flat(settings.model_dump(mode="json", exclude_defaults=True)))
     values.pop("init", None)
-    counted = {key: value for key, value in values.items() if kind_of(key, early_stop) != "free"}
+    if settings.trainer.epochs is not None:
+        values.pop("trainer.steps", None)
+    counted = {key: value for key, value in values.items() if kind_of(key, decides) != "free"}
     if settings.init is not None:
         counted["init"] = init_digest or settings.init
     text = json.dumps(counted, sort_keys=True, ensure_ascii=True)
@@ -91,7 +104,7 @@ def run_hash(settings: RunSettings, init_digest: str | None = None) -> str:
 
 
 def run_name(settings: RunSettings, init_digest: str | None = None) -> str:
-    """``name``, or MODEL-OBJECTIVE-HASH. ``RunFolder.below`` makes a folder's name of it, whatever characters it has."""
+    """``name``, or MODEL-OBJECTIVE-HASH, or MODEL-TASK-HASH. ``RunFolder.below`` makes a folder's name of whatever it is."""
     if settings.name is not None:
         return settings.name
     return f"{settings.model.name}-{settings.subject}-{run_hash(settings, init_digest)}"
@@ -143,9 +156,11 @@ def drift(old: Mapping[str, Any], new: Mapping[str, Any]) -> Drift:
         new: the plain values of now.
     """
     before, after = (dict(_flat({key: value for key, value in values.items() if key != RESOLVED})) for values in (old, new))
-    early_stop = any(values.get("trainer.patience") is not None for values in (before, after))
+    decides = any(_validation_decides(values) for values in (before, after))
+    counted_in_epochs = all(values.get("trainer.epochs") is not None for values in (before, after))
     found: dict[Kind, list[Change]] = {"free": [], "trajectory": [], "structural": []}
     for key in sorted(before.keys() | after.keys()):
-        if before.get(key) != after.get(key):
-            found[kind_of(key, early_stop)].append(Change(key, before.get(key), after.get(key)))
+        left_open = (key == "trainer.steps" and counted_in_epochs) or (key in _FILLED_IN and not after.get(key))
+        if before.get(key) != after.get(key) and not left_open:
+            found[kind_of(key, decides)].append(Change(key, before.get(key), after.get(key)))
     return Drift(**{kind: tuple(changes) for kind, changes in found.items()})

@@ -10,6 +10,7 @@ from typing import TypeVar
 from plmtrain.settings.base import Settings
 from plmtrain.settings.models.base import ModelSettings
 from plmtrain.settings.objectives.base import ObjectiveSettings
+from plmtrain.settings.tasks.base import TaskSettings
 
 T = TypeVar("T", bound=Settings)
 
@@ -45,3 +46,10 @@ def objective_classes() -> dict[str, type[ObjectiveSettings]]:
     """The settings class of each type of objective."""
     package = "plmtrain.settings.objectives"
     return {name: _one_class(package, name, ObjectiveSettings) for name in _types(package)}
+
+
+@cache
+def task_classes() -> dict[str, type[TaskSettings]]:
+    """The settings class of each type of task."""
+    package = "plmtrain.settings.tasks"
+    return {name: _one_class(package, name, TaskSettings) for name in _types(package)}

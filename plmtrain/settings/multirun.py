@@ -15,7 +15,6 @@ from omegaconf import DictConfig
 
 from plmtrain.errors import PlmtrainError, SettingsError
 from plmtrain.settings.compose import hydra_at_work, quoted, search_path
-from plmtrain.settings.folders import PRIMARY
 from plmtrain.settings.overrides import Checked
 
 Job = Callable[[Sequence[str], int], float]
@@ -51,7 +50,7 @@ def launch(task: Task, job_overrides: Sequence[Sequence[str]], first: int, jobs:
     ]
 
 
-def run(checked: Checked, config_dir: str | None, folder: Path, job: Job) -> None:
+def run(checked: Checked, config_dir: str | None, folder: Path, job: Job, primary: str) -> None:
     """Hand a sweep to Hydra.
 
     Args:
@@ -59,6 +58,7 @@ def run(checked: Checked, config_dir: str | None, folder: Path, job: Job) -> Non
         config_dir: the folder of ``--config-dir``.
         folder: where launchers of other makers keep what they need.
         job: runs one job.
+        primary: the kind of run.
 
     Raises:
         SettingsError: if Hydra cannot make jobs of it.
@@ -77,7 +77,7 @@ def run(checked: Checked, config_dir: str | None, folder: Path, job: Job) -> Non
         hydra = GlobalHydra.instance().hydra  # used outside, since its jobs compose settings, too
     assert hydra is not None
     try:
-        hydra.multirun(PRIMARY, Task(job), overrides, with_log_configuration=False)
+        hydra.multirun(primary, Task(job), overrides, with_log_configuration=False)
     except PlmtrainError:
         raise
     except Exception as error:

@@ -9,7 +9,7 @@ from itertools import accumulate
 from typing import Any, Protocol
 
 from plmtrain.errors import SettingsError, nearest
-from plmtrain.settings.folders import GROUPS, OPTIONAL_GROUPS, choices
+from plmtrain.settings.folders import OPTIONAL_GROUPS, PRIMARY, choices, foreign_group, groups_of
 from plmtrain.settings.foreign_yaml import DEEPEST, unsafe
 
 LONGEST = 20_000
@@ -68,7 +68,13 @@ def where(text: str) -> str:
     return f"command line: {_shown(text)}"
 
 
-def check(overrides: Sequence[str], parse: Callable[[str], Parsed], config_dir: str | None, sweep: bool = False) -> Checked:
+def check(
+    overrides: Sequence[str],
+    parse: Callable[[str], Parsed],
+    config_dir: str | None,
+    sweep: bool = False,
+    primary: str = PRIMARY,
+) -> Checked:
     """Check overrides one by one.
 
     Args:
@@ -76,8 +82,10 @@ def check(overrides: Sequence[str], parse: Callable[[str], Parsed], config_dir: 
         parse: Hydra's parser; whatever it raises means that the override is malformed.
         config_dir: the folder of ``--config-dir``.
         sweep: whether several values, and settings of the sweep's machinery, are in place.
+        primary: the kind of run.
     """
     checked = Checked()
+    groups = groups_of(primary)
 
     def wrong(text: str, what: str, remedy: str) -> None:
         checked.errors.append(SettingsError(what, where(text), remedy))
@@ -140,7 +148,11 @@ def check(overrides: Sequence[str], parse: Callable[[str], Parsed], config_dir: 
             )
             continue
         if parsed.package is not None or not _KEY.fullmatch(key):
-            wrong(text, f"there is no setting '{_shown(text.partition('=')[0])}'", nearest(re.split(r"[/@]", key)[0], GROUPS))
+            wrong(text, f"there is no setting '{_shown(text.partition('=')[0])}'", nearest(re.split(r"[/@]", key)[0], groups))
+            continue
+        if (owner := foreign_group(primary, key)) is not None and not isinstance(value, dict):
+            wrong(text, f"plmtrain {primary} has no group '{key}'", f"remove it: {key}= is for plmtrain {owner}")
+            checked.broken.add(key)
             continue
         if offences:
             checked.errors += [SettingsError(what, where(text), remedy) for _, what, remedy in offences]
@@ -152,7 +164,7 @@ def check(overrides: Sequence[str], parse: Callable[[str], Parsed], config_dir: 
                 checked.broken.add(key)
                 continue
             checked.swept.append(key)
-        if key in GROUPS:
+        if key in groups:
             _choose(checked, wrong, text, key, parsed, value, config_dir)
         else:
             checked.values.append((key, text))

@@ -7,10 +7,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from plmtrain.settings.data import TableSettings
 from plmtrain.settings.models.base import ModelSettings
 from plmtrain.settings.objectives.base import ObjectiveSettings
 from plmtrain.settings.optimizer import ScheduleSettings
 from plmtrain.settings.run import LaunchSettings
+from plmtrain.settings.tasks.base import TaskSettings
 from plmtrain.settings.tokenizer import ROLES, TokenizerSettings
 from plmtrain.settings.trainer import TrainerSettings
 from plmtrain.settings.wording import what_is_wrong
@@ -29,13 +31,37 @@ def _objective_fits_model(model: ModelSettings, objective: ObjectiveSettings) ->
         )
 
 
-def _tokenizer_has_roles(objective: ObjectiveSettings, tokenizer: TokenizerSettings) -> Iterator[Broken]:
-    missing = objective.roles - ROLES[tokenizer.family]
+def _task_fits_model(model: ModelSettings, task: TaskSettings) -> Iterator[Broken]:
+    if model.family not in task.families:
+        yield (
+            "task.type",
+            f"task={task.name} has no head for models of family {model.family}",
+            f"start from a model of family {', '.join(sorted(task.families))}",
+        )
+
+
+def _task_has_examples(task: TaskSettings, data: TableSettings) -> Iterator[Broken]:
+    if not data.files and not task.from_hub:
+        yield (
+            "data.files",
+            f"there is nothing to train task={task.name} on",
+            "name your files: data.files=[train.tsv] data.validation_files=[dev.tsv]; plmtrain list task has public datasets",
+        )
+
+
+def _task_has_no_phases(task: TaskSettings, trainer: TrainerSettings) -> Iterator[Broken]:
+    if trainer.phases:
+        yield "trainer.phases", "phases are for pretraining", f"leave them away: task={task.name} has one phase"
+
+
+def _tokenizer_has_roles(program: ObjectiveSettings | TaskSettings, tokenizer: TokenizerSettings) -> Iterator[Broken]:
+    missing = program.roles - ROLES[tokenizer.family]
     if tokenizer.path is None and missing:
-        able = ", ".join(family for family, roles in ROLES.items() if objective.roles <= roles)
+        able = ", ".join(family for family, roles in ROLES.items() if program.roles <= roles)
+        group = "task" if isinstance(program, TaskSettings) else "objective"
         yield (
             "tokenizer.family",
-            f"objective={objective.name} needs tokens that family {tokenizer.family} lacks: {', '.join(sorted(missing))}",
+            f"{group}={program.name} needs tokens that family {tokenizer.family} lacks: {', '.join(sorted(missing))}",
             f"tokenizer.family must be one of: {able}",
         )
 
@@ -84,6 +110,8 @@ def _batches_divide(trainer: TrainerSettings, launch: LaunchSettings) -> Iterato
 
 
 def _schedule_fits(schedule: ScheduleSettings, trainer: TrainerSettings) -> Iterator[Broken]:
+    if trainer.epochs is not None:
+        return  # the steps are not known yet
     warmup = schedule.warmup if schedule.warmup >= 1 else schedule.warmup * trainer.steps
     if schedule.warmup >= trainer.steps:
         yield (
@@ -121,10 +149,14 @@ def _phases_fit_objective(objective: ObjectiveSettings, trainer: TrainerSettings
 _RULES: tuple[tuple[tuple[str, ...], Callable[..., Iterator[Broken]]], ...] = (
     (("model", "objective"), _objective_fits_model),
     (("objective", "tokenizer"), _tokenizer_has_roles),
+    (("task", "tokenizer"), _tokenizer_has_roles),
     (("model", "trainer"), _sequences_fit_model),
     (("trainer", "launch"), _batches_divide),
     (("schedule", "trainer"), _schedule_fits),
     (("objective", "trainer"), _phases_fit_objective),
+    (("model", "task"), _task_fits_model),
+    (("task", "data"), _task_has_examples),
+    (("task", "trainer"), _task_has_no_phases),
 )
 
 

@@ -7,10 +7,11 @@ from typing import Literal
 from pydantic import Field, SerializeAsAny
 
 from plmtrain.settings.base import Settings, Texts
-from plmtrain.settings.data import DataSettings
+from plmtrain.settings.data import DataSettings, TableSettings
 from plmtrain.settings.models.base import ModelSettings
 from plmtrain.settings.objectives.base import ObjectiveSettings
 from plmtrain.settings.optimizer import OptimizerSettings, ScheduleSettings
+from plmtrain.settings.tasks.base import TaskSettings
 from plmtrain.settings.tokenizer import TokenizerSettings
 from plmtrain.settings.trainer import TrainerSettings
 
@@ -74,3 +75,14 @@ class PretrainSettings(RunSettings):
     @property
     def subject(self) -> str:
         return self.objective.name
+
+
+class FinetuneSettings(RunSettings):
+    """A fine-tuning run."""
+
+    task: SerializeAsAny[TaskSettings]
+    data: TableSettings = TableSettings()
+
+    @property
+    def subject(self) -> str:
+        return self.task.name

@@ -24,7 +24,9 @@ class TrainerSettings(Settings):
     """The trainer."""
 
     steps: int = Field(1000, gt=0)
-    """Optimiser steps in all."""
+    """Optimiser steps in all; where ``epochs`` is given they follow from it once the rows are counted."""
+    epochs: float | None = Field(None, gt=0)
+    """Passes over the rows."""
     batch_size: int = Field(32, gt=0)
     """Sequences in a step, over all processes and micro-batches."""
     micro_batch_size: int | None = Field(None, gt=0)
@@ -61,6 +63,8 @@ class TrainerSettings(Settings):
 
     @model_validator(mode="after")
     def _consistent(self) -> TrainerSettings:
+        if self.phases and self.epochs is not None:
+            raise ValueError("phases are counted in steps: leave epochs away")
         if self.phases and (total := sum(phase.steps for phase in self.phases)) != self.steps:
             raise ValueError(f"the steps of phases add up to {total}, but steps is {self.steps}")
         return self

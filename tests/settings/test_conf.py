@@ -7,13 +7,15 @@ from pathlib import Path
 import pytest
 import yaml
 
+from plmtrain.commands.list import matrix
 from plmtrain.settings.compose import compose
-from plmtrain.settings.decode import pretrain_settings
-from plmtrain.settings.folders import GROUPS, choices, conf_folder
+from plmtrain.settings.decode import KINDS, RunKind, pretrain_settings, run_settings
+from plmtrain.settings.folders import choices, conf_folder, groups_of
 from plmtrain.settings.models.encoder import EncoderSettings
 
 FILES = sorted(conf_folder().rglob("*.yaml"))
-ALL = [(group, choice) for group in GROUPS for choice in choices(group)]
+MATRIX = matrix(None)
+ALL = [(kind, group, choice) for kind in KINDS for group in groups_of(kind.primary) for choice in choices(group)]
 
 
 def settings(*overrides: str):
@@ -31,12 +33,19 @@ def test_every_key_has_a_comment_above_it(path: Path) -> None:
             assert lines[number - 1].lstrip().startswith("#"), f"line {number + 1}: {key}"
 
 
-@pytest.mark.parametrize(("group", "choice"), ALL, ids=lambda value: value)
-def test_every_choice_composes(group: str, choice: str) -> None:
-    extra = ["data.files=[mytext.txt]"] if group == "data" and choice != "sample" else []
-    made = settings(f"{group}={choice}", *extra)
-    if group in ("model", "objective", "data"):
-        assert getattr(made, group).name == choice
+@pytest.mark.parametrize(("kind", "group", "choice"), ALL, ids=lambda value: getattr(value, "primary", value))
+def test_every_choice_composes(kind: RunKind, group: str, choice: str) -> None:
+    named = kind.primary == "finetune" or (group == "data" and choice != "sample")
+    extra = ["data.files=[mytext.tsv]"] if named else []
+    if kind.primary == "pretrain" and group in ("model", "objective"):
+        # With one of the other group that it goes with.
+        other = "objective" if group == "model" else "model"
+        pairs = [(model, name) for model, row in MATRIX.items() for name, answer in row.items() if answer == "yes"]
+        fitting = [dict(zip(("model", "objective"), pair, strict=True)) for pair in pairs]
+        extra.append(f"{other}={next(pair[other] for pair in fitting if pair[group] == choice)}")
+    made = run_settings(compose([f"{group}={choice}", *extra], primary=kind.primary), kind)
+    if group in ("model", "objective", "data", "task"):
+        assert getattr(made, group).name == choice.rpartition("/")[2]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")

@@ -1,0 +1,44 @@
+"""What every task's settings say, so that an impossible pair is refused before torch is imported."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import model_validator
+
+from plmtrain.settings.base import Name, Settings
+
+
+class TaskSettings(Settings):
+    """A task to fine-tune on."""
+
+    families: ClassVar[frozenset[str]]
+    """The families of models (``ModelSettings.family``) that it has a head for."""
+    roles: ClassVar[frozenset[str]]
+    """The special tokens that it needs, by role."""
+
+    type: str
+    """The module of ``plmtrain.tasks`` that it is."""
+    name: Name
+    """What users call it: the last part of its YAML's name."""
+    hub: str | None = None
+    """The dataset on Hugging Face's hub that is read where there are no ``data.files``."""
+    subset: str | None = None
+    """The dataset's configuration."""
+    folder: str | None = None
+    """A folder that is laid out like the dataset on the hub, and is read in its place; nothing is fetched then."""
+    train_split: str = "train"
+    """The dataset's split to train on."""
+    validation_split: str = "validation"
+    """The dataset's split to validate on."""
+
+    @model_validator(mode="after")
+    def _from_one_place(self) -> TaskSettings:
+        if self.subset is not None and self.hub is None and self.folder is None:
+            raise ValueError("subset is of a dataset: name its hub, or a folder")
+        return self
+
+    @property
+    def from_hub(self) -> bool:
+        """Whether the examples are a dataset's, where the user names no files."""
+        return self.hub is not None or self.folder is not None
