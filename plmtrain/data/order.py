@@ -8,6 +8,7 @@ only cut a step's samples.
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -73,6 +74,20 @@ def plan(trainer: TrainerSettings) -> tuple[Phase, ...]:
         first_step += settings.steps
         read[length] += settings.steps * batch_size
     return tuple(phases)
+
+
+def with_steps(trainer: TrainerSettings, rows: int) -> TrainerSettings:
+    """The trainer's settings once its rows are counted: where they give epochs, with the steps that these are.
+
+    An epoch need not end at a step's end: the last step of one takes the first rows of the next.
+
+    Args:
+        trainer: the settings.
+        rows: in an epoch.
+    """
+    if trainer.epochs is None:
+        return trainer
+    return trainer.model_copy(update={"steps": max(1, math.ceil(trainer.epochs * rows / trainer.batch_size))})
 
 
 class Order:

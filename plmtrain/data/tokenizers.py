@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from plmtrain.data.documents import Reading
@@ -46,7 +46,46 @@ def tokenizer_for(data: DataSettings, settings: TokenizerSettings, report: Repor
         return Tokenizer.load(settings.path)
     root = make_folder(Path(data.prepared_dir))
     sources = find(data, root / ".hashes.json", report)
-    folder = root / "tokenizers" / f"{settings.type}-{_digest(data, settings, sources)[:16]}"
+
+    def trained() -> Tokenizer:
+        tokenizer = train(_training_texts(data, settings, sources, report), settings)
+        sources.check_unchanged()
+        return tokenizer
+
+    return _kept_or_made(root, settings, _digest(data, settings, sources), trained, report)
+
+
+def tokenizer_on(texts: Sequence[str], prepared_dir: str, settings: TokenizerSettings, report: Report) -> Tokenizer:
+    """The tokenizer that is trained on texts in memory, say the examples of a task; kept like that of a corpus.
+
+    Args:
+        texts: at least one.
+        prepared_dir: where it is kept.
+        settings: how it is trained.
+        report: hears how far the training is.
+    """
+    content = hashlib.sha256()
+    for text in texts:
+        encoded = text.encode()
+        content.update(len(encoded).to_bytes(8, "little") + encoded)
+    made_of = {"version": _VERSION, "texts": content.hexdigest(), "settings": settings.model_dump(exclude={"path"})}
+
+    def running() -> Iterator[str]:
+        for count, text in enumerate(texts, start=1):
+            safe_point()
+            yield running_text(text, settings.family)
+            if count % _REPORT_EVERY == 0:
+                report(Progress(stage="tokenizer", documents=count))
+
+    digest = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()
+    return _kept_or_made(make_folder(Path(prepared_dir)), settings, digest, lambda: train(running(), settings), report)
+
+
+def _kept_or_made(
+    root: Path, settings: TokenizerSettings, digest: str, trained: Callable[[], Tokenizer], report: Report
+) -> Tokenizer:
+    """The tokenizer of a digest: one that was trained before, or one that is trained and kept now, by one process alone."""
+    folder = root / "tokenizers" / f"{settings.type}-{digest[:16]}"
     if (tokenizer := _kept(folder)) is not None:
         return tokenizer
     make_folder(folder.parent)
@@ -54,8 +93,7 @@ def tokenizer_for(data: DataSettings, settings: TokenizerSettings, report: Repor
         if (tokenizer := _kept(folder)) is not None:
             return tokenizer
         clear_leftovers(folder.parent)
-        tokenizer = train(_training_texts(data, settings, sources, report), settings)
-        sources.check_unchanged()
+        tokenizer = trained()
         with atomic_folder(folder, replace=True) as temporary:
             tokenizer.save(temporary)
             record = {"tokenizer": Tokenizer.load(temporary).digest, "settings": settings.model_dump()}

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import IO, NamedTuple, cast
 
 from plmtrain.errors import DataError, nearest
-from plmtrain.settings.data import DataSettings
+from plmtrain.settings.data import DataSettings, TableSettings
 
 _LONGEST_LINE = 2**28  # bytes; what is longer is no text, and would not fit into memory for long
 _LONGEST_DOCUMENT = 2**24  # characters; longer files are cut at a line end, so that memory stays bounded
 _GZIP = b"\x1f\x8b"
-_SKIP = "mend or remove it, or leave such lines out with data.on_bad=skip"
+SKIP = "mend or remove it, or leave such lines out with data.on_bad=skip"
 
 
 class Document(NamedTuple):
@@ -115,8 +115,8 @@ def read(path: Path, data: DataSettings, skips: Skips | None = None) -> Iterator
             for a file without text, and for a gzip file that breaks off (this even with ``on_bad=skip``).
     """
     skips = Skips() if skips is None else skips
-    lines = _lines(path, data, skips)
-    documents = _json_documents(path, lines, data, skips) if data.type == "jsonl" else _text_documents(path, lines, data)
+    stream = lines(path, data, skips)
+    documents = _json_documents(path, stream, data, skips) if data.type == "jsonl" else _text_documents(path, stream, data)
     skipped_before = skips.count
     empty = True
     for document in documents:
@@ -124,18 +124,27 @@ def read(path: Path, data: DataSettings, skips: Skips | None = None) -> Iterator
         yield document
     if empty and skips.count == skipped_before:
         remedy = "remove it from data.files, or pass over it with data.on_bad=skip"
-        _bad(DataError("there is no text in this file", str(path), remedy), data, skips)
+        bad(DataError("there is no text in this file", str(path), remedy), data, skips)
 
 
-def _bad(error: DataError, data: DataSettings, skips: Skips) -> None:
+def bad(error: DataError, data: DataSettings | TableSettings, skips: Skips) -> None:
     """Stop at an error, or count it, as the settings say."""
     if data.on_bad == "stop":
         raise error
     skips.add(error)
 
 
-def _lines(path: Path, data: DataSettings, skips: Skips) -> Iterator[tuple[int, str]]:
-    """The lines of a file that are text, each with its number, without their ends."""
+def lines(path: Path, data: DataSettings | TableSettings, skips: Skips) -> Iterator[tuple[int, str]]:
+    """The lines of a file, gzipped or not, that are text: each with its number, without their ends.
+
+    Args:
+        path: the file.
+        data: whether lines that are no text stop the reading (``on_bad``).
+        skips: where those that do not are counted.
+
+    Raises:
+        DataError: naming file and line.
+    """
     number = 0
     with _open(path) as stream:
         while True:
@@ -154,13 +163,13 @@ def _lines(path: Path, data: DataSettings, skips: Skips) -> Iterator[tuple[int, 
             raw = raw.rstrip(b"\r\n")
             if b"\0" in raw:
                 what = "there is a NUL byte: this is binary, or text in UTF-16"
-                _bad(DataError(what, where, f"UTF-8 text was expected; {_SKIP}"), data, skips)
+                bad(DataError(what, where, f"UTF-8 text was expected; {SKIP}"), data, skips)
                 continue
             try:
                 yield number, raw.decode("utf-8")
             except UnicodeDecodeError as error:
                 what = f"this is not UTF-8: byte 0x{raw[error.start]:02x} at place {error.start + 1} of the line"
-                _bad(DataError(what, where, f"convert it (iconv -t utf-8); {_SKIP}"), data, skips)
+                bad(DataError(what, where, f"convert it (iconv -t utf-8); {SKIP}"), data, skips)
 
 
 def _open(path: Path) -> IO[bytes]:
@@ -176,12 +185,12 @@ def _open(path: Path) -> IO[bytes]:
     return cast(IO[bytes], gzip.open(path, "rb"))
 
 
-def _text_documents(path: Path, lines: Iterator[tuple[int, str]], data: DataSettings) -> Iterator[Document]:
+def _text_documents(path: Path, stream: Iterator[tuple[int, str]], data: DataSettings) -> Iterator[Document]:
     """Documents of plain text."""
     source = str(path)
     held: list[str] = []
     length = first = 0
-    for number, line in lines:
+    for number, line in stream:
         blank = not line or line.isspace()
         ends = bool(held) and (
             (blank and data.document_per == "blank_line") or data.document_per == "line" or length > _LONGEST_DOCUMENT
@@ -199,10 +208,10 @@ def _text_documents(path: Path, lines: Iterator[tuple[int, str]], data: DataSett
         yield Document("\n".join(held).rstrip(), source, first)
 
 
-def _json_documents(path: Path, lines: Iterator[tuple[int, str]], data: DataSettings, skips: Skips) -> Iterator[Document]:
+def _json_documents(path: Path, stream: Iterator[tuple[int, str]], data: DataSettings, skips: Skips) -> Iterator[Document]:
     """Documents of JSON lines."""
     source, column = str(path), data.text_column
-    for number, line in lines:
+    for number, line in stream:
         if not line or line.isspace():
             continue
         where = f"{source}:{number}"
@@ -210,34 +219,34 @@ def _json_documents(path: Path, lines: Iterator[tuple[int, str]], data: DataSett
             row = json.loads(line)
         except (ValueError, RecursionError) as error:
             what = f"this is no whole line of JSON: {error}"
-            _bad(DataError(what, where, f'a line like {{"{column}": "..."}} was expected; {_SKIP}'), data, skips)
+            bad(DataError(what, where, f'a line like {{"{column}": "..."}} was expected; {SKIP}'), data, skips)
             continue
         if not isinstance(row, dict):
-            what = f"a JSON object was expected, but this is {_kind(row)}"
-            _bad(DataError(what, where, f'a line like {{"{column}": "..."}} was expected; {_SKIP}'), data, skips)
+            what = f"a JSON object was expected, but this is {kind(row)}"
+            bad(DataError(what, where, f'a line like {{"{column}": "..."}} was expected; {SKIP}'), data, skips)
         elif column not in row:
             columns = ", ".join(map(str, row)) or "none"
             what = f"there is no column '{column}'; the columns here: {columns}"
-            remedy = f"data.text_column: {nearest(column, row)}" if row else _SKIP
-            _bad(DataError(what, where, remedy), data, skips)
+            remedy = f"data.text_column: {nearest(column, row)}" if row else SKIP
+            bad(DataError(what, where, remedy), data, skips)
         elif not isinstance(text := row[column], str):
-            what = f"column '{column}' should be text, but is {_kind(text)}"
+            what = f"column '{column}' should be text, but is {kind(text)}"
             strings = [name for name, value in row.items() if isinstance(value, str)]
-            remedy = f"columns with text here: {', '.join(strings)} (data.text_column); or {_SKIP}" if strings else _SKIP
-            _bad(DataError(what, where, remedy), data, skips)
-        elif problem := _unusable(text):
-            _bad(DataError(f"column '{column}' has {problem} in it", where, _SKIP), data, skips)
+            remedy = f"columns with text here: {', '.join(strings)} (data.text_column); or {SKIP}" if strings else SKIP
+            bad(DataError(what, where, remedy), data, skips)
+        elif problem := unusable(text):
+            bad(DataError(f"column '{column}' has {problem} in it", where, SKIP), data, skips)
         elif text and not text.isspace():
             yield Document(text.strip("\r\n"), source, number)
 
 
-def _kind(value: object) -> str:
+def kind(value: object) -> str:
     """What JSON calls a value."""
     names = {dict: "an object", list: "a list", str: "text", bool: "true or false", type(None): "null"}
     return names.get(type(value), "a number")
 
 
-def _unusable(text: str) -> str:
+def unusable(text: str) -> str:
     """What in a text no tokenizer can read; empty if there is nothing."""
     if "\0" in text:
         return "a NUL character"

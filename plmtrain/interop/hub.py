@@ -1,0 +1,96 @@
+"""Labelled datasets of Hugging Face's hub, or folders that are laid out like them, by the ``datasets`` library.
+
+Nothing is fetched unless a task names a dataset and neither files nor a folder; a dataset's code is never run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from plmtrain.data.tables import Row
+from plmtrain.errors import DataError, nearest
+from plmtrain.settings.tasks.base import TaskSettings
+
+
+class Dataset:
+    """One split of a dataset.
+
+    Args:
+        task: names the dataset or the folder.
+        split: by the dataset's own name.
+
+    Raises:
+        DataError: if there is none that can be read.
+    """
+
+    def __init__(self, task: TaskSettings, split: str) -> None:
+        parts = (task.folder or task.hub, task.subset, split)
+        self.name = ", ".join(str(part) for part in parts if part is not None)
+        with _told(self.name):
+            self._rows = _opened(task, split)
+
+    def labels(self, column: str) -> tuple[str, ...]:
+        """The names of the classes of a column, in the order of their numbers; none where it is no column of classes."""
+        return tuple(getattr((self._rows.features or {}).get(column), "names", None) or ())
+
+    def read(self, columns: dict[str, str]) -> Iterator[Row]:
+        """The rows, with class numbers replaced by their names.
+
+        Args:
+            columns: those that must be there, each with the setting that names it.
+
+        Raises:
+            DataError: if one is missing, or a label is not public.
+        """
+        names = {column: self.labels(column) for column in columns}
+        number = 0
+        with _told(self.name):
+            for number, cells in enumerate(self._rows, start=1):
+                where = f"{self.name}, row {number}"
+                for column, setting in columns.items():
+                    if column not in cells:
+                        there = ", ".join(cells)
+                        what = f"there is no column '{column}'; the dataset's columns: {there}"
+                        raise DataError(what, where, f"{setting}: {nearest(column, cells)}")
+                yield Row(where, {name: _named(value, names.get(name, ()), where) for name, value in cells.items()})
+        if not number:
+            raise DataError("there is no row in this dataset", self.name, "take another split")
+
+
+def _named(value: Any, names: tuple[str, ...], where: str) -> Any:
+    if not names or not isinstance(value, int):
+        return value
+    if not 0 <= value < len(names):
+        remedy = "take another split: task.train_split=, task.validation_split="
+        raise DataError(f"the label {value} is none of {len(names)}: labels of this split are not public", where, remedy)
+    return names[value]
+
+
+def _opened(task: TaskSettings, split: str) -> Any:
+    from datasets import load_dataset
+
+    if task.folder is None:
+        return load_dataset(task.hub, task.subset, split=split)
+    folder = Path(task.folder).expanduser()
+    if not folder.is_dir():
+        raise DataError("there is no such folder", f"task.folder={task.folder}", "name one that is laid out like the dataset")
+    # Read as it is: the library's cache of files on this machine would miss an edit.
+    if task.subset is not None and (folder / task.subset).is_dir():
+        return load_dataset(str(folder / task.subset), split=split, streaming=True)
+    return load_dataset(str(folder), task.subset, split=split, streaming=True)
+
+
+@contextmanager
+def _told(name: str) -> Iterator[None]:
+    """Failures of the library in our words."""
+    try:
+        yield
+    except (DataError, GeneratorExit):
+        raise
+    except Exception as error:  # network, layout, parquet: the library raises what it likes
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        remedy = "without a connection: task.folder=FOLDER of a copy, or files of yours, data.files=[train.tsv]"
+        raise DataError(f"the dataset {name} cannot be read", reason, remedy) from error
