@@ -96,6 +96,21 @@ class Demonstration:
     rows: Sequence[Sequence[str]]
 
 
+@dataclass(frozen=True)
+class Selection:
+    """What says which checkpoint of a run is its best.
+
+    Args:
+        measure: one of those that a validation gives.
+        higher: whether more of it is better.
+        decides: whether the run's result is its best checkpoint rather than its last one.
+    """
+
+    measure: str = "loss"
+    higher: bool = False
+    decides: bool = False
+
+
 class Program(ABC, Generic[SettingsT]):
     """An objective or a task.
 
@@ -111,10 +126,18 @@ class Program(ABC, Generic[SettingsT]):
     terms: ClassVar[tuple[str, ...]]
     """The names of the loss's terms."""
 
+    in_nats_a_token: ClassVar[bool] = True
+    """Whether the loss, where it has one term, is a language model's: then its exponential is a perplexity."""
+
     def __init__(self, settings: SettingsT, model: ModelSettings, vocabulary: Vocabulary) -> None:
         self.settings = settings
         self.model = model
         self.vocabulary = vocabulary
+
+    @property
+    def selection(self) -> Selection:
+        """What says which checkpoint is best: here the loss, and the run's result is its last one all the same."""
+        return Selection()
 
     @abstractmethod
     def row_length(self, sequence_length: int) -> int:
@@ -151,13 +174,19 @@ class Program(ABC, Generic[SettingsT]):
             counts: by ``TERM/COUNT``, each added up over all held-out rows.
 
         Returns:
-            By ``TERM/MEASURE``, to stand beside the losses.
+            By ``TERM/MEASURE``, to stand beside the losses; by ``MEASURE`` alone where it is what the program is judged by.
         """
         return {}
 
     @abstractmethod
     def backbone_of(self, learner: nn.Module) -> Backbone:
         """The backbone that outlives pretraining."""
+
+    def pooler_of(self, learner: nn.Module) -> nn.Linear | None:
+        """The dense layer that sums up a row at its first token, where the learner has one: it outlives pretraining, too."""
+        from plmtrain.nn.heads import Pooler
+
+        return next((part.dense for part in learner.modules() if isinstance(part, Pooler)), None)
 
     @abstractmethod
     def predict(self, learner: nn.Module, batch: Batch) -> list[dict[str, Any]]:

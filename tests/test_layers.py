@@ -24,7 +24,7 @@ FLOORS = (
     {"commands"},
     {"interop"},
     {"training"},
-    {"objectives"},
+    {"objectives", "tasks"},
     {"filling", "masked_inspection", "noise_inspection"},
     {"program"},
     {"generation"},
@@ -38,10 +38,10 @@ FLOORS = (
 )
 """From the roof to the ground: a part may import every part of a lower floor, and on the ground each other."""
 
-PLUGINS = ("objectives", "backbones", "settings.objectives", "settings.models")
+PLUGINS = ("objectives", "tasks", "backbones", "settings.objectives", "settings.tasks", "settings.models")
 """Folders whose modules are found by name and know nothing of each other; what they share has one of the names below."""
 
-SHARED = {"backbones": {"backbones"}, "settings.objectives": {"base"}, "settings.models": {"base"}}
+SHARED = {"backbones": {"backbones"}, "settings.objectives": {"base"}, "settings.tasks": {"base"}, "settings.models": {"base"}}
 
 HEAVY = {"torch", "accelerate", "transformers", "datasets", "wandb", "matplotlib", "safetensors", "sklearn"}
 
@@ -172,6 +172,6 @@ def test_every_library_is_declared() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     requirements = project["dependencies"] + project["optional-dependencies"]["tensorboard"]
     declared = {re.match(r"[\w-]+", requirement).group() for requirement in requirements}
-    packages = {"hydra": "hydra-core", "yaml": "pyyaml"}
+    packages = {"hydra": "hydra-core", "yaml": "pyyaml", "sklearn": "scikit-learn"}
     used = {found.library for found in IMPORTS} - set(sys.stdlib_module_names) - {"plmtrain"}
     assert {packages.get(library, library) for library in used} <= declared

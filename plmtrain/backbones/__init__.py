@@ -65,6 +65,10 @@ class Backbone(nn.Module):
         """This backbone with nothing borrowed: itself, or else a copy."""
         return self
 
+    def unread_by_encode(self) -> list[nn.Parameter]:
+        """Parameters that pretraining alone reads, and ``encode`` does not: what is trained without them must freeze them."""
+        return []
+
     @abstractmethod
     def blocks(self) -> list[nn.Module]:
         """The repeated parts, each once: what to compile, to checkpoint and to shard."""

@@ -173,6 +173,9 @@ class TwoStream(Backbone):
                 read.append(content)
         return self._drop(query), read
 
+    def unread_by_encode(self) -> list[nn.Parameter]:
+        return [self.mask]
+
     def blocks(self) -> list[nn.Module]:
         return list(self.layers)
 

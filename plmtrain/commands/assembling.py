@@ -14,7 +14,7 @@ from plmtrain.commands.telling import tell
 from plmtrain.data.order import plan
 from plmtrain.errors import SettingsError
 from plmtrain.files import atomic_folder
-from plmtrain.interop.initial import load_backbone
+from plmtrain.interop.initial import load_backbone, token_rows
 from plmtrain.optim import optimizer
 from plmtrain.program import Program
 from plmtrain.settings.identity import RESOLVED
@@ -28,7 +28,7 @@ from plmtrain.training.progress import Progress
 from plmtrain.training.progress_line import ProgressLine
 from plmtrain.training.reporting import RunReporter
 from plmtrain.training.run_folder import RunFolder
-from plmtrain.training.state import TrainingState
+from plmtrain.training.state import TrainingState, load_weights
 from plmtrain.training.trackers import Tracker
 from plmtrain.training.trainer import Parts, Trainer
 
@@ -46,7 +46,9 @@ def train(material: Material, folder: RunFolder, settings_hash: str) -> None:
     group = Group(settings.trainer.device, settings.launch.timeout, settings.trainer.threads)
     phases = plan(settings.trainer)
     programs = material.programs(phases)
-    learner = build_learner(settings, programs[0], material.tokenizer.vocabulary.size).to(group.device)
+    tokens = material.tokenizer.vocabulary.size
+    token_embeddings = tokens if settings.init is None else token_rows(Path(settings.init), tokens)
+    learner = build_learner(settings, programs[0], token_embeddings).to(group.device)
     state = TrainingState(learner, optimizer.build(learner, settings.optimizer), {})
     precision = choose(settings.trainer.precision, group.device)
     resolved = {
@@ -55,6 +57,7 @@ def train(material: Material, folder: RunFolder, settings_hash: str) -> None:
         "device": str(group.device),
         "processes": group.size,
         "torch": versions()["torch"],
+        "vocabulary": token_embeddings,
     }
 
     identity = Identity(folder.run_id, settings_hash, material.tokenizer.digest, material.digest)
@@ -99,10 +102,14 @@ def train(material: Material, folder: RunFolder, settings_hash: str) -> None:
     finally:
         if reporter is not None:
             reporter.close()
-            folder.write_status("running", **_facts(trainer.progress, settings))
+            folder.write_status("running", **_facts(trainer.progress, settings, programs[-1]))
+    step, best_step = trainer.progress.step, trainer.progress.best_step
+    if programs[-1].selection.decides and best_step not in (None, step):
+        load_weights(learner, checkpoints.at(best_step))
+    material.conclude(programs[-1], learner.eval(), phases[-1], group, folder.path)
     if group.is_main:
         reason = "stopped early: validation did not improve" if trainer.stopped_early else "all steps are done"
-        folder.write_status("finished", 0, reason, **_facts(trainer.progress, settings))
+        folder.write_status("finished", 0, reason, **_facts(trainer.progress, settings, programs[-1]))
         shown = material.closing(programs[-1], learner.eval().to("cpu"), trainer.progress.best_metric)
         tell(*shown, str(folder.path))
     group.close()
@@ -113,7 +120,7 @@ def build_learner(settings: RunSettings, program: Program[Any], vocabulary_size:
     torch.manual_seed(keyed_random.scalar("initial weights", settings.seed))
     learner = program.build(lambda model: backbones.build(model, vocabulary_size))
     if settings.init is not None:
-        load_backbone(Path(settings.init), program.backbone_of(learner))
+        load_backbone(Path(settings.init), program.backbone_of(learner), program.pooler_of(learner))
     if settings.trainer.compile:
         for part in learner.modules():
             for block in part.blocks() if isinstance(part, backbones.Backbone) else ():
@@ -165,7 +172,7 @@ def _reporter(
     settings = material.settings
     values = settings.model_dump(mode="json")
     folder.write_config({**values, RESOLVED: resolved})
-    folder.write_status("running", **_facts(progress, settings))
+    folder.write_status("running", **_facts(progress, settings, program))
     if not folder.tokenizer_path.exists():
         with atomic_folder(folder.tokenizer_path) as temporary:
             material.tokenizer.save(temporary)
@@ -190,5 +197,10 @@ def _reporter(
     return RunReporter(folder, metrics, line, tracker)
 
 
-def _facts(progress: Progress, settings: RunSettings) -> dict[str, Any]:
-    return {"step": progress.step, "total_steps": settings.trainer.steps, "best_step": progress.best_step}
+def _facts(progress: Progress, settings: RunSettings, program: Program[Any]) -> dict[str, Any]:
+    return {
+        "step": progress.step,
+        "total_steps": settings.trainer.steps,
+        "best_step": progress.best_step,
+        "result_step": progress.best_step if program.selection.decides else progress.step,
+    }

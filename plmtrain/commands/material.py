@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from plmtrain.program import Program
     from plmtrain.settings.run import RunSettings
     from plmtrain.text.tokenizer import Tokenizer
+    from plmtrain.training.group import Group
 
 
 class Material(ABC):
@@ -55,6 +56,19 @@ class Material(ABC):
     @abstractmethod
     def opening(self) -> str:
         """What the run says of its data at its start."""
+
+    def conclude(  # noqa: B027  # most have nothing to do
+        self, program: Program[Any], learner: nn.Module, phase: Phase, group: Group, folder: Path
+    ) -> None:
+        """Use the run's result before the run ends, say to answer what is held out. All processes call it.
+
+        Args:
+            program: what trained it.
+            learner: with the weights that are the run's result, in eval mode, on the group's device.
+            phase: the last one.
+            group: the processes that trained together.
+            folder: the run's.
+        """
 
     @abstractmethod
     def closing(self, program: Program[Any], learner: nn.Module, best: float | None) -> list[RenderableType]:

@@ -21,7 +21,7 @@ from plmtrain.settings.run import RunSettings
 from plmtrain.training import launch
 from plmtrain.training.run_folder import RunFolder, State
 
-_FACTS = ("step", "total_steps", "best_step")
+_FACTS = ("step", "total_steps", "best_step", "result_step")
 """What a status says of the training, whoever writes it."""
 
 

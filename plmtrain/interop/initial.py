@@ -5,24 +5,16 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from torch import nn
+
 from plmtrain.backbones import Backbone
 from plmtrain.errors import SettingsError
 from plmtrain.files import sha256
-from plmtrain.settings.models.base import ModelSettings
-from plmtrain.training.restore import is_run, load_run
+from plmtrain.interop.folder import read_json
+from plmtrain.nn.heads import Pooler
+from plmtrain.settings.identity import RESOLVED
+from plmtrain.training.restore import is_run, load_run, result_of
 from plmtrain.training.run_folder import RunFolder
-
-
-def model_settings(folder: Path) -> ModelSettings:
-    """The shape of the model in a Hugging Face folder.
-
-    Raises:
-        SettingsError: if it holds no model that we have.
-        CheckpointError: if its weights cannot be used.
-    """
-    from plmtrain.interop import hugging_face
-
-    return hugging_face.read(folder).settings
 
 
 def weights_digest(folder: Path) -> str:
@@ -32,7 +24,8 @@ def weights_digest(folder: Path) -> str:
         SettingsError: if there are none.
     """
     if is_run(folder):
-        checkpoint = RunFolder(folder).checkpoints().newest()
+        run = RunFolder(folder)
+        checkpoint = result_of(run, decides="task" in run.config())
         if checkpoint is None:
             raise SettingsError("the run has no checkpoint to start from", str(folder), "train it first")
         return checkpoint.manifest.files["model.safetensors"][1]
@@ -42,8 +35,27 @@ def weights_digest(folder: Path) -> str:
     return hashlib.sha256("".join(sha256(file) for file in files).encode()).hexdigest()
 
 
-def load_backbone(folder: Path, backbone: Backbone) -> None:
+def token_rows(folder: Path, tokens: int) -> int:
+    """Rows of the token embedding of a run or a Hugging Face folder: published ones may have more than there are tokens.
+
+    Args:
+        folder: of either.
+        tokens: how many there are.
+    """
+    if is_run(folder):
+        rows = (RunFolder(folder).config().get(RESOLVED) or {}).get("vocabulary")
+    else:
+        rows = read_json(folder / "config.json").get("vocab_size")
+    return max(rows, tokens) if isinstance(rows, int) else tokens
+
+
+def load_backbone(folder: Path, backbone: Backbone, pooler: nn.Linear | None = None) -> None:
     """Give a backbone the weights of another one of the same shape.
+
+    Args:
+        folder: a run or a Hugging Face folder.
+        backbone: takes its weights.
+        pooler: takes those of the layer that sums up a row, where the folder has one; None where nothing here does that.
 
     Raises:
         SettingsError: if the shapes differ; it names the tensors.
@@ -52,10 +64,13 @@ def load_backbone(folder: Path, backbone: Backbone) -> None:
     if is_run(folder):
         trained = load_run(folder)
         source = trained.program.backbone_of(trained.learner)
+        summary = trained.program.pooler_of(trained.learner)
     else:
         from plmtrain.interop import hugging_face
 
-        source = hugging_face.read(folder).backbone
+        read = hugging_face.read(folder)
+        source = read.backbone
+        summary = getattr(read.heads.get(Pooler), "dense", None)
     ours, theirs = backbone.state_dict(), source.state_dict()
     wrong = [
         f"{name} is {list(theirs[name].shape) if name in theirs else 'missing'}, not {list(tensor.shape)}"
@@ -70,3 +85,5 @@ def load_backbone(folder: Path, backbone: Backbone) -> None:
             "choose the same model, size and tokenizer",
         )
     backbone.load_state_dict(theirs)
+    if pooler is not None and summary is not None:
+        pooler.load_state_dict(summary.state_dict())

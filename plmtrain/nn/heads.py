@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from plmtrain.nn.activations import activate
+from plmtrain.nn.dropout import dropout
 from plmtrain.nn.initialisation import initialise
 
 
@@ -116,6 +117,47 @@ class ReplacedTokenHead(nn.Module):
         """The logit of having been replaced.  # [..., width] -> [...]"""
         scores: Tensor = self.score(activate(self.activation, self.dense(hidden)))
         return scores.squeeze(-1)
+
+
+class SentenceHead(nn.Module):
+    """Scores of classes from one state of a row: dropout -> dense -> activation -> dropout -> linear.
+
+    All published sentence heads are this; they differ in whether the first dropout is there, and in the activation. In BERT
+    and ALBERT ``dense`` is the pretrained pooler's.
+
+    Args:
+        width: the size of a hidden state.
+        classes: how many scores there are.
+        activation: ``tanh``, ``gelu``, ``gelu_tanh`` or ``relu``.
+        dropout_before: of the state.
+        dropout: of what is scored.
+        initial_std: standard deviation of the initial weights.
+        initial_truncated: whether weights beyond two standard deviations are drawn again.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        classes: int,
+        activation: str,
+        *,
+        dropout_before: float,
+        dropout: float,
+        initial_std: float = 0.02,
+        initial_truncated: bool = False,
+    ) -> None:
+        super().__init__()
+        self.activation, self.dropout_before, self.dropout = activation, dropout_before, dropout
+        self.dense = nn.Linear(width, width)
+        self.scores = nn.Linear(width, classes)
+        initialise(self, initial_std, initial_truncated)
+
+    def forward(self, state: Tensor) -> Tensor:
+        """Score rows.  # [batch, width] -> [batch, classes]"""
+        inner = self.dense(dropout(state, self.dropout_before, self.training))
+        inner = torch.tanh(inner) if self.activation == "tanh" else activate(self.activation, inner)
+        scores: Tensor = self.scores(dropout(inner, self.dropout, self.training))
+        return scores
 
 
 class TiedHead(nn.Module):

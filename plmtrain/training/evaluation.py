@@ -62,7 +62,7 @@ def evaluate(
 
     Returns:
         ``loss``, ``loss/TERM`` and ``TERM/COUNT`` (say ``mlm/accuracy``) for each term, what the program makes of counts of
-        several numbers, and ``perplexity`` where there is one term; None if a signal asked to stop meanwhile.
+        several numbers, and ``perplexity`` where there is one term, a language model's; None if a signal asked to stop meanwhile.
     """
     was_training = module.training
     module.eval()
@@ -100,6 +100,6 @@ def _ratios(sums: dict[str, Tensor], weights: dict[str, float], group: Group, pr
         values |= {key: total / counted for key, total in totals.items() if key.startswith(f"{name}/")}
     values |= program.measures({name: part.numpy() for name, part in added.items() if part.dim()})
     values["loss"] = sum(weights[name] * values[f"loss/{name}"] for name in program.terms)
-    if len(program.terms) == 1:
+    if len(program.terms) == 1 and program.in_nats_a_token:
         values["perplexity"] = math.exp(min(values["loss"], 700.0))
     return values

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -70,6 +72,18 @@ class Group:
             return rows
         everyone: Tensor = self.accelerator.gather(rows)
         return everyone
+
+    def gather_json(self, values: Sequence[Any]) -> list[Any]:
+        """The JSON values of all processes, in the order of their ranks; as many of them, and as long, as each likes."""
+        if self.size == 1:
+            return list(values)
+        text = torch.frombuffer(bytearray(json.dumps(list(values)).encode()), dtype=torch.uint8).to(self.device)
+        lengths = self.gather(torch.tensor([len(text)], device=self.device)).tolist()
+        padded = torch.zeros(max(lengths), dtype=torch.uint8, device=self.device)
+        padded[: len(text)] = text
+        everyone = torch.split(self.gather(padded).cpu(), max(lengths))
+        whole = [bytes(part[:length].tolist()) for part, length in zip(everyone, lengths, strict=True)]
+        return [value for part in whole for value in json.loads(part)]
 
     def wait(self) -> None:
         """Wait until every process is here."""

@@ -10,11 +10,15 @@ from typing import Any
 from torch import nn
 
 from plmtrain import backbones, objectives
+from plmtrain import tasks as fine_tuning
 from plmtrain.errors import CheckpointError, SettingsError
 from plmtrain.program import Program
 from plmtrain.settings.decode import settings_from_run
-from plmtrain.settings.run import PretrainSettings
+from plmtrain.settings.identity import RESOLVED
+from plmtrain.settings.run import FinetuneSettings, PretrainSettings, RunSettings
 from plmtrain.text.tokenizer import Tokenizer
+from plmtrain.text.vocabulary import Vocabulary
+from plmtrain.training.checkpoint import Checkpoint
 from plmtrain.training.run_folder import RunFolder
 from plmtrain.training.state import load_weights
 
@@ -45,7 +49,7 @@ class TrainedRun(Trained):
         step: how many steps it was trained for.
     """
 
-    settings: PretrainSettings
+    settings: RunSettings
     step: int
 
 
@@ -59,8 +63,37 @@ def tokenizer_folder(folder: Path) -> Path:
     return RunFolder(folder).tokenizer_path if is_run(folder) else folder
 
 
+def program_of(settings: RunSettings, vocabulary: Vocabulary) -> Program[Any]:
+    """What a run is trained by, with the settings of its last phase."""
+    if isinstance(settings, FinetuneSettings):
+        return fine_tuning.build(settings.task, settings.model, vocabulary, settings.trainer.sequence_length)
+    assert isinstance(settings, PretrainSettings)
+    overrides = settings.trainer.phases[-1].objective if settings.trainer.phases else {}
+    objective = type(settings.objective).model_validate({**settings.objective.model_dump(), **overrides})
+    return objectives.build(objective, settings.model, vocabulary)
+
+
+def result_of(run: RunFolder, decides: bool, report: Callable[[str], None] = lambda line: None) -> Checkpoint | None:
+    """The checkpoint that is a run's result so far; None if none was ever saved.
+
+    Args:
+        run: its folder.
+        decides: whether that is the best one in validation (``Selection.decides``), rather than the newest sound one.
+        report: hears of damaged checkpoints that were passed over.
+
+    Raises:
+        CheckpointError: if it is damaged, or none is sound.
+    """
+    checkpoints = run.checkpoints()
+    newest = checkpoints.newest(strict=False, report=report)
+    if newest is None or not decides or newest.progress.best_step in (None, newest.step):
+        return newest
+    assert newest.progress.best_step is not None
+    return checkpoints.at(newest.progress.best_step)
+
+
 def load_run(folder: Path, report: Callable[[str], None] = lambda line: None) -> TrainedRun:
-    """Load a run's newest sound checkpoint.
+    """Load a run's result: its newest sound checkpoint, or the best one where validation decides.
 
     Args:
         folder: of the run.
@@ -75,11 +108,10 @@ def load_run(folder: Path, report: Callable[[str], None] = lambda line: None) ->
     run = RunFolder(folder)
     settings = settings_from_run(run.config())
     tokenizer = Tokenizer.load(run.tokenizer_path)
-    overrides = settings.trainer.phases[-1].objective if settings.trainer.phases else {}
-    objective = type(settings.objective).model_validate({**settings.objective.model_dump(), **overrides})
-    program = objectives.build(objective, settings.model, tokenizer.vocabulary)
-    learner = program.build(lambda model: backbones.build(model, tokenizer.vocabulary.size))
-    checkpoint = run.checkpoints(keep=settings.trainer.keep).newest(strict=False, report=report)
+    program = program_of(settings, tokenizer.vocabulary)
+    rows = (run.config().get(RESOLVED) or {}).get("vocabulary")
+    learner = program.build(lambda model: backbones.build(model, rows if isinstance(rows, int) else tokenizer.vocabulary.size))
+    checkpoint = result_of(run, program.selection.decides, report)
     if checkpoint is None:
         raise CheckpointError(
             "the run has no checkpoint yet", str(folder), f"start it again: it saves every {settings.trainer.save_every} steps"

@@ -92,6 +92,7 @@ class Trainer:
         if progress.loss_scale and self.scaler.is_enabled():
             self.scaler.load_state_dict(dict(progress.loss_scale))
         self._saved_step = progress.step or None
+        self._selection = parts.programs[-1].selection
         self._order = Order(parts.settings.seed, parts.plan)
         self._clock = _Clock(self._order.tokens_before(progress.step))
 
@@ -221,7 +222,8 @@ class Trainer:
             with self._clock.paused():
                 self._evaluate(done)
         stop = self.parts.group.anyone_asked_to_stop()
-        due = done % trainer.save_every == 0 or self.finished or stop
+        best = self._selection.decides and self.progress.best_step == done  # what may be the run's result must be kept
+        due = done % trainer.save_every == 0 or self.finished or stop or best
         if due and done > 0 and self._saved_step != done:
             with self._clock.paused():
                 self.save()
@@ -240,11 +242,12 @@ class Trainer:
         )
         if values is None:
             return  # asked to stop meanwhile: the resumed run evaluates this step first
-        better = self.progress.best_metric is None or values["loss"] < self.progress.best_metric
+        measured, best = values[self._selection.measure], self.progress.best_metric
+        better = best is None or (measured > best if self._selection.higher else measured < best)
         self.progress = replace(
             self.progress,
             evaluated_step=done,
-            best_metric=values["loss"] if better else self.progress.best_metric,
+            best_metric=measured if better else best,
             best_step=done if better else self.progress.best_step,
             evaluations_without_improvement=0 if better else self.progress.evaluations_without_improvement + 1,
         )

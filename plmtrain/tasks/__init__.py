@@ -1,0 +1,34 @@
+"""Fine-tuning tasks: one module for each ``type`` of task settings, with one Program in it."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+from plmtrain.program import Program
+from plmtrain.settings.models.base import ModelSettings
+from plmtrain.settings.tasks.base import TaskSettings
+from plmtrain.text.vocabulary import Vocabulary
+
+
+def build(settings: TaskSettings, model: ModelSettings, vocabulary: Vocabulary, sequence_length: int) -> Program[Any]:
+    """The program of some task settings.
+
+    Args:
+        settings: ``settings.type`` names the module of this package that has it.
+        model: the settings of the model that it trains.
+        vocabulary: the tokens that rows are made of.
+        sequence_length: tokens of a row, special ones included; longer texts are cut.
+
+    Raises:
+        SettingsError: if the vocabulary lacks a special token that the task needs.
+    """
+    module = importlib.import_module(f"{__name__}.{settings.type}")
+    (program,) = (
+        found
+        for found in vars(module).values()
+        if isinstance(found, type) and issubclass(found, Program) and found.__module__ == module.__name__
+    )
+    make: Callable[..., Program[Any]] = program  # tasks take a sequence length besides what every program takes
+    return make(settings, model, vocabulary, sequence_length)
