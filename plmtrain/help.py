@@ -39,13 +39,38 @@ VERBS = {
         ),
         composes=True,
     ),
+    "finetune": Verb(
+        "train a run or a Hugging Face model for a task",
+        "finetune task=TASK init=RUN_OR_FOLDER [KEY=VALUE]...",
+        "Trains on labelled examples in TSV, CSV or JSON lines, or on a public dataset; model and tokenizer are those of init=,\n"
+        "without it model= has random weights. The best checkpoint by the task's metric is the result; what it makes of held-out\n"
+        "examples is in runs/NAME/predictions.jsonl. The same command again resumes the run, or says that it is finished.",
+        (
+            (
+                "plmtrain finetune task=classification data.files=[train.tsv] data.validation_files=[dev.tsv] task.text=text "
+                "init=runs/mine",
+                "your own files, with the columns text and label",
+            ),
+            (
+                "plmtrain finetune task=classification data.files=[pairs.csv] task.text=[sentence1,sentence2] task.label=same "
+                "trainer.epochs=5",
+                "pairs, a tenth of them held out, from random weights",
+            ),
+            ("plmtrain finetune task=glue/sst2 init=runs/mine", "a public dataset, from the hub"),
+            ("plmtrain finetune task=glue/rte task.folder=glue init=runs/mine", "the same from a folder, without a connection"),
+            ("plmtrain finetune -m task=glue/rte init=runs/mine seed=1,2,3", "three seeds, with mean and spread"),
+        ),
+        composes=True,
+    ),
     "evaluate": Verb(
-        "held-out loss and perplexity of a run",
+        "held-out loss and perplexity of a run; metrics of a fine-tuned one",
         "evaluate RUN [--json] [KEY=VALUE]...",
-        "Computes loss, perplexity and accuracy with the newest checkpoint, on the run's held-out text or on other text.",
+        "Computes loss, perplexity and accuracy with the newest checkpoint, on the run's held-out text or on other text; of a\n"
+        "fine-tuned run the task's metrics with the best checkpoint.",
         (
             ("plmtrain evaluate runs/roberta-dynamic_mlm-1f2e3d4c", "the validation text of the run"),
             ("plmtrain evaluate runs/mine data=text data.files=[a.txt] data.validation_files=[b.txt]", "the text of b.txt"),
+            ("plmtrain evaluate runs/roberta-sst2-5d6e7f80 data.files=[test.tsv]", "a fine-tuned run on other examples"),
         ),
     ),
     "predict": Verb(
@@ -173,7 +198,7 @@ def of(name: str) -> str:
             "  --cfg job         print the settings, with where each comes from, and start nothing",
             "  --config-dir DIR  YAML files of your own, in DIR/model/, DIR/data/ and so on",
         ]
-        if name == "pretrain":
+        if name in ("pretrain", "finetune"):
             lines.append(
                 "  -m, --multirun    run each of several values: seed=1,2,3  model=bert,roberta  optimizer.lr=choice(1e-4,5e-4)"
             )

@@ -14,10 +14,11 @@ import pytest
 import yaml
 
 from plmtrain import cli, help
+from plmtrain.commands.kinds import kind_for
 from plmtrain.errors import DataError, DiskError, MemoryExhausted, understood
 from plmtrain.settings.arguments import split
 from plmtrain.settings.compose import compose
-from plmtrain.settings.decode import pretrain_settings, settings_from_run
+from plmtrain.settings.decode import pretrain_settings, run_settings, settings_from_run
 
 HEAVY = ("torch", "accelerate", "transformers", "datasets", "wandb", "tokenizers")
 
@@ -111,9 +112,10 @@ EXAMPLES = [command for verb in help.VERBS.values() if verb.composes for command
 
 @pytest.mark.parametrize("command", [command for command in EXAMPLES if " -m " not in command])
 def test_examples_compose(command: str) -> None:
-    words = shlex.split(command)
-    assert words[0] == "plmtrain"
-    pretrain_settings(compose(words[2:]))
+    program, verb, *words = shlex.split(command)
+    assert program == "plmtrain"
+    kind = kind_for(verb)
+    run_settings(compose(words, primary=kind.primary), kind)
 
 
 def test_cfg_job_is_yaml_that_makes_the_same_settings(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from plmtrain.commands.kinds import kind_for
 from plmtrain.help import VERBS
 from plmtrain.settings.compose import compose
-from plmtrain.settings.decode import pretrain_settings
+from plmtrain.settings.decode import run_settings
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -32,7 +33,8 @@ def test_a_command_is_valid(command: str, tmp_path: Path, monkeypatch: pytest.Mo
     if VERBS[verb].composes:
         # Of the values that a sweep runs through, the first.
         one = [argument if "[" in argument else argument.split(",")[0] for argument in arguments if argument != "-m"]
-        pretrain_settings(compose(one))
+        kind = kind_for(verb)
+        run_settings(compose(one, primary=kind.primary), kind)
 
 
 def test_verbs_in_the_table_exist_and_all_are_there() -> None:

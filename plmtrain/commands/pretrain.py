@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from plmtrain.commands.counting import counted
 from plmtrain.commands.material import Material
 from plmtrain.commands.parts import Corpus, corpus_of, programs_of
 from plmtrain.commands.running import carry_out
 from plmtrain.data import manifest as manifests
+from plmtrain.data.order import plan
 from plmtrain.data.progress import Report
 from plmtrain.files import make_folder
 from plmtrain.settings.compose import compose
@@ -50,6 +52,16 @@ class PreparedText(Material):
     @classmethod
     def of(cls, settings: PretrainSettings, report: Report) -> PreparedText:
         """Prepare the text now if that has not been done."""
+        corpus = corpus_of(settings, report)
+        if settings.trainer.epochs is not None:
+            (phase,) = plan(settings.trainer)
+            (program,) = programs_of(settings, [phase], corpus.tokenizer.vocabulary)
+            settings = counted(settings, len(corpus.rows("train", program, phase, settings.data.isolate_documents)))
+        return cls(settings, corpus)
+
+    @classmethod
+    def held_out(cls, settings: PretrainSettings, report: Report) -> PreparedText:
+        """The text of a run, or other text, to evaluate the run on."""
         return cls(settings, corpus_of(settings, report))
 
     def programs(self, phases: Sequence[Phase]) -> list[Program[Any]]:
