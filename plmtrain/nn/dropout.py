@@ -1,7 +1,7 @@
 """Dropout (Srivastava et al. 2014) from cheaply drawn random numbers.
 
 On a CPU torch's dropout draws a whole random number for every element, one after the other, and multiplies by a mask of
-another type, which costs up to a tenth of a training step. Here one 64-bit number serves four elements, and the mask has the
+another type. Here one 64-bit number serves four elements, and the mask has the
 elements' own type. The stream of numbers starts from a seed drawn from torch's global generator, so that a seed set before
 a step determines the step.
 """
@@ -33,7 +33,7 @@ def kept_scale(probability: float) -> float:
 def _keep(seed: Tensor, dropped: int, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
     """1 where an element stays and 0 where it is dropped, a function of the seed alone.
 
-    One operator, because compilers cannot look into NumPy, whose SFC64 gives a number in a quarter of the time that torch's
+    One operator, because compilers cannot look into NumPy, whose SFC64 gives a number in about half the time that torch's
     generator takes.
 
     Args:
@@ -67,7 +67,7 @@ def dropout(hidden: Tensor, probability: float, training: bool) -> Tensor:
     """Set elements to zero at random and scale the others so that the expectation stays.
 
     On a CPU the probability is rounded to a multiple of 1/65536 and the scale matches what it was rounded to; on other devices
-    torch's own kernel is used, which is fast there.
+    torch's own kernel is used.
 
     Args:
         hidden: any shape.

@@ -1,8 +1,8 @@
 """Keep glibc from giving large tensors' memory back to the kernel after every use.
 
 By default it maps each block of more than a few megabytes afresh and unmaps it when it is freed, so that every training step
-faults in, and has the kernel clear, every page that it touches. Holding on to the memory makes steps on a CPU up to 1.9 times
-faster. The settings cost address space that a training process reuses at once, and nothing else.
+faults in, and has the kernel clear, every page that it touches. Holding on to the memory spares that; how much it
+gains depends on the machine. The price is memory that other processes cannot have between two uses.
 """
 
 from __future__ import annotations
