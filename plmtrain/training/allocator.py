@@ -34,4 +34,5 @@ def tune() -> bool:
     mallopt.argtypes = (ctypes.c_int, ctypes.c_int)
     settings = ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, _NEVER), (_TOP_PAD, _GROW_BY))
     # Every setting is made, whatever becomes of the one before.
-    return all([mallopt(parameter, value) == 1 for parameter, value in settings])
+    taken = [mallopt(parameter, value) == 1 for parameter, value in settings]
+    return all(taken)
