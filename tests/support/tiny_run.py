@@ -84,6 +84,7 @@ class TinyRun:
     system: Sequence[str] = tuple(TINY_BERT)
     vocabulary: Vocabulary = VOCABULARY
     rows: Any = None
+    held_out: Any = None
     precision: Precision = "fp32"
     program: Any = None
     recorder: Recorder = field(init=False)
@@ -120,8 +121,11 @@ class TinyRun:
             settings=settings,
             plan=phases,
             programs=programs,
-            rows=[self.rows or MemoryRows(40, length) for length in lengths],
-            held_out=MemoryRows(10, lengths[-1], seed=1),
+            rows=[
+                self.rows(program, phase) if callable(self.rows) else self.rows or MemoryRows(40, length)
+                for program, phase, length in zip(programs, phases, lengths, strict=True)
+            ],
+            held_out=self.held_out or MemoryRows(10, lengths[-1], seed=1),
             precision=self.precision,
             group=group,
             checkpoints=checkpoints,
