@@ -27,6 +27,7 @@ def export(trained: TrainedRun, target: Path, part: str | None = None) -> Publis
     models = trained.program.models(trained.learner)
     if part is not None and part not in models:
         raise SettingsError(f"the run has no part '{part}'", f"command line: part={part}", nearest(part, models))
-    model = Model.of(models[part or next(iter(models))])
+    labels = getattr(trained.program.settings, "labels", ())
+    model = Model.of(models[part or next(iter(models))], labels)
     tokenizer = trained.tokenizer
     return publish(target, model, tokenizer, tokenizer.vocabulary.roles, lambda done: card_of_run(trained, model, done))

@@ -82,6 +82,15 @@ class Config:
             raise self.wrong(key, value, f"one of {', '.join(sorted(ACTIVATIONS))}")
         return ACTIVATIONS[value]
 
+    def labels(self) -> tuple[str, ...]:
+        """The classes that a classifier tells apart; two without names where the file says nothing."""
+        named = self.values.get("id2label", {"0": "LABEL_0", "1": "LABEL_1"})
+        numbers = {str(number) for number in range(len(named))} if isinstance(named, Mapping) else set()
+        texts = isinstance(named, Mapping) and all(isinstance(label, str) for label in named.values())
+        if not texts or not numbers or named.keys() != numbers or len(set(named.values())) < len(named):
+            raise self.wrong("id2label", named, "a name for each class, by its number")
+        return tuple(named[str(number)] for number in range(len(named)))
+
     def demand(self, key: str, *accepted: Any) -> None:
         """Refuse a model that does something of which we have no part; a missing key is the first accepted value."""
         value = self.values.get(key, accepted[0])
@@ -103,14 +112,14 @@ class Head(Generic[SettingsT]):
 
     Args:
         make: builds it from the model's settings and the config.json of the folder that has its tensors.
-        names: of its tensors.
-        beside_backbone: whether its names begin with the backbone's prefix, as a pooler's do.
+        names: of its tensors; those that the bare class has, too, begin with the backbone's prefix.
+        only_if_named: whether its tensors alone do not tell it from other heads, so that config.json must name its class.
         config: the keys of a config.json that say what the head computes.
     """
 
     make: Callable[[SettingsT, Config], nn.Module]
     names: Names
-    beside_backbone: bool = False
+    only_if_named: bool = False
     config: Callable[[Any], dict[str, Any]] = lambda head: {}
 
 
@@ -126,8 +135,12 @@ class Family(Generic[SettingsT]):
         unlike: the settings that this family's code cannot follow, each with what it demands; empty if it can follow all.
         backbone: names of the backbone's tensors, without the prefix.
         heads: the heads of its classes.
+        bare: the class whose names have no prefix.
         classes: transformers' classes, each with the heads that it has.
         repeats: names that a file may have beside others, or in their place, each with the one that it is equal to.
+        buffers: names of what is no weight and may be in files, without the prefix.
+        zeros: a tensor that the classes with heads save although it is always zero; one that is not is no model of ours.
+        generation: whether its models write text, which transformers wants to be told how to begin.
         tolerance: how far a score may lie from that of the same weights read anew.
         tokenizer: whose special tokens its models are used with.
     """
@@ -139,8 +152,12 @@ class Family(Generic[SettingsT]):
     unlike: Callable[[SettingsT], list[str]]
     backbone: Callable[[SettingsT], Names]
     heads: Mapping[type[nn.Module], Head[SettingsT]]
+    bare: str
     classes: Sequence[tuple[str, Kinds]]
     repeats: Mapping[str, str]
+    buffers: frozenset[str] = frozenset()
+    zeros: str | None = None
+    generation: bool = False
     tolerance: float = 1e-5
     tokenizer: TokenizerFamily = "bert"
 

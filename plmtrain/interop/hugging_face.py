@@ -20,7 +20,8 @@ from plmtrain.interop import families
 from plmtrain.interop.family import Config, Family, Kinds, Names
 from plmtrain.interop.folder import WEIGHTS, Tensors, own_file, read_json, refuse_code
 from plmtrain.interop.model import Model
-from plmtrain.interop.placing import fill, flat, listed, prefixed, present, split
+from plmtrain.interop.placing import fill, flat, listed, present, renamed, split
+from plmtrain.nn.heads import SentenceHead
 from plmtrain.settings.models.base import ModelSettings
 from plmtrain.training import tensor_file
 
@@ -28,6 +29,7 @@ FAMILIES = tuple(sorted(module.name for module in pkgutil.iter_modules(families.
 """What ``model_type`` in a config.json may be."""
 
 CONFIG = "config.json"
+GENERATION = "generation_config.json"
 
 _MOST_LAYERS = 1000
 """More than any model of these families has; without a limit, a shared layer could be applied for ever."""
@@ -110,26 +112,34 @@ def read(folder: str | Path) -> HuggingFaceModel:
     tensors = Tensors(folder)
 
     prefix = family.prefix if any(name.startswith(family.prefix) for name in tensors.shapes) else ""
-    repeats = {_under(prefix, family, name): _under(prefix, family, other) for name, other in family.repeats.items()}
-    backbone_names = present(prefixed(family.backbone(settings), prefix), repeats, tensors)
-    head_names = {
-        kind: present(prefixed(head.names, prefix if head.beside_backbone else ""), repeats, tensors)
-        for kind, head in family.heads.items()
-    }
-    # If any tensor of a head is there, all of them must be.
-    head_names = {kind: names for kind, names in head_names.items() if flat([names]) & tensors.shapes.keys()}
+
+    def here(name: str) -> str:
+        """A name of the family's as this file has it, which may be that of a class without a prefix."""
+        return prefix + name.removeprefix(family.prefix) if name.startswith(family.prefix) else name
+
+    repeats = {here(name): here(other) for name, other in family.repeats.items()}
+    backbone_names = present(renamed(family.backbone(settings), lambda name: prefix + name), repeats, tensors)
+    head_names = {kind: present(renamed(head.names, here), repeats, tensors) for kind, head in family.heads.items()}
+    head_names = {kind: head_names[kind] for kind in _kinds(family, config, head_names, tensors)}
     with torch.device("meta"):
         backbone = build(settings, config.whole("vocab_size", 0))
         heads = {kind: family.heads[kind].make(settings, config) for kind in head_names}
-    known = flat([backbone_names, *head_names.values()]) | repeats.keys() | _buffers(prefix)
+    known = flat([backbone_names, *head_names.values()]) | repeats.keys() | {prefix + name for name in family.buffers}
     _refuse_unknown(tensors, prefix, backbone_names, known, folder)
+    if SentenceHead in heads:
+        config.demand("problem_type", None, "single_label_classification", "regression")
     fill(backbone, backbone_names, tensors, folder)
     for kind, names in head_names.items():
         fill(heads[kind], names, tensors, folder)
     _refuse_untied(repeats, tensors, folder)
+    if family.zeros in tensors.shapes:
+        known.add(family.zeros)
+        if tensors.read(family.zeros).any():
+            raise CheckpointError(f"{family.zeros} is not zero", str(folder), "plmtrain has no such part")
     return HuggingFaceModel(
         backbone=backbone.eval(),
         heads={kind: head.eval() for kind, head in heads.items()},
+        labels=config.labels() if SentenceHead in heads else (),
         config=config.values,
         others=tuple(sorted(tensors.shapes.keys() - known)),
     )
@@ -163,14 +173,21 @@ def _name(folder: Path) -> str:
     return kept.lstrip("_.-")[:64] or "model"
 
 
-def _under(prefix: str, family: Family[Any], name: str) -> str:
-    """One of the backbone's names as a file has it, which may be that of a class without heads."""
-    return prefix + name.removeprefix(family.prefix) if name.startswith(family.prefix) else name
-
-
-def _buffers(prefix: str) -> set[str]:
-    """What old versions of transformers saved although it is no weight."""
-    return {f"{prefix}embeddings.{name}" for name in ("position_ids", "token_type_ids")}
+def _kinds(
+    family: Family[Any], config: Config, names: Mapping[type[nn.Module], Names], tensors: Tensors
+) -> list[type[nn.Module]]:
+    """The heads that a file has: if any tensor of one is there, all of them must be."""
+    stated = config.values.get("architectures")
+    named = stated[0] if isinstance(stated, list) and stated else None
+    wanted: Kinds = next((kinds for name, kinds in family.classes if name == named), frozenset())
+    found = [kind for kind in names if kind in wanted and flat([names[kind]]) & tensors.shapes.keys()]
+    used = flat(names[kind] for kind in found)
+    found += [
+        kind
+        for kind in names
+        if kind not in wanted and not family.heads[kind].only_if_named and (flat([names[kind]]) & tensors.shapes.keys()) - used
+    ]
+    return found
 
 
 def _refuse_unknown(tensors: Tensors, prefix: str, backbone: Names, known: set[str], folder: Path) -> None:
@@ -224,10 +241,12 @@ def save(folder: str | Path, model: Model, roles: Mapping[str, int]) -> Saved:
             "train with a tokenizer of the model's family",
         )
     heads = {kind: family.heads[kind] for kind in kinds}
-    prefix = family.prefix if any(not head.beside_backbone for head in heads.values()) else ""
-    tensors = split(model.backbone, prefixed(family.backbone(settings), prefix))
+    bare = architecture == family.bare
+    tensors = split(model.backbone, renamed(family.backbone(settings), lambda name: name if bare else family.prefix + name))
     for kind, head in heads.items():
-        tensors |= split(model.heads[kind], prefixed(head.names, prefix if head.beside_backbone else ""))
+        tensors |= split(model.heads[kind], renamed(head.names, lambda name: name.removeprefix(family.prefix) if bare else name))
+    if family.zeros is not None and not heads:
+        tensors[family.zeros] = torch.zeros(1, model.backbone.vocabulary_size)
     config = {
         "architectures": [architecture],
         "model_type": settings.family,
@@ -238,8 +257,16 @@ def save(folder: str | Path, model: Model, roles: Mapping[str, int]) -> Saved:
         **shape,
         **{key: value for kind, head in heads.items() for key, value in head.config(model.heads[kind]).items()},
     }
+    if SentenceHead in kinds:
+        config["id2label"] = {str(number): label for number, label in enumerate(model.labels)}
+        config["label2id"] = {label: number for number, label in enumerate(model.labels)}
     folder = make_folder(Path(folder))
     with disk_errors(folder / WEIGHTS, tensor_file.byte_size(tensors)):
         tensor_file.write(folder / WEIGHTS, tensors)
+    if family.generation:
+        # What is written begins behind the closing token, as in training.
+        closing = {"decoder_start_token_id": roles.get("eos"), "forced_eos_token_id": roles.get("eos")}
+        config["decoder_start_token_id"] = roles.get("eos")
+        write_json_atomically(folder / GENERATION, {**special, **closing})
     write_json_atomically(folder / CONFIG, config)
     return Saved(architecture, kinds, tuple(kind for kind in model.heads if kind not in kinds))

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from plmtrain.batch import Batch, Layout
-from plmtrain.errors import DataError, SettingsError, nearest
+from plmtrain.batch import Batch
+from plmtrain.errors import SettingsError
 from plmtrain.interop import hugging_face
 from plmtrain.interop.hugging_face import HuggingFaceModel
+from plmtrain.interop.inputs import inputs_of
+from plmtrain.interop.model import vocabulary_scores
 from plmtrain.interop.tokenizers import tokenizer_in
-from plmtrain.nn.heads import MaskedLMHead
-from plmtrain.settings.models.encoder import EncoderSettings
 from plmtrain.training.restore import TrainedRun, is_run, load_run, tokenizer_folder
 
 if TYPE_CHECKING:
@@ -109,89 +109,23 @@ class FromHuggingFace(nn.Module):
 
     def __init__(self, read: HuggingFaceModel) -> None:
         super().__init__()
-        settings = read.settings
-        assert isinstance(settings, EncoderSettings)
-        self.settings = settings
+        self.settings = read.settings
         self.backbone = read.backbone
         self.heads = nn.ModuleList(read.heads.values())
-        self.head = read.heads.get(MaskedLMHead)
-        self.pad = read.roles.get("pad", settings.position_offset - 1)
-        self.offers = read.offers
+        self._read = read
 
-    def forward(
-        self,
-        input_ids: Tensor,
-        attention_mask: Tensor | None = None,
-        token_type_ids: Tensor | None = None,
-        position_ids: Tensor | None = None,
-        **others: Tensor,
-    ) -> Tensor:
+    def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None, **others: Tensor) -> Tensor:
         """Scores over the vocabulary; arguments and result as in ``Loaded.logits``."""
-        for name in others:
-            valid = ("attention_mask", "token_type_ids", "position_ids")
-            raise SettingsError(f"an encoder does not read {name}", "logits", nearest(name, valid))
-        if self.head is None:
+        given = others if attention_mask is None else {"attention_mask": attention_mask, **others}
+        inputs = inputs_of(self.settings, self.backbone.vocabulary_size, self._read.roles, input_ids, given)
+        scores = vocabulary_scores(self._read, inputs)
+        if scores is None:
             raise SettingsError(
                 "there is no language-model head here",
-                f"the folder offers {', '.join(self.offers)}",
-                "use .model.backbone.encode, or load a folder of a ForMaskedLM class",
+                f"the folder offers {', '.join(self._read.offers)}",
+                "use .model.backbone.encode, or load a folder of a class with a language-model head",
             )
-        ids = torch.as_tensor(input_ids)
-        check_ids(ids, self.settings.positions, self.backbone.vocabulary_size)
-        layout = Layout(tokens=None if attention_mask is None else torch.as_tensor(attention_mask).bool())
-        if self.settings.segments == 0:
-            token_type_ids = None  # DistilBERT has none; tokenizers of BERT's kind still make them
-        check_segments(token_type_ids, self.settings.segments)
-        positions = positions_of(ids, position_ids, self.settings.position_offset, self.pad)
-        hidden = self.backbone.encode(ids, layout, token_type_ids, positions)
-        scores: Tensor = self.head(hidden, self.backbone.embedding_weight)
         return scores
-
-
-def positions_of(ids: Tensor, position_ids: Tensor | None, offset: int, pad: int) -> Tensor | None:
-    """Positions counted from 0, as transformers' class of the model's kind has them; None for their order in the row.
-
-    Args:
-        ids: [batch, length] token ids.
-        position_ids: [batch, length] rows of the position table, where the caller names them.
-        offset: rows at the head of that table that no position uses.
-        pad: the padding's id. RoBERTa's class, which has such an offset, counts the other tokens, wherever padding stands.
-    """
-    if position_ids is not None:
-        return torch.as_tensor(position_ids) - offset
-    if not offset:
-        return None
-    tokens = ids != pad
-    return tokens.long().cumsum(dim=1) * tokens - 1
-
-
-def check_segments(segments: Tensor | None, known: int) -> None:
-    """Refuse segment ids that the model has no row for.
-
-    Raises:
-        DataError: if there is one.
-    """
-    if segments is not None and segments.numel() and not 0 <= int(segments.min()) <= int(segments.max()) < known:
-        raise DataError(
-            f"token_type_ids from {int(segments.min())} to {int(segments.max())}",
-            f"the model has {known} segments",
-            "leave them out",
-        )
-
-
-def check_ids(ids: Tensor, positions: int, vocabulary_size: int) -> None:
-    """Refuse ids that the model has no row for.
-
-    Raises:
-        DataError: if ids or lengths are beyond the model's.
-    """
-    if ids.ndim != 2:
-        raise DataError(f"input_ids is {list(ids.shape)}", "logits", "give [batch, length]")
-    if ids.shape[1] > positions:
-        raise DataError(f"{ids.shape[1]} tokens in a row", f"the model takes {positions}", "cut the text")
-    if ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < vocabulary_size:
-        vocabulary = f"the model has {vocabulary_size} tokens"
-        raise DataError(f"ids from {int(ids.min())} to {int(ids.max())}", vocabulary, "use the model's own tokenizer")
 
 
 class FromRun(nn.Module):
@@ -201,8 +135,6 @@ class FromRun(nn.Module):
         trained: the run.
     """
 
-    INPUTS = {"token_type_ids": "segments", "position_ids": "positions"}  # noqa: RUF012  # transformers' names and ours
-
     def __init__(self, trained: TrainedRun) -> None:
         super().__init__()
         self.learner = trained.learner
@@ -210,24 +142,21 @@ class FromRun(nn.Module):
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None, **others: Tensor) -> Tensor:
         """Scores over the vocabulary; arguments and result as in ``Loaded.logits``."""
-        for name in others:
-            if name not in self.INPUTS:
-                raise SettingsError(f"the run does not read {name}", "logits", nearest(name, ["attention_mask", *self.INPUTS]))
-        ids = torch.as_tensor(input_ids)
-        check_ids(ids, self.program.model.positions, self.program.vocabulary.size)
-        inputs = {"ids": ids, **{self.INPUTS[name]: torch.as_tensor(value) for name, value in others.items()}}
-        model = self.program.model
-        if isinstance(model, EncoderSettings):
-            if model.segments:
-                check_segments(inputs.get("segments"), model.segments)
-            positions = positions_of(ids, others.get("position_ids"), model.position_offset, self.program.vocabulary["pad"])
-            if positions is not None:
-                inputs["positions"] = positions
+        program = self.program
+        given = others if attention_mask is None else {"attention_mask": attention_mask, **others}
+        rows = program.backbone_of(self.learner).vocabulary_size
+        read = inputs_of(program.model, rows, program.vocabulary.roles, input_ids, given)
+        inputs = {
+            "ids": read.ids,
+            "segments": read.segments,
+            "positions": read.positions,
+            "decoder_ids": read.decoder_ids,
+        }
         batch = Batch(
-            inputs=inputs,
+            inputs={name: tensor for name, tensor in inputs.items() if tensor is not None},
             targets={},
-            layout=Layout(tokens=None if attention_mask is None else torch.as_tensor(attention_mask).bool()),
-            samples=torch.arange(len(ids)),
+            layout=read.layout,
+            samples=torch.arange(len(read.ids)),
             normalisers={},
         )
-        return self.program.token_scores(self.learner, batch)
+        return program.token_scores(self.learner, batch)

@@ -6,12 +6,16 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from plmtrain.backbones import Backbone
+from plmtrain.backbones.encoder_decoder import EncoderDecoder
 from plmtrain.batch import Layout
-from plmtrain.nn.heads import MaskedLMHead, PairHead, Pooler, ReplacedTokenHead, TiedHead
+from plmtrain.nn.heads import MaskedLMHead, PairHead, Pooler, ReplacedTokenHead, SentenceHead, TiedHead
 from plmtrain.settings.models.base import ModelSettings
+from plmtrain.tasks.classification import HEADS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,17 +25,20 @@ class Model:
     Args:
         backbone: always there.
         heads: by their classes.
+        labels: the classes that a classifier tells apart, in the order of their numbers.
     """
 
     backbone: Backbone
     heads: Mapping[type[nn.Module], nn.Module]
+    labels: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, modules: Iterable[nn.Module]) -> Model:
+    def of(cls, modules: Iterable[nn.Module], labels: tuple[str, ...] = ()) -> Model:
         """The model that some modules are, one of them a backbone. What that shares with another one, it gets for itself."""
         modules = list(modules)
         (backbone,) = (module for module in modules if isinstance(module, Backbone))
-        return cls(backbone=backbone.whole(), heads={type(module): module for module in modules if module is not backbone})
+        heads = {type(module): module for module in modules if module is not backbone}
+        return cls(backbone=backbone.whole(), heads=heads, labels=labels)
 
     @property
     def settings(self) -> ModelSettings:
@@ -52,28 +59,52 @@ class Inputs:
         ids: [batch, length] token ids.
         layout: who may see whom.
         segments: [batch, length] segment ids, where the model has segments.
+        positions: [batch, length] positions counted from 0; None for their order in the row.
+        decoder_ids: [batch, decoder length] what a decoder reads; None for the same ids.
     """
 
     ids: Tensor
     layout: Layout
     segments: Tensor | None = None
+    positions: Tensor | None = None
+    decoder_ids: Tensor | None = None
 
 
-Scores = Callable[[Any, Model, Tensor], Tensor]
-"""What a head makes of a model's hidden states, [batch, length, width]."""
+Scores = Callable[[Any, Model, Tensor, Inputs], Tensor]
+"""What a head makes of a model's last hidden states, [batch, length, width], and of what the model read."""
 
 
-def _vocabulary(head: nn.Module, model: Model, hidden: Tensor) -> Tensor:
+def _vocabulary(head: nn.Module, model: Model, hidden: Tensor, inputs: Inputs) -> Tensor:
     scores: Tensor = head(hidden, model.backbone.embedding_weight)
+    return scores
+
+
+def _tokens(head: nn.Module, model: Model, hidden: Tensor, inputs: Inputs) -> Tensor:
+    scores: Tensor = head(hidden)
+    return scores
+
+
+def _pairs(head: nn.Module, model: Model, hidden: Tensor, inputs: Inputs) -> Tensor:
+    scores: Tensor = head(model.heads[Pooler](hidden))
+    return scores
+
+
+def _sentences(head: nn.Module, model: Model, hidden: Tensor, inputs: Inputs) -> Tensor:
+    reads = HEADS[model.settings.family].reads
+    tokens = torch.ones_like(inputs.ids, dtype=torch.bool) if inputs.layout.tokens is None else inputs.layout.tokens
+    closing = tokens.sum(dim=1) - 1
+    state = hidden[torch.arange(len(hidden)), closing] if reads == "decoder" else hidden[:, 0 if reads == "first" else -1]
+    scores: Tensor = head(state)
     return scores
 
 
 _HEADS: Mapping[type[nn.Module], tuple[str, Scores]] = {
     MaskedLMHead: ("a language-model head", _vocabulary),
     TiedHead: ("a language-model head", _vocabulary),
-    Pooler: ("a pooler", lambda head, model, hidden: head(hidden)),
-    ReplacedTokenHead: ("a head for replaced tokens", lambda head, model, hidden: head(hidden)),
-    PairHead: ("a head for pairs of sentences", lambda head, model, hidden: head(model.heads[Pooler](hidden))),
+    Pooler: ("a pooler", _tokens),
+    ReplacedTokenHead: ("a head for replaced tokens", _tokens),
+    SentenceHead: ("a head for classes", _sentences),
+    PairHead: ("a head for pairs of sentences", _pairs),
 }
 
 
@@ -82,8 +113,28 @@ def called(kind: type[nn.Module]) -> str:
     return _HEADS[kind][0] if kind in _HEADS else f"a {kind.__name__}"
 
 
+def last_hidden(model: Model, inputs: Inputs) -> Tensor:
+    """The last hidden states: of the decoder, where there is one.  # [batch, length, width]"""
+    backbone = model.backbone
+    hidden = backbone.encode(inputs.ids, inputs.layout, inputs.segments, inputs.positions)
+    if isinstance(backbone, EncoderDecoder):
+        read = inputs.ids if inputs.decoder_ids is None else inputs.decoder_ids
+        return backbone.decode(read, hidden, Layout(causal=True), inputs.layout)
+    return hidden
+
+
 def outputs(model: Model, inputs: Inputs) -> dict[str, Tensor]:
     """What a model computes: its hidden states, and the scores of each of its heads, by what they are called."""
-    hidden = model.backbone.encode(inputs.ids, inputs.layout, inputs.segments)  # [batch, length, width]
-    scores = {called(kind): _HEADS[kind][1](head, model, hidden) for kind, head in model.heads.items() if kind in _HEADS}
+    hidden = last_hidden(model, inputs)
+    scores = {called(kind): _HEADS[kind][1](head, model, hidden, inputs) for kind, head in model.heads.items() if kind in _HEADS}
     return {"a backbone": hidden, **scores}
+
+
+def vocabulary_scores(model: Model, inputs: Inputs) -> Tensor | None:
+    """The scores of a model's language-model head, [batch, length, vocabulary]; None if it has none."""
+    head = model.heads.get(MaskedLMHead) or model.heads.get(TiedHead)
+    if head is not None:
+        return _vocabulary(head, model, last_hidden(model, inputs), inputs)
+    if isinstance(model.backbone, EncoderDecoder) and not model.heads:
+        return functional.linear(last_hidden(model, inputs), model.backbone.embedding_weight)
+    return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,9 +16,9 @@ _NAMED = 8
 """How many tensors an error names at most."""
 
 
-def prefixed(names: Names, prefix: str) -> Names:
-    """The same names with something before each of theirs."""
-    return {ours: replace(source, names=tuple(prefix + name for name in source.names)) for ours, source in names.items()}
+def renamed(names: Names, change: Callable[[str], str]) -> Names:
+    """The same tensors of ours under other names of theirs."""
+    return {ours: replace(source, names=tuple(map(change, source.names))) for ours, source in names.items()}
 
 
 def present(names: Names, repeats: Mapping[str, str], tensors: Tensors) -> Names:
@@ -28,7 +28,7 @@ def present(names: Names, repeats: Mapping[str, str], tensors: Tensors) -> Names
     def found(name: str) -> str:
         return name if name in tensors.shapes else elsewhere.get(name, name)
 
-    return {ours: replace(source, names=tuple(map(found, source.names))) for ours, source in names.items()}
+    return renamed(names, found)
 
 
 def flat(names: Iterable[Names]) -> set[str]:

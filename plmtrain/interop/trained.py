@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from torch import nn
-
-from plmtrain import objectives
+from plmtrain import objectives, tasks
 from plmtrain.errors import SettingsError
 from plmtrain.interop import hugging_face
+from plmtrain.interop.hugging_face import HuggingFaceModel
 from plmtrain.interop.tokenizers import tokenizer_in
-from plmtrain.nn.heads import MaskedLMHead
-from plmtrain.settings.lookup import objective_classes
+from plmtrain.nn.heads import MaskedLMHead, SentenceHead, TiedHead
+from plmtrain.program import Program
+from plmtrain.settings.models.encoder_decoder import EncoderDecoderSettings
+from plmtrain.settings.objectives.bart import BartSettings
+from plmtrain.settings.objectives.masked_lm import MaskedLMSettings
+from plmtrain.settings.objectives.plm import PermutationLMSettings
+from plmtrain.settings.tasks.classification import ClassificationSettings
+from plmtrain.text.vocabulary import Vocabulary
 from plmtrain.training.restore import Trained, is_run, load_run
-
-_OBJECTIVES: Mapping[type[nn.Module], str] = {MaskedLMHead: "masked_lm"}
-"""For a head, the type of the objective that could have trained it."""
 
 
 def load_trained(folder: Path, report: Callable[[str], None] = lambda line: None) -> Trained:
@@ -33,14 +36,26 @@ def load_trained(folder: Path, report: Callable[[str], None] = lambda line: None
     if is_run(folder) or not (folder / hugging_face.CONFIG).is_file():
         return load_run(folder, report)
     read = hugging_face.read(folder)
-    name = next((name for kind, name in _OBJECTIVES.items() if kind in read.heads), None)
-    if name is None:
-        remedy = "start a run from it with init=, or take a folder with a language-model head"
-        raise SettingsError("there is nothing here to ask", f"{folder} offers {', '.join(read.offers)}", remedy)
     tokenizer = tokenizer_in(folder)
-    program = objectives.build(objective_classes()[name](type=name, name=name), read.settings, tokenizer.vocabulary)
+    program = _program(read, tokenizer.vocabulary, folder)
     learner = program.build(lambda model: read.backbone)
     for place, part in learner.named_children():
         if part is not read.backbone:
             setattr(learner, place, read.heads[type(part)])
     return Trained(folder=folder, tokenizer=tokenizer, program=program, learner=learner.eval())
+
+
+def _program(read: HuggingFaceModel, vocabulary: Vocabulary, folder: Path) -> Program[Any]:
+    """A program that could have trained a model."""
+    model = read.settings
+    if MaskedLMHead in read.heads:
+        return objectives.build(MaskedLMSettings(name="mlm"), model, vocabulary)
+    if SentenceHead in read.heads and len(read.labels) > 1:
+        task = ClassificationSettings(name="classification", text=("text",), labels=read.labels)
+        return tasks.build(task, model, vocabulary, model.positions)
+    if TiedHead in read.heads:
+        return objectives.build(PermutationLMSettings(name="plm"), model, vocabulary)
+    if isinstance(model, EncoderDecoderSettings) and not read.heads:
+        return objectives.build(BartSettings(name="bart"), model, vocabulary)
+    remedy = "start a run from it with init=, or take a folder with a language-model head"
+    raise SettingsError("there is nothing here to ask", f"{folder} offers {', '.join(read.offers)}", remedy)

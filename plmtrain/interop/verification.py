@@ -27,7 +27,8 @@ def random_inputs(model: Model, pad: int) -> Inputs:
     keys = Keys(0, np.zeros(_ROWS, np.int64), np.arange(_ROWS))
     real = np.arange(length) < np.array([[length], [max(1, length // 2)], [1], [max(1, length - 1)]])  # [rows, length]
     ids = keyed_random.integers(_DRAWN, keys, length, model.backbone.vocabulary_size)
-    segments = getattr(model.settings, "segments", 0)
+    # Two-stream models compare segments and have no table of them.
+    segments = 2 if model.settings.kind == "two_stream" else getattr(model.settings, "segments", 0)
     return Inputs(
         ids=torch.from_numpy(np.where(real, ids, pad)),
         layout=Layout.of(real),

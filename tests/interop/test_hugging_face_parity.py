@@ -17,7 +17,7 @@ from plmtrain.batch import Layout  # noqa: E402
 from plmtrain.interop import hugging_face  # noqa: E402
 from plmtrain.interop.load import FromHuggingFace  # noqa: E402
 from plmtrain.interop.model import Model  # noqa: E402
-from plmtrain.interop.placing import prefixed  # noqa: E402
+from plmtrain.interop.placing import renamed  # noqa: E402
 from plmtrain.nn.heads import MaskedLMHead, Pooler  # noqa: E402
 from plmtrain.nn.loss import cross_entropy_sum  # noqa: E402
 
@@ -165,7 +165,7 @@ def test_loss_and_gradients(case: Case, pair: tuple[nn.Module, FromHuggingFace])
 
 def test_a_saved_folder_is_the_same_to_transformers(case: Case, pair: tuple[nn.Module, FromHuggingFace], tmp_path: Path) -> None:
     theirs, ours = pair
-    hugging_face.save(tmp_path / "ours", Model.of([ours.backbone, ours.head]), {"pad": ours.pad})
+    hugging_face.save(tmp_path / "ours", Model.of([ours.backbone, *ours.heads]), {"pad": theirs.config.pad_token_id})
     again, report = type(theirs).from_pretrained(tmp_path / "ours", attn_implementation="eager", output_loading_info=True)
     assert not report["missing_keys"]
     assert not report["unexpected_keys"]
@@ -200,10 +200,10 @@ def _their_names(ours: FromHuggingFace, gradients: bool) -> dict[str, Tensor]:
     """Our gradients by the names that transformers gives their parameters."""
     family = hugging_face.family_of(ours.settings.family, "")
     named = {}
-    assert ours.head is not None
+    (head,) = ours.heads
     for module, names in (
-        (ours.backbone, prefixed(family.backbone(ours.settings), family.prefix)),
-        (ours.head, family.heads[MaskedLMHead].names),
+        (ours.backbone, renamed(family.backbone(ours.settings), family.prefix.__add__)),
+        (head, family.heads[MaskedLMHead].names),
     ):
         own = dict(module.named_parameters())
         for name, source in names.items():

@@ -11,13 +11,13 @@ from torch import nn
 
 from plmtrain import backbones
 from plmtrain.settings.compose import compose
-from plmtrain.settings.decode import pretrain_settings
-from plmtrain.settings.run import PretrainSettings
+from plmtrain.settings.decode import FINETUNE, PRETRAIN, run_settings
 from plmtrain.settings.tokenizer import TokenizerSettings
 from plmtrain.text.tokenizer import Tokenizer
 from plmtrain.text.tokenizer_training import train
 from plmtrain.training.manifest import Identity
 from plmtrain.training.progress import Progress
+from plmtrain.training.restore import program_of
 from plmtrain.training.run_folder import RunFolder
 
 SHAPE = "model.layers=2 model.width=24 model.heads=3 model.feed_forward=40 model.positions=40 trainer.sequence_length=32".split()
@@ -42,24 +42,25 @@ def randomised(model: nn.Module, seed: int = 0) -> nn.Module:
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for index, parameter in enumerate(model.parameters()):
-            std = 0.05 + 0.25 * (index % 6) / 5
+            std = 0.15 + 0.3 * (index % 6) / 5
             parameter.copy_(torch.randn(parameter.shape, generator=generator) * std)
     return model.eval()
 
 
-def finished_run(path: Path, system: Sequence[str], overrides: Sequence[str] = SHAPE) -> PretrainSettings:
+def finished_run(path: Path, system: Sequence[str], overrides: Sequence[str] = SHAPE) -> None:
     """Write a run's folder.
 
     Args:
         path: where to.
-        system: the model and the objective, as overrides.
+        system: the model, and the objective or the task, as overrides.
         overrides: further settings.
     """
-    from plmtrain import objectives
-
-    settings = pretrain_settings(compose([*system, "data=sample", "trainer.steps=10", *overrides]))
+    tuned = any(one.startswith("task=") for one in system)
+    kind = FINETUNE if tuned else PRETRAIN
+    source = ["data.files=[train.tsv]"] if tuned else ["data=sample"]
+    settings = run_settings(compose([*system, *source, "trainer.steps=10", *overrides], None, kind.primary), kind)
     tokenizer = tokenizer_for(settings.tokenizer)
-    program = objectives.build(settings.objective, settings.model, tokenizer.vocabulary)
+    program = program_of(settings, tokenizer.vocabulary)
     learner = randomised(program.build(lambda model: backbones.build(model, tokenizer.vocabulary.size)))
     folder = RunFolder(path).create()
     folder.write_config({**settings.model_dump(mode="json"), "resolved": {"precision": "fp32", "device": "cpu"}})
@@ -68,4 +69,3 @@ def finished_run(path: Path, system: Sequence[str], overrides: Sequence[str] = S
         for step in range(1, 10):
             metrics.write({"step": step, "loss": 9.0 - step, "lr": 0.1, **({"val/loss": 8.5} if step == 5 else {})})
     folder.checkpoints(1, Identity("finished")).save(STEP, {"model": learner.state_dict()}, Progress(step=STEP))
-    return settings

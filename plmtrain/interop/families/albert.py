@@ -6,7 +6,8 @@ from typing import Any
 
 from plmtrain.interop.families import bert
 from plmtrain.interop.family import Config, Family, Head, Names, one, pair, unlike
-from plmtrain.nn.heads import MaskedLMHead, PairHead, Pooler
+from plmtrain.interop.sentence_heads import sentence_head
+from plmtrain.nn.heads import MaskedLMHead, PairHead, Pooler, SentenceHead
 from plmtrain.settings.models.encoder import EncoderSettings
 
 
@@ -73,10 +74,13 @@ FAMILY = Family(
                 **one("bias", "predictions.bias"),
             },
         ),
-        Pooler: Head(make=bert.pooler, names=pair("dense", "pooler"), beside_backbone=True),
+        Pooler: Head(make=bert.pooler, names=pair("dense", "albert.pooler")),
         PairHead: Head(make=bert.pair_head, names=pair("scores", "sop_classifier.classifier")),
+        SentenceHead: sentence_head("albert.pooler", "classifier", "classifier_dropout_prob"),
     },
+    bare="AlbertModel",
     classes=(
+        ("AlbertForSequenceClassification", frozenset({SentenceHead})),
         ("AlbertForPreTraining", frozenset({MaskedLMHead, Pooler, PairHead})),
         ("AlbertForMaskedLM", frozenset({MaskedLMHead})),
         ("AlbertModel", frozenset({Pooler})),
@@ -86,5 +90,6 @@ FAMILY = Family(
         "predictions.decoder.weight": "albert.embeddings.word_embeddings.weight",
         "predictions.decoder.bias": "predictions.bias",
     },
+    buffers=bert.BUFFERS,
     tokenizer="albert",
 )

@@ -5,8 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from plmtrain.interop.family import THEIR_ACTIVATIONS, Config, Family, Head, Names, one, pair, unlike
-from plmtrain.nn.heads import MaskedLMHead, PairHead, Pooler
+from plmtrain.interop.sentence_heads import sentence_head
+from plmtrain.nn.heads import MaskedLMHead, PairHead, Pooler, SentenceHead
 from plmtrain.settings.models.encoder import EncoderSettings
+
+BUFFERS = frozenset({"embeddings.position_ids", "embeddings.token_type_ids"})
+"""What old versions of transformers saved with the embeddings of every encoder."""
 
 
 def shape(config: Config) -> dict[str, Any]:
@@ -117,10 +121,13 @@ FAMILY = Family(
                 **one("bias", "cls.predictions.bias"),
             },
         ),
-        Pooler: Head(make=pooler, names=pair("dense", "pooler.dense"), beside_backbone=True),
+        Pooler: Head(make=pooler, names=pair("dense", "bert.pooler.dense")),
         PairHead: Head(make=pair_head, names=pair("scores", "cls.seq_relationship")),
+        SentenceHead: sentence_head("bert.pooler.dense", "classifier", "classifier_dropout"),
     },
+    bare="BertModel",
     classes=(
+        ("BertForSequenceClassification", frozenset({SentenceHead})),
         ("BertForPreTraining", frozenset({MaskedLMHead, Pooler, PairHead})),
         ("BertForMaskedLM", frozenset({MaskedLMHead})),
         ("BertModel", frozenset({Pooler})),
@@ -130,4 +137,5 @@ FAMILY = Family(
         "cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight",
         "cls.predictions.decoder.bias": "cls.predictions.bias",
     },
+    buffers=BUFFERS,
 )

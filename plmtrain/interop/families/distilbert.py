@@ -6,7 +6,8 @@ from typing import Any
 
 from plmtrain.interop.families import bert
 from plmtrain.interop.family import THEIR_ACTIVATIONS, Config, Family, Head, Names, one, pair, unlike
-from plmtrain.nn.heads import MaskedLMHead
+from plmtrain.interop.sentence_heads import sentence_head
+from plmtrain.nn.heads import MaskedLMHead, SentenceHead
 from plmtrain.settings.models.encoder import EncoderSettings
 
 _NORM_EPS = 1e-12  # written into their code
@@ -94,7 +95,14 @@ FAMILY = Family(
                 **one("bias", "vocab_projector.bias"),
             },
         ),
+        SentenceHead: sentence_head("pre_classifier", "classifier", "seq_classif_dropout"),
     },
-    classes=(("DistilBertForMaskedLM", frozenset({MaskedLMHead})), ("DistilBertModel", frozenset())),
+    bare="DistilBertModel",
+    classes=(
+        ("DistilBertForSequenceClassification", frozenset({SentenceHead})),
+        ("DistilBertForMaskedLM", frozenset({MaskedLMHead})),
+        ("DistilBertModel", frozenset()),
+    ),
     repeats={"vocab_projector.weight": "distilbert.embeddings.word_embeddings.weight"},
+    buffers=bert.BUFFERS,
 )

@@ -7,7 +7,8 @@ from typing import Any
 
 from plmtrain.interop.families import bert
 from plmtrain.interop.family import Config, Family, Head, Names, one, pair, unlike
-from plmtrain.nn.heads import MaskedLMHead, ReplacedTokenHead
+from plmtrain.interop.sentence_heads import sentence_head
+from plmtrain.nn.heads import MaskedLMHead, ReplacedTokenHead, SentenceHead
 from plmtrain.settings.models.encoder import EncoderSettings
 
 
@@ -67,11 +68,15 @@ FAMILY = Family(
                 **pair("score", "discriminator_predictions.dense_prediction"),
             },
         ),
+        SentenceHead: sentence_head("classifier.dense", "classifier.out_proj", "classifier_dropout"),
     },
+    bare="ElectraModel",
     classes=(
+        ("ElectraForSequenceClassification", frozenset({SentenceHead})),
         ("ElectraForPreTraining", frozenset({ReplacedTokenHead})),
         ("ElectraForMaskedLM", frozenset({MaskedLMHead})),
         ("ElectraModel", frozenset()),
     ),
     repeats={"generator_lm_head.weight": "electra.embeddings.word_embeddings.weight"},
+    buffers=bert.BUFFERS,
 )

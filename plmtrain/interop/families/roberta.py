@@ -7,7 +7,8 @@ from typing import Any
 
 from plmtrain.interop.families import bert
 from plmtrain.interop.family import Config, Family, Head, one, pair, unlike
-from plmtrain.nn.heads import MaskedLMHead, Pooler
+from plmtrain.interop.sentence_heads import sentence_head
+from plmtrain.nn.heads import MaskedLMHead, Pooler, SentenceHead
 from plmtrain.settings.models.encoder import EncoderSettings
 
 
@@ -45,9 +46,12 @@ FAMILY = Family(
             make=partial(bert.masked_lm_head, activation="gelu"),
             names={**pair("dense", "lm_head.dense"), **pair("norm", "lm_head.layer_norm"), **one("bias", "lm_head.bias")},
         ),
-        Pooler: Head(make=bert.pooler, names=pair("dense", "pooler.dense"), beside_backbone=True),
+        Pooler: Head(make=bert.pooler, names=pair("dense", "roberta.pooler.dense")),
+        SentenceHead: sentence_head("classifier.dense", "classifier.out_proj", "classifier_dropout"),
     },
+    bare="RobertaModel",
     classes=(
+        ("RobertaForSequenceClassification", frozenset({SentenceHead})),
         ("RobertaForMaskedLM", frozenset({MaskedLMHead})),
         ("RobertaModel", frozenset({Pooler})),
         ("RobertaModel", frozenset()),
@@ -56,5 +60,6 @@ FAMILY = Family(
         "lm_head.decoder.weight": "roberta.embeddings.word_embeddings.weight",
         "lm_head.decoder.bias": "lm_head.bias",
     },
+    buffers=bert.BUFFERS,
     tokenizer="roberta",
 )

@@ -9,7 +9,8 @@ from typing import Any
 from torch import Tensor
 
 from plmtrain.interop.family import THEIR_ACTIVATIONS, Config, Family, Head, Names, Source, one, pair
-from plmtrain.nn.heads import TiedHead
+from plmtrain.interop.sentence_heads import sentence_head
+from plmtrain.nn.heads import SentenceHead, TiedHead
 from plmtrain.settings.models.two_stream import TwoStreamSettings
 
 _LONGEST = 2**16
@@ -43,6 +44,9 @@ def _shape(config: Config) -> dict[str, Any]:
     config.demand("bi_data", False)
     config.demand("same_length", False)
     config.demand("clamp_len", -1)
+    config.demand("summary_type", "last")
+    config.demand("summary_use_proj", True)
+    config.demand("summary_activation", "tanh")
     width, heads = config.whole("d_model", 1024), config.whole("n_head", 16)
     if heads:
         config.demand("d_head", width // heads)
@@ -71,7 +75,6 @@ def _config(settings: TwoStreamSettings) -> dict[str, Any]:
         "layer_norm_eps": settings.norm_eps,
         "dropout": settings.dropout,
         "initializer_range": settings.initial_std,
-        "untie_r": True,
         "attn_type": "bi",
     }
 
@@ -104,8 +107,16 @@ FAMILY = Family(
     config=_config,
     unlike=lambda settings: [],
     backbone=_backbone,
-    heads={TiedHead: Head(make=_head, names=one("bias", "lm_loss.bias"))},
-    classes=(("XLNetLMHeadModel", frozenset({TiedHead})), ("XLNetModel", frozenset())),
+    heads={
+        TiedHead: Head(make=_head, names=one("bias", "lm_loss.bias")),
+        SentenceHead: sentence_head("sequence_summary.summary", "logits_proj", "summary_last_dropout"),
+    },
+    bare="XLNetModel",
+    classes=(
+        ("XLNetForSequenceClassification", frozenset({SentenceHead})),
+        ("XLNetLMHeadModel", frozenset({TiedHead})),
+        ("XLNetModel", frozenset()),
+    ),
     repeats={"lm_loss.weight": "transformer.word_embedding.weight"},
     tolerance=1e-4,
     tokenizer="xlnet",

@@ -1,0 +1,102 @@
+"""From what transformers' classes are called with to what our models read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from plmtrain.batch import Layout
+from plmtrain.errors import DataError, SettingsError, nearest
+from plmtrain.interop.model import Inputs
+from plmtrain.settings.models.base import ModelSettings
+from plmtrain.settings.models.encoder import EncoderSettings
+
+_READS: Mapping[str, tuple[str, ...]] = {
+    "encoder": ("attention_mask", "token_type_ids", "position_ids"),
+    "two_stream": ("attention_mask", "token_type_ids"),
+    "encoder_decoder": ("attention_mask", "decoder_input_ids"),
+}
+"""For each kind of model, what it reads besides ``input_ids``."""
+
+
+def inputs_of(settings: ModelSettings, tokens: int, roles: Mapping[str, int], ids: Tensor, given: Mapping[str, Tensor]) -> Inputs:
+    """Make ready what a model reads.
+
+    Args:
+        settings: of the model.
+        tokens: rows of its token embedding.
+        roles: the ids of special tokens by role, as far as they are known.
+        ids: [batch, length] token ids.
+        given: what else there is, by transformers' names.
+
+    Raises:
+        SettingsError: for what the model does not read.
+        DataError: if ids or lengths are beyond the model's.
+    """
+    reads = _READS.get(settings.kind, ("attention_mask",))
+    for name in given.keys() - set(reads):
+        raise SettingsError(f"this kind of model ({settings.kind}) does not read {name}", "logits", nearest(name, reads))
+    values = {name: torch.as_tensor(value) for name, value in given.items()}
+    ids = torch.as_tensor(ids)
+    _check_ids("input_ids", ids, settings.positions, tokens)
+    mask, segments, positions = values.get("attention_mask"), values.get("token_type_ids"), None
+    decoder_ids = values.get("decoder_input_ids")
+    if isinstance(settings, EncoderSettings):
+        if settings.segments == 0:
+            segments = None  # DistilBERT has none; tokenizers of BERT's kind still make them
+        _check_segments(segments, settings.segments)
+        offset = settings.position_offset
+        positions = _positions(ids, values.get("position_ids"), offset, roles.get("pad", offset - 1))
+    if settings.kind == "encoder_decoder":
+        decoder_ids = _shifted(ids, roles) if decoder_ids is None else decoder_ids
+        _check_ids("decoder_input_ids", decoder_ids, settings.positions, tokens)
+    layout = Layout(tokens=None if mask is None else mask.bool())
+    return Inputs(ids=ids, layout=layout, segments=segments, positions=positions, decoder_ids=decoder_ids)
+
+
+def _positions(ids: Tensor, position_ids: Tensor | None, offset: int, pad: int) -> Tensor | None:
+    """Positions counted from 0, as transformers' class of the model's kind has them; None for their order in the row.
+
+    Args:
+        ids: [batch, length] token ids.
+        position_ids: [batch, length] rows of the position table, where the caller names them.
+        offset: rows at the head of that table that no position uses.
+        pad: the padding's id. RoBERTa's class, which has such an offset, counts the other tokens, wherever padding stands.
+    """
+    if position_ids is not None:
+        return position_ids - offset
+    if not offset:
+        return None
+    tokens = ids != pad
+    return tokens.long().cumsum(dim=1) * tokens - 1
+
+
+def _shifted(ids: Tensor, roles: Mapping[str, int]) -> Tensor:
+    """What a decoder reads where nothing is given for it: the closing token, and the row but for its last token."""
+    start = roles.get("eos", roles.get("sep"))
+    if start is None:
+        raise SettingsError("what the decoder begins with is not known", "logits", "give decoder_input_ids")
+    return torch.cat([torch.full_like(ids[:, :1], start), ids[:, :-1]], dim=1)
+
+
+def _check_segments(segments: Tensor | None, known: int) -> None:
+    """Refuse segment ids that the model has no row for."""
+    if segments is not None and segments.numel() and not 0 <= int(segments.min()) <= int(segments.max()) < known:
+        raise DataError(
+            f"token_type_ids from {int(segments.min())} to {int(segments.max())}",
+            f"the model has {known} segments",
+            "leave them out",
+        )
+
+
+def _check_ids(name: str, ids: Tensor, positions: int, tokens: int) -> None:
+    """Refuse ids that the model has no row for."""
+    if ids.ndim != 2:
+        raise DataError(f"{name} is {list(ids.shape)}", "logits", "give [batch, length]")
+    if ids.shape[1] > positions:
+        raise DataError(f"{ids.shape[1]} tokens in a row", f"the model takes {positions}", "cut the text")
+    if ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < tokens:
+        vocabulary = f"the model has {tokens} tokens"
+        raise DataError(f"{name} from {int(ids.min())} to {int(ids.max())}", vocabulary, "use the model's own tokenizer")

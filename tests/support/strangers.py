@@ -1,0 +1,69 @@
+"""Hugging Face folders of every class that we read, as transformers saves them: tiny, and every parameter random."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import transformers
+from support.finished_run import randomised, tokenizer_for
+from torch import nn
+
+from plmtrain.settings.tokenizer import TokenizerSettings
+from plmtrain.text.tokenizer import Tokenizer
+
+TOKENIZERS = {"bert": "wordpiece", "roberta": "byte_bpe", "albert": "unigram", "xlnet": "unigram"}
+BERT_SHAPE = {
+    "hidden_size": 24,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 3,
+    "intermediate_size": 40,
+    "max_position_embeddings": 40,
+}
+SMALL_SHAPE = BERT_SHAPE | {"embedding_size": 16}
+DISTILBERT_SHAPE = {"dim": 24, "n_layers": 2, "n_heads": 3, "hidden_dim": 40, "max_position_embeddings": 40}
+XLNET_SHAPE = {"d_model": 24, "n_layer": 2, "n_head": 3, "d_inner": 40}
+BART_SHAPE = {"d_model": 24, "max_position_embeddings": 40} | {
+    f"{side}_{key}": value
+    for side in ("encoder", "decoder")
+    for key, value in (("layers", 2), ("attention_heads", 3), ("ffn_dim", 40))
+}
+LABELS = {"id2label": {0: "bad", 1: "so so", 2: "good"}, "label2id": {"bad": 0, "so so": 1, "good": 2}}
+CLASSES: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "BertForMaskedLM": ("BertConfig", "bert", BERT_SHAPE),
+    "BertForPreTraining": ("BertConfig", "bert", BERT_SHAPE),
+    "BertForSequenceClassification": ("BertConfig", "bert", BERT_SHAPE | LABELS),
+    "BertModel": ("BertConfig", "bert", BERT_SHAPE),
+    "RobertaForMaskedLM": ("RobertaConfig", "roberta", BERT_SHAPE | {"type_vocab_size": 1}),
+    "RobertaForSequenceClassification": ("RobertaConfig", "roberta", BERT_SHAPE | {"type_vocab_size": 1} | LABELS),
+    "AlbertForMaskedLM": ("AlbertConfig", "albert", SMALL_SHAPE),
+    "AlbertForPreTraining": ("AlbertConfig", "albert", SMALL_SHAPE),
+    "AlbertForSequenceClassification": ("AlbertConfig", "albert", SMALL_SHAPE | LABELS),
+    "ElectraForMaskedLM": ("ElectraConfig", "bert", SMALL_SHAPE),
+    "ElectraForPreTraining": ("ElectraConfig", "bert", SMALL_SHAPE),
+    "ElectraForSequenceClassification": ("ElectraConfig", "bert", SMALL_SHAPE | LABELS),
+    "DistilBertForMaskedLM": ("DistilBertConfig", "bert", DISTILBERT_SHAPE),
+    "DistilBertForSequenceClassification": ("DistilBertConfig", "bert", DISTILBERT_SHAPE | LABELS),
+    "XLNetLMHeadModel": ("XLNetConfig", "xlnet", XLNET_SHAPE),
+    "XLNetForSequenceClassification": ("XLNetConfig", "xlnet", XLNET_SHAPE | LABELS),
+    "BartForConditionalGeneration": ("BartConfig", "roberta", BART_SHAPE),
+    "BartForSequenceClassification": ("BartConfig", "roberta", BART_SHAPE | LABELS),
+}
+
+
+def tokenizer(family: Any) -> Tokenizer:
+    type: Any = TOKENIZERS[family]
+    return tokenizer_for(TokenizerSettings(type=type, family=family, vocab_size=400, lowercase=family in ("bert", "albert")))
+
+
+def stranger(place: Path, name: str) -> nn.Module:
+    """A folder that transformers saved, every parameter random; its model."""
+    config, family, shape = CLASSES[name]
+    tokens = tokenizer(family)
+    roles = tokens.vocabulary.roles
+    special = {f"{role}_token_id": roles.get(role) for role in ("pad", "bos", "eos")}
+    made = getattr(transformers, config)(vocab_size=tokens.vocabulary.size, **special, **shape)
+    model = randomised(getattr(transformers, name)(made))
+    model.save_pretrained(place)
+    tokens.save(place)
+    return model
