@@ -126,6 +126,9 @@ class Program(ABC, Generic[SettingsT]):
     terms: ClassVar[tuple[str, ...]]
     """The names of the loss's terms."""
 
+    ragged: ClassVar[bool] = False
+    """Whether rows are of another length from batch to batch within a phase: compiled kernels must then serve any length."""
+
     in_nats_a_token: ClassVar[bool] = True
     """Whether the loss, where it has one term, is a language model's: then its exponential is a perplexity."""
 
