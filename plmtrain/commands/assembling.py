@@ -124,8 +124,8 @@ def build_learner(settings: RunSettings, program: Program[Any], vocabulary_size:
     if settings.trainer.compile:
         for part in learner.modules():
             for block in part.blocks() if isinstance(part, backbones.Backbone) else ():
-                # One kernel for each shape, never one for shapes seen before: a resumed run must compute the same.
-                block.compile(dynamic=False)
+                # One kernel for each shape or one for all, never one for shapes seen before: a resumed run must compute the same.
+                block.compile(dynamic=program.ragged)
     return learner.train()
 
 
