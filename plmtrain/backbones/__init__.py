@@ -49,6 +49,25 @@ class Backbone(nn.Module):
             [batch, length, width].
         """
 
+    def encode_at(
+        self,
+        ids: Tensor,
+        layout: Layout,
+        at: Tensor,
+        segments: Tensor | None = None,
+        positions: Tensor | None = None,
+    ) -> Tensor:
+        """Hidden states of the last layer where a loss needs them; a backbone may do less work for fewer of them.
+
+        Args:
+            ids, layout, segments, positions: as in ``encode``.
+            at: [n] indices into batch * length.
+
+        Returns:
+            [n, width].
+        """
+        return self.encode(ids, layout, segments, positions).flatten(0, 1).index_select(0, at)
+
     def borrow_embeddings(self, lender: Backbone) -> None:
         """Embed with another backbone's tables from now on: this one's own are dropped, and the lender lists the shared ones.
 

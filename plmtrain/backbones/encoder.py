@@ -77,6 +77,23 @@ class Encoder(Backbone):
             states.append(block(states[-1], seen))
         return states
 
+    def encode_at(
+        self,
+        ids: Tensor,
+        layout: Layout,
+        at: Tensor,
+        segments: Tensor | None = None,
+        positions: Tensor | None = None,
+    ) -> Tensor:
+        hidden = self.embeddings(ids, segments, positions)
+        seen = visibility(layout, hidden)
+        *lower, last = [self.layers[0 if self.settings.shared_layers else layer] for layer in range(self.settings.layers)]
+        for block in lower:
+            hidden = block(hidden, seen)
+        # Nobody reads the last layer elsewhere: with 15 % of the tokens predicted, most of its work would be for nothing.
+        states: Tensor = last.at(hidden, seen, at)
+        return states
+
     def borrow_embeddings(self, lender: Backbone) -> None:
         assert isinstance(lender, Encoder)
         assert isinstance(lender.embeddings, Embeddings), "what is borrowed is not lent again"

@@ -226,15 +226,19 @@ class SelfAttention(nn.Module):
         Returns:
             The shape of ``hidden``.
         """
+        output: Tensor = self.output(self.mixed(hidden, seen, cache))
+        return output
+
+    def mixed(self, hidden: Tensor, seen: Visibility, cache: Cache | None = None) -> Tensor:
+        """What the heads give, side by side, before the output's product joins them; arguments and shape as in ``forward``."""
         batch, length, width = hidden.shape
         parts = self.query_key_value(hidden).view(batch, length, 3, self.heads, width // self.heads)
         query, key, value = parts.permute(2, 0, 3, 1, 4).contiguous()  # each [batch, heads, length, head width]
         if cache is not None:
             cache.extend(key, value)
             key, value = cache.read()
-        mixed = attend(query, key, value, seen, self.attention_dropout if self.training else 0.0)
-        output: Tensor = self.output(mixed.transpose(1, 2).reshape(batch, length, width))
-        return output
+        heads = attend(query, key, value, seen, self.attention_dropout if self.training else 0.0)
+        return heads.transpose(1, 2).reshape(batch, length, width)
 
 
 class CrossAttention(nn.Module):

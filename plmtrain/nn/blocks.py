@@ -48,6 +48,22 @@ class PostNormBlock(nn.Module):
         hidden = self.attention_norm(self._add(hidden, self.attention(hidden, seen)))
         return self._fed_forward(hidden)
 
+    def at(self, hidden: Tensor, seen: Visibility, positions: Tensor) -> Tensor:
+        """One layer, at some positions only: all are attended to, and everything behind attention is done for those alone.
+
+        Args:
+            hidden: [batch, length, width].
+            seen: who may see whom.
+            positions: [n] indices into batch * length.
+
+        Returns:
+            [n, width].
+        """
+        mixed, residual = (
+            states.flatten(0, 1).index_select(0, positions) for states in (self.attention.mixed(hidden, seen), hidden)
+        )
+        return self._fed_forward(self.attention_norm(self._add(residual, self.attention.output(mixed))))
+
     def _fed_forward(self, hidden: Tensor) -> Tensor:
         inner = activate(self.activation, self.feed_forward_in(hidden))  # [batch, length, feed_forward]
         fed: Tensor = self.feed_forward_norm(self._add(hidden, self.feed_forward_out(inner)))

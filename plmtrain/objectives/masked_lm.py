@@ -106,9 +106,8 @@ class MaskedLM(Program[MaskedLMSettings]):
 
     def loss(self, learner: nn.Module, batch: Batch, carry: Carry) -> tuple[dict[str, Term], Carry]:
         learner = cast(MaskedLMLearner, learner)
-        hidden = learner.backbone.encode(batch.inputs["ids"], batch.layout)  # [batch, length, width]
-        predicted = hidden.flatten(0, 1).index_select(0, batch.targets["positions"])  # [predicted, width]
-        logits = learner.scores(predicted)  # [predicted, vocabulary]
+        hidden = learner.backbone.encode_at(batch.inputs["ids"], batch.layout, batch.targets["positions"])  # [predicted, width]
+        logits = learner.scores(hidden)  # [predicted, vocabulary]
         labels = batch.targets["labels"]
         total = cross_entropy_sum(logits, labels)
         counts = {} if learner.training else {"accuracy": (logits.argmax(-1) == labels).sum()}

@@ -141,8 +141,8 @@ class ReplacedTokenDetection(Program[RTDSettings]):
     def loss(self, learner: nn.Module, batch: Batch, carry: Carry) -> tuple[dict[str, Term], Carry]:
         learner = cast(RTDLearner, learner)
         ids, positions, labels = batch.inputs["ids"], batch.targets["positions"], batch.targets["labels"]
-        hidden = learner.generator.encode(ids, batch.layout)  # [batch, length, generator's width]
-        proposals = learner.proposals(hidden.flatten(0, 1).index_select(0, positions))  # [predicted, vocabulary]
+        hidden = learner.generator.encode_at(ids, batch.layout, positions)  # [predicted, generator's width]
+        proposals = learner.proposals(hidden)  # [predicted, vocabulary]
         mlm = cross_entropy_sum(proposals, labels)
 
         drawn = draw(proposals.detach(), batch.draws["uniforms"], self.settings.temperature)  # [predicted]

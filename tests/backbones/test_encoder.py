@@ -138,3 +138,28 @@ def test_compiled_blocks(family: str, precision: torch.dtype) -> None:
     torch.compiler.reset()
     first, second = (_gradients(dropping, ids, precision) for _ in range(2))
     assert all(torch.equal(*pair) for pair in zip(first, second, strict=True))
+
+
+@pytest.mark.parametrize("shared_layers", [False, True])
+def test_states_at_some_positions_are_those_of_the_whole_row(shared_layers: bool) -> None:
+    """And so are the gradients: the last layer may leave out what nobody reads."""
+    torch.manual_seed(3)
+    shape = {"layers": 3, "width": 16, "heads": 2, "feed_forward": 32, "positions": 12}
+    encoder = build(EncoderSettings(name="tiny", family="bert", shared_layers=shared_layers, **shape), 50).eval()
+    for parameter in encoder.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    ids = torch.randint(0, 50, (4, 9))
+    layout = Layout(tokens=torch.arange(9) < torch.tensor([9, 5, 7, 9])[:, None])
+    at = torch.tensor([0, 4, 9, 13, 20, 35])
+    whole = encoder.encode(ids, layout).flatten(0, 1)[at]
+    some = encoder.encode_at(ids, layout, at)
+    torch.testing.assert_close(some, whole, rtol=1e-5, atol=1e-6)
+    parameters = list(encoder.parameters())
+    for left, right in zip(
+        torch.autograd.grad(some.square().sum(), parameters, allow_unused=True),
+        torch.autograd.grad(whole.square().sum(), parameters, allow_unused=True),
+        strict=True,
+    ):
+        assert (left is None) == (right is None)
+        if left is not None and right is not None:
+            torch.testing.assert_close(left, right, rtol=1e-4, atol=1e-5)
