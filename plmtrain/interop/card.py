@@ -116,20 +116,27 @@ def _first_line(program: object) -> str:
 
 
 def _data(trained: TrainedRun) -> Iterator[str]:
-    """What the run's folder says of its text."""
+    """What the run's folder says of its text or its examples."""
     try:
-        manifest = read_json(trained.folder / "data" / "manifest.json")
-        yield f"{manifest['name']}: {len(manifest['sources'])} files"
-        for name, counts in manifest["splits"].items():
-            repeated = f"{counts['documents']:,} documents, {counts['duplicates']:,} of them repeated"
-            yield f"{name}: {counts['tokens']:,} tokens in {repeated}"
-        yield f"{manifest['overlap']:,} validation documents are in the training text, too"
-        yield f"{manifest['skipped']:,} lines could not be read and were skipped"
-        yield f"unigram entropy: {manifest['unigram_entropy']:.4f} nats a token, the loss of a model that knows frequencies only"
-    except (PlmtrainError, KeyError, TypeError, ValueError):
+        yield from _summary(read_json(trained.folder / "data" / "manifest.json"))
+    except (PlmtrainError, KeyError, TypeError, ValueError, AttributeError):
         yield "The run's folder does not say."
     tokenizer = trained.tokenizer
     yield f"tokenizer: {tokenizer.type}, {tokenizer.vocabulary.size:,} tokens, digest {tokenizer.digest[:16]}"
+
+
+def _summary(manifest: Mapping[str, Any]) -> list[str]:
+    """What a manifest says of prepared text, or of labelled examples."""
+    skipped = f"{manifest['skipped']:,} lines could not be read and were skipped"
+    if "examples" in manifest:
+        return [*(f"{split}: {count:,} examples" for split, count in manifest["examples"].items()), skipped]
+    splits = [
+        f"{split}: {counts['tokens']:,} tokens in {counts['documents']:,} documents, {counts['duplicates']:,} of them repeated"
+        for split, counts in manifest["splits"].items()
+    ]
+    entropy = f"unigram entropy: {manifest['unigram_entropy']:.4f} nats a token, the loss of a model that knows frequencies only"
+    overlap = f"{manifest['overlap']:,} validation documents are in the training text, too"
+    return [f"{manifest['name']}, files: {len(manifest['sources']):,}", *splits, overlap, skipped, entropy]
 
 
 def _measures(trained: TrainedRun) -> Iterator[tuple[str, str, str]]:

@@ -265,8 +265,10 @@ def save(folder: str | Path, model: Model, roles: Mapping[str, int]) -> Saved:
         tensor_file.write(folder / WEIGHTS, tensors)
     if family.generation:
         # What is written begins behind the closing token, as in training.
-        closing = {"decoder_start_token_id": roles.get("eos"), "forced_eos_token_id": roles.get("eos")}
-        config["decoder_start_token_id"] = roles.get("eos")
-        write_json_atomically(folder / GENERATION, {**special, **closing})
+        config["decoder_start_token_id"] = closing = roles.get("eos")
+        if not heads:
+            write_json_atomically(
+                folder / GENERATION, {**special, "decoder_start_token_id": closing, "forced_eos_token_id": closing}
+            )
     write_json_atomically(folder / CONFIG, config)
     return Saved(architecture, kinds, tuple(kind for kind in model.heads if kind not in kinds))

@@ -11,7 +11,6 @@ from plmtrain.backbones import Backbone
 from plmtrain.errors import SettingsError
 from plmtrain.files import sha256
 from plmtrain.interop.folder import read_json
-from plmtrain.nn.heads import Pooler
 from plmtrain.settings.identity import RESOLVED
 from plmtrain.training.restore import is_run, load_run, result_of
 from plmtrain.training.run_folder import RunFolder
@@ -70,7 +69,7 @@ def load_backbone(folder: Path, backbone: Backbone, pooler: nn.Linear | None = N
 
         read = hugging_face.read(folder)
         source = read.backbone
-        summary = getattr(read.heads.get(Pooler), "dense", None)
+        summary = read.pooler
     ours, theirs = backbone.state_dict(), source.state_dict()
     wrong = [
         f"{name} is {list(theirs[name].shape) if name in theirs else 'missing'}, not {list(tensor.shape)}"

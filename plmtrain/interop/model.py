@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -44,6 +44,14 @@ class Model:
     def settings(self) -> ModelSettings:
         """The shape of the backbone."""
         return self.backbone.settings
+
+    @property
+    def pooler(self) -> nn.Linear | None:
+        """The dense layer that sums up a row at its first token; in some families' classifiers it is the first of the head."""
+        if Pooler in self.heads:
+            return cast(Pooler, self.heads[Pooler]).dense
+        head = self.heads.get(SentenceHead)
+        return cast(SentenceHead, head).dense if head is not None and HEADS[self.settings.family].pooled else None
 
     @property
     def modules(self) -> dict[str, nn.Module]:

@@ -64,6 +64,8 @@ CASES = {
     "albert_classes": classifier("albert", "Albert"),
     "electra_classes": classifier("electra", "Electra"),
     "distilbert_classes": classifier("distilbert", "DistilBert", segments=0),
+    "xlnet_classes": classifier("xlnet", "XLNet", pad_left=True),
+    "bart_classes": classifier("bart", "Bart", segments=0),
 }
 
 

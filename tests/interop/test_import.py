@@ -319,7 +319,7 @@ def test_nothing_of_theirs_is_copied_unread(tmp_path: Path) -> None:
     for name in ("modeling.py", "notes.txt", "training_args.bin"):
         (theirs / name).write_text("x")
     path = theirs / "tokenizer_config.json"
-    own = {"name_or_path": "/home/someone/secret", "tokenizer_file": "/home/someone/tokenizer.json"}
+    own = {"name_or_path": "/data/someone/secret", "tokenizer_file": "/data/someone/tokenizer.json"}
     path.write_text(json.dumps(json.loads(path.read_text()) | own))
     assert cli.main(["import", str(theirs), str(tmp_path / "ours")]) == 0
     for path in (tmp_path / "ours").iterdir():
