@@ -87,12 +87,12 @@ class Encoder(Backbone):
     ) -> Tensor:
         hidden = self.embeddings(ids, segments, positions)
         seen = visibility(layout, hidden)
-        *lower, last = [self.layers[0 if self.settings.shared_layers else layer] for layer in range(self.settings.layers)]
-        for block in lower:
-            hidden = block(hidden, seen)
+        for layer in range(self.settings.layers - 1):
+            hidden = self.layers[0 if self.settings.shared_layers else layer](hidden, seen)
         # Nobody reads the last layer elsewhere: with 15 % of the tokens predicted, most of its work would be for nothing.
-        states: Tensor = last.at(hidden, seen, at)
-        return states
+        last = self.layers[-1]
+        assert isinstance(last, PostNormBlock)
+        return last.at(hidden, seen, at)
 
     def borrow_embeddings(self, lender: Backbone) -> None:
         assert isinstance(lender, Encoder)
