@@ -264,11 +264,10 @@ def save(folder: str | Path, model: Model, roles: Mapping[str, int]) -> Saved:
     with disk_errors(folder / WEIGHTS, tensor_file.byte_size(tensors)):
         tensor_file.write(folder / WEIGHTS, tensors)
     if family.generation:
-        # What is written begins behind the closing token, as in training.
-        config["decoder_start_token_id"] = closing = roles.get("eos")
+        # What is written begins behind the closing token and with the opening one, as in training.
+        config["decoder_start_token_id"] = start = roles.get("eos")
         if not heads:
-            write_json_atomically(
-                folder / GENERATION, {**special, "decoder_start_token_id": closing, "forced_eos_token_id": closing}
-            )
+            forced = {"forced_bos_token_id": roles.get("bos"), "forced_eos_token_id": start}
+            write_json_atomically(folder / GENERATION, {**special, "decoder_start_token_id": start, **forced})
     write_json_atomically(folder / CONFIG, config)
     return Saved(architecture, kinds, tuple(kind for kind in model.heads if kind not in kinds))
