@@ -53,6 +53,7 @@ class Bart(Program[BartSettings]):
     """Write a row from its corrupted form."""
 
     terms = ("denoising", "corrupted")
+    ragged = True
 
     def __init__(self, settings: BartSettings, model: ModelSettings, vocabulary: Vocabulary) -> None:
         super().__init__(settings, model, vocabulary)
