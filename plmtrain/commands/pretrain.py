@@ -74,7 +74,7 @@ class PreparedText(Material):
         self.corpus.manifest.write(make_folder(folder / "data"))
 
     def changes(self, folder: Path) -> list[str]:
-        changed = manifests.changed_sources(manifests.read(folder / "data"), self.corpus.manifest)
+        changed = manifests.changed_sources(manifests.read_alone(folder / "data"), self.corpus.manifest)
         return changed or ["the text is divided otherwise"]
 
     def opening(self) -> str:

@@ -98,6 +98,21 @@ def read(folder: Path) -> Manifest:
     Raises:
         DataError: if there is none, or it cannot be understood, or an array file is missing or of another size.
     """
+    manifest = read_alone(folder)
+    for name, counts in manifest.splits.items():
+        for file, size in counts.bytes.items():
+            path = folder / name / file
+            if not path.is_file() or path.stat().st_size != size:
+                raise DataError("a file of the prepared data is missing or cut off", str(path), _AGAIN)
+    return manifest
+
+
+def read_alone(folder: Path) -> Manifest:
+    """A manifest without a look at the arrays that it tells of: a run keeps a copy of its data's, and no arrays.
+
+    Raises:
+        DataError: if there is none, or it cannot be understood.
+    """
     path = folder / "manifest.json"
     try:
         values: dict[str, Any] = json.loads(path.read_text("utf-8"))
@@ -105,16 +120,13 @@ def read(folder: Path) -> Manifest:
             raise DataError(f"prepared data of format {values['version']}, not {VERSION}", str(path), _AGAIN)
         values["sources"] = tuple(Source(**source) for source in values["sources"])
         values["splits"] = {name: SplitCounts(**counts) for name, counts in values["splits"].items()}
-        manifest = Manifest(**values)
-        sizes = {folder / name / file: size for name, counts in manifest.splits.items() for file, size in counts.bytes.items()}
+        for counts in values["splits"].values():
+            dict(counts.bytes)
+        return Manifest(**values)
     except FileNotFoundError:
         raise DataError("there are no prepared data here", str(folder), "prepare them first: plmtrain prepare") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"the manifest of the prepared data is damaged: {error}", str(path), _AGAIN) from None
-    for file, size in sizes.items():
-        if not file.is_file() or file.stat().st_size != size:
-            raise DataError("a file of the prepared data is missing or cut off", str(file), _AGAIN)
-    return manifest
 
 
 def load(folder: Path | str, tokenizer_digest: str) -> Manifest:

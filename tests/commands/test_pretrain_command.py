@@ -127,16 +127,18 @@ def test_settings_that_drift_are_refused_or_told(work: Path) -> None:
 
 
 def test_text_that_was_edited_is_noticed_whatever_its_times_say(work: Path) -> None:
-    """Same size, same mtime (DM5)."""
-    assert plmtrain(*RUN, "name=edited", cwd=work, fault="train.forward@4:term").code == 75
+    """Same size, same mtime (DM5), and a tokenizer that stays as it is: the file is named, and may be accepted."""
+    fixed = (*RUN, "name=edited", "tokenizer.path=runs/whole/tokenizer")
+    assert plmtrain(*fixed, cwd=work, fault="train.forward@4:term").code == 75
     corpus = work / "corpus.txt"
     times = corpus.stat()
     text = corpus.read_text()
     corpus.write_text(text.replace(text[:40], text[:40][::-1], 1))
     os.utime(corpus, ns=(times.st_atime_ns, times.st_mtime_ns))
-    result = plmtrain(*RUN, "name=edited", cwd=work)
-    assert result.code == 2, result.out + result.err
-    assert "tokenizer" in result.err or "corpus.txt" in result.err
+    refused = plmtrain(*fixed, cwd=work)
+    assert refused.code == 2, refused.out + refused.err
+    assert "corpus.txt" in refused.err
+    assert plmtrain(*fixed, "resume.allow=[data.files]", cwd=work).code == 0
 
 
 def test_a_damaged_checkpoint_is_passed_over_and_none_at_all_is_an_error(work: Path) -> None:
