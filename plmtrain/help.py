@@ -43,7 +43,7 @@ VERBS = {
         "train a run or a Hugging Face model for a task",
         "finetune task=TASK init=RUN_OR_FOLDER [KEY=VALUE]...",
         "Trains on labelled examples in TSV, CSV or JSON lines, or on a public dataset; model and tokenizer are those of init=,\n"
-        "without it model= has random weights. The best checkpoint by the task's metric is the result; what it makes of held-out\n"
+        "without it model= has random weights. The best checkpoint by the metric is the result; what it makes of held-out\n"
         "examples is in runs/NAME/predictions.jsonl. The same command again resumes the run, or says that it is finished.",
         (
             (

@@ -220,8 +220,9 @@ class Classification(Program[ClassificationSettings]):
 
     def read_out(self, text: str, ids: NDArray[np.int64], answer: Mapping[str, Any], tokenizer: Tokenizer) -> Answer:
         label, shares = answer["label"], answer["probabilities"]
-        line = f"{label}\t{shares[label]:.1%}\t{text}"
-        return Answer({"text": text, "label": label, "probabilities": shares}, [line])
+        columns = dict(zip(self.settings.text, self._columns(text), strict=True))
+        line = "\t".join([label, f"{shares[label]:.1%}", *columns.values()])
+        return Answer({**columns, "label": label, "probabilities": shares}, [line])
 
     def inspect(self, batch: Batch) -> Inspection:
         ids, real = batch.inputs["ids"].numpy(), np.asarray(batch.layout.tokens)

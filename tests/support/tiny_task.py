@@ -1,0 +1,63 @@
+"""A task small enough to be trained hundreds of times: pairs of random texts whose label is to be seen in their tokens."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+from support.tiny_run import TINY_BERT, VOCABULARY
+
+from plmtrain.data.examples import EncodedExamples, Texts
+from plmtrain.settings.compose import compose
+from plmtrain.settings.decode import pretrain_settings
+from plmtrain.settings.models.base import ModelSettings
+from plmtrain.settings.tasks.classification import ClassificationSettings
+from plmtrain.tasks.classification import Classification
+
+SHAPE = "width=16 heads=2 feed_forward=32 positions=32 layers=2".split()
+MODELS = {
+    "bert": "model=bert",
+    "roberta": "model=roberta",
+    "albert": "model=albert model.embedding_width=8",
+    "electra": "model=electra_small model.embedding_width=8",
+    "distilbert": "model=distilbert",
+    "xlnet": "model=xlnet objective=plm",
+    "bart": "model=bart objective=bart",
+}
+"""By family, how its tiny model is composed."""
+
+
+def tiny_model(family: str, *overrides: str) -> ModelSettings:
+    """A family's model, two layers of sixteen numbers."""
+    words = [*MODELS[family].split(), *(f"model.{value}" for value in SHAPE), "trainer.sequence_length=24", *overrides]
+    return pretrain_settings(compose(words)).model
+
+
+def program(
+    model: ModelSettings | None = None, *, pairs: bool = True, classes: int = 3, length: int = 14, dropout: float | None = None
+) -> Classification:
+    """The program of a task with so many classes."""
+    if model is None:
+        model = pretrain_settings(compose([*TINY_BERT, "trainer.sequence_length=14"])).model
+    task = ClassificationSettings(
+        name="tiny",
+        text=("first", "second") if pairs else ("text",),
+        labels=tuple(f"class {number}" for number in range(classes)),
+        metrics=("accuracy", "f1", "mcc"),
+        dropout=dropout,
+    )
+    return Classification(task, model, VOCABULARY, length)
+
+
+def examples(count: int, most: int, *, pairs: bool = True, classes: int = 3, seed: int = 0) -> EncodedExamples:
+    """Random texts of up to nine tokens; the first token of each tells the class."""
+    numbers = np.random.default_rng(seed)
+    labels = numbers.integers(0, classes, count)
+    columns = []
+    for _ in range(1 + pairs):
+        lengths = numbers.integers(1, 10, count)
+        tokens = 5 + numbers.integers(0, 59, lengths.sum())
+        starts = np.fromiter(itertools.accumulate(lengths, initial=0), np.int64, count + 1)
+        tokens[starts[:-1]] = 5 + labels
+        columns.append(Texts(tokens.astype(np.uint8), starts))
+    return EncodedExamples(columns, labels, most)
