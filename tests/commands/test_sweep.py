@@ -20,6 +20,7 @@ import pytest
 
 from plmtrain.commands import sweep, sweep_job
 from plmtrain.commands.sweep_job import SweepJob
+from plmtrain.commands.sweep_record import final_metrics
 from plmtrain.errors import SettingsErrors
 from plmtrain.settings.arguments import split
 from plmtrain.settings.compose import compose
@@ -119,6 +120,38 @@ def test_one_failure_harms_no_other_and_the_same_command_runs_what_is_missing(
     assert [row["state"] for row in table()] == ["finished"] * 3
     assert run(*command) == 0
     assert len(training.started) == 4
+
+
+def test_seeds_end_in_their_mean_and_spread(capfd: pytest.CaptureFixture[str]) -> None:
+    """Numbers by hand: the stand-in's validation loss is one and a half times the seed."""
+    assert run("size=tiny", "seed=1,2,6", "optimizer.lr=1e-3,1e-4") == 0
+    (path,) = Path("runs/sweeps").glob("*/seeds.csv")
+    with path.open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["optimizer.lr"], row["seeds"]) for row in rows] == [("0.001", "3"), ("0.0001", "3")]
+    for row in rows:
+        assert float(row["val/loss mean"]) == pytest.approx(4.5)
+        assert float(row["val/loss std"]) == pytest.approx(1.5 * 7**0.5)  # 1, 2 and 6 have the variance (4 + 1 + 9) / 2
+        assert float(row["val/perplexity std"]) == 0
+    drawn = capfd.readouterr().out
+    assert drawn.count("mean") == drawn.count("std") == 2
+    assert len(table()) == 6
+
+
+def test_one_seed_has_no_spread() -> None:
+    assert run("size=tiny", "optimizer.lr=1e-3,1e-4") == 0
+    assert not list(Path("runs/sweeps").glob("*/seeds.csv"))
+
+
+def test_a_run_that_ends_with_its_best_checkpoint_is_told_by_it() -> None:
+    records = [
+        {"step": 1, "loss": 3.0},
+        {"step": 1, "val/accuracy": 0.9},
+        {"step": 2, "loss": 2.0},
+        {"step": 2, "val/accuracy": 0.8},
+    ]
+    assert final_metrics(records) == {"loss": 2.0, "val/accuracy": 0.8}
+    assert final_metrics(records, step=1) == {"loss": 2.0, "val/accuracy": 0.9}
 
 
 @pytest.mark.usefixtures("processes")

@@ -8,7 +8,7 @@ import pytest
 
 from plmtrain.errors import SettingsErrors
 from plmtrain.settings.compose import compose
-from plmtrain.settings.decode import override, pretrain_settings, settings_from_run
+from plmtrain.settings.decode import finetune_settings, override, pretrain_settings, settings_from_run
 
 
 def errors(*overrides: str, config_dir: Path | None = None) -> list[tuple[str, str, str]]:
@@ -192,3 +192,52 @@ def test_a_run_with_other_data() -> None:
     assert changed.model == settings.model
     with pytest.raises(SettingsErrors, match="cannot be chosen again"):
         override(settings, ["model=roberta"])
+
+
+def finetune_errors(*overrides: str) -> list[tuple[str, str, str]]:
+    with pytest.raises(SettingsErrors) as caught:
+        finetune_settings(compose(overrides, primary="finetune"))
+    return [(error.what, error.where, error.remedy) for error in caught.value.errors]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ([], "there is nothing to train task=classification on"),
+        (["data.files=[a]", "task.text=[a,a]"], "names one column twice"),
+        (["data.files=[a]", "task.text=[a,b,c]"], "too few or too many values"),
+        (["data.files=[a]", "task.labels=[yes]"], "labels must be two or more, all different"),
+        (["data.files=[a]", "task.metrics=[precision]"], "cannot be 'precision'"),
+        (["data.files=[a]", "task.lable=x"], "there is no setting 'task.lable'"),
+        (["data.files=[a]", "task=glue/sst3"], "task has no choice 'glue/sst3'"),
+        (["data.files=[a]", "objective=mlm"], "plmtrain finetune has no group 'objective'"),
+        (["data.validation_files=[a]"], "files is missing"),
+        (["data.files=[a]", "trainer.epochs=0"], "must be above 0"),
+        (["data.files=[a]", "trainer.epochs=2", "trainer.steps=5"], "not both"),
+    ],
+)
+def test_mistakes_in_fine_tuning_are_told_like_others(overrides: list[str], words: str) -> None:
+    what, place, remedy = finetune_errors(*overrides)[0]
+    assert words in what
+    assert place
+    assert remedy
+
+
+def test_a_run_is_as_long_as_the_command_line_says() -> None:
+    def trainer(*overrides: str):
+        return finetune_settings(compose(["data.files=[a]", *overrides], primary="finetune")).trainer
+
+    assert trainer().epochs == 3
+    assert trainer("trainer.epochs=5").epochs == 5
+    assert (trainer("trainer.steps=70").epochs, trainer("trainer.steps=70").steps) == (None, 70)
+    assert pretrain_settings(compose(["trainer.epochs=2"])).trainer.epochs == 2
+    assert pretrain_settings(compose([])).trainer.epochs is None
+
+
+def test_what_a_fine_tuning_run_keeps_makes_the_same_settings() -> None:
+    made = finetune_settings(compose(["data.files=[a]", "task=glue/mnli", "model=albert"], primary="finetune"))
+    assert settings_from_run(made.model_dump(mode="json")) == made
+    changed = override(made, ["data.files=[b]", "task.validation_split=validation_mismatched"])
+    assert (changed.data.files, changed.task.validation_split) == (("b",), "validation_mismatched")
+    with pytest.raises(SettingsErrors, match="task is the run's"):
+        override(made, ["task=glue/rte"])

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from plmtrain.settings.compose import compose
-from plmtrain.settings.decode import pretrain_settings
+from plmtrain.settings.decode import finetune_settings, pretrain_settings
 from plmtrain.settings.identity import drift, run_hash, run_name
 
 
@@ -117,3 +117,36 @@ def test_names() -> None:
 def test_the_hash_does_not_depend_on_how_the_settings_were_asked_for() -> None:
     assert run_hash(settings("trainer.steps=1000")) == run_hash(settings())
     assert run_hash(settings("model.layers=2", "seed=1")) == run_hash(settings("seed=1"))
+
+
+def finetuning(*overrides: str):
+    words = ["size=tiny", "data.files=[a.tsv]", *overrides]
+    return finetune_settings(compose(words, primary="finetune"))
+
+
+def test_a_fine_tuning_run_is_called_after_its_task() -> None:
+    assert re.fullmatch(r"bert-classification-[0-9a-f]{8}", run_name(finetuning()))
+    assert re.fullmatch(r"roberta-sst2-[0-9a-f]{8}", run_name(finetuning("model=roberta", "task=glue/sst2")))
+
+
+def test_what_a_run_fills_in_is_no_change() -> None:
+    """Labels and steps that were left open are found once the examples are read; given ones are another matter."""
+    asked = finetuning().model_dump(mode="json")
+    kept = {**asked, "task": {**asked["task"], "labels": ["no", "yes"]}, "trainer": {**asked["trainer"], "steps": 57}}
+    assert drift(kept, asked) == drift(asked, asked)
+    named = finetuning("task.labels=[yes,no]").model_dump(mode="json")
+    assert [change.key for change in drift(kept, named).structural] == ["task.labels"]
+    counted = finetuning("trainer.steps=58").model_dump(mode="json")
+    assert {change.key for change in drift(kept, counted).trajectory} == {"trainer.epochs", "trainer.steps"}
+
+
+def test_validations_decide_what_fine_tuning_ends_with() -> None:
+    assert run_hash(finetuning()) != run_hash(finetuning("trainer.evaluate_every=7"))
+    assert run_hash(settings()) == run_hash(settings("trainer.evaluate_every=7"))
+
+
+def test_epochs_make_the_number_of_steps_meaningless() -> None:
+    assert run_hash(settings("trainer.epochs=2")) != run_hash(settings())
+    steps = settings("trainer.epochs=2")
+    other = steps.model_copy(update={"trainer": steps.trainer.model_copy(update={"steps": 77})})
+    assert run_hash(steps) == run_hash(other)
