@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from plmtrain.corruption.masking import choose_tokens
+from plmtrain.corruption.masking import NEVER, choose_tokens
 from plmtrain.keyed_random import Bits, as_integers, as_uniform, spread, spread_at
 
 CONTEXT = -1
@@ -109,16 +109,18 @@ def permuted_ranks(random: Bits, ordered: NDArray[np.bool_], window: int) -> NDA
         window: places that are permuted among each other; windows follow one another from left to right.
 
     Returns:
-        [rows, length] different numbers of at least 0 where ordered, within a window a uniform permutation; ``CONTEXT``
-        elsewhere.
+        [rows, length] different numbers from 0 to length - 1 where ordered, within a window a uniform permutation;
+        ``CONTEXT`` elsewhere.
     """
     rows, length = ordered.shape
     if not length:
         return np.empty((rows, 0), np.int64)
     window = min(window, length)
     windows = -(-length // window)
-    numbers = spread(random, windows * window).reshape(rows, windows, window)
-    order = np.empty((rows, windows, window), np.int64)
+    numbers = spread(random, windows * window)
+    numbers[:, length:] = NEVER  # the last window may be short: what it lacks comes behind all that it has
+    numbers = numbers.reshape(rows, windows, window)
+    order = np.empty(numbers.shape, np.int64)
     np.put_along_axis(order, numbers.argsort(axis=2), np.arange(window), axis=2)
     order += (np.arange(windows) * window)[:, None]
     return np.where(ordered, order.reshape(rows, -1)[:, :length], CONTEXT)

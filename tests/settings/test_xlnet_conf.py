@@ -30,7 +30,7 @@ def test_published_shapes(model: str, shape: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("size", ["tiny", "mini", "small", "base", "large"])
 def test_a_size_rescales_it(size: str) -> None:
     made, bert = settings("model=xlnet", f"size={size}"), pretrain_settings(compose(["model=bert", f"size={size}"]))
-    scaled = {"layers", "width", "heads", "feed_forward"}
+    scaled = {"layers", "width", "heads", "feed_forward", "dropout", "attention_dropout"}
     assert made.model.model_dump(include=scaled) == bert.model.model_dump(include=scaled)
     assert made.model.model_dump(exclude=scaled) == settings("model=xlnet").model.model_dump(exclude=scaled)
     assert made.optimizer.lr == bert.optimizer.lr
