@@ -220,6 +220,35 @@ def test_the_memory_is_the_stretch_of_the_rows_before() -> None:
         assert nothing.loss(model, second, {})[1] == {}
 
 
+@pytest.mark.parametrize(("length", "perm_size"), [(29, None), (29, 4), (30, 7)])
+def test_what_is_remembered_and_what_is_predicted_know_nothing_of_what_comes_later(length: int, perm_size: int | None) -> None:
+    """The gradient of every prediction with respect to every token of later rank is exactly zero, and so is that of the memory
+    with respect to all that stands behind the stretch."""
+    plm = program(perm_size=perm_size, context=2)
+    model = learner(plm).eval()
+    source = streams(plm, length, 2)
+    carry = plm.loss(model, batch_at(plm, source, 0), {})[1]
+    batch = batch_at(plm, source, 1)
+    ids, ranks = batch.inputs["ids"], batch.layout.ranks
+    assert ranks is not None
+    embedded = model.backbone.token(ids).detach().requires_grad_()
+    hook = model.backbone.token.register_forward_hook(lambda *_: embedded)
+    memory = Memory(carry["memory"], carry["memory_documents"])
+    hidden, read = model.backbone.predict(ids, batch.layout, batch.inputs["places"], batch.inputs["segments"], memory)
+    hook.remove()
+    weights = torch.linspace(1, 2, hidden.shape[-1])
+    for row, columns in enumerate(targets(batch)):
+        for turn, column in enumerate(columns):
+            (found,) = torch.autograd.grad((hidden[row, turn] * weights).sum(), embedded, retain_graph=True)
+            reached = found.abs().sum(-1) > 0
+            assert not reached[1 - row].any()
+            assert reached[row].tolist() == (ranks[row] < ranks[row, column]).tolist()
+    kept = torch.stack([states[:, : length // 2] for states in read])
+    (found,) = torch.autograd.grad((kept * weights).sum(), embedded)
+    assert (found[:, : length // 2].abs().sum(-1) > 0).all()
+    assert not found[:, length // 2 :].any()
+
+
 def test_fresh_rows_remember_nothing_whatever_was_there() -> None:
     """Not even a number that is none: what is hidden is still multiplied by zero."""
     plm = program()
