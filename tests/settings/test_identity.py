@@ -37,14 +37,14 @@ FREE = [
 TRAJECTORY = [
     "seed=2",
     "trainer.steps=999",
-    "trainer.batch_size=16",
+    "trainer.batch_size=24",
     "trainer.sequence_length=64",
     "trainer.precision=fp32",
     "optimizer.lr=0.5",
     "optimizer.weight_decay=0",
     "schedule=cosine",
     "objective.mask_probability=0.3",
-    "model.dropout=0",
+    "model.dropout=0.3",
     "data.isolate_documents=true",
     "data.validation_fraction=0.1",
 ]
@@ -94,7 +94,7 @@ def test_validation_decides_something_where_a_run_may_stop_early() -> None:
 
 def test_a_change_is_told_with_both_values() -> None:
     changes = drift(settings().model_dump(mode="json"), settings("optimizer.lr=0.5").model_dump(mode="json"))
-    assert str(changes.trajectory[0]) == "optimizer.lr: 0.001 -> 0.5"
+    assert str(changes.trajectory[0]) == "optimizer.lr: 0.002 -> 0.5"
 
 
 def test_what_a_run_wrote_beside_its_settings_is_no_drift() -> None:
