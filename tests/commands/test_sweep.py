@@ -134,7 +134,7 @@ def test_seeds_end_in_their_mean_and_spread(capfd: pytest.CaptureFixture[str]) -
         assert float(row["val/loss std"]) == pytest.approx(1.5 * 7**0.5)  # 1, 2 and 6 have the variance (4 + 1 + 9) / 2
         assert float(row["val/perplexity std"]) == 0
     drawn = capfd.readouterr().out
-    assert drawn.count("mean") == drawn.count("std") == 2
+    assert drawn.count("│ mean") == drawn.count("│ std") == 2
     assert len(table()) == 6
 
 

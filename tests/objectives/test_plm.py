@@ -144,13 +144,6 @@ def test_batches_are_what_the_paper_says(
     assert batch.inputs["fresh"].tolist() == (samples < 3).tolist()
 
 
-def test_the_published_number_of_targets() -> None:
-    plm = program()
-    source = streams(plm, 512, 2)
-    assert [len(columns) for columns in targets(batch_at(plm, source, 1))] == [85, 85]
-    assert (plm.row_length(512), plm.row_advance(512), plm.other_length(512)) == (509, 256, 253)
-
-
 def test_rows_without_room_for_segments_are_refused() -> None:
     with pytest.raises(SettingsError, match="no room for two segments") as caught:
         program(reuse_len=60).row_length(64)
