@@ -129,6 +129,9 @@ class Program(ABC, Generic[SettingsT]):
     ragged: ClassVar[bool] = False
     """Whether rows are of another length from batch to batch within a phase: compiled kernels must then serve any length."""
 
+    counted: ClassVar[tuple[str, ...]] = ()
+    """What ``Batch.normalisers`` counts besides the terms: ``tokens``, where rows are not all as long as the settings say."""
+
     in_nats_a_token: ClassVar[bool] = True
     """Whether the loss, where it has one term, is a language model's: then its exponential is a perplexity."""
 

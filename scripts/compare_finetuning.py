@@ -41,6 +41,9 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--peer", type=int, metavar="SEED", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    options.init, options.train, options.validation = (
+        path.resolve() for path in (options.init, options.train, options.validation)
+    )
     if options.peer is not None:
         print(json.dumps(_train_with_transformers(options)))
         return 0

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from plmtrain.errors import SettingsError, nearest
 from plmtrain.help import VERBS
-from plmtrain.settings.folders import GROUPS, OPTIONAL_GROUPS, choices
+from plmtrain.settings.folders import GROUPS, OPTIONAL_GROUPS, PRIMARY, choices, groups_of
 
 # Readline takes `=` for the end of a word, so bash is given only what follows it; candidates bring their own space.
 _BASH = r"""_plmtrain_complete() {
@@ -37,13 +37,14 @@ compdef _plmtrain_complete plmtrain
 SCRIPTS = {"bash": _BASH, "zsh": _ZSH}
 
 
-def _fields() -> Mapping[str, Any]:
-    """The type of each setting by its full key, of all models and objectives."""
+def _fields(verb: str) -> Mapping[str, Any]:
+    """The type of each setting of a verb's runs by its full key, of all models, objectives and tasks."""
     from pydantic import BaseModel
 
-    from plmtrain.settings.lookup import model_classes, objective_classes
-    from plmtrain.settings.run import PretrainSettings
+    from plmtrain.settings.lookup import model_classes, objective_classes, task_classes
+    from plmtrain.settings.run import FinetuneSettings, PretrainSettings
 
+    run = FinetuneSettings if _primary(verb) == "finetune" else PretrainSettings
     found: dict[str, Any] = {}
 
     def walk(settings: type[BaseModel], prefix: str) -> None:
@@ -54,11 +55,16 @@ def _fields() -> Mapping[str, Any]:
             else:
                 found[prefix + name] = kind
 
-    walk(PretrainSettings, "")
-    for classes, prefix in ((model_classes(), "model."), (objective_classes(), "objective.")):
-        for settings in classes.values():
-            walk(settings, prefix)
+    walk(run, "")
+    for name, classes in (("model", model_classes()), ("objective", objective_classes()), ("task", task_classes())):
+        for settings in classes.values() if name in run.model_fields else ():
+            walk(settings, f"{name}.")
     return found
+
+
+def _primary(verb: str) -> str:
+    """The kind of run that a verb composes."""
+    return verb if verb == "finetune" else PRIMARY
 
 
 def _values(kind: Any) -> list[str]:
@@ -70,21 +76,22 @@ def _values(kind: Any) -> list[str]:
     return [value for part in get_args(kind) for value in _values(part)]
 
 
-def _settings(word: str, config_dir: str | None) -> Iterable[str]:
+def _settings(verb: str, word: str, config_dir: str | None) -> Iterable[str]:
     """How an override that begins like this may go on."""
     key, equals, value = word.partition("=")
+    groups, fields = groups_of(_primary(verb)), _fields(verb)
     if not equals:
         if "." in key:
-            return [f"{name}=" for name in _fields()]
-        prefixes = {f"{name.split('.')[0]}." for name in _fields() if "." in name}
-        return [*(f"{group}=" for group in GROUPS), *prefixes, *(f"{name}=" for name in _fields() if "." not in name)]
+            return [f"{name}=" for name in fields]
+        prefixes = {f"{name.split('.')[0]}." for name in fields if "." in name}
+        return [*(f"{group}=" for group in groups), *prefixes, *(f"{name}=" for name in fields if "." not in name)]
     # After a comma it is the next value of a sweep.
     before = value.rpartition(",")[0]
     before = f"{key}={before}," if before else f"{key}="
-    if key in GROUPS:
+    if key in groups:
         offered = choices(key, config_dir) + (["null"] if key in OPTIONAL_GROUPS else [])
     else:
-        offered = _values(_fields().get(key))
+        offered = _values(fields.get(key))
     return [f"{before}{one} " for one in offered]
 
 
@@ -105,10 +112,10 @@ def candidates(line: str) -> list[str]:
     elif last in ("--cfg", "-c"):
         offered = ["job "]
     elif word.startswith("-"):
-        offered = ["--cfg ", "--config-dir ", "--help ", *(["--multirun "] if verb == "pretrain" else [])]
+        offered = ["--cfg ", "--config-dir ", "--help ", *(["--multirun "] if verb in ("pretrain", "finetune") else [])]
     else:
         folders = [after for flag, after in pairwise(words) if flag in ("--config-dir", "-cd")]
-        offered = _settings(word, folders[-1] if folders else None)
+        offered = _settings(verb, word, folders[-1] if folders else None)
     return sorted({one for one in offered if one.startswith(word)})
 
 

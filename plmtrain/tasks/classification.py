@@ -110,6 +110,7 @@ class Classification(Program[ClassificationSettings]):
     """
 
     terms = ("classification",)
+    counted = ("tokens",)
     in_nats_a_token = False
 
     def __init__(
@@ -142,9 +143,8 @@ class Classification(Program[ClassificationSettings]):
         if self._segmented:
             inputs["segments"] = torch.from_numpy(laid_out.segments)
         layout = Layout.of(laid_out.real)
-        return Batch(
-            inputs=inputs, targets=targets, layout=layout, samples=samples, normalisers={"classification": float(len(rows))}
-        )
+        normalisers = {"classification": float(len(rows)), "tokens": float(laid_out.real.sum())}
+        return Batch(inputs=inputs, targets=targets, layout=layout, samples=samples, normalisers=normalisers)
 
     def build(self, make: MakeBackbone) -> ClassificationLearner:
         backbone = make(self.model)

@@ -40,6 +40,8 @@ class Progress:
 
     step: int = 0
     """Steps that are done, skipped ones among them."""
+    tokens: int = 0
+    """Tokens that were read in them."""
     best_metric: float | None = None
     """The best validation so far."""
     best_step: int | None = None

@@ -42,7 +42,7 @@ class Outcome:
     Args:
         totals: each term's sum over this process's rows, detached.
         weights: each term's weight in the loss.
-        normalisers: what each term counts, over all processes and micro-batches.
+        normalisers: what each term counts, over all processes and micro-batches, and what the program counts besides.
         gradient_norm: the global norm before clipping.
         updated: whether the weights changed: not where the gradient was not finite.
         carry: what goes on to the next step, for this process's rows; nothing where the weights did not change, because what
@@ -98,7 +98,7 @@ def take_step(
         learning_rate: of this step.
         clip_norm: the longest gradient that is not cut; None for no limit.
     """
-    normalisers = global_normalisers(batches, program.terms, group)
+    normalisers = global_normalisers(batches, (*program.terms, *program.counted), group)
     totals: dict[str, Tensor] = {}
     weights: dict[str, float] = {}
     handed_on: list[Carry] = []

@@ -94,7 +94,7 @@ class Trainer:
         self._saved_step = progress.step or None
         self._selection = parts.programs[-1].selection
         self._order = Order(parts.settings.seed, parts.plan)
-        self._clock = _Clock(self._order.tokens_before(progress.step))
+        self._clock = _Clock(progress.tokens)
 
     def run(self) -> Progress:
         """Go on to the end.
@@ -162,6 +162,7 @@ class Trainer:
         self.progress = replace(
             self.progress,
             step=number + 1,
+            tokens=self._tokens_read(number, outcome),
             skipped_steps=self.progress.skipped_steps + (not outcome.updated),
             skipped_in_a_row=0 if outcome.updated else self.progress.skipped_in_a_row + 1,
             loss_scale=self.scaler.state_dict() if self.scaler.is_enabled() else None,
@@ -170,23 +171,28 @@ class Trainer:
             self._not_finite(number, batches, outcome)
         self._log(number, outcome, lr)
 
+    def _tokens_read(self, number: int, outcome: Outcome) -> int:
+        """Tokens that were read up to a step and in it: without padding where the program counts them, else as rows have them."""
+        if "tokens" in outcome.normalisers:
+            return self.progress.tokens + int(outcome.normalisers["tokens"])
+        return self._order.tokens_before(number + 1)
+
     def _log(self, number: int, outcome: Outcome, lr: float) -> None:
         done, trainer, reporter = number + 1, self.parts.settings.trainer, self.parts.reporter
         if done % trainer.log_every == 0 or done == trainer.steps:
             names = list(outcome.totals)
             totals = self.parts.group.sum(torch.stack([outcome.totals[name].double() for name in names])).tolist()
             losses = {name: total / max(outcome.normalisers[name], 1e-9) for name, total in zip(names, totals, strict=True)}
-            tokens = self._order.tokens_before(done)
             if reporter is not None:
                 reporter.record(
                     {
                         "step": done,
-                        "tokens": tokens,
+                        "tokens": self.progress.tokens,
                         "loss": sum(outcome.weights[name] * loss for name, loss in losses.items()),
                         **{f"loss/{name}": loss for name, loss in losses.items()},
                         "lr": lr,
                         "grad_norm": outcome.gradient_norm,
-                        **self._clock.read(tokens),
+                        **self._clock.read(self.progress.tokens),
                         **({"skipped_steps": self.progress.skipped_steps} if self.progress.skipped_steps else {}),
                     }
                 )
