@@ -74,7 +74,7 @@ VERBS = {
         ),
     ),
     "predict": Verb(
-        "use a run: fill masks, restore text",
+        "use a run: fill masks, restore text, find replaced tokens",
         "predict RUN [TEXT]... [--file FILE] [--json] [--batch-size N] [--beams N | --sample]...",
         "Reads text from the arguments, from a file or from standard input, one a line; writes text, or JSON lines with --json.\n"
         "A run that writes text takes --beams, --length-penalty, --early-stopping, or --sample with --temperature, --top-k,\n"
