@@ -135,10 +135,11 @@ class LabelledExamples(Material):
         answers = predict_all(program, learner, rows, group, batch_size=phase.batch_size, precision=precision)
         if group.is_main:
             held_out = self.examples.splits["validation"]
-            columns = self.settings.task.text  # type: ignore[attr-defined]
+            task = self.settings.task
+            assert isinstance(task, ClassificationSettings)
             lines = [
                 {
-                    **dict(zip(columns, texts, strict=True)),
+                    **dict(zip(task.text, texts, strict=True)),
                     "expected": label,
                     **{k: v for k, v in answer.items() if k != "sample"},
                 }
@@ -175,18 +176,18 @@ def _examples(settings: FinetuneSettings, only: Split | None = None) -> Examples
     assert isinstance(task, ClassificationSettings)
     if settings.data.files or settings.data.validation_files:
         return gather(task, settings.data, rows_of_files(task, settings.data, skips), skips, only=only)
-    rows, names = _rows_of_dataset(task)
+    rows, names = _rows_of_dataset(task, ("train", "validation") if only is None else (only,))
     return gather(task, settings.data, rows, skips, names, only=only)
 
 
-def _rows_of_dataset(task: ClassificationSettings) -> tuple[Rows, tuple[str, ...]]:
-    """The rows of a dataset, and the names of its labels."""
+def _rows_of_dataset(task: ClassificationSettings, splits: Sequence[Split]) -> tuple[Rows, tuple[str, ...]]:
+    """The rows of some splits of a dataset, and the names of its labels."""
     from plmtrain.interop.hub import Dataset
 
     own = {"train": task.train_split, "validation": task.validation_split}
-    datasets = {split: Dataset(task, name) for split, name in own.items()}
+    datasets = {split: Dataset(task, own[split]) for split in splits}
     columns = {**dict.fromkeys(task.text, "task.text"), task.label: "task.label"}
-    return lambda split: [(datasets[split].name, datasets[split].read(columns))], datasets["train"].labels(task.label)
+    return lambda split: [(datasets[split].name, datasets[split].read(columns))], datasets[splits[0]].labels(task.label)
 
 
 def _tokenizer(settings: FinetuneSettings, examples: Examples, report: Report) -> Tokenizer:

@@ -44,7 +44,7 @@ class TrainerSettings(Settings):
     evaluate_batches: int | None = Field(None, gt=0)
     """Batches in a validation; all of the held-out text if not given."""
     patience: int | None = Field(None, gt=0)
-    """Stop after so many validations without a better loss; null to go to the end."""
+    """Stop after so many validations without a better loss, or a better metric of the task; null to go to the end."""
     log_every: int = Field(20, gt=0)
     """Steps between lines in metrics.jsonl."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"

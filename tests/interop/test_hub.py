@@ -119,3 +119,14 @@ def test_a_dataset_names_itself(glue: Path) -> None:
     rows = list(dataset.read({"sentence1": "task.text", "label": "task.label"}))
     assert rows[0].where == f"{glue}, rte, test, row 1"
     assert rows[0].cells["label"] == "entailment"
+
+
+def test_a_run_is_evaluated_without_its_training_split(glue: Path) -> None:
+    settings = material("task=glue/rte", f"task.folder={glue}", "task.validation_split=test").settings
+    for split in ("train", "validation"):
+        (glue / "rte" / f"{split}-00000-of-00001.parquet").unlink()
+    (folder,) = Path("prepared/tokenizers").glob("wordpiece-*")
+    settings = settings.model_copy(update={"tokenizer": settings.tokenizer.model_copy(update={"path": str(folder)})})
+    found = LabelledExamples.held_out(settings, lambda moment: None)
+    assert list(found.examples.splits) == ["validation"]
+    assert len(found.examples.splits["validation"]) == 3
