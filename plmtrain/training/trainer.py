@@ -91,7 +91,7 @@ class Trainer:
         self.scaler = torch.amp.GradScaler(parts.group.device.type, enabled=parts.precision == "fp16")
         if progress.loss_scale and self.scaler.is_enabled():
             self.scaler.load_state_dict(dict(progress.loss_scale))
-        self._saved_step = progress.step or None
+        self._saved = progress
         self._selection = parts.programs[-1].selection
         self._order = Order(parts.settings.seed, parts.plan)
         self._clock = _Clock(progress.tokens)
@@ -115,8 +115,9 @@ class Trainer:
 
     @property
     def finished(self) -> bool:
-        """Whether nothing is left to do."""
-        return self.progress.step >= self.parts.settings.trainer.steps or self.stopped_early
+        """Whether nothing is left to do: the last step is taken and validated, or validation ended the run before."""
+        done = self.progress.step
+        return (done >= self.parts.settings.trainer.steps and self.progress.evaluated_step == done) or self.stopped_early
 
     @property
     def stopped_early(self) -> bool:
@@ -230,7 +231,7 @@ class Trainer:
         stop = self.parts.group.anyone_asked_to_stop()
         best = self._selection.decides and self.progress.best_step == done  # what may be the run's result must be kept
         due = done % trainer.save_every == 0 or self.finished or stop or best
-        if due and done > 0 and self._saved_step != done:
+        if due and done > 0 and self._saved != self.progress:
             with self._clock.paused():
                 self.save()
         return stop and not self.finished
@@ -266,7 +267,7 @@ class Trainer:
         if self.parts.group.is_main:
             self.parts.checkpoints.save(self.progress.step, tensors, self.progress, best_step=self.progress.best_step)
         self.parts.group.wait()
-        self._saved_step = self.progress.step
+        self._saved = self.progress
 
 
 class _Clock:

@@ -26,6 +26,16 @@ def test_early_stop_ends_the_run_and_stays_ended(tmp_path: Path) -> None:
     assert [record["step"] for record in run.records() if "val/loss" in record] == [5, 10]
 
 
+@pytest.mark.parametrize("step", [5, 12], ids=["on the way", "at the end"])
+def test_a_stop_during_a_validation_loses_none(tmp_path: Path, step: int) -> None:
+    """Not even the last one: it may say which checkpoint is the run's result, and the checkpoint must know of it."""
+    whole, stopped = TinyRun(tmp_path / "whole"), TinyRun(tmp_path / "stopped")
+    assert in_child(whole.go) == 0
+    assert in_child(stopped.go, f"eval@{step}:term") == 75
+    assert in_child(stopped.go) == 0
+    assert stopped.digest() == whole.digest()
+
+
 def test_an_update_that_is_not_finite_can_be_skipped(tmp_path: Path) -> None:
     run = TinyRun(tmp_path / "run", ("trainer.on_nonfinite=skip",))
 
