@@ -43,7 +43,7 @@ class Store:
             DataError: if a file is missing, damaged, or does not fit the others.
         """
         place = Path(folder) / split
-        arrays = [_map(place / f"{name}.npy") for name in ("tokens", "documents", "sentences", "word_starts")]
+        arrays = [mapped(place / f"{name}.npy") for name in ("tokens", "documents", "sentences", "word_starts")]
         tokens, documents, sentences, word_starts = arrays
         ends = [int(starts[-1]) if len(starts) else 0 for starts in (documents, sentences)]
         if ends != [len(tokens)] * 2 or len(word_starts) != len(tokens):
@@ -59,7 +59,12 @@ class Store:
         return Store.open, (self.folder, self.split)
 
 
-def _map(path: Path) -> NDArray[Any]:
+def mapped(path: Path) -> NDArray[Any]:
+    """An array file of prepared data, mapped into memory.
+
+    Raises:
+        DataError: if it is missing or damaged.
+    """
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
