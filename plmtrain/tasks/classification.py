@@ -110,6 +110,7 @@ class Classification(Program[ClassificationSettings]):
     """
 
     terms = ("classification",)
+    ragged = True
     counted = ("tokens",)
     in_nats_a_token = False
 

@@ -151,6 +151,15 @@ def test_neither_padding_nor_company_changes_an_answer(family: str) -> None:
         assert list(alone["probabilities"].values()) == pytest.approx(list(answer["probabilities"].values()), abs=1e-5)
 
 
+def test_rows_of_other_lengths_are_declared() -> None:
+    """A kernel for each length would soon be too many: torch gives up after eight, and which ones depends on the order."""
+    task = program(length=30)
+    rows = examples(400, task.row_length(30))
+    one_by_one = [task.collate(rows.fetch(np.array([index])), keys(1)) for index in range(400)]
+    assert len({batch.inputs["ids"].shape for batch in one_by_one}) > 1
+    assert task.ragged
+
+
 def test_losses_are_sums_and_counts_are_confusions() -> None:
     task = program()
     learner = learner_of(task).eval()
