@@ -33,6 +33,10 @@ from plmtrain.training.state import TrainingState
 from plmtrain.training.step import Outcome, Step, take_step
 
 
+_LEAST_SCALE = 1e-4
+"""fp16's scale halves wherever a gradient overflows. So low, it is the loss that is not finite (fairseq's ``min_loss_scale``)."""
+
+
 class Reporter(Protocol):
     """Where what happens is told: metrics.jsonl, the progress line, trackers. Only the main process has one."""
 
@@ -168,7 +172,8 @@ class Trainer:
             skipped_in_a_row=0 if outcome.updated else self.progress.skipped_in_a_row + 1,
             loss_scale=self.scaler.state_dict() if self.scaler.is_enabled() else None,
         )
-        if not outcome.updated and not self.scaler.is_enabled():
+        overflowed = self.scaler.is_enabled() and self.scaler.get_scale() >= _LEAST_SCALE
+        if not outcome.updated and not overflowed:
             self._not_finite(number, batches, outcome)
         self._log(number, outcome, lr)
 

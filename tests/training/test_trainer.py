@@ -61,6 +61,13 @@ def test_too_many_such_updates_in_a_row_end_the_run(tmp_path: Path) -> None:
     assert in_child(run.go, faults) == 5
 
 
+def test_fp16_whose_scale_cannot_help_any_more_ends_the_run(tmp_path: Path) -> None:
+    """It skips updates that overflow, in silence; but a run that learns nothing from here on has diverged."""
+    run = TinyRun(tmp_path / "run", ("trainer.steps=60",), precision="fp16")
+    assert in_child(run.go, ",".join(f"train.backward@{step}:nan" for step in range(3, 60))) == 5
+    assert in_child(TinyRun(tmp_path / "other", ("trainer.steps=12",), precision="fp16").go, "train.backward@3:nan") == 0
+
+
 def test_a_skipped_update_changes_neither_weights_nor_moments(tmp_path: Path) -> None:
     def state(steps: int, fault: str) -> dict[str, torch.Tensor]:
         run = TinyRun(tmp_path / f"{steps}{fault}", (f"trainer.save_every={steps}", "trainer.on_nonfinite=skip"))
