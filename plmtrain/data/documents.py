@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+from plmtrain.data import parallel
+from plmtrain.data.encoding import Passage
 from plmtrain.data.sources import Sources, sample_texts
 from plmtrain.data.store import Split
 from plmtrain.settings.data import DataSettings
@@ -29,35 +32,50 @@ class Reading:
         self._files = [path for path, use in sources.files if use == split]
         self._sizes = [source.bytes for source in sources.described if source.split == split]
         self._positions: deque[int] = deque()
-        self._skips = skips
+        self._skips = readers.Skips() if skips is None else skips
 
-    def texts(self) -> Iterator[tuple[int, str]]:
-        """Each document's text, in order, behind how many bytes of the sources it ends at (an estimate within a file)."""
+    def passages(self) -> Iterator[tuple[int, Passage]]:
+        """Each document, in order, behind how many bytes of the sources it ends at (an estimate within a file)."""
         if self._data.type == "sample":
             position = 0
             for text in sample_texts():
                 position += len(text)
-                yield position, text
+                yield position, Passage(text)
+            return
+        if self._data.type == "parallel":
+            yield from self._parallel()
             return
         before = 0
         for path, size in zip(self._files, self._sizes, strict=True):
             whole, read = text_bytes(path, size), 0
             for document in readers.read(path, self._data, self._skips):
                 read += len(document.text.encode())
-                yield before + min(read * size // max(1, whole), size), document.text
+                yield before + min(read * size // max(1, whole), size), Passage(document.text)
             before += size
 
-    def chunks(self) -> Iterator[list[str]]:
-        """The documents' texts, in order, about a megabyte at a time; ``passed`` has to be called once for each chunk."""
-        chunk: list[str] = []
-        size = position = 0
-        for position, text in self.texts():
-            chunk.append(text)
-            size += len(text)
-            if size >= _CHUNK:
-                self._positions.append(position)
+    def _parallel(self) -> Iterator[tuple[int, Passage]]:
+        sizes = dict(zip(self._files, self._sizes, strict=True))
+        before = 0
+        for unit in parallel.units(self._files, self._data):
+            size = sum(sizes[path] for path in unit.paths)
+            whole, read = sum(text_bytes(path, sizes[path]) for path in unit.paths), 0
+            for passage in parallel.read(unit, self._data, self._skips):
+                read += len(passage.text.encode())
+                yield before + min(read * size // max(1, whole), size), passage
+            before += size
+
+    def chunks(self) -> Iterator[list[Passage]]:
+        """The documents, in order, about a megabyte at a time; ``passed`` has to be called once for each chunk."""
+        chunk: list[Passage] = []
+        size = position = passed = 0
+        for position, passage in self.passages():
+            if size >= _CHUNK and not passage.translates:  # a translation stays with what it translates
+                self._positions.append(passed)
                 yield chunk
                 chunk, size = [], 0
+            chunk.append(passage)
+            size += len(passage.text)
+            passed = position
         if chunk:
             self._positions.append(position)
             yield chunk
@@ -70,6 +88,16 @@ class Reading:
     def total_bytes(self) -> int:
         """Bytes of the sources."""
         return sum(self._sizes)
+
+
+def reading_of(data: DataSettings, sources: Sources) -> dict[str, Any]:
+    """How the sources are read, as far as it determines what is read."""
+    reading: dict[str, Any] = data.model_dump(include={"type", "text_column", "document_per", "on_bad"})
+    if data.type == "parallel":
+        units = [parallel.units([path for path, use in sources.files if use == split], data) for split in ("train", "validation")]
+        reading["units"] = [[[unit.kind, *unit.languages] for unit in some] for some in units]
+        reading |= {"languages": data.languages, "source_language": data.source_language}
+    return reading
 
 
 def text_bytes(path: Path, size: int) -> int:

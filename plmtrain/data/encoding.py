@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,27 @@ _KEEP_LAYOUT = frozenset({"gpt2"})
 """Families whose tokenizers were made on text as it stands, line ends among it. All others were trained on running lines."""
 
 
+class Passage(NamedTuple):
+    """A document on its way to be encoded.
+
+    Args:
+        text: of the document.
+        kin: the text that decides whether it is held out, where that is not its own: translations of one text stay together.
+        language: the number of its language; 0 where there is one.
+        translates: whether it is the translation of the passage before it.
+    """
+
+    text: str
+    kin: str | None = None
+    language: int = 0
+    translates: bool = False
+
+    @property
+    def key(self) -> int:
+        """What decides whether it is held out."""
+        return content_hash(self.text if self.kin is None else self.kin)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Encoded:
     """Some documents, one behind the other.
@@ -36,6 +57,9 @@ class Encoded:
         documents: [documents] tokens of each document.
         sentence_counts: [documents] sentences of each document.
         hashes: [documents] of the text, whitespace apart.
+        keys: [documents] what decides whether a document is held out.
+        languages: [documents] the number of each one's language.
+        translations: [documents] whether a document is the translation of the one before it.
     """
 
     tokens: NDArray[np.unsignedinteger]
@@ -44,6 +68,9 @@ class Encoded:
     documents: NDArray[np.int64]
     sentence_counts: NDArray[np.int64]
     hashes: NDArray[np.uint64]
+    keys: NDArray[np.uint64]
+    languages: NDArray[np.uint8]
+    translations: NDArray[np.bool_]
 
     def select(self, keep: NDArray[np.bool_]) -> Encoded:
         """Only some of the documents.
@@ -61,6 +88,9 @@ class Encoded:
             documents=self.documents[keep],
             sentence_counts=self.sentence_counts[keep],
             hashes=self.hashes[keep],
+            keys=self.keys[keep],
+            languages=self.languages[keep],
+            translations=self.translations[keep],
         )
 
     def cut(self, position: int, end_mark: int) -> Encoded:
@@ -86,6 +116,9 @@ class Encoded:
             documents=np.diff(documents),
             sentence_counts=np.diff(np.searchsorted(sentences, documents)),
             hashes=np.insert(self.hashes, index, self.hashes[index]),
+            keys=np.insert(self.keys, index, self.keys[index]),
+            languages=np.insert(self.languages, index, self.languages[index]),
+            translations=np.insert(self.translations, index + 1, False),
         )
 
 
@@ -113,40 +146,53 @@ def segments(text: str, family: str) -> list[str]:
     return [(" " if number and part[0].isspace() else "") + running_text(part, family) for number, part in enumerate(parts)]
 
 
-def encode(tokenizer: Tokenizer, texts: Sequence[str]) -> Encoded:
-    """Encode documents. One without a single token leaves no trace.
+def encode(tokenizer: Tokenizer, passages: Sequence[Passage]) -> Encoded:
+    """Encode documents. One without a single token leaves no trace, nor does what is its translation, or what it translates.
 
     Args:
         tokenizer: whose ``sep`` token (or ``eos``, where there is none) marks the end of a document.
-        texts: of the documents.
+        passages: the documents.
     """
-    parts = [segments(text, tokenizer.family) for text in texts]
+    parts = [segments(passage.text, tokenizer.family) for passage in passages]
     encoded = iter(tokenizer.encode([sentence for document in parts for sentence in document]))
     mark = np.array([end_mark(tokenizer)]), np.array([True])
+    found = [[both for both in (next(encoded) for _ in document) if len(both[0])] for document in parts]
+    kept = _whole(passages, [bool(sentences) for sentences in found])
     ids, starts = [np.empty(0, np.int64)], [np.empty(0, np.bool_)]
     sentences: list[int] = []
-    documents, counts, hashes = [], [], []
-    for text, document in zip(texts, parts, strict=True):
-        found = [(tokens, words) for tokens, words in (next(encoded) for _ in document) if len(tokens)]
-        if not found:
-            continue
-        lengths = [len(tokens) for tokens, _ in found]
+    documents, counts = [], []
+    for index in kept:
+        lengths = [len(tokens) for tokens, _ in found[index]]
         lengths[-1] += 1
         sentences += lengths
         documents.append(sum(lengths))
         counts.append(len(lengths))
-        hashes.append(content_hash(text))
-        for tokens, words in [*found, mark]:
+        for tokens, words in [*found[index], mark]:
             ids.append(tokens)
             starts.append(words)
+    chosen = [passages[index] for index in kept]
+    hashes = np.array([content_hash(passage.text) for passage in chosen], np.uint64)
+    keys = hashes.copy()
+    keys[[passage.kin is not None for passage in chosen]] = [content_hash(p.kin) for p in chosen if p.kin is not None]
     return Encoded(
         tokens=np.concatenate(ids).astype(token_type(tokenizer.vocabulary.size)),
         word_starts=np.concatenate(starts),
         sentences=np.array(sentences, np.int64),
         documents=np.array(documents, np.int64),
         sentence_counts=np.array(counts, np.int64),
-        hashes=np.array(hashes, np.uint64),
+        hashes=hashes,
+        keys=keys,
+        languages=np.array([passage.language for passage in chosen], np.uint8),
+        translations=np.array([passage.translates for passage in chosen], np.bool_),
     )
+
+
+def _whole(passages: Sequence[Passage], filled: list[bool]) -> list[int]:
+    """Which documents have tokens, and so does what belongs to them."""
+    for index, passage in enumerate(passages):
+        if passage.translates and not (filled[index - 1] and filled[index]):
+            filled[index - 1] = filled[index] = False
+    return [index for index, whole in enumerate(filled) if whole]
 
 
 def end_mark(tokenizer: Tokenizer) -> int:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plmtrain.data import manifest as manifests
-from plmtrain.data.documents import Reading, text_bytes
+from plmtrain.data.documents import Reading, reading_of, text_bytes
 from plmtrain.data.encoding import Encoded, encode, end_mark, token_type
 from plmtrain.data.manifest import Manifest
 from plmtrain.data.processes import available_cores, ordered_map
@@ -87,7 +87,7 @@ class _Preparation:
             "format": manifests.VERSION,
             "sources": self._sources.digest(),
             "tokenizer": self._tokenizer.digest,
-            "reading": data.model_dump(include={"type", "text_column", "document_per", "on_bad"}),
+            "reading": reading_of(data, self._sources),
             "held_out": None if data.validation_files else data.validation_fraction,
             "minimum": self._minimum if by_minimum else None,
         }
@@ -168,7 +168,7 @@ class _Preparation:
                 raise self._short_validation(len(own.tokens))
             return None
         train = staged["train"]
-        return choose(train.hashes, train.documents, self._data.validation_fraction, self._minimum)
+        return choose(train.keys, train.documents, self._data.validation_fraction, self._minimum)
 
     def _short_validation(self, tokens: int) -> DataError:
         return DataError(
@@ -183,8 +183,9 @@ class _Preparation:
         """Write both splits and the manifest."""
         size = self._tokenizer.vocabulary.size
         mark = end_mark(self._tokenizer)
-        train = SplitWriter(folder / "train", self._token_type, size)
-        validation = SplitWriter(folder / "validation", self._token_type, size)
+        parallel = self._data.type == "parallel"
+        train = SplitWriter(folder / "train", self._token_type, size, parallel=parallel)
+        validation = SplitWriter(folder / "validation", self._token_type, size, parallel=parallel)
         total = self._sources.total_bytes
         done = tokens = 0
         for split, staging in staged.items():
@@ -196,10 +197,10 @@ class _Preparation:
                 train.add(documents.select(~out))
                 done, tokens = done + len(out), tokens + len(documents.tokens)
                 report(Progress(stage="write", bytes=total, total_bytes=total, documents=done, tokens=tokens))
+        for writer in (train, validation):
+            writer.frequencies[mark] = 0
         counts, hashes = train.finish()
         held_counts, held_hashes = validation.finish()
-        frequencies = train.frequencies
-        frequencies[mark] = 0
         Manifest(
             name=self._data.name,
             digest=digest,
@@ -211,7 +212,7 @@ class _Preparation:
             overlap=int(np.isin(held_hashes, hashes, assume_unique=True).sum()),
             skipped=skips.count,
             first_skipped=skips.first,
-            unigram_entropy=unigram_entropy(frequencies),
+            unigram_entropy=unigram_entropy(train.frequencies),
         ).write(folder)
 
     def _divided(self, staging: Staging, held: Held | None, mark: int) -> Iterator[tuple[Encoded, NDArray[np.bool_]]]:

@@ -74,7 +74,14 @@ class Staging:
 
     def __init__(self, folder: Path, token_type: np.dtype[np.unsignedinteger]) -> None:
         folder.mkdir()
-        types: dict[str, Any] = {"tokens": token_type, "word_starts": np.bool_, "hashes": np.uint64}
+        types: dict[str, Any] = {
+            "tokens": token_type,
+            "word_starts": np.bool_,
+            "hashes": np.uint64,
+            "keys": np.uint64,
+            "languages": np.uint8,
+            "translations": np.bool_,
+        }
         self._writers = {
             field.name: NpyWriter(folder / f"{field.name}.npy", np.dtype(types.get(field.name, np.int64)))
             for field in fields(Encoded)
@@ -102,6 +109,9 @@ class Staging:
     documents: NDArray[np.int64]
     sentence_counts: NDArray[np.int64]
     hashes: NDArray[np.uint64]
+    keys: NDArray[np.uint64]
+    languages: NDArray[np.uint8]
+    translations: NDArray[np.bool_]
 
     def pieces(self) -> Iterator[tuple[slice, Encoded]]:
         """All documents again, some at a time, with which they are."""
@@ -120,6 +130,9 @@ class Staging:
                     documents=self.documents[here],
                     sentence_counts=self.sentence_counts[here],
                     hashes=self.hashes[here],
+                    keys=self.keys[here],
+                    languages=self.languages[here],
+                    translations=self.translations[here],
                 ),
             )
             first, token, sentence = last, token_end, sentence_end
@@ -132,14 +145,21 @@ class SplitWriter:
         folder: the split's folder, which is made.
         token_type: the type of the tokens.
         vocabulary_size: how many different tokens there are.
+        parallel: whether documents have languages and translations: they are written, too, and how often each token occurs.
     """
 
-    def __init__(self, folder: Path, token_type: np.dtype[np.unsignedinteger], vocabulary_size: int) -> None:
+    def __init__(
+        self, folder: Path, token_type: np.dtype[np.unsignedinteger], vocabulary_size: int, *, parallel: bool = False
+    ) -> None:
         folder.mkdir()
         self._folder = folder
         self._tokens = NpyWriter(folder / "tokens.npy", token_type)
         self._word_starts = NpyWriter(folder / "word_starts.npy", np.dtype(np.bool_))
         self._starts = {name: NpyWriter(folder / f"{name}.npy", np.dtype(np.int64)) for name in ("documents", "sentences")}
+        self._each: dict[str, NpyWriter] = {}
+        if parallel:
+            kinds = {"languages": np.dtype(np.uint8), "translations": np.dtype(np.bool_)}
+            self._each = {name: NpyWriter(folder / f"{name}.npy", kind) for name, kind in kinds.items()}
         self._hashes: list[NDArray[np.uint64]] = []
         self._end = self._sentences = 0
         self.frequencies = np.zeros(vocabulary_size, np.int64)
@@ -150,6 +170,8 @@ class SplitWriter:
         for name, writer in self._starts.items():
             lengths: NDArray[np.int64] = getattr(documents, name)
             writer.write(self._end + np.cumsum(lengths) - lengths)
+        for name, writer in self._each.items():
+            writer.write(getattr(documents, name))
         self._hashes.append(np.array(documents.hashes))
         self._end += len(documents.tokens)
         self._sentences += len(documents.sentences)
@@ -157,9 +179,12 @@ class SplitWriter:
 
     def finish(self) -> tuple[SplitCounts, NDArray[np.uint64]]:
         """What was written, and the distinct hashes of the documents, ascending."""
-        writers = [self._tokens, self._word_starts, *self._starts.values()]
+        writers = [self._tokens, self._word_starts, *self._starts.values(), *self._each.values()]
         for writer in self._starts.values():
             writer.write(np.array([self._end]))
+        if self._each:
+            writers.append(NpyWriter(self._folder / "frequencies.npy", np.dtype(np.int64)))
+            writers[-1].write(self.frequencies)
         for writer in writers:
             writer.close()
         documents = sum(map(len, self._hashes))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,6 +27,8 @@ class Store:
         sentences: [sentences + 1] where each sentence starts, and the end of the last; an end mark belongs to the sentence
             before it.
         word_starts: [tokens] whether a token begins a word (end marks do).
+        languages: [documents] the number of each one's language; None where the text is not parallel.
+        translations: [documents] whether a document is the translation of the one before it; None where the text is not parallel.
     """
 
     folder: Path
@@ -34,6 +37,8 @@ class Store:
     documents: NDArray[np.int64]
     sentences: NDArray[np.int64]
     word_starts: NDArray[np.bool_]
+    languages: NDArray[np.uint8] | None = None
+    translations: NDArray[np.bool_] | None = None
 
     @classmethod
     def open(cls, folder: Path | str, split: Split) -> Store:
@@ -48,7 +53,18 @@ class Store:
         ends = [int(starts[-1]) if len(starts) else 0 for starts in (documents, sentences)]
         if ends != [len(tokens)] * 2 or len(word_starts) != len(tokens):
             raise DataError("prepared data do not fit together", str(place), "delete the folder: it is prepared again")
-        return cls(Path(folder), split, tokens, documents, sentences, word_starts)
+        names = ("languages", "translations")
+        each = [mapped(place / f"{name}.npy") if (place / f"{name}.npy").exists() else None for name in names]
+        if any(array is not None and len(array) != len(documents) - 1 for array in each):
+            raise DataError("prepared data do not fit together", str(place), "delete the folder: it is prepared again")
+        return cls(Path(folder), split, tokens, documents, sentences, word_starts, *each)
+
+    @cached_property
+    def shares(self) -> NDArray[np.float64]:
+        """The share of each token among those of the training text; zero for the end mark.  # [vocabulary]"""
+        counts = mapped(self.folder / "train" / "frequencies.npy").astype(np.float64)
+        shares: NDArray[np.float64] = counts / max(1.0, counts.sum())
+        return shares
 
     def __len__(self) -> int:
         """Tokens, document-end marks included."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from plmtrain.data.documents import Reading
-from plmtrain.data.encoding import content_hash, running_text
+from plmtrain.data.documents import Reading, reading_of
+from plmtrain.data.encoding import running_text
 from plmtrain.data.progress import Progress, Report
+from plmtrain.data.quotas import Repeats
 from plmtrain.data.sources import Sources, find
 from plmtrain.errors import DataError
 from plmtrain.faults import fault_point
@@ -106,7 +108,7 @@ def _digest(data: DataSettings, settings: TokenizerSettings, sources: Sources) -
     made_of = {
         "version": _VERSION,
         "sources": sources.digest("train"),
-        "reading": data.model_dump(include={"type", "text_column", "document_per", "on_bad"}),
+        "reading": reading_of(data, sources) | ({"shared": data.vocabulary_exponent} if data.type == "parallel" else {}),
         "held_out": None if data.validation_files else data.validation_fraction,
         "settings": settings.model_dump(exclude={"path"}),
     }
@@ -126,16 +128,27 @@ def _kept(folder: Path) -> Tokenizer | None:
 def _training_texts(data: DataSettings, settings: TokenizerSettings, sources: Sources, report: Report) -> Iterator[str]:
     """The documents to train on: without those that validation will hold out, unless they are all there is."""
 
-    def read(*, held_out: bool) -> Iterator[str]:
-        for count, (position, text) in enumerate(Reading(data, sources, "train").texts(), start=1):
+    def read(*, held_out: bool) -> Iterator[tuple[int, str]]:
+        for count, (position, passage) in enumerate(Reading(data, sources, "train").passages(), start=1):
             safe_point()
-            if held_out == (content_hash(text) < threshold):
-                yield running_text(text, settings.family)
+            if held_out == (passage.key < threshold):
+                yield passage.language, running_text(passage.text, settings.family)
             if count % _REPORT_EVERY == 0:
                 report(Progress(stage="tokenizer", bytes=position, total_bytes=sources.total_bytes, documents=count))
 
+    def texts(*, held_out: bool) -> Iterator[str]:
+        if data.type != "parallel":
+            yield from (text for _, text in read(held_out=held_out))
+            return
+        sizes = Counter[int]()
+        for language, text in read(held_out=held_out):
+            sizes[language] += len(text)
+        repeats = Repeats(sizes, data.vocabulary_exponent)
+        for language, text in read(held_out=held_out):
+            yield from itertools.repeat(text, repeats.next(language))
+
     threshold = 0 if data.validation_files else data.validation_fraction * 2.0**64
-    texts = read(held_out=False)
-    for first in texts:
-        return itertools.chain([first], texts)
-    return read(held_out=True)
+    trained = texts(held_out=False)
+    for first in trained:
+        return itertools.chain([first], trained)
+    return texts(held_out=True)

@@ -37,9 +37,10 @@ class DataSettings(Settings):
 
     name: Name
     """What users call it: the name of its YAML."""
-    type: Literal["sample", "text", "jsonl"]
+    type: Literal["sample", "text", "jsonl", "parallel"]
     """``sample`` is the documentation inside the Python installation; ``text`` files have paragraphs, blank lines between
-    documents where ``document_per`` says so; ``jsonl`` files have one document a line."""
+    documents where ``document_per`` says so; ``jsonl`` files have one document a line; ``parallel`` files have sentences beside
+    their translations."""
     files: Texts = ()
     """Files, folders or globs; ``.gz`` is read as it is."""
     validation_files: Texts = ()
@@ -58,9 +59,31 @@ class DataSettings(Settings):
     """Where prepared data and trained tokenizers are kept, by the digest of what they were made from."""
     processes: int | None = Field(None, gt=0)
     """Processes that prepare the text; all cores if not given."""
+    languages: tuple[Name, ...] = Field((), max_length=255)
+    """The languages of parallel text, in the order of their numbers: the columns of its tables, the endings of its files, and
+    the ``Language`` of its catalogues."""
+    source_language: Name = "en"
+    """The language of a catalogue's msgids."""
+    monolingual: dict[str, Texts] = Field(default_factory=dict)
+    """By language, files of text without translations: JSON lines where they are called so, and plain text else. A language
+    without any is read from the sentences that have translations."""
+    vocabulary_exponent: float = Field(0.5, ge=0, le=1)
+    """How languages share in training the tokenizer: each by its size to this power; 1 is as they are, 0 all alike."""
 
     @model_validator(mode="after")
     def _files(self) -> DataSettings:
         if self.type != "sample" and not self.files:
             raise ValueError("files is missing: name the text to train on, data.files=[mytext.txt]")
+        return self
+
+    @model_validator(mode="after")
+    def _languages(self) -> DataSettings:
+        if self.type != "parallel":
+            if self.languages or self.monolingual:
+                raise ValueError("languages and monolingual are for parallel text: data=parallel")
+            return self
+        if len(set(self.languages)) < max(2, len(self.languages)):
+            raise ValueError("languages must name two languages or more, each once, say data.languages=[en,de]")
+        if unknown := sorted(self.monolingual.keys() - set(self.languages)):
+            raise ValueError(f"monolingual names languages that languages does not: {', '.join(unknown)}")
         return self

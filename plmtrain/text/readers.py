@@ -146,7 +146,7 @@ def lines(path: Path, data: DataSettings | TableSettings, skips: Skips) -> Itera
         DataError: naming file and line.
     """
     number = 0
-    with _open(path) as stream:
+    with open_bytes(path) as stream:
         while True:
             number += 1
             where = f"{path}:{number}"
@@ -172,7 +172,12 @@ def lines(path: Path, data: DataSettings | TableSettings, skips: Skips) -> Itera
                 bad(DataError(what, where, f"convert it (iconv -t utf-8); {SKIP}"), data, skips)
 
 
-def _open(path: Path) -> IO[bytes]:
+def open_bytes(path: Path) -> IO[bytes]:
+    """A file's bytes, gzipped or not.
+
+    Raises:
+        DataError: if it cannot be opened.
+    """
     try:
         stream = path.open("rb")
     except OSError as error:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plmtrain.data.encoding import Encoded, content_hash, encode, end_mark, running_text, segments, token_type
+from plmtrain.data.encoding import Encoded, Passage, content_hash, end_mark, running_text, segments, token_type
+from plmtrain.data.encoding import encode as encode_passages
 from plmtrain.settings.tokenizer import TokenizerSettings
 from plmtrain.text.sentences import boundaries
 from plmtrain.text.tokenizer import Tokenizer
@@ -19,6 +22,12 @@ TEXTS = (
     "  It opened with a space, and\tused tabs.\nÉtait-ce l'été? Ja, natürlich. 日本語の文。もう一つの文。",
     "One line",
 )
+
+
+def encode(tokenizer: Tokenizer, texts: Sequence[str]) -> Encoded:
+    return encode_passages(tokenizer, [Passage(text) for text in texts])
+
+
 KINDS = {"bert": "wordpiece", "roberta": "byte_bpe", "albert": "unigram", "gpt2": "byte_bpe", "t5": "unigram"}
 
 
@@ -110,6 +119,9 @@ def documents_of(parts: list[list[int]]) -> Encoded:
         documents=np.array(counts),
         sentence_counts=np.array([len(part) for part in parts]),
         hashes=np.arange(100, 100 + len(parts), dtype=np.uint64),
+        keys=np.arange(100, 100 + len(parts), dtype=np.uint64),
+        languages=np.zeros(len(parts), np.uint8),
+        translations=np.zeros(len(parts), np.bool_),
     )
 
 

@@ -32,6 +32,9 @@ def some(lengths: list[list[int]], first: int) -> Encoded:
         documents=np.array(documents, np.int64),
         sentence_counts=np.array([len(document) for document in lengths], np.int64),
         hashes=np.array(documents, np.uint64),
+        keys=np.array(documents, np.uint64),
+        languages=np.arange(len(documents), dtype=np.uint8) % 3,
+        translations=np.arange(len(documents)) % 2 == 1,
     )
 
 
@@ -46,7 +49,17 @@ def test_pieces_are_what_was_added(tmp_path: Path, monkeypatch: pytest.MonkeyPat
             staging.add(chunk)
     pieces = list(staging.pieces())
     assert [i for here, _ in pieces for i in range(here.start, here.stop)] == list(range(5))
-    for name in ("tokens", "word_starts", "sentences", "documents", "sentence_counts", "hashes"):
+    for name in (
+        "tokens",
+        "word_starts",
+        "sentences",
+        "documents",
+        "sentence_counts",
+        "hashes",
+        "keys",
+        "languages",
+        "translations",
+    ):
         together = np.concatenate([getattr(documents, name) for _, documents in pieces])
         assert together.tolist() == [value for chunk in CHUNKS for value in getattr(chunk, name).tolist()]
     assert all(len(documents.tokens) <= piece or len(documents.documents) == 1 for _, documents in pieces)

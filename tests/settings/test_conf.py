@@ -37,6 +37,7 @@ def test_every_key_has_a_comment_above_it(path: Path) -> None:
 def test_every_choice_composes(kind: RunKind, group: str, choice: str) -> None:
     named = kind.primary == "finetune" or (group == "data" and choice != "sample")
     extra = ["data.files=[mytext.tsv]"] if named else []
+    extra += ["data.languages=[en,de]"] if choice == "parallel" else []
     if kind.primary == "pretrain" and group in ("model", "objective"):
         # With one of the other group that it goes with.
         other = "objective" if group == "model" else "model"
