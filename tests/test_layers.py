@@ -25,6 +25,7 @@ FLOORS = (
     {"interop"},
     {"training"},
     {"objectives", "tasks"},
+    {"paired"},
     {"filling", "masked_inspection", "noise_inspection"},
     {"program"},
     {"generation"},

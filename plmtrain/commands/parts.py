@@ -10,15 +10,19 @@ from typing import TYPE_CHECKING, Any
 from plmtrain.data import manifest as manifests
 from plmtrain.data.manifest import Manifest
 from plmtrain.data.order import Phase, plan
+from plmtrain.data.progress import Report
 from plmtrain.settings.objectives.base import ObjectiveSettings, Reads
 from plmtrain.settings.run import PretrainSettings
 
 if TYPE_CHECKING:
+    from plmtrain.data.pair_store import PairStore
     from plmtrain.data.rows import RowSource
     from plmtrain.data.store import Split, Store
     from plmtrain.program import Program
     from plmtrain.text.tokenizer import Tokenizer
     from plmtrain.text.vocabulary import Vocabulary
+
+SPLITS: tuple[Split, ...] = ("train", "validation")
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,11 @@ class Corpus:
         """
         from plmtrain.data.store import Store
 
-        sources: dict[Reads, Callable[..., RowSource]] = {"blocks": _blocks, "streams": _streams}
+        sources: dict[Reads, Callable[..., RowSource]] = {
+            "blocks": _blocks,
+            "streams": _streams,
+            "segment_pairs": _segment_pairs,
+        }
         return sources[program.settings.reads](Store.open(self.folder, split), program, phase, isolate_documents)
 
 
@@ -65,6 +73,38 @@ def _streams(store: Store, program: Program[Any], phase: Phase, isolate_document
         streams = held_out_streams(len(store), length, advance, most=streams)
     others = program.other_length(phase.sequence_length)
     return Streams(store, length, streams, advance=advance, others=others, isolate_documents=isolate_documents)
+
+
+def _segment_pairs(store: Store, program: Program[Any], phase: Phase, isolate_documents: bool) -> RowSource:
+    from plmtrain.data.pair_rows import PairSource
+
+    assert not isolate_documents, "refused with the settings"
+    length = program.row_length(phase.sequence_length)
+    return PairSource(store, _cut(store, program.settings, length, lambda moment: None), length)
+
+
+def _cut(store: Store, settings: Any, length: int, report: Report) -> PairStore:
+    """The pairs of a split, cut now if that has not been done; what is held out is cut once."""
+    from plmtrain.data.pair_cutting import Cutting
+    from plmtrain.data.pair_store import pairs_of
+
+    copies = settings.pair_copies if store.split == "train" else 1
+    cutting = Cutting(relation=settings.relation, tokens=length, copies=copies, short_share=settings.short_share)
+    return pairs_of(store, cutting, report)
+
+
+def derive(corpus: Corpus, settings: PretrainSettings, report: Report) -> None:
+    """Make of prepared text what the run's objective reads, where that is more than the text itself: a run does so before it
+    trains, and hears then of text that will not do."""
+    from plmtrain.data.row_formats import RowFormat
+    from plmtrain.data.store import Store
+
+    for phase in plan(settings.trainer):
+        objective = objective_in(settings, phase)
+        if objective.reads == "segment_pairs":
+            length = phase.sequence_length - RowFormat.of(settings.model.family, 2).framing
+            for split in SPLITS:
+                _cut(Store.open(corpus.folder, split), objective, length, report)
 
 
 def tokenizer_of(settings: PretrainSettings, report: Callable[[Any], None]) -> Tokenizer:

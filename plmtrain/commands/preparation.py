@@ -19,6 +19,7 @@ _WORDS = {
     "tokenizer": "training the tokenizer",
     "encode": "encoding",
     "write": "writing",
+    "pairs": "cutting pairs of segments",
 }
 _SECONDS = 10.0
 """Between two plain lines of one stage."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table
 
-from plmtrain.commands.parts import Corpus, corpus_of
+from plmtrain.commands.parts import Corpus, corpus_of, derive
 from plmtrain.commands.preparation import preparation_report
 from plmtrain.settings.compose import compose
 from plmtrain.settings.decode import pretrain_settings
@@ -16,6 +16,7 @@ def run(arguments: list[str]) -> int:
     settings = pretrain_settings(compose(arguments))
     with preparation_report() as report:
         corpus = corpus_of(settings, report)
+        derive(corpus, settings, report)
     Console().print(corpus_table(corpus))
     return 0
 

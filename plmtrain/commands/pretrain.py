@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from plmtrain.commands.counting import counted
 from plmtrain.commands.material import Material
-from plmtrain.commands.parts import Corpus, corpus_of, programs_of
+from plmtrain.commands.parts import Corpus, corpus_of, derive, programs_of
 from plmtrain.commands.running import carry_out
 from plmtrain.data import manifest as manifests
 from plmtrain.data.order import plan
@@ -53,6 +53,7 @@ class PreparedText(Material):
     def of(cls, settings: PretrainSettings, report: Report) -> PreparedText:
         """Prepare the text now if that has not been done."""
         corpus = corpus_of(settings, report)
+        derive(corpus, settings, report)
         if settings.trainer.epochs is not None:
             (phase,) = plan(settings.trainer)
             (program,) = programs_of(settings, [phase], corpus.tokenizer.vocabulary)

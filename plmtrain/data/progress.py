@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-Stage = Literal["wait", "hash", "tokenizer", "encode", "write"]
+Stage = Literal["wait", "hash", "tokenizer", "encode", "write", "pairs"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,7 +15,7 @@ class Progress:
 
     Args:
         stage: ``wait`` for another process that prepares, ``hash`` the sources, train the ``tokenizer``, ``encode`` the
-            text, or ``write`` the splits.
+            text, ``write`` the splits, or cut them into ``pairs`` of segments.
         bytes: of the sources that are done; an estimate where they are compressed.
         total_bytes: of the sources.
         documents: that are done.

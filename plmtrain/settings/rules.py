@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from plmtrain.settings.data import TableSettings
+from plmtrain.settings.data import DataSettings, TableSettings
 from plmtrain.settings.models.base import ModelSettings
 from plmtrain.settings.objectives.base import ObjectiveSettings
 from plmtrain.settings.optimizer import ScheduleSettings
@@ -52,6 +52,25 @@ def _task_has_examples(task: TaskSettings, data: TableSettings) -> Iterator[Brok
 def _task_has_no_phases(task: TaskSettings, trainer: TrainerSettings) -> Iterator[Broken]:
     if trainer.phases:
         yield "trainer.phases", "phases are for pretraining", f"leave them away: task={task.name} has one phase"
+
+
+def _pairs_are_seen_whole(objective: ObjectiveSettings, data: DataSettings) -> Iterator[Broken]:
+    if objective.reads == "segment_pairs" and data.isolate_documents:
+        yield (
+            "data.isolate_documents",
+            f"objective={objective.name} compares two segments, which may be of two documents: each must see the other",
+            "leave data.isolate_documents away",
+        )
+
+
+def _pairs_fill_rows(objective: ObjectiveSettings, trainer: TrainerSettings) -> Iterator[Broken]:
+    if objective.reads != "segment_pairs":
+        return
+    shortest = 6  # two tokens of text and the special ones around them, of which RoBERTa has four
+    named = [(f"trainer.phases.{index}.sequence_length", phase.sequence_length) for index, phase in enumerate(trainer.phases)]
+    for key, length in [("trainer.sequence_length", trainer.sequence_length), *named]:
+        if length is not None and length < shortest:
+            yield key, f"{key} ({length}) has no room for two segments", f"write {key}={shortest} or more"
 
 
 def _tokenizer_has_roles(program: ObjectiveSettings | TaskSettings, tokenizer: TokenizerSettings) -> Iterator[Broken]:
@@ -154,6 +173,8 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[..., Iterator[Broken]]], ...] = (
     (("trainer", "launch"), _batches_divide),
     (("schedule", "trainer"), _schedule_fits),
     (("objective", "trainer"), _phases_fit_objective),
+    (("objective", "data"), _pairs_are_seen_whole),
+    (("objective", "trainer"), _pairs_fill_rows),
     (("model", "task"), _task_fits_model),
     (("task", "data"), _task_has_examples),
     (("task", "trainer"), _task_has_no_phases),

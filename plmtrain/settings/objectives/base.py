@@ -6,9 +6,10 @@ from typing import ClassVar, Literal
 
 from plmtrain.settings.base import Name, Settings
 
-Reads = Literal["blocks", "streams"]
+Reads = Literal["blocks", "streams", "segment_pairs"]
 """How an objective reads prepared text: ``blocks`` are consecutive stretches of the corpus, all of one length, in any order;
-``streams`` are as many equal parts of the corpus as a batch has rows, each read from its beginning to its end."""
+``streams`` are as many equal parts of the corpus as a batch has rows, each read from its beginning to its end;
+``segment_pairs`` are two segments each, cut from documents when the text is prepared (``PairSettings`` says how)."""
 
 
 class ObjectiveSettings(Settings):

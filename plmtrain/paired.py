@@ -1,0 +1,268 @@
+"""Masked language modelling on pairs of segments, with a question about the pair: what next sentence prediction and sentence
+order prediction have in common.
+
+A row is two segments. Some of its tokens are predicted, and from its first state it is told whether the second segment is what
+follows the first (Devlin et al. 2019, section 3.1; Lan et al. 2020, section 3.1). The loss is the sum of both.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from plmtrain.batch import Batch, Layout, Term
+from plmtrain.corruption.masked_rows import Masker
+from plmtrain.data.framing import framed, framed_pairs
+from plmtrain.data.pair_rows import PairRows, asked_pairs, first_lengths
+from plmtrain.data.row_formats import RowFormat
+from plmtrain.filling import filled, filled_masks, hide_a_word, mask_questions, read_filled
+from plmtrain.masked_inspection import masked_inspection
+from plmtrain.nn.heads import MaskedLMHead, PairHead, Pooler
+from plmtrain.nn.loss import cross_entropy_sum
+from plmtrain.program import Answer, Carry, Demonstration, Inspection, MakeBackbone, Program, Shown
+from plmtrain.settings.masking import MaskingSettings
+from plmtrain.settings.models.encoder import EncoderSettings
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from plmtrain.backbones import Backbone
+    from plmtrain.data.rows import Rows
+    from plmtrain.keyed_random import Keys
+    from plmtrain.settings.models.base import ModelSettings
+    from plmtrain.text.tokenizer import Tokenizer
+    from plmtrain.text.vocabulary import Vocabulary
+
+SettingsT = TypeVar("SettingsT", bound=MaskingSettings)
+
+
+class PairedLearner(nn.Module):
+    """An encoder with a language-model head, and what tells pairs apart on a summary of the row.
+
+    Args:
+        backbone: the encoder.
+        head: scores hidden states against its token embeddings.
+        pooler: sums up a row at its first token.
+        pair_head: scores the sum.
+    """
+
+    def __init__(self, backbone: Backbone, head: MaskedLMHead, pooler: Pooler, pair_head: PairHead) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = head
+        self.pooler = pooler
+        self.pair_head = pair_head
+
+    def scores(self, hidden: Tensor) -> Tensor:
+        """Logits over the vocabulary.  # [n, width] -> [n, vocabulary]"""
+        logits: Tensor = self.head(hidden, self.backbone.embedding_weight)
+        return logits
+
+    def verdicts(self, first: Tensor) -> Tensor:
+        """Logits of the pair's being as it was, and of its being changed.  # [batch, width] -> [batch, 2]"""
+        logits: Tensor = self.pair_head(self.pooler(first[:, None]))
+        return logits
+
+
+class PairedMaskedLM(Program[SettingsT]):
+    """Predict hidden tokens of a pair of segments, and whether the second follows the first.
+
+    The labels are those of both papers' code: 0 for a pair as it stands in the text, 1 for one that was changed.
+    """
+
+    counted = ("tokens",)
+
+    as_it_was: ClassVar[str]
+    """What a pair is called whose second segment follows the first."""
+    changed: ClassVar[str]
+    """What the others are called."""
+
+    def __init__(self, settings: SettingsT, model: ModelSettings, vocabulary: Vocabulary) -> None:
+        super().__init__(settings, model, vocabulary)
+        self.mask = self.masker()
+        self.format = RowFormat.of(model.family, 2)
+
+    @abstractmethod
+    def masker(self) -> Masker:
+        """What hides tokens."""
+
+    def row_length(self, sequence_length: int) -> int:
+        return sequence_length - self.format.framing
+
+    def collate(self, rows: Rows, keys: Keys) -> Batch:
+        rows = cast(PairRows, rows)
+        assert rows.labels is not None
+        original = framed_pairs(rows, self.format, self.vocabulary)
+        masked = self.mask(original, keys)
+        return Batch(
+            inputs=self._inputs(masked.ids, original.segments),
+            targets={
+                "positions": torch.from_numpy(masked.positions),
+                "labels": torch.from_numpy(masked.labels),
+                "pairs": torch.from_numpy(rows.labels),
+            },
+            layout=Layout.of(original.real),
+            samples=torch.from_numpy(keys.samples),
+            normalisers={
+                self.terms[0]: float(len(masked.positions)),
+                self.terms[1]: float(len(rows)),
+                "tokens": float(original.lengths.sum()),
+            },
+        )
+
+    def _inputs(self, ids: NDArray[np.int64], segments: NDArray[np.int64]) -> dict[str, Tensor]:
+        inputs = {"ids": torch.from_numpy(ids)}
+        if cast(EncoderSettings, self.model).segments > 1:
+            inputs["segments"] = torch.from_numpy(segments)
+        return inputs
+
+    def collate_for_prediction(self, rows: Rows) -> Batch:
+        """Pairs, and texts alone: those whose second segment is empty, or that know of no segments."""
+        first = first_lengths(rows)
+        alone = first == rows.lengths
+        pairs = framed_pairs(asked_pairs(rows), self.format, self.vocabulary)
+        single = framed(rows, self.vocabulary)
+        more = pairs.ids.shape[1] - single.ids.shape[1]
+        ids = np.where(alone[:, None], np.pad(single.ids, ((0, 0), (0, more)), constant_values=self.vocabulary["pad"]), pairs.ids)
+        lengths = np.where(alone, single.lengths, pairs.lengths)
+        return Batch(
+            inputs=self._inputs(ids, np.where(alone[:, None], 0, pairs.segments)),
+            targets={"first": torch.from_numpy(first)},
+            layout=Layout.of(np.arange(ids.shape[1]) < lengths[:, None]),
+            samples=torch.arange(len(rows)),
+            normalisers={},
+        )
+
+    def build(self, make: MakeBackbone) -> PairedLearner:
+        model = cast(EncoderSettings, self.model)
+        initial: dict[str, Any] = {"initial_std": model.initial_std, "initial_truncated": model.initial_truncated}
+        backbone = make(model)
+        head = MaskedLMHead(
+            backbone.width, backbone.embedding_width, backbone.vocabulary_size, model.activation, model.norm_eps, **initial
+        )
+        return PairedLearner(backbone, head, Pooler(backbone.width, **initial), PairHead(backbone.width, **initial))
+
+    def loss(self, learner: nn.Module, batch: Batch, carry: Carry) -> tuple[dict[str, Term], Carry]:
+        learner = cast(PairedLearner, learner)
+        ids, labels, pairs = batch.inputs["ids"], batch.targets["labels"], batch.targets["pairs"]
+        first = torch.arange(len(ids), device=ids.device) * ids.shape[1]
+        at = torch.cat([first, batch.targets["positions"]])
+        hidden = learner.backbone.encode_at(ids, batch.layout, at, batch.inputs.get("segments"))  # [batch + predicted, width]
+        verdicts = learner.verdicts(hidden[: len(ids)])  # [batch, 2]
+        logits = learner.scores(hidden[len(ids) :])  # [predicted, vocabulary]
+        totals = cross_entropy_sum(logits, labels), cross_entropy_sum(verdicts, pairs)
+        counts: tuple[dict[str, Tensor], ...] = ({}, {})
+        if not learner.training:
+            counts = self._filled(batch, logits), self._judged(verdicts, pairs)
+        return {
+            name: Term(total=total, normaliser=batch.normalisers[name], counts=found)
+            for name, total, found in zip(self.terms, totals, counts, strict=True)
+        }, carry
+
+    def _filled(self, batch: Batch, logits: Tensor) -> dict[str, Tensor]:
+        """Right guesses, and the loss where the token was not to be seen, with how often that was."""
+        labels = batch.targets["labels"]
+        unseen = batch.inputs["ids"].flatten().index_select(0, batch.targets["positions"]) == self.vocabulary["mask"]
+        lost = functional.cross_entropy(logits.float(), labels, reduction="none")
+        return {
+            "accuracy": (logits.argmax(-1) == labels).sum(),
+            "unseen": torch.stack([lost.masked_fill(~unseen, 0.0).sum(), unseen.sum()]),
+        }
+
+    def _judged(self, verdicts: Tensor, pairs: Tensor) -> dict[str, Tensor]:
+        """Right verdicts, and how often each kind of pair was taken for each."""
+        found = verdicts.argmax(-1)
+        confusion = torch.bincount(pairs * 2 + found, minlength=4).reshape(2, 2)
+        return {"accuracy": (found == pairs).sum(), "confusion": confusion}
+
+    def measures(self, counts: Mapping[str, NDArray[np.float64]]) -> dict[str, float]:
+        """``mlm/unseen_loss``: nats a token that was hidden, since those left in place can be copied. Of the pairs, the balanced
+        accuracy (the mean of the shares of right verdicts on either kind: 0.5 by chance) with the ends of its 95 % interval."""
+        mlm, pair = self.terms
+        lost, unseen = counts[f"{mlm}/unseen"].tolist()
+        values = {f"{mlm}/unseen_loss": lost / unseen} if unseen else {}
+        confusion = counts[f"{pair}/confusion"]
+        each = confusion.sum(axis=1)
+        if each.all():
+            recall = confusion.diagonal() / each
+            accuracy, margin = float(recall.mean()), 1.96 * math.sqrt(float((recall * (1 - recall) / each).sum())) / 2
+            values |= {
+                f"{pair}/balanced_accuracy": accuracy,
+                f"{pair}/balanced_accuracy_low": max(0.0, accuracy - margin),
+                f"{pair}/balanced_accuracy_high": min(1.0, accuracy + margin),
+            }
+        return values
+
+    def backbone_of(self, learner: nn.Module) -> Backbone:
+        return cast(PairedLearner, learner).backbone
+
+    @torch.no_grad()
+    def predict(self, learner: nn.Module, batch: Batch) -> list[dict[str, Any]]:
+        """Fill every mask (``plmtrain.filling.filled``), and say of each pair how likely it is to be as it was.
+
+        Returns:
+            For each row its ``sample``, its ``masks``, and for a pair the probability under the name of ``as_it_was``.
+        """
+        learner = cast(PairedLearner, learner)
+        ids, first = batch.inputs["ids"], batch.targets["first"].tolist()
+        hidden = learner.backbone.encode(ids, batch.layout, batch.inputs.get("segments"))
+        masks = (ids == self.vocabulary["mask"]).nonzero()  # [masks, 2]
+        answers = filled(masks, learner.scores(hidden[masks[:, 0], masks[:, 1]]), batch.samples, opening=1)
+        shares = learner.verdicts(hidden[:, 0]).float().softmax(-1)[:, 0].tolist()
+        lengths = cast(Tensor, batch.layout.tokens).sum(1).tolist()
+        between = self.format.framing - 2  # special tokens between the segments of a pair
+        for answer, own, length, share in zip(answers, first, lengths, shares, strict=True):
+            if length == own + 2:
+                continue
+            answer[self.as_it_was] = share
+            for mask in answer["masks"]:
+                mask["position"] -= between if mask["position"] > own else 0
+        return answers
+
+    def questions(self, texts: Sequence[str], tokenizer: Tokenizer) -> PairRows:
+        """Texts with masks to fill; two with a tab between them are a pair, which may have none."""
+        parts = [text.partition("\t") for text in texts]
+        for text, (_, tab, _) in zip(texts, parts, strict=True):
+            if not tab:
+                mask_questions([text], tokenizer)  # which tells of a mask that is missing
+        encode = tokenizer.encode_with_specials
+        return PairRows.of([(encode(first), encode(second)) for first, _, second in parts], self.vocabulary["pad"])
+
+    def read_out(self, text: str, ids: NDArray[np.int64], answer: Mapping[str, Any], tokenizer: Tokenizer) -> Answer:
+        found = read_filled(text, ids, answer, tokenizer)
+        if self.as_it_was not in answer:
+            return found
+        share = answer[self.as_it_was]
+        lines = [*found.lines, f"  {self.as_it_was} {share:.1%}, {self.changed} {1 - share:.1%}"]
+        return Answer({**found.values, self.as_it_was: share}, lines)
+
+    def demonstrate(self, learner: nn.Module, rows: Rows, tokenizer: Tokenizer) -> Demonstration:
+        """Hide one word in each sentence, and show what the model puts there."""
+        asked, places = hide_a_word(rows, self.vocabulary["mask"])
+        return filled_masks(rows, places, self.predict(learner, self.collate_for_prediction(asked)), tokenizer)
+
+    def token_scores(self, learner: nn.Module, batch: Batch) -> Tensor:
+        learner = cast(PairedLearner, learner)
+        inputs = batch.inputs
+        hidden = learner.backbone.encode(inputs["ids"], batch.layout, inputs.get("segments"), inputs.get("positions"))
+        return learner.scores(hidden)
+
+    def inspect(self, batch: Batch) -> Inspection:
+        found = masked_inspection(batch, self.vocabulary)
+        pairs, lengths = batch.targets["pairs"].tolist(), cast(Tensor, batch.layout.tokens).sum(1)
+        names = [self.changed if pair else self.as_it_was for pair in pairs]
+        full = batch.inputs["ids"].shape[1]
+        rates = {f"pairs {self.changed}": (sum(pairs), len(pairs)), "rows not full": (int((lengths < full).sum()), len(pairs))}
+        rows = [
+            Shown({f"{line} ({name})" if line == "original" else line: tokens for line, tokens in row.lines.items()})
+            for row, name in zip(found.rows, names, strict=True)
+        ]
+        return replace(found, rows=rows, rates={**rates, **found.rates})

@@ -1,0 +1,16 @@
+"""How text is cut into pairs of segments, for every objective that reads pairs."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from plmtrain.settings.base import Settings
+
+
+class PairSettings(Settings):
+    """Devlin et al. 2019, section 3.1 (Task 2); Lan et al. 2020, section 3.1. An epoch is all copies."""
+
+    pair_copies: int = Field(10, gt=0)
+    """How many times the training text is cut into pairs, each time otherwise (BERT's and ALBERT's code: dupe_factor)."""
+    short_share: float = Field(0.1, ge=0, le=1)
+    """How often a pair is cut to a random length instead of one that fills its row."""
