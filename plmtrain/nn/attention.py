@@ -199,6 +199,19 @@ class Cache:
             self._kept = self._kept.index_select(1, rows)
 
 
+class JoinedLinear(nn.Linear):
+    """Several square layers that read the same, in one product.
+
+    Args:
+        width: what each reads and gives.
+        parts: how many there are; optimisers that measure a layer's weights as a whole measure each.
+    """
+
+    def __init__(self, width: int, parts: int) -> None:
+        super().__init__(width, parts * width)
+        self.parts = parts
+
+
 class SelfAttention(nn.Module):
     """Multi-head attention of a sequence to itself; queries, keys and values come from one product.
 
@@ -212,7 +225,7 @@ class SelfAttention(nn.Module):
         super().__init__()
         self.heads = heads
         self.attention_dropout = attention_dropout
-        self.query_key_value = nn.Linear(width, 3 * width)
+        self.query_key_value = JoinedLinear(width, 3)
         self.output = nn.Linear(width, width)
 
     def forward(self, hidden: Tensor, seen: Visibility, cache: Cache | None = None) -> Tensor:
@@ -255,7 +268,7 @@ class CrossAttention(nn.Module):
         self.heads = heads
         self.attention_dropout = attention_dropout
         self.query = nn.Linear(width, width)
-        self.key_value = nn.Linear(width, 2 * width)
+        self.key_value = JoinedLinear(width, 2)
         self.output = nn.Linear(width, width)
 
     def forward(self, hidden: Tensor, memory: Tensor, seen: Visibility, cache: Cache | None = None) -> Tensor:

@@ -12,9 +12,9 @@ _Mean = Annotated[float, Field(ge=0, lt=1)]
 
 
 class OptimizerSettings(Settings):
-    """AdamW with decoupled weight decay (Loshchilov and Hutter 2019)."""
+    """AdamW with decoupled weight decay (Loshchilov and Hutter 2019), or LAMB (You et al. 2020)."""
 
-    type: Literal["adamw"] = "adamw"
+    type: Literal["adamw", "lamb"] = "adamw"
     lr: float = Field(gt=0)
     """The peak learning rate."""
     betas: tuple[_Mean, _Mean] = (0.9, 0.999)
@@ -23,7 +23,7 @@ class OptimizerSettings(Settings):
     weight_decay: float = Field(0.01, ge=0)
     """Not applied to biases and layer norms."""
     bias_correction: bool = True
-    """Off for the optimiser of BERT's and ELECTRA's code."""
+    """Off for the optimisers of BERT's, ELECTRA's and ALBERT's code."""
     clip_norm: float | None = Field(1.0, gt=0)
     """The global gradient norm is cut to this; null for no clipping, as in RoBERTa."""
 

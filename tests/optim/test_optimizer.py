@@ -1,4 +1,4 @@
-"""The optimiser against NumPy's arithmetic, torch's own AdamW, and a restored copy of itself."""
+"""The optimisers against NumPy's arithmetic, torch's own AdamW, and a restored copy of itself."""
 
 from __future__ import annotations
 
