@@ -14,9 +14,13 @@ from plmtrain.commands.material import Material
 from plmtrain.commands.preparation import preparation_report
 from plmtrain.commands.pretrain import PreparedText
 from plmtrain.data.progress import Report
-from plmtrain.errors import SettingsError
+from plmtrain.errors import SettingsError, SettingsErrors
 from plmtrain.settings.decode import override
+from plmtrain.settings.identity import drift
 from plmtrain.settings.run import FinetuneSettings, PretrainSettings, RunSettings
+
+_READ = ("data", "task", "objective", "trainer", "launch")
+"""The groups of settings that an evaluation reads."""
 
 
 def run(arguments: list[str]) -> int:
@@ -29,12 +33,13 @@ def run(arguments: list[str]) -> int:
     from plmtrain.training.evaluation import evaluate
     from plmtrain.training.group import Group
     from plmtrain.training.precision import choose
-    from plmtrain.training.restore import load_run
+    from plmtrain.training.restore import load_run, program_of
     from plmtrain.training.step import Step
 
     console = Console(stderr=True)
     trained = load_run(Path(words[0]), report=console.print)
     settings = override(trained.settings, words[1:])
+    _require_meaning(trained.settings, settings)
     settings = settings.model_copy(
         update={"tokenizer": settings.tokenizer.model_copy(update={"path": str(trained.folder / "tokenizer")})}
     )
@@ -42,7 +47,7 @@ def run(arguments: list[str]) -> int:
         material = _held_out(settings, words[1:], report)
     group = Group(settings.trainer.device, settings.launch.timeout, settings.trainer.threads)
     phase = plan(settings.trainer)[-1]
-    program = trained.program
+    program = program_of(settings, trained.tokenizer.vocabulary)
     rows = material.rows("validation", program, phase)
     precision = choose(settings.trainer.precision, group.device)
     values = evaluate(
@@ -69,6 +74,25 @@ def run(arguments: list[str]) -> int:
         table.add_row(name.replace("_", " "), f"{value:,.4f}")
     Console().print(table)
     return 0
+
+
+def _require_meaning(trained: RunSettings, wanted: RunSettings) -> None:
+    """Refuse what an evaluation does not read, or what the run's weights do not fit.
+
+    Raises:
+        SettingsErrors: for each such setting.
+    """
+    changed = drift(trained.model_dump(mode="json"), wanted.model_dump(mode="json"))
+    idle = [change for change in (*changed.free, *changed.trajectory) if change.key.partition(".")[0] not in _READ]
+    if errors := [
+        SettingsError(
+            f"{change.key} changes nothing of a run that is trained",
+            f"command line: {change}",
+            f"leave it away: an evaluation reads {', '.join(_READ)}",
+        )
+        for change in (*changed.structural, *idle)
+    ]:
+        raise SettingsErrors(errors)
 
 
 def _held_out(settings: RunSettings, overrides: Sequence[str], report: Report) -> Material:

@@ -200,13 +200,26 @@ def test_a_trained_run_is_used(prepared: Path) -> None:
     values = json.loads(evaluated.out.splitlines()[-1])
     logged = [json.loads(line) for line in (prepared / "runs/whole/metrics.jsonl").read_text().splitlines()]
     assert values["step"] == 8
-    assert "loss" in values
-    assert logged[-1]["val/loss"] > 0
+    assert values["loss"] == pytest.approx(logged[-1]["val/loss"], rel=1e-6)
     answered = plmtrain("predict", "runs/whole", "Abc [MASK] def.", "--json", cwd=prepared)
     assert answered.code == 0, answered.err
     assert json.loads(answered.out.splitlines()[0])["text"] == "Abc [MASK] def."
     assert plmtrain("predict", "runs/whole", "nothing hidden", cwd=prepared).code == 3
     assert plmtrain("predict", "runs/nowhere", "a [MASK]", cwd=prepared).code == 2
+
+
+def test_an_evaluation_reads_what_it_is_told_or_refuses_it(prepared: Path) -> None:
+    def loss(*overrides: str) -> float:
+        result = plmtrain("evaluate", "runs/whole", "--json", *overrides, cwd=prepared)
+        assert result.code == 0, result.err
+        return float(json.loads(result.out.splitlines()[-1])["loss"])
+
+    assert loss("objective.mask_probability=0.5") != loss()
+    for idle in ("model.layers=2", "optimizer.lr=1", "seed=3", "objective=rtd"):
+        refused = plmtrain("evaluate", "runs/whole", idle, cwd=prepared)
+        assert refused.code == 2, idle
+        assert idle.partition("=")[0] in refused.err
+        assert "Traceback" not in refused.err
 
 
 def test_inspect_builds_no_model(prepared: Path) -> None:
