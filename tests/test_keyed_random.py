@@ -16,7 +16,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from plmtrain.keyed_random import Keys, as_integers, as_uniform, bits, integers, permute, row_bits, scalar, uniform
+from plmtrain.keyed_random import (
+    Keys,
+    as_integers,
+    as_uniform,
+    bits,
+    integers,
+    orders,
+    permute,
+    position_bits,
+    row_bits,
+    scalar,
+    uniform,
+)
 
 
 def keys(count: int, *, seed: int = 1, epoch: int = 0, first: int = 0) -> Keys:
@@ -202,3 +214,25 @@ class TestPermutation:
     def test_nothing_to_permute(self) -> None:
         with pytest.raises(ValueError, match="nothing"):
             permute(np.arange(0), 0, "order")
+
+
+class TestOrders:
+    @pytest.mark.parametrize("length", [1, 2, 3, 126, 127, 128, 512, 1023])
+    def test_numbers_differ_within_a_row_and_hold_their_position(self, length: int) -> None:
+        numbers = orders(row_bits("test", keys(50)), length)
+        assert numbers.shape == (50, length)
+        assert all(len(set(row)) == length for row in numbers.tolist())
+        assert np.array_equal(numbers & np.uint32(2 ** position_bits(length) - 1), np.tile(np.arange(length), (50, 1)))
+        assert numbers.max() < 2**32 - 1
+
+    def test_a_row_padded_further_keeps_its_order(self) -> None:
+        random = row_bits("test", keys(20))
+        assert np.array_equal(orders(random, 1023)[:, :77], orders(random, 77))
+
+    def test_every_order_is_as_likely(self) -> None:
+        ranks = np.argsort(np.argsort(orders(row_bits("test", keys(120_000)), 5), axis=1), axis=1)
+        assert_uniform(np.unique(ranks @ 5 ** np.arange(5), return_inverse=True)[1], math.factorial(5))
+
+    def test_too_long_rows_are_refused(self) -> None:
+        with pytest.raises(ValueError, match="too many"):
+            orders(row_bits("test", keys(1)), 2**20 + 1)

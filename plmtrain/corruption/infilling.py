@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from plmtrain.corruption.grouping import Indices, share_of
 from plmtrain.corruption.masking import choose_tokens
-from plmtrain.keyed_random import Bits, as_integers, spread
+from plmtrain.keyed_random import Bits, as_integers, orders, spread
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +87,7 @@ def choose_spans(
     width = fixed.shape[1]
     words = word_starts & ~fixed
     wanted, counts, empty = draw_lengths(lengths, share_of(np.sum(words, axis=1), share), mean)
-    first = choose_tokens(spread(places, width), ~words, counts)
+    first = choose_tokens(orders(places, width), ~words, counts)
     _shuffle_last(wanted, counts, last)
 
     edges = np.flatnonzero(words | fixed)  # where words and fixed tokens begin

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from plmtrain.corruption.masking import Replacement, choose_tokens, rounded_budgets, stochastic_budgets
 from plmtrain.corruption.words import choose_words
-from plmtrain.keyed_random import Bits, Keys, as_uniform, several_row_bits, spread, spread_at
+from plmtrain.keyed_random import Bits, Keys, as_uniform, orders, several_row_bits, spread_at
 from plmtrain.settings.masking import MaskingSettings
 from plmtrain.text.vocabulary import Vocabulary
 
@@ -87,7 +87,8 @@ class Masker:
 
         flat = ids.reshape(-1)
         labels = flat.take(positions)
-        row, column = np.divmod(positions, ids.shape[1])
+        row = positions // ids.shape[1]
+        column = positions - row * ids.shape[1]  # not np.divmod, which is several times as slow
         flat[positions] = self.replacement(labels, spread_at(replacement.take(row), column))
         return MaskedRows(ids=ids, positions=positions, labels=labels)
 
@@ -109,10 +110,10 @@ class Masker:
         chosen = [np.empty(0, np.int64)]
         for first in range(0, len(excluded), stretch):
             part = slice(first, first + stretch)
-            numbers = spread(random[part], length)
+            order = orders(random[part], length)
             if self.settings.whole_words:
-                found = choose_words(numbers, excluded[part], word_starts[part], budgets[part])
+                found = choose_words(order, excluded[part], word_starts[part], budgets[part])
             else:
-                found = choose_tokens(numbers, excluded[part], budgets[part])
+                found = choose_tokens(order, excluded[part], budgets[part])
             chosen.append(found + first * length)
         return np.concatenate(chosen)

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from plmtrain.keyed_random import Bits, as_integers
+from plmtrain.keyed_random import Bits, Orders, as_integers
 
-NEVER = np.uint64(2**64 - 1)
-"""The random number of what must not be chosen."""
+LAST = np.uint32(2**32 - 1)
+"""The place in a random order of what must not be chosen."""
 
 
 def frame(
@@ -33,7 +33,7 @@ def frame(
     ids[:, 0] = opening
     ids[:, 1:-1] = tokens
     ids[:, -1] = closing
-    if np.all(lengths == tokens.shape[1]):
+    if (lengths == tokens.shape[1]).all():
         return ids, None
     real = np.arange(ids.shape[1]) < (lengths + 2)[:, None]
     ids[~real] = padding
@@ -62,29 +62,25 @@ def stochastic_budgets(lengths: NDArray[np.int64], share: float, uniform: NDArra
     return np.floor(lengths * share + uniform).astype(np.int64)
 
 
-def choose_tokens(random: Bits, excluded: NDArray[np.bool_], budgets: NDArray[np.int64]) -> NDArray[np.int64]:
+def choose_tokens(order: Orders, excluded: NDArray[np.bool_], budgets: NDArray[np.int64]) -> NDArray[np.int64]:
     """A number of tokens from each row, every set of that size being equally likely.
 
     Args:
-        random: [rows, length] numbers that are different within a row (``keyed_random.spread``); used up.
+        order: [rows, length] the random order of each row's tokens (``keyed_random.orders``); used up.
         excluded: [rows, length] what must not be chosen.
-        budgets: [rows] how many to choose; all there are, where a row has fewer.
+        budgets: [rows] how many to choose, the first ones in that order; all there are, where a row has fewer.
 
     Returns:
         [chosen] indices into rows * length, ascending.
     """
-    np.copyto(random, NEVER, where=excluded)
-    rows, width = random.shape
+    np.copyto(order, LAST, where=excluded)
+    rows, width = order.shape
     if rows == 0 or width == 0:
         return np.empty(0, np.int64)
-    kth = np.minimum(budgets, width - 1)
     # The limit of a row is its first number that is not chosen.
-    if kth.min() == kth.max():
-        limits = np.partition(random, kth[0], axis=1)[:, kth[0]]
-    else:
-        limits = np.sort(random, axis=1)[np.arange(rows), kth]
-    limits[budgets >= width] = NEVER
-    return np.flatnonzero(random < limits[:, None])
+    limits = np.sort(order, axis=1)[np.arange(rows), np.minimum(budgets, width - 1)]
+    limits[budgets >= width] = LAST
+    return np.flatnonzero(order < limits[:, None])
 
 
 @dataclass(frozen=True, kw_only=True)

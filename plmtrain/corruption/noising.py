@@ -17,7 +17,7 @@ from plmtrain.corruption.infilling import choose_spans
 from plmtrain.corruption.masked_rows import CACHED, FramedRows
 from plmtrain.corruption.masking import choose_tokens
 from plmtrain.corruption.permuting import permute_sentences, rotation
-from plmtrain.keyed_random import Bits, Keys, as_integers, as_uniform, several_row_bits, spread, spread_at
+from plmtrain.keyed_random import Bits, Keys, as_integers, as_uniform, orders, several_row_bits, spread, spread_at
 from plmtrain.settings.noising import NoisingSettings
 from plmtrain.text.vocabulary import Vocabulary
 
@@ -211,7 +211,7 @@ class _Places:
     def _tokens(self, share: float, random: Bits) -> Indices:
         """Places of a share of each row's tokens, among those that still stand."""
         taken = self.fixed | (self._gone | (self._stands < 0)).reshape(self.fixed.shape)
-        return choose_tokens(spread(random, self.fixed.shape[1]), taken, share_of(np.sum(~self.fixed, axis=1), share))
+        return choose_tokens(orders(random, self.fixed.shape[1]), taken, share_of(np.sum(~self.fixed, axis=1), share))
 
     def _mark(self, places: Indices, mark: np.uint8) -> None:
         self._marks[places if self._order is None else self._order.take(places)] |= mark

@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from plmtrain.corruption.masking import NEVER, choose_tokens
-from plmtrain.keyed_random import Bits, as_integers, as_uniform, spread, spread_at
+from plmtrain.corruption.masking import choose_tokens
+from plmtrain.keyed_random import Bits, as_integers, as_uniform, orders, spread, spread_at
 
 CONTEXT = -1
 """The rank of tokens that are not predicted: each target sees them, and they see each other alone."""
@@ -88,7 +88,7 @@ def fill_up(
     """
     missing = budgets - chosen.sum(axis=1)
     filled = chosen.copy()
-    filled.reshape(-1)[choose_tokens(spread(random, chosen.shape[1]), excluded | chosen, missing)] = True
+    filled.reshape(-1)[choose_tokens(orders(random, chosen.shape[1]), excluded | chosen, missing)] = True
     return filled
 
 
@@ -118,7 +118,7 @@ def permuted_ranks(random: Bits, ordered: NDArray[np.bool_], window: int) -> NDA
     window = min(window, length)
     windows = -(-length // window)
     numbers = spread(random, windows * window)
-    numbers[:, length:] = NEVER  # the last window may be short: what it lacks comes behind all that it has
+    numbers[:, length:] = np.uint64(2**64 - 1)  # the last window may be short: what it lacks comes behind all that it has
     numbers = numbers.reshape(rows, windows, window)
     order = np.empty(numbers.shape, np.int64)
     np.put_along_axis(order, numbers.argsort(axis=2), np.arange(window), axis=2)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plmtrain.corruption.masking import Replacement, choose_tokens, frame, rounded_budgets, stochastic_budgets
-from plmtrain.keyed_random import Keys, as_uniform, bits, row_bits
+from plmtrain.keyed_random import Keys, as_uniform, orders, row_bits
 
 CRITICAL_999 = {1: 10.83, 2: 13.82, 19: 43.82, 49: 85.35}
 """The 99.9th percentiles of the chi-square distribution, by degrees of freedom."""
@@ -47,7 +47,7 @@ def test_budgets_are_exact_and_excluded_tokens_untouched(seed: int, rows: int, w
     draw = np.random.default_rng(seed)
     excluded = draw.random((rows, width)) < excluding
     budgets = np.full(rows, draw.integers(0, width + 3)) if same else draw.integers(0, width + 3, rows)
-    chosen = choose_tokens(bits("test", keys(rows, seed=seed), width), excluded, budgets)
+    chosen = choose_tokens(orders(row_bits("test", keys(rows, seed=seed)), width), excluded, budgets)
     assert np.all(np.diff(chosen) > 0)
     assert not excluded.reshape(-1)[chosen].any()
     expected = np.minimum(budgets, (~excluded).sum(axis=1))
@@ -56,7 +56,7 @@ def test_budgets_are_exact_and_excluded_tokens_untouched(seed: int, rows: int, w
 
 def test_every_position_and_every_pair_of_neighbours_is_as_likely() -> None:
     rows, width, budget = 20_000, 50, 8
-    chosen = choose_tokens(bits("test", keys(rows), width), np.zeros((rows, width), np.bool_), np.full(rows, budget))
+    chosen = choose_tokens(orders(row_bits("test", keys(rows)), width), np.zeros((rows, width), np.bool_), np.full(rows, budget))
     flags = np.zeros((rows, width))
     flags.reshape(-1)[chosen] = 1
     expected = rows * budget / width

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from plmtrain.corruption.words import choose_words
-from plmtrain.keyed_random import Keys, bits
+from plmtrain.keyed_random import Keys, orders, row_bits
 
 
 def words_of(excluded: NDArray[np.bool_], word_starts: NDArray[np.bool_]) -> list[list[int]]:
@@ -24,10 +24,10 @@ def words_of(excluded: NDArray[np.bool_], word_starts: NDArray[np.bool_]) -> lis
     return words
 
 
-def greedy(order: NDArray[np.uint64], words: list[list[int]], budget: int) -> list[int]:
+def greedy(order: NDArray[np.uint32], words: list[list[int]], budget: int) -> list[int]:
     """The loop of create_pretraining_data.py over words in the order of their random numbers."""
     chosen: list[int] = []
-    for word in sorted(words, key=lambda word: (order[word[0]] >> np.uint64(32), word[0])):
+    for word in sorted(words, key=lambda word: order[word[0]]):
         if len(chosen) >= budget:
             break
         if len(chosen) + len(word) > budget:
@@ -36,7 +36,7 @@ def greedy(order: NDArray[np.uint64], words: list[list[int]], budget: int) -> li
     return sorted(chosen)
 
 
-def check(random: NDArray[np.uint64], excluded: NDArray[np.bool_], starts: NDArray[np.bool_], budgets: NDArray[np.int64]) -> None:
+def check(random: NDArray[np.uint32], excluded: NDArray[np.bool_], starts: NDArray[np.bool_], budgets: NDArray[np.int64]) -> None:
     width = random.shape[1]
     expected = [
         row * width + position
@@ -61,7 +61,7 @@ def test_any_row_is_masked_as_the_loop_does(
     seed: int, rows: int, width: int, starting: float, excluding: float, most: float
 ) -> None:
     draw = np.random.default_rng(seed)
-    random = bits("test", Keys(seed, np.zeros(rows, np.int64), np.arange(rows)), width)
+    random = orders(row_bits("test", Keys(seed, np.zeros(rows, np.int64), np.arange(rows))), width)
     excluded = draw.random((rows, width)) < excluding
     starts = draw.random((rows, width)) < starting
     check(random, excluded, starts, draw.integers(0, int(width * most) + 1, rows))
@@ -71,7 +71,7 @@ def test_any_row_is_masked_as_the_loop_does(
 def test_rows_of_a_real_size_are_masked_as_the_loop_does(starting: float, share: float) -> None:
     rows, width = 40, 256
     draw = np.random.default_rng(5)
-    random = bits("test", Keys(5, np.zeros(rows, np.int64), np.arange(rows)), width)
+    random = orders(row_bits("test", Keys(5, np.zeros(rows, np.int64), np.arange(rows))), width)
     check(
         random,
         draw.random((rows, width)) < 0.01,
@@ -81,7 +81,7 @@ def test_rows_of_a_real_size_are_masked_as_the_loop_does(starting: float, share:
 
 
 def test_words_are_never_cut_even_where_none_fits() -> None:
-    random = bits("test", Keys(1, np.zeros(3, np.int64), np.arange(3)), 60)
+    random = orders(row_bits("test", Keys(1, np.zeros(3, np.int64), np.arange(3))), 60)
     starts = np.zeros((3, 60), np.bool_)
     starts[:, ::5] = True  # words of five tokens
     found = choose_words(random, np.zeros_like(starts), starts, np.array([4, 9, 10]))
@@ -91,7 +91,7 @@ def test_words_are_never_cut_even_where_none_fits() -> None:
 
 def test_every_word_is_as_likely_where_all_are_as_long() -> None:
     rows, width = 4000, 20
-    random = bits("test", Keys(2, np.zeros(rows, np.int64), np.arange(rows)), width)
+    random = orders(row_bits("test", Keys(2, np.zeros(rows, np.int64), np.arange(rows))), width)
     starts = np.zeros((rows, width), np.bool_)
     starts[:, ::2] = True
     found = choose_words(random, np.zeros_like(starts), starts, np.full(rows, 4))
