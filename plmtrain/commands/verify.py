@@ -9,15 +9,6 @@ from typing import Any
 
 from plmtrain.errors import CheckpointError, SettingsError
 
-HELP = """\
-plmtrain verify RUN [--json]    check every file of every checkpoint against its manifest
-
-exit code 0: all are sound, or there is none yet; 4: something is damaged, and it says what
-
-examples
-  plmtrain verify runs/roberta-dynamic_mlm-1a2b3c4d
-"""
-
 
 def run(arguments: list[str]) -> int:
     """Print each file of each checkpoint with its verdict.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -38,12 +37,6 @@ class MetricsLog:
                 self._cut_half_line()
                 self._file = self.path.open("ab", buffering=0)
             self._file.write(line.encode())
-
-    def sync(self) -> None:
-        """Have all lines on the disk."""
-        if self._file is not None:
-            with disk_errors(self.path):
-                os.fsync(self._file.fileno())
 
     def keep_until(self, step: int) -> None:
         """Forget what was measured after a step, and a last line that was cut short: a resumed run measures it again."""
