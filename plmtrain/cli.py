@@ -62,7 +62,7 @@ def _dispatch(arguments: Sequence[str]) -> int:
     if words.VERBS[verb].composes:
         from plmtrain.settings.arguments import split
 
-        options = split(rest)
+        options = split([word for word in rest if word not in words.VERBS[verb].options])
         if options.multirun:
             from plmtrain.commands import sweep
 

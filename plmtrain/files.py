@@ -52,6 +52,11 @@ def free_bytes(path: Path) -> int | None:
     return None
 
 
+def nearest_folder(path: Path) -> Path:
+    """The folder at a path, or else the nearest one above it that exists."""
+    return next(place for place in (path.absolute(), *path.absolute().parents) if place.is_dir())
+
+
 def disk_error(error: OSError, path: Path, needed: int | None = None) -> DiskError:
     """The failure of a write, as the user should hear of it.
 

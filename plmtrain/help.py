@@ -15,6 +15,7 @@ class Verb:
         about: a paragraph.
         examples: command lines with a comment each.
         composes: whether it takes Hydra overrides, and with them ``-m``, ``--cfg job`` and ``--config-dir``.
+        options: what it takes besides, where it composes.
     """
 
     summary: str
@@ -22,6 +23,7 @@ class Verb:
     about: str
     examples: tuple[tuple[str, str], ...]
     composes: bool = False
+    options: tuple[str, ...] = ()
 
 
 VERBS = {
@@ -111,6 +113,21 @@ VERBS = {
         (("plmtrain prepare model=roberta data=jsonl data.files=['corpus/*.jsonl']", "your own text"),),
         composes=True,
     ),
+    "check": Verb(
+        "find everything wrong with a run before it starts, and what it will cost",
+        "check [--json] [GROUP=CHOICE | KEY=VALUE]...",
+        "Takes what pretrain takes, or, with task=, what finetune takes. Tells all that is wrong at once, from settings and\n"
+        "text to memory and disk; then what the run will cost, its time by two real steps of its own shapes. Nothing is written\n"
+        "into the run's folder; its text is prepared, and is then there for the run. The exit code is 0, or the one that the\n"
+        "run would end with.",
+        (
+            ("plmtrain check model=roberta objective=dynamic_mlm data=sample size=tiny", "of a pretraining run"),
+            ("plmtrain check experiment=electra_small data=text data.files=[mytext.txt]", "can this machine do that?"),
+            ("plmtrain check task=classification data.files=[train.tsv] init=runs/mine", "of a fine-tuning run"),
+        ),
+        composes=True,
+        options=("--json",),
+    ),
     "export": Verb(
         "a run as a folder that transformers loads",
         "export RUN HF_FOLDER [part=PART]",
@@ -198,6 +215,8 @@ def of(name: str) -> str:
             "  --cfg job         print the settings, with where each comes from, and start nothing",
             "  --config-dir DIR  YAML files of your own, in DIR/model/, DIR/data/ and so on",
         ]
+        if "--json" in verb.options:
+            lines.append("  --json            one JSON object instead of a table")
         if name in ("pretrain", "finetune"):
             lines.append(
                 "  -m, --multirun    run each of several values: seed=1,2,3  model=bert,roberta  optimizer.lr=choice(1e-4,5e-4)"

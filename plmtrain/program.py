@@ -157,6 +157,10 @@ class Program(ABC, Generic[SettingsT]):
         """Where rows go on from one another: how many tokens of text from elsewhere a row wants beside its own."""
         return 0
 
+    def carry_size(self, sequence_length: int) -> int:
+        """Bytes that a row hands on to the next step, at most: a checkpoint must have room for them."""
+        return 0
+
     @abstractmethod
     def collate(self, rows: Rows, keys: Keys) -> Batch:
         """Make rows ready for the loss: on the CPU, and a function of the rows and their keys alone."""

@@ -33,7 +33,7 @@ def test_a_command_is_valid(command: str, tmp_path: Path, monkeypatch: pytest.Mo
     if VERBS[verb].composes:
         # Of the values that a sweep runs through, the first.
         one = [argument if "[" in argument else argument.split(",")[0] for argument in arguments if argument != "-m"]
-        kind = kind_for(verb)
+        kind = kind_for(verb, one)
         run_settings(compose(one, primary=kind.primary), kind)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from torch import nn
 from plmtrain import backbones, keyed_random
 from plmtrain.commands.material import Material
 from plmtrain.commands.telling import tell
-from plmtrain.data.order import plan
+from plmtrain.data.order import Phase, plan
 from plmtrain.errors import SettingsError
 from plmtrain.files import atomic_folder
 from plmtrain.interop.initial import load_backbone, token_rows
@@ -19,6 +20,7 @@ from plmtrain.optim import optimizer
 from plmtrain.program import Program
 from plmtrain.settings.identity import RESOLVED
 from plmtrain.settings.run import RunSettings
+from plmtrain.text.tokenizer import Tokenizer
 from plmtrain.training import allocator
 from plmtrain.training.checkpoint import Checkpoint
 from plmtrain.training.group import Group
@@ -28,7 +30,7 @@ from plmtrain.training.progress import Progress
 from plmtrain.training.progress_line import ProgressLine
 from plmtrain.training.reporting import RunReporter
 from plmtrain.training.run_folder import RunFolder
-from plmtrain.training.state import TrainingState, load_weights
+from plmtrain.training.state import TrainingState, checkpoint_size, load_weights
 from plmtrain.training.trackers import Tracker
 from plmtrain.training.trainer import Parts, Trainer
 
@@ -46,8 +48,7 @@ def train(material: Material, folder: RunFolder, settings_hash: str) -> None:
     group = Group(settings.trainer.device, settings.launch.timeout, settings.trainer.threads)
     phases = plan(settings.trainer)
     programs = material.programs(phases)
-    tokens = material.tokenizer.vocabulary.size
-    token_embeddings = tokens if settings.init is None else token_rows(Path(settings.init), tokens)
+    token_embeddings = embedded_tokens(settings, material.tokenizer)
     learner = build_learner(settings, programs[0], token_embeddings).to(group.device)
     state = TrainingState(learner, optimizer.build(learner, settings.optimizer), {})
     precision = choose(settings.trainer.precision, group.device)
@@ -76,8 +77,8 @@ def train(material: Material, folder: RunFolder, settings_hash: str) -> None:
 
     reporter = None
     if group.is_main:
-        # Weights and two moments of each in fp32, and as much again: the next one is written before the old one goes.
-        checkpoints.require_space(2 * 3 * 4 * sum(parameter.numel() for parameter in learner.parameters()))
+        # Twice: the next one is written before the old one goes.
+        checkpoints.require_space(2 * checkpoint_size(learner, carried(programs, phases)))
         if checkpoint is not None:
             tell(f"going on from step {progress.step}", *_told_apart(folder, resolved))
         reporter = _reporter(material, folder, programs[-1], learner, resolved, progress)
@@ -115,6 +116,19 @@ def train(material: Material, folder: RunFolder, settings_hash: str) -> None:
     group.close()
 
 
+def embedded_tokens(settings: RunSettings, tokenizer: Tokenizer) -> int:
+    """Rows of the token embedding: the vocabulary, or as many as what the run starts from has."""
+    tokens = tokenizer.vocabulary.size
+    return tokens if settings.init is None else token_rows(Path(settings.init), tokens)
+
+
+def carried(programs: Sequence[Program[Any]], phases: Sequence[Phase]) -> int:
+    """Bytes of the carry of all processes, at most."""
+    return max(
+        program.carry_size(phase.sequence_length) * phase.batch_size for program, phase in zip(programs, phases, strict=True)
+    )
+
+
 def build_learner(settings: RunSettings, program: Program[Any], vocabulary_size: int) -> nn.Module:
     """A fresh learner in train mode, with the backbone that ``init`` names, and blocks compiled if that is asked for."""
     torch.manual_seed(keyed_random.scalar("initial weights", settings.seed))
@@ -122,11 +136,16 @@ def build_learner(settings: RunSettings, program: Program[Any], vocabulary_size:
     if settings.init is not None:
         load_backbone(Path(settings.init), program.backbone_of(learner), program.pooler_of(learner))
     if settings.trainer.compile:
-        for part in learner.modules():
-            for block in part.blocks() if isinstance(part, backbones.Backbone) else ():
-                # One kernel for each shape or one for all, never one for shapes seen before: a resumed run must compute the same.
-                block.compile(dynamic=program.ragged)
+        compile_blocks(learner, program)
     return learner.train()
+
+
+def compile_blocks(learner: nn.Module, program: Program[Any]) -> None:
+    """Have the blocks of a learner's backbones compiled when they are called."""
+    for part in learner.modules():
+        for block in part.blocks() if isinstance(part, backbones.Backbone) else ():
+            # One kernel for each shape or one for all, never one for shapes seen before: a resumed run must compute the same.
+            block.compile(dynamic=program.ragged)
 
 
 def require_same_data(saved: Checkpoint, now: Identity, material: Material, folder: RunFolder) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from plmtrain.errors import SettingsError, nearest
 from plmtrain.help import VERBS
-from plmtrain.settings.folders import GROUPS, OPTIONAL_GROUPS, PRIMARY, choices, groups_of
+from plmtrain.settings.folders import GROUPS, OPTIONAL_GROUPS, choices, groups_of, primary_of
 
 # Readline takes `=` for the end of a word, so bash is given only what follows it; candidates bring their own space.
 _BASH = r"""_plmtrain_complete() {
@@ -37,14 +37,14 @@ compdef _plmtrain_complete plmtrain
 SCRIPTS = {"bash": _BASH, "zsh": _ZSH}
 
 
-def _fields(verb: str) -> Mapping[str, Any]:
-    """The type of each setting of a verb's runs by its full key, of all models, objectives and tasks."""
+def _fields(primary: str) -> Mapping[str, Any]:
+    """The type of each setting of a kind of run by its full key, of all models, objectives and tasks."""
     from pydantic import BaseModel
 
     from plmtrain.settings.lookup import model_classes, objective_classes, task_classes
     from plmtrain.settings.run import FinetuneSettings, PretrainSettings
 
-    run = FinetuneSettings if _primary(verb) == "finetune" else PretrainSettings
+    run = FinetuneSettings if primary == "finetune" else PretrainSettings
     found: dict[str, Any] = {}
 
     def walk(settings: type[BaseModel], prefix: str) -> None:
@@ -62,11 +62,6 @@ def _fields(verb: str) -> Mapping[str, Any]:
     return found
 
 
-def _primary(verb: str) -> str:
-    """The kind of run that a verb composes."""
-    return verb if verb == "finetune" else PRIMARY
-
-
 def _values(kind: Any) -> list[str]:
     """The values that a setting of this type can be, where they can be counted."""
     if kind is bool:
@@ -76,10 +71,10 @@ def _values(kind: Any) -> list[str]:
     return [value for part in get_args(kind) for value in _values(part)]
 
 
-def _settings(verb: str, word: str, config_dir: str | None) -> Iterable[str]:
+def _settings(primary: str, word: str, config_dir: str | None) -> Iterable[str]:
     """How an override that begins like this may go on."""
     key, equals, value = word.partition("=")
-    groups, fields = groups_of(_primary(verb)), _fields(verb)
+    groups, fields = groups_of(primary), _fields(primary)
     if not equals:
         if "." in key:
             return [f"{name}=" for name in fields]
@@ -112,10 +107,12 @@ def candidates(line: str) -> list[str]:
     elif last in ("--cfg", "-c"):
         offered = ["job "]
     elif word.startswith("-"):
-        offered = ["--cfg ", "--config-dir ", "--help ", *(["--multirun "] if verb in ("pretrain", "finetune") else [])]
+        offered = ["--cfg ", "--config-dir ", "--help ", *(f"{option} " for option in VERBS[verb].options)]
+        offered += ["--multirun "] if verb in ("pretrain", "finetune") else []
     else:
         folders = [after for flag, after in pairwise(words) if flag in ("--config-dir", "-cd")]
-        offered = _settings(verb, word, folders[-1] if folders else None)
+        kinds = {primary_of(verb, arguments) for arguments in ((), ("task=",))}  # what a check is of may not be said yet
+        offered = [one for kind in kinds for one in _settings(kind, word, folders[-1] if folders else None)]
     return sorted({one for one in offered if one.startswith(word)})
 
 

@@ -117,7 +117,20 @@ class LabelledExamples(Material):
             f"labels: {', '.join(examples.labels)}; {cut:.1%} of the texts are cut to fit {trainer.sequence_length} tokens\n"
             f"{trainer.steps:,} steps of {trainer.batch_size} examples "
             f"({trainer.steps * trainer.batch_size / counts['train']:.2f} epochs)"
+            + "".join(f"\n{line}" for line in self.repetitions())
         )
+
+    def repetitions(self) -> list[str]:
+        train, held_out = (self.examples.splits[split] for split in ("train", "validation"))
+        labels = dict(zip(train.texts, train.labels, strict=True))
+        contradicted = sum(labels[texts] != label for texts, label in zip(train.texts, train.labels, strict=True))
+        found = []
+        if repeated := len(train) - len(labels):
+            known = f", {contradicted:,} of them with another label" if contradicted else ""
+            found.append(f"{repeated:,} of {len(train):,} training examples repeat another one's text{known}")
+        if seen := sum(texts in labels for texts in held_out.texts):
+            found.append(f"{seen:,} of {len(held_out):,} held-out examples are in the training ones, too")
+        return found
 
     def _cut_share(self, length: int) -> float:
         """Which share of the training examples is longer than a row, by a little where special tokens are more than two."""

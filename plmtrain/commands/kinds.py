@@ -10,6 +10,7 @@ from typing import Any
 from plmtrain.errors import PlmtrainError, SettingsError
 from plmtrain.settings.compose import Composed, compose
 from plmtrain.settings.decode import FINETUNE, KINDS, PRETRAIN, RunKind, run_settings, settings_from_run
+from plmtrain.settings.folders import primary_of
 from plmtrain.settings.identity import kind_of
 from plmtrain.settings.overrides import where
 from plmtrain.settings.run import RunSettings
@@ -17,9 +18,15 @@ from plmtrain.settings.tokenizer import TokenizerSettings
 from plmtrain.training.run_folder import RunFolder
 
 
-def kind_for(verb: str) -> RunKind[Any]:
-    """The kind of run that a verb composes."""
-    return next((kind for kind in KINDS if kind.primary == verb), PRETRAIN)
+def kind_for(verb: str, arguments: Sequence[str] = ()) -> RunKind[Any]:
+    """The kind of run that a command composes.
+
+    Args:
+        verb: what stands after ``plmtrain``.
+        arguments: Hydra overrides; they tell of a verb for any kind of run which one is meant.
+    """
+    primary = primary_of(verb, arguments)
+    return next((kind for kind in KINDS if kind.primary == primary), PRETRAIN)
 
 
 def composed_for(verb: str, arguments: Sequence[str], config_dir: str | None = None) -> Composed:
@@ -33,7 +40,7 @@ def composed_for(verb: str, arguments: Sequence[str], config_dir: str | None = N
     Raises:
         SettingsErrors: for unknown options among the arguments.
     """
-    composed = compose(arguments, config_dir, kind_for(verb).primary)
+    composed = compose(arguments, config_dir, kind_for(verb, arguments).primary)
     init = composed.values.get("init")
     if composed.primary == FINETUNE.primary and isinstance(init, str) and "init" not in composed.broken:
         return _started_from(Path(init), composed)
@@ -46,7 +53,7 @@ def settings_for(verb: str, arguments: Sequence[str], config_dir: str | None = N
     Raises:
         SettingsErrors: everything that is wrong with them.
     """
-    settings: RunSettings = run_settings(composed_for(verb, arguments, config_dir), kind_for(verb))
+    settings: RunSettings = run_settings(composed_for(verb, arguments, config_dir), kind_for(verb, arguments))
     return settings
 
 

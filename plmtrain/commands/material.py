@@ -54,6 +54,10 @@ class Material(ABC):
         """What of the data is not as it was when ``keep`` wrote into the folder."""
 
     @abstractmethod
+    def repetitions(self) -> list[str]:
+        """What of the data repeats itself, or is held out and trained on, too; a line each."""
+
+    @abstractmethod
     def opening(self) -> str:
         """What the run says of its data at its start."""
 

@@ -85,7 +85,18 @@ class PreparedText(Material):
             f"vocabulary {self.tokenizer.vocabulary.size:,}; "
             f"{trainer.steps:,} steps of {trainer.batch_size * trainer.sequence_length:,} tokens\n"
             f"unigram entropy {manifest.unigram_entropy:.3f} nats a token: a language model that knows frequencies only"
+            + "".join(f"\n{line}" for line in self.repetitions())
         )
+
+    def repetitions(self) -> list[str]:
+        manifest = self.corpus.manifest
+        train, held_out = manifest.splits["train"], manifest.splits["validation"]
+        found = []
+        if train.duplicates:
+            found.append(f"{train.duplicates:,} of {train.documents:,} training documents repeat another one")
+        if manifest.overlap:
+            found.append(f"{manifest.overlap:,} of {held_out.documents:,} held-out documents are in the training text, too")
+        return found
 
     def closing(self, program: Program[Any], learner: nn.Module, best: float | None) -> list[RenderableType]:
         from plmtrain.commands.demonstration import demonstration

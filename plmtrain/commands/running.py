@@ -38,11 +38,11 @@ def carry_out(command: Sequence[str], settings: RunSettings, prepare: Callable[[
     """
     stopping.watch()
     launch.end_with_parent()
-    init_digest = _init_digest(settings)
+    init_digest = start_digest(settings)
     folder = RunFolder.below(settings.runs_dir, run_name(settings, init_digest)).create()
     with _owned(folder) as owns, folder.log() as log:
         status = folder.status()
-        changed = _changed(folder, settings)
+        changed = changes(folder, settings)
         if owns and status.get("state") == "finished" and not changed.refusals():
             tell(f"{folder.path} is finished: {status.get('reason') or 'all steps are done'}")
             return 0
@@ -101,7 +101,7 @@ def _facts(folder: RunFolder) -> dict[str, Any]:
     return {key: value for key, value in folder.status().items() if key in _FACTS}
 
 
-def _changed(folder: RunFolder, settings: RunSettings) -> Drift:
+def changes(folder: RunFolder, settings: RunSettings) -> Drift:
     """How the settings differ from those that the run began with."""
     new = redact(settings.model_dump(mode="json"))
     return drift(folder.config() if folder.exists else new, new)
@@ -119,7 +119,7 @@ def _require_agreement(changed: Drift, settings: RunSettings) -> None:
         tell(f"changed since the run began: {change}")
 
 
-def _init_digest(settings: RunSettings) -> str | None:
+def start_digest(settings: RunSettings) -> str | None:
     """The digest of the weights that the run starts from."""
     if settings.init is None:
         return None

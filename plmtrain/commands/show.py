@@ -44,6 +44,6 @@ def _lines(values: dict[str, Any], composed: Composed, key: str = "", indent: st
 def run(verb: str, options: Arguments) -> int:
     """Print the settings of the run that a verb would carry out, checked; start nothing."""
     composed = composed_for(verb, options.overrides, options.config_dir)
-    settings = run_settings(composed, kind_for(verb))
+    settings = run_settings(composed, kind_for(verb, options.overrides))
     print("\n".join(_lines(settings.model_dump(mode="json"), composed)))
     return 0

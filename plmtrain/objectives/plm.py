@@ -24,6 +24,7 @@ from plmtrain.keyed_random import several_row_bits
 from plmtrain.nn.heads import TiedHead
 from plmtrain.nn.loss import cross_entropy_sum
 from plmtrain.program import Answer, Carry, Demonstration, Inspection, MakeBackbone, Program, Shown
+from plmtrain.settings.models.two_stream import TwoStreamSettings
 from plmtrain.settings.objectives.plm import PermutationLMSettings
 
 if TYPE_CHECKING:
@@ -85,6 +86,11 @@ class PermutationLM(Program[PermutationLMSettings]):
         if self.settings.random_share == 0:
             return 0
         return self.row_length(sequence_length) - self._reuse(sequence_length)
+
+    def carry_size(self, sequence_length: int) -> int:
+        model, numbers = cast(TwoStreamSettings, self.model), 4  # bytes of a number in fp32
+        remembered = self._remembered(sequence_length) if self._reuse(sequence_length) else 0
+        return remembered * (model.layers * model.width * numbers + 8)  # a state of each layer, and the document
 
     def collate(self, rows: Rows, keys: Keys) -> Batch:
         length = rows.tokens.shape[1] + FRAMING

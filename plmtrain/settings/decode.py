@@ -91,15 +91,38 @@ def finetune_settings(composed: Composed) -> FinetuneSettings:
     return run_settings(composed, FINETUNE)
 
 
+@dataclass(frozen=True)
+class Judged(Generic[RunT]):
+    """What there is to say of composed settings.
+
+    Args:
+        settings: all of them; None if anything is wrong.
+        sections: the groups in which nothing is wrong, decoded; all of them where nothing is wrong anywhere.
+        errors: everything that is wrong, with what composing found.
+    """
+
+    settings: RunT | None
+    sections: Mapping[str, Any]
+    errors: Sequence[SettingsError]
+
+
 def run_settings(composed: Composed, kind: RunKind[RunT]) -> RunT:
     """Decode the settings of a run.
 
     Raises:
         SettingsErrors: everything that is wrong with them, with what composing found.
     """
+    judged = judge(composed, kind)
+    if judged.settings is None:
+        raise SettingsErrors(judged.errors)
+    return judged.settings
+
+
+def judge(composed: Composed, kind: RunKind[RunT]) -> Judged[RunT]:
+    """Decode the settings of a run as far as they can be."""
     errors = list(composed.errors)
     if "" in composed.broken:
-        raise SettingsErrors(errors)
+        return Judged(None, {}, errors)
     found: dict[str, tuple[str, str]] = {}  # by full key: what is wrong, and what to do
     values = dict(composed.values)
     decoded: dict[str, Settings] = {}
@@ -147,10 +170,8 @@ def run_settings(composed: Composed, kind: RunKind[RunT]) -> RunT:
     for key, (what, remedy) in found.items():
         if not any(key == other or key.startswith(f"{other}.") or other.startswith(f"{key}.") for other in silent):
             errors.append(SettingsError(what, composed.origin(key), remedy))
-    if errors:
-        raise SettingsErrors(errors)
-    assert settings is not None
-    return settings
+    assert errors or settings is not None
+    return Judged(None if errors else settings, sections, errors)
 
 
 def _sound_sections(values: Mapping[str, Any], found: Mapping[str, Any], run: RunKind[Any]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 GROUPS = ("model", "size", "objective", "task", "data", "tokenizer", "optimizer", "schedule", "trainer", "tracker", "experiment")
@@ -21,6 +21,18 @@ _FOREIGN = {"pretrain": ("task",), "finetune": ("objective", "data", "experiment
 def groups_of(primary: str) -> tuple[str, ...]:
     """The groups of settings that a kind of run has."""
     return tuple(group for group in GROUPS if group not in _FOREIGN[primary])
+
+
+def primary_of(verb: str, arguments: Iterable[str] = ()) -> str:
+    """The YAML file that the composition of a command begins with.
+
+    Args:
+        verb: what stands after ``plmtrain``.
+        arguments: its overrides: what ``check`` is asked about is a task's run if they name a task.
+    """
+    if verb == "check":
+        return "finetune" if any(text.startswith(("task=", "task.")) for text in arguments) else PRIMARY
+    return verb if verb in _FOREIGN else PRIMARY
 
 
 def foreign_group(primary: str, group: str) -> str | None:

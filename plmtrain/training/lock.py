@@ -162,6 +162,15 @@ class RunLock:
                 if self.is_ours():
                     self.path.unlink()
 
+    def holder(self) -> Owner | None:
+        """The living process that holds the lock, if one does; nothing is written to find out."""
+        try:
+            beat = self.path.stat().st_mtime
+            owner = Owner(**json.loads(self.path.read_text()))
+        except (OSError, ValueError, TypeError):
+            return None
+        return owner if is_alive(owner, time.time() - beat) else None
+
     def is_ours(self) -> bool:
         """Whether the lock is still this process's: after a long silence another machine may have taken it over."""
         return self._owner is not None and self._read()[0] == self._owner

@@ -135,7 +135,7 @@ class ProgressLine:
             if self._unigram_entropy is not None:
                 parts.append(f"(unigram {_number(self._unigram_entropy)})")
         if (left := self._seconds_left(now)) is not None:
-            parts.append(f"{_duration(left)} left")
+            parts.append(f"{duration(left)} left")
         if "tokens_per_second" in record:
             parts.append(f"{record['tokens_per_second']:,.0f} tokens/s")
         if "lr" in record:
@@ -178,7 +178,8 @@ def _number(value: float) -> str:
     return f"{value:.4g}" if abs(value) >= 1000 or abs(value) < 0.001 else f"{value:.4f}"
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """A time as people say it."""
     minutes, rest = divmod(int(seconds + 0.5), 60)
     hours, minutes = divmod(minutes, 60)
     if hours >= 48:

@@ -13,6 +13,7 @@ from plmtrain.optim.optimizer import load_state_tensors, state_tensors
 from plmtrain.program import Carry
 from plmtrain.training.checkpoint import Checkpoint
 from plmtrain.training.group import Group
+from plmtrain.training.tensor_file import byte_size
 
 
 @dataclass
@@ -49,6 +50,17 @@ class TrainingState:
             name: torch.tensor_split(tensor, group.size)[group.rank].to(group.device)
             for name, tensor in checkpoint.load("carry").items()
         }
+
+
+def checkpoint_size(learner: nn.Module, carry: int) -> int:
+    """Bytes of a checkpoint: weights, two moments of each that is trained, and what a program carries.
+
+    Args:
+        learner: the unwrapped learner; its weights need not be in memory (``torch.device("meta")``).
+        carry: bytes of the carry of all processes.
+    """
+    trained = {name: weight for name, weight in learner.named_parameters() if weight.requires_grad}
+    return byte_size(learner.state_dict()) + 2 * byte_size(trained) + carry
 
 
 def load_weights(learner: nn.Module, checkpoint: Checkpoint) -> None:

@@ -1,0 +1,127 @@
+"""What a check found, for a person in ten seconds or for a program as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from plmtrain.errors import PlmtrainError, SettingsErrors, Stopped, understood
+
+HEADINGS = ("run", "model", "data", "vocabulary", "work", "speed", "memory", "disk", "time")
+"""What there is to say of a run, in the order of its drawing."""
+
+
+@dataclass
+class Report:
+    """What a check found.
+
+    Args:
+        subject: the run's name, once it is known.
+        facts: what the run is and costs, as a person reads it, by heading.
+        values: the same for programs.
+        errors: what would end the run.
+        warnings: what would not, and may not be as the user thinks.
+        origin: where the value of a setting comes from.
+    """
+
+    subject: str = ""
+    facts: dict[str, str] = field(default_factory=dict)
+    values: dict[str, Any] = field(default_factory=dict)
+    errors: list[PlmtrainError] = field(default_factory=list)
+    warnings: list[PlmtrainError] = field(default_factory=list)
+    origin: Callable[[str], str] = str
+
+    @property
+    def exit_code(self) -> int:
+        """0, or that of the first thing that would end the run: settings come before data, data before memory and disk."""
+        return min((error.exit_code for error in self.errors), default=0)
+
+    def fact(self, heading: str, text: str, **values: Any) -> None:
+        """Tell what the run is, or what it costs."""
+        self.facts[heading] = text
+        self.values |= values
+
+    def wrong(self, errors: Iterable[PlmtrainError]) -> None:
+        """Tell of what would end the run, each thing once."""
+        known = {str(error) for error in self.errors}
+        for error in errors:
+            for one in error.errors if isinstance(error, SettingsErrors) else (error,):
+                if str(one) not in known:
+                    self.errors.append(one)
+                    known.add(str(one))
+
+    def warn(self, what: str, where: str, remedy: str) -> None:
+        """Tell of what may not be as the user thinks."""
+        self.warnings.append(PlmtrainError(what, where, remedy))
+
+    @contextmanager
+    def heard(self) -> Iterator[None]:
+        """Inside, what a user can act on is told with the rest instead of ending the check; all else passes."""
+        try:
+            yield
+        except BaseException as error:
+            problem = understood(error)
+            if problem is None or isinstance(problem, Stopped):
+                raise
+            self.wrong([problem])
+
+    def _draw_facts(self, console: Console) -> None:
+        facts = [(heading, self.facts[heading]) for heading in HEADINGS if heading in self.facts]
+        if console.is_terminal:
+            table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+            table.add_column(style="bold", no_wrap=True)
+            table.add_column(overflow="fold")
+            for heading, text in facts:
+                table.add_row(heading, Text(text))
+            console.print(table)
+        else:  # a line each, however long: cut lines help nobody, and grep finds whole ones
+            lines = [(heading if first else "", line) for heading, text in facts for first, line in _numbered(text)]
+            for heading, line in lines:
+                console.print(Text(f"{heading:<12}{line}"), soft_wrap=True)
+
+    def to_json(self) -> str:
+        """One JSON object."""
+        told = {
+            "errors": [{**_lines(one), "exit_code": one.exit_code} for one in self.errors],
+            "warnings": [_lines(one) for one in self.warnings],
+        }
+        return json.dumps({"run": self.subject, "exit_code": self.exit_code, **told, **self.values}, ensure_ascii=False)
+
+    def draw(self, console: Console) -> None:
+        """A table, what is wrong in three lines each, and the verdict last."""
+        if self.subject:
+            console.print(Text(self.subject, "bold"))
+        self._draw_facts(console)
+        for mark, style, problems in (("warning: ", "bold yellow", self.warnings), ("wrong: ", "bold red", self.errors)):
+            for one in problems:
+                what, *rest = str(one).splitlines()
+                console.print(Text.assemble((f"\n{mark}", style), what, *(f"\n  {line}" for line in rest)), soft_wrap=True)
+        console.print()
+        if not self.errors:
+            noted = f", {counted(len(self.warnings), 'warning')}" if self.warnings else ""
+            console.print(Text(f"nothing is wrong{noted}", "bold green"))
+        else:
+            told = f"{counted(len(self.errors), 'thing')} wrong: the run would end with exit code {self.exit_code}"
+            console.print(Text(told, "bold red"))
+
+
+def _numbered(text: str) -> list[tuple[bool, str]]:
+    """The lines of a text, each with whether it is the first."""
+    return [(number == 0, line) for number, line in enumerate(text.splitlines())]
+
+
+def _lines(problem: PlmtrainError) -> dict[str, str]:
+    return {"what": problem.what, "where": problem.where, "remedy": problem.remedy}
+
+
+def counted(count: int, name: str) -> str:
+    """A number of things in words."""
+    plural = f"{name}es" if name.endswith("s") else f"{name}s"
+    return f"{count:,} {name if count == 1 else plural}"

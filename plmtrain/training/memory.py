@@ -1,0 +1,72 @@
+"""How much memory there is, and how much of it this process took at most."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import torch
+
+_GROUPS = Path("/sys/fs/cgroup")
+_OWN = Path("/proc/self")
+
+
+def available(device: torch.device) -> int | None:
+    """Bytes that can still be taken on a device, those that torch holds and does not use included; None if that is unknown.
+
+    On a CPU what the machine has, or what the container may have where that is less.
+    """
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return min((bytes_ for bytes_ in (_of_machine(), _of_container()) if bytes_ is not None), default=None)
+
+
+def _of_machine() -> int | None:
+    with suppress(OSError, StopIteration, ValueError):
+        return next(_field(line) for line in Path("/proc/meminfo").read_text().splitlines() if line.startswith("MemAvailable"))
+    return None
+
+
+def _of_container() -> int | None:
+    """By the control group's limit (version 2, else 1): what is cached of files does not count as taken."""
+    for limit, taken, statistics, cached in (
+        ("memory.max", "memory.current", "memory.stat", "inactive_file"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat", "total_inactive_file"),
+    ):
+        with suppress(OSError, ValueError):  # ValueError: "max", which is no limit
+            most = int((_GROUPS / limit).read_text())
+            lines = (line.split() for line in (_GROUPS / statistics).read_text().splitlines())
+            files = next((int(count) for name, count in lines if name == cached), 0)
+            return max(0, most - int((_GROUPS / taken).read_text()) + files)
+    return None
+
+
+def _field(line: str) -> int:
+    return int(line.split()[1]) * 1024
+
+
+def taken(device: torch.device) -> int | None:
+    """Bytes that this process holds now; None if that is unknown."""
+    return torch.cuda.memory_allocated(device) if device.type == "cuda" else _status("VmRSS")
+
+
+def forget_peak(device: torch.device) -> None:
+    """Measure the most that is held from now on."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    elif sys.platform.startswith("linux"):
+        with suppress(OSError):
+            (_OWN / "clear_refs").write_text("5")
+
+
+def peak(device: torch.device) -> int | None:
+    """The most bytes that this process held since ``forget_peak``, or since its start where that cannot be; None if unknown."""
+    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else _status("VmHWM")
+
+
+def _status(name: str) -> int | None:
+    with suppress(OSError, StopIteration, ValueError):
+        return next(_field(line) for line in (_OWN / "status").read_text().splitlines() if line.startswith(f"{name}:"))
+    return None

@@ -1,0 +1,170 @@
+"""What a step costs, against the arithmetic of the papers' shapes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from support.tiny_run import VOCABULARY, MemoryRows
+
+from plmtrain import backbones, objectives
+from plmtrain.data.order import plan
+from plmtrain.data.rows import Rows
+from plmtrain.keyed_random import Keys
+from plmtrain.program import Program
+from plmtrain.settings.compose import compose
+from plmtrain.settings.decode import pretrain_settings
+from plmtrain.settings.run import PretrainSettings
+from plmtrain.training.costs import Work, measure, work_of
+from plmtrain.training.group import Group
+from plmtrain.training.state import checkpoint_size
+from plmtrain.training.step import Step
+
+LENGTH, LAYERS, WIDTH, INNER, TOKENS = 24, 3, 16, 40, VOCABULARY.size
+SHAPE = (
+    f"model.layers={LAYERS} model.width={WIDTH} model.heads=2 model.feed_forward={INNER} trainer.sequence_length={LENGTH}".split()
+)
+FORTH_AND_BACK = 3
+"""The way back has two products for each one of the way forth: for the inputs and for the weights."""
+
+
+class Fresh(MemoryRows):
+    """Rows of a text with other texts, of which each begins anew."""
+
+    def __init__(self, count: int, program: Program[Any]) -> None:
+        super().__init__(count, program.row_length(LENGTH))
+        self.others = MemoryRows(count, max(1, program.other_length(LENGTH)), seed=1)
+
+    def fetch(self, indices: np.ndarray) -> Rows:
+        rows, others = super().fetch(indices), self.others.fetch(indices)
+        return Rows(**{**rows.__dict__, "fresh": np.zeros(len(indices), np.bool_), "others": others})
+
+
+def made(*words: str) -> tuple[PretrainSettings, Program[Any], torch.nn.Module]:
+    torch.set_num_threads(1)
+    settings = pretrain_settings(compose([*SHAPE, *words]))
+    program = objectives.build(settings.objective, settings.model, VOCABULARY)
+    learner = program.build(lambda model: backbones.build(model, VOCABULARY.size)).train()
+    return settings, program, learner
+
+
+def work(*words: str) -> tuple[Work, Program[Any]]:
+    _, program, learner = made(*words)
+    module = Step(learner, "fp32")
+    return work_of(module, program, Fresh(4, program), torch.device("cpu"), seed=1), program
+
+
+def predicted(program: Program[Any], term: str = "mlm") -> float:
+    rows = Fresh(4, program).fetch(np.arange(2))
+    return program.collate(rows, Keys(1, np.zeros(2, np.int64), np.arange(2))).normalisers[term] / 2
+
+
+def encoder(length: float, read: float, layers: int = LAYERS, width: int = WIDTH, inner: int = INNER) -> float:
+    """Of a row on the way forth; behind attention the last layer works only where somebody reads it."""
+    attention = 2 * length * 3 * width**2 + 4 * length**2 * width
+    behind = 2 * width**2 + 4 * width * inner
+    return layers * attention + (layers - 1) * length * behind + read * behind
+
+
+def test_masked_language_modelling() -> None:
+    """Every layer once, embeddings never, the vocabulary where something is predicted."""
+    found, program = work("model=bert", "objective=mlm")
+    count = predicted(program)
+    forth = encoder(LENGTH, count) + 2 * count * (WIDTH**2 + WIDTH * TOKENS)
+    assert found.flops == (0, FORTH_AND_BACK * forth)
+    assert found.flops_of(7) == 7 * FORTH_AND_BACK * forth
+
+
+def test_attention_by_torchs_kernel_counts_as_much() -> None:
+    """Without dropout a CPU takes a kernel that torch's own table lacks; its way back makes the scores once more."""
+    still = work("model=bert", "objective=mlm", "model.dropout=0", "model.attention_dropout=0")[0]
+    dropping = work("model=bert", "objective=mlm")[0]
+    scores = LAYERS * 2 * LENGTH**2 * WIDTH
+    assert still.flops_of(1) == dropping.flops_of(1) + scores
+
+
+def test_shared_layers_are_applied_as_often() -> None:
+    found, program = work("model=albert", "objective=mlm", "model.embedding_width=8")
+    count = predicted(program)
+    forth = encoder(LENGTH, count) + 2 * LENGTH * 8 * WIDTH + 2 * count * (WIDTH * 8 + 8 * TOKENS)
+    assert found.flops_of(1) == pytest.approx(FORTH_AND_BACK * forth)
+
+
+def test_two_encoders() -> None:
+    found, program = work(
+        "model=electra_small",
+        "objective=rtd",
+        "model.embedding_width=8",
+        "objective.generator_width=0.5",
+        "objective.generator_head_width=4",
+        "objective.generator_layers=1",
+        "objective.generator_feed_forward=2",
+    )
+    count = predicted(program)
+    generator = encoder(LENGTH, count, width=8, inner=16) + 2 * count * (8 * 8 + 8 * TOKENS)
+    generator += 2 * LENGTH * 8 * 8 if program.build.__self__.generator_settings().always_project else 0  # type: ignore[attr-defined]
+    discriminator = encoder(LENGTH, LENGTH) + 2 * LENGTH * (8 * WIDTH + WIDTH**2 + WIDTH)
+    assert found.flops_of(1) == pytest.approx(FORTH_AND_BACK * (generator + discriminator))
+
+
+def test_two_streams() -> None:
+    """Each stream's queries against the memory's and the row's keys, and against a table of distances, made once a batch."""
+    remembered = 9
+    found, program = work("model=xlnet", "objective=plm", f"objective.mem_len={remembered}", "objective.num_predict=5")
+    count = predicted(program, "plm")
+    keys, distances = remembered + LENGTH, remembered + 2 * LENGTH
+
+    def stream(queries: float) -> float:
+        attention = 4 * queries * WIDTH**2 + 4 * queries * keys * WIDTH + 2 * queries * distances * WIDTH + 2 * queries * WIDTH
+        return attention + 4 * queries * WIDTH * INNER
+
+    forth = LAYERS * (4 * keys * WIDTH**2 + stream(count)) + (LAYERS - 1) * stream(LENGTH) + 2 * count * WIDTH * TOKENS
+    table = LAYERS * 2 * distances * WIDTH**2
+    assert found.flops == (2 * table, FORTH_AND_BACK * forth)  # the sinusoids are given, and nothing goes back into them
+
+
+def test_an_encoder_and_a_decoder() -> None:
+    """The decoder's layers have attention to the encoder's states besides, and score the vocabulary at every token."""
+    found, program = work("model=bart", "objective=bart", "objective.mask=0.2", "objective.infill=0", "objective.permute=0")
+    batch = program.collate(Fresh(4, program).fetch(np.arange(2)), Keys(1, np.zeros(2, np.int64), np.arange(2)))
+    read, written = batch.inputs["ids"].shape[1], batch.inputs["decoder_ids"].shape[1]
+    across = LAYERS * (4 * written * WIDTH**2 + 4 * read * WIDTH**2 + 4 * written * read * WIDTH)
+    scores = 2 * len(batch.targets["labels"]) // 2 * WIDTH * TOKENS
+    forth = encoder(read, read) + encoder(written, written) + across + scores
+    assert found.flops_of(1) == FORTH_AND_BACK * forth
+
+
+def test_room_for_a_checkpoint_is_what_a_checkpoint_takes() -> None:
+    """XLNet's carry included: what it may be at most is what it comes to."""
+    settings, program, learner = made("model=xlnet", "objective=plm", "objective.mem_len=20", "trainer.batch_size=4")
+    batch = program.collate(Fresh(4, program).fetch(np.arange(4)), Keys(1, np.zeros(4, np.int64), np.arange(4)))
+    carry: Any = {}
+    for _ in range(4):
+        _, carry = program.loss(learner, batch, carry)
+    carried = sum(tensor.nbytes for tensor in carry.values())
+    assert program.carry_size(LENGTH) * 4 == carried > 0
+    weights = sum(weight.nbytes for weight in learner.parameters())
+    assert checkpoint_size(learner, carried) == 3 * weights + carried
+    assert settings.trainer.batch_size == 4
+    assert made("model=bert", "objective=mlm")[1].carry_size(LENGTH) == 0
+
+
+def test_rows_keep_memory_in_proportion() -> None:
+    """At least the inputs of every product must be kept; a bias of torch's own may add to that, but not much."""
+    found, _ = work("model=bert", "objective=mlm")
+    least = 4 * LENGTH * LAYERS * (2 * WIDTH + INNER)
+    assert least < found.kept[1] < 12 * least
+    assert found.kept[0] < 0.2 * found.kept[1]
+
+
+def test_real_steps_are_taken_and_timed() -> None:
+    settings, program, learner = made("model=bert", "objective=mlm", "trainer.batch_size=8", "trainer.micro_batch_size=4")
+    before = [weight.detach().clone() for weight in learner.parameters()]
+    (phase,) = plan(settings.trainer)
+    measured = measure(Step(learner, "fp32"), program, Fresh(40, program), phase, settings, "fp32", Group("cpu", 60, 1))
+    assert measured.rows == 8
+    assert measured.tokens == 8 * LENGTH
+    assert 0 < measured.seconds < 60
+    assert any(not torch.equal(old, new) for old, new in zip(before, learner.parameters(), strict=True))
