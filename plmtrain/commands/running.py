@@ -43,8 +43,10 @@ def carry_out(command: Sequence[str], settings: RunSettings, prepare: Callable[[
     with _owned(folder) as owns, folder.log() as log:
         status = folder.status()
         changed = changes(folder, settings)
-        if owns and status.get("state") == "finished" and not changed.refusals():
-            tell(f"{folder.path} is finished: {status.get('reason') or 'all steps are done'}")
+        if status.get("state") == "finished" and not changed.refusals():
+            # Under another's launcher all processes must see it: one that did not would wait for the first one in vain.
+            if owns:
+                tell(f"{folder.path} is finished: {status.get('reason') or 'all steps are done'}")
             return 0
         if owns:
             _require_agreement(changed, settings)

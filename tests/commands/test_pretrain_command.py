@@ -194,6 +194,17 @@ def test_two_processes_under_one_command(work: Path) -> None:
         assert loss == pytest.approx(same_loss, rel=1e-5)
 
 
+def test_of_a_finished_run_no_process_of_a_foreign_launcher_waits(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first one ends at once, and what is left of the group would wait for it until the time is up."""
+    group = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29511"}
+    for rank in ("0", "1"):
+        for name, value in {**group, "RANK": rank, "LOCAL_RANK": rank}.items():
+            monkeypatch.setenv(name, value)
+        result = plmtrain(*RUN, "name=whole", "launch.timeout=3", cwd=prepared)
+        assert result.code == 0, result.err
+        assert ("is finished" in result.out + result.err) == (rank == "0")
+
+
 def test_a_trained_run_is_used(prepared: Path) -> None:
     evaluated = plmtrain("evaluate", "runs/whole", "--json", cwd=prepared)
     assert evaluated.code == 0, evaluated.err
