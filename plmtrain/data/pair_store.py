@@ -92,7 +92,7 @@ def pairs_of(store: Store, cutting: Cutting, report: Report) -> PairStore:
         Stopped: if a signal asked for it; nothing is left behind.
     """
     text = Text(documents=store.documents, sentences=store.sentences)
-    _require_documents(store, cutting)
+    _require_enough(store, cutting)
     made_of = {"version": VERSION, **asdict(cutting)}
     digest = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()
     root = store.folder / "pairs"
@@ -106,16 +106,23 @@ def pairs_of(store: Store, cutting: Cutting, report: Report) -> PairStore:
     return PairStore.open(target)
 
 
-def _require_documents(store: Store, cutting: Cutting) -> None:
-    documents = len(store.documents) - 1
+def _require_enough(store: Store, cutting: Cutting) -> None:
+    """Refuse text in which there is nothing to tell apart: every label would be the same, or wrong."""
+    documents, sentences = len(store.documents) - 1, len(store.sentences) - 1
+    which = "training" if store.split == "train" else "held-out"
     if cutting.relation == "next" and documents < 2:
-        which = "training" if store.split == "train" else "held-out"
         more = "data.files=" if store.split == "train" else "data.validation_files=, or a larger data.validation_fraction"
         raise DataError(
             f"next sentence prediction takes half of all second segments from another document, but the {which} text has "
             f"{documents}",
             str(store.folder),
             f"give more documents ({more}), say what a document is (data.document_per=), or use objective=sop",
+        )
+    if sentences == documents:
+        raise DataError(
+            f"no document of the {which} text has two sentences: nothing follows anything",
+            str(store.folder),
+            "give longer documents, or say what a document is (data.document_per=)",
         )
 
 
@@ -146,8 +153,6 @@ def _make(target: Path, store: Store, text: Text, cutting: Cutting, made_of: dic
                 count, changed = count + len(pairs), changed + int(pairs.changed.sum())
                 done = int(part[-1]) + 1
                 report(Progress(stage="pairs", bytes=int(store.documents[done]), total_bytes=len(store), documents=done))
-        if not count:
-            raise _no_pairs(store)
         names = [writer.path.name for writer in writers]
         described = {
             **made_of,
@@ -158,15 +163,6 @@ def _make(target: Path, store: Store, text: Text, cutting: Cutting, made_of: dic
             "sha256": {name: sha256(folder / name) for name in names},
         }
         write_json_atomically(folder / "manifest.json", described)
-
-
-def _no_pairs(store: Store) -> DataError:
-    which = "training" if store.split == "train" else "held-out"
-    return DataError(
-        f"no document of the {which} text has two sentences, so that none has an order",
-        str(store.folder),
-        "give text of more sentences, or say what a document is (data.document_per=)",
-    )
 
 
 def _parts(documents: NDArray[np.int64], tokens: int) -> Iterator[NDArray[np.int64]]:
