@@ -8,9 +8,10 @@ learner, or in the carry that ``loss`` hands on.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 
 from plmtrain.data.rows import Rows, side_by_side
 
@@ -123,22 +124,55 @@ class Program(ABC, Generic[SettingsT]):
         vocabulary: the tokens that rows are made of.
     """
 
-    terms: ClassVar[tuple[str, ...]]
+    terms: tuple[str, ...]
     """The names of the loss's terms."""
 
-    ragged: ClassVar[bool] = False
+    ragged: bool = False
     """Whether rows are of another length from batch to batch within a phase: compiled kernels must then serve any length."""
 
-    counted: ClassVar[tuple[str, ...]] = ()
+    counted: tuple[str, ...] = ()
     """What ``Batch.normalisers`` counts besides the terms: ``tokens``, where rows are not all as long as the settings say."""
 
-    in_nats_a_token: ClassVar[bool] = True
+    in_nats_a_token: bool = True
     """Whether the loss, where it has one term, is a language model's: then its exponential is a perplexity."""
+
+    part: str | None = None
+    """Which part of a program it is; None if it is none."""
+
+    parts: Mapping[str, Program[Any]] = MappingProxyType({})
+    """The programs that it is made of, by name; empty for most. Each step trains one of them, and each reads rows of its own."""
 
     def __init__(self, settings: SettingsT, model: ModelSettings, vocabulary: Vocabulary) -> None:
         self.settings = settings
         self.model = model
         self.vocabulary = vocabulary
+
+    @classmethod
+    def of(cls, settings: SettingsT, model: ModelSettings, vocabulary: Vocabulary, build: Callable[[Any], Program[Any]]) -> Self:
+        """The program of some settings.
+
+        Args:
+            settings, model, vocabulary: as for the class.
+            build: gives the programs of settings within these, for a program that is made of others.
+        """
+        return cls(settings, model, vocabulary)
+
+    def drawn(self, seed: int, step: int) -> Program[Any]:
+        """What a step trains, the same in all processes: itself, or else one of its parts.
+
+        Args:
+            seed: the run's seed.
+            step: 0-based over the whole run.
+        """
+        return self
+
+    def joined(self, measured: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+        """What a validation of all parts comes to.
+
+        Args:
+            measured: for each part, what its own validation gave.
+        """
+        raise AssertionError("a program without parts is measured as a whole")
 
     @property
     def selection(self) -> Selection:
@@ -191,6 +225,12 @@ class Program(ABC, Generic[SettingsT]):
     @abstractmethod
     def backbone_of(self, learner: nn.Module) -> Backbone:
         """The backbone that outlives pretraining."""
+
+    def token_head_of(self, learner: nn.Module) -> nn.Module | None:
+        """The head that scores the vocabulary from what the backbone says of a token, where the learner has one."""
+        from plmtrain.nn.heads import MaskedLMHead, TiedHead
+
+        return next((part for part in learner.children() if isinstance(part, MaskedLMHead | TiedHead)), None)
 
     def pooler_of(self, learner: nn.Module) -> nn.Linear | None:
         """The dense layer that sums up a row at its first token, where the learner has one: it outlives pretraining, too."""

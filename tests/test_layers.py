@@ -26,7 +26,7 @@ FLOORS = (
     {"training"},
     {"objectives", "tasks"},
     {"paired"},
-    {"filling", "masked_inspection", "noise_inspection"},
+    {"filling", "masked_inspection", "noise_inspection", "program_part"},
     {"program"},
     {"generation"},
     {"backbones"},

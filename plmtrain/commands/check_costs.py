@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
@@ -13,9 +15,10 @@ from plmtrain.commands.assembling import build_learner, carried, compile_blocks,
 from plmtrain.commands.check_report import Report, counted
 from plmtrain.commands.material import Material
 from plmtrain.data.order import Order, Phase, check_divisible, plan
-from plmtrain.data.rows import RowSource
+from plmtrain.data.rows import PartedRows, RowSource, rows_of
 from plmtrain.errors import DiskError, MemoryExhausted
 from plmtrain.files import free_bytes, nearest_folder, size_in_words
+from plmtrain.program import Program
 from plmtrain.settings.run import RunSettings
 from plmtrain.training import allocator, memory
 from plmtrain.training.checkpoint import Checkpoint
@@ -30,6 +33,8 @@ from plmtrain.training.step import Step
 
 _PATIENCE = 30.0
 """Seconds that a measured step may take, as far as can be foretold: a longer one is measured by a part of its rows."""
+_DRAWN_STEPS = 10_000
+"""Steps by which the shares of a mixture's parts are told."""
 _FORTH = 1 / 3
 """The part of a step's work that is the way forth, all that a validation does: the way back is twice as long."""
 
@@ -75,25 +80,28 @@ class _Costs:
         self.settings: RunSettings = material.settings
         self.phases = plan(self.settings.trainer)
         check_divisible(self.phases, self.settings.launch.processes)
-        self.programs = material.programs(self.phases)
-        self.held_out: RowSource | None = None
+        self.whole = material.programs(self.phases)
+        self.last = self.phases[-1]
+        self.phases, self.programs = _one_after_the_other(self.phases, self.whole, self.settings.seed)
+        self.held_out: RowSource | PartedRows | None = None
         self.rows: list[RowSource] = []
 
     def find_rows(self) -> None:
         """The rows of every phase, and those held out."""
         self.rows = [
-            self.material.rows("train", program, phase) for program, phase in zip(self.programs, self.phases, strict=True)
+            rows_of(self.material.rows("train", program, phase), program.part)
+            for program, phase in zip(self.programs, self.phases, strict=True)
         ]
 
     def find_held_out(self) -> None:
         """The held-out rows."""
-        self.held_out = self.material.rows("validation", self.programs[-1], self.phases[-1])
+        self.held_out = self.material.rows("validation", self.whole[-1], self.last)
 
     def size_up(self) -> int:
         """Tell parameters and disk, without memory for a single weight; the bytes of all parameters."""
         tokens = embedded_tokens(self.settings, self.material.tokenizer)
         with torch.device("meta"):
-            learner = self.programs[0].build(lambda model: backbones.build(model, tokens))
+            learner = self.whole[0].build(lambda model: backbones.build(model, tokens))
         parameters = sum(weight.numel() for weight in learner.parameters())
         self.report.fact("model", f"{parameters:,} parameters", parameters=parameters)
         self._find_room(checkpoint_size(learner, carried(self.programs, self.phases)))
@@ -137,7 +145,7 @@ class _Costs:
             return
         eager = settings.model_copy(update={"trainer": settings.trainer.model_copy(update={"compile": False})})
         tokens = embedded_tokens(settings, self.material.tokenizer)
-        learner = build_learner(eager, self.programs[0], tokens).to(group.device)
+        learner = build_learner(eager, self.whole[0], tokens).to(group.device)
         module = Step(learner, precision)
         shapes = []
         for phase, program, rows in zip(self.phases, self.programs, self.rows, strict=True):
@@ -148,7 +156,7 @@ class _Costs:
         if not self._fits(shapes, weights, group):
             return
         if settings.trainer.compile:
-            compile_blocks(learner, self.programs[0])
+            compile_blocks(learner, self.whole[0])
         self._measure(shapes, module, group, precision)
 
     def _require(self, needed: int, available: int | None, of_what: str, micro: int | None) -> None:
@@ -200,14 +208,14 @@ class _Costs:
 
     def _measure(self, shapes: Sequence[_Shape], module: Step, group: Group, precision: Precision) -> None:
         """Take real steps of every phase's shape, and tell how long the run will take."""
-        found: dict[tuple[int, int, int | None], Measured] = {}
+        found: dict[tuple[str | None, int, int, int | None], Measured] = {}
         rates = []
         for shape, program in zip(shapes, self.programs, strict=True):
             phase = shape.phase
-            key = (phase.sequence_length, phase.batch_size, phase.micro_batch_size)
+            key = (program.part, phase.sequence_length, phase.batch_size, phase.micro_batch_size)
             if key not in found:
                 part = replace(phase, batch_size=_measured_rows(shape), micro_batch_size=shape.micro)
-                rows = self.material.rows("train", program, part)
+                rows = rows_of(self.material.rows("train", program, part), program.part)
                 found[key] = measure(module, program, rows, part, self.settings, precision, group)
             rates.append(found[key])
         self._tell_time(shapes, rates, group, precision)
@@ -217,8 +225,9 @@ class _Costs:
         steps = [shape.seconds(rate) for shape, rate in zip(shapes, rates, strict=True)]
         training = sum(seconds * shape.phase.steps for seconds, shape in zip(steps, shapes, strict=True))
         assert self.held_out is not None
-        last = shapes[-1].phase
-        batches = min(math.ceil(len(self.held_out) / last.batch_size), trainer.evaluate_batches or 2**62)
+        each = self.held_out.parts.values() if isinstance(self.held_out, PartedRows) else [self.held_out]
+        most = trainer.evaluate_batches or 2**62
+        batches = sum(min(math.ceil(len(rows) / self.last.batch_size), most) for rows in each)
         validations = math.ceil(trainer.steps / trainer.evaluate_every)
         validating = validations * batches * _FORTH * steps[-1]
         per_second = [processes * rate.tokens / rate.seconds for rate in rates]
@@ -244,6 +253,25 @@ class _Costs:
             training_seconds=training,
             validation_seconds=validating,
         )
+
+
+def _one_after_the_other(
+    phases: Sequence[Phase], programs: Sequence[Program[Any]], seed: int
+) -> tuple[tuple[Phase, ...], list[Program[Any]]]:
+    """The phases of a run, and the program of each; each part of one for as many steps as it has, one after the other."""
+    found: list[tuple[Phase, Program[Any]]] = []
+    for phase, program in zip(phases, programs, strict=True):
+        looked_at = min(phase.steps, _DRAWN_STEPS)
+        drawn = Counter(program.drawn(seed, phase.first_step + step).part for step in range(looked_at))
+        counted_steps = done = 0
+        for part in program.parts.values() or [program]:
+            counted_steps += drawn[part.part]
+            steps = round(phase.steps * counted_steps / looked_at) - done
+            if steps:
+                first = phase.first_step + done
+                found.append((replace(phase, index=len(found), first_step=first, steps=steps), part))
+                done += steps
+    return tuple(phase for phase, _ in found), [program for _, program in found]
 
 
 def examine_costs(material: Material, folder: RunFolder, checkpoint: Checkpoint | None, report: Report) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -13,8 +14,9 @@ from rich.text import Text
 from plmtrain.commands.parts import corpus_of, programs_of
 from plmtrain.commands.preparation import preparation_report
 from plmtrain.data.order import plan
+from plmtrain.data.rows import RowSource, rows_of
 from plmtrain.keyed_random import Keys
-from plmtrain.program import Inspection
+from plmtrain.program import Inspection, Program
 from plmtrain.settings.compose import compose
 from plmtrain.settings.decode import pretrain_settings
 from plmtrain.text.tokenizer import Tokenizer
@@ -33,6 +35,7 @@ _STYLES = {
 }
 _SHOWN_ROWS = 3
 _MEASURED_ROWS = 2048
+_DRAWN_STEPS = 10_000
 
 
 def run(arguments: list[str]) -> int:
@@ -46,19 +49,27 @@ def run(arguments: list[str]) -> int:
         rows = corpus.rows("train", program, phase, settings.data.isolate_documents)
         if len(phases) > 1:
             console.rule(f"phase {phase.index + 1}: steps {phase.first_step + 1} to {phase.end}")
-        count = min(_MEASURED_ROWS, len(rows))
-        samples = np.arange(count)
-        inspections = [
-            program.inspect(program.collate(rows.fetch(part), Keys(settings.seed, np.zeros(len(part), np.int64), part)))
-            for part in np.array_split(samples, max(1, count // 64))
-        ]
-        _draw_rows(console, inspections[0], corpus.tokenizer)
-        for note in inspections[0].notes:
-            console.print(Text(note))
-        console.print(_rates(inspections, count))
-        for table in _histograms(inspections):
-            console.print(table)
+        steps = range(phase.first_step, min(phase.end, phase.first_step + _DRAWN_STEPS))
+        drawn = Counter(program.drawn(settings.seed, step).part for step in steps)
+        for part in program.parts.values() or [program]:
+            if part.part is not None:
+                console.rule(f"{part.part}: trained in {drawn[part.part]:,} of the first {len(steps):,} steps", align="left")
+            _show(console, part, rows_of(rows, part.part), settings.seed, corpus.tokenizer)
     return 0
+
+
+def _show(console: Console, program: Program[Any], rows: RowSource, seed: int, tokenizer: Tokenizer) -> None:
+    count = min(_MEASURED_ROWS, len(rows))
+    inspections = [
+        program.inspect(program.collate(rows.fetch(part), Keys(seed, np.zeros(len(part), np.int64), part)))
+        for part in np.array_split(np.arange(count), max(1, count // 64))
+    ]
+    _draw_rows(console, inspections[0], tokenizer)
+    for note in inspections[0].notes:
+        console.print(Text(note))
+    console.print(_rates(inspections, count))
+    for table in _histograms(inspections):
+        console.print(table)
 
 
 def _draw_rows(console: Console, inspection: Inspection, tokenizer: Tokenizer) -> None:

@@ -6,16 +6,24 @@ import json
 import shutil
 import sys
 import textwrap
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import yaml  # type: ignore[import-untyped]
 from rich.console import Console
 from rich.table import Table
 
-from plmtrain.errors import SettingsError, nearest
+from plmtrain.errors import SettingsError, SettingsErrors, nearest
 from plmtrain.settings.arguments import split
 from plmtrain.settings.folders import GROUPS, choices, find
+from plmtrain.settings.sections import section
+
+if TYPE_CHECKING:
+    from plmtrain.settings.base import Settings
+    from plmtrain.settings.models.base import ModelSettings
+    from plmtrain.settings.objectives.base import ObjectiveSettings
+
+SettingsT = TypeVar("SettingsT", bound="Settings")
 
 
 def _about(file: Path) -> str:
@@ -29,20 +37,6 @@ def _about(file: Path) -> str:
     return " ".join(words)
 
 
-def _section(group: str, choice: str, config_dir: str | None) -> dict[str, Any]:
-    """What a choice sets in its group, with what the choices that it begins from set."""
-    file = find(group, choice, config_dir)
-    values = yaml.safe_load(file.read_text(encoding="utf-8")) if file is not None else None
-    if not isinstance(values, dict):
-        return {}
-    below: dict[str, Any] = {}
-    for entry in values.get("defaults", []):
-        if isinstance(entry, str) and entry not in ("_self_", choice):
-            below |= _section(group, entry, config_dir)
-    own = values.get(group, values)
-    return below | (own if isinstance(own, dict) else {})
-
-
 def groups(wanted: list[str], config_dir: str | None) -> dict[str, dict[str, str]]:
     """For each group, its choices with a line about each."""
     return {
@@ -52,27 +46,67 @@ def groups(wanted: list[str], config_dir: str | None) -> dict[str, dict[str, str
 
 
 def matrix(config_dir: str | None) -> dict[str, dict[str, str]]:
-    """For each model, whether each objective trains it: ``yes``, or why not."""
-    from plmtrain.settings.lookup import model_classes, objective_classes
+    """For each model, whether each objective trains it: ``yes``, or why not. A run's own rules judge them."""
+    from plmtrain.settings.rules import broken_rules
+    from plmtrain.settings.tokenizer import TokenizerSettings
 
+    objectives = {choice: _objective(choice, config_dir) for choice in choices("objective", config_dir)}
     table: dict[str, dict[str, str]] = {}
-    for model in choices("model", config_dir):
-        kind = model_classes()[_type("model", model, config_dir)].kind
-        table[model] = {}
-        for objective in choices("objective", config_dir):
-            backbones = objective_classes()[_type("objective", objective, config_dir)].backbones
-            table[model][objective] = "yes" if kind in backbones else f"needs {' or '.join(sorted(backbones))}"
+    for name in choices("model", config_dir):
+        suggested = section("model", name, config_dir).get("suggests", {}).get("tokenizer", {})
+        tokenizer = TokenizerSettings.model_validate({"type": "wordpiece", "family": "bert", "vocab_size": 1000, **suggested})
+        model = _model(name, config_dir)
+        row: dict[str, str] = {}
+        for choice, objective in objectives.items():
+            if objective is None:
+                continue
+            wrong = next(broken_rules({"model": model, "objective": objective, "tokenizer": tokenizer}), None)
+            if model.kind not in objective.backbones:
+                row[choice] = f"needs {' or '.join(sorted(objective.backbones))}"
+            else:
+                row[choice] = "yes" if wrong is None else wrong[1]
+        parts = [choice for choice, answer in row.items() if answer == "yes" and _may_be_a_part(objectives[choice])]
+        combined = "yes" if parts else f"nothing that trains {name} can be a part"
+        table[name] = {choice: combined if objective is None else row[choice] for choice, objective in objectives.items()}
     return table
 
 
-def _type(group: str, choice: str, config_dir: str | None) -> str:
-    from plmtrain.settings.lookup import model_classes, objective_classes
+def _may_be_a_part(objective: ObjectiveSettings | None) -> bool:
+    return objective is not None and objective.reads != "streams"
 
-    name = _section(group, choice, config_dir).get("type")
-    classes = model_classes() if group == "model" else objective_classes()
-    if name not in classes:
-        raise SettingsError(f"there is no type of {group} '{name}'", f"{group}={choice}", nearest(str(name), classes))
-    return str(name)
+
+def _model(choice: str, config_dir: str | None) -> ModelSettings:
+    from plmtrain.settings.lookup import model_classes
+
+    values = {key: value for key, value in section("model", choice, config_dir).items() if key != "suggests"}
+    return _decoded("model", choice, values, model_classes())
+
+
+def _objective(choice: str, config_dir: str | None) -> ObjectiveSettings | None:
+    """The settings of an objective; None if it is made of others."""
+    from plmtrain.settings.lookup import objective_classes
+
+    values, classes = section("objective", choice, config_dir), objective_classes()
+    kind = classes.get(str(values.get("type")))
+    return None if kind is not None and kind.is_combined else _decoded("objective", choice, values, classes)
+
+
+def _decoded(group: str, choice: str, values: dict[str, Any], classes: Mapping[str, type[SettingsT]]) -> SettingsT:
+    from pydantic import ValidationError
+
+    from plmtrain.settings.wording import what_is_wrong
+
+    # What refers to another group of settings is left at its default: there is no run that would have that group.
+    values = {key: value for key, value in values.items() if not (isinstance(value, str) and "${" in value)}
+    kind = str(values.get("type"))
+    if kind not in classes:
+        raise SettingsError(f"there is no type of {group} '{kind}'", f"{group}={choice}", nearest(kind, classes))
+    try:
+        return classes[kind].model_validate(values)
+    except ValidationError as error:
+        valid = [f"{group}.{key}" for key in classes[kind].model_fields]
+        found = what_is_wrong(error, valid, f"{group}.").values()
+        raise SettingsErrors(SettingsError(what, f"{group}={choice}", remedy) for what, remedy in found) from None
 
 
 def _print(lines: dict[str, dict[str, str]]) -> None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from plmtrain.data.order import Phase
-    from plmtrain.data.rows import RowSource
+    from plmtrain.data.rows import PartedRows, RowSource
     from plmtrain.data.store import Split
     from plmtrain.program import Program
     from plmtrain.settings.run import RunSettings
@@ -42,7 +42,7 @@ class Material(ABC):
         """One program for each phase."""
 
     @abstractmethod
-    def rows(self, split: Split, program: Program[Any], phase: Phase) -> RowSource:
+    def rows(self, split: Split, program: Program[Any], phase: Phase) -> RowSource | PartedRows:
         """The rows of a split as a program reads them in a phase."""
 
     @abstractmethod

@@ -16,7 +16,7 @@ from plmtrain.settings.run import PretrainSettings
 
 if TYPE_CHECKING:
     from plmtrain.data.pair_store import PairStore
-    from plmtrain.data.rows import RowSource
+    from plmtrain.data.rows import PartedRows, RowSource
     from plmtrain.data.store import Split, Store
     from plmtrain.program import Program
     from plmtrain.text.tokenizer import Tokenizer
@@ -39,8 +39,8 @@ class Corpus:
     folder: Path
     manifest: Manifest
 
-    def rows(self, split: Split, program: Program[Any], phase: Phase, isolate_documents: bool) -> RowSource:
-        """The rows of a split as an objective reads them in a phase.
+    def rows(self, split: Split, program: Program[Any], phase: Phase, isolate_documents: bool) -> RowSource | PartedRows:
+        """The rows of a split as an objective reads them in a phase; where it has parts, as each of them does.
 
         Args:
             split: ``train`` or ``validation``.
@@ -48,6 +48,7 @@ class Corpus:
             phase: which gives the sequence length, and the number of streams where rows go on from one another.
             isolate_documents: whether rows say which document each token is of.
         """
+        from plmtrain.data.rows import PartedRows
         from plmtrain.data.store import Store
 
         sources: dict[Reads, Callable[..., RowSource]] = {
@@ -55,7 +56,15 @@ class Corpus:
             "streams": _streams,
             "segment_pairs": _segment_pairs,
         }
-        return sources[program.settings.reads](Store.open(self.folder, split), program, phase, isolate_documents)
+        store = Store.open(self.folder, split)
+        if program.parts:
+            return PartedRows(
+                {
+                    name: sources[part.settings.reads](store, part, phase, isolate_documents)
+                    for name, part in program.parts.items()
+                }
+            )
+        return sources[program.settings.reads](store, program, phase, isolate_documents)
 
 
 def _blocks(store: Store, program: Program[Any], phase: Phase, isolate_documents: bool) -> RowSource:
@@ -100,10 +109,9 @@ def derive(corpus: Corpus, settings: PretrainSettings, report: Report) -> None:
     from plmtrain.data.store import Store
 
     for phase in plan(settings.trainer):
-        objective = objective_in(settings, phase)
-        if objective.reads == "segment_pairs":
-            length = phase.sequence_length - RowFormat.of(settings.model.family, 2).framing
-            for split in SPLITS:
+        length = phase.sequence_length - RowFormat.of(settings.model.family, 2).framing
+        for objective in objective_in(settings, phase).members().values():
+            for split in SPLITS if objective.reads == "segment_pairs" else ():
                 _cut(Store.open(corpus.folder, split), objective, length, report)
 
 
@@ -131,9 +139,7 @@ def corpus_of(settings: PretrainSettings, report: Callable[[Any], None]) -> Corp
 
 def objective_in(settings: PretrainSettings, phase: Phase) -> ObjectiveSettings:
     """The objective's settings in one phase of the run."""
-    if not phase.objective:
-        return settings.objective
-    return type(settings.objective).model_validate({**settings.objective.model_dump(), **phase.objective})
+    return settings.objective.changed(phase.objective) if phase.objective else settings.objective
 
 
 def programs_of(settings: PretrainSettings, phases: Sequence[Phase], vocabulary: Vocabulary) -> list[Program[Any]]:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from plmtrain.data.order import Phase
-    from plmtrain.data.rows import RowSource
+    from plmtrain.data.rows import PartedRows, RowSource
     from plmtrain.data.store import Split
     from plmtrain.program import Program
 
@@ -68,7 +68,7 @@ class PreparedText(Material):
     def programs(self, phases: Sequence[Phase]) -> list[Program[Any]]:
         return programs_of(self.settings, phases, self.tokenizer.vocabulary)
 
-    def rows(self, split: Split, program: Program[Any], phase: Phase) -> RowSource:
+    def rows(self, split: Split, program: Program[Any], phase: Phase) -> RowSource | PartedRows:
         return self.corpus.rows(split, program, phase, self.settings.data.isolate_documents)
 
     def keep(self, folder: Path) -> None:
@@ -103,7 +103,8 @@ class PreparedText(Material):
         from plmtrain.data.store import Store
 
         held_out = Store.open(self.corpus.folder, "validation")
-        shown: list[RenderableType] = [demonstration(program, learner, self.tokenizer, held_out)]
+        asked = program.parts.values() or [program]
+        shown: list[RenderableType] = [demonstration(part, learner, self.tokenizer, held_out) for part in asked]
         if best is not None and len(program.terms) > 1:  # a sum of several losses is no language model's
             shown.append(f"best validation loss {best:.3f}")
         elif best is not None:

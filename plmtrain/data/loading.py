@@ -25,13 +25,13 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from plmtrain.batch import Batch
 from plmtrain.data.order import Order, Phase, check_divisible, micro_batches, shard
-from plmtrain.data.rows import streams_of
+from plmtrain.data.rows import rows_of, streams_of
 from plmtrain.errors import DistributedError
 from plmtrain.keyed_random import Keys
 from plmtrain.stopping import SIGNALS
 
 if TYPE_CHECKING:
-    from plmtrain.data.rows import RowSource
+    from plmtrain.data.rows import PartedRows, RowSource
     from plmtrain.program import Program
 
 _POLL = 2  # seconds between two looks at the workers while one is waited for
@@ -57,7 +57,7 @@ class StepLoader:
 
     def __init__(
         self,
-        source_of_phase: Sequence[RowSource],
+        source_of_phase: Sequence[RowSource | PartedRows],
         program_of_phase: Sequence[Program[Any]],
         plan: Sequence[Phase],
         *,
@@ -154,7 +154,7 @@ class _Steps(Dataset["_Made"]):
     """What one process takes at each step, by the number of the step."""
 
     def __init__(
-        self, sources: Sequence[RowSource], programs: Sequence[Program[Any]], order: Order, rank: int, world: int
+        self, sources: Sequence[RowSource | PartedRows], programs: Sequence[Program[Any]], order: Order, rank: int, world: int
     ) -> None:
         self._sources, self._programs, self._order, self._rank, self._world = sources, programs, order, rank, world
 
@@ -162,12 +162,18 @@ class _Steps(Dataset["_Made"]):
         return self._order.steps
 
     def samples(self, step: int) -> Keys:
-        source = self._sources[self._order.phase_at(step).index]
+        source = self._at(step)[1]
         return shard(self._order.step_samples(step, len(source), streams_of(source)), self._rank, self._world)
+
+    def _at(self, step: int) -> tuple[Program[Any], RowSource]:
+        """What a step trains, and the rows that it reads."""
+        index = self._order.phase_at(step).index
+        program = self._programs[index].drawn(self._order.seed, step)
+        return program, rows_of(self._sources[index], program.part)
 
     def __getitem__(self, step: int) -> _Made:
         phase = self._order.phase_at(step)
-        source, program = self._sources[phase.index], self._programs[phase.index]
+        program, source = self._at(step)
         try:
             parts = micro_batches(self.samples(step), phase.micro_batch_size)
             return _Made(step, [program.collate(source.fetch(keys.samples), keys) for keys in parts])

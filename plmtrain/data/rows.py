@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -64,6 +64,29 @@ class StreamSource(RowSource, Protocol):
 def streams_of(source: RowSource) -> int | None:
     """How many streams a source has; None where its rows stand by themselves."""
     return source.streams if isinstance(source, StreamSource) else None
+
+
+@dataclass(frozen=True)
+class PartedRows:
+    """Rows of a program that is made of others.
+
+    Args:
+        parts: by name, the rows of each.
+    """
+
+    parts: Mapping[str, RowSource]
+
+    def __len__(self) -> int:
+        """Rows in an epoch: those of the part that has most."""
+        return max(map(len, self.parts.values()))
+
+
+def rows_of(source: RowSource | PartedRows, part: str | None) -> RowSource:
+    """The rows of one part of a program; those of the whole where it has no parts."""
+    if not isinstance(source, PartedRows):
+        return source
+    assert part is not None, "a step reads the rows of the part that it trains"
+    return source.parts[part]
 
 
 def side_by_side(encoded: Sequence[tuple[NDArray[np.int64], NDArray[np.bool_]]], padding: int) -> Rows:

@@ -28,5 +28,4 @@ def build(settings: ObjectiveSettings, model: ModelSettings, vocabulary: Vocabul
         for found in vars(module).values()
         if isinstance(found, type) and issubclass(found, Program) and found.__module__ == module.__name__
     )
-    built: Program[Any] = program(settings, model, vocabulary)
-    return built
+    return program.of(settings, model, vocabulary, lambda inner: build(inner, model, vocabulary))

@@ -211,6 +211,10 @@ class ReplacedTokenDetection(Program[RTDSettings]):
     def backbone_of(self, learner: nn.Module) -> Backbone:
         return cast(RTDLearner, learner).backbone
 
+    def token_head_of(self, learner: nn.Module) -> nn.Module | None:
+        """None: the head that scores the vocabulary is the generator's."""
+        return None
+
     def models(self, learner: nn.Module) -> Mapping[str, Sequence[nn.Module]]:
         """The discriminator, and the generator with embeddings of its own."""
         learner = cast(RTDLearner, learner)

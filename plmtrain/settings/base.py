@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterator
+from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -17,3 +18,12 @@ class Settings(BaseModel):
     """A group of settings that is fully checked when it is made, and never changes afterwards."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False, coerce_numbers_to_str=True)
+
+    @classmethod
+    def keys_within(cls, values: Any) -> Iterator[str]:
+        """The keys that some values have below those of the class itself, for the nearest valid name.
+
+        Args:
+            values: what was given; it need not be sound.
+        """
+        yield from ()

@@ -23,11 +23,14 @@ from hydra.core.override_parser.types import Glob, Override
 from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from plmtrain.errors import SettingsError
+from plmtrain.errors import SettingsError, nearest
 from plmtrain.settings.arguments import split
-from plmtrain.settings.folders import PRIMARY, conf_folder
+from plmtrain.settings.folders import PRIMARY, choices, conf_folder, find
 from plmtrain.settings.foreign_yaml import screen, screen_folder
 from plmtrain.settings.overrides import Checked, check, where
+
+_REPLACED = frozenset({"objective.shares"})
+"""Groups of values that the command line gives as a whole: what a file has there does not stay beside them."""
 
 _one_at_a_time = threading.RLock()
 _ABSENT = object()
@@ -46,6 +49,7 @@ class Composed:
         place: where the values come from, if not from files that Hydra merged.
         broken: keys about which nothing more should be said, since their override was not understood.
         primary: the kind of run, by the YAML file that composition began with.
+        files: by key, further choices whose values stand there: the file of each.
     """
 
     values: dict[str, Any]
@@ -56,6 +60,7 @@ class Composed:
     broken: frozenset[str] = frozenset()
     place: str = ""
     primary: str = PRIMARY
+    files: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def _files(self) -> list[tuple[str, dict[str, Any]]]:
@@ -90,6 +95,9 @@ class Composed:
 
     def _in_files(self, key: str, seen: set[str]) -> str | None:
         """The file that set a key last; where it refers to another setting, the file that set that one."""
+        for place, file in self.files.items():
+            if key.startswith(f"{place}."):
+                return f"file: {file} ({key.removeprefix(f'{place}.')})"
         for file, values in reversed(self._files):
             inner: Any = values
             for part in key.split("."):
@@ -162,7 +170,7 @@ def _apply(config: DictConfig, checked: Checked) -> Iterator[SettingsError]:
     """Set the values of the command line, one by one, as Hydra does with ``++``."""
     for key, text in checked.values:
         try:
-            OmegaConf.update(config, key, parse_override(text).value(), merge=True, force_add=True)
+            OmegaConf.update(config, key, parse_override(text).value(), merge=key not in _REPLACED, force_add=True)
         except Exception:
             parent = key.rpartition(".")[0]
             remedy = f"'{parent}' is one value: write {parent}=VALUE" if parent else f"write {key}=VALUE"
@@ -178,6 +186,50 @@ def _one_length(config: DictConfig, checked: Checked) -> Iterator[SettingsError]
         yield SettingsError("a run has a number of steps or of epochs, not both", where(given["trainer.epochs"]), remedy)
     elif "trainer.steps" in given:
         OmegaConf.update(config, "trainer.epochs", None, force_add=True)
+
+
+def _with_parts(
+    config: DictConfig,
+    overrides: Mapping[str, str],
+    config_dir: str | None,
+    primary: str,
+    files: dict[str, str],
+    broken: set[str],
+) -> Iterator[SettingsError]:
+    """Fill each part of an objective that is made of several from the YAML that its name is, or that it names.
+
+    Args:
+        config: takes the parts' settings beneath those that it has.
+        overrides: what stood on the command line, by key.
+        config_dir: the folder of ``--config-dir``.
+        primary: the kind of run.
+        files: takes the file of each part.
+        broken: takes the keys of parts that cannot be found.
+    """
+    objective = config.get("objective")
+    shares, parts = (objective.get(key) if isinstance(objective, DictConfig) else None for key in ("shares", "parts"))
+    for name in map(str, shares) if isinstance(shares, DictConfig) else ():
+        place = f"objective.parts.{name}"
+        own = parts.get(name) if isinstance(parts, DictConfig) else None
+        own = OmegaConf.create({}) if own is None else own
+        if not isinstance(own, DictConfig) or "type" in own:
+            continue  # wrong, as decoding will tell, or whole: it comes from a run
+        choice = str(own.get("name", name))
+        valid = choices("objective", config_dir)
+        if choice not in valid:
+            broken.add(place)
+            text = overrides.get("objective.shares") or overrides.get(f"objective.shares.{name}")
+            origin = where(text) if text else f"setting: objective.shares.{name}"
+            yield SettingsError(f"objective.shares names '{choice}', which is no objective", origin, nearest(choice, valid))
+            continue
+        if config_dir is not None and (refused := screen(config_dir, {"objective": choice})):
+            broken.add(place)
+            yield from refused
+            continue
+        files[place] = f"conf/objective/{choice}.yaml" if find("objective", choice) else f"{config_dir}/objective/{choice}.yaml"
+        below = _merged(config_dir, (f"objective={quoted(choice)}",), primary)["objective"]
+        OmegaConf.set_struct(below, False)
+        OmegaConf.update(config, place, OmegaConf.merge(below, own), merge=False, force_add=True)
 
 
 def _resolve(node: Any, key: str, errors: list[tuple[str, str]]) -> Any:
@@ -267,10 +319,12 @@ def _finish(config: DictConfig, checked: Checked, groups: tuple[str, ...], confi
     """Set the command line's values, and resolve what refers to other settings."""
     OmegaConf.set_struct(config, False)
     errors = [*checked.errors, *_apply(config, checked), *_one_length(config, checked)]
+    files: dict[str, str] = {}
+    errors += _with_parts(config, dict(checked.values), config_dir, primary, files, checked.broken)
     problems: list[tuple[str, str]] = []
     values = _resolve(config, "", problems)
     broken = checked.broken | ({""} if "experiment" in checked.broken else set()) | {key for key, _ in problems}
-    composed = Composed(values, dict(checked.values), groups, config_dir, (), frozenset(broken), primary=primary)
+    composed = Composed(values, dict(checked.values), groups, config_dir, (), frozenset(broken), primary=primary, files=files)
     for key, problem in problems:
         what = f"{key} has no value" if problem == "missing" else f"{key} refers to a setting that is not there"
         errors.append(SettingsError(what, composed.origin(key), f"give it one: {key}=VALUE"))

@@ -135,6 +135,7 @@ def judge(composed: Composed, kind: RunKind[RunT]) -> Judged[RunT]:
         if problem is not None:
             found[problem[0]] = problem[1:]
     valid = all_keys(kind, used)
+    valid += [f"{group}.{key}" for group, chosen in used.items() for key in chosen.keys_within(values.get(group))]
     for group, (base, _) in bases.items():
         if f"{group}.type" not in found:
             try:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
 
 from plmtrain.settings.data import DataSettings, TableSettings
+from plmtrain.settings.folders import choices
+from plmtrain.settings.lookup import objective_classes
 from plmtrain.settings.models.base import ModelSettings
 from plmtrain.settings.objectives.base import ObjectiveSettings
 from plmtrain.settings.optimizer import ScheduleSettings
 from plmtrain.settings.run import LaunchSettings
+from plmtrain.settings.sections import section
 from plmtrain.settings.tasks.base import TaskSettings
 from plmtrain.settings.tokenizer import ROLES, TokenizerSettings
 from plmtrain.settings.trainer import TrainerSettings
@@ -22,13 +25,26 @@ Broken = tuple[str, str, str]
 
 
 def _objective_fits_model(model: ModelSettings, objective: ObjectiveSettings) -> Iterator[Broken]:
-    if model.kind not in objective.backbones:
-        kinds = " or ".join(sorted(objective.backbones))
-        yield (
-            "objective.type",
-            f"objective={objective.name} needs a backbone of kind {kinds}; model={model.name} is of kind {model.kind}",
-            "plmtrain list matrix shows which objective goes with which model",
-        )
+    for place, part in objective.members().items():
+        if model.kind not in part.backbones:
+            kinds = " or ".join(sorted(part.backbones))
+            yield (
+                f"objective.{place}type",
+                f"objective={part.name} needs a backbone of kind {kinds}; model={model.name} is of kind {model.kind}",
+                f"{fitting(model)}; plmtrain list matrix shows which objective goes with which model",
+            )
+
+
+def fitting(model: ModelSettings) -> str:
+    """Which objectives go with a model, in words."""
+    found = [
+        choice
+        for choice in choices("objective")
+        if (kind := objective_classes().get(str(section("objective", choice).get("type")))) is not None
+        and not kind.is_combined
+        and model.kind in kind.backbones
+    ]
+    return f"with model={model.name} goes objective={' or '.join(found)}" if found else f"no objective goes with {model.name}"
 
 
 def _task_fits_model(model: ModelSettings, task: TaskSettings) -> Iterator[Broken]:
@@ -54,33 +70,22 @@ def _task_has_no_phases(task: TaskSettings, trainer: TrainerSettings) -> Iterato
         yield "trainer.phases", "phases are for pretraining", f"leave them away: task={task.name} has one phase"
 
 
-def _pairs_are_seen_whole(objective: ObjectiveSettings, data: DataSettings) -> Iterator[Broken]:
-    if objective.reads == "segment_pairs" and data.isolate_documents:
-        yield (
-            "data.isolate_documents",
-            f"objective={objective.name} compares two segments, which may be of two documents: each must see the other",
-            "leave data.isolate_documents away",
-        )
+def _objective_has_tokens(objective: ObjectiveSettings, tokenizer: TokenizerSettings) -> Iterator[Broken]:
+    for part in objective.members().values():
+        yield from _tokens_missing(f"objective={part.name}", part.roles, tokenizer)
 
 
-def _pairs_fill_rows(objective: ObjectiveSettings, trainer: TrainerSettings) -> Iterator[Broken]:
-    if objective.reads != "segment_pairs":
-        return
-    shortest = 6  # two tokens of text and the special ones around them, of which RoBERTa has four
-    named = [(f"trainer.phases.{index}.sequence_length", phase.sequence_length) for index, phase in enumerate(trainer.phases)]
-    for key, length in [("trainer.sequence_length", trainer.sequence_length), *named]:
-        if length is not None and length < shortest:
-            yield key, f"{key} ({length}) has no room for two segments", f"write {key}={shortest} or more"
+def _task_has_tokens(task: TaskSettings, tokenizer: TokenizerSettings) -> Iterator[Broken]:
+    return _tokens_missing(f"task={task.name}", task.roles, tokenizer)
 
 
-def _tokenizer_has_roles(program: ObjectiveSettings | TaskSettings, tokenizer: TokenizerSettings) -> Iterator[Broken]:
-    missing = program.roles - ROLES[tokenizer.family]
+def _tokens_missing(program: str, roles: frozenset[str], tokenizer: TokenizerSettings) -> Iterator[Broken]:
+    missing = roles - ROLES[tokenizer.family]
     if tokenizer.path is None and missing:
-        able = ", ".join(family for family, roles in ROLES.items() if program.roles <= roles)
-        group = "task" if isinstance(program, TaskSettings) else "objective"
+        able = ", ".join(family for family, known in ROLES.items() if roles <= known)
         yield (
             "tokenizer.family",
-            f"{group}={program.name} needs tokens that family {tokenizer.family} lacks: {', '.join(sorted(missing))}",
+            f"{program} needs tokens that family {tokenizer.family} lacks: {', '.join(sorted(missing))}",
             f"tokenizer.family must be one of: {able}",
         )
 
@@ -149,26 +154,75 @@ def _schedule_fits(schedule: ScheduleSettings, trainer: TrainerSettings) -> Iter
 
 
 def _phases_fit_objective(objective: ObjectiveSettings, trainer: TrainerSettings) -> Iterator[Broken]:
+    """A phase can change what the objective does, and not what there is to train."""
+    fixed = objective.fixed_keys()
+    phases: list[ObjectiveSettings] = []
     for index, phase in enumerate(trainer.phases):
         place = f"trainer.phases.{index}.objective"
-        for fixed in {"type", "name"} & phase.objective.keys():
+        given = dict(_flat(phase.objective))
+        refused = [key for key in given if key in fixed]
+        for key in refused:
             yield (
-                f"{place}.{fixed}",
-                f"a phase cannot change objective.{fixed}",
-                "a phase changes settings of the one objective of the run",
+                f"{place}.{key}",
+                f"a phase cannot change objective.{key}: what is trained is the same from the run's first step to its last",
+                f"set it for the whole run (objective.{key}=VALUE), or begin another run with what this one learns (init=RUN)",
             )
-        changed = {key: value for key, value in phase.objective.items() if key not in ("type", "name")}
+        changes = _without(phase.objective, refused)
         try:
-            type(objective).model_validate({**objective.model_dump(), **changed})
+            phases.append(objective.changed(changes))
         except ValidationError as error:
-            valid = [f"{place}.{name}" for name in type(objective).model_fields if name not in ("type", "name")]
+            known = [*type(objective).model_fields, *objective.keys_within(objective.model_dump())]
+            valid = [f"{place}.{name}" for name in known if name not in fixed]
             yield from ((key, what, remedy) for key, (what, remedy) in what_is_wrong(error, valid, f"{place}.").items())
+    trained = phases or [objective]
+    if len(trained) >= len(trainer.phases):
+        for key in sorted(set.intersection(*(each.idle_keys() for each in trained))):
+            name = key.rpartition(".")[2]
+            what = f"objective.{key} is 0 in every phase: no step would train {name}"
+            yield f"objective.{key}", what, f"give it a share above 0, here or in a phase, or leave {name} away"
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _without(values: Mapping[str, Any], keys: Sequence[str], prefix: str = "") -> dict[str, Any]:
+    """Nested values without those of some full keys."""
+    return {
+        name: _without(value, keys, f"{prefix}{name}.") if isinstance(value, Mapping) else value
+        for name, value in values.items()
+        if f"{prefix}{name}" not in keys
+    }
+
+
+def _pairs_are_seen_whole(objective: ObjectiveSettings, data: DataSettings) -> Iterator[Broken]:
+    for part in objective.members().values():
+        if part.reads == "segment_pairs" and data.isolate_documents:
+            yield (
+                "data.isolate_documents",
+                f"objective={part.name} compares two segments, which may be of two documents: each must see the other",
+                "leave data.isolate_documents away",
+            )
+
+
+def _pairs_fill_rows(objective: ObjectiveSettings, trainer: TrainerSettings) -> Iterator[Broken]:
+    if all(part.reads != "segment_pairs" for part in objective.members().values()):
+        return
+    shortest = 6  # two tokens of text and the special ones around them, of which RoBERTa has four
+    named = [(f"trainer.phases.{index}.sequence_length", phase.sequence_length) for index, phase in enumerate(trainer.phases)]
+    for key, length in [("trainer.sequence_length", trainer.sequence_length), *named]:
+        if length is not None and length < shortest:
+            yield key, f"{key} ({length}) has no room for two segments", f"write {key}={shortest} or more"
 
 
 _RULES: tuple[tuple[tuple[str, ...], Callable[..., Iterator[Broken]]], ...] = (
     (("model", "objective"), _objective_fits_model),
-    (("objective", "tokenizer"), _tokenizer_has_roles),
-    (("task", "tokenizer"), _tokenizer_has_roles),
+    (("objective", "tokenizer"), _objective_has_tokens),
+    (("task", "tokenizer"), _task_has_tokens),
     (("model", "trainer"), _sequences_fit_model),
     (("trainer", "launch"), _batches_divide),
     (("schedule", "trainer"), _schedule_fits),

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from plmtrain.batch import Batch
-from plmtrain.data.rows import RowSource, streams_of
+from plmtrain.data.rows import PartedRows, RowSource, streams_of
 from plmtrain.faults import fault_point
 from plmtrain.keyed_random import Keys
 from plmtrain.program import Carry, Program
@@ -42,7 +42,7 @@ def held_out_batches(
 def evaluate(
     module: nn.Module,
     program: Program[Any],
-    rows: RowSource,
+    rows: RowSource | PartedRows,
     group: Group,
     *,
     batch_size: int,
@@ -62,8 +62,30 @@ def evaluate(
 
     Returns:
         ``loss``, ``loss/TERM`` and ``TERM/COUNT`` (say ``mlm/accuracy``) for each term, what the program makes of counts of
-        several numbers, and ``perplexity`` where there is one term, a language model's; None if a signal asked to stop meanwhile.
+        several numbers, and ``perplexity`` where there is one term, a language model's; what ``Program.joined`` makes of them
+        where the program has parts; None if a signal asked to stop meanwhile.
     """
+    if not isinstance(rows, PartedRows):
+        return _evaluate(module, program, rows, group, batch_size, limit, step)
+    measured: dict[str, dict[str, float]] = {}
+    for name, part in program.parts.items():
+        values = _evaluate(module, part, rows.parts[name], group, batch_size, limit, step)
+        if values is None:
+            return None
+        measured[name] = values
+    return program.joined(measured)
+
+
+def _evaluate(
+    module: nn.Module,
+    program: Program[Any],
+    rows: RowSource,
+    group: Group,
+    batch_size: int,
+    limit: int | None,
+    step: int | None,
+) -> dict[str, float] | None:
+    """``evaluate`` of a program without parts."""
     was_training = module.training
     module.eval()
     sums: dict[str, Tensor] = {}

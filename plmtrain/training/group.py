@@ -49,8 +49,16 @@ class Group:
             # torchrun sets one thread a process; a core left idle is worse.
             torch.set_num_threads(threads or max(1, len(os.sched_getaffinity(0)) // local_size))
 
-    def wrap(self, module: nn.Module) -> nn.Module:
-        """The module on the device, with gradients averaged over the group where there is one."""
+    def wrap(self, module: nn.Module, whole: bool = True) -> nn.Module:
+        """The module on the device, with gradients averaged over the group where there is one.
+
+        Args:
+            module: to be wrapped.
+            whole: whether each step uses all parameters. Else those that a step does not use are looked for, and have no
+                gradient in any process.
+        """
+        if self.accelerator.ddp_handler is not None:
+            self.accelerator.ddp_handler.find_unused_parameters = not whole
         wrapped: nn.Module = self.accelerator.prepare_model(module)
         return wrapped
 

@@ -68,9 +68,8 @@ def program_of(settings: RunSettings, vocabulary: Vocabulary) -> Program[Any]:
     if isinstance(settings, FinetuneSettings):
         return fine_tuning.build(settings.task, settings.model, vocabulary, settings.trainer.sequence_length)
     assert isinstance(settings, PretrainSettings)
-    overrides = settings.trainer.phases[-1].objective if settings.trainer.phases else {}
-    objective = type(settings.objective).model_validate({**settings.objective.model_dump(), **overrides})
-    return objectives.build(objective, settings.model, vocabulary)
+    changes = settings.trainer.phases[-1].objective if settings.trainer.phases else {}
+    return objectives.build(settings.objective.changed(changes), settings.model, vocabulary)
 
 
 def result_of(run: RunFolder, decides: bool, report: Callable[[str], None] = lambda line: None) -> Checkpoint | None:

@@ -19,7 +19,7 @@ from plmtrain import faults, stopping
 from plmtrain.batch import Batch
 from plmtrain.data.loading import StepLoader
 from plmtrain.data.order import Order, Phase
-from plmtrain.data.rows import RowSource
+from plmtrain.data.rows import PartedRows, RowSource
 from plmtrain.errors import DivergedError
 from plmtrain.optim.schedule import learning_rate
 from plmtrain.program import Program
@@ -68,8 +68,8 @@ class Parts:
     settings: RunSettings
     plan: Sequence[Phase]
     programs: Sequence[Program[Any]]
-    rows: Sequence[RowSource]
-    held_out: RowSource
+    rows: Sequence[RowSource | PartedRows]
+    held_out: RowSource | PartedRows
     precision: Precision
     group: Group
     checkpoints: Checkpoints
@@ -89,7 +89,8 @@ class Trainer:
         self.parts = parts
         self.state = state
         self.progress = progress
-        self.module: nn.Module = parts.group.wrap(Step(state.learner, parts.precision))
+        whole = not any(program.parts for program in parts.programs)
+        self.module: nn.Module = parts.group.wrap(Step(state.learner, parts.precision), whole)
         # fp16 needs its loss scaled up; everywhere else the scaler passes everything through.
         self.scaler = torch.amp.GradScaler(parts.group.device.type, enabled=parts.precision == "fp16")
         if progress.loss_scale and self.scaler.is_enabled():
@@ -150,7 +151,7 @@ class Trainer:
         phase = self._order.phase_at(number)
         outcome = take_step(
             self.module,
-            self.parts.programs[phase.index],
+            self.parts.programs[phase.index].drawn(settings.seed, number),
             batches,
             # A phase has rows of its own, perhaps as many and as long as those before it, but none that go on from them.
             {} if number == phase.first_step else self.state.carry,
@@ -180,7 +181,8 @@ class Trainer:
         """Tokens that were read up to a step and in it: without padding where the program counts them, else as rows have them."""
         if "tokens" in outcome.normalisers:
             return self.progress.tokens + int(outcome.normalisers["tokens"])
-        return self._order.tokens_before(number + 1)
+        phase = self._order.phase_at(number)
+        return self.progress.tokens + phase.batch_size * phase.sequence_length
 
     def _log(self, number: int, outcome: Outcome, lr: float) -> None:
         done, trainer, reporter = number + 1, self.parts.settings.trainer, self.parts.reporter

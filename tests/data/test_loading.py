@@ -40,8 +40,13 @@ class Numbered:
 class Noisy:
     """A program that adds keyed noise, and does something else at one sample."""
 
+    part = None
+
     def __init__(self, at: int | None = None, act: Callable[[], None] | None = None) -> None:
         self.at, self.act = at, act
+
+    def drawn(self, seed: int, step: int) -> Noisy:
+        return self
 
     def collate(self, rows: Rows, keys: Keys) -> Batch:
         if self.act is not None and self.at in keys.samples:

@@ -44,6 +44,8 @@ def test_every_choice_composes(kind: RunKind, group: str, choice: str) -> None:
         pairs = [(model, name) for model, row in MATRIX.items() for name, answer in row.items() if answer == "yes"]
         fitting = [dict(zip(("model", "objective"), pair, strict=True)) for pair in pairs]
         extra.append(f"{other}={next(pair[other] for pair in fitting if pair[group] == choice)}")
+        if (group, choice) == ("objective", "mixture"):
+            extra.append("objective.shares={mlm: 1, rtd: 1}")
     made = run_settings(compose([f"{group}={choice}", *extra], primary=kind.primary), kind)
     if group in ("model", "objective", "data", "task"):
         assert getattr(made, group).name == choice.rpartition("/")[2]

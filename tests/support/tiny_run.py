@@ -16,8 +16,8 @@ import numpy as np
 import torch
 
 from plmtrain import backbones, faults, keyed_random, objectives, stopping
-from plmtrain.data.order import plan
-from plmtrain.data.rows import Rows
+from plmtrain.data.order import Phase, plan
+from plmtrain.data.rows import PartedRows, Rows
 from plmtrain.errors import PlmtrainError
 from plmtrain.optim import optimizer
 from plmtrain.settings.compose import compose
@@ -59,6 +59,14 @@ class MemoryRows:
         return Rows(tokens=tokens, lengths=np.full(len(tokens), tokens.shape[1]), word_starts=np.ones(tokens.shape, np.bool_))
 
 
+def memory_rows(program: Any, phase: Phase, count: int, seed: int = 0) -> MemoryRows | PartedRows:
+    """Rows for a program; each part of one has another number of them."""
+    if not program.parts:
+        return MemoryRows(count, program.row_length(phase.sequence_length), seed)
+    parts = program.parts.items()
+    return PartedRows({name: memory_rows(part, phase, count + 7 * turn, seed) for turn, (name, part) in enumerate(parts)})
+
+
 class Recorder:
     """Keeps what a reporter is told, as a run does."""
 
@@ -96,8 +104,7 @@ class TinyRun:
         folder = RunFolder(self.path).create()
         group = Group("cpu", 60, 1)
         programs = [
-            self.program
-            or objectives.build(settings.objective.model_copy(update=dict(phase.objective)), settings.model, self.vocabulary)
+            self.program or objectives.build(settings.objective.changed(phase.objective), settings.model, self.vocabulary)
             for phase in phases
         ]
         torch.manual_seed(keyed_random.scalar("initial weights", settings.seed))
@@ -116,16 +123,15 @@ class TinyRun:
         if group.is_main:
             metrics.keep_until(progress.step)
         self.recorder = Recorder(metrics)
-        lengths = [program.row_length(phase.sequence_length) for program, phase in zip(programs, phases, strict=True)]
         parts = Parts(
             settings=settings,
             plan=phases,
             programs=programs,
             rows=[
-                self.rows(program, phase) if callable(self.rows) else self.rows or MemoryRows(40, length)
-                for program, phase, length in zip(programs, phases, lengths, strict=True)
+                self.rows(program, phase) if callable(self.rows) else self.rows or memory_rows(program, phase, 40)
+                for program, phase in zip(programs, phases, strict=True)
             ],
-            held_out=self.held_out or MemoryRows(10, lengths[-1], seed=1),
+            held_out=self.held_out or memory_rows(programs[-1], phases[-1], 10, seed=1),
             precision=self.precision,
             group=group,
             checkpoints=checkpoints,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, Self
 
 from plmtrain.settings.base import Name, Settings
 
@@ -21,8 +22,32 @@ class ObjectiveSettings(Settings):
     """The kinds of backbone that it trains (``ModelSettings.kind``)."""
     roles: ClassVar[frozenset[str]]
     """The special tokens that it needs, by role."""
+    decides_parameters: ClassVar[frozenset[str]] = frozenset()
+    """The settings that decide which parameters there are: no phase of a run can change them."""
+    is_combined: ClassVar[bool] = False
+    """Whether it is made of other objectives, which ``shares`` names; then they say what it reads and needs."""
 
     type: str
     """The module of ``plmtrain.objectives`` that it is."""
     name: Name
     """What users call it: the name of its YAML."""
+
+    def members(self) -> dict[str, ObjectiveSettings]:
+        """The objectives that it is made of, each by the key below ``objective`` where it stands: here itself alone."""
+        return {"": self}
+
+    def fixed_keys(self) -> set[str]:
+        """The keys below ``objective`` that are the same in all phases of a run."""
+        return {"type", "name", *self.decides_parameters}
+
+    def idle_keys(self) -> set[str]:
+        """The keys below ``objective`` of members that no step trains."""
+        return set()
+
+    def changed(self, changes: Mapping[str, Any]) -> Self:
+        """The same objective with other values of some settings, as a phase of a run names them.
+
+        Raises:
+            ValidationError: if they cannot be.
+        """
+        return type(self).model_validate({**self.model_dump(), **changes})

@@ -16,6 +16,9 @@ class RTDSettings(MaskingSettings, ObjectiveSettings):
     reads: ClassVar[Reads] = "blocks"
     backbones: ClassVar[frozenset[str]] = frozenset({"encoder"})
     roles: ClassVar[frozenset[str]] = frozenset({"cls", "sep", "mask", "pad"})
+    decides_parameters: ClassVar[frozenset[str]] = frozenset(
+        {"generator_width", "generator_layers", "generator_head_width", "generator_feed_forward", "share_embeddings"}
+    )
 
     type: Literal["rtd"] = "rtd"
     mask_share: float = Field(0.85, ge=0, le=1)

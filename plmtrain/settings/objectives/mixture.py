@@ -1,0 +1,99 @@
+"""Several objectives on one backbone, one of them in each step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import AfterValidator, BeforeValidator, Field, SerializeAsAny, StringConstraints, model_validator
+
+from plmtrain.errors import nearest
+from plmtrain.settings.objectives.base import ObjectiveSettings
+
+
+def _decoded(value: Any) -> Any:
+    """The settings of a part, by its ``type``."""
+    from plmtrain.settings.lookup import objective_classes
+
+    if not isinstance(value, Mapping):
+        return value
+    kind = value.get("type")
+    if kind is None:
+        raise ValueError("it is no part of the mixture: give it a share in objective.shares")
+    classes = {name: found for name, found in objective_classes().items() if not found.is_combined}
+    if kind not in classes:
+        raise ValueError(f"there is no type of objective '{kind}' that can be a part: {nearest(str(kind), classes)}")
+    if classes[kind].reads == "streams":
+        # Its rows go on from one another, and so does its memory: the steps of other parts would tear both apart.
+        raise ValueError("it cannot be a part, since it carries memory from step to step: train it alone, without a mixture")
+    return classes[kind].model_validate(value)
+
+
+def _by_name(values: dict[str, Any]) -> dict[str, Any]:
+    """In the order of their names: a run is the same, and has one folder, in whatever order they were written."""
+    return dict(sorted(values.items()))
+
+
+PartName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=64)]
+Share = Annotated[float, Field(ge=0)]
+Part = Annotated[SerializeAsAny[ObjectiveSettings], BeforeValidator(_decoded)]
+
+
+class MixtureSettings(ObjectiveSettings):
+    """The parts of a mixture and their shares: as in UniLM (Dong et al. 2019, section 2.3) and XLM (Lample and Conneau 2019,
+    section 5.1), a step trains one objective alone."""
+
+    is_combined: ClassVar[bool] = True
+
+    type: Literal["mixture"] = "mixture"
+    shares: Annotated[dict[PartName, Share], AfterValidator(_by_name)]
+    """How often a step trains each part, relative to the sum of all shares. A name is that of a YAML of ``conf/objective``."""
+    parts: Annotated[dict[PartName, Part], AfterValidator(_by_name)] = Field(default_factory=dict)
+    """The settings of each part; what is not given is as in the part's YAML."""
+
+    @model_validator(mode="after")
+    def _parts_have_shares(self) -> MixtureSettings:
+        if len(self.shares) < 2:
+            named = "only " + next(iter(self.shares)) if self.shares else "nothing"
+            raise ValueError(f"shares names {named}: name two objectives, as in 'objective.shares={{dynamic_mlm: 3, rtd: 1}}'")
+        if not any(self.shares.values()):
+            raise ValueError("shares are all 0: give one above 0")
+        for name in self.parts.keys() - self.shares.keys():
+            raise ValueError(f"parts has {name}, which has no share: {nearest(name, self.shares)}")
+        for name in self.shares.keys() - self.parts.keys():
+            raise ValueError(f"shares names {name}, which is no part: {nearest(name, self.parts)}")
+        return self
+
+    def members(self) -> dict[str, ObjectiveSettings]:
+        """The parts."""
+        return {f"parts.{name}.": part for name, part in self.parts.items()}
+
+    def fixed_keys(self) -> set[str]:
+        """Those of the parts."""
+        return {"type", "name", *(f"{place}{key}" for place, part in self.members().items() for key in part.fixed_keys())}
+
+    def idle_keys(self) -> set[str]:
+        """Those of the parts whose share is 0."""
+        return {f"shares.{name}" for name, share in self.shares.items() if not share}
+
+    @classmethod
+    def keys_within(cls, values: Any) -> Iterator[str]:
+        """The keys of the parts."""
+        from plmtrain.settings.lookup import objective_classes
+
+        parts = values.get("parts") if isinstance(values, Mapping) else None
+        for name, part in parts.items() if isinstance(parts, Mapping) else ():
+            kind = objective_classes().get(str(part.get("type"))) if isinstance(part, Mapping) else None
+            yield from (f"parts.{name}.{key}" for key in kind.model_fields) if kind is not None else ()
+
+    def changed(self, changes: Mapping[str, Any]) -> Self:
+        """The same mixture with other shares, or with other values of some settings of its parts."""
+        return type(self).model_validate(_merged(self.model_dump(), changes))
+
+
+def _merged(values: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(values)
+    for key, value in changes.items():
+        old = merged.get(key)
+        merged[key] = _merged(old, value) if isinstance(old, dict) and isinstance(value, Mapping) else value
+    return merged
