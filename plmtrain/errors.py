@@ -133,10 +133,12 @@ def understood(error: BaseException) -> PlmtrainError | None:
             else "check the disk, its mount and the permissions"
         )
         return DiskError(f"disk: {error.strerror}", f"path: {place}" if place else "", remedy)
-    if kind in ("DistBackendError", "DistNetworkError", "DistStoreError"):
+    # Gloo, which joins processes on CPUs, tells of a lost one by a plain RuntimeError with its own source file in it.
+    lost = isinstance(error, RuntimeError) and "/gloo/transport/" in str(error)
+    if lost or kind in ("DistBackendError", "DistNetworkError", "DistStoreError"):
         return DistributedError(
             "the processes of the run lost each other",
-            str(error).split("\n")[0],
+            str(error).split("\n")[0].partition(". This is typically")[0],
             "the same command goes on from the last checkpoint",
         )
     return None

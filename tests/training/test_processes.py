@@ -10,6 +10,7 @@ import pytest
 import torch
 from support.tiny_run import TinyRun, in_child, in_group
 
+from plmtrain.errors import DistributedError, understood
 from plmtrain.training.run_folder import RunFolder
 
 NO_DROPOUT = ("model.dropout=0", "model.attention_dropout=0")
@@ -98,3 +99,18 @@ def test_a_gradient_that_is_not_finite_in_one_process_changes_weights_in_none(tm
     assert checkpoint is not None
     assert checkpoint.step == 5
     assert all(tensor.isfinite().all() for tensor in checkpoint.load("model").values())
+
+
+def test_who_loses_another_process_says_so(tmp_path: Path) -> None:
+    """A killed process is no fault of ours: exit code 8, and no call for a bug report."""
+    run = TinyRun(tmp_path / "run")
+
+    def go() -> None:
+        try:
+            run.go()
+        except RuntimeError as error:
+            problem = understood(error)
+            assert isinstance(problem, DistributedError)
+            raise problem from error
+
+    assert in_group(go, 2, "train.backward@3", faulty_rank=1) == [DistributedError.exit_code, -signal.SIGKILL]
