@@ -60,12 +60,12 @@ class RTDLearner(nn.Module):
         self.generator = generator
         self.generator_head = generator_head
 
-    def proposals(self, hidden: Tensor) -> Tensor:
+    def generator_logits(self, hidden: Tensor) -> Tensor:
         """The generator's logits over the vocabulary.  # [n, generator's width] -> [n, vocabulary]"""
         logits: Tensor = self.generator_head(hidden, self.generator.embedding_weight)
         return logits
 
-    def verdicts(self, ids: Tensor, layout: Layout) -> Tensor:
+    def discriminator_logits(self, ids: Tensor, layout: Layout) -> Tensor:
         """The logit of each token of having been replaced.  # [batch, length] -> [batch, length]"""
         logits: Tensor = self.head(self.backbone.encode(ids, layout))
         return logits.float()
@@ -142,23 +142,30 @@ class ReplacedTokenDetection(Program[RTDSettings]):
         learner = cast(RTDLearner, learner)
         ids, positions, labels = batch.inputs["ids"], batch.targets["positions"], batch.targets["labels"]
         hidden = learner.generator.encode_at(ids, batch.layout, positions)  # [predicted, generator's width]
-        proposals = learner.proposals(hidden)  # [predicted, vocabulary]
-        mlm = cross_entropy_sum(proposals, labels)
+        guesses = learner.generator_logits(hidden)  # [predicted, vocabulary]
+        generator_loss = cross_entropy_sum(guesses, labels)
 
-        drawn = draw(proposals.detach(), batch.draws["uniforms"], self.settings.temperature)  # [predicted]
+        drawn = draw(guesses.detach(), batch.draws["uniforms"], self.settings.temperature)  # [predicted]
         written, replaced = self.write(batch, drawn)
-        verdicts = learner.verdicts(written, batch.layout)  # [batch, length]
-        doubts = functional.binary_cross_entropy_with_logits(verdicts, replaced.float(), reduction="none")
+        logits = learner.discriminator_logits(written, batch.layout)  # [batch, length]
+        losses = functional.binary_cross_entropy_with_logits(logits, replaced.float(), reduction="none")
         if batch.layout.tokens is not None:
-            doubts = doubts.masked_fill(~batch.layout.tokens, 0.0)
+            losses = losses.masked_fill(~batch.layout.tokens, 0.0)
 
-        found: list[dict[str, Tensor]] = [{}, {}]
-        if not learner.training:
-            found = [self._proposed(batch, proposals, drawn), self._judged(batch, verdicts, replaced)]
-        weights, totals = (self.settings.generator_weight, self.settings.discriminator_weight), (mlm, doubts.sum())
+        normalisers, settings = batch.normalisers, self.settings
         return {
-            name: Term(total=total, normaliser=batch.normalisers[name], weight=weight, counts=counts)
-            for name, total, weight, counts in zip(self.terms, totals, weights, found, strict=True)
+            "mlm": Term(
+                total=generator_loss,
+                normaliser=normalisers["mlm"],
+                weight=settings.generator_weight,
+                counts={} if learner.training else self._generator_counts(batch, guesses, drawn),
+            ),
+            "rtd": Term(
+                total=losses.sum(),
+                normaliser=normalisers["rtd"],
+                weight=settings.discriminator_weight,
+                counts={} if learner.training else self._discriminator_counts(batch, logits, replaced),
+            ),
         }, carry
 
     def write(self, batch: Batch, drawn: Tensor) -> tuple[Tensor, Tensor]:
@@ -177,26 +184,26 @@ class ReplacedTokenDetection(Program[RTDSettings]):
         replaced = torch.zeros_like(written, dtype=torch.bool).index_copy(0, positions, drawn != batch.targets["labels"])
         return written.view_as(ids), replaced.view_as(ids)
 
-    def _proposed(self, batch: Batch, proposals: Tensor, drawn: Tensor) -> dict[str, Tensor]:
+    def _generator_counts(self, batch: Batch, guesses: Tensor, drawn: Tensor) -> dict[str, Tensor]:
         """How well the generator did: right guesses, draws that differ from the original, and its loss where it saw nothing."""
         labels = batch.targets["labels"]
         read = batch.inputs["ids"].flatten().index_select(0, batch.targets["positions"])
         unseen = read == self.vocabulary["mask"]
-        lost = functional.cross_entropy(proposals.float(), labels, reduction="none")
+        lost = functional.cross_entropy(guesses.float(), labels, reduction="none")
         return {
-            "accuracy": (proposals.argmax(-1) == labels).sum(),
+            "accuracy": (guesses.argmax(-1) == labels).sum(),
             "replaced": (drawn != labels).sum(),
             "unseen": torch.stack([lost.masked_fill(~unseen, 0.0).sum(), unseen.sum()]),
         }
 
-    def _judged(self, batch: Batch, verdicts: Tensor, replaced: Tensor) -> dict[str, Tensor]:
-        """How well the discriminator did: right verdicts, and a histogram of its logits for tokens left and replaced."""
-        right = (verdicts > 0) == replaced
+    def _discriminator_counts(self, batch: Batch, logits: Tensor, replaced: Tensor) -> dict[str, Tensor]:
+        """How well the discriminator did: right ones, and a histogram of its logits for tokens left and replaced."""
+        right = (logits > 0) == replaced
         real = batch.layout.tokens if batch.layout.tokens is not None else torch.ones_like(right)
         original = batch.inputs["ids"].flatten().index_copy(0, batch.targets["positions"], batch.targets["labels"])
         special = torch.from_numpy(self.vocabulary.is_special).to(original.device)[original].view_as(right)
         asked = real & ~special  # special tokens are never replaced: to know that is no merit
-        bins = ((verdicts.nan_to_num() + HIGHEST) * (BINS / (2 * HIGHEST))).long().clamp(0, BINS - 1) + BINS * replaced
+        bins = ((logits.nan_to_num() + HIGHEST) * (BINS / (2 * HIGHEST))).long().clamp(0, BINS - 1) + BINS * replaced
         return {"accuracy": (right & real).sum(), "logits": torch.bincount(bins[asked], minlength=2 * BINS).view(2, BINS)}
 
     def measures(self, counts: Mapping[str, NDArray[np.float64]]) -> dict[str, float]:
@@ -232,7 +239,7 @@ class ReplacedTokenDetection(Program[RTDSettings]):
         """
         learner = cast(RTDLearner, learner)
         ids = batch.inputs["ids"]
-        probabilities = learner.verdicts(ids, batch.layout).sigmoid()
+        probabilities = learner.discriminator_logits(ids, batch.layout).sigmoid()
         real = torch.ones_like(ids) if batch.layout.tokens is None else batch.layout.tokens
         return [
             {"sample": sample, "replaced": row[1 : length - 1]}
@@ -256,11 +263,11 @@ class ReplacedTokenDetection(Program[RTDSettings]):
         every = np.arange(len(rows))
         asked = self.collate_for_prediction(masked)
         hidden = learner.generator.encode(asked.inputs["ids"], asked.layout)
-        proposals = learner.proposals(hidden[every, places + 1])
+        logits = learner.generator_logits(hidden[every, places + 1])
         was = rows.tokens[every, places]
-        proposals[every, was] = -torch.inf  # as it would be, that is no replacement
+        logits[every, was] = -torch.inf  # as it would be, that is no replacement
         tokens = rows.tokens.copy()
-        tokens[every, places] = proposals.argmax(-1).numpy()
+        tokens[every, places] = logits.argmax(-1).numpy()
         answers = self.predict(learner, self.collate_for_prediction(replace(rows, tokens=tokens)))
         found = []
         for row, (place, answer) in enumerate(zip(places.tolist(), answers, strict=True)):
@@ -278,7 +285,7 @@ class ReplacedTokenDetection(Program[RTDSettings]):
         learner = cast(RTDLearner, learner)
         inputs = batch.inputs
         hidden = learner.generator.encode(inputs["ids"], batch.layout, inputs.get("segments"), inputs.get("positions"))
-        return learner.proposals(hidden)
+        return learner.generator_logits(hidden)
 
     def inspect(self, batch: Batch) -> Inspection:
         note = (

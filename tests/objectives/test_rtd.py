@@ -120,7 +120,9 @@ def test_a_generator_that_is_always_right_replaces_nothing() -> None:
     assert terms["mlm"].counts["replaced"] == 0
     assert terms["rtd"].counts["logits"][1].sum() == 0
     original = batch.inputs["ids"].flatten().index_copy(0, batch.targets["positions"], batch.targets["labels"]).view(6, 32)
-    expected = functional.softplus(model.verdicts(original, batch.layout)).sum()  # -log(1 - sigmoid(x)) of every token
+    expected = functional.softplus(
+        model.discriminator_logits(original, batch.layout)
+    ).sum()  # -log(1 - sigmoid(x)) of every token
     torch.testing.assert_close(terms["rtd"].total, expected)
 
 
@@ -225,7 +227,7 @@ def test_held_out_measures_are_those_of_all_tokens_at_once() -> None:
     with torch.no_grad():  # verdicts spread around zero
         model.head.score.weight.mul_(500)
         shown = rtd.collate_for_prediction(rows)
-        model.head.score.bias.sub_(model.verdicts(shown.inputs["ids"], shown.layout).mean())
+        model.head.score.bias.sub_(model.discriminator_logits(shown.inputs["ids"], shown.layout).mean())
     group = Group("cpu", 60, 1)
     found = [
         evaluate(Step(model, "fp32"), rtd, MemoryRows(rows), group, batch_size=size)  # type: ignore[arg-type]
@@ -241,7 +243,7 @@ def test_held_out_measures_are_those_of_all_tokens_at_once() -> None:
     cumulative = proposals.double().softmax(1).cumsum(1)
     drawn = torch.searchsorted(cumulative, batch.draws["uniforms"][:, None], right=True)[:, 0]
     written, replaced = rtd.write(batch, drawn)
-    verdicts = model.verdicts(written, batch.layout).detach()
+    verdicts = model.discriminator_logits(written, batch.layout).detach()
     original = ids.flatten().index_copy(0, positions, labels).view_as(ids)
     asked = ~torch.from_numpy(VOCABULARY.is_special[original.numpy()])
     assert 1 < verdicts.std() < 5
@@ -285,7 +287,7 @@ def test_texts_are_judged_token_by_token() -> None:
     rows = rtd.questions(["the [MASK] sat", "a dog"], tokenizer)
     assert tokenizer.vocabulary["mask"] not in rows.tokens  # a name in the text is text
     batch = rtd.collate_for_prediction(rows)
-    probabilities = model.verdicts(batch.inputs["ids"], batch.layout).sigmoid()
+    probabilities = model.discriminator_logits(batch.inputs["ids"], batch.layout).sigmoid()
     for row, answer in enumerate(rtd.predict(model, batch)):
         length = int(rows.lengths[row])
         assert answer["sample"] == row

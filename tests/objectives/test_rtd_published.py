@@ -102,7 +102,7 @@ def test_both_models_compute_what_transformers_computes() -> None:
             drawn = (batch.targets["labels"] * 7) % 120
             written, replaced = rtd.write(batch, drawn)
             there = peer(written, attention_mask=attended, labels=replaced.long())
-            ours = model.verdicts(written, batch.layout)
+            ours = model.discriminator_logits(written, batch.layout)
             real = batch.layout.tokens
             expected = functional.binary_cross_entropy_with_logits(ours[real], replaced[real].float())
             torch.testing.assert_close(there.loss, expected, rtol=1e-4, atol=1e-5)
