@@ -35,6 +35,7 @@ class Blocks:
         self._word_starts = store.word_starts[:used].reshape(self._count, length)
         self._documents = store.documents if isolate_documents else None
         self._sentences = store.sentences
+        self._text = store.tokens
         self._length = length
 
     def __len__(self) -> int:
@@ -48,6 +49,7 @@ class Blocks:
             word_starts=self._word_starts[indices],
             documents=self._documents_of(indices),
             sentence_starts=marked(self._sentences, np.asarray(indices) * self._length, self._length),
+            text=self._text,
         )
 
     def _documents_of(self, indices: NDArray[np.int64]) -> NDArray[np.int64] | None:

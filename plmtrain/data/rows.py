@@ -23,6 +23,8 @@ class Rows:
         sentence_starts: [rows, length] whether a token begins a sentence; None where the source does not say.
         fresh: [rows] whether a row begins its stream anew; None where no row goes on from another.
         others: for each row a text from elsewhere; None where the source gives none.
+        text: [any number] all tokens of the text that the rows were cut from, to draw tokens as often as they stand there; None
+            where the source does not hand it out.
     """
 
     tokens: NDArray[np.int64]
@@ -32,6 +34,7 @@ class Rows:
     sentence_starts: NDArray[np.bool_] | None = None
     fresh: NDArray[np.bool_] | None = None
     others: Rows | None = None
+    text: NDArray[np.unsignedinteger] | None = None
 
     def __len__(self) -> int:
         return len(self.tokens)
