@@ -94,7 +94,7 @@ class Encoded:
         )
 
     def cut(self, position: int, end_mark: int) -> Encoded:
-        """The document at a token made into two, the first with an end mark of its own.
+        """The document at a token made into two, the first with an end mark of its own and the second with a hash of its own.
 
         Args:
             position: the first token of the second part; inside a document, and not its first token.
@@ -115,7 +115,8 @@ class Encoded:
             sentences=np.diff(sentences),
             documents=np.diff(documents),
             sentence_counts=np.diff(np.searchsorted(sentences, documents)),
-            hashes=np.insert(self.hashes, index, self.hashes[index]),
+            # Each part is a text of its own: with equal hashes they would count as one document on both sides of the split.
+            hashes=np.insert(self.hashes, index + 1, ~self.hashes[index]),
             keys=np.insert(self.keys, index, self.keys[index]),
             languages=np.insert(self.languages, index, self.languages[index]),
             translations=np.insert(self.translations, index + 1, False),

@@ -159,4 +159,5 @@ def test_cut_is_two_documents(parts: list[list[int]], data: st.DataObject) -> No
     bounds = set(np.cumsum(whole.sentences).tolist())
     moved = {bound + (bound >= position) for bound in bounds} | {position + 1}
     assert set(np.cumsum(halves.sentences).tolist()) == moved
-    assert halves.hashes.tolist() == [*whole.hashes[: index + 1], *whole.hashes[index:]]
+    assert halves.hashes.tolist() == [*whole.hashes[: index + 1], ~whole.hashes[index], *whole.hashes[index + 1 :]]
+    assert len(set(halves.hashes.tolist())) == len(halves.hashes)

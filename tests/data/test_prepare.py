@@ -203,6 +203,7 @@ class TestSplit:
         assert head[-1] == tokenizer.vocabulary["sep"]
         assert [*head[:-1], *tail] == expected(text, tokenizer)
         assert 30 <= len(tail) < len(head) / 4
+        assert manifest.overlap == 0
         assert validation.word_starts[0]
         assert train.sentences[-1] == len(train)
         if kind == "sentences":
