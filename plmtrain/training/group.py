@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from plmtrain import stopping
+from plmtrain.errors import SettingsError
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -25,6 +26,9 @@ class Group:
         device: ``auto`` for a GPU where there is one.
         timeout: seconds to wait for another process before the run fails.
         threads: threads of this process on a CPU; its share of the cores if None.
+
+    Raises:
+        SettingsError: if a GPU is asked for by name and there is none.
     """
 
     def __init__(self, device: Literal["auto", "cpu", "cuda"], timeout: float, threads: int | None) -> None:
@@ -32,6 +36,10 @@ class Group:
         from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs
 
         on_cpu = device == "cpu" or not torch.cuda.is_available()
+        if on_cpu and device == "cuda":
+            raise SettingsError(
+                "there is no GPU that torch can use", "trainer.device=cuda", "check the driver, or write trainer.device=auto"
+            )
         self.accelerator: Accelerator = Accelerator(
             cpu=on_cpu,
             mixed_precision="no",  # precision is the step's own business: see training.step

@@ -10,7 +10,8 @@ import pytest
 import torch
 from support.tiny_run import TinyRun, in_child, in_group
 
-from plmtrain.errors import DistributedError, understood
+from plmtrain.errors import DistributedError, SettingsError, understood
+from plmtrain.training.group import Group
 from plmtrain.training.run_folder import RunFolder
 
 NO_DROPOUT = ("model.dropout=0", "model.attention_dropout=0")
@@ -114,3 +115,9 @@ def test_who_loses_another_process_says_so(tmp_path: Path) -> None:
             raise problem from error
 
     assert in_group(go, 2, "train.backward@3", faulty_rank=1) == [DistributedError.exit_code, -signal.SIGKILL]
+
+
+def test_a_gpu_that_is_not_there_is_not_replaced_in_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(SettingsError, match="no GPU"):
+        Group("cuda", 60, 1)
