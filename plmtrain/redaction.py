@@ -25,7 +25,7 @@ _SECRETS = re.compile(
         | xox[abeprs]-[A-Za-z0-9-]{10,}                         # Slack
         | eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]*   # JSON web tokens
       )
-      | (?<![0-9A-Za-z]) [0-9a-f]{40} (?![0-9A-Za-z])           # Weights & Biases, before
+      | (?<![0-9A-Za-z]) (?<!snapshots/) [0-9a-f]{40} (?![0-9A-Za-z])   # Weights & Biases, before; no revision in hub's cache
       | (?<=://) [^\s/@]+ (?=@)                                 # user and password in a URL
       | (?i: (?<=[Bb]earer\s) [A-Za-z0-9._~+/=-]{8,} )
     """,
