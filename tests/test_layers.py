@@ -25,7 +25,7 @@ FLOORS = (
     {"interop"},
     {"training"},
     {"objectives", "tasks"},
-    {"paired"},
+    {"paired", "sides", "span_masked"},
     {"filling", "masked_inspection", "noise_inspection", "program_part"},
     {"program"},
     {"generation"},

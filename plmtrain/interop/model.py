@@ -13,6 +13,7 @@ from torch.nn import functional
 from plmtrain.backbones import Backbone
 from plmtrain.backbones.encoder_decoder import EncoderDecoder
 from plmtrain.batch import Layout
+from plmtrain.nn.boundary import SpanBoundaryHead
 from plmtrain.nn.heads import MaskedLMHead, PairHead, Pooler, ReplacedTokenHead, SentenceHead, TiedHead
 from plmtrain.settings.models.base import ModelSettings
 from plmtrain.tasks.classification import HEADS
@@ -116,9 +117,13 @@ _HEADS: Mapping[type[nn.Module], tuple[str, Scores]] = {
 }
 
 
+_NOWHERE: Mapping[type[nn.Module], str] = {SpanBoundaryHead: "a head for what lies between two tokens"}
+"""Heads for which no class of transformers has a place, by what they are called."""
+
+
 def called(kind: type[nn.Module]) -> str:
     """What a kind of head is called in messages."""
-    return _HEADS[kind][0] if kind in _HEADS else f"a {kind.__name__}"
+    return _HEADS[kind][0] if kind in _HEADS else _NOWHERE.get(kind, f"a {kind.__name__}")
 
 
 def last_hidden(model: Model, inputs: Inputs) -> Tensor:

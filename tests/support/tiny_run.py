@@ -56,7 +56,12 @@ class MemoryRows:
 
     def fetch(self, indices: np.ndarray) -> Rows:
         tokens = self.tokens[indices].astype(np.int64)
-        return Rows(tokens=tokens, lengths=np.full(len(tokens), tokens.shape[1]), word_starts=np.ones(tokens.shape, np.bool_))
+        return Rows(
+            tokens=tokens,
+            lengths=np.full(len(tokens), tokens.shape[1]),
+            word_starts=np.ones(tokens.shape, np.bool_),
+            text=self.tokens.reshape(-1).astype(np.uint16),
+        )
 
 
 def memory_rows(program: Any, phase: Phase, count: int, seed: int = 0) -> MemoryRows | PartedRows:

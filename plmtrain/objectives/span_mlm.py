@@ -1,0 +1,38 @@
+"""Masked language modelling on spans of words (Joshi et al. 2020, section 3.1): SpanBERT's masking alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from torch import nn
+
+from plmtrain.batch import Batch, Term
+from plmtrain.nn.loss import cross_entropy_sum
+from plmtrain.program import Carry, MakeBackbone
+from plmtrain.settings.objectives.span_mlm import SpanMLMSettings
+from plmtrain.span_masked import SpanLearner, SpanMasked
+
+if TYPE_CHECKING:
+    from plmtrain.data.rows import Rows
+    from plmtrain.keyed_random import Keys
+
+
+class SpanMLM(SpanMasked[SpanMLMSettings]):
+    """Predict the tokens of hidden spans of words, from what is left of the row."""
+
+    terms = ("mlm",)
+
+    def collate(self, rows: Rows, keys: Keys) -> Batch:
+        return self.batch(*self.masked(rows, keys), keys)
+
+    def build(self, make: MakeBackbone) -> SpanLearner:
+        backbone = make(self.model)
+        return SpanLearner(backbone, self.token_head(backbone))
+
+    def loss(self, learner: nn.Module, batch: Batch, carry: Carry) -> tuple[dict[str, Term], Carry]:
+        learner = cast(SpanLearner, learner)
+        hidden = learner.backbone.encode_at(batch.inputs["ids"], batch.layout, batch.targets["positions"])  # [predicted, width]
+        logits = learner.scores(hidden)  # [predicted, vocabulary]
+        total = cross_entropy_sum(logits, batch.targets["labels"])
+        counts = {} if learner.training else self.right(batch, logits)
+        return {"mlm": Term(total=total, normaliser=batch.normalisers["mlm"], counts=counts)}, carry
