@@ -56,14 +56,15 @@ def plan(trainer: TrainerSettings) -> tuple[Phase, ...]:
     """The phases of a run; one where the settings name none."""
     phases: list[Phase] = []
     first_step, read = 0, defaultdict[int, int](int)
-    for index, settings in enumerate(trainer.phases or [PhaseSettings(steps=trainer.steps)]):
+    stretches = trainer.phases or [PhaseSettings()]
+    for index, (settings, steps) in enumerate(zip(stretches, trainer.phase_steps, strict=True)):
         length = settings.sequence_length or trainer.sequence_length
         batch_size = settings.batch_size or trainer.batch_size
         phases.append(
             Phase(
                 index=index,
                 first_step=first_step,
-                steps=settings.steps,
+                steps=steps,
                 sequence_length=length,
                 batch_size=batch_size,
                 micro_batch_size=settings.micro_batch_size or trainer.micro_batch_size,
@@ -71,8 +72,8 @@ def plan(trainer: TrainerSettings) -> tuple[Phase, ...]:
                 objective=settings.objective,
             )
         )
-        first_step += settings.steps
-        read[length] += settings.steps * batch_size
+        first_step += steps
+        read[length] += steps * batch_size
     return tuple(phases)
 
 

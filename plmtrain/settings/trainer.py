@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
@@ -12,12 +13,16 @@ from plmtrain.settings.base import Settings
 class PhaseSettings(Settings):
     """A stretch of a run with its own shape; what it does not name is as in the trainer."""
 
-    steps: int = Field(gt=0)
+    steps: int | None = Field(None, gt=0)
+    """Optimiser steps of it; or else"""
+    share: float | None = Field(None, gt=0, le=1)
+    """which part of the run's steps it is, so that a recipe fits a run of any length."""
     sequence_length: int | None = Field(None, gt=0)
     batch_size: int | None = Field(None, gt=0)
     micro_batch_size: int | None = Field(None, gt=0)
     objective: dict[str, Any] = Field(default_factory=dict)
-    """Settings of the objective that differ in this phase."""
+    """Settings of the objective that differ in this phase: all but those that decide which parameters there are. The shares of a
+    mixture are among them, and so a run goes from one objective to another."""
 
 
 class TrainerSettings(Settings):
@@ -34,7 +39,7 @@ class TrainerSettings(Settings):
     sequence_length: int = Field(128, gt=2)
     """Tokens in a sequence, special ones included."""
     phases: tuple[PhaseSettings, ...] = ()
-    """Stretches with other shapes, in order; their steps add up to ``steps``."""
+    """Stretches with other shapes, in order; their steps add up to ``steps``, or their shares to one."""
     save_every: int = Field(200, gt=0)
     """Steps between checkpoints; the last step is always saved."""
     keep: int = Field(2, gt=0)
@@ -65,6 +70,36 @@ class TrainerSettings(Settings):
     def _consistent(self) -> TrainerSettings:
         if self.phases and self.epochs is not None:
             raise ValueError("phases are counted in steps: leave epochs away")
-        if self.phases and (total := sum(phase.steps for phase in self.phases)) != self.steps:
-            raise ValueError(f"the steps of phases add up to {total}, but steps is {self.steps}")
+        _check_lengths(self.phases, self.steps)
         return self
+
+    @property
+    def phase_steps(self) -> tuple[int, ...]:
+        """Optimiser steps of each phase; of the whole run where there are none."""
+        return _phase_steps(self.phases, self.steps) if self.phases else (self.steps,)
+
+
+def _check_lengths(phases: tuple[PhaseSettings, ...], steps: int) -> None:
+    """That phases are a run's steps, no more and no less, and that each has one."""
+    for index, phase in enumerate(phases):
+        if (phase.steps is None) == (phase.share is None):
+            raise ValueError(f"phase {index} needs either steps or share")
+        if (phase.steps is None) != (phases[0].steps is None):
+            raise ValueError("phases are given either by steps or by share, all of them alike")
+    if not phases:
+        return
+    if phases[0].share is None:
+        if (total := sum(phase.steps or 0 for phase in phases)) != steps:
+            raise ValueError(f"the steps of phases add up to {total}, but steps is {steps}")
+    elif abs((whole := sum(phase.share or 0.0 for phase in phases)) - 1) > 1e-6:
+        raise ValueError(f"the shares of phases add up to {whole:g} instead of 1")
+    elif min(_phase_steps(phases, steps)) < 1:
+        raise ValueError(f"{steps} steps are too few for each of {len(phases)} phases to have one")
+
+
+def _phase_steps(phases: tuple[PhaseSettings, ...], steps: int) -> tuple[int, ...]:
+    """Optimiser steps of each phase. Ends are rounded, not lengths: these always add up."""
+    if phases[0].share is None:
+        return tuple(phase.steps or 0 for phase in phases)
+    ends = [round(steps * part) for part in accumulate(phase.share or 0.0 for phase in phases)]
+    return tuple(end - start for start, end in zip([0, *ends], ends, strict=False))

@@ -125,3 +125,29 @@ def test_seeking_in_ten_million_samples_is_instant() -> None:
     assert time.perf_counter() - began < 0.2
     assert set(keys.epochs.tolist()) == {9_000_000 * 256 // 10_000_000}
     assert len(set(keys.samples.tolist())) == 256
+
+
+@pytest.mark.parametrize(
+    ("steps", "shares"), [(10, (0.9, 0.1)), (1000, (0.1, 0.2, 0.7)), (7, (0.5, 0.5)), (1_000_000, (1 / 3, 1 / 3, 1 / 3))]
+)
+def test_shares_of_a_run_are_all_of_it(steps: int, shares: tuple[float, ...]) -> None:
+    """Whatever is rounded, no step is lost and none is done twice; no phase is more than a step off its share."""
+    phases = plan(TrainerSettings.model_validate({"steps": steps, "phases": [{"share": share} for share in shares]}))
+    assert [phase.first_step for phase in phases] == [0, *(phase.end for phase in phases[:-1])]
+    assert phases[-1].end == steps
+    assert all(abs(phase.steps - steps * share) <= 1 for phase, share in zip(phases, shares, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("steps", "phases", "says"),
+    [
+        (10, [{}], "either steps or share"),
+        (10, [{"steps": 10, "share": 1.0}], "either steps or share"),
+        (10, [{"steps": 5}, {"share": 0.5}], "all of them alike"),
+        (10, [{"share": 0.5}, {"share": 0.4}], "add up to 0.9"),
+        (2, [{"share": 0.9}, {"share": 0.1}], "too few"),
+    ],
+)
+def test_phases_that_are_not_the_run_are_refused(steps: int, phases: list[dict[str, float]], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        TrainerSettings.model_validate({"steps": steps, "phases": phases})
