@@ -77,8 +77,9 @@ VERBS = {
     ),
     "predict": Verb(
         "use a run: fill masks, restore text, find replaced tokens",
-        "predict RUN [TEXT]... [--file FILE] [--json] [--batch-size N] [--beams N | --sample]...",
+        "predict RUN [TEXT]... [--part PART] [--file FILE] [--json] [--batch-size N] [--beams N | --sample]...",
         "Reads text from the arguments, from a file or from standard input, one a line; writes text, or JSON lines with --json.\n"
+        "A mixture answers as the part with the largest share, or as --part says.\n"
         "A run that writes text takes --beams, --length-penalty, --early-stopping, or --sample with --temperature, --top-k,\n"
         "--top-p and --seed; and --max-length, --min-length, --no-repeat-ngram. They mean what they mean in transformers'\n"
         "generate, but that lengths do not count the token that the decoder starts from.",
@@ -133,7 +134,7 @@ VERBS = {
         "export RUN HF_FOLDER [part=PART]",
         "Writes config.json, model.safetensors, the tokenizer and a model card; reads them back, and lets the folder appear\n"
         "only if every weight is equal and the model computes the same. RUN may be an imported folder, too. An RTD run exports\n"
-        "its discriminator, and with part=generator the other.",
+        "its discriminator, and with part=generator the other; a mixture the part with the largest share, or part=NAME.",
         (
             ("plmtrain export runs/mine mine-hf", 'then: AutoModelForMaskedLM.from_pretrained("mine-hf")'),
             ("plmtrain export runs/electra-rtd-1f2e3d4c generator part=generator", "a part of a run"),

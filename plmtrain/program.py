@@ -142,6 +142,9 @@ class Program(ABC, Generic[SettingsT]):
     parts: Mapping[str, Program[Any]] = MappingProxyType({})
     """The programs that it is made of, by name; empty for most. Each step trains one of them, and each reads rows of its own."""
 
+    main: str | None = None
+    """Of its parts, the one that answers where none is named."""
+
     def __init__(self, settings: SettingsT, model: ModelSettings, vocabulary: Vocabulary) -> None:
         self.settings = settings
         self.model = model

@@ -137,7 +137,10 @@ class Part(Program[Any]):
         return cast(PartedLearner, learner).backbone
 
     def token_head_of(self, learner: nn.Module) -> nn.Module | None:
-        return self.program.token_head_of(self.learner_of(learner))
+        """The part's own, or the one that was lent to it."""
+        lent = cast(PartedLearner, learner).lent[self.name]
+        shared = next((module for module in lent if not isinstance(module, Backbone)), None)
+        return shared or self.program.token_head_of(self.learner_of(learner))
 
     def pooler_of(self, learner: nn.Module) -> nn.Linear | None:
         return self.program.pooler_of(self.learner_of(learner))

@@ -29,6 +29,7 @@ def run(arguments: list[str]) -> int:
     parser.add_argument("texts", nargs="*")
     parser.add_argument("--file", type=Path)
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--part")
     parser.add_argument("--batch-size", type=int, default=32)
     for name, field in GenerationSettings.model_fields.items():
         option = f"--{name.replace('_', '-')}"
@@ -42,6 +43,11 @@ def run(arguments: list[str]) -> int:
     from plmtrain.interop.trained import load_trained
 
     trained = load_trained(asked.run, report=lambda line: print(line, file=sys.stderr))
+    if asked.part is not None:
+        trained = trained.of_part(asked.part)
+    elif (main := trained.program.main) is not None:
+        others = ", ".join(sorted(trained.program.parts.keys() - {main}))
+        print(f"{asked.run} answers as its part {main}; --part names another: {others}", file=sys.stderr)
     if chosen is not None:
         trained = replace(trained, program=trained.program.writing(chosen))
     for batch in _batches(_texts(asked.texts, asked.file), asked.batch_size):

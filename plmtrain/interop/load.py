@@ -81,21 +81,28 @@ class Loaded:
             return self.scores(input_ids, **{name: value for name, value in given.items() if value is not None})
 
 
-def load(folder: str | Path) -> Loaded:
+def load(folder: str | Path, part: str | None = None) -> Loaded:
     """Load a run's or a Hugging Face folder.
 
+    Args:
+        folder: of either.
+        part: of a mixture's parts, the one whose head scores the vocabulary; the one with the largest share if not given.
+
     Raises:
-        SettingsError: if the folder holds neither.
+        SettingsError: if the folder holds neither, or no such part.
         CheckpointError: if its weights cannot be used.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise SettingsError("there is no such folder", str(folder), "name a run, or a Hugging Face folder")
     if (folder / "config.json").exists():
+        if part is not None:
+            raise SettingsError("a Hugging Face folder has no parts", f"part: {part}", "leave it away")
         found = FromHuggingFace(hugging_face.read(folder))
         return Loaded(folder, found.eval(), found)
     if is_run(folder):
-        model = FromRun(load_run(folder))
+        trained = load_run(folder)
+        model = FromRun(trained if part is None else trained.of_part(part))
         return Loaded(folder, model.eval(), model)
     raise SettingsError("neither a run nor a Hugging Face model", str(folder), "name a run, or a folder with config.json in it")
 

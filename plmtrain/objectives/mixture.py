@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
 
 class Mixture(Part):
-    """One of several objectives in each step. Asked as a whole, it answers as its main part.
+    """Several objectives on one backbone, one in each step.
+
+    Asked as a whole, it answers as the part with the largest share.
 
     Args:
         settings: the shares.
@@ -33,10 +35,9 @@ class Mixture(Part):
     """
 
     def __init__(self, settings: MixtureSettings, parts: Mapping[str, Program[Any]]) -> None:
-        self.main = max(settings.shares, key=lambda name: settings.shares[name])
-        """The part with the largest share; of equal ones the first by name."""
-        super().__init__(self.main, parts[self.main])
-        self.settings, self.part = settings, None
+        main = max(settings.shares, key=lambda name: settings.shares[name])  # of equal ones the first by name
+        super().__init__(main, parts[main])
+        self.settings, self.part, self.main = settings, None, main
         self.parts: dict[str, Part] = {name: Part(name, part) for name, part in parts.items()}
         self.terms = tuple(term for part in self.parts.values() for term in part.terms)
         self.ragged = any(part.ragged for part in self.parts.values())
@@ -72,11 +73,11 @@ class Mixture(Part):
         return build_parts({name: part.program for name, part in self.parts.items()}, make, self.model)
 
     def writing(self, chosen: GenerationSettings) -> Part:
-        return self.parts[self.main].writing(chosen)
+        return self.parts[self.name].writing(chosen)
 
     def models(self, learner: nn.Module) -> Mapping[str, Sequence[nn.Module]]:
         """Those of all parts, those of the main one first."""
-        found = dict(self.parts[self.main].models(learner))
+        found = dict(self.parts[self.name].models(learner))
         for part in self.parts.values():
             found |= part.models(learner)
         return found

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from plmtrain.errors import SettingsError
+from plmtrain.settings.lookup import objective_classes
 from plmtrain.settings.run import RunSettings
 
 Kind = Literal["free", "trajectory", "structural"]
@@ -57,11 +58,21 @@ def kind_of(key: str, validation_decides: bool = False) -> Kind:
     group, _, name = key.partition(".")
     if group in _FREE_GROUPS or key in _FREE or (key in _EVALUATION and not validation_decides):
         return "free"
-    if key in _STRUCTURAL or (group == "tokenizer" and name != "path"):
+    if key in _STRUCTURAL or _decides_parameters(key) or (group == "tokenizer" and name != "path"):
         return "structural"
     if group == "model" and "dropout" not in name and not name.startswith("initial"):
         return "structural"
     return "trajectory"
+
+
+def _decides_parameters(key: str) -> bool:
+    """Whether a setting of an objective, or of one of its parts, decides which parameters there are."""
+    owner, _, name = key.rpartition(".")
+    if owner == "objective":
+        return any(name in kind.decides_parameters for kind in objective_classes().values())
+    if owner.startswith("objective.parts."):
+        return name in ("type", "name") or _decides_parameters(f"objective.{name}")
+    return False
 
 
 def _validation_decides(values: Mapping[str, Any]) -> bool:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from torch import nn
 
 from plmtrain import backbones, objectives
 from plmtrain import tasks as fine_tuning
-from plmtrain.errors import CheckpointError, SettingsError
+from plmtrain.errors import CheckpointError, SettingsError, nearest
 from plmtrain.program import Program
 from plmtrain.settings.decode import settings_from_run
 from plmtrain.settings.identity import RESOLVED
@@ -38,6 +38,18 @@ class Trained:
     tokenizer: Tokenizer
     program: Program[Any]
     learner: nn.Module
+
+    def of_part(self, name: str) -> Self:
+        """The same model, asked as one part of what it was trained by.
+
+        Raises:
+            SettingsError: if there is no such part.
+        """
+        parts = self.program.parts
+        if name not in parts:
+            remedy = nearest(name, parts) if parts else "leave it away: only a mixture has parts"
+            raise SettingsError(f"{self.folder} has no part '{name}'", f"part: {name}", remedy)
+        return replace(self, program=parts[name])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -78,9 +78,11 @@ class MixtureSettings(ObjectiveSettings):
 
     @classmethod
     def keys_within(cls, values: Any) -> Iterator[str]:
-        """The keys of the parts."""
+        """The keys of the shares and of the parts."""
         from plmtrain.settings.lookup import objective_classes
 
+        shares = values.get("shares") if isinstance(values, Mapping) else None
+        yield from (f"shares.{name}" for name in shares) if isinstance(shares, Mapping) else ()
         parts = values.get("parts") if isinstance(values, Mapping) else None
         for name, part in parts.items() if isinstance(parts, Mapping) else ():
             kind = objective_classes().get(str(part.get("type"))) if isinstance(part, Mapping) else None
