@@ -6,6 +6,7 @@ steps taken and the saved progress, so a run that goes on after a kill does what
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -256,7 +257,7 @@ class Trainer:
         if values is None:
             return  # asked to stop meanwhile: the resumed run evaluates this step first
         measured, best = values[self._selection.measure], self.progress.best_metric
-        better = best is None or (measured > best if self._selection.higher else measured < best)
+        better = not math.isnan(measured) and (best is None or (measured > best if self._selection.higher else measured < best))
         self.progress = replace(
             self.progress,
             evaluated_step=done,

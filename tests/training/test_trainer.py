@@ -26,6 +26,14 @@ def test_early_stop_ends_the_run_and_stays_ended(tmp_path: Path) -> None:
     assert [record["step"] for record in run.records() if "val/loss" in record] == [5, 10]
 
 
+def test_a_validation_that_is_no_number_is_never_the_best(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing compares with it: as the best one it would stay so for ever."""
+    losses = iter([math.nan, 3.0, 2.0])
+    monkeypatch.setattr("plmtrain.training.trainer.evaluate", lambda *arguments, **options: {"loss": next(losses)})
+    progress = TinyRun(tmp_path / "run", ("trainer.patience=2",)).go().progress
+    assert (progress.best_step, progress.best_metric, progress.evaluations_without_improvement) == (12, 2.0, 0)
+
+
 @pytest.mark.parametrize("step", [5, 12], ids=["on the way", "at the end"])
 def test_a_stop_during_a_validation_loses_none(tmp_path: Path, step: int) -> None:
     """Not even the last one: it may say which checkpoint is the run's result, and the checkpoint must know of it."""
