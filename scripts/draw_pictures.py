@@ -1,0 +1,98 @@
+#!/usr/bin/env python
+"""Draws the pictures of the documentation from what plmtrain really prints and measures.
+
+    python scripts/draw_pictures.py inspect              docs/pictures/inspect.svg, from ``plmtrain inspect`` on the sample text
+    python scripts/draw_pictures.py curve runs/NAME      docs/pictures/curve.svg, from a run's metrics.jsonl (needs matplotlib)
+
+The same output gives the same bytes: no dates, no random names, no fonts from elsewhere.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+PICTURES = Path(__file__).parents[1] / "docs" / "pictures"
+COLUMNS = 108
+INSPECT = "inspect model=bert size=tiny objective=whole_word_mlm data=sample trainer.sequence_length=48".split()
+
+SVG = """\
+<svg class="rich-terminal" viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/svg">
+<style>
+.{unique_id}-matrix {{
+ font-family: Menlo, Consolas, "DejaVu Sans Mono", monospace; font-size: {char_height}px; line-height: {line_height}px;
+}}
+.{unique_id}-title {{ font-size: 18px; font-weight: bold; font-family: sans-serif; }}
+{styles}
+</style>
+<defs><clipPath id="{unique_id}-clip-terminal"><rect x="0" y="0" width="{terminal_width}" height="{terminal_height}" /></clipPath>
+{lines}
+</defs>
+{chrome}
+<g transform="translate({terminal_x}, {terminal_y})" clip-path="url(#{unique_id}-clip-terminal)">
+{backgrounds}
+<g class="{unique_id}-matrix">
+{matrix}
+</g>
+</g>
+</svg>
+"""
+"""Rich's own frame without the fonts that it fetches from elsewhere."""
+
+
+def draw_inspect(target: Path) -> None:
+    """What ``plmtrain inspect`` prints, in its colours."""
+    from rich.console import Console
+    from rich.text import Text
+
+    environment = {**os.environ, "FORCE_COLOR": "1", "COLUMNS": str(COLUMNS), "TERM": "xterm-256color"}
+    command = [sys.executable, "-m", "plmtrain", *INSPECT]
+    printed = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
+    with Path(os.devnull).open("w") as nowhere:
+        console = Console(record=True, width=COLUMNS, file=nowhere)
+        console.print(Text.from_ansi(printed))
+    drawn = console.export_svg(title=f"plmtrain {' '.join(INSPECT)}", code_format=SVG, unique_id="inspect")
+    target.write_text("\n".join(line.rstrip() for line in drawn.splitlines()) + "\n", encoding="utf-8")
+
+
+def draw_curve(run: Path, target: Path) -> None:
+    """The losses of a run over its steps, beside the unigram entropy of its text."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    matplotlib.rcParams.update({"svg.hashsalt": "plmtrain", "svg.fonttype": "none", "font.family": "sans-serif", "font.size": 10})
+    import matplotlib.pyplot as plt
+
+    records = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    entropy = json.loads((run / "data" / "manifest.json").read_text(encoding="utf-8"))["unigram_entropy"]
+    figure, axes = plt.subplots(figsize=(7.2, 3.4))
+    for key, label, style in (
+        ("loss", "training loss", {"color": "#7aa6c2", "lw": 1}),
+        ("val/loss", "validation loss", {"color": "#b5402f", "marker": "o", "ms": 3}),
+    ):
+        points = [(record["step"], record[key]) for record in records if key in record]
+        axes.plot(*zip(*points, strict=True), label=label, **style)
+    axes.axhline(entropy, color="#444444", ls="--", lw=1, label=f"unigram entropy, {entropy:.2f}")
+    axes.set(xlabel="step", ylabel="nats a token", xlim=(0, None))
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
+    figure.tight_layout()
+    figure.savefig(target, metadata={"Date": None, "Creator": None}, facecolor="white")
+
+
+def main(arguments: list[str]) -> None:
+    """Draw what is asked for."""
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    if arguments == ["inspect"]:
+        draw_inspect(PICTURES / "inspect.svg")
+    elif len(arguments) == 2 and arguments[0] == "curve":
+        draw_curve(Path(arguments[1]), PICTURES / "curve.svg")
+    else:
+        sys.exit(__doc__)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

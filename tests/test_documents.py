@@ -1,0 +1,90 @@
+"""Every command on the README and the pages of docs/ is one that plmtrain takes; every file and link that they name is there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from support.documents import PAGES, ROOT, blocks, words_of, write_files
+
+from plmtrain import errors, help
+from plmtrain.commands.kinds import kind_for
+from plmtrain.settings.arguments import split
+from plmtrain.settings.compose import compose
+from plmtrain.settings.decode import run_settings
+
+BLOCKS = {page: blocks(page) for page in PAGES}
+COMMANDS = [(page, line) for page, found in BLOCKS.items() for block in found for line in block.commands]
+TEXTS = {page: page.read_text("utf-8") for page in PAGES}
+
+
+def test_the_pages_were_read() -> None:
+    assert len(PAGES) >= 6
+    assert len(COMMANDS) >= 30
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_blocks_say_what_they_are(page: Path) -> None:
+    assert {block.language for block in BLOCKS[page]} <= {"sh", "python", "yaml", "json", "text"}
+
+
+@pytest.mark.parametrize(("page", "command"), COMMANDS, ids=[f"{page.name}: {line[:60]}" for page, line in COMMANDS])
+def test_a_command_is_valid(page: Path, command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_files([block for block in BLOCKS[page] if block.language == "yaml"], tmp_path)
+    words = words_of(command)
+    if words[0] == "make":
+        makefile = (ROOT / "Makefile").read_text("utf-8")
+        assert set(words[1:]) <= set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
+        return
+    assert words[0] == "plmtrain"
+    verb = words[1]
+    assert verb in help.VERBS
+    if "objective=random_tokens" in words:
+        return  # of docs/extending.md: it needs the files of that page, and is run with them (test_extending.py)
+    if help.VERBS[verb].composes:
+        options = split([word for word in words[2:] if "=" in word or word.startswith("-") or word == "mine"])
+        kind = kind_for(verb, options.overrides)
+        for one in _jobs(options.overrides) if options.multirun else [options.overrides]:
+            run_settings(compose(one, options.config_dir, kind.primary), kind)
+
+
+def _jobs(overrides: Sequence[str]) -> Iterator[list[str]]:
+    """The jobs of a sweep in which each value of a key appears once."""
+    values = [[f"{key}={value}" for value in values.split(",")] for key, _, values in (text.partition("=") for text in overrides)]
+    for number in range(max(map(len, values))):
+        yield [choices[min(number, len(choices) - 1)] for choices in values]
+
+
+def test_the_readme_has_every_verb() -> None:
+    assert set(re.findall(r"`plmtrain ([a-z]+)", TEXTS[PAGES[0]])) == set(help.VERBS)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_and_files_are_there(page: Path) -> None:
+    for target in re.findall(r"\]\((?!http)([^)#]+)", TEXTS[page]):
+        assert (page.parent / target).exists(), target
+    own = {block.file for found in BLOCKS.values() for block in found}
+    for named in re.findall(r"`((?:tests|plmtrain|conf|scripts|docs)/[\w./-]+\.\w+)`", TEXTS[page]):
+        placeholder = re.search(r"/(?:NAME|TYPE|FAMILY)\.", named)
+        assert placeholder or named in own or (ROOT / named).is_file(), named
+
+
+def test_every_guarantee_has_its_proof() -> None:
+    page = next(page for page in PAGES if page.name == "guarantees.md")
+    rows = [line for line in TEXTS[page].splitlines() if line.startswith("| ") and not line.startswith("| guarantee ")]
+    assert len(rows) > 30
+    for row in rows:
+        proofs = re.findall(r"`(tests/[\w/]+\.py)`", row.split("|")[2])
+        assert proofs, row
+        assert all((ROOT / proof).is_file() for proof in proofs), row
+
+
+def test_every_exit_code_is_explained() -> None:
+    page = next(page for page in PAGES if page.name == "exit-codes.md")
+    explained = [int(code) for code in re.findall(r"^\| (\d+) \|", TEXTS[page], re.MULTILINE)]
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.PlmtrainError)]
+    assert explained == sorted({0, *(kind.exit_code for kind in kinds)})
+    assert set(explained) == {int(code) for code in re.findall(r"\b(\d+) [a-z]", help.EXIT_CODES)}
