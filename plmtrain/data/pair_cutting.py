@@ -11,6 +11,7 @@ Whether and where is a function of the copy and of the sentence that a pair begi
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -36,14 +37,35 @@ class Text:
     Args:
         documents: [documents + 1] where each document starts; its last token is an end mark, which no segment holds.
         sentences: [sentences + 1] where each sentence starts.
+        contents: [documents] a number that documents of the same text share; None where no two do.
     """
 
     documents: Indices
     sentences: Indices
+    contents: NDArray[np.uint64] | None = None
 
     def ends(self, documents: Indices) -> Indices:
         """Where the text of some documents ends: their end marks."""
         return np.asarray(self.documents[documents + 1]) - 1
+
+    @cached_property
+    def _by_content(self) -> tuple[Indices, Indices, Indices]:
+        """All documents, those of the same text side by side; for each where its like begin among them, and how many they are."""
+        assert self.contents is not None
+        order = np.argsort(self.contents, kind="stable")
+        ordered = self.contents[order]
+        low, high = (np.searchsorted(ordered, self.contents, side=side) for side in ("left", "right"))
+        return order, low, high - low
+
+    def others(self, documents: Indices, random: Bits) -> Indices:
+        """For each document another one, of another text, each of them being equally likely.  # [n] documents, [n] numbers"""
+        count = len(self.documents) - 1
+        if self.contents is None:
+            drawn = as_integers(random, count - 1)
+            return drawn + (drawn >= documents)
+        order, low, alike = self._by_content
+        drawn = as_integers(random, count - alike[documents])
+        return order[drawn + np.where(drawn >= low[documents], alike[documents], 0)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +133,7 @@ def cut(text: Text, documents: Indices, cutting: Cutting) -> Pairs:
     Args:
         text: where everything is.
         documents: [documents] which ones to cut, ascending.
-        cutting: how. For ``next`` the text must have two documents or more.
+        cutting: how. For ``next`` the documents must be of two texts or more.
 
     Returns:
         Document after document, the copies of one behind each other.
@@ -157,9 +179,8 @@ def _next(text: Text, taken: _Stretches, own: Indices) -> tuple[Pairs, Indices]:
     first, follows = sentences[taken.first], np.minimum(sentences[taken.cut], taken.end)
     changed = (taken.cut == taken.stop) | (as_uniform(random[:, 3]) < 0.5)
 
-    # Any other document, and any sentence of it to begin with.
-    other = as_integers(random[:, 4], len(text.documents) - 2)
-    other += other >= own
+    # Any sentence of any other document to begin with.
+    other = text.others(own, random[:, 4])
     opening = np.searchsorted(sentences, text.documents[other])
     closing = np.searchsorted(sentences, text.documents[other + 1])
     start = opening + as_integers(random[:, 5], closing - opening)

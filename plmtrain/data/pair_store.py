@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from plmtrain.data import manifest as manifests
 from plmtrain.data.pair_cutting import Cutting, Text, cut
 from plmtrain.data.progress import Progress, Report
 from plmtrain.data.staging import NpyWriter
@@ -24,6 +25,7 @@ from plmtrain.data.store import Store, mapped
 from plmtrain.errors import DataError
 from plmtrain.faults import fault_point
 from plmtrain.files import FolderLock, atomic_folder, clear_leftovers, make_folder, sha256, write_json_atomically
+from plmtrain.keyed_random import spread_at
 from plmtrain.stopping import safe_point
 
 VERSION = 1
@@ -91,7 +93,6 @@ def pairs_of(store: Store, cutting: Cutting, report: Report) -> PairStore:
         DiskError: if the pairs cannot be written.
         Stopped: if a signal asked for it; nothing is left behind.
     """
-    text = Text(documents=store.documents, sentences=store.sentences)
     _require_enough(store, cutting)
     made_of = {"version": VERSION, **asdict(cutting)}
     digest = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()
@@ -102,15 +103,16 @@ def pairs_of(store: Store, cutting: Cutting, report: Report) -> PairStore:
         with FolderLock(root / ".lock", on_wait=lambda: report(Progress(stage="wait"))):
             if not _is_whole(target):
                 clear_leftovers(root)
-                _make(target, store, text, cutting, made_of, report)
+                _make(target, store, cutting, made_of, report)
     return PairStore.open(target)
 
 
 def _require_enough(store: Store, cutting: Cutting) -> None:
     """Refuse text in which there is nothing to tell apart: every label would be the same, or wrong."""
-    documents, sentences = len(store.documents) - 1, len(store.sentences) - 1
+    counts = manifests.read_alone(store.folder).splits[store.split]
     which = "training" if store.split == "train" else "held-out"
-    if cutting.relation == "next" and documents < 2:
+    # A document that is there twice is no other document.
+    if cutting.relation == "next" and (documents := counts.documents - counts.duplicates) < 2:
         more = "data.files=" if store.split == "train" else "data.validation_files=, or a larger data.validation_fraction"
         raise DataError(
             f"next sentence prediction takes half of all second segments from another document, but the {which} text has "
@@ -118,7 +120,7 @@ def _require_enough(store: Store, cutting: Cutting) -> None:
             str(store.folder),
             f"give more documents ({more}), say what a document is (data.document_per=), or use objective=sop",
         )
-    if sentences == documents:
+    if counts.sentences == counts.documents:
         raise DataError(
             f"no document of the {which} text has two sentences: nothing follows anything",
             str(store.folder),
@@ -135,8 +137,10 @@ def _is_whole(folder: Path) -> bool:
         return False  # not there; or damaged, and made anew
 
 
-def _make(target: Path, store: Store, text: Text, cutting: Cutting, made_of: dict[str, Any], report: Report) -> None:
+def _make(target: Path, store: Store, cutting: Cutting, made_of: dict[str, Any], report: Report) -> None:
     """Make the folder; the lock is ours."""
+    repeated = cutting.relation == "next" and manifests.read_alone(store.folder).splits[store.split].duplicates > 0
+    text = Text(documents=store.documents, sentences=store.sentences, contents=_contents(store, report) if repeated else None)
     types = _types(len(store), cutting.tokens)
     needed = sum(kind.itemsize for kind in types.values()) * 2 * cutting.copies * (1 + len(store) // cutting.tokens)
     count = changed = 0
@@ -163,6 +167,19 @@ def _make(target: Path, store: Store, text: Text, cutting: Cutting, made_of: dic
             "sha256": {name: sha256(folder / name) for name in names},
         }
         write_json_atomically(folder / "manifest.json", described)
+
+
+def _contents(store: Store, report: Report) -> NDArray[np.uint64]:
+    """64 bits of each document's tokens: a document that is there twice is no other document.  # [documents]"""
+    found = [np.empty(0, np.uint64)]
+    for part in _parts(store.documents, _PIECE):
+        safe_point()
+        starts, end = store.documents[part], int(store.documents[part[-1] + 1])
+        places = np.arange(starts[0], end) - np.repeat(starts, np.diff(np.append(starts, end)))
+        tokens = store.tokens[starts[0] : end].astype(np.uint64) << np.uint64(32)
+        found.append(np.add.reduceat(spread_at(tokens, places), starts - starts[0]))
+        report(Progress(stage="pairs", documents=int(part[-1]) + 1))
+    return np.concatenate(found)
 
 
 def _parts(documents: NDArray[np.int64], tokens: int) -> Iterator[NDArray[np.int64]]:

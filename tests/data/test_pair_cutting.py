@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -98,6 +99,21 @@ def test_order_is_exactly_swapped(documents, tokens, copies, short_share) -> Non
     meet = gap == 0
     assert np.isin(pairs.starts[rows, 1 - early][meet], made.sentences).all()
     assert {document for document, lengths in enumerate(documents) if len(lengths) > 1} == set(own[:, 0])
+
+
+def test_random_is_never_from_a_copy_of_the_document() -> None:
+    made = random_text(8, 6, 20, 10)
+    contents = np.array([7, 3, 7, 9, 3, 7], np.uint64)
+    pairs = everything(replace(made, contents=contents), cutting("next", copies=200))
+    first, second = document_of(made, pairs.starts[pairs.changed]).T
+    assert np.all(contents[first] != contents[second])
+    for content, others in ((7, 3), (3, 4), (9, 5)):
+        drawn = np.bincount(second[contents[first] == content], minlength=6)
+        assert np.count_nonzero(drawn) == others
+        expected = drawn.sum() / others
+        assert np.sum((drawn[drawn > 0] - expected) ** 2 / expected) < others - 1 + 5 * math.sqrt(2 * others)
+    alone = everything(replace(made, contents=np.arange(6).astype(np.uint64)), cutting("next"))
+    assert np.array_equal(alone.starts, everything(made, cutting("next")).starts)
 
 
 def covered(documents: Text, pairs: Pairs, which: np.ndarray) -> np.ndarray:

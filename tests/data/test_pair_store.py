@@ -165,10 +165,10 @@ def test_damaged_pairs_are_made_anew(prepared: Path, damage: str) -> None:
     assert np.array_equal(made(prepared).starts[0], before)
 
 
-def test_one_document_has_no_random_segments(
+def test_one_document_has_no_random_segments_even_if_it_is_there_twice(
     settings: Callable[..., DataSettings], tokenizer: Tokenizer, texts: list[str], tmp_path: Path
 ) -> None:
-    for number, text in (("one", texts[:1]), ("two", texts[:3])):
+    for number, text in (("one", texts[:1] * 2), ("two", texts[:3])):
         (tmp_path / f"{number}.jsonl").write_text("".join(json.dumps({"text": each}) + "\n" for each in text))
     one, two = (str(tmp_path / f"{number}.jsonl") for number in ("one", "two"))
     folder = prepare(
@@ -196,3 +196,18 @@ def test_of_sentences_alone_nothing_follows(
     folder = prepare(data, tokenizer, minimum_validation_tokens=16, report=lambda _: None)
     with pytest.raises(DataError, match="no document of the training text has two sentences"):
         made(folder, cutting)
+
+
+def test_repeated_documents_are_known_by_their_tokens(
+    settings: Callable[..., DataSettings], tokenizer: Tokenizer, texts: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "twice.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts[:5] * 3))
+    held = tmp_path / "held.jsonl"
+    held.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts[5:9]))
+    data = settings(files=(str(tmp_path / "twice.jsonl"),), validation_files=(str(held),))
+    folder = prepare(data, tokenizer, minimum_validation_tokens=16, report=lambda _: None)
+    store, pairs = Store.open(folder, "train"), made(folder, Cutting(**{**vars(NEXT), "copies": 20}))
+    documents = [np.searchsorted(store.documents, starts, side="right") - 1 for starts in pairs.starts]
+    random = pairs.changed
+    assert np.all(documents[0][random] % 5 != documents[1][random] % 5)
+    assert len(set(documents[1][random])) == 15
