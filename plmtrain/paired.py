@@ -192,8 +192,10 @@ class PairedMaskedLM(Program[SettingsT]):
         confusion = counts[f"{pair}/confusion"]
         each = confusion.sum(axis=1)
         if each.all():
-            recall = confusion.diagonal() / each
-            accuracy, margin = float(recall.mean()), 1.96 * math.sqrt(float((recall * (1 - recall) / each).sum())) / 2
+            accuracy = float((confusion.diagonal() / each).mean())
+            # As if two more of each kind had been right and two wrong (Agresti and Coull 1998): else a few all alike had no spread.
+            likely = (confusion.diagonal() + 2) / (each + 4)
+            margin = 1.96 * math.sqrt(float((likely * (1 - likely) / (each + 4)).sum())) / 2
             values |= {
                 f"{pair}/balanced_accuracy": accuracy,
                 f"{pair}/balanced_accuracy_low": max(0.0, accuracy - margin),

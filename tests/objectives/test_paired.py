@@ -210,7 +210,8 @@ def test_measures(kind: str) -> None:
     values = made.measures(counts)
     assert values["mlm/unseen_loss"] == 2.0
     assert values[f"{kind}/balanced_accuracy"] == pytest.approx((0.8 + 0.25) / 2)
-    margin = 1.96 * math.sqrt(0.8 * 0.2 / 100 + 0.25 * 0.75 / 40) / 2
+    # The interval of Agresti and Coull for each share of right verdicts, and the standard error of their mean.
+    margin = 1.96 * math.sqrt(82 / 104 * 22 / 104 / 104 + 12 / 44 * 32 / 44 / 44) / 2
     assert values[f"{kind}/balanced_accuracy_low"] == pytest.approx(0.525 - margin)
     assert values[f"{kind}/balanced_accuracy_high"] == pytest.approx(0.525 + margin)
     counts[f"{kind}/confusion"] = np.array([[80.0, 20.0], [0.0, 0.0]])
