@@ -193,7 +193,7 @@ class PairedMaskedLM(Program[SettingsT]):
         each = confusion.sum(axis=1)
         if each.all():
             accuracy = float((confusion.diagonal() / each).mean())
-            # As if two more of each kind had been right and two wrong (Agresti and Coull 1998): else a few all alike had no spread.
+            # As if two more of each kind were right and two wrong (Agresti and Coull 1998): else few, all alike, had no spread.
             likely = (confusion.diagonal() + 2) / (each + 4)
             margin = 1.96 * math.sqrt(float((likely * (1 - likely) / (each + 4)).sum())) / 2
             values |= {
