@@ -26,6 +26,8 @@ _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """The safe loader, in C where there is one: a hostile file may not take long either."""
 _PLAIN_INTERPOLATION = re.compile(r"\$\{[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)*\}")
 _PACKAGE = re.compile(r"^\s*#\s*@package\s*(.*?)\s*$", re.MULTILINE)
+_HEADER = re.compile(r"\s*(#\s*@|$)")
+"""How a line begins that may stand before it."""
 
 
 def unsafe(value: Any, key: str = "") -> Iterator[tuple[str, str, str]]:
@@ -166,7 +168,11 @@ def screen(config_dir: str, chosen: dict[str, str]) -> list[SettingsError]:
         errors += refused
         if refused:
             continue
-        for package in _PACKAGE.findall(text):
+        for found in _PACKAGE.finditer(text):
+            package = found[1]
+            if not all(map(_HEADER.match, text[: found.start()].splitlines())):
+                what = f"'# @package {package}' is not the first line, where alone it counts"
+                errors.append(SettingsError(what, _where(path), "move it to the top"))
             if package not in ("_global_", "_group_", group):
                 errors.append(
                     SettingsError(

@@ -188,6 +188,7 @@ FILES = {
     "relative": ("lr: ${..seed}\n", "interpolation"),
     "half an interpolation": ("lr: ${seed\n", "interpolation"),
     "own package": ("# @package hydra.callbacks\nlr: 1\n", "package"),
+    "package too late": ("# Mine.\n# @package _global_\noptimizer: {lr: 1}\n", "first line"),
     "hydra": ("# @package _global_\nhydra: {run: {dir: x}}\n", "Hydra"),
     "hydra in defaults": ("defaults: [{override /hydra/launcher: basic}]\n", "defaults"),
     "interpolated defaults": ("defaults: ['${model}']\n", "no such file"),
