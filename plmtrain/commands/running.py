@@ -16,6 +16,7 @@ from plmtrain.data.order import check_divisible, plan
 from plmtrain.data.progress import Report
 from plmtrain.errors import SettingsErrors, Stopped, understood
 from plmtrain.redaction import redact
+from plmtrain.settings.decode import completed
 from plmtrain.settings.identity import Drift, drift, run_hash, run_name
 from plmtrain.settings.run import RunSettings
 from plmtrain.training import launch
@@ -106,7 +107,7 @@ def _facts(folder: RunFolder) -> dict[str, Any]:
 def changes(folder: RunFolder, settings: RunSettings) -> Drift:
     """How the settings differ from those that the run began with."""
     new = redact(settings.model_dump(mode="json"))
-    return drift(folder.config() if folder.exists else new, new)
+    return drift(completed(folder.config()) if folder.exists else new, new)
 
 
 def _require_agreement(changed: Drift, settings: RunSettings) -> None:

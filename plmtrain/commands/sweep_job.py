@@ -18,6 +18,7 @@ from plmtrain.commands.kinds import settings_for
 from plmtrain.commands.sweep_record import Record, final_metrics, read
 from plmtrain.errors import Stopped, understood
 from plmtrain.redaction import redact, redact_text
+from plmtrain.settings.decode import completed
 from plmtrain.settings.identity import drift, kind_of, run_name
 from plmtrain.settings.run import RunSettings
 from plmtrain.training.run_folder import RunFolder
@@ -183,7 +184,7 @@ def _is_finished(run: RunFolder, settings: RunSettings) -> bool:
     status = run.status()
     if status.get("state") != "finished" or status.get("exit_code") not in (0, None) or not run.exists:
         return False
-    changes = drift(run.config(), redact(settings.model_dump(mode="json")))
+    changes = drift(completed(run.config()), redact(settings.model_dump(mode="json")))
     return not changes.trajectory and not changes.structural
 
 

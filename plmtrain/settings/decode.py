@@ -200,6 +200,15 @@ def settings_from_run(config: Mapping[str, Any]) -> RunSettings:
     return decoded
 
 
+def completed(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a run's ``config.yaml`` holds, with the defaults of settings that came with a later version of plmtrain; as it is,
+    where this version cannot read it."""
+    try:
+        return settings_from_run(config).model_dump(mode="json")
+    except SettingsErrors:
+        return config
+
+
 def override(settings: RunT, arguments: Sequence[str]) -> RunT:
     """A run's settings with overrides.
 

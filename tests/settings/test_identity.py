@@ -7,7 +7,7 @@ import re
 import pytest
 
 from plmtrain.settings.compose import compose
-from plmtrain.settings.decode import finetune_settings, pretrain_settings
+from plmtrain.settings.decode import completed, finetune_settings, pretrain_settings
 from plmtrain.settings.identity import drift, run_hash, run_name
 
 
@@ -100,6 +100,16 @@ def test_a_change_is_told_with_both_values() -> None:
 def test_what_a_run_wrote_beside_its_settings_is_no_drift() -> None:
     values = settings().model_dump(mode="json")
     assert drift({**values, "resolved": {"precision": "bf16"}}, values).refusals() == []
+
+
+def test_a_setting_that_came_with_a_later_version_is_no_drift() -> None:
+    values = settings().model_dump(mode="json")
+    older = {**values, "data": {key: value for key, value in values["data"].items() if key != "languages"}}
+    assert drift(older, values).refusals()
+    assert drift(completed(older), values).refusals() == []
+    assert [change.key for change in drift(completed({**older, "seed": 2}), values).trajectory] == ["seed"]
+    unreadable = {**older, "seed": "many"}
+    assert completed(unreadable) == unreadable
 
 
 def test_initial_weights_count_by_what_they_are() -> None:
