@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from support.command_line import plmtrain as command
 from support.finished_run import STEP, TEXTS, finished_run
 from torch import Tensor, nn
@@ -57,6 +58,7 @@ CASES = {
     "albert": Case("model=albert objective=mlm model.embedding_width=16", "AlbertForMaskedLM", "AutoModelForMaskedLM"),
     "electra": Case("model=electra objective=mlm", "ElectraForMaskedLM", "AutoModelForMaskedLM"),
     "distilbert": Case("model=distilbert objective=mlm", "DistilBertForMaskedLM", "AutoModelForMaskedLM", segments=0),
+    "spanbert": Case("model=bert objective=spanbert", "BertForMaskedLM", "AutoModelForMaskedLM"),
     "discriminator": Case("model=electra objective=rtd", "ElectraForPreTraining", "AutoModelForPreTraining"),
     "generator": Case("model=electra objective=rtd", "ElectraForMaskedLM", "AutoModelForMaskedLM", part="generator"),
     "xlnet": Case("model=xlnet objective=plm", "XLNetLMHeadModel", "AutoModelForCausalLM", pad_left=True),
@@ -347,3 +349,13 @@ def test_no_secret_reaches_the_card(tmp_path: Path) -> None:
     card = (tmp_path / "out" / "README.md").read_text()
     assert canary not in card
     assert "secret" not in card
+
+
+def test_a_head_that_transformers_knows_no_place_for_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run, out = tmp_path / "run", tmp_path / "out"
+    finished_run(run, ["model=bert", "objective=spanbert"])
+    assert cli.main(["export", str(run), str(out)]) == 0
+    told = "a head for what lies between two tokens"
+    assert f"BertForMaskedLM, without {told}, for which it has no place" in " ".join(capsys.readouterr().out.split())
+    assert f"Not in these files, since BertForMaskedLM has no place for it: {told}." in (out / "README.md").read_text("utf-8")
+    assert not any("boundary" in name for name in load_file(out / "model.safetensors"))
