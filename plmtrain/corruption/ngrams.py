@@ -19,6 +19,7 @@ from plmtrain.text.vocabulary import Vocabulary
 
 _HALF = np.uint64(32)
 _LOW = np.uint64(2**32 - 1)
+_LAST = np.uint64(2**64 - 1)
 
 
 def choose_ngrams(
@@ -45,51 +46,45 @@ def choose_ngrams(
     begins = word_starts | excluded
     begins[:, 1:] |= excluded[:, :-1]
     begins[:, 0] = True
-    heads = begins & ~excluded
-    ends = _ends(begins, heads, longest)
-    order = np.argsort(np.where(heads, random >> _HALF, _LOW + np.uint64(1)), axis=1, kind="stable")
-    words = heads.sum(axis=1)
-    shares = np.cumsum(1 / np.arange(1, longest + 1))
-    limits = np.round(shares / shares[-1] * 2.0**32).astype(np.uint64)
+    edges = np.append(np.flatnonzero(begins), rows * width)  # where words, and what is excluded, begin
+    number = np.empty(rows * width, np.int64)
+    number[edges[:-1]] = np.arange(len(edges) - 1)
+    # No span goes on into what is excluded, nor into the next row.
+    barriers = np.append(np.flatnonzero(excluded.reshape(-1)[edges[:-1]] | (edges[:-1] % width == 0)), len(edges) - 1)
+    limits = barriers[np.searchsorted(barriers, np.arange(len(edges) - 1), side="right")]
 
-    taken = np.zeros((rows, width + 1), np.bool_)  # words by their first tokens; nothing stands behind the row
+    heads = begins & ~excluded
+    words = heads.sum(axis=1)
+    low = np.uint64(width.bit_length())
+    order = (random >> _HALF << low) | np.arange(width, dtype=np.uint64)
+    np.copyto(order, _LAST, where=~heads)
+    order.sort(axis=1)
+    order &= (np.uint64(1) << low) - np.uint64(1)
+    shares = np.cumsum(1 / np.arange(1, longest + 1))
+    bounds = np.round(shares / shares[-1] * 2.0**32).astype(np.uint64)
+
+    taken = np.zeros(len(edges) - 1, np.bool_)  # words
     room = budgets.copy()
+    ahead = np.arange(longest)
     active = np.flatnonzero((words > 0) & (room > 0))
     for turn in range(int(words.max(initial=0))):
-        word = order[active, turn]
-        wanted = 1 + np.searchsorted(limits, random[active, word] & _LOW, side="right")
-        reach = ends[:, active, word]  # [longest, active] where a span of 1, 2 ... words ends
+        place = order[active, turn].view(np.int64)
+        word = number[active * width + place]
+        wanted = 1 + np.searchsorted(bounds, random[active, place] & _LOW, side="right")
+        members, limit = word[:, None] + ahead, limits[word][:, None]  # [active, longest] the words of a span
+        sizes = edges[np.minimum(members + 1, limit)] - edges[word][:, None]  # of spans of 1, 2 ... words
         # Longer spans take more room, so that those that fit are the first ones.
-        fitting = np.minimum(np.sum(reach - word <= room[active], axis=0), wanted)
-        members = np.concatenate([word[None], reach[:-1]])  # [longest, active] the first token of each word
-        inside = np.arange(longest)[:, None] < fitting
-        inside[1:] &= reach[1:] > reach[:-1]  # a span that the text's end cuts short has fewer words
-        free = (fitting > 0) & ~np.any(taken[active, members] & inside, axis=0)
-        number, which = np.nonzero(inside & free)
-        taken[active[which], members[number, which]] = True
+        fitting = np.minimum(np.sum(sizes <= room[active][:, None], axis=1), wanted)
+        inside = (ahead < fitting[:, None]) & (members < limit)
+        free = (fitting > 0) & ~np.any(taken[np.minimum(members, len(taken) - 1)] & inside, axis=1)
+        taken[members[inside & free[:, None]]] = True
         used = np.flatnonzero(free)
-        room[active[used]] -= reach[fitting[used] - 1, used] - word[used]
+        room[active[used]] -= sizes[used, fitting[used] - 1]
         active = active[(room[active] > 0) & (words[active] > turn + 1)]
         if not len(active):
             break
-    first = np.flatnonzero(taken[:, :-1])
-    return ranges(first, ends[0].reshape(-1)[first] - first % width)
-
-
-def _ends(begins: NDArray[np.bool_], heads: NDArray[np.bool_], longest: int) -> Indices:
-    """Where the span of 1, 2 ... words that begins at each word ends; anything elsewhere.  # [longest, rows, length]"""
-    rows, width = begins.shape
-    # The nearest place behind each one where something begins, or the row's end.
-    nearest = np.full((rows, width + 1), width)
-    nearest[:, :-1][begins] = np.broadcast_to(np.arange(width), begins.shape)[begins]
-    after = np.minimum.accumulate(nearest[:, ::-1], axis=1)[:, ::-1][:, 1:]
-    goes_on = np.concatenate([heads, np.zeros((rows, 1), np.bool_)], axis=1)
-    ends = [after]
-    for _ in range(longest - 1):
-        here = ends[-1]
-        further = np.take_along_axis(after, np.minimum(here, width - 1), axis=1)
-        ends.append(np.where(np.take_along_axis(goes_on, here, axis=1), further, here))
-    return np.stack(ends)
+    chosen = np.flatnonzero(taken)
+    return ranges(edges[chosen], edges[chosen + 1] - edges[chosen])
 
 
 class NgramMasker(Masker):
