@@ -1,8 +1,8 @@
-"""BERT (Devlin et al. 2019, section 3) and its kin: RoBERTa, ALBERT, ELECTRA and DistilBERT are settings of one encoder.
+"""BERT (Devlin et al. 2019, section 3) and its kin: RoBERTa, ALBERT, ELECTRA, DistilBERT and XLM are settings of one encoder.
 
 RoBERTa has other positions and another norm constant, ALBERT shares one block among all layers, ALBERT and ELECTRA embed in
-fewer dimensions than they compute in, DistilBERT has no segments. Poolers and output layers are not here: heads own what only
-they use.
+fewer dimensions than they compute in, DistilBERT has no segments, XLM has languages in their place. Poolers and output layers
+are not here: heads own what only they use.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ class Encoder(Backbone):
             self.embedding_width,
             positions=settings.positions,
             position_offset=settings.position_offset,
-            segments=settings.segments,
+            segments=settings.segment_rows,
+            segments_are_optional=bool(settings.languages),
             output_width=self.width if projected else None,
             norm_eps=settings.norm_eps,
             dropout=settings.dropout,
@@ -58,6 +59,10 @@ class Encoder(Backbone):
             for _ in range(1 if settings.shared_layers else settings.layers)
         )
         initialise(self, settings.initial_std, settings.initial_truncated)
+        if settings.initial_by_width:
+            for part in self.embeddings.modules():
+                if isinstance(part, nn.Embedding):
+                    nn.init.normal_(part.weight, std=part.embedding_dim**-0.5)
 
     @property
     def embedding_weight(self) -> Tensor:

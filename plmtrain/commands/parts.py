@@ -55,6 +55,7 @@ class Corpus:
             "blocks": _blocks,
             "streams": _streams,
             "segment_pairs": _segment_pairs,
+            "translations": _translations,
         }
         store = Store.open(self.folder, split)
         if program.parts:
@@ -82,6 +83,19 @@ def _streams(store: Store, program: Program[Any], phase: Phase, isolate_document
         streams = held_out_streams(len(store), length, advance, most=streams)
     others = program.other_length(phase.sequence_length)
     return Streams(store, length, streams, advance=advance, others=others, isolate_documents=isolate_documents)
+
+
+def _translations(store: Store, program: Program[Any], phase: Phase, isolate_documents: bool) -> RowSource:
+    from plmtrain.data.translations import Translations
+
+    assert not isolate_documents, "refused with the settings"
+    settings = program.settings
+    return Translations(
+        store,
+        program.row_length(phase.sequence_length),
+        translation_share=settings.translation_share,
+        exponent=settings.language_exponent,
+    )
 
 
 def _segment_pairs(store: Store, program: Program[Any], phase: Phase, isolate_documents: bool) -> RowSource:

@@ -22,6 +22,7 @@ FORMATS = {
     "roberta": "roberta",
     "bart": "roberta",
     "xlnet": "xlnet",
+    "xlm": "xlm",
 }
 """For a family of models, the family of tokenizers whose row format it has."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 import torch
@@ -143,6 +143,8 @@ class Family(Generic[SettingsT]):
         generation: whether its models write text, which transformers wants to be told how to begin.
         tolerance: how far a score may lie from that of the same weights read anew.
         tokenizer: whose special tokens its models are used with.
+        aliases: keys of a config.json that say what another key says in other files; they count where they are there.
+        special: further keys of a config.json that name special tokens, each with the token's role.
     """
 
     settings: type[SettingsT]
@@ -160,6 +162,8 @@ class Family(Generic[SettingsT]):
     generation: bool = False
     tolerance: float = 1e-5
     tokenizer: TokenizerFamily = "bert"
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    special: Mapping[str, str] = field(default_factory=dict)
 
 
 def one(ours: str, theirs: str) -> Names:

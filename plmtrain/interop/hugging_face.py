@@ -150,7 +150,7 @@ def _shape(folder: Path) -> tuple[Family[Any], Config, ModelSettings]:
     values = read_json(source)
     refuse_code(values, source)
     family = family_of(values.get("model_type"), str(source))
-    config = Config(values, str(source))
+    config = Config(values | {name: values[old] for old, name in family.aliases.items() if old in values}, str(source))
     config.demand("tie_word_embeddings", True)
     if not config.whole("vocab_size", 0):
         raise config.wrong("vocab_size", values.get("vocab_size"), "the number of tokens")
@@ -233,6 +233,7 @@ def save(folder: str | Path, model: Model, roles: Mapping[str, int]) -> Saved:
             "export a model of the family's own shape",
         )
     special = {f"{role}_token_id": roles.get(role) for role in ("bos", "eos", "pad")}
+    special |= {key: roles[role] for key, role in family.special.items() if role in roles}
     shape = family.config(settings)
     if (pad := shape.get("pad_token_id")) is not None and pad != special["pad_token_id"]:
         raise SettingsError(

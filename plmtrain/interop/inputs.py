@@ -36,6 +36,8 @@ def inputs_of(settings: ModelSettings, tokens: int, roles: Mapping[str, int], id
         DataError: if ids or lengths are beyond the model's.
     """
     reads = _READS.get(settings.kind, ("attention_mask",))
+    if getattr(settings, "languages", ()):
+        reads = (*(name for name in reads if name != "token_type_ids"), "langs")
     for name in given.keys() - set(reads):
         raise SettingsError(f"this kind of model ({settings.kind}) does not read {name}", "logits", nearest(name, reads))
     values = {name: torch.as_tensor(value) for name, value in given.items()}
@@ -46,12 +48,17 @@ def inputs_of(settings: ModelSettings, tokens: int, roles: Mapping[str, int], id
     if isinstance(settings, EncoderSettings):
         if settings.segments == 0:
             segments = None  # DistilBERT has none; tokenizers of BERT's kind still make them
-        _check_segments(segments, settings.segments)
+        if settings.languages:
+            segments = values.get("langs")
+        _check_segments("langs" if settings.languages else "token_type_ids", segments, settings.segment_rows)
         offset = settings.position_offset
         positions = _positions(ids, values.get("position_ids"), offset, roles.get("pad", offset - 1))
     if settings.kind == "encoder_decoder":
         decoder_ids = _shifted(ids, roles) if decoder_ids is None else decoder_ids
         _check_ids("decoder_input_ids", decoder_ids, settings.positions, tokens)
+    if settings.family == "xlm" and mask is None and "pad" in roles:
+        # Their class takes what is left of a row without its padding, wherever that stands.
+        mask = torch.arange(ids.shape[1], device=ids.device) < (ids != roles["pad"]).sum(dim=1, keepdim=True)
     layout = Layout(tokens=None if mask is None else mask.bool())
     return Inputs(ids=ids, layout=layout, segments=segments, positions=positions, decoder_ids=decoder_ids)
 
@@ -81,12 +88,12 @@ def _shifted(ids: Tensor, roles: Mapping[str, int]) -> Tensor:
     return torch.cat([torch.full_like(ids[:, :1], start), ids[:, :-1]], dim=1)
 
 
-def _check_segments(segments: Tensor | None, known: int) -> None:
-    """Refuse segment ids that the model has no row for."""
+def _check_segments(name: str, segments: Tensor | None, known: int) -> None:
+    """Refuse segment ids, or numbers of languages, that the model has no row for."""
     if segments is not None and segments.numel() and not 0 <= int(segments.min()) <= int(segments.max()) < known:
         raise DataError(
-            f"token_type_ids from {int(segments.min())} to {int(segments.max())}",
-            f"the model has {known} segments",
+            f"{name} from {int(segments.min())} to {int(segments.max())}",
+            f"the model has {known} {'languages' if name == 'langs' else 'segments'}",
             "leave them out",
         )
 

@@ -13,10 +13,12 @@ from plmtrain.interop.hugging_face import HuggingFaceModel
 from plmtrain.interop.tokenizers import tokenizer_in
 from plmtrain.nn.heads import MaskedLMHead, SentenceHead, TiedHead
 from plmtrain.program import Program
+from plmtrain.settings.models.encoder import EncoderSettings
 from plmtrain.settings.models.encoder_decoder import EncoderDecoderSettings
 from plmtrain.settings.objectives.bart import BartSettings
 from plmtrain.settings.objectives.masked_lm import MaskedLMSettings
 from plmtrain.settings.objectives.plm import PermutationLMSettings
+from plmtrain.settings.objectives.tlm import TranslationLMSettings
 from plmtrain.settings.tasks.classification import ClassificationSettings
 from plmtrain.text.vocabulary import Vocabulary
 from plmtrain.training.restore import Trained, is_run, load_run
@@ -48,7 +50,9 @@ def load_trained(folder: Path, report: Callable[[str], None] = lambda line: None
 def _program(read: HuggingFaceModel, vocabulary: Vocabulary, folder: Path) -> Program[Any]:
     """A program that could have trained a model."""
     model = read.settings
-    if MaskedLMHead in read.heads:
+    if isinstance(model, EncoderSettings) and model.languages and TiedHead in read.heads:
+        return objectives.build(TranslationLMSettings(name="tlm"), model, vocabulary)
+    if MaskedLMHead in read.heads or (isinstance(model, EncoderSettings) and TiedHead in read.heads):
         return objectives.build(MaskedLMSettings(name="mlm"), model, vocabulary)
     if SentenceHead in read.heads and len(read.labels) > 1:
         task = ClassificationSettings(name="classification", text=("text",), labels=read.labels)

@@ -28,7 +28,7 @@ def random_inputs(model: Model, pad: int) -> Inputs:
     real = np.arange(length) < np.array([[length], [max(1, length // 2)], [1], [max(1, length - 1)]])  # [rows, length]
     ids = keyed_random.integers(_DRAWN, keys, length, model.backbone.vocabulary_size)
     # Two-stream models compare segments and have no table of them.
-    segments = 2 if model.settings.kind == "two_stream" else getattr(model.settings, "segments", 0)
+    segments = 2 if model.settings.kind == "two_stream" else getattr(model.settings, "segment_rows", 0)
     return Inputs(
         ids=torch.from_numpy(np.where(real, ids, pad)),
         layout=Layout.of(real),

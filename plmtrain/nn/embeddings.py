@@ -17,7 +17,8 @@ class Embeddings(nn.Module):
         width: the size of an embedding.
         positions: the longest sequence.
         position_offset: rows at the head of the position table that no position uses.
-        segments: rows of the segment table; 0 for none.
+        segments: rows of the table of segments, or of languages; 0 for none.
+        segments_are_optional: whether nothing is added where none are given, as for languages.
         output_width: what a projection brings embeddings to; None for no projection.
         norm_eps: added to the variance by the norm.
         dropout: of the embeddings.
@@ -33,8 +34,10 @@ class Embeddings(nn.Module):
         output_width: int | None,
         norm_eps: float,
         dropout: float,
+        segments_are_optional: bool = False,
     ) -> None:
         super().__init__()
+        self.segments_are_optional = segments_are_optional
         self.position_offset = position_offset
         self.dropout = dropout
         self.token = nn.Embedding(vocabulary_size, width)
@@ -48,7 +51,7 @@ class Embeddings(nn.Module):
 
         Args:
             ids: [batch, length] token ids.
-            segments: [batch, length] segment ids; None for the first segment throughout.
+            segments: [batch, length] segment ids, or numbers of languages; None for the first segment throughout, or no language.
             positions: [batch, length] positions counted from 0; None for their order in the row.
 
         Returns:
@@ -63,7 +66,7 @@ class Embeddings(nn.Module):
             placed = self.position.weight[first : first + ids.shape[1]]  # [length, width]
         else:
             placed = self.position(positions + self.position_offset)  # [batch, length, width]
-        if self.segment is not None:
+        if self.segment is not None and not (segments is None and self.segments_are_optional):
             placed = placed + (self.segment.weight[0] if segments is None else self.segment(segments))
         embedded: Tensor = dropout(self.norm(self.token(ids) + placed), self.dropout, self.training)
         return embedded

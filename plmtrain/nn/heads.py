@@ -9,6 +9,7 @@ from torch.nn import functional
 from plmtrain.nn.activations import activate
 from plmtrain.nn.dropout import dropout
 from plmtrain.nn.initialisation import initialise
+from plmtrain.settings.models.encoder import EncoderSettings
 
 
 class MaskedLMHead(nn.Module):
@@ -182,3 +183,23 @@ class TiedHead(nn.Module):
             [..., vocabulary] logits.
         """
         return functional.linear(hidden, embedding_weight, self.bias)
+
+
+def vocabulary_head(settings: EncoderSettings, vocabulary_size: int) -> MaskedLMHead | TiedHead:
+    """The language-model head of an encoder, with fresh weights.
+
+    Args:
+        settings: of the encoder.
+        vocabulary_size: how many tokens are scored.
+    """
+    if not settings.head_layer:
+        return TiedHead(vocabulary_size)
+    return MaskedLMHead(
+        settings.width,
+        settings.embedding_width or settings.width,
+        vocabulary_size,
+        settings.activation,
+        settings.norm_eps,
+        initial_std=settings.initial_std,
+        initial_truncated=settings.initial_truncated,
+    )

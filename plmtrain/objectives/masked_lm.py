@@ -16,7 +16,7 @@ from plmtrain.corruption.masked_rows import Masker
 from plmtrain.data.framing import framed
 from plmtrain.filling import filled, filled_masks, hide_a_word, mask_questions, read_filled
 from plmtrain.masked_inspection import masked_inspection
-from plmtrain.nn.heads import MaskedLMHead
+from plmtrain.nn.heads import MaskedLMHead, TiedHead, vocabulary_head
 from plmtrain.nn.loss import cross_entropy_sum
 from plmtrain.program import Answer, Carry, Demonstration, Inspection, MakeBackbone, Program
 from plmtrain.settings.models.encoder import EncoderSettings
@@ -42,7 +42,7 @@ class MaskedLMLearner(nn.Module):
         head: scores hidden states against its token embeddings.
     """
 
-    def __init__(self, backbone: Backbone, head: MaskedLMHead) -> None:
+    def __init__(self, backbone: Backbone, head: MaskedLMHead | TiedHead) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = head
@@ -91,18 +91,8 @@ class MaskedLM(Program[MaskedLMSettings]):
         )
 
     def build(self, make: MakeBackbone) -> MaskedLMLearner:
-        model = cast(EncoderSettings, self.model)
-        backbone = make(model)
-        head = MaskedLMHead(
-            backbone.width,
-            backbone.embedding_width,
-            backbone.vocabulary_size,
-            model.activation,
-            model.norm_eps,
-            initial_std=model.initial_std,
-            initial_truncated=model.initial_truncated,
-        )
-        return MaskedLMLearner(backbone, head)
+        backbone = make(self.model)
+        return MaskedLMLearner(backbone, vocabulary_head(cast(EncoderSettings, self.model), backbone.vocabulary_size))
 
     def loss(self, learner: nn.Module, batch: Batch, carry: Carry) -> tuple[dict[str, Term], Carry]:
         learner = cast(MaskedLMLearner, learner)

@@ -9,31 +9,36 @@ from pydantic import Field, model_validator
 from plmtrain.settings.base import Settings
 
 
-class MaskingSettings(Settings):
-    """Devlin et al. 2019, section 3.1 (Task 1); Liu et al. 2019, section 4.1 (dynamic masking)."""
+class HidingSettings(Settings):
+    """What stands in the place of predicted tokens (Devlin et al. 2019, section 3.1, Task 1)."""
 
     mask_probability: float = Field(0.15, gt=0, lt=1)
     """The share of a row's tokens that are predicted."""
-    budget: Literal["round", "stochastic"] = "round"
-    """How the share becomes a number: BERT rounds it, and takes at least one; RoBERTa adds a uniform number and rounds down."""
-    budget_counts_specials: bool = True
-    """Whether the row's length in that share includes special tokens, as in BERT's and RoBERTa's code."""
-    max_predictions: int | None = Field(None, gt=0)
-    """At most so many predictions in a row (BERT: 20 at length 128); None for no limit."""
     mask_share: float = Field(0.8, ge=0, le=1)
     """The share of predicted tokens that the mask replaces."""
     random_share: float = Field(0.1, ge=0, le=1)
     """The share of predicted tokens that a random token replaces; the rest stay as they are."""
     random_tokens: Literal["all", "ordinary"] = "ordinary"
     """Whether the random token may be any of the vocabulary, special ones too (BERT), or only ordinary ones (RoBERTa)."""
+
+    @model_validator(mode="after")
+    def _shares(self) -> HidingSettings:
+        if self.mask_share + self.random_share > 1:
+            raise ValueError(f"mask_share + random_share ({self.mask_share + self.random_share:g}) must not exceed 1")
+        return self
+
+
+class MaskingSettings(HidingSettings):
+    """Devlin et al. 2019, section 3.1 (Task 1); Liu et al. 2019, section 4.1 (dynamic masking)."""
+
+    budget: Literal["round", "stochastic"] = "round"
+    """How the share becomes a number: BERT rounds it, and takes at least one; RoBERTa adds a uniform number and rounds down."""
+    budget_counts_specials: bool = True
+    """Whether the row's length in that share includes special tokens, as in BERT's and RoBERTa's code."""
+    max_predictions: int | None = Field(None, gt=0)
+    """At most so many predictions in a row (BERT: 20 at length 128); None for no limit."""
     whole_words: bool = False
     """Whether all pieces of a word are predicted together, each replaced by its own draw (BERT's whole-word masking)."""
     copies: int | None = Field(None, gt=0)
     """Static masking: how many masked copies of the text there are (BERT: 10); epoch e sees copy e modulo copies. None masks
     anew in every epoch."""
-
-    @model_validator(mode="after")
-    def _shares(self) -> MaskingSettings:
-        if self.mask_share + self.random_share > 1:
-            raise ValueError(f"mask_share + random_share ({self.mask_share + self.random_share:g}) must not exceed 1")
-        return self

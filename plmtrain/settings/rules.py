@@ -209,6 +209,40 @@ def _pairs_are_seen_whole(objective: ObjectiveSettings, data: DataSettings) -> I
             )
 
 
+def _translations_are_there(objective: ObjectiveSettings, data: DataSettings) -> Iterator[Broken]:
+    for part in objective.members().values():
+        if part.reads != "translations":
+            continue
+        if data.type != "parallel":
+            remedy = "write data=parallel data.files=[en-de.tsv] data.languages=[en,de]"
+            yield "data.type", f"objective={part.name} reads parallel text, and data={data.name} has no translations", remedy
+        elif data.isolate_documents:
+            what = f"objective={part.name} reads two sides of one text: each must see the other"
+            yield "data.isolate_documents", what, "leave data.isolate_documents away"
+
+
+def _languages_are_told(model: ModelSettings, objective: ObjectiveSettings) -> Iterator[Broken]:
+    if not getattr(model, "languages", ()):
+        return
+    for part in objective.members().values():
+        if not part.tells_languages:
+            yield (
+                "model.languages",
+                f"objective={part.name} does not say which language a token is of: nothing would train the languages' embeddings",
+                "write model.languages=[] or another objective, such as objective=tlm",
+            )
+
+
+def _languages_are_numbered_alike(model: ModelSettings, data: DataSettings) -> Iterator[Broken]:
+    known: tuple[str, ...] = getattr(model, "languages", ())
+    if known and data.languages and known != data.languages:
+        yield (
+            "model.languages",
+            f"the model's languages are {', '.join(known)}, those of the data {', '.join(data.languages)}",
+            f"give both the same, in the same order: data.languages=[{','.join(known)}] (the text need not have all of them)",
+        )
+
+
 def _pairs_fill_rows(objective: ObjectiveSettings, trainer: TrainerSettings) -> Iterator[Broken]:
     if all(part.reads != "segment_pairs" for part in objective.members().values()):
         return
@@ -228,6 +262,9 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[..., Iterator[Broken]]], ...] = (
     (("schedule", "trainer"), _schedule_fits),
     (("objective", "trainer"), _phases_fit_objective),
     (("objective", "data"), _pairs_are_seen_whole),
+    (("objective", "data"), _translations_are_there),
+    (("model", "objective"), _languages_are_told),
+    (("model", "data"), _languages_are_numbered_alike),
     (("objective", "trainer"), _pairs_fill_rows),
     (("model", "task"), _task_fits_model),
     (("task", "data"), _task_has_examples),

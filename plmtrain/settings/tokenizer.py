@@ -9,13 +9,14 @@ from pydantic import Field
 
 from plmtrain.settings.base import Settings
 
-Family = Literal["bert", "roberta", "albert", "xlnet", "gpt2", "t5"]
+Family = Literal["bert", "roberta", "albert", "xlnet", "xlm", "gpt2", "t5"]
 
 ROLES: Mapping[Family, frozenset[str]] = {
     "bert": frozenset({"pad", "unk", "cls", "sep", "mask"}),
     "roberta": frozenset({"pad", "unk", "cls", "sep", "mask", "bos", "eos"}),
     "albert": frozenset({"pad", "unk", "cls", "sep", "mask"}),
     "xlnet": frozenset({"pad", "unk", "cls", "sep", "mask", "bos", "eos"}),
+    "xlm": frozenset({"pad", "unk", "cls", "sep", "mask", "bos", "eos"}),
     "gpt2": frozenset({"bos", "eos"}),
     "t5": frozenset({"pad", "unk", "eos"}),
 }

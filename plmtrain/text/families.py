@@ -112,6 +112,22 @@ FAMILIES: Mapping[str, Family] = {
         max_length=UNLIMITED,
         padding_side="left",
     ),
+    "xlm": Family(
+        first=("<s>", "</s>", "<pad>", "<unk>", *(f"<special{number}>" for number in range(10))),
+        roles={
+            "pad": "<pad>",
+            "unk": "<unk>",
+            "cls": "</s>",
+            "sep": "</s>",
+            "mask": "<special1>",
+            "bos": "<s>",
+            "eos": "</s>",
+        },
+        # Each sentence of its own, as in the authors' code; transformers' tokenizer has one token less between two.
+        single="</s>:0 $A:0 </s>:0",
+        pair="</s>:0 $A:0 </s>:0 </s>:0 $B:0 </s>:0",
+        mask_takes_space=True,
+    ),
     "gpt2": Family(
         first=(),
         last=("<|endoftext|>",),
@@ -139,6 +155,7 @@ def family_of(tokens: Collection[str]) -> str:
     signs = (
         ("t5", ("<extra_id_0>",)),
         ("xlnet", ("<cls>", "<sep>")),
+        ("xlm", ("</s>", "<special1>")),
         ("albert", ("<pad>", "[CLS]")),
         ("bert", ("[CLS]", "[SEP]")),
         ("roberta", ("<s>", "</s>", "<mask>")),

@@ -81,6 +81,13 @@ def _from_merges(vocabulary_path: Path, merges_path: Path, config: dict[str, Any
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
     vocabulary = _read_json(vocabulary_path)
+    if any(piece.endswith("</w>") for piece in vocabulary):
+        # Their text is cut into words by a program (Moses) before; without it the ids would be others, and nobody told.
+        raise DataError(
+            "the pieces of this tokenizer end in </w>: it needs code of its own to cut text into words, as XLM's does",
+            f"{vocabulary_path}",
+            "the model itself can be read: take the tokenizer's files out of the folder, and give it ids of your own making",
+        )
     try:
         lines = merges_path.read_text(encoding="utf-8").splitlines()
         pairs = (line.split(" ") for line in lines if line and not line.startswith("#version"))

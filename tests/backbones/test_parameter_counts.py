@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from plmtrain.backbones import build
-from plmtrain.nn.heads import MaskedLMHead, Pooler
+from plmtrain.nn.heads import MaskedLMHead, Pooler, vocabulary_head
 from plmtrain.settings.models.encoder import EncoderSettings
 
 BASE = {"layers": 12, "width": 768, "heads": 12, "feed_forward": 3072}
@@ -85,3 +85,17 @@ def _count(shape: dict[str, Any], vocabulary: int, part: str) -> int:
 )
 def test_count(name: str, shape: dict[str, Any], vocabulary: int, expected: int, part: str) -> None:
     assert _count(shape, vocabulary, part) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "languages", "vocabulary", "parameters"),
+    [("15 languages", 15, 95_000, 249_071_384), ("English and German", 2, 64_699, 142_422_203)],
+)
+def test_xlm(name: str, languages: int, vocabulary: int, parameters: int) -> None:
+    """The language-model head has a bias alone, and each language an embedding."""
+    shape: dict[str, Any] = {"layers": 12 if languages > 2 else 6, "width": 1024, "heads": 8, "feed_forward": 4096}
+    names = tuple(f"language{number}" for number in range(languages))
+    settings = EncoderSettings(name="xlm", family="xlm", segments=0, languages=names, head_layer=False, **shape)
+    with torch.device("meta"):
+        modules = build(settings, vocabulary), vocabulary_head(settings, vocabulary)
+    assert sum(parameter.numel() for module in modules for parameter in module.parameters()) == parameters

@@ -33,14 +33,16 @@ def example(name: str, vocabulary: int) -> tuple[Tensor, dict[str, Tensor]]:
     lengths = torch.tensor([15, 7, 2])
     mask = (torch.arange(15)[None] < lengths[:, None]).long()
     ids = torch.randint(5, vocabulary, mask.shape, generator=generator)
-    ids[torch.arange(3), lengths - 1] = 2
-    pad = {"Rob": 1, "Bar": 1, "XLN": 5}.get(name[:3], 0)
+    ids[torch.arange(3), lengths - 1] = 1 if name.startswith("XLM") else 2
+    pad = {"Rob": 1, "Bar": 1, "XLM": 2, "XLN": 5}.get(name[:3], 0)
     ids = torch.where(mask.bool(), ids, pad)
     segments = torch.randint(0, 2, mask.shape, generator=generator)
     if name.startswith("XLNet"):
         ids, mask = ids.flip(1), mask.flip(1)
     inputs = {"attention_mask": mask}
-    return ids, inputs if name[:3] in ("Rob", "Bar", "Dis") else {**inputs, "token_type_ids": segments}
+    if name == "XLMWithLMHeadModel":
+        inputs["langs"] = torch.randint(0, 3, mask.shape, generator=generator)
+    return ids, inputs if name[:3] in ("Rob", "Bar", "Dis", "XLM") else {**inputs, "token_type_ids": segments}
 
 
 def loss_of(scores: Tensor, real: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from plmtrain.commands.list import matrix
+from plmtrain.errors import SettingsErrors
 from plmtrain.settings.compose import compose
 from plmtrain.settings.decode import KINDS, RunKind, pretrain_settings, run_settings
 from plmtrain.settings.folders import choices, conf_folder, groups_of
@@ -37,7 +38,8 @@ def test_every_key_has_a_comment_above_it(path: Path) -> None:
 def test_every_choice_composes(kind: RunKind, group: str, choice: str) -> None:
     named = kind.primary == "finetune" or (group == "data" and choice != "sample")
     extra = ["data.files=[mytext.tsv]"] if named else []
-    extra += ["data.languages=[en,de]"] if choice == "parallel" else []
+    if choice in ("parallel", "tlm", "multilingual_mlm") or (group, choice) == ("experiment", "xlm"):
+        extra = ["data=parallel"] * (group == "objective") + ["data.files=[mytext.tsv]", "data.languages=[en,de]"]
     if kind.primary == "pretrain" and group in ("model", "objective"):
         # With one of the other group that it goes with.
         other = "objective" if group == "model" else "model"
@@ -46,6 +48,10 @@ def test_every_choice_composes(kind: RunKind, group: str, choice: str) -> None:
         extra.append(f"{other}={next(pair[other] for pair in fitting if pair[group] == choice)}")
         if (group, choice) == ("objective", "mixture"):
             extra.append("objective.shares={mlm: 1, rtd: 1}")
+    if (kind.primary, group, choice) == ("finetune", "model", "xlm"):
+        with pytest.raises(SettingsErrors, match="no head for models of family xlm"):
+            run_settings(compose(["model=xlm", *extra], primary=kind.primary), kind)
+        return
     made = run_settings(compose([f"{group}={choice}", *extra], primary=kind.primary), kind)
     if group in ("model", "objective", "data", "task"):
         assert getattr(made, group).name == choice.rpartition("/")[2]
@@ -72,6 +78,7 @@ SHAPES = {
     "electra": (12, 768, 12, 3072, None, 512, 0, 2, 1e-12),
     "electra_large": (24, 1024, 16, 4096, None, 512, 0, 2, 1e-12),
     "distilbert": (6, 768, 12, 3072, None, 512, 0, 0, 1e-12),
+    "xlm": (12, 1024, 8, 4096, None, 512, 0, 0, 1e-12),
 }
 
 

@@ -12,7 +12,7 @@ from torch import nn
 from plmtrain.settings.tokenizer import TokenizerSettings
 from plmtrain.text.tokenizer import Tokenizer
 
-TOKENIZERS = {"bert": "wordpiece", "roberta": "byte_bpe", "albert": "unigram", "xlnet": "unigram"}
+TOKENIZERS = {"bert": "wordpiece", "roberta": "byte_bpe", "albert": "unigram", "xlnet": "unigram", "xlm": "byte_bpe"}
 BERT_SHAPE = {
     "hidden_size": 24,
     "num_hidden_layers": 2,
@@ -22,6 +22,7 @@ BERT_SHAPE = {
 }
 SMALL_SHAPE = BERT_SHAPE | {"embedding_size": 16}
 DISTILBERT_SHAPE = {"dim": 24, "n_layers": 2, "n_heads": 3, "hidden_dim": 40, "max_position_embeddings": 40}
+XLM_SHAPE = {"emb_dim": 24, "n_layers": 2, "n_heads": 3, "max_position_embeddings": 40}
 XLNET_SHAPE = {"d_model": 24, "n_layer": 2, "n_head": 3, "d_inner": 40}
 BART_SHAPE = {"d_model": 24, "max_position_embeddings": 40} | {
     f"{side}_{key}": value
@@ -44,6 +45,8 @@ CLASSES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "ElectraForSequenceClassification": ("ElectraConfig", "bert", SMALL_SHAPE | LABELS),
     "DistilBertForMaskedLM": ("DistilBertConfig", "bert", DISTILBERT_SHAPE),
     "DistilBertForSequenceClassification": ("DistilBertConfig", "bert", DISTILBERT_SHAPE | LABELS),
+    "XLMWithLMHeadModel": ("XLMConfig", "xlm", XLM_SHAPE | {"n_langs": 3}),
+    "XLMModel": ("XLMConfig", "xlm", XLM_SHAPE),
     "XLNetLMHeadModel": ("XLNetConfig", "xlnet", XLNET_SHAPE),
     "XLNetForSequenceClassification": ("XLNetConfig", "xlnet", XLNET_SHAPE | LABELS),
     "BartForConditionalGeneration": ("BartConfig", "roberta", BART_SHAPE),

@@ -54,7 +54,7 @@ def _backbone(settings: EncoderSettings) -> Names:
 
 
 def _unlike(settings: EncoderSettings) -> list[str]:
-    demands = {"shared_layers": True, "always_project": True, "position_offset": 0}
+    demands = {**bert.DEMANDS, "shared_layers": True, "always_project": True, "position_offset": 0}
     return unlike(settings, demands) + ([] if settings.segments else ["segments=1 or more (is 0)"])
 
 

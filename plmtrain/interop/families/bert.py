@@ -9,6 +9,9 @@ from plmtrain.interop.sentence_heads import sentence_head
 from plmtrain.nn.heads import MaskedLMHead, PairHead, Pooler, SentenceHead
 from plmtrain.settings.models.encoder import EncoderSettings
 
+DEMANDS = {"languages": (), "head_layer": True}
+"""What no family but XLM can follow."""
+
 BUFFERS = frozenset({"embeddings.position_ids", "embeddings.token_type_ids"})
 """What old versions of transformers saved with the embeddings of every encoder."""
 
@@ -76,7 +79,7 @@ def backbone(settings: EncoderSettings) -> Names:
 
 
 def _unlike(settings: EncoderSettings) -> list[str]:
-    differences = unlike(settings, {"shared_layers": False, "always_project": False, "position_offset": 0})
+    differences = unlike(settings, {**DEMANDS, "shared_layers": False, "always_project": False, "position_offset": 0})
     if settings.embedding_width not in (None, settings.width):
         differences.append(f"embedding_width=null (is {settings.embedding_width})")
     if not settings.segments:

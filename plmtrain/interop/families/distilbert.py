@@ -65,6 +65,7 @@ def _backbone(settings: EncoderSettings) -> Names:
 
 def _unlike(settings: EncoderSettings) -> list[str]:
     demands = {
+        **bert.DEMANDS,
         "shared_layers": False,
         "always_project": False,
         "position_offset": 0,

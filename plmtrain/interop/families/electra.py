@@ -37,7 +37,7 @@ def backbone(settings: EncoderSettings) -> Names:
 
 def _unlike(settings: EncoderSettings) -> list[str]:
     # Their head always has the GELU with the error function, so a model with another would not compute the same.
-    demands = {"shared_layers": False, "always_project": False, "position_offset": 0, "activation": "gelu"}
+    demands = {**bert.DEMANDS, "shared_layers": False, "always_project": False, "position_offset": 0, "activation": "gelu"}
     return unlike(settings, demands) + ([] if settings.segments else ["segments=1 or more (is 0)"])
 
 

@@ -24,7 +24,7 @@ def _config(settings: EncoderSettings) -> dict[str, Any]:
 
 
 def _unlike(settings: EncoderSettings) -> list[str]:
-    differences = unlike(settings, {"shared_layers": False, "always_project": False, "activation": "gelu"})
+    differences = unlike(settings, {**bert.DEMANDS, "shared_layers": False, "always_project": False, "activation": "gelu"})
     if settings.embedding_width not in (None, settings.width):
         differences.append(f"embedding_width=null (is {settings.embedding_width})")
     if not settings.segments:

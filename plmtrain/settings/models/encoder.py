@@ -1,4 +1,4 @@
-"""Bidirectional Transformer encoders: BERT, RoBERTa, ALBERT, ELECTRA, DistilBERT and their kin."""
+"""Bidirectional Transformer encoders: BERT, RoBERTa, ALBERT, ELECTRA, DistilBERT, XLM and their kin."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from plmtrain.settings.base import Name
 from plmtrain.settings.models.base import ModelSettings
 
 
@@ -15,7 +16,7 @@ class EncoderSettings(ModelSettings):
     kind: ClassVar[str] = "encoder"
 
     type: Literal["encoder"] = "encoder"
-    family: Literal["bert", "roberta", "albert", "electra", "distilbert"] = "bert"
+    family: Literal["bert", "roberta", "albert", "electra", "distilbert", "xlm"] = "bert"
     layers: int = Field(12, gt=0)
     """How often a block is applied."""
     width: int = Field(768, gt=0)
@@ -31,6 +32,11 @@ class EncoderSettings(ModelSettings):
     """Unused rows at the head of the position table: 2 in RoBERTa, whose code counts from the padding id."""
     segments: int = Field(2, ge=0)
     """Segment (token type) embeddings; 0 for none."""
+    languages: tuple[Name, ...] = ()
+    """The languages that have an embedding each, added to the tokens' like a segment's (Lample and Conneau 2019, section 3.4), in
+    the order of their numbers; empty for none."""
+    head_layer: bool = True
+    """Whether the language-model head has a layer and a norm of its own before the token table; XLM's has neither."""
     shared_layers: bool = False
     """Whether every layer is the same block (ALBERT section 3.1)."""
     always_project: bool = False
@@ -45,9 +51,26 @@ class EncoderSettings(ModelSettings):
     """Standard deviation of the initial weights."""
     initial_truncated: bool = False
     """Whether initial weights beyond two standard deviations are drawn again, as in BERT's code."""
+    initial_by_width: bool = False
+    """Whether embeddings begin with a standard deviation of width^-1/2 instead, as in XLM's code."""
 
     @model_validator(mode="after")
     def _heads_divide_width(self) -> EncoderSettings:
         if self.width % self.heads:
             raise ValueError(f"heads ({self.heads}) must divide width ({self.width})")
         return self
+
+    @model_validator(mode="after")
+    def _one_table(self) -> EncoderSettings:
+        if self.languages and self.segments:
+            raise ValueError(f"languages take the place of segments: segments must be 0 (is {self.segments})")
+        if len(set(self.languages)) < len(self.languages) or len(self.languages) == 1:
+            raise ValueError("languages must name two languages or more, each once, or none")
+        if not self.head_layer and self.embedding_width not in (None, self.width):
+            raise ValueError("a head without a layer needs embeddings as wide as hidden states: embedding_width=null")
+        return self
+
+    @property
+    def segment_rows(self) -> int:
+        """Rows of the table of segments, or of languages in their place."""
+        return len(self.languages) or self.segments

@@ -7,10 +7,11 @@ from typing import Any, ClassVar, Literal, Self
 
 from plmtrain.settings.base import Name, Settings
 
-Reads = Literal["blocks", "streams", "segment_pairs"]
+Reads = Literal["blocks", "streams", "segment_pairs", "translations"]
 """How an objective reads prepared text: ``blocks`` are consecutive stretches of the corpus, all of one length, in any order;
 ``streams`` are as many equal parts of the corpus as a batch has rows, each read from its beginning to its end;
-``segment_pairs`` are two segments each, cut from documents when the text is prepared (``PairSettings`` says how)."""
+``segment_pairs`` are two segments each, cut from documents when the text is prepared (``PairSettings`` says how);
+``translations`` are sentences of parallel text with their translations, and stretches of one language."""
 
 
 class ObjectiveSettings(Settings):
@@ -26,6 +27,9 @@ class ObjectiveSettings(Settings):
     """The settings that decide which parameters there are: no phase of a run can change them."""
     is_combined: ClassVar[bool] = False
     """Whether it is made of other objectives, which ``shares`` names; then they say what it reads and needs."""
+
+    tells_languages: ClassVar[bool] = False
+    """Whether it tells the model which language a token is of."""
 
     type: str
     """The module of ``plmtrain.objectives`` that it is."""

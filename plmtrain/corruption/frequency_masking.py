@@ -1,0 +1,88 @@
+"""Choosing rare tokens to predict more often than frequent ones, by XLM's rule (Lample and Conneau 2019, section 3.3).
+
+Tokens are drawn without replacement in proportion to frequency^-alpha. The authors draw so many from a whole batch; here each
+row gives its own share, so that a row's mask is the same in any batch.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from plmtrain.corruption.masked_rows import FramedRows, MaskedRows
+from plmtrain.corruption.masking import Replacement, stochastic_budgets
+from plmtrain.keyed_random import Bits, Keys, as_uniform, several_row_bits, spread, spread_at
+from plmtrain.settings.masking import HidingSettings
+from plmtrain.text.vocabulary import Vocabulary
+
+
+def choose_weighted(
+    random: Bits, weights: NDArray[np.float64], excluded: NDArray[np.bool_], budgets: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """A number of tokens from each row, drawn one after another in proportion to their weights among those that are left.
+
+    The order in which exponential clocks ring whose rates are the weights is that of such draws (Efraimidis and Spirakis 2006,
+    "Weighted random sampling with a reservoir").
+
+    Args:
+        random: [rows, length] from ``keyed_random.spread``.
+        weights: [rows, length] above zero.
+        excluded: [rows, length] what must not be chosen.
+        budgets: [rows] how many to choose; all there are, where a row has fewer.
+
+    Returns:
+        [chosen] indices into rows * length, ascending.
+    """
+    rows, width = random.shape
+    if rows == 0 or width == 0:
+        return np.empty(0, np.int64)
+    rings = -np.log1p(-as_uniform(random)) / weights  # uniform in [0, 1): one less it is never zero
+    rings[excluded] = np.inf
+    taken = np.minimum(budgets, np.count_nonzero(~excluded, axis=1))
+    order = np.argsort(rings, axis=1, kind="stable")
+    first = order[np.arange(width) < taken[:, None]] + np.repeat(np.arange(rows) * width, taken)
+    return np.sort(first)
+
+
+class FrequencyMasker:
+    """Hides tokens of framed rows. Special tokens are never chosen.
+
+    Args:
+        settings: how many tokens, and behind what.
+        exponent: alpha; 0 predicts each token by a coin of its own.
+        vocabulary: the tokens that rows are made of.
+    """
+
+    def __init__(self, settings: HidingSettings, exponent: float, vocabulary: Vocabulary) -> None:
+        self._share, self._exponent, self._vocabulary = settings.mask_probability, exponent, vocabulary
+        everything = np.arange(vocabulary.size, dtype=np.int64)
+        self._replacement = Replacement(
+            mask=vocabulary["mask"],
+            mask_share=settings.mask_share,
+            random_share=settings.random_share,
+            random_ids=everything if settings.random_tokens == "all" else vocabulary.ordinary_ids,
+        )
+
+    def __call__(self, rows: FramedRows, shares: NDArray[np.float64], keys: Keys) -> MaskedRows:
+        """Hide tokens, a function of each row and its key alone; the rows given are left as they are.
+
+        Args:
+            rows: what to hide them in.
+            shares: [rows, length] how frequent each token is, above zero where it is not special.
+            keys: of the rows.
+        """
+        ids = rows.ids.copy()
+        excluded = self._vocabulary.is_special.take(ids)
+        choice, replacement, budget = several_row_bits(("tlm.choose", "tlm.replace", "tlm.budget"), keys)  # each [rows]
+        random = spread(choice, ids.shape[1])
+        if self._exponent:
+            budgets = stochastic_budgets(rows.lengths, self._share, as_uniform(budget))
+            weights = np.where(excluded, 1.0, shares) ** -self._exponent
+            positions = choose_weighted(random, weights, excluded, budgets)
+        else:
+            positions = np.flatnonzero((as_uniform(random) < self._share) & ~excluded)
+        flat = ids.reshape(-1)
+        labels = flat.take(positions)
+        row, column = np.divmod(positions, ids.shape[1])
+        flat[positions] = self._replacement(labels, spread_at(replacement.take(row), column))
+        return MaskedRows(ids=ids, positions=positions, labels=labels)

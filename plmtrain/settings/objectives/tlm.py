@@ -1,0 +1,29 @@
+"""Translation language modelling: XLM's."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from plmtrain.settings.masking import HidingSettings
+from plmtrain.settings.objectives.base import ObjectiveSettings, Reads
+
+
+class TranslationLMSettings(HidingSettings, ObjectiveSettings):
+    """Lample and Conneau 2019, sections 3.3 to 3.5."""
+
+    reads: ClassVar[Reads] = "translations"
+    backbones: ClassVar[frozenset[str]] = frozenset({"encoder"})
+    roles: ClassVar[frozenset[str]] = frozenset({"cls", "sep", "mask", "pad"})
+    tells_languages: ClassVar[bool] = True
+
+    type: Literal["tlm"] = "tlm"
+    random_tokens: Literal["all", "ordinary"] = "all"
+    frequency_exponent: float = Field(0.5, ge=0, le=1)
+    """How rare tokens are preferred: each is predicted in proportion to its frequency to minus this power (section 3.3: 0.5). 0
+    predicts each by a coin of its own, as the authors' code does then."""
+    translation_share: float = Field(0.5, ge=0, le=1)
+    """The share of rows that are a sentence and its translation; the others are text of one language (section 3.5)."""
+    language_exponent: float = Field(0.7, ge=0, le=1)
+    """How languages, and pairs of them, share in the rows: each by its size to this power (section 3.1)."""
