@@ -202,9 +202,24 @@ class Program(ABC, Generic[SettingsT]):
     def collate(self, rows: Rows, keys: Keys) -> Batch:
         """Make rows ready for the loss: on the CPU, and a function of the rows and their keys alone."""
 
-    @abstractmethod
     def collate_for_prediction(self, rows: Rows) -> Batch:
-        """Make rows ready for ``predict``: nothing is hidden or changed that the user did not hide."""
+        """Make rows ready for ``predict``: nothing is hidden or changed that the user did not hide.
+
+        Here each row stands between cls and sep, as most models read one text.
+        """
+        import torch
+
+        from plmtrain.batch import Batch, Layout
+        from plmtrain.data.framing import framed
+
+        original = framed(rows, self.vocabulary)
+        return Batch(
+            inputs={"ids": torch.from_numpy(original.ids)},
+            targets={},
+            layout=Layout.of(original.real, original.documents),
+            samples=torch.arange(len(rows)),
+            normalisers={},
+        )
 
     @abstractmethod
     def build(self, make: MakeBackbone) -> nn.Module:

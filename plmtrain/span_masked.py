@@ -87,16 +87,6 @@ class SpanMasked(Program[SettingsT]):
             normalisers={"mlm": float(len(masked.positions))},
         )
 
-    def collate_for_prediction(self, rows: Rows) -> Batch:
-        original = framed(rows, self.vocabulary)
-        return Batch(
-            inputs={"ids": torch.from_numpy(original.ids)},
-            targets={},
-            layout=Layout.of(original.real, original.documents),
-            samples=torch.arange(len(rows)),
-            normalisers={},
-        )
-
     def right(self, batch: Batch, logits: Tensor) -> dict[str, Tensor]:
         """Of the first term: right guesses, and the loss where the token was not to be seen, with how often that was."""
         labels = batch.targets["labels"]

@@ -93,16 +93,6 @@ class Bart(Program[BartSettings]):
         shifted[:, 1:] = labels[:, :-1]
         return shifted
 
-    def collate_for_prediction(self, rows: Rows) -> Batch:
-        original = framed(rows, self.vocabulary)
-        return Batch(
-            inputs={"ids": torch.from_numpy(original.ids)},
-            targets={},
-            layout=Layout.of(original.real, original.documents),
-            samples=torch.arange(len(rows)),
-            normalisers={},
-        )
-
     def build(self, make: MakeBackbone) -> BartLearner:
         return BartLearner(cast(EncoderDecoder, make(self.model)))
 

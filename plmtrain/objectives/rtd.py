@@ -101,16 +101,6 @@ class ReplacedTokenDetection(Program[RTDSettings]):
             draws={"uniforms": torch.from_numpy(uniforms)},
         )
 
-    def collate_for_prediction(self, rows: Rows) -> Batch:
-        original = framed(rows, self.vocabulary)
-        return Batch(
-            inputs={"ids": torch.from_numpy(original.ids)},
-            targets={},
-            layout=Layout.of(original.real, original.documents),
-            samples=torch.arange(len(rows)),
-            normalisers={},
-        )
-
     def generator_settings(self) -> EncoderSettings:
         """The generator's shape (Clark et al. 2020, section 3.2 and appendix A; ``get_generator_config`` in their code)."""
         model, settings = cast(EncoderSettings, self.model), self.settings
