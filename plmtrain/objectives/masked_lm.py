@@ -80,16 +80,6 @@ class MaskedLM(Program[MaskedLMSettings]):
             normalisers={"mlm": float(len(masked.positions))},
         )
 
-    def collate_for_prediction(self, rows: Rows) -> Batch:
-        original = framed(rows, self.vocabulary)
-        return Batch(
-            inputs={"ids": torch.from_numpy(original.ids)},
-            targets={},
-            layout=Layout.of(original.real, original.documents),
-            samples=torch.arange(len(rows)),
-            normalisers={},
-        )
-
     def build(self, make: MakeBackbone) -> MaskedLMLearner:
         backbone = make(self.model)
         return MaskedLMLearner(backbone, vocabulary_head(cast(EncoderSettings, self.model), backbone.vocabulary_size))
