@@ -113,6 +113,7 @@ class ReplacedTokenDetection(Program[RTDSettings]):
             "heads": next(heads for heads in range(most, 0, -1) if width % heads == 0),
             "feed_forward": max(1, round(width * settings.generator_feed_forward)),
             "embedding_width": (model.embedding_width or model.width) if settings.share_embeddings else None,
+            "head_layer": True,  # from its own width to that of the embeddings, whatever XLM's head is like
         }
         return type(model).model_validate({**model.model_dump(), **changed})
 
