@@ -100,7 +100,7 @@ def spread_at(rows: Bits, positions: NDArray[np.int64]) -> Bits:
     """What ``spread`` gives at some positions alone.
 
     Args:
-        rows: [n] the number of each position's row.
+        rows: [n] the number of each position's row; anything that is broadcast with the positions will do.
         positions: [n] positions in those rows.
     """
     return _mix(rows + (positions.astype(np.uint64) + np.uint64(1)) * _GOLDEN)

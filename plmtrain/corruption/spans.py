@@ -55,43 +55,58 @@ def choose_spans(
     Returns:
         [chosen] indices into rows * length, ascending.
     """
+    rows, width = excluded.shape
     begins = word_starts | excluded
     begins[:, 1:] |= excluded[:, :-1]
     edges = np.flatnonzero(begins)  # where words and excluded tokens begin
     walls = np.flatnonzero(excluded)
     wall_edges = np.searchsorted(edges, walls)
     tokens = np.flatnonzero(~excluded)
-    counts = excluded.shape[1] - np.count_nonzero(excluded, axis=1)
+    counts = width - np.count_nonzero(excluded, axis=1)
     offsets = np.cumsum(counts) - counts
-    chosen = np.zeros(excluded.size, np.bool_)
+    budgets = np.minimum(budgets, counts)
 
-    room = np.minimum(budgets, counts)
-    rows = np.flatnonzero(room)
-    room = room[rows]
-    turn = 0
-    while len(rows):  # one span of each row that has room
-        drawn = spread_at(random[rows], np.full(len(rows), turn))
-        turn += 1
-        anchor = tokens.take(offsets[rows] + as_integers(drawn, counts[rows]))
-        free = np.flatnonzero(~chosen[anchor])
-        anchor = anchor[free]
+    # A turn is one draw of each row. Their spans go on beyond the budget until all rows have reached it, and are cut then.
+    turns, done = int(budgets.max(initial=0)) // 3 + 4, 0
+    hidden = np.zeros((rows, width), np.bool_)
+    spans = []
+    unfilled = np.flatnonzero(budgets)
+    while len(unfilled):
+        drawn = spread_at(random[unfilled], np.arange(done, done + turns)[:, None])  # [turns, unfilled]
+        anchor = tokens.take(offsets[unfilled] + as_integers(drawn, counts[unfilled]))
         word = np.searchsorted(edges, anchor, side="right") - 1
-        words = 1 + np.searchsorted(limits, drawn[free] & _LOW, side="right")
+        words = 1 + np.searchsorted(limits, drawn & _LOW, side="right")
         first = edges.take(word)
         length = edges.take(np.minimum(word + words, wall_edges.take(np.searchsorted(walls, anchor)))) - first
-        span = ranges(first, length)
-        # Only what is not chosen yet takes room, from left to right as far as it goes.
-        new = ~chosen[span]
-        total = np.cumsum(new)
-        behind = np.cumsum(length)
-        before = total[behind - length] - new[behind - length]
-        new &= total - np.repeat(before, length) <= np.repeat(room[free], length)
-        chosen[span[new]] = True
-        if len(free):
-            room[free] -= np.add.reduceat(new, behind - length, dtype=np.int64)
-        left = room > 0
-        rows, room = rows[left], room[left]
-    return np.flatnonzero(chosen)
+        for turn in range(turns):
+            free = np.flatnonzero(~hidden.reshape(-1).take(anchor[turn]))
+            spans.append(ranges(first[turn].take(free), length[turn].take(free)))
+            hidden.reshape(-1)[spans[-1]] = True
+        unfilled = unfilled[np.count_nonzero(hidden[unfilled], axis=1) < budgets[unfilled]]
+        done += turns
+    return _cut(np.concatenate([tokens[:0], *spans]), width, budgets)
+
+
+def _cut(spans: Indices, width: int, budgets: Indices) -> Indices:
+    """The tokens that are hidden before each row's budget is reached.
+
+    Args:
+        spans: [any number] of all rows in the order in which they are hidden, some again and again; indices into rows * length.
+        width: the length.
+        budgets: [rows] how many to keep.
+
+    Returns:
+        Indices, ascending.
+    """
+    spans = spans.take(np.argsort(spans // width, kind="stable"))
+    row = spans // width
+    turn = np.arange(len(spans))
+    earliest = np.empty(len(budgets) * width, np.int64)
+    earliest[spans[::-1]] = turn[::-1]
+    new = earliest.take(spans) == turn
+    each = np.bincount(row, new, len(budgets)).astype(np.int64)
+    rank = np.cumsum(new) - (np.cumsum(each) - each).take(row)
+    return np.sort(spans[new & (rank <= budgets.take(row))])
 
 
 def runs(positions: Indices) -> tuple[Indices, Indices]:
