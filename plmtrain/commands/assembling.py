@@ -125,7 +125,9 @@ def embedded_tokens(settings: RunSettings, tokenizer: Tokenizer) -> int:
 def carried(programs: Sequence[Program[Any]], phases: Sequence[Phase]) -> int:
     """Bytes of the carry of all processes, at most."""
     return max(
-        program.carry_size(phase.sequence_length) * phase.batch_size for program, phase in zip(programs, phases, strict=True)
+        part.carry_size(phase.sequence_length) * phase.batch_size
+        for program, phase in zip(programs, phases, strict=True)
+        for part in (program, *program.parts.values())
     )
 
 

@@ -8,11 +8,11 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from pydantic import ValidationError
 
-from plmtrain.errors import DataError, SettingsError, SettingsErrors
+from plmtrain.errors import DataError, SettingsError, SettingsErrors, nearest
 from plmtrain.settings.generation import GenerationSettings
 from plmtrain.settings.wording import what_is_wrong
 from plmtrain.stopping import safe_point
@@ -24,19 +24,21 @@ if TYPE_CHECKING:
 
 def run(arguments: list[str]) -> int:
     """Answer each text, in order, as it comes."""
-    parser = argparse.ArgumentParser(prog="plmtrain predict", add_help=False)
+    parser = _Parser(prog="plmtrain predict", add_help=False, allow_abbrev=False)
     parser.add_argument("run", type=Path)
     parser.add_argument("texts", nargs="*")
     parser.add_argument("--file", type=Path)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--part")
-    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--batch-size", type=_rows, default=32)
     for name, field in GenerationSettings.model_fields.items():
         option = f"--{name.replace('_', '-')}"
         if field.annotation is bool:
             parser.add_argument(option, action="store_true", default=None)
         else:
             parser.add_argument(option)
+    if not arguments:
+        raise SettingsError("predict needs a run", "plmtrain predict RUN [TEXT]...", "name a folder below runs/")
     asked = parser.parse_intermixed_args(arguments)  # options may stand between the run and its texts
     chosen = _generation(vars(asked))
 
@@ -76,17 +78,53 @@ def _generation(asked: Mapping[str, Any]) -> GenerationSettings | None:
         ) from None
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser that tells what it does not understand as plmtrain tells everything."""
+
+    def parse_known_intermixed_args(self, args: Any = None, namespace: Any = None) -> Any:
+        found, unknown = super().parse_known_intermixed_args(args, namespace)
+        for option in unknown:
+            if option.startswith("-"):
+                known = [name for action in self._actions for name in action.option_strings]
+                what = f"there is no option '{option}'"
+                raise SettingsError(what, f"command line: {option}", nearest(option.partition("=")[0], known))
+        return found, unknown
+
+    def error(self, message: str) -> NoReturn:
+        raise SettingsError(f"this cannot be understood: {message}", "plmtrain predict", "see plmtrain predict --help")
+
+
+def _rows(text: str) -> int:
+    """A number of texts that are answered at a time."""
+    if not text.isdecimal() or int(text) < 1:
+        raise SettingsError(
+            f"--batch-size must be a whole number above 0, and is '{text}'", "command line: --batch-size", "leave it away for 32"
+        )
+    return int(text)
+
+
 def _texts(texts: list[str], file: Path | None) -> Iterator[str]:
     if texts:
         yield from texts
     elif file is not None:
         try:
-            with file.open(encoding="utf-8") as lines:
-                yield from (line.rstrip("\n") for line in lines)
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"cannot read {file}", str(error), "name a UTF-8 text file, one text a line") from error
+            with file.open("rb") as lines:
+                yield from _decoded(lines, str(file))
+        except OSError as error:
+            what = f"this file cannot be read: {error.strerror}"
+            raise DataError(what, f"--file {file}", "name a UTF-8 text file, one text a line") from error
     else:
-        yield from (line.rstrip("\n") for line in sys.stdin)
+        yield from _decoded(sys.stdin.buffer, "standard input")
+
+
+def _decoded(lines: Iterable[bytes], source: str) -> Iterator[str]:
+    """The lines of a source, without their ends."""
+    for number, line in enumerate(lines, start=1):
+        try:
+            yield line.decode("utf-8").rstrip("\r\n")
+        except UnicodeDecodeError as error:
+            what = f"this is not UTF-8: byte 0x{line[error.start]:02x} at place {error.start + 1} of the line"
+            raise DataError(what, f"{source}:{number}", "convert it (iconv -t utf-8)") from None
 
 
 def _batches(texts: Iterable[str], size: int) -> Iterator[list[str]]:

@@ -82,11 +82,18 @@ class PreparedText(Material):
         manifest, trainer = self.corpus.manifest, self.settings.trainer
         return (
             f"{manifest.splits['train'].tokens:,} training tokens, {manifest.splits['validation'].tokens:,} held out, "
-            f"vocabulary {self.tokenizer.vocabulary.size:,}; "
+            f"vocabulary {self._vocabulary()}; "
             f"{trainer.steps:,} steps of {trainer.batch_size * trainer.sequence_length:,} tokens\n"
             f"unigram entropy {manifest.unigram_entropy:.3f} nats a token: a language model that knows frequencies only"
             + "".join(f"\n{line}" for line in self.repetitions())
         )
+
+    def _vocabulary(self) -> str:
+        """How many tokens there are; how many were asked for where the text gave fewer."""
+        settings, size = self.settings, self.tokenizer.vocabulary.size
+        trained = settings.tokenizer.path is None and settings.init is None
+        asked = settings.tokenizer.vocab_size if trained else size
+        return f"{size:,}" + (f" (the text gives no {asked:,})" if size < asked else "")
 
     def repetitions(self) -> list[str]:
         manifest = self.corpus.manifest

@@ -65,8 +65,8 @@ def _to_cut(hashes: NDArray[np.uint64], lengths: NDArray[np.int64], minimum: int
     longest = int(np.argmax(single))
     if single[longest] < minimum + 2:
         raise DataError(
-            f"too little text to hold out {minimum} tokens: {int(lengths.sum())} tokens in {len(np.unique(hashes))} documents"
-            + (f" ({len(hashes)} with repetitions)" if len(np.unique(hashes)) < len(hashes) else ""),
+            f"too little text to hold out {minimum} tokens: there are {int(lengths.sum())}, different documents: "
+            f"{len(np.unique(hashes))}",
             "data.files",
             "give more text, name data.validation_files, or train on shorter rows (trainer.sequence_length)",
         )

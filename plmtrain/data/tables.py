@@ -14,7 +14,7 @@ from pathlib import Path
 
 from plmtrain.errors import DataError, nearest
 from plmtrain.settings.data import TableSettings
-from plmtrain.text.readers import SKIP, Skips, bad, kind, lines, unusable
+from plmtrain.text.readers import SKIP, Skips, bad, json_problem, kind, lines, unusable
 
 _ENDINGS = {".tsv": "tsv", ".tab": "tsv", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 _LONGEST_CELL = 2**24  # characters
@@ -164,7 +164,11 @@ def _jsonl(path: Path, columns: Mapping[str, str], data: TableSettings, skips: S
         try:
             value = json.loads(line)
         except (ValueError, RecursionError) as error:
-            bad(DataError(f"this is no whole line of JSON: {error}", where, f"a JSON object was expected; {SKIP}"), data, skips)
+            bad(
+                DataError(f"this is no whole line of JSON: {json_problem(error)}", where, f"a JSON object was expected; {SKIP}"),
+                data,
+                skips,
+            )
             continue
         if not isinstance(value, dict):
             bad(DataError(f"a JSON object was expected, but this is {kind(value)}", where, SKIP), data, skips)

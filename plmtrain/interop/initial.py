@@ -28,6 +28,8 @@ def weights_digest(folder: Path) -> str:
         if checkpoint is None:
             raise SettingsError("the run has no checkpoint to start from", str(folder), "train it first")
         return checkpoint.manifest.files["model.safetensors"][1]
+    if not folder.is_dir():
+        raise SettingsError("this folder does not exist", f"init={folder}", "name a run below runs/, or a Hugging Face folder")
     files = sorted(folder.glob("*.safetensors"))
     if not files:
         raise SettingsError("there are no weights to start from", f"init={folder}", "name a run or a Hugging Face folder")

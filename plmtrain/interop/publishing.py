@@ -8,7 +8,7 @@ from pathlib import Path
 
 from plmtrain.errors import CheckpointError, SettingsError
 from plmtrain.faults import fault_point
-from plmtrain.files import atomic_folder
+from plmtrain.files import atomic_folder, clear_leftovers_of
 from plmtrain.interop import hugging_face
 from plmtrain.interop.hugging_face import Saved, family_of
 from plmtrain.interop.model import Model, called
@@ -71,6 +71,7 @@ def publish(
         DiskError: if the disk refuses.
     """
     require_free(target)
+    clear_leftovers_of(target)
     tolerance = family_of(model.settings.family, model.settings.name).tolerance
 
     def make_way() -> None:

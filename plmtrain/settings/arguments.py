@@ -64,7 +64,9 @@ def split(arguments: Sequence[str]) -> Arguments:
                         )
                     )
         else:
-            errors.append(SettingsError(f"there is no option '{flag}'", f"command line: {word}", nearest(flag, FLAGS)))
+            errors.append(
+                SettingsError(f"there is no option '{flag}'", f"command line: {word}", nearest(flag, {*FLAGS, "--json"} - {flag}))
+            )
     if errors:
         raise SettingsErrors(errors)
     return Arguments(tuple(overrides), None if config_dir is None else str(Path(config_dir).resolve()), multirun, show)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic_core import PydanticKnownError
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64)]
 """A name that becomes part of a folder's name."""
@@ -19,6 +20,16 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False, coerce_numbers_to_str=True)
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_number_is_true(cls, value: Any, info: ValidationInfo) -> Any:
+        """``true`` would count as 1."""
+        assert info.field_name is not None
+        kinds = set(_kinds(cls.model_fields[info.field_name].annotation))
+        if not kinds & {bool, Any} and kinds & {int, float} and any(isinstance(one, bool) for one in _ones(value)):
+            raise PydanticKnownError("float_type" if float in kinds else "int_type")
+        return value
+
     @classmethod
     def keys_within(cls, values: Any) -> Iterator[str]:
         """The keys that some values have below those of the class itself, for the nearest valid name.
@@ -27,3 +38,14 @@ class Settings(BaseModel):
             values: what was given; it need not be sound.
         """
         yield from ()
+
+
+def _kinds(annotation: Any) -> Iterator[Any]:
+    """The types that an annotation is made of."""
+    parts = get_args(annotation)
+    yield from (kind for part in parts for kind in _kinds(part)) if parts else (annotation,)
+
+
+def _ones(value: Any) -> Iterator[Any]:
+    """A value, or what a list of values is made of."""
+    yield from (one for part in value for one in _ones(part)) if isinstance(value, list | tuple) else (value,)

@@ -53,7 +53,7 @@ def nearest_key(key: str, valid: Sequence[str]) -> str:
 def _got(value: Any) -> str:
     if isinstance(value, bool) or value is None:
         return {True: "true", False: "false", None: "null"}[value]
-    shown = repr(value)
+    shown = f"[{', '.join(map(_got, value))}]" if isinstance(value, list) else repr(value)
     return shown if len(shown) <= 80 else shown[:77] + "..."
 
 
@@ -80,7 +80,7 @@ def _one(key: str, error: Any, valid: Sequence[str]) -> tuple[str, str]:
     base = kind
     for ending in ("_parsing_size", "_parsing", "_type", "_from_float"):
         base = base.removesuffix(ending)
-    wanted = _KINDS.get(base, error["msg"].lower())
+    wanted = "a list of numbers" if isinstance(got, list) and base in ("int", "float") else _KINDS.get(base, error["msg"].lower())
     if wanted == "a list" or wanted == "a set of keys" or wanted == "a group of settings":
         remedy = {
             "a list": f"write {key}=[...]",

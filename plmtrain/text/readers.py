@@ -99,7 +99,11 @@ def _remedy(path: Path) -> str:
     if not names:
         return f"{folder} is empty"
     said = nearest(path.name, names)
-    return f"in {folder}: {said}" if said.startswith("did you mean") or len(names) <= 10 else f"{folder} has no such file"
+    return (
+        f"in {folder}: {said}"
+        if said.startswith("did you mean") or len(names) <= 10
+        else f"there is nothing of a name like it in {folder}"
+    )
 
 
 def read(path: Path, data: DataSettings, skips: Skips | None = None) -> Iterator[Document]:
@@ -223,7 +227,7 @@ def _json_documents(path: Path, stream: Iterator[tuple[int, str]], data: DataSet
         try:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:
-            what = f"this is no whole line of JSON: {error}"
+            what = f"this is no whole line of JSON: {json_problem(error)}"
             bad(DataError(what, where, f'a line like {{"{column}": "..."}} was expected; {SKIP}'), data, skips)
             continue
         if not isinstance(row, dict):
@@ -249,6 +253,11 @@ def kind(value: object) -> str:
     """What JSON calls a value."""
     names = {dict: "an object", list: "a list", str: "text", bool: "true or false", type(None): "null"}
     return names.get(type(value), "a number")
+
+
+def json_problem(error: ValueError | RecursionError) -> str:
+    """What the parser of a line of JSON complains about; a line has no lines, so that its own line number would mislead."""
+    return f"{error.msg}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
 
 
 def unusable(text: str) -> str:

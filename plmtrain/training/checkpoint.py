@@ -126,11 +126,20 @@ class Checkpoints:
         identity: what new ones belong to, and the run that old ones must belong to. Without it nothing can be saved, and the
             run is the one that the journal names.
         flushed_first: files that must not be older on the disk than a checkpoint (the metrics up to its step).
+        permitted: raises an error if the run may no longer be written to.
     """
 
-    def __init__(self, folder: Path, keep: int = 1, identity: Identity | None = None, flushed_first: Sequence[Path] = ()) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        keep: int = 1,
+        identity: Identity | None = None,
+        flushed_first: Sequence[Path] = (),
+        permitted: Callable[[], None] = lambda: None,
+    ) -> None:
         self.folder = folder
         self._flushed_first = flushed_first
+        self._permitted = permitted
         self._keep = keep
         self._identity = identity
         self._damaged: set[int] = set()
@@ -195,6 +204,7 @@ class Checkpoints:
 
         assert self._identity is not None
         assert progress.step == step
+        self._permitted()
         target = self.folder / folder_name(step)
         if not self.folder.parent.is_dir():
             raise DiskError("the run's folder is gone", str(self.folder.parent), "restore it, or start again under another name=")

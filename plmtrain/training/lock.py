@@ -171,6 +171,17 @@ class RunLock:
             return None
         return owner if is_alive(owner, time.time() - beat) else None
 
+    def require_ours(self) -> None:
+        """Refuse to write what another process has taken over, say while this one was suspended for long.
+
+        Raises:
+            SettingsError: if the lock was taken by this process and is another one's now.
+        """
+        if self._owner is not None and self._owner.pid == os.getpid() and not self._released.is_set():
+            other, silent_for = self._read()
+            if other not in (None, self._owner):
+                raise self._refusal(other, silent_for)
+
     def is_ours(self) -> bool:
         """Whether the lock is still this process's: after a long silence another machine may have taken it over."""
         return self._owner is not None and self._read()[0] == self._owner

@@ -82,9 +82,8 @@ class ProgressLine:
         """Something was measured: a training record (``loss``, ``lr`` ...) or a validation (``val/loss`` ...)."""
         validation = {name.removeprefix("val/"): value for name, value in record.items() if name.startswith("val/")}
         if validation:
-            parts = [self._count(int(record["step"]))]
-            parts += [f"validation {name.replace('_', ' ')} {_number(value)}" for name, value in validation.items()]
-            self.note("  ".join(parts))
+            told = ", ".join(f"{name} {_number(value)}" for name, value in _readable(validation).items())
+            self.note(f"{self._count(int(record['step']))}  validation: {told}")
             return
         self._record = dict(record)
         if self._live is None:
@@ -172,6 +171,18 @@ def _encodable(text: str, stream: TextIO) -> str:
     """The text in what the terminal can write; the C locale can write ASCII only."""
     encoding = getattr(stream, "encoding", None) or "utf-8"
     return text.encode(encoding, errors="backslashreplace").decode(encoding)
+
+
+def _readable(values: Mapping[str, float]) -> dict[str, float]:
+    """What a validation measured, in words and the loss first; of a loss of one term everything once."""
+    terms = [name for name in values if name.startswith("loss/")]
+    only = terms[0].removeprefix("loss/") if len(terms) == 1 else None
+    found = {name: value for name, value in values.items() if only is None or name != f"loss/{only}"}
+    words = {}
+    for name in sorted(found, key=lambda name: (name != "loss", name != "perplexity")):
+        term, _, rest = name.removeprefix(f"{only}/").partition("/")
+        words[(f"{rest} loss" if term == "loss" and rest else f"{term} {rest}").strip().replace("_", " ")] = found[name]
+    return words
 
 
 def _number(value: float) -> str:

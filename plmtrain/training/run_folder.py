@@ -63,6 +63,7 @@ class RunFolder:
         self.log_path = self.path / "log.txt"
         self.trackers_path = self.path / "trackers"
         self._run_id: str | None = None
+        self._lock: RunLock | None = None
 
     @classmethod
     def below(cls, runs_dir: str | Path, name: str) -> RunFolder:
@@ -85,7 +86,8 @@ class RunFolder:
 
     def lock(self, report: Callable[[str], None] = lambda line: None) -> RunLock:
         """The folder's lock, to be held inside a ``with`` statement by whoever writes."""
-        return RunLock(self.path / "lock.json", report)
+        self._lock = RunLock(self.path / "lock.json", report)
+        return self._lock
 
     def metrics(self) -> MetricsLog:
         """metrics.jsonl."""
@@ -93,7 +95,8 @@ class RunFolder:
 
     def checkpoints(self, keep: int = 1, identity: Identity | None = None) -> Checkpoints:
         """The run's checkpoints; without an identity they can be read only."""
-        return Checkpoints(self.checkpoints_path, keep, identity, flushed_first=[self.metrics_path])
+        permitted = self._lock.require_ours if self._lock is not None else lambda: None
+        return Checkpoints(self.checkpoints_path, keep, identity, flushed_first=[self.metrics_path], permitted=permitted)
 
     @property
     def run_id(self) -> str:

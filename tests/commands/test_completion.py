@@ -81,3 +81,21 @@ def test_each_verb_has_its_own_groups_and_settings() -> None:
     assert candidates("plmtrain finetune task.lab") == ["task.label=", "task.labels="]
     assert candidates("plmtrain finetune objec") == candidates("plmtrain pretrain tas") == []
     assert candidates("plmtrain finetune --mul") == ["--multirun "]
+
+
+def test_zsh_offers_what_is_answered_or_else_files(tmp_path: Path) -> None:
+    """The function in a real zsh, with its own builtins replaced by what tells of their calls."""
+    if shutil.which("zsh") is None:
+        pytest.skip("no zsh here")
+    program = tmp_path / "plmtrain"
+    program.write_text(
+        "#!/bin/sh\n[ \"$3\" = 'plmtrain pretrain model=ro' ] && printf 'model=roberta \\nmodel=roberta_large \\n'\n"
+    )
+    program.chmod(0o755)
+    told = 'compdef() { }; compadd() { print -r -- "$#: ${(j:|:)@}"; }; _files() { print files; }\n'
+    asked = "for PREFIX in model=ro data.files=; do words=(plmtrain pretrain $PREFIX); CURRENT=3; _plmtrain_complete; done\n"
+    done = subprocess.run(
+        ["zsh", "-f", "-c", f"path=({tmp_path} $path)\n{told}{SCRIPTS['zsh']}{asked}"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines() == ["6: -Q|-S||--|model=roberta |model=roberta_large ", "files"]
+    assert done.stderr == ""

@@ -11,10 +11,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from plmtrain.errors import SettingsError
 from plmtrain.training import lock
 from plmtrain.training.lock import RunLock
+from plmtrain.training.manifest import Identity
+from plmtrain.training.progress import Progress
+from plmtrain.training.run_folder import RunFolder
 
 
 def forked(action: Callable[[], None]) -> int:
@@ -62,6 +66,36 @@ def test_it_is_held_and_given_back(tmp_path: Path) -> None:
     assert not path.exists()
     with RunLock(path):
         pass
+
+
+def test_who_was_suspended_for_too_long_writes_no_more(tmp_path: Path) -> None:
+    """Another process took the run over: two writers would destroy each other's checkpoints."""
+    folder = RunFolder(tmp_path / "run").create()
+    with folder.lock():
+        checkpoints = folder.checkpoints(2, Identity("suspended"))
+        checkpoints.save(1, {"model": {"weight": torch.zeros(3)}}, Progress(step=1))
+        owner = json.loads((folder.path / "lock.json").read_text())
+        (folder.path / "lock.json").write_text(json.dumps({**owner, "token": "another", "pid": 1}))
+        with pytest.raises(SettingsError, match="in use by process 1"):
+            checkpoints.save(2, {"model": {"weight": torch.zeros(3)}}, Progress(step=2))
+        assert [path.name for path in folder.checkpoints_path.iterdir()] == ["step-00000001"]
+    assert (folder.path / "lock.json").exists()  # it is not ours to remove
+
+
+def test_asking_who_holds_it_writes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "lock.json"
+    assert RunLock(path).holder() is None
+    assert list(tmp_path.iterdir()) == []
+    child = holder(path)
+    try:
+        before = sorted(tmp_path.iterdir())
+        owner = RunLock(path).holder()
+        assert owner is not None
+        assert owner.pid == child
+        assert sorted(tmp_path.iterdir()) == before
+    finally:
+        end(child)
+    assert RunLock(path).holder() is None
 
 
 def test_a_living_owner_is_named(tmp_path: Path) -> None:

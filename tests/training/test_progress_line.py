@@ -52,7 +52,27 @@ def test_plain_lines_where_there_is_no_terminal() -> None:
     line.close()
     training, validation = stream.getvalue().splitlines()
     assert training == "step 60/100  loss 7.3121  (unigram 7.2500)  42 s left  12,346 tokens/s  lr 1.00e-04"
-    assert validation == "step 60/100  validation loss 7.1000  validation perplexity 1213"
+    assert validation == "step 60/100  validation: loss 7.1000, perplexity 1213"
+
+
+@pytest.mark.parametrize(
+    ("measured", "words"),
+    [
+        (
+            {"loss/mlm": 4.5, "mlm/accuracy": 0.25, "loss": 4.5, "perplexity": 90.0},
+            "loss 4.5000, perplexity 90.0000, accuracy 0.2500",
+        ),
+        (
+            {"loss/mlm": 4.5, "mlm/accuracy": 0.25, "loss/rtd": 0.5, "rtd/auc_low": 0.75, "loss": 29.5},
+            "loss 29.5000, mlm loss 4.5000, mlm accuracy 0.2500, rtd loss 0.5000, rtd auc low 0.7500",
+        ),
+        ({"loss/classification": 0.5, "accuracy": 0.75, "loss": 0.5}, "loss 0.5000, accuracy 0.7500"),
+    ],
+)
+def test_a_validation_says_everything_once_and_in_words(measured: dict[str, float], words: str) -> None:
+    stream = io.StringIO()
+    ProgressLine(10, stream=stream).record({"step": 1, **{f"val/{name}": value for name, value in measured.items()}})
+    assert stream.getvalue() == f"step 1/10  validation: {words}\n"
 
 
 def test_a_loss_that_is_not_finite_is_shown_as_it_is() -> None:
@@ -87,7 +107,7 @@ def on_a_terminal(tmp_path: Path, columns: int, **environment: str) -> str:
 def test_a_live_line_on_a_terminal(tmp_path: Path) -> None:
     sent = on_a_terminal(tmp_path, 100, TERM="xterm", LANG="C.UTF-8")
     assert "step 400/400  loss 1.7500  (unigram 7.2500)" in sent
-    assert "validation perplexity 665.1" in sent
+    assert "perplexity 665.1" in sent
     assert "done ✓ 한" in sent
     assert sent.count("\n") < 10, "it stays on its line"
 
