@@ -18,6 +18,7 @@ from plmtrain.data.store import Store
 from plmtrain.errors import DataError
 from plmtrain.keyed_random import permute
 
+
 @dataclass(frozen=True, kw_only=True)
 class LanguageRows(Rows):
     """Rows that know their language; ``others`` are their translations, of length 0 where there is none.
