@@ -7,8 +7,8 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
-import pytest
 from support.documents import ROOT, blocks, shrunk, words_of, write_files
 
 PAGE = blocks(ROOT / "docs" / "extending.md")
@@ -49,10 +49,8 @@ print(json.dumps([[result.code, result.out, result.err] for result in results]))
 """
 
 
-@pytest.fixture(scope="module")
-def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def _said(place: Path) -> dict[str, str]:
     """What each command of the page printed, in a folder where the package has the page's files, too."""
-    place = tmp_path_factory.mktemp("extended")
     without_caches = shutil.ignore_patterns("__pycache__")
     shutil.copytree(ROOT / "plmtrain", place / "plmtrain", ignore=without_caches)
     shutil.copytree(ROOT / "conf", place / "conf", ignore=without_caches)
@@ -84,25 +82,17 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return {line: out + err for line, (_, out, err) in zip(lines, results, strict=True)}
 
 
-def test_every_command_of_the_page_works(said: dict[str, str]) -> None:
+def test_the_page(tmp_path: Path) -> None:
+    said = _said(tmp_path)
     assert len(said) >= 8
-
-
-def test_the_new_objective_is_shown_and_counted(said: dict[str, str]) -> None:
-    (shown,) = (text for line, text in said.items() if "inspect" in line)
-    rates = {words[1]: words[3] for words in (line.split() for line in shown.splitlines()) if len(words) > 4}
+    (inspected,) = (text for line, text in said.items() if "inspect" in line)
+    rates = {words[1]: words[3] for words in (line.split() for line in inspected.splitlines()) if len(words) > 4}
     assert 0.1 < float(rates["predicted"]) < 0.2
     assert rates["masked"] == "0.0000"
-    assert "specials touched" in shown
-
-
-def test_the_new_model_is_listed(said: dict[str, str]) -> None:
-    (shown,) = (text for line, text in said.items() if "list model" in line)
-    assert "thin_bert" in shown
-    assert "many narrow layers" in shown
-
-
-def test_the_new_objective_is_evaluated_without_a_perplexity(said: dict[str, str]) -> None:
-    (shown,) = (text for line, text in said.items() if "evaluate" in line)
-    assert "exchanged/accuracy" in shown
-    assert "perplexity" not in shown
+    assert "specials touched" in inspected
+    (listed,) = (text for line, text in said.items() if "list model" in line)
+    assert "thin_bert" in listed
+    assert "many narrow layers" in listed
+    (evaluated,) = (text for line, text in said.items() if "evaluate" in line)
+    assert "exchanged/accuracy" in evaluated
+    assert "perplexity" not in evaluated
