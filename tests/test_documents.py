@@ -58,6 +58,20 @@ def _jobs(overrides: Sequence[str]) -> Iterator[list[str]]:
         yield [choices[min(number, len(choices) - 1)] for choices in values]
 
 
+def test_the_walk_masks_by_hand(capsys: pytest.CaptureFixture[str]) -> None:
+    page = next(page for page in PAGES if page.name == "walk.md")
+    (code,) = (block.text for block in BLOCKS[page] if block.language == "python")
+    exec(code, {})
+    first, second = capsys.readouterr().out.splitlines()
+    # 15 % of 22 tokens are three; the labels are the tokens at those positions.
+    numbers = [[int(number) for number in re.findall(r"\d+", line)] for line in (first, second)]
+    for epoch, *found in numbers:
+        positions, labels = found[:3], found[3:6]
+        assert len(found) == 9, epoch
+        assert [position + 9 for position in positions] == labels
+    assert numbers[0][1:4] != numbers[1][1:4]
+
+
 def test_the_readme_has_every_verb() -> None:
     assert set(re.findall(r"`plmtrain ([a-z]+)", TEXTS[PAGES[0]])) == set(help.VERBS)
 
