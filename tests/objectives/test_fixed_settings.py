@@ -1,0 +1,61 @@
+"""Every objective says which of its settings decide the parameters: all others may change within a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, get_args
+
+import pytest
+import torch
+from pydantic import ValidationError
+
+from plmtrain import backbones, objectives
+from plmtrain.commands.list import matrix
+from plmtrain.settings.compose import compose
+from plmtrain.settings.decode import pretrain_settings
+from plmtrain.settings.folders import choices
+from plmtrain.settings.objectives.base import ObjectiveSettings
+from plmtrain.text.vocabulary import Vocabulary
+
+VOCABULARY = Vocabulary(64, {"pad": 0, "unk": 1, "cls": 2, "sep": 3, "mask": 4}, (0, 1, 2, 3, 4))
+MATRIX = matrix(None)
+
+
+def others(settings: ObjectiveSettings, name: str) -> Iterator[Any]:
+    """Other values that a setting might have; not all of them are sound."""
+    value = getattr(settings, name)
+    if isinstance(value, bool):
+        yield not value
+    elif isinstance(value, int | float):
+        yield from (value + 1, value * 2, value / 2)
+    elif isinstance(value, str):
+        yield from get_args(type(settings).model_fields[name].annotation)
+    elif value is None:
+        yield from (1, 3, 0.5)
+
+
+def shapes(settings: ObjectiveSettings, overrides: list[str]) -> dict[str, torch.Size]:
+    model = pretrain_settings(compose(overrides)).model
+    program = objectives.build(settings, model, VOCABULARY)
+    with torch.device("meta"):
+        learner = program.build(lambda model: backbones.build(model, VOCABULARY.size))
+    return {name: tensor.shape for name, tensor in learner.state_dict().items()}
+
+
+@pytest.mark.parametrize("objective", [name for name in choices("objective") if name != "mixture"])
+def test_settings_that_decide_parameters_are_declared(objective: str) -> None:
+    model = next(model for model in ("bert", *MATRIX) if MATRIX[model][objective] == "yes")
+    data = ["data=parallel", "data.files=[x.tsv]", "data.languages=[en,de]"] if objective in ("tlm", "multilingual_mlm") else []
+    overrides = [f"model={model}", f"objective={objective}", "size=tiny", *data]
+    settings = pretrain_settings(compose(overrides)).objective
+    usual, found = shapes(settings, overrides), set()
+    for name in settings.model_fields_set | set(type(settings).model_fields):
+        for value in others(settings, name) if name not in ("type", "name") else ():
+            try:
+                changed = settings.changed({name: value})
+            except ValidationError:
+                continue
+            if shapes(changed, overrides) != usual:
+                found.add(name)
+    # How many heads share an attention's width is built in, too, and seen in no shape.
+    assert found <= settings.decides_parameters
