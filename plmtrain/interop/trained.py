@@ -11,13 +11,15 @@ from plmtrain.errors import SettingsError
 from plmtrain.interop import hugging_face
 from plmtrain.interop.hugging_face import HuggingFaceModel
 from plmtrain.interop.tokenizers import tokenizer_in
-from plmtrain.nn.heads import MaskedLMHead, SentenceHead, TiedHead
+from plmtrain.nn.heads import MaskedLMHead, PairHead, Pooler, SentenceHead, TiedHead
 from plmtrain.program import Program
 from plmtrain.settings.models.encoder import EncoderSettings
 from plmtrain.settings.models.encoder_decoder import EncoderDecoderSettings
 from plmtrain.settings.objectives.bart import BartSettings
 from plmtrain.settings.objectives.masked_lm import MaskedLMSettings
+from plmtrain.settings.objectives.nsp import NextSentenceSettings
 from plmtrain.settings.objectives.plm import PermutationLMSettings
+from plmtrain.settings.objectives.sop import SentenceOrderSettings
 from plmtrain.settings.objectives.tlm import TranslationLMSettings
 from plmtrain.settings.tasks.classification import ClassificationSettings
 from plmtrain.text.vocabulary import Vocabulary
@@ -52,6 +54,9 @@ def _program(read: HuggingFaceModel, vocabulary: Vocabulary, folder: Path) -> Pr
     model = read.settings
     if isinstance(model, EncoderSettings) and model.languages and TiedHead in read.heads:
         return objectives.build(TranslationLMSettings(name="tlm"), model, vocabulary)
+    if {MaskedLMHead, Pooler, PairHead} <= read.heads.keys():
+        pairs = SentenceOrderSettings(name="sop") if model.family == "albert" else NextSentenceSettings(name="nsp")
+        return objectives.build(pairs, model, vocabulary)
     if MaskedLMHead in read.heads or (isinstance(model, EncoderSettings) and TiedHead in read.heads):
         return objectives.build(MaskedLMSettings(name="mlm"), model, vocabulary)
     if SentenceHead in read.heads and len(read.labels) > 1:

@@ -50,11 +50,11 @@ def test_both_heads_are_those_of_the_run(kind: str, tmp_path: Path, capsys: pyte
     read = tokens([first for first, _ in pairs], [second for _, second in pairs], padding=True, return_tensors="pt")
     with torch.no_grad():
         expected = theirs.eval()(**read)
-    capsys.readouterr()
-    assert cli.main(["predict", str(run), "--json", *("\t".join(pair) for pair in pairs)]) == 0
-    found = [json.loads(line)[name] for line in capsys.readouterr().out.splitlines()]
-    assert found == pytest.approx(expected[verdicts].softmax(-1)[:, 0].tolist(), abs=1e-5)
     for folder in (run, out):
+        capsys.readouterr()
+        assert cli.main(["predict", str(folder), "--json", *("\t".join(pair) for pair in pairs)]) == 0
+        found = [json.loads(line)[name] for line in capsys.readouterr().out.splitlines()]
+        assert found == pytest.approx(expected[verdicts].softmax(-1)[:, 0].tolist(), abs=1e-5)
         scores = plmtrain.load(folder).logits(**read)
         real = read["attention_mask"].bool()
         assert (scores - expected.prediction_logits)[real].abs().max() < 1e-4
