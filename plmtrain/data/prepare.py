@@ -209,8 +209,7 @@ class _Preparation:
             document_end=mark,
             sources=self._sources.described,
             splits={"train": counts, "validation": held_counts},
-            # Of a document that was cut in two, both parts go by the hash of the whole.
-            overlap=int(np.isin(held_hashes, hashes, assume_unique=True).sum()) - (held is not None and held.cut is not None),
+            overlap=int(np.isin(held_hashes, hashes, assume_unique=True).sum()),
             skipped=skips.count,
             first_skipped=skips.first,
             unigram_entropy=unigram_entropy(train.frequencies),

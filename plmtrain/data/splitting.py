@@ -65,12 +65,16 @@ def _to_cut(hashes: NDArray[np.uint64], lengths: NDArray[np.int64], minimum: int
     longest = int(np.argmax(single))
     if single[longest] < minimum + 2:
         raise DataError(
-            f"too little text to hold out {minimum} tokens: there are {int(lengths.sum())}, different documents: "
-            f"{len(np.unique(hashes))}",
+            f"too little text to hold out {minimum} tokens: {int(lengths.sum())} tokens in {_counted(len(np.unique(hashes)))}"
+            + (f" ({len(hashes)} with repetitions)" if len(np.unique(hashes)) < len(hashes) else ""),
             "data.files",
             "give more text, name data.validation_files, or train on shorter rows (trainer.sequence_length)",
         )
     return longest
+
+
+def _counted(documents: int) -> str:
+    return f"{documents} document{'' if documents == 1 else 's'}"
 
 
 def cut_position(length: int, sentences: NDArray[np.int64], word_starts: NDArray[np.bool_], tail: int, minimum: int) -> int:

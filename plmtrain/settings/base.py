@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
-from pydantic_core import PydanticKnownError
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64)]
 """A name that becomes part of a folder's name."""
@@ -26,8 +25,10 @@ class Settings(BaseModel):
         """``true`` would count as 1."""
         assert info.field_name is not None
         kinds = set(_kinds(cls.model_fields[info.field_name].annotation))
-        if not kinds & {bool, Any} and kinds & {int, float} and any(isinstance(one, bool) for one in _ones(value)):
-            raise PydanticKnownError("float_type" if float in kinds else "int_type")
+        truths = [one for one in _ones(value) if isinstance(one, bool)]
+        if truths and kinds & {int, float} and not kinds & {bool, Any}:
+            wanted = "a number" if float in kinds else "a whole number"
+            raise ValueError(f"{str(truths[0]).lower()} is no number: give it {wanted}")
         return value
 
     @classmethod

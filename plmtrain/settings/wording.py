@@ -80,7 +80,7 @@ def _one(key: str, error: Any, valid: Sequence[str]) -> tuple[str, str]:
     base = kind
     for ending in ("_parsing_size", "_parsing", "_type", "_from_float"):
         base = base.removesuffix(ending)
-    wanted = "a list of numbers" if isinstance(got, list) and base in ("int", "float") else _KINDS.get(base, error["msg"].lower())
+    wanted = _KINDS.get(base, error["msg"].lower())
     if wanted == "a list" or wanted == "a set of keys" or wanted == "a group of settings":
         remedy = {
             "a list": f"write {key}=[...]",

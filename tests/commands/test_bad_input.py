@@ -132,7 +132,7 @@ CORPORA = {
         "bad.txt",
         b"A few words only.\n",
         (
-            "too little text to hold out 16 tokens: there are 15, different documents: 1",
+            "too little text to hold out 16 tokens: 15 tokens in 1 document",
             "data.files",
             "give more text, name data.validation_files, or train on shorter rows (trainer.sequence_length)",
         ),
@@ -208,7 +208,7 @@ REFUSED: dict[str, tuple[list[str], int, list[str]]] = {
     "a truth value for a number": (
         ["pretrain", *PRETRAIN, *TEXT, "seed=true"],
         2,
-        ["seed must be a whole number, and is true", "command line: seed=true", "give seed a whole number"],
+        ["seed: true is no number", "command line: seed=true", "give it a whole number"],
     ),
     "nothing to start from": (
         ["finetune", "task=classification", *TABLES, "trainer.sequence_length=16", "init=runs/god"],

@@ -77,7 +77,7 @@ def test_few_documents_are_cut() -> None:
 def test_too_little_text() -> None:
     with pytest.raises(DataError, match="too little text to hold out 128 tokens: 100 tokens in 2 documents"):
         choose(hashes_of([1, 2]), np.array([50, 50]), 0.01, 128)
-    with pytest.raises(DataError, match=r"40000 tokens in 1 documents \(4 with repetitions\)"):
+    with pytest.raises(DataError, match=r"40000 tokens in 1 document \(4 with repetitions\)"):
         choose(hashes_of([1, 1, 1, 1]), np.full(4, 10_000), 0.01, 128)
 
 
