@@ -14,6 +14,8 @@ from plmtrain.commands.kinds import kind_for
 from plmtrain.settings.arguments import split
 from plmtrain.settings.compose import compose
 from plmtrain.settings.decode import run_settings
+from plmtrain.settings.folders import choices
+from plmtrain.settings.lookup import objective_classes
 
 BLOCKS = {page: blocks(page) for page in PAGES}
 COMMANDS = [(page, line) for page, found in BLOCKS.items() for block in found for line in block.commands]
@@ -74,6 +76,19 @@ def test_the_walk_masks_by_hand(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_the_readme_has_every_verb() -> None:
     assert set(re.findall(r"`plmtrain ([a-z]+)", TEXTS[PAGES[0]])) == set(help.VERBS)
+
+
+def test_every_objective_is_explained_and_every_system_is_in_the_table() -> None:
+    page = next(page for page in PAGES if page.name == "objectives.md")
+    sections = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", TEXTS[page], re.DOTALL | re.MULTILINE))
+    assert set(sections) == set(choices("objective"))
+    for name, section in sections.items():
+        assert all(word in section for word in ("```text", "- Settings: ", "- Paper", "Model: ", "- The classic mistake: ")), name
+    keys = {key for section in sections.values() for key in re.findall(r"`(objective\.\w+)`", section)}
+    known = {f"objective.{key}" for settings in objective_classes().values() for key in settings.model_fields}
+    assert keys <= known
+    for group in ("model", "experiment"):
+        assert all(f"`{choice}`" in TEXTS[PAGES[0]] or f"={choice}`" in TEXTS[PAGES[0]] for choice in choices(group)), group
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
