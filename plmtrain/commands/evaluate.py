@@ -19,8 +19,12 @@ from plmtrain.settings.decode import override
 from plmtrain.settings.identity import drift
 from plmtrain.settings.run import FinetuneSettings, PretrainSettings, RunSettings
 
-_READ = ("data", "task", "objective", "trainer", "launch")
-"""The groups of settings that an evaluation reads."""
+_READ = ("data", "task", "objective")
+_READ_BESIDES = frozenset(
+    "launch.timeout trainer.batch_size trainer.sequence_length trainer.phases trainer.evaluate_batches trainer.precision "
+    "trainer.threads trainer.device".split()
+)
+"""The groups of settings that an evaluation reads, and single ones of other groups."""
 
 
 def run(arguments: list[str]) -> int:
@@ -83,12 +87,13 @@ def _require_meaning(trained: RunSettings, wanted: RunSettings) -> None:
         SettingsErrors: for each such setting.
     """
     changed = drift(trained.model_dump(mode="json"), wanted.model_dump(mode="json"))
-    idle = [change for change in (*changed.free, *changed.trajectory) if change.key.partition(".")[0] not in _READ]
+    fitting = (*changed.free, *changed.trajectory)
+    idle = [change for change in fitting if change.key.partition(".")[0] not in _READ and change.key not in _READ_BESIDES]
     if errors := [
         SettingsError(
             f"{change.key} changes nothing of a run that is trained",
             f"command line: {change}",
-            f"leave it away: an evaluation reads {', '.join(_READ)}",
+            f"leave it away: an evaluation reads {', '.join((*_READ, *sorted(_READ_BESIDES)))}",
         )
         for change in (*changed.structural, *idle)
     ]:

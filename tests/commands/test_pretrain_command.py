@@ -226,7 +226,8 @@ def test_an_evaluation_reads_what_it_is_told_or_refuses_it(prepared: Path) -> No
         return float(json.loads(result.out.splitlines()[-1])["loss"])
 
     assert loss("objective.mask_probability=0.5") != loss()
-    for idle in ("model.layers=2", "optimizer.lr=1", "seed=3", "objective=rtd"):
+    assert loss("trainer.evaluate_batches=1") != loss()
+    for idle in ("model.layers=2", "optimizer.lr=1", "seed=3", "objective=rtd", "launch.processes=2", "trainer.steps=9"):
         refused = plmtrain("evaluate", "runs/whole", idle, cwd=prepared)
         assert refused.code == 2, idle
         assert idle.partition("=")[0] in refused.err
