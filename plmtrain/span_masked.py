@@ -19,7 +19,7 @@ from plmtrain.corruption.span_rows import SpanMaskedRows, SpanMasker
 from plmtrain.data.framing import framed
 from plmtrain.filling import filled, filled_masks, hide_a_word, mask_questions, read_filled
 from plmtrain.masked_inspection import masked_inspection
-from plmtrain.nn.heads import MaskedLMHead
+from plmtrain.nn.heads import MaskedLMHead, TiedHead, vocabulary_head
 from plmtrain.program import Answer, Demonstration, Inspection, Program
 from plmtrain.settings.models.encoder import EncoderSettings
 from plmtrain.settings.spans import SpanSettings
@@ -46,7 +46,7 @@ class SpanLearner(nn.Module):
         head: scores hidden states against its token embeddings.
     """
 
-    def __init__(self, backbone: Backbone, head: MaskedLMHead) -> None:
+    def __init__(self, backbone: Backbone, head: MaskedLMHead | TiedHead) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = head
@@ -102,18 +102,9 @@ class SpanMasked(Program[SettingsT]):
         lost, unseen = counts["mlm/unseen"].tolist()
         return {"mlm/unseen_loss": lost / unseen} if unseen else {}
 
-    def token_head(self, backbone: Backbone) -> MaskedLMHead:
+    def token_head(self, backbone: Backbone) -> MaskedLMHead | TiedHead:
         """The language-model head of an encoder, with fresh weights."""
-        model = cast(EncoderSettings, self.model)
-        return MaskedLMHead(
-            backbone.width,
-            backbone.embedding_width,
-            backbone.vocabulary_size,
-            model.activation,
-            model.norm_eps,
-            initial_std=model.initial_std,
-            initial_truncated=model.initial_truncated,
-        )
+        return vocabulary_head(cast(EncoderSettings, self.model), backbone.vocabulary_size)
 
     def backbone_of(self, learner: nn.Module) -> Backbone:
         return cast(SpanLearner, learner).backbone

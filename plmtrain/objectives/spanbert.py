@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from plmtrain.batch import Batch, Term
 from plmtrain.corruption.span_rows import boundary_targets
 from plmtrain.nn.boundary import SpanBoundaryHead
-from plmtrain.nn.heads import MaskedLMHead
+from plmtrain.nn.heads import MaskedLMHead, TiedHead
 from plmtrain.nn.loss import cross_entropy_sum
 from plmtrain.program import Carry, Inspection, MakeBackbone
 from plmtrain.settings.models.encoder import EncoderSettings
@@ -37,7 +37,7 @@ class SpanBERTLearner(SpanLearner):
         boundary_head: scores pairs of hidden states against them.
     """
 
-    def __init__(self, backbone: Backbone, head: MaskedLMHead, boundary_head: SpanBoundaryHead) -> None:
+    def __init__(self, backbone: Backbone, head: MaskedLMHead | TiedHead, boundary_head: SpanBoundaryHead) -> None:
         super().__init__(backbone, head)
         self.boundary_head = boundary_head
 

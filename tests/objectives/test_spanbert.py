@@ -14,6 +14,7 @@ from plmtrain import backbones, objectives
 from plmtrain.data.rows import Rows
 from plmtrain.keyed_random import Keys
 from plmtrain.nn.boundary import SpanBoundaryHead
+from plmtrain.nn.heads import TiedHead
 from plmtrain.program import Program
 from plmtrain.settings.compose import compose
 from plmtrain.settings.decode import pretrain_settings
@@ -108,6 +109,11 @@ def test_the_losses_are_those_of_the_paper(kind: str, ragged: bool) -> None:
     lost = functional.cross_entropy(scores[positions], torch.tensor(labels), reduction="none")[unseen]
     measured = made.measures({"mlm/unseen": terms["mlm"].counts["unseen"].double().detach().numpy()})
     assert measured == {"mlm/unseen_loss": pytest.approx(lost.mean().item(), rel=1e-5)}
+
+
+def test_a_model_whose_head_has_no_layer_keeps_it_so() -> None:
+    made = program(model=TINY.model_copy(update={"head_layer": False}))
+    assert isinstance(learner(made).head, TiedHead)
 
 
 def test_the_weight_of_the_boundary_loss_is_the_settings() -> None:
