@@ -10,6 +10,7 @@ from rich.text import Text
 
 from plmtrain import keyed_random
 from plmtrain.data.rows import Rows, side_by_side
+from plmtrain.data.translations import LanguageRows
 
 if TYPE_CHECKING:
     from torch import nn
@@ -50,6 +51,15 @@ def _sentences(store: Store, padding: int, count: int) -> Rows:
     order = np.flatnonzero((lengths >= _TOKENS.start) & (lengths < _TOKENS.stop))
     order = order[keyed_random.permute(np.arange(len(order)), len(order), "fill table")] if len(order) else order
     ends = [(int(store.sentences[sentence]), int(store.sentences[sentence + 1])) for sentence in order[:count]]
-    return side_by_side(
+    rows = side_by_side(
         [(store.tokens[first:end].astype(np.int64), np.asarray(store.word_starts[first:end])) for first, end in ends], padding
+    )
+    if store.languages is None:
+        return rows
+    document = np.searchsorted(store.documents, [first for first, _ in ends], side="right") - 1
+    return LanguageRows(
+        tokens=rows.tokens,
+        lengths=rows.lengths,
+        word_starts=rows.word_starts,
+        languages=store.languages[document].astype(np.int64),
     )

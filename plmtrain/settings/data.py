@@ -80,10 +80,12 @@ class DataSettings(Settings):
     def _languages(self) -> DataSettings:
         if self.type != "parallel":
             if self.languages or self.monolingual:
-                raise ValueError("languages and monolingual are for parallel text: data=parallel")
+                raise ValueError("languages and monolingual are for parallel text: write data=parallel")
             return self
         if len(set(self.languages)) < max(2, len(self.languages)):
-            raise ValueError("languages must name two languages or more, each once, say data.languages=[en,de]")
+            raise ValueError("languages must name two languages or more, each once: write data.languages=[en,de]")
         if unknown := sorted(self.monolingual.keys() - set(self.languages)):
-            raise ValueError(f"monolingual names languages that languages does not: {', '.join(unknown)}")
+            raise ValueError(
+                f"monolingual has text in {', '.join(unknown)}, which languages does not name: add it to data.languages"
+            )
         return self
