@@ -17,7 +17,8 @@ from plmtrain.settings.decode import pretrain_settings
 MODEL = (
     "model=xlm model.layers=1 model.width=16 model.heads=2 model.feed_forward=64 model.positions=40 objective=tlm data=parallel "
     "data.languages=[en,de] data.validation_fraction=0.1 tokenizer.vocab_size=400 trainer.sequence_length=24 "
-    "trainer.batch_size=8 trainer.steps=4 trainer.save_every=4 trainer.evaluate_every=4 trainer.threads=1 data.processes=1 name=xlm"
+    "trainer.batch_size=8 trainer.steps=4 trainer.save_every=4 trainer.evaluate_every=4 trainer.threads=1 data.processes=1 "
+    "name=xlm"
 ).split()
 
 
