@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from plmtrain.commands.check_report import Report
 from plmtrain.commands.finetune import LabelledExamples
 from plmtrain.commands.material import Material
 from plmtrain.commands.pretrain import PreparedText
-from plmtrain.data import labelled
+from plmtrain.data import labelled, parallel
 from plmtrain.data.progress import Report as Progress
 from plmtrain.data.store import Store
 from plmtrain.errors import DataError
@@ -78,18 +79,32 @@ def examine_sources(sections: Mapping[str, Any], report: Report) -> None:
 
 def _wrong_in_text(data: DataSettings, bad: Skips) -> Iterator[DataError]:
     reading = data.model_copy(update={"on_bad": "skip"})
-    for pattern in (*data.files, *data.validation_files):
+    for patterns in (data.files, data.validation_files):
+        files: list[Path] = []
+        for pattern in patterns:
+            try:
+                files += readers.expand([pattern])
+            except DataError as error:
+                yield error
         try:
-            files = readers.expand([pattern])
+            sources = list(_sources(files, reading, bad))
         except DataError as error:
             yield error
             continue
-        for path in files:
+        for documents in sources:
             try:
-                for _ in readers.read(path, reading, bad):
+                for _ in documents:
                     safe_point()
             except DataError as error:
                 yield error
+
+
+def _sources(files: Sequence[Path], reading: DataSettings, bad: Skips) -> Iterator[Iterator[object]]:
+    """What is read from each file, or from the files that belong together."""
+    if reading.type == "parallel":
+        yield from (parallel.read(unit, reading, bad) for unit in parallel.units(files, reading))
+    else:
+        yield from (readers.read(path, reading, bad) for path in files)
 
 
 def _wrong_in_tables(task: ClassificationSettings, data: TableSettings, bad: Skips) -> Iterator[DataError]:

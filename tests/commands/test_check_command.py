@@ -126,6 +126,17 @@ def test_bad_lines_beyond_the_first_are_told_too(work: Path) -> None:
     assert found["errors"][-1]["what"].startswith("4 more lines")
 
 
+def test_bad_lines_of_parallel_text(work: Path) -> None:
+    (work / "pairs.tsv").write_text("en\tde\nsea\tMeer\n\tWasser\nfire\n")
+    data = "data=parallel", "data.languages=[en,de]", "data.files=[pairs.tsv]"
+    found = checked(work, *SHAPE, "objective=mlm", "optimizer.lr=-1", *data)
+    assert [(error["exit_code"], error["where"].rpartition("/")[2]) for error in found["errors"]] == [
+        (2, "command line: optimizer.lr=-1"),
+        (3, "pairs.tsv:3"),
+        (3, "pairs.tsv:4"),
+    ], told(found)
+
+
 def test_examples_of_a_task(work: Path) -> None:
     found = checked(work, *TASK)
     assert found["errors"] == []

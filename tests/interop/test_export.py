@@ -321,6 +321,14 @@ def test_an_export_that_ends_early_leaves_nothing(run: Path, tmp_path: Path, fau
     assert left_in(tmp_path) == []
 
 
+def test_what_a_killed_export_left_goes_with_the_next_one(run: Path, tmp_path: Path) -> None:
+    assert command("export", str(run), "out", cwd=tmp_path, fault="export:kill9").code < 0
+    (tmp_path / "out.01234567.tmp.mine").mkdir()
+    assert [place for place in left_in(tmp_path) if place.endswith(".tmp")]
+    assert command("export", str(run), "out", cwd=tmp_path).code == 0
+    assert sorted(left_in(tmp_path)) == ["out", "out.01234567.tmp.mine"]
+
+
 def test_mistakes_are_told(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for arguments, words in (
         ([str(run)], "HF_FOLDER"),

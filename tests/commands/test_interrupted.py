@@ -1,0 +1,94 @@
+"""A run that is ended anywhere, by a kill or by a signal, comes to the same end by the same command; and it talks to nobody."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import shutil
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import command_line
+from support.command_line import finish, plmtrain
+from support.tiny_text import PRETRAIN, TEXT, write_texts
+
+RUN = ["pretrain", *PRETRAIN, *TEXT, "trainer.evaluate_every=4", "name=run"]
+PREPARING = ["prep.tokenizer", "prep.encode", "prep.cache_commit"]
+TRAINING = ["train.first_step", "train.backward@3", "optim.before_step@3", "optim.after_step@3", "eval@4"]
+SAVING = ["save.open@4", "save.write@4", "save.fsync@4", "save.rename@4", "save.latest@4", "save.retention@6"]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a text and a finished run on it."""
+    folder = tmp_path_factory.mktemp("whole")
+    write_texts(folder)
+    result = plmtrain(*RUN, cwd=folder)
+    assert result.code == 0, result.err
+    return folder
+
+
+def weights(folder: Path) -> bytes:
+    return (folder / "runs/run/checkpoints/step-00000008/model.safetensors").read_bytes()
+
+
+def ended_and_begun_again(whole: Path, tmp_path: Path, fault: str, code: int) -> None:
+    """End a run, and go on with it: the same weights, nothing left over, and nothing to be done by hand."""
+    shutil.copy(whole / "corpus.txt", tmp_path)
+    if not fault.startswith("prep"):
+        shutil.copytree(whole / "prepared", tmp_path / "prepared", copy_function=shutil.copy2)
+    assert plmtrain(*RUN, cwd=tmp_path, fault=fault).code == code
+    again = plmtrain(*RUN, cwd=tmp_path)
+    assert again.code == 0, again.err
+    assert weights(tmp_path) == weights(whole)
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+@pytest.mark.parametrize("point", ["prep.encode", "optim.before_step@3"])
+def test_killed(whole: Path, tmp_path: Path, point: str) -> None:
+    ended_and_begun_again(whole, tmp_path, f"{point}:kill9", -signal.SIGKILL)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("point", [*PREPARING, *TRAINING, *SAVING])
+def test_killed_anywhere(whole: Path, tmp_path: Path, point: str) -> None:
+    ended_and_begun_again(whole, tmp_path, f"{point}:kill9", -signal.SIGKILL)
+
+
+@pytest.mark.parametrize("fault", ["prep.encode:int", "optim.before_step@3:usr1"])
+def test_asked_to_stop(whole: Path, tmp_path: Path, fault: str) -> None:
+    ended_and_begun_again(whole, tmp_path, fault, 75)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("action", ["term", "int", "usr1"])
+@pytest.mark.parametrize("point", [*PREPARING[:2], *TRAINING, *SAVING[:5]])
+def test_asked_to_stop_anywhere(whole: Path, tmp_path: Path, point: str, action: str) -> None:
+    ended_and_begun_again(whole, tmp_path, f"{point}:{action}", 75)
+
+
+def test_asked_twice_it_ends_at_once(whole: Path, tmp_path: Path) -> None:
+    """Without the save that a single signal would bring, and without harm."""
+    ended_and_begun_again(whole, tmp_path, "train.forward@3:term,train.backward@3:int", 75)
+
+
+def test_it_connects_to_nobody(whole: Path, tmp_path: Path) -> None:
+    """From the text to the last step nothing is looked up or connected to, and nothing is asked."""
+    shutil.copy(whole / "corpus.txt", tmp_path)
+
+    def refuse(event: str, arguments: tuple[Any, ...]) -> None:
+        if event in ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto"):
+            os._exit(99)
+
+    def alone() -> None:
+        sys.addaudithook(refuse)
+        command_line._run(RUN, tmp_path, "", "alone")
+
+    child = multiprocessing.get_context("fork").Process(target=alone, name="alone")
+    child.start()
+    result = finish(child, tmp_path)
+    assert result.code == 0, result.err
+    assert weights(tmp_path) == weights(whole)
