@@ -169,6 +169,10 @@ class Program(ABC, Generic[SettingsT]):
         """
         return self
 
+    def trains_all(self, learner: nn.Module) -> bool:
+        """Whether every step trains every parameter of the learner."""
+        return True
+
     def joined(self, measured: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
         """What a validation of all parts comes to.
 

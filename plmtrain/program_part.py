@@ -55,6 +55,15 @@ class PartedLearner(nn.Module):
         """The learner of a part."""
         return self.get_submodule(f"part_{name}")
 
+    @property
+    def is_common(self) -> bool:
+        """Whether every part uses every parameter."""
+        used = [
+            {id(weight) for module in (self.part(name), *lent) for weight in module.parameters()}
+            for name, lent in self.lent.items()
+        ]
+        return all(weights == used[0] for weights in used)
+
 
 def alike(one: nn.Module | None, other: nn.Module) -> bool:
     """Whether two modules are of one kind and shape."""

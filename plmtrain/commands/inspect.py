@@ -51,7 +51,10 @@ def run(arguments: list[str]) -> int:
             console.rule(f"phase {phase.index + 1}: steps {phase.first_step + 1} to {phase.end}")
         steps = range(phase.first_step, min(phase.end, phase.first_step + _DRAWN_STEPS))
         drawn = Counter(program.drawn(settings.seed, step).part for step in steps)
+        idle = program.settings.idle_keys()
         for part in program.parts.values() or [program]:
+            if f"shares.{part.part}" in idle:
+                continue  # in this phase no step trains it
             if part.part is not None:
                 console.rule(f"{part.part}: trained in {drawn[part.part]:,} of the first {len(steps):,} steps", align="left")
             _show(console, part, rows_of(rows, part.part), settings.seed, corpus.tokenizer)

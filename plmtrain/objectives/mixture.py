@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from plmtrain import keyed_random
 from plmtrain.program import MakeBackbone, Program
@@ -52,6 +52,9 @@ class Mixture(Part):
         uniform = (keyed_random.scalar("mixture", seed, step) >> 10) * 2.0**-53
         place = bisect_right(self._edges, uniform * self._edges[-1])
         return self.parts[self._names[min(place, len(self._names) - 1)]]
+
+    def trains_all(self, learner: nn.Module) -> bool:
+        return cast(PartedLearner, learner).is_common
 
     def joined(self, measured: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
         """``loss``, what a step costs on average: the parts' losses by their shares. Of each part ``loss/PART``, and what it

@@ -90,7 +90,7 @@ class Trainer:
         self.parts = parts
         self.state = state
         self.progress = progress
-        whole = not any(program.parts for program in parts.programs)
+        whole = all(program.trains_all(state.learner) for program in parts.programs)
         self.module: nn.Module = parts.group.wrap(Step(state.learner, parts.precision), whole)
         # fp16 needs its loss scaled up; everywhere else the scaler passes everything through.
         self.scaler = torch.amp.GradScaler(parts.group.device.type, enabled=parts.precision == "fp16")

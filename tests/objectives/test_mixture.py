@@ -85,6 +85,10 @@ def test_one_backbone_and_one_head_for_the_vocabulary() -> None:
     heads = {name: part.token_head_of(learner) for name, part in program.parts.items()}
     assert heads["dynamic_mlm"] is heads["whole_word_mlm"] is not None
     assert heads["rtd"] is None
+    assert not program.trains_all(learner)
+    settings = pretrain_settings(compose([*TINY[:-1], "objective.shares={dynamic_mlm: 1, whole_word_mlm: 1}"]))
+    masked = objectives.build(settings.objective, settings.model, VOCABULARY)
+    assert masked.trains_all(learner_of(masked))
     assert all(part.backbone_of(learner) is learner.backbone for part in program.parts.values())
     assert learner.part("rtd").generator.embedding_weight is learner.backbone.embedding_weight
 
@@ -186,7 +190,7 @@ def test_the_part_with_the_largest_share_answers_unless_another_is_named() -> No
 
 def test_a_part_passes_on_all_that_a_program_does() -> None:
     """A method that programs get later must not fall silent where they are parts."""
-    own = {"of", "drawn", "joined", "selection", "carry_size"}
+    own = {"of", "drawn", "trains_all", "joined", "selection", "carry_size"}
     public = {name for name, value in vars(Program).items() if not name.startswith("_") and inspect.isroutine(value)} - own
     assert public - vars(Part).keys() == set()
 
