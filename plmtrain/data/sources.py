@@ -84,7 +84,7 @@ def find(data: DataSettings, memory: Path, report: Report) -> Sources:
         return Sources(files=(), signatures=(), described=(Source(path=name, split="train", bytes=count, sha256=digest),))
     files: list[tuple[Path, Split]] = [(path, "train") for path in readers.expand(data.files)]
     for language in sorted(data.monolingual):
-        files += [(path, "train") for path in readers.expand(data.monolingual[language])]
+        files += [(path, "train") for path in readers.expand(data.monolingual[language], f"data.monolingual.{language}")]
     files += [(path, "validation") for path in readers.expand(data.validation_files)] if data.validation_files else []
     signatures, described, done = [], [], 0
     total = sum(path.stat().st_size for path, _ in files)

@@ -53,11 +53,12 @@ class Skips:
             self.first.append(f"{error.where}: {error.what}")
 
 
-def expand(patterns: Sequence[str]) -> list[Path]:
+def expand(patterns: Sequence[str], setting: str = "data.files") -> list[Path]:
     """The files that some patterns mean.
 
     Args:
         patterns: files, globs (``**`` for any depth), and folders, which stand for all files in them that are not hidden.
+        setting: what names them, for messages.
 
     Returns:
         Each file once, those of a pattern in the order of their names.
@@ -74,12 +75,12 @@ def expand(patterns: Sequence[str]) -> list[Path]:
             # pathlib's own would need the pattern cut into its fixed part and the rest.
             found = [Path(name) for name in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207
         else:
-            raise DataError("this file does not exist", f"data.files: {pattern}", _remedy(path))
+            raise DataError("this file does not exist", f"{setting}: {pattern}", _remedy(path))
         inside = [file for one in found for file in (_files_below(one) if one.is_dir() else [one])]
         if not inside:
             what = "there is no file in this folder" if path.is_dir() else "no file matches this pattern"
             raise DataError(
-                what, f"data.files: {pattern}", "name files, folders with files in them, or patterns such as 'text/*.txt'"
+                what, f"{setting}: {pattern}", "name files, folders with files in them, or patterns such as 'text/*.txt'"
             )
         files.update(dict.fromkeys(inside))
     return list(files)

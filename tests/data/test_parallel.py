@@ -83,6 +83,14 @@ def test_text_without_translations(tmp_path: Path) -> None:
     assert found[6:] == [Passage("Mehr Text.\nUnd mehr.", None, 1), Passage("Noch mehr.", None, 1)]
 
 
+def test_a_file_that_is_not_there_is_told_by_its_setting(tmp_path: Path) -> None:
+    (tmp_path / "a.tsv").write_text(table(PAIRS))
+    data = settings(tmp_path / "a.tsv", monolingual={"de": ["nowhere.txt"]}, prepared_dir=str(tmp_path / "prepared"))
+    with pytest.raises(DataError, match="does not exist") as raised:
+        tokenizer_for(data, TOKENIZER, lambda progress: None)
+    assert raised.value.where == "data.monolingual.de: nowhere.txt"
+
+
 @pytest.mark.parametrize(
     ("files", "where", "what"),
     [
