@@ -19,6 +19,7 @@ from torch.nn import functional
 from plmtrain.batch import Batch, Layout, Term
 from plmtrain.corruption.frequency_masking import FrequencyMasker
 from plmtrain.data.side_framing import FRAMING, FramedSides, framed_sides
+from plmtrain.data.translations import LanguageRows
 from plmtrain.filling import filled, filled_masks, hide_a_word
 from plmtrain.keyed_random import row_bits
 from plmtrain.masked_inspection import masked_inspection
@@ -109,7 +110,7 @@ class TranslationLM(Program[TranslationLMSettings]):
     def collate_for_prediction(self, rows: Rows) -> Batch:
         original = framed_sides(rows, self.vocabulary)
         inputs = self._inputs(original)
-        if not hasattr(rows, "languages"):  # text of nobody knows which language
+        if not isinstance(rows, LanguageRows):  # nobody knows which language it is in
             inputs.pop("segments", None)
         return Batch(
             inputs=inputs,
