@@ -13,6 +13,7 @@ from plmtrain.commands.finetune import LabelledExamples
 from plmtrain.commands.material import Material
 from plmtrain.commands.preparation import preparation_report
 from plmtrain.commands.pretrain import PreparedText
+from plmtrain.commands.telling import tell
 from plmtrain.data.progress import Report
 from plmtrain.errors import SettingsError, SettingsErrors
 from plmtrain.settings.decode import override
@@ -71,12 +72,13 @@ def run(arguments: list[str]) -> int:
     if "--json" in arguments:
         print(json.dumps({"run": str(trained.folder), "step": trained.step, "rows": len(rows), **values}))
         return 0
-    table = Table(title=f"{trained.folder} at step {trained.step}, {len(rows):,} held-out rows", title_justify="left")
+    tell(f"{trained.folder} at step {trained.step}, {len(rows):,} held-out rows")
+    table = Table()
     table.add_column("measure")
     table.add_column("value", justify="right")
     for name, value in values.items():
         table.add_row(name.replace("_", " "), f"{value:,.4f}")
-    Console().print(table)
+    tell(table)
     return 0
 
 

@@ -166,7 +166,7 @@ class LabelledExamples(Material):
 
         held_out = self.examples.splits["validation"]
         labels = self.examples.labels
-        table = Table("expected", *labels, "of them right", title="held-out examples, by the label that they were given")
+        table = Table("expected", *labels, "of them right", title="held-out examples by label", title_justify="left")
         for expected in labels:
             given = [answer for answer, label in zip(self._outcome, held_out.labels, strict=True) if label == expected]
             right = f"{given.count(expected) / len(given):.1%}" if given else ""

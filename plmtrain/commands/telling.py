@@ -16,7 +16,8 @@ def tell(*what: RenderableType) -> None:
     try:
         console = QuietConsole(highlight=False)
         for one in what:
-            console.print(one, markup=False) if isinstance(one, str) else console.print(one)
+            # A line stays one line: a terminal breaks it by itself, and elsewhere nobody wants it broken.
+            console.print(one, markup=False, soft_wrap=True) if isinstance(one, str) else console.print(one)
         sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
