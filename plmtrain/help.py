@@ -33,7 +33,7 @@ VERBS = {
         "Trains the tokenizer and prepares the text first where that has not been done. The same command again resumes the\n"
         "run, or says that it is finished. Everything of the run is in runs/NAME/.",
         (
-            ("plmtrain pretrain model=roberta objective=dynamic_mlm data=sample size=tiny", "a minute on two cores"),
+            ("plmtrain pretrain model=roberta objective=dynamic_mlm data=sample size=tiny", "some minutes on two cores"),
             ("plmtrain pretrain model=bert objective=mlm data=text data.files=[mytext.txt] size=small", "your own text"),
             ("plmtrain pretrain model=albert data=jsonl data.files=['corpus/*.jsonl.gz'] trainer.steps=20000", "many files"),
             ("plmtrain pretrain experiment=roberta launch.processes=2", "a published recipe, two processes"),
