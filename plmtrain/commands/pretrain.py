@@ -79,11 +79,12 @@ class PreparedText(Material):
         return changed or ["the text is divided otherwise"]
 
     def opening(self) -> str:
-        manifest, trainer = self.corpus.manifest, self.settings.trainer
+        manifest, phases = self.corpus.manifest, plan(self.settings.trainer)
+        steps, tokens = phases[-1].end, sum(phase.steps * phase.batch_size * phase.sequence_length for phase in phases)
         return (
             f"{manifest.splits['train'].tokens:,} training tokens, {manifest.splits['validation'].tokens:,} held out, "
             f"vocabulary {self._vocabulary()}; "
-            f"{trainer.steps:,} steps of {trainer.batch_size * trainer.sequence_length:,} tokens\n"
+            f"{steps:,} steps, {tokens:,} tokens\n"
             f"unigram entropy {manifest.unigram_entropy:.3f} nats a token: a language model that knows frequencies only"
             + "".join(f"\n{line}" for line in self.repetitions())
         )
