@@ -16,18 +16,17 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from plmtrain.batch import Batch, Layout, Term
 from plmtrain.corruption.masked_rows import Masker
 from plmtrain.data.framing import framed, framed_pairs
 from plmtrain.data.pair_rows import PairRows, asked_pairs, first_lengths
 from plmtrain.data.row_formats import RowFormat
-from plmtrain.filling import filled, filled_masks, hide_a_word, mask_questions, read_filled
-from plmtrain.masked_inspection import masked_inspection
-from plmtrain.nn.heads import MaskedLMHead, PairHead, Pooler
+from plmtrain.filling import mask_questions
+from plmtrain.masked_program import MaskedLearner, MaskedProgram
+from plmtrain.nn.heads import MaskedLMHead, PairHead, Pooler, TiedHead
 from plmtrain.nn.loss import cross_entropy_sum
-from plmtrain.program import Answer, Carry, Demonstration, Inspection, MakeBackbone, Program, Shown
+from plmtrain.program import Answer, Carry, Inspection, MakeBackbone, Shown
 from plmtrain.settings.masking import MaskingSettings
 from plmtrain.settings.models.encoder import EncoderSettings
 
@@ -44,7 +43,7 @@ if TYPE_CHECKING:
 SettingsT = TypeVar("SettingsT", bound=MaskingSettings)
 
 
-class PairedLearner(nn.Module):
+class PairedLearner(MaskedLearner):
     """An encoder with a language-model head, and what tells pairs apart on a summary of the row.
 
     Args:
@@ -54,17 +53,10 @@ class PairedLearner(nn.Module):
         pair_head: scores the sum.
     """
 
-    def __init__(self, backbone: Backbone, head: MaskedLMHead, pooler: Pooler, pair_head: PairHead) -> None:
-        super().__init__()
-        self.backbone = backbone
-        self.head = head
+    def __init__(self, backbone: Backbone, head: MaskedLMHead | TiedHead, pooler: Pooler, pair_head: PairHead) -> None:
+        super().__init__(backbone, head)
         self.pooler = pooler
         self.pair_head = pair_head
-
-    def scores(self, hidden: Tensor) -> Tensor:
-        """Logits over the vocabulary.  # [n, width] -> [n, vocabulary]"""
-        logits: Tensor = self.head(hidden, self.backbone.embedding_weight)
-        return logits
 
     def verdicts(self, first: Tensor) -> Tensor:
         """Logits of the pair's being as it was, and of its being changed.  # [batch, width] -> [batch, 2]"""
@@ -72,7 +64,7 @@ class PairedLearner(nn.Module):
         return logits
 
 
-class PairedMaskedLM(Program[SettingsT]):
+class PairedMaskedLM(MaskedProgram[SettingsT]):
     """Predict hidden tokens of a pair of segments, and whether the second follows the first.
 
     The labels are those of both papers' code: 0 for a pair as it stands in the text, 1 for one that was changed.
@@ -145,10 +137,9 @@ class PairedMaskedLM(Program[SettingsT]):
         model = cast(EncoderSettings, self.model)
         initial: dict[str, Any] = {"initial_std": model.initial_std, "initial_truncated": model.initial_truncated}
         backbone = make(model)
-        head = MaskedLMHead(
-            backbone.width, backbone.embedding_width, backbone.vocabulary_size, model.activation, model.norm_eps, **initial
+        return PairedLearner(
+            backbone, self.token_head(backbone), Pooler(backbone.width, **initial), PairHead(backbone.width, **initial)
         )
-        return PairedLearner(backbone, head, Pooler(backbone.width, **initial), PairHead(backbone.width, **initial))
 
     def loss(self, learner: nn.Module, batch: Batch, carry: Carry) -> tuple[dict[str, Term], Carry]:
         learner = cast(PairedLearner, learner)
@@ -161,21 +152,11 @@ class PairedMaskedLM(Program[SettingsT]):
         totals = cross_entropy_sum(logits, labels), cross_entropy_sum(verdicts, pairs)
         counts: tuple[dict[str, Tensor], ...] = ({}, {})
         if not learner.training:
-            counts = self._filled(batch, logits), self._judged(verdicts, pairs)
+            counts = self.unseen_counts(batch, logits), self._judged(verdicts, pairs)
         return {
             name: Term(total=total, normaliser=batch.normalisers[name], counts=found)
             for name, total, found in zip(self.terms, totals, counts, strict=True)
         }, carry
-
-    def _filled(self, batch: Batch, logits: Tensor) -> dict[str, Tensor]:
-        """Right guesses, and the loss where the token was not to be seen, with how often that was."""
-        labels = batch.targets["labels"]
-        unseen = batch.inputs["ids"].flatten().index_select(0, batch.targets["positions"]) == self.vocabulary["mask"]
-        lost = functional.cross_entropy(logits.float(), labels, reduction="none")
-        return {
-            "accuracy": (logits.argmax(-1) == labels).sum(),
-            "unseen": torch.stack([lost.masked_fill(~unseen, 0.0).sum(), unseen.sum()]),
-        }
 
     def _judged(self, verdicts: Tensor, pairs: Tensor) -> dict[str, Tensor]:
         """Right verdicts, and how often each kind of pair was taken for each."""
@@ -203,9 +184,6 @@ class PairedMaskedLM(Program[SettingsT]):
             }
         return values
 
-    def backbone_of(self, learner: nn.Module) -> Backbone:
-        return cast(PairedLearner, learner).backbone
-
     @torch.no_grad()
     def predict(self, learner: nn.Module, batch: Batch) -> list[dict[str, Any]]:
         """Fill every mask (``plmtrain.filling.filled``), and say of each pair how likely it is to be as it was.
@@ -214,10 +192,8 @@ class PairedMaskedLM(Program[SettingsT]):
             For each row its ``sample``, its ``masks``, and for a pair the probability under the name of ``as_it_was``.
         """
         learner = cast(PairedLearner, learner)
-        ids, first = batch.inputs["ids"], batch.targets["first"].tolist()
-        hidden = learner.backbone.encode(ids, batch.layout, batch.inputs.get("segments"))
-        masks = (ids == self.vocabulary["mask"]).nonzero()  # [masks, 2]
-        answers = filled(masks, learner.scores(hidden[masks[:, 0], masks[:, 1]]), batch.samples, opening=1)
+        first, hidden = batch.targets["first"].tolist(), self.encoded(learner, batch)
+        answers = self.fill(learner, batch, hidden)
         shares = learner.verdicts(hidden[:, 0]).float().softmax(-1)[:, 0].tolist()
         lengths = cast(Tensor, batch.layout.tokens).sum(1).tolist()
         between = self.format.framing - 2  # special tokens between the segments of a pair
@@ -239,26 +215,15 @@ class PairedMaskedLM(Program[SettingsT]):
         return PairRows.of([(encode(first), encode(second)) for first, _, second in parts], self.vocabulary["pad"])
 
     def read_out(self, text: str, ids: NDArray[np.int64], answer: Mapping[str, Any], tokenizer: Tokenizer) -> Answer:
-        found = read_filled(text, ids, answer, tokenizer)
+        found = super().read_out(text, ids, answer, tokenizer)
         if self.as_it_was not in answer:
             return found
         share = answer[self.as_it_was]
         lines = [*found.lines, f"  {self.as_it_was} {share:.1%}, {self.changed} {1 - share:.1%}"]
         return Answer({**found.values, self.as_it_was: share}, lines)
 
-    def demonstrate(self, learner: nn.Module, rows: Rows, tokenizer: Tokenizer) -> Demonstration:
-        """Hide one word in each sentence, and show what the model puts there."""
-        asked, places = hide_a_word(rows, self.vocabulary["mask"])
-        return filled_masks(rows, places, self.predict(learner, self.collate_for_prediction(asked)), tokenizer)
-
-    def token_scores(self, learner: nn.Module, batch: Batch) -> Tensor:
-        learner = cast(PairedLearner, learner)
-        inputs = batch.inputs
-        hidden = learner.backbone.encode(inputs["ids"], batch.layout, inputs.get("segments"), inputs.get("positions"))
-        return learner.scores(hidden)
-
     def inspect(self, batch: Batch) -> Inspection:
-        found = masked_inspection(batch, self.vocabulary)
+        found = super().inspect(batch)
         pairs, lengths = batch.targets["pairs"].tolist(), cast(Tensor, batch.layout.tokens).sum(1)
         names = [self.changed if pair else self.as_it_was for pair in pairs]
         full = batch.inputs["ids"].shape[1]

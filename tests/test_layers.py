@@ -26,6 +26,7 @@ FLOORS = (
     {"training"},
     {"objectives", "tasks"},
     {"paired", "sides", "span_masked"},
+    {"masked_program"},
     {"filling", "masked_inspection", "noise_inspection", "program_part"},
     {"program"},
     {"generation"},

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, cast
 from torch import nn
 
 from plmtrain.batch import Batch, Term
+from plmtrain.masked_program import MaskedLearner
 from plmtrain.nn.loss import cross_entropy_sum
 from plmtrain.program import Carry, MakeBackbone
 from plmtrain.settings.objectives.span_mlm import SpanMLMSettings
-from plmtrain.span_masked import SpanLearner, SpanMasked
+from plmtrain.span_masked import SpanMasked
 
 if TYPE_CHECKING:
     from plmtrain.data.rows import Rows
@@ -25,14 +26,14 @@ class SpanMLM(SpanMasked[SpanMLMSettings]):
     def collate(self, rows: Rows, keys: Keys) -> Batch:
         return self.batch(*self.masked(rows, keys), keys)
 
-    def build(self, make: MakeBackbone) -> SpanLearner:
+    def build(self, make: MakeBackbone) -> MaskedLearner:
         backbone = make(self.model)
-        return SpanLearner(backbone, self.token_head(backbone))
+        return MaskedLearner(backbone, self.token_head(backbone))
 
     def loss(self, learner: nn.Module, batch: Batch, carry: Carry) -> tuple[dict[str, Term], Carry]:
-        learner = cast(SpanLearner, learner)
+        learner = cast(MaskedLearner, learner)
         hidden = learner.backbone.encode_at(batch.inputs["ids"], batch.layout, batch.targets["positions"])  # [predicted, width]
         logits = learner.scores(hidden)  # [predicted, vocabulary]
         total = cross_entropy_sum(logits, batch.targets["labels"])
-        counts = {} if learner.training else self.right(batch, logits)
+        counts = {} if learner.training else self.unseen_counts(batch, logits)
         return {"mlm": Term(total=total, normaliser=batch.normalisers["mlm"], counts=counts)}, carry

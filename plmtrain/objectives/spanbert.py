@@ -14,13 +14,14 @@ from torch import Tensor, nn
 
 from plmtrain.batch import Batch, Term
 from plmtrain.corruption.span_rows import boundary_targets
+from plmtrain.masked_program import MaskedLearner
 from plmtrain.nn.boundary import SpanBoundaryHead
 from plmtrain.nn.heads import MaskedLMHead, TiedHead
 from plmtrain.nn.loss import cross_entropy_sum
 from plmtrain.program import Carry, Inspection, MakeBackbone
 from plmtrain.settings.models.encoder import EncoderSettings
 from plmtrain.settings.objectives.spanbert import SpanBERTSettings
-from plmtrain.span_masked import SpanLearner, SpanMasked
+from plmtrain.span_masked import SpanMasked
 
 if TYPE_CHECKING:
     from plmtrain.backbones import Backbone
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from plmtrain.keyed_random import Keys
 
 
-class SpanBERTLearner(SpanLearner):
+class SpanBERTLearner(MaskedLearner):
     """An encoder with a head for tokens, and one for what lies between two of them.
 
     Args:
@@ -96,7 +97,7 @@ class SpanBERT(SpanMasked[SpanBERTSettings]):
         totals = cross_entropy_sum(logits, targets["labels"]), cross_entropy_sum(guesses, targets["boundary_labels"])
         counts: tuple[dict[str, Tensor], ...] = ({}, {})
         if not learner.training:
-            counts = self.right(batch, logits), {"accuracy": (guesses.argmax(-1) == targets["boundary_labels"]).sum()}
+            counts = self.unseen_counts(batch, logits), {"accuracy": (guesses.argmax(-1) == targets["boundary_labels"]).sum()}
         weights = 1.0, self.settings.boundary_weight
         return {
             name: Term(total=total, normaliser=batch.normalisers[name], weight=weight, counts=found)

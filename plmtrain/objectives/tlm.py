@@ -20,12 +20,10 @@ from plmtrain.batch import Batch, Layout, Term
 from plmtrain.corruption.frequency_masking import FrequencyMasker
 from plmtrain.data.side_framing import FRAMING, FramedSides, framed_sides
 from plmtrain.data.translations import LanguageRows
-from plmtrain.filling import filled, filled_masks, hide_a_word
 from plmtrain.keyed_random import row_bits
-from plmtrain.masked_inspection import masked_inspection
-from plmtrain.nn.heads import MaskedLMHead, TiedHead, vocabulary_head
+from plmtrain.masked_program import MaskedLearner, MaskedProgram
 from plmtrain.nn.loss import cross_entropy_sum
-from plmtrain.program import Answer, Carry, Demonstration, Inspection, MakeBackbone, Program, Shown
+from plmtrain.program import Answer, Carry, Inspection, MakeBackbone, Shown
 from plmtrain.settings.models.encoder import EncoderSettings
 from plmtrain.settings.objectives.tlm import TranslationLMSettings
 from plmtrain.sides import asked_sides, read_sides
@@ -33,7 +31,6 @@ from plmtrain.sides import asked_sides, read_sides
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from plmtrain.backbones import Backbone
     from plmtrain.data.rows import Rows
     from plmtrain.keyed_random import Keys
     from plmtrain.settings.models.base import ModelSettings
@@ -41,26 +38,7 @@ if TYPE_CHECKING:
     from plmtrain.text.vocabulary import Vocabulary
 
 
-class TranslationLMLearner(nn.Module):
-    """An encoder and the head that scores the vocabulary at the predicted positions.
-
-    Args:
-        backbone: the encoder.
-        head: scores hidden states against its token embeddings.
-    """
-
-    def __init__(self, backbone: Backbone, head: MaskedLMHead | TiedHead) -> None:
-        super().__init__()
-        self.backbone = backbone
-        self.head = head
-
-    def scores(self, hidden: Tensor) -> Tensor:
-        """Logits over the vocabulary.  # [n, width] -> [n, vocabulary]"""
-        logits: Tensor = self.head(hidden, self.backbone.embedding_weight)
-        return logits
-
-
-class TranslationLM(Program[TranslationLMSettings]):
+class TranslationLM(MaskedProgram[TranslationLMSettings]):
     """Predict hidden tokens of a text, or of a text and its translation, where both sides are seen."""
 
     terms = ("mlm",)
@@ -120,16 +98,16 @@ class TranslationLM(Program[TranslationLMSettings]):
             normalisers={},
         )
 
-    def build(self, make: MakeBackbone) -> TranslationLMLearner:
+    def build(self, make: MakeBackbone) -> MaskedLearner:
         model = cast(EncoderSettings, self.model)
         backbone = make(model)
         if model.initial_by_width and not backbone.embedding_weight.is_meta:
             with torch.no_grad():
                 backbone.embedding_weight[self.vocabulary["pad"]] = 0.0  # as in the authors' code
-        return TranslationLMLearner(backbone, vocabulary_head(model, backbone.vocabulary_size))
+        return MaskedLearner(backbone, self.token_head(backbone))
 
     def loss(self, learner: nn.Module, batch: Batch, carry: Carry) -> tuple[dict[str, Term], Carry]:
-        learner = cast(TranslationLMLearner, learner)
+        learner = cast(MaskedLearner, learner)
         inputs, labels = batch.inputs, batch.targets["labels"]
         hidden = learner.backbone.encode_at(
             inputs["ids"], batch.layout, batch.targets["positions"], inputs.get("segments"), inputs["positions"]
@@ -158,18 +136,11 @@ class TranslationLM(Program[TranslationLMSettings]):
         named = [f"mlm/loss_{kind}{name}" for kind in ("alone", "translated") for name in names]
         return {name: lost / seen for name, (lost, seen) in zip(named, counts["mlm/kinds"].tolist(), strict=True) if seen}
 
-    def backbone_of(self, learner: nn.Module) -> Backbone:
-        return cast(TranslationLMLearner, learner).backbone
-
     @torch.no_grad()
     def predict(self, learner: nn.Module, batch: Batch) -> list[dict[str, Any]]:
         """Fill every mask; the answers are those of ``plmtrain.filling.filled``, with the ``side`` that each mask is in, and
         positions counted in that side."""
-        learner = cast(TranslationLMLearner, learner)
-        inputs = batch.inputs
-        hidden = learner.backbone.encode(inputs["ids"], batch.layout, inputs.get("segments"), inputs["positions"])
-        masks = (inputs["ids"] == self.vocabulary["mask"]).nonzero()  # [masks, 2]
-        answers = filled(masks, learner.scores(hidden[masks[:, 0], masks[:, 1]]), batch.samples, opening=1)
+        answers = super().predict(learner, batch)
         for answer, first in zip(answers, batch.targets["first"].tolist(), strict=True):
             for mask in answer["masks"]:
                 mask["side"] = int(mask["position"] >= first - 1)
@@ -183,19 +154,8 @@ class TranslationLM(Program[TranslationLMSettings]):
     def read_out(self, text: str, ids: NDArray[np.int64], answer: Mapping[str, Any], tokenizer: Tokenizer) -> Answer:
         return read_sides(text, self.questions([text], tokenizer), answer, tokenizer)
 
-    def demonstrate(self, learner: nn.Module, rows: Rows, tokenizer: Tokenizer) -> Demonstration:
-        """Hide one word in each sentence, and show what the model puts there."""
-        asked, places = hide_a_word(rows, self.vocabulary["mask"])
-        return filled_masks(rows, places, self.predict(learner, self.collate_for_prediction(asked)), tokenizer)
-
-    def token_scores(self, learner: nn.Module, batch: Batch) -> Tensor:
-        learner = cast(TranslationLMLearner, learner)
-        inputs = batch.inputs
-        hidden = learner.backbone.encode(inputs["ids"], batch.layout, inputs.get("segments"), inputs.get("positions"))
-        return learner.scores(hidden)
-
     def inspect(self, batch: Batch) -> Inspection:
-        found = masked_inspection(batch, self.vocabulary)
+        found = super().inspect(batch)
         translated, languages = batch.targets["translated"].numpy(), batch.targets["languages"].numpy()
         real, positions = cast(Tensor, batch.layout.tokens).numpy(), batch.inputs["positions"].numpy()
         told = [self._told(row) for row in (np.where(real, languages, -1))]

@@ -269,3 +269,19 @@ def test_inspect_tells_pairs_apart(kind: str) -> None:
         f"original ({made.changed})",
     ]
     assert shown.rates["specials touched"][0] == 0
+
+
+def test_a_model_whose_head_has_no_layer_keeps_it_so() -> None:
+    """XLM scores states against its token table alone (Lample and Conneau 2019), whatever it is trained for."""
+    from plmtrain import backbones, objectives
+    from plmtrain.nn.heads import TiedHead
+    from plmtrain.settings.models.encoder import EncoderSettings
+    from plmtrain.settings.objectives.nsp import NextSentenceSettings
+    from plmtrain.text.vocabulary import Vocabulary
+
+    roles = {"pad": 0, "unk": 1, "cls": 2, "sep": 3, "mask": 4}
+    vocabulary = Vocabulary(50, roles, tuple(roles.values()))
+    model = EncoderSettings(name="xlm", layers=1, width=8, heads=2, feed_forward=16, head_layer=False)
+    made = objectives.build(NextSentenceSettings(name="nsp"), model, vocabulary)
+    learner = made.build(lambda settings: backbones.build(settings, 50))
+    assert isinstance(made.token_head_of(learner), TiedHead)

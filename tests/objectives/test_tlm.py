@@ -14,7 +14,8 @@ from torch import Tensor
 from plmtrain import backbones
 from plmtrain.data.translations import LanguageRows, Translations
 from plmtrain.keyed_random import Keys
-from plmtrain.objectives.tlm import TranslationLM, TranslationLMLearner
+from plmtrain.masked_program import MaskedLearner
+from plmtrain.objectives.tlm import TranslationLM
 from plmtrain.settings.models.encoder import EncoderSettings
 from plmtrain.settings.objectives.tlm import TranslationLMSettings
 from plmtrain.text.vocabulary import Vocabulary
@@ -46,13 +47,13 @@ def keys(count: int, epoch: int = 0) -> Keys:
     return Keys(5, np.full(count, epoch), np.arange(count))
 
 
-def learner_of(made: TranslationLM, seed: int = 0) -> TranslationLMLearner:
+def learner_of(made: TranslationLM, seed: int = 0) -> MaskedLearner:
     torch.manual_seed(seed)
     torch.set_num_threads(1)
     return made.build(lambda model: backbones.build(model, VOCABULARY.size))
 
 
-def loss_of(made: TranslationLM, learner: TranslationLMLearner, rows: LanguageRows, epoch: int = 0) -> Tensor:
+def loss_of(made: TranslationLM, learner: MaskedLearner, rows: LanguageRows, epoch: int = 0) -> Tensor:
     batch = made.collate(rows, keys(len(rows), epoch))
     terms, _ = made.loss(learner, batch, {})
     return terms["mlm"].total / terms["mlm"].normaliser
