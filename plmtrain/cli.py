@@ -60,7 +60,7 @@ def _dispatch(arguments: Sequence[str]) -> int:
         print(words.of(verb))
         return 0
     if words.VERBS[verb].composes:
-        from plmtrain.settings.arguments import split
+        from plmtrain.settings.composing.arguments import split
 
         options = split([word for word in rest if word not in words.VERBS[verb].options])
         if options.multirun:

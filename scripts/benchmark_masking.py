@@ -22,7 +22,7 @@ from tokenizers import Tokenizer, models
 from transformers import DataCollatorForLanguageModeling, PreTrainedTokenizerFast
 
 from plmtrain import objectives
-from plmtrain.data.rows import Rows
+from plmtrain.data.rows.rows import Rows
 from plmtrain.keyed_random import Keys
 from plmtrain.settings.models.encoder import EncoderSettings
 from plmtrain.settings.objectives.masked_lm import MaskedLMSettings

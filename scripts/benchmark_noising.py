@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from plmtrain import objectives
-from plmtrain.data.rows import Rows
+from plmtrain.data.rows.rows import Rows
 from plmtrain.keyed_random import Keys
 from plmtrain.settings.models.encoder_decoder import EncoderDecoderSettings
 from plmtrain.settings.objectives.bart import BartSettings

@@ -14,10 +14,10 @@ import pytest
 import yaml
 
 from plmtrain import cli, help
-from plmtrain.commands.kinds import kind_for
 from plmtrain.errors import DataError, DiskError, MemoryExhausted, understood
-from plmtrain.settings.arguments import split
-from plmtrain.settings.compose import compose
+from plmtrain.runs.command_settings import kind_for
+from plmtrain.settings.composing.arguments import split
+from plmtrain.settings.composing.compose import compose
 from plmtrain.settings.decode import pretrain_settings, run_settings, settings_from_run
 
 HEAVY = ("torch", "accelerate", "transformers", "datasets", "wandb", "tokenizers")

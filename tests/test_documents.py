@@ -10,11 +10,11 @@ import pytest
 from support.documents import PAGES, ROOT, blocks, words_of, write_files
 
 from plmtrain import errors, help
-from plmtrain.commands.kinds import kind_for
-from plmtrain.settings.arguments import split
-from plmtrain.settings.compose import compose
+from plmtrain.runs.command_settings import kind_for
+from plmtrain.settings.composing.arguments import split
+from plmtrain.settings.composing.compose import compose
+from plmtrain.settings.composing.folders import choices
 from plmtrain.settings.decode import run_settings
-from plmtrain.settings.folders import choices
 from plmtrain.settings.lookup import objective_classes
 
 BLOCKS = {page: blocks(page) for page in PAGES}

@@ -46,7 +46,7 @@ def _told(python: Path, *arguments: str) -> str:
 
 
 def _conf_folder(python: Path) -> Path:
-    code = "from plmtrain.settings.folders import conf_folder; print(conf_folder())"
+    code = "from plmtrain.settings.composing.folders import conf_folder; print(conf_folder())"
     return Path(
         subprocess.run([python, "-c", code], cwd=python.parent, check=True, capture_output=True, text=True).stdout.strip()
     )

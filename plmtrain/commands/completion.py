@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from plmtrain.errors import SettingsError, nearest
 from plmtrain.help import VERBS
-from plmtrain.settings.folders import GROUPS, OPTIONAL_GROUPS, choices, groups_of, primary_of
+from plmtrain.settings.composing.folders import GROUPS, OPTIONAL_GROUPS, choices, groups_of, primary_of
 
 # Readline takes `=` for the end of a word, so bash is given only what follows it; candidates bring their own space.
 _BASH = r"""_plmtrain_complete() {

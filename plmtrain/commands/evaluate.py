@@ -9,13 +9,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from plmtrain.commands.finetune import LabelledExamples
-from plmtrain.commands.material import Material
-from plmtrain.commands.preparation import preparation_report
-from plmtrain.commands.pretrain import PreparedText
-from plmtrain.commands.telling import tell
-from plmtrain.data.progress import Report
+from plmtrain.console import tell
+from plmtrain.data.corpus.updates import Report
 from plmtrain.errors import SettingsError, SettingsErrors
+from plmtrain.runs.labelled_examples import LabelledExamples
+from plmtrain.runs.material import Material
+from plmtrain.runs.preparation import preparation_report
+from plmtrain.runs.prepared_text import PreparedText
 from plmtrain.settings.decode import override
 from plmtrain.settings.identity import drift
 from plmtrain.settings.run import FinetuneSettings, PretrainSettings, RunSettings
@@ -34,7 +34,7 @@ def run(arguments: list[str]) -> int:
     if not words or "=" in words[0]:
         raise SettingsError("evaluate needs a run", "plmtrain evaluate RUN [OVERRIDES]", "name a folder below runs/")
 
-    from plmtrain.data.order import plan
+    from plmtrain.data.loading.order import plan
     from plmtrain.training.evaluation import evaluate
     from plmtrain.training.group import Group
     from plmtrain.training.precision import choose

@@ -18,7 +18,7 @@ def run(arguments: list[str]) -> int:
     source, target = map(Path, words)
     stopping.watch()
 
-    from plmtrain.commands.telling import tell, warn
+    from plmtrain.console import tell, warn
     from plmtrain.interop.exporting import export
     from plmtrain.interop.importing import import_folder
     from plmtrain.interop.publishing import require_free

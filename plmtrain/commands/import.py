@@ -16,7 +16,7 @@ def run(arguments: list[str]) -> int:
     source, target = map(Path, arguments)
     stopping.watch()
 
-    from plmtrain.commands.telling import tell, warn
+    from plmtrain.console import tell, warn
     from plmtrain.interop.importing import import_folder
     from plmtrain.interop.publishing import require_free
     from plmtrain.training.restore import is_run

@@ -11,13 +11,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from plmtrain.commands.parts import corpus_of, programs_of
-from plmtrain.commands.preparation import preparation_report
-from plmtrain.data.order import plan
-from plmtrain.data.rows import RowSource, rows_of
+from plmtrain.data.loading.order import plan
+from plmtrain.data.rows.rows import RowSource, rows_of
 from plmtrain.keyed_random import Keys
-from plmtrain.program import Inspection, Program
-from plmtrain.settings.compose import compose
+from plmtrain.programs.program import Inspection, Program
+from plmtrain.runs.corpus import corpus_of, programs_of
+from plmtrain.runs.preparation import preparation_report
+from plmtrain.settings.composing.compose import compose
 from plmtrain.settings.decode import pretrain_settings
 from plmtrain.text.tokenizer import Tokenizer
 

@@ -14,9 +14,9 @@ from rich.console import Console
 from rich.table import Table
 
 from plmtrain.errors import SettingsError, SettingsErrors, nearest
-from plmtrain.settings.arguments import split
-from plmtrain.settings.folders import GROUPS, choices, find
-from plmtrain.settings.sections import section
+from plmtrain.settings.composing.arguments import split
+from plmtrain.settings.composing.folders import GROUPS, choices, find
+from plmtrain.settings.composing.sections import section
 
 if TYPE_CHECKING:
     from plmtrain.settings.base import Settings

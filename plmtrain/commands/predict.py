@@ -18,7 +18,7 @@ from plmtrain.settings.wording import what_is_wrong
 from plmtrain.stopping import safe_point
 
 if TYPE_CHECKING:
-    from plmtrain.program import Answer
+    from plmtrain.programs.program import Answer
     from plmtrain.training.restore import Trained
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table
 
-from plmtrain.commands.parts import Corpus, corpus_of, derive
-from plmtrain.commands.preparation import preparation_report
-from plmtrain.settings.compose import compose
+from plmtrain.runs.corpus import Corpus, corpus_of, derive
+from plmtrain.runs.preparation import preparation_report
+from plmtrain.settings.composing.compose import compose
 from plmtrain.settings.decode import pretrain_settings
 
 

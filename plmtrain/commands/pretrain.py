@@ -2,122 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from plmtrain.commands.counting import counted
-from plmtrain.commands.material import Material
-from plmtrain.commands.parts import Corpus, corpus_of, derive, programs_of
-from plmtrain.commands.running import carry_out
-from plmtrain.data import manifest as manifests
-from plmtrain.data.order import plan
-from plmtrain.data.progress import Report
-from plmtrain.files import make_folder
-from plmtrain.settings.compose import compose
+from plmtrain.runs.lifecycle import carry_out
+from plmtrain.runs.prepared_text import PreparedText
+from plmtrain.settings.composing.compose import compose
 from plmtrain.settings.decode import pretrain_settings
-from plmtrain.settings.run import PretrainSettings
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-    from torch import nn
-
-    from plmtrain.data.order import Phase
-    from plmtrain.data.rows import PartedRows, RowSource
-    from plmtrain.data.store import Split
-    from plmtrain.program import Program
 
 
 def run(arguments: list[str]) -> int:
     """Train a run to its end, or on from where it stopped."""
     settings = pretrain_settings(compose(arguments))
     return carry_out(["pretrain", *arguments], settings, lambda report: PreparedText.of(settings, report))
-
-
-class PreparedText(Material):
-    """The text of a pretraining run, prepared.
-
-    Args:
-        settings: the run's settings.
-        corpus: its text.
-    """
-
-    settings: PretrainSettings
-
-    def __init__(self, settings: PretrainSettings, corpus: Corpus) -> None:
-        super().__init__(settings, corpus.tokenizer, corpus.manifest.digest)
-        self.corpus = corpus
-        self.unigram_entropy = corpus.manifest.unigram_entropy
-
-    @classmethod
-    def of(cls, settings: PretrainSettings, report: Report) -> PreparedText:
-        """Prepare the text now if that has not been done."""
-        corpus = corpus_of(settings, report)
-        derive(corpus, settings, report)
-        if settings.trainer.epochs is not None:
-            (phase,) = plan(settings.trainer)
-            (program,) = programs_of(settings, [phase], corpus.tokenizer.vocabulary)
-            settings = counted(settings, len(corpus.rows("train", program, phase, settings.data.isolate_documents)))
-        return cls(settings, corpus)
-
-    @classmethod
-    def held_out(cls, settings: PretrainSettings, report: Report) -> PreparedText:
-        """The text of a run, or other text, to evaluate the run on."""
-        return cls(settings, corpus_of(settings, report))
-
-    def programs(self, phases: Sequence[Phase]) -> list[Program[Any]]:
-        return programs_of(self.settings, phases, self.tokenizer.vocabulary)
-
-    def rows(self, split: Split, program: Program[Any], phase: Phase) -> RowSource | PartedRows:
-        return self.corpus.rows(split, program, phase, self.settings.data.isolate_documents)
-
-    def keep(self, folder: Path) -> None:
-        self.corpus.manifest.write(make_folder(folder / "data"))
-
-    def changes(self, folder: Path) -> list[str]:
-        changed = manifests.changed_sources(manifests.read_alone(folder / "data"), self.corpus.manifest)
-        return changed or ["the text is divided otherwise"]
-
-    def opening(self) -> str:
-        manifest, phases = self.corpus.manifest, plan(self.settings.trainer)
-        steps, tokens = phases[-1].end, sum(phase.steps * phase.batch_size * phase.sequence_length for phase in phases)
-        return (
-            f"{manifest.splits['train'].tokens:,} training tokens, {manifest.splits['validation'].tokens:,} held out, "
-            f"vocabulary {self._vocabulary()}; "
-            f"{steps:,} steps, {tokens:,} tokens\n"
-            f"unigram entropy {manifest.unigram_entropy:.3f} nats a token: a language model that knows frequencies only"
-            + "".join(f"\n{line}" for line in self.repetitions())
-        )
-
-    def _vocabulary(self) -> str:
-        """How many tokens there are; how many were asked for where the text gave fewer."""
-        settings, size = self.settings, self.tokenizer.vocabulary.size
-        trained = settings.tokenizer.path is None and settings.init is None
-        asked = settings.tokenizer.vocab_size if trained else size
-        return f"{size:,}" + (f" (the text gives no {asked:,})" if size < asked else "")
-
-    def repetitions(self) -> list[str]:
-        manifest = self.corpus.manifest
-        train, held_out = manifest.splits["train"], manifest.splits["validation"]
-        found = []
-        if train.duplicates:
-            found.append(f"{train.duplicates:,} of {train.documents:,} training documents repeat another one")
-        if manifest.overlap:
-            found.append(f"{manifest.overlap:,} of {held_out.documents:,} held-out documents are in the training text, too")
-        return found
-
-    def closing(self, program: Program[Any], learner: nn.Module, best: float | None) -> list[RenderableType]:
-        from plmtrain.commands.demonstration import demonstration
-        from plmtrain.data.store import Store
-
-        held_out = Store.open(self.corpus.folder, "validation")
-        asked = program.parts.values() or [program]
-        shown: list[RenderableType] = [demonstration(part, learner, self.tokenizer, held_out) for part in asked]
-        if best is not None and len(program.terms) > 1:  # a sum of several losses is no language model's
-            shown.append(f"best validation loss {best:.3f}")
-        elif best is not None:
-            entropy = self.corpus.manifest.unigram_entropy
-            side = "below" if best < entropy else "above"
-            distance = f"{abs(entropy - best):.3f} {side} the unigram entropy {entropy:.3f}"
-            shown.append(f"best validation loss {best:.3f} nats a token, {distance}")
-        return shown

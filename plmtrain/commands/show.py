@@ -7,9 +7,9 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from plmtrain.commands.kinds import composed_for, kind_for
-from plmtrain.settings.arguments import Arguments
-from plmtrain.settings.compose import Composed
+from plmtrain.runs.command_settings import composed_for, kind_for
+from plmtrain.settings.composing.arguments import Arguments
+from plmtrain.settings.composing.compose import Composed
 from plmtrain.settings.decode import run_settings
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from plmtrain.commands.parts import tokenizer_of
-from plmtrain.commands.preparation import preparation_report
-from plmtrain.settings.compose import compose
+from plmtrain.runs.corpus import tokenizer_of
+from plmtrain.runs.preparation import preparation_report
+from plmtrain.settings.composing.compose import compose
 from plmtrain.settings.decode import pretrain_settings
 
 

@@ -18,7 +18,7 @@ def run(arguments: list[str]) -> int:
         CheckpointError: if a file is damaged, or saved checkpoints are gone.
     """
     from plmtrain.training.checkpoint import Journal
-    from plmtrain.training.manifest import check, step_folders
+    from plmtrain.training.checkpoint_manifest import check, step_folders
 
     words = [word for word in arguments if word != "--json"]
     if len(words) != 1:

@@ -1,0 +1,1 @@
+"""What objectives do to rows: pure functions and small classes on arrays of token ids, in NumPy alone."""

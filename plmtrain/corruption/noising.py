@@ -16,7 +16,7 @@ from plmtrain.corruption.grouping import Indices, ranges, share_of
 from plmtrain.corruption.infilling import choose_spans
 from plmtrain.corruption.masked_rows import CACHED, FramedRows
 from plmtrain.corruption.masking import choose_tokens
-from plmtrain.corruption.permuting import permute_sentences, rotation
+from plmtrain.corruption.sentence_permutation import permute_sentences, rotation
 from plmtrain.keyed_random import Bits, Keys, as_integers, as_uniform, orders, several_row_bits, spread, spread_at
 from plmtrain.settings.noising import NoisingSettings
 from plmtrain.text.vocabulary import Vocabulary

@@ -14,7 +14,7 @@ from plmtrain.interop.folder import read_json
 from plmtrain.interop.model import Model, called
 from plmtrain.interop.publishing import Published
 from plmtrain.redaction import redact, redact_text
-from plmtrain.training.manifest import versions
+from plmtrain.training.checkpoint_manifest import versions
 from plmtrain.training.restore import TrainedRun
 from plmtrain.training.run_folder import RunFolder
 

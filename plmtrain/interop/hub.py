@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from plmtrain.data.tables import Row
+from plmtrain.data.tables.table_files import Row
 from plmtrain.errors import DataError, nearest
 from plmtrain.settings.tasks.base import TaskSettings
 

@@ -12,7 +12,7 @@ from plmtrain.interop import hugging_face
 from plmtrain.interop.hugging_face import HuggingFaceModel
 from plmtrain.interop.tokenizers import tokenizer_in
 from plmtrain.nn.heads import MaskedLMHead, PairHead, Pooler, SentenceHead, TiedHead
-from plmtrain.program import Program
+from plmtrain.programs.program import Program
 from plmtrain.settings.models.encoder import EncoderSettings
 from plmtrain.settings.models.encoder_decoder import EncoderDecoderSettings
 from plmtrain.settings.objectives.bart import BartSettings

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from plmtrain.program import Program
+from plmtrain.programs.program import Program
 from plmtrain.settings.models.base import ModelSettings
 from plmtrain.settings.objectives.base import ObjectiveSettings
 from plmtrain.text.vocabulary import Vocabulary

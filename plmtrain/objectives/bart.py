@@ -20,18 +20,18 @@ from torch.nn import functional
 from plmtrain.backbones.encoder_decoder import EncoderDecoder
 from plmtrain.batch import Batch, Layout, Term
 from plmtrain.corruption.noising import DELETED, HIDDEN, Noiser
-from plmtrain.data.framing import framed
-from plmtrain.data.rows import side_by_side
+from plmtrain.data.rows.framing import framed
+from plmtrain.data.rows.rows import side_by_side
 from plmtrain.generation import EncoderDecoderWriter, Specials, write
 from plmtrain.keyed_random import Keys
 from plmtrain.nn.loss import tied_cross_entropy
-from plmtrain.noise_inspection import noise_inspection
-from plmtrain.program import Answer, Carry, Demonstration, Inspection, MakeBackbone, Program
+from plmtrain.programs.denoising.inspection import noise_inspection
+from plmtrain.programs.program import Answer, Carry, Demonstration, Inspection, MakeBackbone, Program
 from plmtrain.settings.generation import GenerationSettings
 from plmtrain.settings.objectives.bart import BartSettings
 
 if TYPE_CHECKING:
-    from plmtrain.data.rows import Rows
+    from plmtrain.data.rows.rows import Rows
     from plmtrain.settings.models.base import ModelSettings
     from plmtrain.text.tokenizer import Tokenizer
     from plmtrain.text.vocabulary import Vocabulary

@@ -12,14 +12,14 @@ from torch import nn
 
 from plmtrain.batch import Batch, Layout, Term
 from plmtrain.corruption.masked_rows import Masker
-from plmtrain.data.framing import framed
-from plmtrain.masked_program import MaskedLearner, MaskedProgram
+from plmtrain.data.rows.framing import framed
 from plmtrain.nn.loss import cross_entropy_sum
-from plmtrain.program import Carry, MakeBackbone
+from plmtrain.programs.masked.program import MaskedLearner, MaskedProgram
+from plmtrain.programs.program import Carry, MakeBackbone
 from plmtrain.settings.objectives.masked_lm import MaskedLMSettings
 
 if TYPE_CHECKING:
-    from plmtrain.data.rows import Rows
+    from plmtrain.data.rows.rows import Rows
     from plmtrain.keyed_random import Keys
     from plmtrain.settings.models.base import ModelSettings
     from plmtrain.text.vocabulary import Vocabulary

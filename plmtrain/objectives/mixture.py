@@ -12,8 +12,8 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any, cast
 
 from plmtrain import keyed_random
-from plmtrain.program import MakeBackbone, Program
-from plmtrain.program_part import Part, PartedLearner, build_parts
+from plmtrain.programs.parts import Part, PartedLearner, build_parts
+from plmtrain.programs.program import MakeBackbone, Program
 from plmtrain.settings.objectives.mixture import MixtureSettings
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ random and 0 if it follows; the pairs are cut when the text is prepared, in as m
 from __future__ import annotations
 
 from plmtrain.corruption.masked_rows import Masker
-from plmtrain.paired import PairedMaskedLM
+from plmtrain.programs.masked.pairs import PairedMaskedLM
 from plmtrain.settings.objectives.nsp import NextSentenceSettings
 
 

@@ -16,20 +16,20 @@ from torch import Tensor, nn
 
 from plmtrain.backbones.two_stream import NOTHING, Memory, TwoStream, remember
 from plmtrain.batch import Batch, Layout, Term
-from plmtrain.corruption.permutation import CONTEXT, choose_spans, fill_up, in_turn, permuted_ranks
-from plmtrain.data.segment_pairs import CLASSIFYING, FRAMING, PADDING, segment_pairs
+from plmtrain.corruption.prediction_order import CONTEXT, choose_spans, fill_up, in_turn, permuted_ranks
+from plmtrain.data.rows.stream_segments import CLASSIFYING, FRAMING, PADDING, segment_pairs
 from plmtrain.errors import SettingsError
-from plmtrain.filling import filled, filled_masks, hide_a_word, mask_questions, read_filled
 from plmtrain.keyed_random import several_row_bits
 from plmtrain.nn.heads import TiedHead
 from plmtrain.nn.loss import cross_entropy_sum
-from plmtrain.program import Answer, Carry, Demonstration, Inspection, MakeBackbone, Program, Shown
+from plmtrain.programs.masked.filling import filled, filled_masks, hide_a_word, mask_questions, read_filled
+from plmtrain.programs.program import Answer, Carry, Demonstration, Inspection, MakeBackbone, Program, Shown
 from plmtrain.settings.models.two_stream import TwoStreamSettings
 from plmtrain.settings.objectives.plm import PermutationLMSettings
 
 if TYPE_CHECKING:
     from plmtrain.backbones import Backbone
-    from plmtrain.data.rows import Rows
+    from plmtrain.data.rows.rows import Rows
     from plmtrain.keyed_random import Keys
     from plmtrain.text.tokenizer import Tokenizer
 
@@ -59,9 +59,9 @@ class PermutationLMLearner(nn.Module):
 class PermutationLM(Program[PermutationLMSettings]):
     """Predict some tokens of a row in a random order.
 
-    A row is a stretch that goes on from the row before, and two segments (``plmtrain.data.segment_pairs``). Targets are chosen
-    and ordered in the stretch and behind it separately; what is behind sees all of the stretch, the stretch nothing of it, so
-    that what is remembered of the stretch knows nothing of what comes next. Special tokens are never targets; those of the
+    A row is a stretch that goes on from the row before, and two segments (``plmtrain.data.rows.stream_segments``). Targets are
+    chosen and ordered in the stretch and behind it separately; what is behind sees all of the stretch, the stretch nothing of
+    it, so that what is remembered of the stretch knows nothing of what comes next. Special tokens are never targets; those of the
     frame, and document ends, have places in the order. Where documents are not isolated, those of one row and of its memory
     see each other, as in the paper.
     """
@@ -197,7 +197,7 @@ class PermutationLM(Program[PermutationLMSettings]):
 
     @torch.no_grad()
     def predict(self, learner: nn.Module, batch: Batch) -> list[dict[str, Any]]:
-        """Fill every mask by the query stream; the answers are those of ``plmtrain.filling.filled``."""
+        """Fill every mask by the query stream; the answers are those of ``plmtrain.programs.masked.filling.filled``."""
         learner = cast(PermutationLMLearner, learner)
         ids, segments = batch.inputs["ids"], batch.inputs["segments"]
         masked = ids == self.vocabulary["mask"]

@@ -15,17 +15,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from plmtrain import roc
 from plmtrain.batch import Batch, Layout, Term
 from plmtrain.corruption.masked_rows import Masker
-from plmtrain.data.framing import framed
-from plmtrain.filling import hide_a_word, with_gap, word
+from plmtrain.data.rows.framing import framed
 from plmtrain.keyed_random import as_uniform, row_bits, spread_at
-from plmtrain.masked_inspection import masked_inspection
+from plmtrain.metrics import roc
 from plmtrain.nn.heads import MaskedLMHead, ReplacedTokenHead
 from plmtrain.nn.loss import cross_entropy_sum
 from plmtrain.nn.sampling import draw
-from plmtrain.program import Answer, Carry, Demonstration, Inspection, MakeBackbone, Program
+from plmtrain.programs.masked.filling import hide_a_word, with_gap, word
+from plmtrain.programs.masked.inspection import masked_inspection
+from plmtrain.programs.program import Answer, Carry, Demonstration, Inspection, MakeBackbone, Program
 from plmtrain.settings.models.encoder import EncoderSettings
 from plmtrain.settings.objectives.rtd import RTDSettings
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from plmtrain.backbones import Backbone
-    from plmtrain.data.rows import Rows
+    from plmtrain.data.rows.rows import Rows
     from plmtrain.keyed_random import Keys
     from plmtrain.settings.models.base import ModelSettings
     from plmtrain.text.tokenizer import Tokenizer

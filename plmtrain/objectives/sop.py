@@ -8,7 +8,7 @@ such a stretch takes the next sentence as well, and a sentence that is left alon
 from __future__ import annotations
 
 from plmtrain.corruption.ngrams import NgramMasker
-from plmtrain.paired import PairedMaskedLM
+from plmtrain.programs.masked.pairs import PairedMaskedLM
 from plmtrain.settings.objectives.sop import SentenceOrderSettings
 
 

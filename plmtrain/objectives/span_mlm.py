@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, cast
 from torch import nn
 
 from plmtrain.batch import Batch, Term
-from plmtrain.masked_program import MaskedLearner
 from plmtrain.nn.loss import cross_entropy_sum
-from plmtrain.program import Carry, MakeBackbone
+from plmtrain.programs.masked.program import MaskedLearner
+from plmtrain.programs.masked.spans import SpanMasked
+from plmtrain.programs.program import Carry, MakeBackbone
 from plmtrain.settings.objectives.span_mlm import SpanMLMSettings
-from plmtrain.span_masked import SpanMasked
 
 if TYPE_CHECKING:
-    from plmtrain.data.rows import Rows
+    from plmtrain.data.rows.rows import Rows
     from plmtrain.keyed_random import Keys
 
 

@@ -14,18 +14,18 @@ from torch import Tensor, nn
 
 from plmtrain.batch import Batch, Term
 from plmtrain.corruption.span_rows import boundary_targets
-from plmtrain.masked_program import MaskedLearner
 from plmtrain.nn.boundary import SpanBoundaryHead
 from plmtrain.nn.heads import MaskedLMHead, TiedHead
 from plmtrain.nn.loss import cross_entropy_sum
-from plmtrain.program import Carry, Inspection, MakeBackbone
+from plmtrain.programs.masked.program import MaskedLearner
+from plmtrain.programs.masked.spans import SpanMasked
+from plmtrain.programs.program import Carry, Inspection, MakeBackbone
 from plmtrain.settings.models.encoder import EncoderSettings
 from plmtrain.settings.objectives.spanbert import SpanBERTSettings
-from plmtrain.span_masked import SpanMasked
 
 if TYPE_CHECKING:
     from plmtrain.backbones import Backbone
-    from plmtrain.data.rows import Rows
+    from plmtrain.data.rows.rows import Rows
     from plmtrain.keyed_random import Keys
 
 

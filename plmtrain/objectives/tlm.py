@@ -18,20 +18,20 @@ from torch.nn import functional
 
 from plmtrain.batch import Batch, Layout, Term
 from plmtrain.corruption.frequency_masking import FrequencyMasker
-from plmtrain.data.side_framing import FRAMING, FramedSides, framed_sides
-from plmtrain.data.translations import LanguageRows
+from plmtrain.data.rows.side_framing import FRAMING, FramedSides, framed_sides
+from plmtrain.data.rows.translations import LanguageRows
 from plmtrain.keyed_random import row_bits
-from plmtrain.masked_program import MaskedLearner, MaskedProgram
 from plmtrain.nn.loss import cross_entropy_sum
-from plmtrain.program import Answer, Carry, Inspection, MakeBackbone, Shown
+from plmtrain.programs.masked.program import MaskedLearner, MaskedProgram
+from plmtrain.programs.masked.translations import asked_sides, read_sides
+from plmtrain.programs.program import Answer, Carry, Inspection, MakeBackbone, Shown
 from plmtrain.settings.models.encoder import EncoderSettings
 from plmtrain.settings.objectives.tlm import TranslationLMSettings
-from plmtrain.sides import asked_sides, read_sides
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from plmtrain.data.rows import Rows
+    from plmtrain.data.rows.rows import Rows
     from plmtrain.keyed_random import Keys
     from plmtrain.settings.models.base import ModelSettings
     from plmtrain.text.tokenizer import Tokenizer
@@ -138,8 +138,7 @@ class TranslationLM(MaskedProgram[TranslationLMSettings]):
 
     @torch.no_grad()
     def predict(self, learner: nn.Module, batch: Batch) -> list[dict[str, Any]]:
-        """Fill every mask; the answers are those of ``plmtrain.filling.filled``, with the ``side`` that each mask is in, and
-        positions counted in that side."""
+        """Fill every mask; each has the ``side`` that it is in, and its position there."""
         answers = super().predict(learner, batch)
         for answer, first in zip(answers, batch.targets["first"].tolist(), strict=True):
             for mask in answer["masks"]:

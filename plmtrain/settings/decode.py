@@ -10,8 +10,8 @@ from pydantic import BaseModel, ValidationError
 
 from plmtrain.errors import SettingsError, SettingsErrors, nearest
 from plmtrain.settings.base import Settings
-from plmtrain.settings.compose import Composed, change
-from plmtrain.settings.foreign_yaml import unsafe
+from plmtrain.settings.composing.compose import Composed, change
+from plmtrain.settings.composing.foreign_yaml import unsafe
 from plmtrain.settings.identity import kind_of
 from plmtrain.settings.lookup import model_classes, objective_classes, task_classes
 from plmtrain.settings.models.base import ModelSettings

@@ -7,14 +7,14 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from plmtrain.settings.composing.folders import choices
+from plmtrain.settings.composing.sections import section
 from plmtrain.settings.data import DataSettings, TableSettings
-from plmtrain.settings.folders import choices
 from plmtrain.settings.lookup import objective_classes
 from plmtrain.settings.models.base import ModelSettings
 from plmtrain.settings.objectives.base import ObjectiveSettings
 from plmtrain.settings.optimizer import ScheduleSettings
 from plmtrain.settings.run import LaunchSettings
-from plmtrain.settings.sections import section
 from plmtrain.settings.tasks.base import TaskSettings
 from plmtrain.settings.tokenizer import ROLES, TokenizerSettings
 from plmtrain.settings.trainer import TrainerSettings

@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Callable
 from typing import Any
 
-from plmtrain.program import Program
+from plmtrain.programs.program import Program
 from plmtrain.settings.models.base import ModelSettings
 from plmtrain.settings.tasks.base import TaskSettings
 from plmtrain.text.vocabulary import Vocabulary

@@ -14,17 +14,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from plmtrain.batch import Batch, Layout, Term
-from plmtrain.data.examples import EncodedExamples, ExampleRows, Texts
-from plmtrain.data.row_formats import RowFormat, formatted
+from plmtrain.data.rows.row_formats import RowFormat, formatted
+from plmtrain.data.tables.examples import EncodedExamples, ExampleRows, Texts
 from plmtrain.errors import DataError
 from plmtrain.nn.heads import SentenceHead
 from plmtrain.nn.loss import cross_entropy_sum
-from plmtrain.program import Answer, Carry, Inspection, MakeBackbone, Program, Selection, Shown
+from plmtrain.programs.program import Answer, Carry, Inspection, MakeBackbone, Program, Selection, Shown
 from plmtrain.settings.tasks.classification import ClassificationSettings
 
 if TYPE_CHECKING:
     from plmtrain.backbones import Backbone
-    from plmtrain.data.rows import Rows
+    from plmtrain.data.rows.rows import Rows
     from plmtrain.keyed_random import Keys
     from plmtrain.settings.models.base import ModelSettings
     from plmtrain.text.tokenizer import Tokenizer

@@ -1,0 +1,1 @@
+"""Text before it is numbers: readers of files, sentences, tokenizers."""

@@ -27,8 +27,8 @@ from plmtrain.files import (
     temporary_name,
     write_json_atomically,
 )
-from plmtrain.training import manifest as manifests
-from plmtrain.training.manifest import Identity, Manifest, Verdict, check, folder_name, step_folders, versions
+from plmtrain.training import checkpoint_manifest as manifests
+from plmtrain.training.checkpoint_manifest import Identity, Manifest, Verdict, check, folder_name, step_folders, versions
 from plmtrain.training.progress import Progress
 
 if TYPE_CHECKING:

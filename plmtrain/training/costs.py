@@ -20,14 +20,14 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, 
 
 from plmtrain import stopping
 from plmtrain.batch import Batch
-from plmtrain.data.loading import StepLoader
-from plmtrain.data.order import Phase
-from plmtrain.data.rows import RowSource
+from plmtrain.data.loading.order import Phase
+from plmtrain.data.loading.step_loader import StepLoader
+from plmtrain.data.rows.rows import RowSource
 from plmtrain.errors import DivergedError
 from plmtrain.keyed_random import Keys
 from plmtrain.optim import optimizer
 from plmtrain.optim.schedule import learning_rate
-from plmtrain.program import Carry, Program
+from plmtrain.programs.program import Carry, Program
 from plmtrain.settings.run import RunSettings
 from plmtrain.training import memory
 from plmtrain.training.group import Group

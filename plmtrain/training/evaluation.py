@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from plmtrain.batch import Batch
-from plmtrain.data.rows import PartedRows, RowSource, streams_of
+from plmtrain.data.rows.rows import PartedRows, RowSource, streams_of
 from plmtrain.faults import fault_point
 from plmtrain.keyed_random import Keys
-from plmtrain.program import Carry, Program
+from plmtrain.programs.program import Carry, Program
 from plmtrain.training.group import Group
 
 _SEED = 0

@@ -8,8 +8,8 @@ import numpy as np
 from torch import nn
 
 from plmtrain import stopping
-from plmtrain.data.rows import RowSource
-from plmtrain.program import Program
+from plmtrain.data.rows.rows import RowSource
+from plmtrain.programs.program import Program
 from plmtrain.training.group import Group
 from plmtrain.training.precision import Precision, autocast
 

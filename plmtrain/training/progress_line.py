@@ -14,20 +14,13 @@ from contextlib import suppress
 from types import TracebackType
 from typing import TextIO
 
-from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from plmtrain.console import QuietConsole
+
 _REDRAW = 0.1
 """Seconds between two drawings of the live line."""
-
-
-class QuietConsole(Console):
-    """A console that tells of a closed pipe by an error: rich would end the process."""
-
-    def on_broken_pipe(self) -> None:
-        """Pass the error on."""
-        raise BrokenPipeError
 
 
 class ProgressLine:

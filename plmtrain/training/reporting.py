@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from plmtrain.files import make_folder, write_json_atomically
-from plmtrain.training.metrics import MetricsLog
+from plmtrain.training.metrics_log import MetricsLog
 from plmtrain.training.progress_line import ProgressLine
 from plmtrain.training.run_folder import RunFolder
 from plmtrain.training.trackers import Tracker

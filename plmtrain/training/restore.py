@@ -12,7 +12,7 @@ from torch import nn
 from plmtrain import backbones, objectives
 from plmtrain import tasks as fine_tuning
 from plmtrain.errors import CheckpointError, SettingsError, nearest
-from plmtrain.program import Program
+from plmtrain.programs.program import Program
 from plmtrain.settings.decode import settings_from_run
 from plmtrain.settings.identity import RESOLVED
 from plmtrain.settings.run import FinetuneSettings, PretrainSettings, RunSettings

@@ -19,9 +19,9 @@ from plmtrain.errors import SettingsError
 from plmtrain.files import disk_errors, make_folder, write_json_atomically, write_text_atomically
 from plmtrain.redaction import redact, redact_text
 from plmtrain.training.checkpoint import JOURNAL, Checkpoints
+from plmtrain.training.checkpoint_manifest import Identity
 from plmtrain.training.lock import RunLock
-from plmtrain.training.manifest import Identity
-from plmtrain.training.metrics import MetricsLog
+from plmtrain.training.metrics_log import MetricsLog
 from plmtrain.training.progress import decode_floats, encode_floats
 
 State = Literal["preparing", "running", "stopped", "finished", "failed"]

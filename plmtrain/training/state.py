@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from plmtrain.errors import CheckpointError
 from plmtrain.optim.optimizer import load_state_tensors, state_tensors
-from plmtrain.program import Carry
+from plmtrain.programs.program import Carry
 from plmtrain.training.checkpoint import Checkpoint
 from plmtrain.training.group import Group
 from plmtrain.training.tensor_file import byte_size

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from plmtrain import faults, keyed_random
 from plmtrain.batch import Batch, Term
 from plmtrain.optim.clipping import clip_by_global_norm
-from plmtrain.program import Carry, Program
+from plmtrain.programs.program import Carry, Program
 from plmtrain.training.group import Group
 from plmtrain.training.precision import Precision, autocast
 

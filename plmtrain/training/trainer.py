@@ -18,12 +18,12 @@ from torch import nn
 
 from plmtrain import faults, stopping
 from plmtrain.batch import Batch
-from plmtrain.data.loading import StepLoader
-from plmtrain.data.order import Order, Phase
-from plmtrain.data.rows import PartedRows, RowSource
+from plmtrain.data.loading.order import Order, Phase
+from plmtrain.data.loading.step_loader import StepLoader
+from plmtrain.data.rows.rows import PartedRows, RowSource
 from plmtrain.errors import DivergedError
 from plmtrain.optim.schedule import learning_rate
-from plmtrain.program import Program
+from plmtrain.programs.program import Program
 from plmtrain.settings.run import RunSettings
 from plmtrain.training.checkpoint import Checkpoints
 from plmtrain.training.evaluation import evaluate

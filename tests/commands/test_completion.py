@@ -10,7 +10,7 @@ import pytest
 
 from plmtrain.commands.completion import SCRIPTS, candidates
 from plmtrain.help import VERBS
-from plmtrain.settings.folders import choices
+from plmtrain.settings.composing.folders import choices
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from support.command_line import Result, plmtrain
 
-WARM = [importlib.import_module(name) for name in ("torch.distributed.tensor", "sklearn.metrics", "plmtrain.commands.assembling")]
+WARM = [importlib.import_module(name) for name in ("torch.distributed.tensor", "sklearn.metrics", "plmtrain.runs.assembly")]
 """Imported here, so that the children need not."""
 
 SMALL = (

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from plmtrain.commands import list as command
-from plmtrain.settings.folders import GROUPS, choices
+from plmtrain.settings.composing.folders import GROUPS, choices
 
 
 def test_every_choice_of_every_group_is_listed_with_a_description(capsys: pytest.CaptureFixture[str]) -> None:

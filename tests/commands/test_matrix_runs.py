@@ -11,9 +11,9 @@ import torch
 from support.every_pair import SHAPE, SHORT, Text, chosen, train
 
 from plmtrain.commands.list import matrix
-from plmtrain.settings.compose import compose
-from plmtrain.settings.folders import choices
-from plmtrain.settings.sections import section
+from plmtrain.settings.composing.compose import compose
+from plmtrain.settings.composing.folders import choices
+from plmtrain.settings.composing.sections import section
 
 MATRIX = matrix(None)
 
@@ -47,7 +47,7 @@ def test_a_refused_pair_is_refused_with_the_reason_and_what_would_do(text: Text)
     code = (
         "import json, sys\n"
         "from plmtrain.errors import SettingsErrors\n"
-        "from plmtrain.settings.compose import compose\n"
+        "from plmtrain.settings.composing.compose import compose\n"
         "from plmtrain.settings.decode import pretrain_settings\n"
         "for overrides in json.load(sys.stdin):\n"
         "    try:\n"

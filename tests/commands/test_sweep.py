@@ -18,14 +18,15 @@ from pathlib import Path
 
 import pytest
 
-from plmtrain.commands import sweep, sweep_job
-from plmtrain.commands.sweep_job import SweepJob
-from plmtrain.commands.sweep_record import final_metrics
+from plmtrain.commands.sweep import command as sweep
+from plmtrain.commands.sweep.command import job as sweep_job
+from plmtrain.commands.sweep.job import SweepJob
 from plmtrain.errors import SettingsErrors
-from plmtrain.settings.arguments import split
-from plmtrain.settings.compose import compose
+from plmtrain.settings.composing.arguments import split
+from plmtrain.settings.composing.compose import compose
 from plmtrain.settings.decode import pretrain_settings
 from plmtrain.settings.identity import run_name
+from plmtrain.study.sweep_record import final_metrics
 from plmtrain.training.run_folder import RunFolder
 
 PROGRAM = """

@@ -11,7 +11,7 @@ import torch
 import plmtrain
 from plmtrain import cli
 from plmtrain.errors import SettingsErrors
-from plmtrain.settings.compose import compose
+from plmtrain.settings.composing.compose import compose
 from plmtrain.settings.decode import pretrain_settings
 
 MODEL = (

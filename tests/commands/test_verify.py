@@ -13,7 +13,7 @@ import torch
 
 from plmtrain.commands.verify import run
 from plmtrain.errors import CheckpointError, SettingsError
-from plmtrain.training.manifest import Identity
+from plmtrain.training.checkpoint_manifest import Identity
 from plmtrain.training.progress import Progress
 from plmtrain.training.run_folder import RunFolder
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import datasets
 import pytest
 
-from plmtrain.commands.finetune import LabelledExamples
 from plmtrain.errors import DataError
 from plmtrain.interop.hub import Dataset
-from plmtrain.settings.compose import compose
+from plmtrain.runs.labelled_examples import LabelledExamples
+from plmtrain.settings.composing.compose import compose
+from plmtrain.settings.composing.folders import choices
 from plmtrain.settings.decode import finetune_settings
-from plmtrain.settings.folders import choices
 
 NAMES = ["not_entailment", "entailment"]
 ROWS = {"sentence1": ["a cat sat", "a dog ran", "it rained"], "sentence2": ["a cat", "a cat", "it was wet"], "idx": [0, 1, 2]}

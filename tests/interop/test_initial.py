@@ -8,11 +8,11 @@ import pytest
 import torch
 import transformers
 
-from plmtrain.commands.assembling import build_learner
-from plmtrain.commands.kinds import settings_for
 from plmtrain.errors import SettingsErrors
 from plmtrain.interop.initial import token_rows
-from plmtrain.program import Program
+from plmtrain.programs.program import Program
+from plmtrain.runs.assembly import build_learner
+from plmtrain.runs.command_settings import settings_for
 from plmtrain.settings.run import FinetuneSettings
 from plmtrain.settings.tokenizer import TokenizerSettings
 from plmtrain.tasks.classification import Classification, ClassificationLearner

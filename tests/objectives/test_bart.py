@@ -16,7 +16,7 @@ from torch.nn import functional
 from plmtrain import backbones, objectives
 from plmtrain.batch import Batch, Layout
 from plmtrain.corruption.noising import DELETED, HIDDEN
-from plmtrain.data.rows import Rows
+from plmtrain.data.rows.rows import Rows
 from plmtrain.errors import SettingsError
 from plmtrain.keyed_random import Keys
 from plmtrain.objectives.bart import Bart, BartLearner

@@ -11,9 +11,9 @@ from pydantic import ValidationError
 
 from plmtrain import backbones, objectives
 from plmtrain.commands.list import matrix
-from plmtrain.settings.compose import compose
+from plmtrain.settings.composing.compose import compose
+from plmtrain.settings.composing.folders import choices
 from plmtrain.settings.decode import pretrain_settings
-from plmtrain.settings.folders import choices
 from plmtrain.settings.objectives.base import ObjectiveSettings
 from plmtrain.text.vocabulary import Vocabulary
 

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from plmtrain import backbones, objectives
 from plmtrain.batch import Batch
-from plmtrain.data.rows import Rows
+from plmtrain.data.rows.rows import Rows
 from plmtrain.errors import SettingsError
 from plmtrain.keyed_random import Keys
 from plmtrain.objectives.masked_lm import MaskedLM

@@ -13,11 +13,11 @@ import torch
 from support.tiny_run import VOCABULARY, MemoryRows, TinyRun, memory_rows
 
 from plmtrain import backbones, objectives
-from plmtrain.data.rows import PartedRows
+from plmtrain.data.rows.rows import PartedRows
 from plmtrain.keyed_random import Keys
-from plmtrain.program import Program
-from plmtrain.program_part import Part, PartedLearner
-from plmtrain.settings.compose import compose
+from plmtrain.programs.parts import Part, PartedLearner
+from plmtrain.programs.program import Program
+from plmtrain.settings.composing.compose import compose
 from plmtrain.settings.decode import pretrain_settings
 
 TINY = (
@@ -198,7 +198,7 @@ def test_a_part_passes_on_all_that_a_program_does() -> None:
 def test_rows_of_every_part_have_its_length() -> None:
     program = mixture()
     settings = pretrain_settings(compose([*TINY, SHARES]))
-    from plmtrain.data.order import plan
+    from plmtrain.data.loading.order import plan
 
     rows = memory_rows(program, plan(settings.trainer)[0], 10)
     assert isinstance(rows, PartedRows)

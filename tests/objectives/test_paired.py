@@ -16,10 +16,10 @@ from torch.nn import functional
 
 from plmtrain import backbones, objectives
 from plmtrain.batch import Batch
-from plmtrain.data.pair_rows import PairRows
-from plmtrain.data.rows import Rows
+from plmtrain.data.rows.pair_rows import PairRows
+from plmtrain.data.rows.rows import Rows
 from plmtrain.keyed_random import Keys
-from plmtrain.paired import PairedMaskedLM
+from plmtrain.programs.masked.pairs import PairedMaskedLM
 from plmtrain.settings.models.encoder import EncoderSettings
 from plmtrain.settings.objectives.nsp import NextSentenceSettings
 from plmtrain.settings.objectives.sop import SentenceOrderSettings

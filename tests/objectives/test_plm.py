@@ -16,9 +16,9 @@ from torch.nn import functional
 from plmtrain import backbones, objectives
 from plmtrain.backbones.two_stream import Memory
 from plmtrain.batch import Batch
-from plmtrain.data.rows import Rows, side_by_side
-from plmtrain.data.store import Store
-from plmtrain.data.streams import Streams
+from plmtrain.data.corpus.store import Store
+from plmtrain.data.rows.rows import Rows, side_by_side
+from plmtrain.data.rows.streams import Streams
 from plmtrain.errors import SettingsError
 from plmtrain.keyed_random import Keys
 from plmtrain.objectives.plm import PermutationLM, PermutationLMLearner

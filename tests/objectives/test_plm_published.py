@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from plmtrain import objectives
-from plmtrain.data.rows import Rows
+from plmtrain.data.rows.rows import Rows
 from plmtrain.keyed_random import Keys
 from plmtrain.objectives.plm import PermutationLM
 from plmtrain.settings.models.two_stream import TwoStreamSettings

@@ -11,10 +11,10 @@ from support.replaced_tokens import TINY, VOCABULARY, keys, learner, program, te
 from torch import Tensor, nn
 from torch.nn import functional
 
-from plmtrain.data.rows import Rows
+from plmtrain.data.rows.rows import Rows
 from plmtrain.keyed_random import Keys
 from plmtrain.optim import optimizer
-from plmtrain.settings.compose import compose
+from plmtrain.settings.composing.compose import compose
 from plmtrain.settings.decode import pretrain_settings
 from plmtrain.settings.tokenizer import TokenizerSettings
 from plmtrain.text.tokenizer_training import train

@@ -13,7 +13,7 @@ from torch.nn import functional
 from plmtrain import backbones, objectives
 from plmtrain.nn.heads import MaskedLMHead
 from plmtrain.objectives.rtd import ReplacedTokenDetection
-from plmtrain.settings.compose import compose
+from plmtrain.settings.composing.compose import compose
 from plmtrain.settings.decode import pretrain_settings
 from plmtrain.settings.objectives.rtd import RTDSettings
 

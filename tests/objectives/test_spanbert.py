@@ -11,12 +11,12 @@ from torch import nn
 from torch.nn import functional
 
 from plmtrain import backbones, objectives
-from plmtrain.data.rows import Rows
+from plmtrain.data.rows.rows import Rows
 from plmtrain.keyed_random import Keys
 from plmtrain.nn.boundary import SpanBoundaryHead
 from plmtrain.nn.heads import TiedHead
-from plmtrain.program import Program
-from plmtrain.settings.compose import compose
+from plmtrain.programs.program import Program
+from plmtrain.settings.composing.compose import compose
 from plmtrain.settings.decode import pretrain_settings
 from plmtrain.settings.models.encoder import EncoderSettings
 from plmtrain.settings.objectives.span_mlm import SpanMLMSettings

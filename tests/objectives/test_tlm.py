@@ -12,10 +12,10 @@ from support.parallel_store import corpus
 from torch import Tensor
 
 from plmtrain import backbones
-from plmtrain.data.translations import LanguageRows, Translations
+from plmtrain.data.rows.translations import LanguageRows, Translations
 from plmtrain.keyed_random import Keys
-from plmtrain.masked_program import MaskedLearner
 from plmtrain.objectives.tlm import TranslationLM
+from plmtrain.programs.masked.program import MaskedLearner
 from plmtrain.settings.models.encoder import EncoderSettings
 from plmtrain.settings.objectives.tlm import TranslationLMSettings
 from plmtrain.text.vocabulary import Vocabulary

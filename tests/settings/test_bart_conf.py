@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from plmtrain.settings.compose import compose
+from plmtrain.settings.composing.compose import compose
 from plmtrain.settings.decode import pretrain_settings
 from plmtrain.settings.models.encoder_decoder import EncoderDecoderSettings
 from plmtrain.settings.objectives.bart import BartSettings

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from plmtrain.errors import SettingsErrors
-from plmtrain.settings.compose import compose
+from plmtrain.settings.composing.compose import compose
 from plmtrain.settings.decode import finetune_settings, override, pretrain_settings, settings_from_run
 
 

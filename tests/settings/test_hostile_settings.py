@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from plmtrain.errors import SettingsError, SettingsErrors
-from plmtrain.settings.compose import compose
+from plmtrain.settings.composing.compose import compose
 from plmtrain.settings.decode import pretrain_settings, settings_from_run
 
 CANARY = "PLMTRAIN_HOSTILE_CANARY"

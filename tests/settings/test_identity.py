@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from plmtrain.settings.compose import compose
+from plmtrain.settings.composing.compose import compose
 from plmtrain.settings.decode import completed, finetune_settings, pretrain_settings
 from plmtrain.settings.identity import drift, run_hash, run_name
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from plmtrain.errors import SettingsErrors
-from plmtrain.settings.compose import compose
+from plmtrain.settings.composing.compose import compose
 from plmtrain.settings.decode import pretrain_settings, settings_from_run
 from plmtrain.settings.identity import drift, kind_of, run_hash
 from plmtrain.settings.objectives.mixture import MixtureSettings

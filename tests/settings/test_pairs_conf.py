@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from plmtrain.data.order import plan
+from plmtrain.data.loading.order import plan
 from plmtrain.errors import SettingsErrors
-from plmtrain.settings.compose import compose
+from plmtrain.settings.composing.compose import compose
 from plmtrain.settings.decode import pretrain_settings
 from plmtrain.settings.objectives.nsp import NextSentenceSettings
 from plmtrain.settings.objectives.sop import SentenceOrderSettings

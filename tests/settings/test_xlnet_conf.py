@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from plmtrain.errors import SettingsErrors
-from plmtrain.settings.compose import compose
+from plmtrain.settings.composing.compose import compose
 from plmtrain.settings.decode import pretrain_settings
 from plmtrain.settings.models.two_stream import TwoStreamSettings
 from plmtrain.settings.objectives.plm import PermutationLMSettings

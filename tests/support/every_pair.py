@@ -9,17 +9,17 @@ from pathlib import Path
 
 import torch
 
-from plmtrain.commands.assembling import build_learner, embedded_tokens
-from plmtrain.commands.pretrain import PreparedText
-from plmtrain.data.loading import StepLoader
-from plmtrain.data.order import plan
-from plmtrain.data.rows import rows_of
+from plmtrain.data.loading.order import plan
+from plmtrain.data.loading.step_loader import StepLoader
+from plmtrain.data.rows.rows import rows_of
 from plmtrain.optim import optimizer
-from plmtrain.settings.compose import compose
+from plmtrain.runs.assembly import build_learner, embedded_tokens
+from plmtrain.runs.prepared_text import PreparedText
+from plmtrain.settings.composing.compose import compose
+from plmtrain.settings.composing.sections import section
 from plmtrain.settings.decode import pretrain_settings
 from plmtrain.settings.lookup import objective_classes
 from plmtrain.settings.run import PretrainSettings
-from plmtrain.settings.sections import section
 from plmtrain.training.evaluation import evaluate
 from plmtrain.training.group import Group
 from plmtrain.training.step import Step, take_step

@@ -10,12 +10,12 @@ import torch
 from torch import nn
 
 from plmtrain import backbones
-from plmtrain.settings.compose import compose
+from plmtrain.settings.composing.compose import compose
 from plmtrain.settings.decode import FINETUNE, PRETRAIN, run_settings
 from plmtrain.settings.tokenizer import TokenizerSettings
 from plmtrain.text.tokenizer import Tokenizer
 from plmtrain.text.tokenizer_training import train
-from plmtrain.training.manifest import Identity
+from plmtrain.training.checkpoint_manifest import Identity
 from plmtrain.training.progress import Progress
 from plmtrain.training.restore import program_of
 from plmtrain.training.run_folder import RunFolder

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from plmtrain.data.store import Store
+from plmtrain.data.corpus.store import Store
 
 END = 3
 """The mark behind each document."""

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from plmtrain import backbones, objectives
-from plmtrain.data.rows import Rows
+from plmtrain.data.rows.rows import Rows
 from plmtrain.keyed_random import Keys
 from plmtrain.objectives.rtd import ReplacedTokenDetection, RTDLearner
 from plmtrain.settings.models.encoder import EncoderSettings

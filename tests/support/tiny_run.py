@@ -16,16 +16,16 @@ import numpy as np
 import torch
 
 from plmtrain import backbones, faults, keyed_random, objectives, stopping
-from plmtrain.data.order import Phase, plan
-from plmtrain.data.rows import PartedRows, Rows
+from plmtrain.data.loading.order import Phase, plan
+from plmtrain.data.rows.rows import PartedRows, Rows
 from plmtrain.errors import PlmtrainError
 from plmtrain.optim import optimizer
-from plmtrain.settings.compose import compose
+from plmtrain.settings.composing.compose import compose
 from plmtrain.settings.decode import pretrain_settings
 from plmtrain.text.vocabulary import Vocabulary
+from plmtrain.training.checkpoint_manifest import Identity
 from plmtrain.training.group import Group
-from plmtrain.training.manifest import Identity
-from plmtrain.training.metrics import MetricsLog
+from plmtrain.training.metrics_log import MetricsLog
 from plmtrain.training.precision import Precision
 from plmtrain.training.progress import Progress
 from plmtrain.training.run_folder import RunFolder

@@ -7,8 +7,8 @@ import itertools
 import numpy as np
 from support.tiny_run import TINY_BERT, VOCABULARY
 
-from plmtrain.data.examples import EncodedExamples, Texts
-from plmtrain.settings.compose import compose
+from plmtrain.data.tables.examples import EncodedExamples, Texts
+from plmtrain.settings.composing.compose import compose
 from plmtrain.settings.decode import pretrain_settings
 from plmtrain.settings.models.base import ModelSettings
 from plmtrain.settings.tasks.classification import ClassificationSettings

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from support.tiny_run import MemoryRows, TinyRun, in_child, in_group
 
-from plmtrain.data.rows import Rows
+from plmtrain.data.rows.rows import Rows
 from plmtrain.text.vocabulary import Vocabulary
 from plmtrain.training.run_folder import RunFolder
 

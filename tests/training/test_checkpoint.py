@@ -16,7 +16,7 @@ from torch import Tensor
 from plmtrain import faults
 from plmtrain.errors import CheckpointError, DiskError
 from plmtrain.training.checkpoint import Checkpoint, Checkpoints
-from plmtrain.training.manifest import Identity, check
+from plmtrain.training.checkpoint_manifest import Identity, check
 from plmtrain.training.progress import Progress
 
 RUN = Identity("run-a", "settings", "tokenizer", "data")

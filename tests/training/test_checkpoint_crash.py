@@ -18,7 +18,7 @@ import torch
 
 from plmtrain import faults
 from plmtrain.training.checkpoint import Checkpoints
-from plmtrain.training.manifest import Identity
+from plmtrain.training.checkpoint_manifest import Identity
 from plmtrain.training.progress import Progress
 
 RUN = Identity("run-a")

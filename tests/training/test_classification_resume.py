@@ -9,7 +9,7 @@ import pytest
 from support.tiny_run import TinyRun, in_child, in_group
 from support.tiny_task import examples, program
 
-from plmtrain.settings.compose import compose
+from plmtrain.settings.composing.compose import compose
 from plmtrain.settings.decode import pretrain_settings
 from plmtrain.training.run_folder import RunFolder
 

@@ -10,11 +10,11 @@ import torch
 from support.tiny_run import VOCABULARY, MemoryRows
 
 from plmtrain import backbones, objectives
-from plmtrain.data.order import plan
-from plmtrain.data.rows import Rows
+from plmtrain.data.loading.order import plan
+from plmtrain.data.rows.rows import Rows
 from plmtrain.keyed_random import Keys
-from plmtrain.program import Program
-from plmtrain.settings.compose import compose
+from plmtrain.programs.program import Program
+from plmtrain.settings.composing.compose import compose
 from plmtrain.settings.decode import pretrain_settings
 from plmtrain.settings.run import PretrainSettings
 from plmtrain.training.costs import Work, measure, work_of

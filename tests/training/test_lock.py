@@ -15,8 +15,8 @@ import torch
 
 from plmtrain.errors import SettingsError
 from plmtrain.training import lock
+from plmtrain.training.checkpoint_manifest import Identity
 from plmtrain.training.lock import RunLock
-from plmtrain.training.manifest import Identity
 from plmtrain.training.progress import Progress
 from plmtrain.training.run_folder import RunFolder
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from support.tiny_run import TinyRun, in_child, in_group
 
-from plmtrain.data.pair_rows import PairRows
+from plmtrain.data.rows.pair_rows import PairRows
 from plmtrain.training.run_folder import RunFolder
 
 SHAPE = "model.layers=2 model.width=16 model.heads=2 model.feed_forward=32 model.positions=32"

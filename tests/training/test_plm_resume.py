@@ -12,10 +12,10 @@ import pytest
 import torch
 from support.tiny_run import TinyRun, in_child, in_group
 
-from plmtrain.data.order import Phase
-from plmtrain.data.store import Store
-from plmtrain.data.streams import Streams
-from plmtrain.program import Program
+from plmtrain.data.corpus.store import Store
+from plmtrain.data.loading.order import Phase
+from plmtrain.data.rows.streams import Streams
+from plmtrain.programs.program import Program
 from plmtrain.text.vocabulary import Vocabulary
 from plmtrain.training.run_folder import RunFolder
 

@@ -11,7 +11,7 @@ import torch
 from support.parallel_store import corpus
 from support.tiny_run import TinyRun, in_child, in_group
 
-from plmtrain.data.translations import Translations
+from plmtrain.data.rows.translations import Translations
 from plmtrain.text.vocabulary import Vocabulary
 from plmtrain.training.run_folder import RunFolder
 

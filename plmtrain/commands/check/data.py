@@ -1,0 +1,193 @@
+"""The part of a check that looks at text and examples."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from plmtrain.commands.check.findings import Report
+from plmtrain.data.corpus import parallel
+from plmtrain.data.corpus.store import Store
+from plmtrain.data.corpus.updates import Report as Progress
+from plmtrain.data.tables import labelled
+from plmtrain.errors import DataError
+from plmtrain.runs.labelled_examples import LabelledExamples
+from plmtrain.runs.material import Material
+from plmtrain.runs.prepared_text import PreparedText
+from plmtrain.settings.data import DataSettings, TableSettings
+from plmtrain.settings.run import FinetuneSettings, PretrainSettings, RunSettings
+from plmtrain.settings.tasks.classification import ClassificationSettings
+from plmtrain.stopping import safe_point
+from plmtrain.text import readers
+from plmtrain.text.readers import Skips
+
+_TOLD = 10
+"""Bad lines that are told in full."""
+_UNKNOWN = 0.01
+"""The share of unknown tokens that is worth a warning."""
+_REPEATED = 0.05
+"""The share of repeated documents that is worth a warning: thousands of equal lines have kept runs from learning."""
+_LOOKED_AT = 2**24
+"""Tokens of the training text in which unknown ones are counted."""
+
+
+class _Bad(Skips):
+    """Keeps the first bad lines as the errors that they are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.errors: list[DataError] = []
+
+    def add(self, error: DataError) -> None:
+        super().add(error)
+        if len(self.errors) < _TOLD:
+            self.errors.append(error)
+
+
+def material_of(settings: RunSettings, progress: Progress, report: Report) -> Material | None:
+    """The run's data, made ready as the run would make them; None if they cannot be, and everything wrong with them is told."""
+    try:
+        if isinstance(settings, FinetuneSettings):
+            return LabelledExamples.of(settings, progress)
+        assert isinstance(settings, PretrainSettings)
+        return PreparedText.of(settings, progress)
+    except DataError as error:
+        report.wrong([error])
+        examine_sources(settings.__dict__, report)
+        return None
+
+
+def examine_sources(sections: Mapping[str, Any], report: Report) -> None:
+    """Read all files, and tell every file and the first lines that cannot be used.
+
+    Args:
+        sections: the groups of settings that are sound; what they do not say is not looked at.
+        report: hears of it.
+    """
+    data, task, bad = sections.get("data"), sections.get("task"), _Bad()
+    if isinstance(data, DataSettings):
+        report.wrong(_wrong_in_text(data, bad))
+    elif isinstance(data, TableSettings) and isinstance(task, ClassificationSettings) and data.files:
+        report.wrong(_wrong_in_tables(task, data, bad))
+    report.wrong(bad.errors)
+    if (more := bad.count - len(bad.errors)) > 0:
+        report.wrong([DataError(f"{more:,} more lines cannot be used", "data.files", "or leave them out: data.on_bad=skip")])
+
+
+def _wrong_in_text(data: DataSettings, bad: Skips) -> Iterator[DataError]:
+    reading = data.model_copy(update={"on_bad": "skip"})
+    for patterns in (data.files, data.validation_files):
+        files: list[Path] = []
+        for pattern in patterns:
+            try:
+                files += readers.expand([pattern])
+            except DataError as error:
+                yield error
+        try:
+            sources = list(_sources(files, reading, bad))
+        except DataError as error:
+            yield error
+            continue
+        for documents in sources:
+            try:
+                for _ in documents:
+                    safe_point()
+            except DataError as error:
+                yield error
+
+
+def _sources(files: Sequence[Path], reading: DataSettings, bad: Skips) -> Iterator[Iterator[object]]:
+    """What is read from each file, or from the files that belong together."""
+    if reading.type == "parallel":
+        yield from (parallel.read(unit, reading, bad) for unit in parallel.units(files, reading))
+    else:
+        yield from (readers.read(path, reading, bad) for path in files)
+
+
+def _wrong_in_tables(task: ClassificationSettings, data: TableSettings, bad: Skips) -> Iterator[DataError]:
+    reading = data.model_copy(update={"on_bad": "skip"})
+    rows = labelled.rows_of_files(task, reading, bad)
+    try:
+        labelled.gather(task, reading, rows, bad)
+    except DataError as error:
+        yield error
+    for split in ("train", "validation"):  # what comes behind a file that cannot be read at all
+        try:
+            for _, table in rows(split):
+                deque(table, maxlen=0)
+        except DataError as error:
+            yield error
+
+
+def tell_data(material: Material, report: Report) -> None:
+    """What there is to train on, and what of it may not be as the user thinks."""
+    settings, tokenizer = material.settings, material.tokenizer
+    report.fact("data", material.opening() + (f"\nin {material.corpus.folder}" if isinstance(material, PreparedText) else ""))
+    counts: dict[str, Any] = {"vocabulary": tokenizer.vocabulary.size, "repetitions": material.repetitions()}
+    asked, made = settings.tokenizer.vocab_size, tokenizer.vocabulary.size
+    if settings.tokenizer.path is None and settings.init is None and made < asked:
+        report.warn(
+            f"the text gives a vocabulary of {made:,} tokens, not of {asked:,}",
+            report.origin("tokenizer.vocab_size"),
+            f"that may be as it should; else give more text, or tokenizer.vocab_size={made}",
+        )
+    if isinstance(material, PreparedText):
+        counts |= _of_text(material, report)
+    elif isinstance(material, LabelledExamples):
+        counts |= {f"{split}_examples": len(found) for split, found in material.examples.splits.items()}
+    report.values |= counts
+
+
+def _of_text(material: PreparedText, report: Report) -> dict[str, Any]:
+    manifest, place = material.corpus.manifest, str(material.corpus.folder)
+    train, held_out = manifest.splits["train"], manifest.splits["validation"]
+    unknown = _unknown_share(material)
+    used = _used_share(material)
+    told = f"{material.tokenizer.vocabulary.size:,} tokens, {used:.1%} of them occur in the training text"
+    report.fact("vocabulary", told + ("" if unknown is None else f"; {unknown:.2%} of the text is unknown"))
+    if unknown is not None and unknown > _UNKNOWN:
+        report.warn(
+            f"{unknown:.1%} of the training tokens are unknown to the tokenizer",
+            place,
+            "train the tokenizer on this text (leave tokenizer.path= away), or take one for its language",
+        )
+    if train.duplicates > _REPEATED * train.documents:
+        what = f"{train.duplicates:,} of {train.documents:,} training documents repeat another one"
+        report.warn(what, place, "remove repeated documents: a model learns them by heart")
+    if manifest.overlap:
+        what = f"{manifest.overlap:,} of {held_out.documents:,} held-out documents are in the training text, too"
+        report.warn(what, place, "the held-out loss flatters: remove them from either")
+    if manifest.skipped:
+        report.warn(f"{manifest.skipped:,} lines are skipped", manifest.first_skipped[0], "mend them, if they matter")
+    return {
+        "train_tokens": train.tokens,
+        "validation_tokens": held_out.tokens,
+        "train_documents": train.documents,
+        "validation_documents": held_out.documents,
+        "duplicates": train.duplicates,
+        "overlap": manifest.overlap,
+        "skipped": manifest.skipped,
+        "unigram_entropy": manifest.unigram_entropy,
+        "unknown_share": unknown,
+        "prepared": place,
+    }
+
+
+def _unknown_share(material: PreparedText) -> float | None:
+    """The share of unknown tokens in the training text; None where the tokenizer knows everything."""
+    unknown = material.tokenizer.vocabulary.roles.get("unk")
+    if unknown is None:
+        return None
+    tokens = Store.open(material.corpus.folder, "train").tokens[:_LOOKED_AT]
+    return float(np.count_nonzero(tokens == unknown) / max(1, len(tokens)))
+
+
+def _used_share(material: PreparedText) -> float:
+    """The share of the vocabulary that occurs in the training text."""
+    tokens = Store.open(material.corpus.folder, "train").tokens[:_LOOKED_AT]
+    size = material.tokenizer.vocabulary.size
+    return float(np.count_nonzero(np.bincount(tokens, minlength=size)) / size)

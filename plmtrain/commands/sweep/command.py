@@ -1,0 +1,166 @@
+"""``plmtrain pretrain -m`` and ``plmtrain finetune -m``: a sweep.
+
+Each job is a process, what is finished is not run again, and all end in one table, with means over seeds where there are some.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import signal
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import islice, product
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from plmtrain import stopping
+from plmtrain.commands.sweep import job as sweep_job
+from plmtrain.errors import SettingsError, SettingsErrors, Stopped, nearest
+from plmtrain.runs.command_settings import composed_for, kind_for
+from plmtrain.settings.composing import multirun
+from plmtrain.settings.composing.arguments import Arguments
+from plmtrain.settings.composing.compose import parse_override, values_of
+from plmtrain.settings.composing.folders import GROUPS, OPTIONAL_GROUPS, choices
+from plmtrain.settings.composing.foreign_yaml import screen_folder
+from plmtrain.settings.composing.overrides import Checked, check, where
+from plmtrain.settings.decode import KINDS, run_settings
+from plmtrain.study import sweep_record
+from plmtrain.training.run_folder import safe_name
+
+MOST_TRIED = 30
+"""Jobs that are composed in search of a sound one, before the sweep is refused."""
+
+
+def run(verb: str, options: Arguments) -> int:
+    """Run a sweep.
+
+    Args:
+        verb: what stands after ``plmtrain``; only what trains can be swept.
+        options: its arguments.
+
+    Returns:
+        the worst exit code of its jobs.
+    """
+    trains = any(kind.primary == verb for kind in KINDS)
+    if not trains or options.show:
+        what = "--cfg job" if trains else f"plmtrain {verb}"
+        raise SettingsError(f"{what} takes one set of settings, not a sweep", "command line: -m", "leave -m away")
+    checked = check(options.overrides, parse_override, options.config_dir, sweep=True, primary=verb)
+    values = _values(checked, options)
+    folder_errors = screen_folder(options.config_dir) if options.config_dir is not None else []
+    if errors := [*folder_errors, *checked.errors, *_impossible(checked, values, options)]:
+        raise SettingsErrors(errors)
+    first = _first_sound(verb, checked, values, options)
+    folder = Path(str(first.get("runs_dir") or "runs")).resolve() / "sweeps" / _name(verb, checked, options, first)
+    folder.mkdir(parents=True, exist_ok=True)
+    total, at_once = _total(checked, values), _at_once(checked)
+    job = sweep_job.SweepJob(str(folder), tuple(checked.swept), options.config_dir, total, at_once, verb)
+    with _forwarding():
+        multirun.run(checked, options.config_dir, folder, job, verb)
+    records = sweep_record.read(folder / "jobs")
+    sweep_record.write_csv(records, folder / "table.csv")
+    if found := sweep_record.spreads(records):
+        sweep_record.write_spreads(found, folder / "seeds.csv")
+    sweep_record.draw(records, f"{len(records)} jobs, {folder / 'table.csv'}")
+    codes = [1 if record.exit_code is None else record.exit_code for record in records]
+    return Stopped.exit_code if sweep_job.stopped_by() is not None else max(codes, default=0)
+
+
+def _impossible(checked: Checked, values: Mapping[str, Sequence[str]], options: Arguments) -> Iterator[SettingsError]:
+    """What no sweep can do."""
+    if "runs_dir" in checked.swept:
+        yield SettingsError("a sweep stays in one runs_dir", "command line: runs_dir", "give it one value")
+    if len(set(checked.swept)) < len(checked.swept):
+        yield SettingsError("a key is swept twice", f"command line: {', '.join(checked.swept)}", "remove one of the two")
+    searched = any(text.startswith("hydra/sweeper=") for text in checked.hydra)
+    for key in checked.swept:
+        if not values[key] and not searched:
+            remedy = "name values: a,b  range(1,4)  choice(...)  glob(*); an interval needs hydra/sweeper=optuna"
+            yield SettingsError(f"the values of {key} cannot be counted", f"command line: {key}", remedy)
+        for value in values[key] if key in GROUPS else ():
+            valid = [*choices(key, options.config_dir), *(["null"] if key in OPTIONAL_GROUPS else [])]
+            if value not in valid:
+                yield SettingsError(f"{key} has no choice '{value}'", f"command line: {key}", nearest(value, valid))
+    for text in checked.hydra:
+        key, _, value = text.partition("=")
+        if key == "hydra.launcher.jobs" and not (value.isdigit() and int(value) > 0):
+            yield SettingsError(f"hydra.launcher.jobs must be a whole number above 0, and is '{value}'", where(text), "write 2")
+
+
+def _first_sound(verb: str, checked: Checked, values: Mapping[str, Sequence[str]], options: Arguments) -> Mapping[str, Any]:
+    """The plain settings of the first job that has nothing wrong with it.
+
+    A job with wrong settings harms no other, so the sweep begins where any is sound; where none is, it is told at once.
+    """
+    groups = [f"{group}={choice or 'null'}" for group, choice in checked.groups.items() if group not in checked.swept]
+    fixed = groups + [text for key, text in checked.values if key not in checked.swept]
+    counted = {key: found for key, found in values.items() if found}
+    problem: SettingsErrors | None = None
+    for combination in islice(product(*counted.values()), MOST_TRIED):
+        swept = [f"{key}={value}" for key, value in zip(counted, combination, strict=True)]
+        composed = composed_for(verb, [*fixed, *swept], options.config_dir)
+        try:
+            run_settings(composed, kind_for(verb))
+        except SettingsErrors as error:
+            problem = problem or error
+        else:
+            return composed.values
+    assert problem is not None
+    raise problem
+
+
+def _values(checked: Checked, options: Arguments) -> dict[str, list[str]]:
+    """The values of each swept key; none where they cannot be counted."""
+    return {
+        key: values_of(text, choices(key, options.config_dir) if key in GROUPS else ())
+        for key, text in checked.values
+        if key in checked.swept
+    }
+
+
+def _total(checked: Checked, values: Mapping[str, Sequence[str]]) -> int | None:
+    """How many jobs there are, where a sweeper does not decide that."""
+    if any(text.startswith("hydra/sweeper=") for text in checked.hydra):
+        return None
+    return math.prod(len(found) for found in values.values())
+
+
+def _at_once(checked: Checked) -> int:
+    """How many jobs run at the same time, as far as we know."""
+    for text in reversed(checked.hydra):
+        key, _, value = text.partition("=")
+        if key == "hydra.launcher.jobs" and value.isdigit():
+            return int(value)
+    return 1
+
+
+def _name(verb: str, checked: Checked, options: Arguments, first: Mapping[str, Any]) -> str:
+    """The sweep's folder: what is swept, and a hash of the command, so that the same command finds it again."""
+    told = [text for text in checked.hydra if "sweeper" in text]
+    words = [sorted(options.overrides), sorted(told), options.config_dir, *([] if verb == "pretrain" else [verb])]
+    digest = hashlib.sha256(json.dumps(words).encode()).hexdigest()
+    base = first.get("name") if "name" not in checked.swept else None
+    parts = [str(base)] if base else []
+    return safe_name("-".join([*parts, *(key.rpartition(".")[2] for key in checked.swept)])[:80] + f"-{digest[:8]}")
+
+
+@contextmanager
+def _forwarding() -> Iterator[None]:
+    """Hand TERM, INT and USR1 on to the jobs; the first one also keeps further jobs from beginning."""
+
+    def hand_on(number: int, frame: FrameType | None) -> None:
+        sweep_job.stop(number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, hand_on) for number in stopping.SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

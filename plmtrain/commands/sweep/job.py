@@ -1,0 +1,197 @@
+"""One job of a sweep: its run's name, its process, and its record."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from plmtrain.errors import Stopped, understood
+from plmtrain.redaction import redact, redact_text
+from plmtrain.runs.command_settings import settings_for
+from plmtrain.settings.decode import completed
+from plmtrain.settings.identity import drift, kind_of, run_name
+from plmtrain.settings.run import RunSettings
+from plmtrain.study.sweep_record import Record, final_metrics, read
+from plmtrain.training.run_folder import RunFolder
+
+PLMTRAIN = (sys.executable, "-m", "plmtrain")
+"""How a job's process is started."""
+
+_running: dict[int, subprocess.Popen[bytes]] = {}
+_stopped_by: int | None = None
+
+
+def stop(number: int) -> None:
+    """Begin no further job, and hand a signal on to those that run. A signal handler calls this, so it takes no lock."""
+    global _stopped_by
+    _stopped_by = number
+    for process in list(_running.values()):
+        process.send_signal(number)
+
+
+def stopped_by() -> int | None:
+    """The signal that stopped the sweep, if one did."""
+    return _stopped_by
+
+
+@dataclass(frozen=True)
+class SweepJob:
+    """Runs jobs of one sweep. It is sent to other processes by some launchers, so it holds plain values only.
+
+    Args:
+        folder: the sweep's folder.
+        swept: the keys with several values, in order.
+        config_dir: the folder of ``--config-dir``.
+        total: how many jobs there are, where that is known beforehand.
+        jobs: how many run at the same time.
+        verb: what carries a job out.
+    """
+
+    folder: str
+    swept: tuple[str, ...]
+    config_dir: str | None = None
+    total: int | None = None
+    jobs: int = 1
+    verb: str = "pretrain"
+
+    def __call__(self, overrides: Sequence[str], number: int) -> float:
+        """Run a job, unless it is finished.
+
+        Returns:
+            its last validation loss, for sweepers that search; infinite where there is none.
+        """
+        values = {key: value for key, _, value in (text.partition("=") for text in overrides) if key in self.swept}
+        digest = hashlib.sha256(json.dumps(sorted(overrides)).encode()).hexdigest()[:8]
+        place = Path(self.folder) / "jobs"
+        place.mkdir(parents=True, exist_ok=True)
+        log = place / f"{digest}.log"
+        record = Record(number, values)
+        if _stopped_by is not None:
+            record = replace(record, state="stopped", exit_code=Stopped.exit_code, reason="the sweep was stopped before it began")
+        else:
+            try:
+                record = self._run(record, list(overrides), place / f"{digest}.json", log)
+            except Exception as error:  # whatever is wrong with one job, the others go on
+                problem = understood(error)
+                whole = str(problem) if problem is not None else "".join(traceback.format_exception(error))
+                log.write_text(redact_text(f"{whole}\n"), encoding="utf-8")
+                code, reason = (1, repr(error)) if problem is None else (problem.exit_code, str(problem))
+                record = replace(record, state="failed", exit_code=code, reason=reason.partition("\n")[0])
+        record.write(place / f"{digest}.json")
+        self._tell(record, log)
+        return record.metrics.get("val/loss", math.inf)
+
+    def _run(self, record: Record, overrides: list[str], path: Path, log: Path) -> Record:
+        settings = settings_for(self.verb, overrides, self.config_dir)
+        name = self._name(settings, record.values)
+        if name is not None:
+            overrides = [text for text in overrides if not text.startswith("name=")] + [f"name={json.dumps(name)}"]
+            settings = settings.model_copy(update={"name": name})
+        run = RunFolder.below(settings.runs_dir, run_name(settings, _init_digest(settings)))
+        record = replace(record, run=str(run.path))
+        if _is_finished(run, settings):
+            before = next((one.seconds for one in read(path.parent) if one.run == record.run), 0.0)
+            return replace(record, state="finished", exit_code=0, seconds=before, metrics=_metrics(run))
+        if self.jobs > 1 and settings.trainer.threads is None:
+            # Jobs side by side share the cores; each would take them all.
+            overrides.append(f"trainer.threads={max(1, (os.cpu_count() or 1) // self.jobs)}")
+        replace(record, state="running").write(path)
+        started = time.monotonic()
+        code = self._process(overrides, log)
+        status = run.status()
+        states = {0: "finished", Stopped.exit_code: "stopped"}
+        reason = "" if code == 0 else str(status.get("reason") or "") or _last_words(log)
+        if code < 0:
+            code, reason = 1, f"killed by signal {-code}"
+        return replace(
+            record,
+            state=states.get(code, "failed"),
+            exit_code=code,
+            reason=reason.partition("\n")[0],
+            seconds=time.monotonic() - started,
+            metrics=_metrics(run),
+        )
+
+    def _process(self, overrides: Sequence[str], log: Path) -> int:
+        """Run the job's process to its end."""
+        command = [*PLMTRAIN, self.verb, *overrides]
+        if self.config_dir is not None:
+            command += ["--config-dir", self.config_dir]
+        with log.open("wb") as file:
+            # A session of its own: Ctrl-C reaches the sweep alone, which hands it on once.
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True)
+            _running[process.pid] = process
+            try:
+                if _stopped_by is not None:
+                    process.send_signal(_stopped_by)  # asked between the last look and the start
+                return process.wait()
+            finally:
+                del _running[process.pid]
+
+    def _name(self, settings: RunSettings, values: Mapping[str, str]) -> str | None:
+        """The name that the job's run must be given so that no two jobs share a folder; None where its own is distinct."""
+        if "name" in values:
+            return None
+        if settings.name is not None:
+            base, told = settings.name, list(values)
+        else:
+            # A name made from the settings does not tell apart what leaves the result as it is.
+            base, told = run_name(settings, _init_digest(settings)), [key for key in values if kind_of(key) == "free"]
+        if not told:
+            return None
+        last = [key.rpartition(".")[2] for key in told]
+        short = {key: one if last.count(one) == 1 else key for key, one in zip(told, last, strict=True)}
+        return "-".join([base, *(f"{short[key]}={values[key]}" for key in told)])
+
+    def _tell(self, record: Record, log: Path) -> None:
+        of = f"/{self.total}" if self.total else ""
+        values = " ".join(f"{key}={value}" for key, value in redact(dict(record.values)).items())
+        end = record.state if record.state != "finished" else f"finished, {_shown(record.metrics)}"
+        if record.state == "failed":
+            end = f"failed with exit code {record.exit_code}: {record.reason} ({log})"
+        print(f"[{record.job + 1}{of}] {values}: {end}", file=sys.stderr, flush=True)
+
+
+def _shown(metrics: Mapping[str, float]) -> str:
+    return ", ".join(f"{key} {metrics[key]:.4f}" for key in ("loss", "val/loss") if key in metrics) or "nothing measured"
+
+
+def _metrics(run: RunFolder) -> dict[str, float]:
+    """What a run came to: what was measured at the step whose checkpoint is its result, or else last."""
+    step = run.status().get("result_step")
+    return final_metrics(run.metrics().records(), step if isinstance(step, int) else None)
+
+
+def _init_digest(settings: RunSettings) -> str | None:
+    if settings.init is None:
+        return None
+    from plmtrain.interop.initial import weights_digest
+
+    return weights_digest(Path(settings.init))
+
+
+def _is_finished(run: RunFolder, settings: RunSettings) -> bool:
+    """Whether a run is done, and with these settings."""
+    status = run.status()
+    if status.get("state") != "finished" or status.get("exit_code") not in (0, None) or not run.exists:
+        return False
+    changes = drift(completed(run.config()), redact(settings.model_dump(mode="json")))
+    return not changes.trajectory and not changes.structural
+
+
+def _last_words(log: Path) -> str:
+    """The first line of the last thing that a job said."""
+    try:
+        text = log.read_bytes()[-10_000:].decode("utf-8", errors="replace").strip()
+    except OSError:
+        return ""
+    return redact_text(text.split("\n\n")[-1].split("\n")[-3:][0]) if text else ""

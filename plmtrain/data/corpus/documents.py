@@ -1,0 +1,109 @@
+"""The documents of a corpus, some at a time."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from plmtrain.data.corpus import parallel
+from plmtrain.data.corpus.encoding import Passage
+from plmtrain.data.corpus.sources import Sources, sample_texts
+from plmtrain.data.corpus.store import Split
+from plmtrain.settings.data import DataSettings
+from plmtrain.text import readers
+
+_CHUNK = 2**20  # characters that are encoded at a time, or one document if it has more
+
+
+class Reading:
+    """One pass over the documents of a split's sources.
+
+    Args:
+        data: how they are read.
+        sources: the files.
+        split: whose files; ``train`` also where a part of it will be held out.
+        skips: where lines that are left out are counted.
+    """
+
+    def __init__(self, data: DataSettings, sources: Sources, split: Split, skips: readers.Skips | None = None) -> None:
+        self._data = data
+        self._files = [path for path, use in sources.files if use == split]
+        self._sizes = [source.bytes for source in sources.described if source.split == split]
+        self._positions: deque[int] = deque()
+        self._skips = readers.Skips() if skips is None else skips
+
+    def passages(self) -> Iterator[tuple[int, Passage]]:
+        """Each document, in order, behind how many bytes of the sources it ends at (an estimate within a file)."""
+        if self._data.type == "sample":
+            position = 0
+            for text in sample_texts():
+                position += len(text)
+                yield position, Passage(text)
+            return
+        if self._data.type == "parallel":
+            yield from self._parallel()
+            return
+        before = 0
+        for path, size in zip(self._files, self._sizes, strict=True):
+            whole, read = text_bytes(path, size), 0
+            for document in readers.read(path, self._data, self._skips):
+                read += len(document.text.encode())
+                yield before + min(read * size // max(1, whole), size), Passage(document.text)
+            before += size
+
+    def _parallel(self) -> Iterator[tuple[int, Passage]]:
+        sizes = dict(zip(self._files, self._sizes, strict=True))
+        before = 0
+        for unit in parallel.units(self._files, self._data):
+            size = sum(sizes[path] for path in unit.paths)
+            whole, read = sum(text_bytes(path, sizes[path]) for path in unit.paths), 0
+            for passage in parallel.read(unit, self._data, self._skips):
+                read += len(passage.text.encode())
+                yield before + min(read * size // max(1, whole), size), passage
+            before += size
+
+    def chunks(self) -> Iterator[list[Passage]]:
+        """The documents, in order, about a megabyte at a time; ``passed`` has to be called once for each chunk."""
+        chunk: list[Passage] = []
+        size = position = passed = 0
+        for position, passage in self.passages():
+            if size >= _CHUNK and not passage.translates:  # a translation stays with what it translates
+                self._positions.append(passed)
+                yield chunk
+                chunk, size = [], 0
+            chunk.append(passage)
+            size += len(passage.text)
+            passed = position
+        if chunk:
+            self._positions.append(position)
+            yield chunk
+
+    def passed(self) -> int:
+        """Bytes of the sources up to the end of the next chunk that is done; of all of them when none is left."""
+        return self._positions.popleft() if self._positions else self.total_bytes
+
+    @property
+    def total_bytes(self) -> int:
+        """Bytes of the sources."""
+        return sum(self._sizes)
+
+
+def reading_of(data: DataSettings, sources: Sources) -> dict[str, Any]:
+    """How the sources are read, as far as it determines what is read."""
+    reading: dict[str, Any] = data.model_dump(include={"type", "text_column", "document_per", "on_bad"})
+    if data.type == "parallel":
+        units = [parallel.units([path for path, use in sources.files if use == split], data) for split in ("train", "validation")]
+        reading["units"] = [[[unit.kind, *unit.languages] for unit in some] for some in units]
+        reading |= {"languages": data.languages, "source_language": data.source_language}
+    return reading
+
+
+def text_bytes(path: Path, size: int) -> int:
+    """Bytes of text in a file: its size, or what gzip says at the end of a file (RFC 1952, section 2.3.1)."""
+    with path.open("rb") as file:
+        if size < 18 or file.read(2) != b"\x1f\x8b":
+            return size
+        file.seek(size - 4)
+        return max(size, int.from_bytes(file.read(4), "little"))

@@ -1,0 +1,192 @@
+"""Segment pairs on disk: cut once from prepared text, for each sequence length, and kept inside the text's folder.
+
+A folder holds where segments begin and how long they are, not their tokens: some twenty bytes a pair. Its name is a digest of how
+the text was cut; the text itself is told by the folder around it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from plmtrain.data.corpus import corpus_manifest as manifests
+from plmtrain.data.corpus.pair_cutting import Cutting, Text, cut
+from plmtrain.data.corpus.staging import NpyWriter
+from plmtrain.data.corpus.store import Store, mapped
+from plmtrain.data.corpus.updates import Progress, Report
+from plmtrain.errors import DataError
+from plmtrain.faults import fault_point
+from plmtrain.files import FolderLock, atomic_folder, clear_leftovers, make_folder, sha256, write_json_atomically
+from plmtrain.keyed_random import spread_at
+from plmtrain.stopping import safe_point
+
+VERSION = 1
+"""Of the format and of the rules of cutting; text cut by others is cut anew."""
+
+_PIECE = 2**22  # tokens, counted in each copy, that are cut at a time, or one document if it has more
+
+_AGAIN = "delete the folder: the pairs are cut again"
+
+
+@dataclass(frozen=True, eq=False)
+class PairStore:
+    """The pairs of one split, cut in one way.
+
+    Args:
+        folder: where they lie.
+        starts: [2 arrays of pairs] the first token of each first segment, and of each second one.
+        lengths: [2 arrays of pairs] tokens of each first segment, and of each second one.
+        changed: [pairs] whether the second segment is not what follows the first.
+    """
+
+    folder: Path
+    starts: tuple[NDArray[np.unsignedinteger], NDArray[np.unsignedinteger]]
+    lengths: tuple[NDArray[np.unsignedinteger], NDArray[np.unsignedinteger]]
+    changed: NDArray[np.bool_]
+
+    @classmethod
+    def open(cls, folder: Path) -> PairStore:
+        """Map pairs into memory.
+
+        Raises:
+            DataError: if a file is missing, damaged, or does not fit the others.
+        """
+        first, second, first_lengths, second_lengths, changed = (mapped(folder / f"{name}.npy") for name in _types(0, 0))
+        if {len(array) for array in (first, second, first_lengths, second_lengths)} != {len(changed)}:
+            raise DataError("segment pairs do not fit together", str(folder), _AGAIN)
+        return cls(folder, (first, second), (first_lengths, second_lengths), changed)
+
+    def __len__(self) -> int:
+        return len(self.changed)
+
+
+def _types(tokens: int, longest: int) -> dict[str, np.dtype[Any]]:
+    """The arrays of a folder and the smallest types that hold them."""
+    start, length = np.min_scalar_type(tokens), np.min_scalar_type(longest)
+    return {
+        "first": start,
+        "second": start,
+        "first_lengths": length,
+        "second_lengths": length,
+        "changed": np.dtype(np.bool_),
+    }
+
+
+def pairs_of(store: Store, cutting: Cutting, report: Report) -> PairStore:
+    """Cut a split into pairs, unless that has been done.
+
+    Args:
+        store: one split of the prepared data.
+        cutting: how.
+        report: hears how far it is.
+
+    Raises:
+        DataError: if the text has too few documents or sentences for that.
+        DiskError: if the pairs cannot be written.
+        Stopped: if a signal asked for it; nothing is left behind.
+    """
+    _require_enough(store, cutting)
+    made_of = {"version": VERSION, **asdict(cutting)}
+    digest = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()
+    root = store.folder / "pairs"
+    target = root / f"{store.split}-{cutting.relation}-{cutting.tokens}-{digest[:16]}"
+    if not _is_whole(target):
+        make_folder(root)
+        with FolderLock(root / ".lock", on_wait=lambda: report(Progress(stage="wait"))):
+            if not _is_whole(target):
+                clear_leftovers(root)
+                _make(target, store, cutting, made_of, report)
+    return PairStore.open(target)
+
+
+def _require_enough(store: Store, cutting: Cutting) -> None:
+    """Refuse text in which there is nothing to tell apart: every label would be the same, or wrong."""
+    counts = manifests.read_alone(store.folder).splits[store.split]
+    which = "training" if store.split == "train" else "held-out"
+    # A document that is there twice is no other document.
+    if cutting.relation == "next" and (documents := counts.documents - counts.duplicates) < 2:
+        more = "data.files=" if store.split == "train" else "data.validation_files=, or a larger data.validation_fraction"
+        raise DataError(
+            f"next sentence prediction takes half of all second segments from another document, but the {which} text has "
+            f"{documents}",
+            str(store.folder),
+            f"give more documents ({more}), say what a document is (data.document_per=), or use objective=sop",
+        )
+    if counts.sentences == counts.documents:
+        raise DataError(
+            f"no document of the {which} text has two sentences: nothing follows anything",
+            str(store.folder),
+            "give longer documents, or say what a document is (data.document_per=)",
+        )
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether pairs were cut there and nothing of them is missing."""
+    try:
+        sizes = json.loads((folder / "manifest.json").read_text("utf-8"))["bytes"]
+        return all((folder / name).stat().st_size == size for name, size in sizes.items())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False  # not there; or damaged, and made anew
+
+
+def _make(target: Path, store: Store, cutting: Cutting, made_of: dict[str, Any], report: Report) -> None:
+    """Make the folder; the lock is ours."""
+    repeated = cutting.relation == "next" and manifests.read_alone(store.folder).splits[store.split].duplicates > 0
+    text = Text(documents=store.documents, sentences=store.sentences, contents=_contents(store, report) if repeated else None)
+    types = _types(len(store), cutting.tokens)
+    needed = sum(kind.itemsize for kind in types.values()) * 2 * cutting.copies * (1 + len(store) // cutting.tokens)
+    count = changed = 0
+    with atomic_folder(target, needed=needed, replace=True, before_rename=lambda: fault_point("prep.cache_commit")) as folder:
+        with ExitStack() as stack:
+            writers = [stack.enter_context(NpyWriter(folder / f"{name}.npy", kind)) for name, kind in types.items()]
+            for number, part in enumerate(_parts(store.documents, _PIECE // cutting.copies)):
+                safe_point()
+                fault_point("prep.pairs", number)
+                pairs = cut(text, part, cutting)
+                arrays = *pairs.starts.T, *pairs.lengths.T, pairs.changed
+                for writer, array in zip(writers, arrays, strict=True):
+                    writer.write(array)
+                count, changed = count + len(pairs), changed + int(pairs.changed.sum())
+                done = int(part[-1]) + 1
+                report(Progress(stage="pairs", bytes=int(store.documents[done]), total_bytes=len(store), documents=done))
+        names = [writer.path.name for writer in writers]
+        described = {
+            **made_of,
+            "split": store.split,
+            "pairs": count,
+            "changed": changed,
+            "bytes": {name: (folder / name).stat().st_size for name in names},
+            "sha256": {name: sha256(folder / name) for name in names},
+        }
+        write_json_atomically(folder / "manifest.json", described)
+
+
+def _contents(store: Store, report: Report) -> NDArray[np.uint64]:
+    """64 bits of each document's tokens: a document that is there twice is no other document.  # [documents]"""
+    found = [np.empty(0, np.uint64)]
+    for part in _parts(store.documents, _PIECE):
+        safe_point()
+        starts, end = store.documents[part], int(store.documents[part[-1] + 1])
+        places = np.arange(starts[0], end) - np.repeat(starts, np.diff(np.append(starts, end)))
+        tokens = store.tokens[starts[0] : end].astype(np.uint64) << np.uint64(32)
+        found.append(np.add.reduceat(spread_at(tokens, places), starts - starts[0]))
+        report(Progress(stage="pairs", documents=int(part[-1]) + 1))
+    return np.concatenate(found)
+
+
+def _parts(documents: NDArray[np.int64], tokens: int) -> Iterator[NDArray[np.int64]]:
+    """All documents, some at a time: those that have so many tokens together, or one that has more."""
+    first, count = 0, len(documents) - 1
+    while first < count:
+        behind = int(np.searchsorted(documents, documents[first] + tokens, side="right")) - 1
+        last = min(max(behind, first + 1), count)
+        yield np.arange(first, last)
+        first = last

@@ -1,0 +1,197 @@
+"""Parallel text: sentences beside their translations, from tables, aligned files and catalogues, and text without translations.
+
+What a file is, its name says: a table (``.tsv``, ``.csv``, ``.jsonl``) has a column for each of its languages, called as
+``data.languages`` calls them; a file that ends in a language (``news.en``, ``news.en.txt``) is aligned line by line with those
+of the same name in other languages; a catalogue (``.po``, ``.mo``) has the source language's messages and one translation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Literal
+
+from plmtrain.data.corpus.encoding import Passage
+from plmtrain.data.tables import table_files as tables
+from plmtrain.errors import DataError, nearest
+from plmtrain.settings.data import DataSettings, TableSettings
+from plmtrain.text import readers
+from plmtrain.text.catalogues import language_of, read_catalogue
+from plmtrain.text.readers import SKIP, Skips, bad, unusable
+
+_TABLES = (".tsv", ".tab", ".csv", ".jsonl", ".ndjson")
+_CATALOGUES = (".po", ".mo")
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Files that are read together.
+
+    Args:
+        kind: what they are.
+        paths: a file for each language of aligned ones, else one.
+        languages: of the paths; of a catalogue the one that its name says, which its header overrules; of a table none.
+    """
+
+    kind: Literal["table", "aligned", "catalogue", "monolingual"]
+    paths: tuple[Path, ...]
+    languages: tuple[str, ...] = ()
+
+
+def units(paths: Sequence[Path], data: DataSettings) -> list[Unit]:
+    """What some files are, in the order of the first file of each.
+
+    Args:
+        paths: the files.
+        data: names the languages, and the files without translations.
+
+    Raises:
+        DataError: for a file that is none of these, or without another language's beside it.
+    """
+    alone = {path: language for language, names in data.monolingual.items() for path in readers.expand(names)}
+    aligned: dict[Path, dict[str, Path]] = {}
+    found: dict[Path, Unit] = {}
+    for path in paths:
+        name = path.name.removesuffix(".gz")
+        stem, _, language = name.removesuffix(".txt").rpartition(".")
+        if path in alone:
+            found[path] = Unit("monolingual", (path,), (alone[path],))
+        elif name.endswith(_TABLES):
+            found[path] = Unit("table", (path,))
+        elif name.endswith(_CATALOGUES):
+            named = {part for part in (name[:-3], name[:-3].rpartition(".")[2], *path.parts) if _known(part, data) is not None}
+            found[path] = Unit("catalogue", (path,), tuple(sorted(named))[:1])
+        elif language in data.languages:
+            both = aligned.setdefault(path.with_name(stem), {})
+            if language in both:
+                raise DataError(
+                    f"there are two files of this name in '{language}'", str(path), f"leave one out: {both[language]}"
+                )
+            both[language] = path
+            found.setdefault(path.with_name(stem), Unit("aligned", ()))
+        else:
+            raise DataError(
+                "what this file is cannot be seen from its ending",
+                str(path),
+                f"a table (.tsv, .csv, .jsonl), a catalogue (.po, .mo), or files that end in {' and '.join(data.languages[:2])}",
+            )
+    for stem_path, both in aligned.items():
+        languages = tuple(language for language in data.languages if language in both)
+        if len(languages) < 2:
+            (path,) = both.values()
+            others = " or ".join(f"{stem_path.name}.{language}" for language in data.languages if language not in both)
+            raise DataError("there is no translation beside this file", str(path), f"name its translation, too: {others}")
+        found[stem_path] = Unit("aligned", tuple(both[language] for language in languages), languages)
+    return list(found.values())
+
+
+def read(unit: Unit, data: DataSettings, skips: Skips) -> Iterator[Passage]:
+    """The passages of some files; each translation stands right behind what it translates.
+
+    Of a text in several languages every two are paired. Whether a pair is held out is decided by the text in the first of its
+    languages, so that all translations of a sentence lie on one side.
+
+    Raises:
+        DataError: naming file and line, for an empty side, a missing column, files of unequal length, and what is no text.
+    """
+    if unit.kind == "monolingual":
+        language = data.languages.index(unit.languages[0])
+        is_table = unit.paths[0].name.removesuffix(".gz").endswith((".jsonl", ".ndjson"))
+        reading = data.model_copy(update={"type": "jsonl" if is_table else "text"})
+        for document in readers.read(unit.paths[0], reading, skips):
+            yield Passage(document.text, None, language)
+        return
+    readings = {"table": _table, "aligned": _aligned, "catalogue": _catalogue}
+    empty, before = True, skips.count
+    for where, texts in readings[unit.kind](unit, data, skips):
+        empty = False
+        if hollow := next((language for language, text in texts.items() if not text.strip()), None):
+            bad(DataError(f"the side in '{hollow}' is empty", where, SKIP), data, skips)
+            continue
+        if broken := next((problem for text in texts.values() if (problem := unusable(text))), None):
+            bad(DataError(f"there is {broken} here", where, SKIP), data, skips)
+            continue
+        numbered = sorted((data.languages.index(language), text) for language, text in texts.items())
+        for (first, text), (second, translation) in combinations(numbered, 2):
+            yield Passage(text, numbered[0][1], first)
+            yield Passage(translation, numbered[0][1], second, translates=True)
+    if empty and skips.count == before:
+        raise DataError("there is no translation in this file", str(unit.paths[0]), "remove it from data.files")
+
+
+Texts = Mapping[str, str]
+"""The same in several languages."""
+
+
+def _table(unit: Unit, data: DataSettings, skips: Skips) -> Iterator[tuple[str, Texts]]:
+    (path,) = unit.paths
+    for row in tables.read(path, {}, TableSettings(on_bad=data.on_bad), skips):
+        there = [language for language in data.languages if language in row.cells]
+        if len(there) < 2:
+            absent = next(language for language in data.languages if language not in there)
+            raise DataError(
+                f"there is no column '{absent}'; the columns here: {', '.join(row.cells) or 'none'}",
+                row.where if len(row.cells) == 0 else f"{path}:1",
+                f"data.languages names the columns; {nearest(absent, row.cells)}",
+            )
+        try:
+            texts = {language: row.text(language) for language in there}
+        except DataError as error:
+            bad(error, data, skips)
+            continue
+        yield row.where, texts
+
+
+def _aligned(unit: Unit, data: DataSettings, skips: Skips) -> Iterator[tuple[str, Texts]]:
+    """Lines of the same number. A line that is skipped in one file takes those of the others with it."""
+    streams = [readers.lines(path, data, skips) for path in unit.paths]
+    heads = [next(stream, None) for stream in streams]
+    last = [0] * len(streams)
+    while all(head is not None for head in heads):
+        numbers = [head[0] for head in heads if head is not None]
+        last = [max(number, past) for number, past in zip(numbers, last, strict=True)]
+        texts = {language: head[1] for language, head in zip(unit.languages, heads, strict=True) if head is not None}
+        furthest = max(numbers)
+        if min(numbers) == furthest and any(text.strip() for text in texts.values()):
+            hollow = next((place for place, text in enumerate(texts.values()) if not text.strip()), 0)
+            yield f"{unit.paths[hollow]}:{furthest}", texts
+        behind = [number < furthest for number in numbers] if min(numbers) < furthest else [True] * len(numbers)
+        heads = [next(stream, None) if go else head for stream, head, go in zip(streams, heads, behind, strict=True)]
+    for place, (stream, head) in enumerate(zip(streams, heads, strict=True)):
+        for number, _ in [*([head] if head is not None else []), *stream]:
+            last[place] = max(last[place], number)
+    if len(set(last)) > 1 and data.on_bad == "stop":
+        counts = " and ".join(f"{path} {count}" for path, count in zip(unit.paths, last, strict=True))
+        shortest = last.index(min(last))
+        raise DataError(
+            f"aligned files have unequal numbers of lines: {counts}",
+            f"{unit.paths[shortest]}:{last[shortest]}",
+            "line n of one must be the translation of line n of the other; align them anew",
+        )
+
+
+def _catalogue(unit: Unit, data: DataSettings, skips: Skips) -> Iterator[tuple[str, Texts]]:
+    (path,) = unit.paths
+    header, messages = read_catalogue(path, data, skips)
+    named = language_of(header) or next(iter(unit.languages), None)
+    language = _known(named, data) if named else None
+    source = _known(data.source_language, data)
+    if source is None:
+        what = f"the catalogue's originals are in '{data.source_language}', which data.languages does not name"
+        raise DataError(what, str(path), "add it to data.languages, or say data.source_language=")
+    if language is None or language == source:
+        what = f"the catalogue is in '{named}'" if named else "the catalogue does not say which language it is in"
+        remedy = f"data.languages is {', '.join(data.languages)}; its header should say Language: {data.languages[-1]}"
+        raise DataError(what, str(path), remedy)
+    for message in messages:
+        yield f"{path}:{message.line}", {source: message.original, language: message.translation}
+
+
+def _known(name: str, data: DataSettings) -> str | None:
+    """Which of the languages a name means: ``de_AT`` and ``de`` are ``de``, unless it is one itself."""
+    for one in (name, name.replace("_", "-"), name.replace("-", "_"), name.replace("-", "_").partition("_")[0]):
+        if one in data.languages:
+            return one
+    return None

@@ -1,0 +1,166 @@
+"""The files that text comes from, known by their content.
+
+Hashes are remembered by path, size, both times and inode: an edit that restores the size and the modification time still
+changes ctime. As in git's index, a file that changed just now is not remembered, since a clock tick can hide another edit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+from plmtrain.data.corpus.corpus_manifest import Source
+from plmtrain.data.corpus.store import Split
+from plmtrain.data.corpus.updates import Progress, Report
+from plmtrain.errors import DataError, DiskError
+from plmtrain.files import CHUNK, sha256, write_json_atomically
+from plmtrain.settings.data import DataSettings
+from plmtrain.stopping import safe_point
+from plmtrain.text import prose, readers, sample
+
+_FRESH = 2 * 10**9  # nanoseconds: longer than the ticks of any file system's clock
+
+Signature = tuple[int, int, int, int]
+"""Size, mtime and ctime in nanoseconds, inode."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sources:
+    """The files of a corpus as they were when they were hashed.
+
+    Args:
+        files: in the order in which they are read; empty for the sample.
+        signatures: of each file.
+        described: the same for the manifest.
+    """
+
+    files: tuple[tuple[Path, Split], ...]
+    signatures: tuple[Signature, ...]
+    described: tuple[Source, ...]
+
+    @property
+    def total_bytes(self) -> int:
+        return sum(source.bytes for source in self.described)
+
+    def digest(self, split: Split | None = None) -> list[list[str]]:
+        """What of them determines the text: their contents, in order."""
+        return [[source.split, source.sha256] for source in self.described if split in (None, source.split)]
+
+    def check_unchanged(self) -> None:
+        """Refuse what was made while a source changed.
+
+        Raises:
+            DataError: naming the file.
+        """
+        for (path, _), signature in zip(self.files, self.signatures, strict=True):
+            if not path.exists() or _signature(path) != signature:
+                raise DataError("a file changed while it was read", str(path), "run the same command again when it is complete")
+
+
+def find(data: DataSettings, memory: Path, report: Report) -> Sources:
+    """Find the files of a corpus and hash them.
+
+    Args:
+        data: which files.
+        memory: the file that remembers hashes.
+        report: hears of the bytes hashed.
+
+    Raises:
+        DataError: if there are none, or one cannot be read.
+    """
+    hashes = _Hashes(memory)
+    if data.type == "sample":
+        digest, count = hashes.of_sample()
+        hashes.remember()
+        name = "the documentation in the Python installation"
+        return Sources(files=(), signatures=(), described=(Source(path=name, split="train", bytes=count, sha256=digest),))
+    files: list[tuple[Path, Split]] = [(path, "train") for path in readers.expand(data.files)]
+    for language in sorted(data.monolingual):
+        files += [(path, "train") for path in readers.expand(data.monolingual[language], f"data.monolingual.{language}")]
+    files += [(path, "validation") for path in readers.expand(data.validation_files)] if data.validation_files else []
+    signatures, described, done = [], [], 0
+    total = sum(path.stat().st_size for path, _ in files)
+
+    def hashed(before: int, count: int) -> None:
+        report(Progress(stage="hash", bytes=before + count, total_bytes=total))
+
+    for path, split in files:
+        signature, digest = hashes.of(path, partial(hashed, done))
+        done += signature[0]
+        signatures.append(signature)
+        described.append(Source(path=str(path), split=split, bytes=signature[0], sha256=digest))
+    hashes.remember()
+    return Sources(files=tuple(files), signatures=tuple(signatures), described=tuple(described))
+
+
+@lru_cache(maxsize=1)
+def sample_texts() -> tuple[str, ...]:
+    """The sample's documents: a megabyte, which takes seconds to find and is wanted several times."""
+    return tuple(document.text for document in sample.documents())
+
+
+def _signature(path: Path) -> Signature:
+    stat = path.stat()
+    return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino
+
+
+class _Hashes:
+    """SHA-256 of files, remembered between commands."""
+
+    def __init__(self, memory: Path) -> None:
+        self._memory = memory
+        self._known: dict[str, Any] = {}
+        self._new = False
+        with suppress(OSError, ValueError):
+            known = json.loads(memory.read_text("utf-8"))
+            self._known = known if isinstance(known, dict) else {}
+
+    def of(self, path: Path, heard: Callable[[int], None]) -> tuple[Signature, str]:
+        """A file's signature and hash."""
+        signature, place = _signature(path), str(path.absolute())
+        known = self._known.get(place)
+        if isinstance(known, list) and known[:-1] == list(signature):
+            return signature, str(known[-1])
+        began = time.time_ns()
+        digest, count = hashlib.sha256(), 0
+        try:
+            with path.open("rb", buffering=0) as file:
+                while chunk := file.read(CHUNK):
+                    safe_point()
+                    digest.update(chunk)
+                    count += len(chunk)
+                    heard(count)
+        except OSError as error:
+            raise DataError(f"cannot read a file: {error.strerror}", str(path), "check the file and its permissions") from None
+        if began - max(signature[1:3]) > _FRESH and _signature(path) == signature:
+            self._known[place] = [*signature, digest.hexdigest()]
+            self._new = True
+        return signature, digest.hexdigest()
+
+    def of_sample(self) -> tuple[str, int]:
+        """The sample's hash and size: a matter of this Python, and of how we read it."""
+        place, kind = "sample", [sys.version, *(sha256(Path(str(module.__file__))) for module in (sample, prose))]
+        known = self._known.get(place)
+        if isinstance(known, list) and known[:-2] == kind:
+            return str(known[-2]), int(known[-1])
+        digest, count = hashlib.sha256(), 0
+        for text in sample_texts():
+            content = text.encode()
+            digest.update(len(content).to_bytes(8, "little") + content)
+            count += len(content)
+        self._known[place], self._new = [*kind, digest.hexdigest(), count], True
+        return digest.hexdigest(), count
+
+    def remember(self) -> None:
+        """Write down what is new; without it files are hashed again, so that no failure matters."""
+        if self._new:
+            with suppress(DiskError):
+                write_json_atomically(self._memory, self._known)

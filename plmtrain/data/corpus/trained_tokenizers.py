@@ -1,0 +1,154 @@
+"""The tokenizer of a corpus: an existing one, or one trained on the training text, once."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from plmtrain.data.corpus.documents import Reading, reading_of
+from plmtrain.data.corpus.encoding import running_text
+from plmtrain.data.corpus.sources import Sources, find
+from plmtrain.data.corpus.updates import Progress, Report
+from plmtrain.data.rows.quotas import Repeats
+from plmtrain.errors import DataError
+from plmtrain.faults import fault_point
+from plmtrain.files import FolderLock, atomic_folder, clear_leftovers, make_folder, write_json_atomically
+from plmtrain.settings.data import DataSettings
+from plmtrain.settings.tokenizer import TokenizerSettings
+from plmtrain.stopping import safe_point
+from plmtrain.text.tokenizer import Tokenizer
+from plmtrain.text.tokenizer_training import train
+
+_VERSION = 1  # of how they are trained; another trains anew
+_RECORD = "made_from.json"
+_REPORT_EVERY = 256  # documents
+
+
+def tokenizer_for(data: DataSettings, settings: TokenizerSettings, report: Report) -> Tokenizer:
+    """The tokenizer that a run on a corpus uses.
+
+    A trained one is kept in ``prepared_dir/tokenizers/TYPE-DIGEST``, where the digest is of the training text and the settings.
+    Text that is held out by its content (see ``splitting``) is not trained on.
+
+    Args:
+        data: the corpus.
+        settings: the tokenizer's; where ``path`` is given, nothing is trained.
+        report: hears how far the training is.
+
+    Raises:
+        DataError: if there is no tokenizer at ``path``, or no text to train on.
+        DiskError: if it cannot be kept.
+        Stopped: if a signal asked for it.
+    """
+    if settings.path is not None:
+        return Tokenizer.load(settings.path)
+    root = make_folder(Path(data.prepared_dir))
+    sources = find(data, root / ".hashes.json", report)
+
+    def trained() -> Tokenizer:
+        tokenizer = train(_training_texts(data, settings, sources, report), settings)
+        sources.check_unchanged()
+        return tokenizer
+
+    return _kept_or_made(root, settings, _digest(data, settings, sources), trained, report)
+
+
+def tokenizer_on(texts: Sequence[str], prepared_dir: str, settings: TokenizerSettings, report: Report) -> Tokenizer:
+    """The tokenizer that is trained on texts in memory, say the examples of a task; kept like that of a corpus.
+
+    Args:
+        texts: at least one.
+        prepared_dir: where it is kept.
+        settings: how it is trained.
+        report: hears how far the training is.
+    """
+    content = hashlib.sha256()
+    for text in texts:
+        encoded = text.encode()
+        content.update(len(encoded).to_bytes(8, "little") + encoded)
+    made_of = {"version": _VERSION, "texts": content.hexdigest(), "settings": settings.model_dump(exclude={"path"})}
+
+    def running() -> Iterator[str]:
+        for count, text in enumerate(texts, start=1):
+            safe_point()
+            yield running_text(text, settings.family)
+            if count % _REPORT_EVERY == 0:
+                report(Progress(stage="tokenizer", documents=count))
+
+    digest = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()
+    return _kept_or_made(make_folder(Path(prepared_dir)), settings, digest, lambda: train(running(), settings), report)
+
+
+def _kept_or_made(
+    root: Path, settings: TokenizerSettings, digest: str, trained: Callable[[], Tokenizer], report: Report
+) -> Tokenizer:
+    """The tokenizer of a digest: one that was trained before, or one that is trained and kept now, by one process alone."""
+    folder = root / "tokenizers" / f"{settings.type}-{digest[:16]}"
+    if (tokenizer := _kept(folder)) is not None:
+        return tokenizer
+    make_folder(folder.parent)
+    with FolderLock(folder.parent / ".lock", on_wait=lambda: report(Progress(stage="wait"))):
+        if (tokenizer := _kept(folder)) is not None:
+            return tokenizer
+        clear_leftovers(folder.parent)
+        tokenizer = trained()
+        with atomic_folder(folder, replace=True) as temporary:
+            tokenizer.save(temporary)
+            record = {"tokenizer": Tokenizer.load(temporary).digest, "settings": settings.model_dump()}
+            write_json_atomically(temporary / _RECORD, record)
+            fault_point("prep.tokenizer")
+        return Tokenizer.load(folder)
+
+
+def _digest(data: DataSettings, settings: TokenizerSettings, sources: Sources) -> str:
+    made_of = {
+        "version": _VERSION,
+        "sources": sources.digest("train"),
+        "reading": reading_of(data, sources) | ({"shared": data.vocabulary_exponent} if data.type == "parallel" else {}),
+        "held_out": None if data.validation_files else data.validation_fraction,
+        "settings": settings.model_dump(exclude={"path"}),
+    }
+    return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()
+
+
+def _kept(folder: Path) -> Tokenizer | None:
+    """A tokenizer that was trained before, if it is still what it was then."""
+    try:
+        record = json.loads((folder / _RECORD).read_text("utf-8"))
+        tokenizer = Tokenizer.load(folder)
+        return tokenizer if tokenizer.digest == record["tokenizer"] else None
+    except (OSError, ValueError, KeyError, TypeError, DataError):
+        return None
+
+
+def _training_texts(data: DataSettings, settings: TokenizerSettings, sources: Sources, report: Report) -> Iterator[str]:
+    """The documents to train on: without those that validation will hold out, unless they are all there is."""
+
+    def read(*, held_out: bool) -> Iterator[tuple[int, str]]:
+        for count, (position, passage) in enumerate(Reading(data, sources, "train").passages(), start=1):
+            safe_point()
+            if held_out == (passage.key < threshold):
+                yield passage.language, running_text(passage.text, settings.family)
+            if count % _REPORT_EVERY == 0:
+                report(Progress(stage="tokenizer", bytes=position, total_bytes=sources.total_bytes, documents=count))
+
+    def texts(*, held_out: bool) -> Iterator[str]:
+        if data.type != "parallel":
+            yield from (text for _, text in read(held_out=held_out))
+            return
+        sizes = Counter[int]()
+        for language, text in read(held_out=held_out):
+            sizes[language] += len(text)
+        repeats = Repeats(sizes, data.vocabulary_exponent)
+        for language, text in read(held_out=held_out):
+            yield from itertools.repeat(text, repeats.next(language))
+
+    threshold = 0 if data.validation_files else data.validation_fraction * 2.0**64
+    trained = texts(held_out=False)
+    for first in trained:
+        return itertools.chain([first], trained)
+    return texts(held_out=True)

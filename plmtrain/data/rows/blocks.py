@@ -1,0 +1,61 @@
+"""The corpus as consecutive stretches of one length: no padding, documents behind one another (RoBERTa's full sentences)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from plmtrain.data.corpus.store import Store, marked
+from plmtrain.data.rows.rows import Rows
+from plmtrain.errors import DataError
+
+
+class Blocks:
+    """Row i is tokens [i * length, (i + 1) * length); what is left at the end is read in no epoch.
+
+    Args:
+        store: one split of the prepared data.
+        length: tokens in a row.
+        isolate_documents: whether rows say which document each token is of.
+
+    Raises:
+        DataError: if the text does not fill one row.
+    """
+
+    def __init__(self, store: Store, length: int, isolate_documents: bool = False) -> None:
+        self._count = len(store) // length
+        if self._count < 1:
+            raise DataError(
+                f"the {store.split} text has {len(store)} tokens, but a row takes {length}",
+                str(store.folder),
+                "give more text (data.files=, data.validation_fraction=), or a smaller trainer.sequence_length",
+            )
+        used = self._count * length
+        self._tokens = store.tokens[:used].reshape(self._count, length)
+        self._word_starts = store.word_starts[:used].reshape(self._count, length)
+        self._documents = store.documents if isolate_documents else None
+        self._sentences = store.sentences
+        self._text = store.tokens
+        self._length = length
+
+    def __len__(self) -> int:
+        return self._count
+
+    def fetch(self, indices: NDArray[np.int64]) -> Rows:
+        """The rows at some indices, in that order."""
+        return Rows(
+            tokens=self._tokens[indices].astype(np.int64),
+            lengths=np.full(len(indices), self._length, np.int64),
+            word_starts=self._word_starts[indices],
+            documents=self._documents_of(indices),
+            sentence_starts=marked(self._sentences, np.asarray(indices) * self._length, self._length),
+            text=self._text,
+        )
+
+    def _documents_of(self, indices: NDArray[np.int64]) -> NDArray[np.int64] | None:
+        """The document of each token, counted from 0 in each row.  # [rows, length]"""
+        if self._documents is None:
+            return None
+        positions = np.asarray(indices)[:, None] * self._length + np.arange(self._length)
+        documents = np.searchsorted(self._documents, positions, side="right")
+        return (documents - documents[:, :1]).astype(np.int64)

@@ -1,0 +1,102 @@
+"""Rows of segment pairs, cut from prepared text when it was prepared (``plmtrain.data.corpus.pair_store``)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from plmtrain.data.corpus.pair_store import PairStore
+from plmtrain.data.corpus.store import Store
+from plmtrain.data.rows.rows import Rows, side_by_side
+
+Encoded = tuple[NDArray[np.int64], NDArray[np.bool_]]
+"""A text's ids, and whether each begins a word."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairRows(Rows):
+    """Rows of two segments, one directly behind the other.
+
+    Args:
+        segments: [rows, length] which segment each token is of: 0 for the first, 1 for the second and what lies behind it.
+        labels: [rows] 1 where the second segment is not what follows the first, else 0; None where nobody knows.
+    """
+
+    segments: NDArray[np.int64]
+    labels: NDArray[np.int64] | None = None
+
+    @classmethod
+    def of(cls, pairs: Sequence[tuple[Encoded, Encoded]], padding: int) -> PairRows:
+        """Rows of pairs of texts, of which the second may be empty.
+
+        Args:
+            pairs: the ids and word starts of both texts.  # [tokens] each
+            padding: the id behind the shorter ones.
+        """
+        joined = [tuple(np.concatenate(parts) for parts in zip(first, second, strict=True)) for first, second in pairs]
+        rows = side_by_side([(ids, starts) for ids, starts in joined], padding)
+        first = np.array([len(ids) for (ids, _), _ in pairs], np.int64)
+        segments = (np.arange(rows.tokens.shape[1]) >= first[:, None]).astype(np.int64)
+        return cls(tokens=rows.tokens, lengths=rows.lengths, word_starts=rows.word_starts, segments=segments)
+
+
+def first_lengths(rows: Rows) -> NDArray[np.int64]:
+    """How many tokens the first segment of each row has: all of them where rows know of no segments.  # [rows]"""
+    if not isinstance(rows, PairRows):
+        return rows.lengths
+    first: NDArray[np.int64] = np.minimum(np.count_nonzero(rows.segments == 0, axis=1), rows.lengths)
+    return first
+
+
+def asked_pairs(rows: Rows) -> PairRows:
+    """Rows as pairs; those that know of no segments have one alone."""
+    if isinstance(rows, PairRows):
+        return rows
+    none = np.zeros(rows.tokens.shape, np.int64)
+    return PairRows(tokens=rows.tokens, lengths=rows.lengths, word_starts=rows.word_starts, segments=none)
+
+
+class PairSource:
+    """Row i is pair i of all copies.
+
+    Args:
+        store: one split of the prepared data.
+        pairs: cut from it.
+        length: tokens in a row, those behind a shorter pair included.
+    """
+
+    def __init__(self, store: Store, pairs: PairStore, length: int) -> None:
+        self._store, self._pairs, self._length = store, pairs, length
+
+    def __len__(self) -> int:
+        return len(self._pairs)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Sent to another process, what is mapped is opened anew there instead of travelling whole.
+        return _reopened, (self._store, self._pairs.folder, self._length)
+
+    def fetch(self, indices: NDArray[np.int64]) -> PairRows:
+        """The rows at some indices, in that order."""
+        pairs, indices = self._pairs, np.asarray(indices)
+        first, second = (starts[indices].astype(np.int64)[:, None] for starts in pairs.starts)
+        first_length, second_length = (lengths[indices].astype(np.int64)[:, None] for lengths in pairs.lengths)
+        lengths = first_length + second_length
+        place = np.minimum(np.arange(self._length), lengths - 1)  # behind a pair its last token stands: it means nothing
+        in_second = place >= first_length
+        source = np.where(in_second, second - first_length, first) + place
+        return PairRows(
+            tokens=self._store.tokens[source].astype(np.int64),
+            lengths=lengths[:, 0],
+            word_starts=self._store.word_starts[source],
+            segments=in_second.astype(np.int64),
+            labels=pairs.changed[indices].astype(np.int64),
+        )
+
+
+def _reopened(store: Store, folder: object, length: int) -> PairSource:
+    from pathlib import Path
+
+    return PairSource(store, PairStore.open(Path(str(folder))), length)

@@ -1,0 +1,1 @@
+"""Labelled examples: reading tables, numbering labels, encoding texts. Corpora without labels are in ``plmtrain.data.corpus``."""

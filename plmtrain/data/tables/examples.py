@@ -1,0 +1,118 @@
+"""Encoded examples, one text or a pair each, as a source of rows that fit the model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from plmtrain.data.corpus.encoding import running_text
+from plmtrain.data.rows.rows import Rows
+from plmtrain.stopping import safe_point
+
+if TYPE_CHECKING:
+    from plmtrain.text.tokenizer import Tokenizer
+
+_AT_ONCE = 1024
+"""Texts that are encoded between two looks for a signal."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExampleRows(Rows):
+    """Rows of examples: ``others`` are the second texts of pairs.
+
+    Args:
+        labels: [rows] the number of each one's label; None where nobody knows it.
+    """
+
+    labels: NDArray[np.int64] | None = None
+
+
+def kept_lengths(first: NDArray[np.int64], second: NDArray[np.int64], most: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """How much of each text of a pair stays, so that both fit: the longer one is cut, token by token (BERT's code).
+
+    Args:
+        first, second: [pairs] their lengths.
+        most: tokens that a pair may have.
+    """
+    kept = np.minimum(first, np.maximum(most - second, (most + 1) // 2))
+    return kept, np.minimum(second, most - kept)
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Encoded texts, one behind the other.
+
+    Args:
+        tokens: [tokens] in the smallest type that holds them.
+        starts: [texts + 1] where each begins; the last number is where the last one ends.
+    """
+
+    tokens: NDArray[np.unsignedinteger]
+    starts: NDArray[np.int64]
+
+    @classmethod
+    def encode(cls, texts: Sequence[str], tokenizer: Tokenizer) -> Texts:
+        """Encode texts as they are pretrained on: on one line, unless the family keeps line ends."""
+        kind = np.min_scalar_type(tokenizer.vocabulary.size - 1)
+        parts: list[NDArray[np.unsignedinteger]] = [np.empty(0, kind)]
+        starts = np.zeros(len(texts) + 1, np.int64)
+        for first in range(0, len(texts), _AT_ONCE):
+            safe_point()
+            some = [running_text(text, tokenizer.family) for text in texts[first : first + _AT_ONCE]]
+            for index, (ids, _) in enumerate(tokenizer.encode(some), start=first):
+                parts.append(ids.astype(kind))
+                starts[index + 1] = len(ids)
+        return cls(np.concatenate(parts), np.cumsum(starts))
+
+    def lengths(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Tokens of some texts."""
+        return self.starts[indices + 1] - self.starts[indices]
+
+    def rows(self, indices: NDArray[np.int64], lengths: NDArray[np.int64]) -> Rows:
+        """The beginnings of some texts.
+
+        Args:
+            indices: [rows] which.
+            lengths: [rows] how much of each.
+        """
+        columns = np.arange(lengths.max(initial=0))
+        real = columns < lengths[:, None]
+        places = np.where(real, self.starts[indices][:, None] + columns, 0)
+        tokens = self.tokens[places] if len(self.tokens) else np.zeros(places.shape, np.int64)
+        return Rows(tokens=np.where(real, tokens, 0).astype(np.int64), lengths=lengths, word_starts=real)
+
+
+class EncodedExamples:
+    """A source of rows of examples.
+
+    Args:
+        texts: the first texts, and for pairs the second ones.
+        labels: [examples] the number of each one's label; None where nobody knows it.
+        most: tokens of text in a row; longer examples are cut.
+    """
+
+    def __init__(self, texts: Sequence[Texts], labels: NDArray[np.int64] | None, most: int) -> None:
+        self.texts, self.labels, self.most = tuple(texts), labels, most
+
+    def __len__(self) -> int:
+        return len(self.texts[0].starts) - 1
+
+    def fetch(self, indices: NDArray[np.int64]) -> ExampleRows:
+        """The examples at some indices, in that order."""
+        lengths = [texts.lengths(indices) for texts in self.texts]
+        if len(lengths) == 2:
+            lengths = list(kept_lengths(lengths[0], lengths[1], self.most))
+        else:
+            lengths = [np.minimum(lengths[0], self.most)]
+        first, *second = (texts.rows(indices, kept) for texts, kept in zip(self.texts, lengths, strict=True))
+        return ExampleRows(
+            tokens=first.tokens,
+            lengths=first.lengths,
+            word_starts=first.word_starts,
+            others=second[0] if second else None,
+            labels=None if self.labels is None else self.labels[indices],
+        )

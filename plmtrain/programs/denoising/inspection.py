@@ -1,0 +1,82 @@
+"""What noise did to a batch: the rows drawn, and how much was hidden, left out, inserted and moved."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from plmtrain.batch import Batch
+from plmtrain.corruption.noising import DELETED, FIRST, HIDDEN, INSERTED, MOVED
+from plmtrain.programs.program import Inspection, Shown
+from plmtrain.text.vocabulary import Vocabulary
+
+
+def noise_inspection(batch: Batch, labels: NDArray[np.int64], vocabulary: Vocabulary, span_mean: float | None) -> Inspection:
+    """What noise did to a batch.
+
+    Args:
+        batch: its input has ``ids``, its targets ``origins`` and ``marks`` as ``NoisedRows`` has them.
+        labels: [rows, length] the rows as they were, padding included.
+        vocabulary: the tokens that rows are made of.
+        span_mean: of the Poisson distribution of span lengths, in words; None where no spans were cut.
+    """
+    ids, origins = batch.inputs["ids"].numpy(), batch.targets["origins"].numpy()
+    marks = batch.targets["marks"].numpy()
+    read = np.ones(ids.shape, np.bool_) if batch.layout.tokens is None else batch.layout.tokens.numpy()
+    text = labels != vocabulary["pad"]
+    special = vocabulary.is_special.take(labels)
+    if "unk" in vocabulary.roles:
+        special &= labels != vocabulary["unk"]
+    content = text & ~special
+    hidden, deleted = content & (marks & HIDDEN != 0), content & (marks & DELETED != 0)
+    moved = marks & MOVED != 0
+    first = marks & FIRST != 0
+    masks = read & (origins < 0)
+    words = INSERTED - origins[masks]
+
+    fates = np.select([special, hidden, deleted, moved], ["special", "masked", "deleted", "moved"], "plain")
+    was = np.maximum(origins, 0)
+    seen = np.select(
+        [masks & (ids != vocabulary["mask"]), origins == INSERTED, masks],
+        ["random", "inserted", "masked"],
+        np.take_along_axis(fates, was, axis=1),
+    )
+    targets = np.select([special, hidden | deleted], ["special", "target"], "plain")
+
+    def line(tokens: NDArray[np.int64], marked: NDArray[np.str_], kept: NDArray[np.bool_]) -> list[tuple[int, str]]:
+        return list(zip(tokens[kept].tolist(), marked[kept].tolist(), strict=True))
+
+    rows = [
+        Shown(
+            {
+                "original": line(labels[row], fates[row], text[row]),
+                "input": line(ids[row], seen[row], read[row]),
+                "target": line(labels[row], targets[row], text[row]),
+            }
+        )
+        for row in range(len(ids))
+    ]
+    whole = int(content.sum())
+    touched = text & special & (marks & (HIDDEN | DELETED) != 0)
+    rates = {
+        "hidden": (int(hidden.sum()), whole),
+        "deleted": (int(deleted.sum()), whole),
+        "masks in the input": (int(masks.sum()), int(read.sum())),
+        "inserted, of masks": (int((words == 0).sum()), len(words)),
+        "random, of masks": (int((ids[masks] != vocabulary["mask"]).sum()), len(words)),
+        "sentences moved": (int((first & moved).sum()), int(first.sum())),
+        "specials touched": (int(touched.sum()), int((text & special).sum())),
+    }
+    histograms = {"masks per row": dict(Counter(masks.sum(axis=1).tolist()))}
+    if span_mean is not None:
+        histograms["words behind a mask (0: inserted)"] = dict(Counter(words.tolist()))
+        histograms[f"the same by Poisson, mean {span_mean:g}"] = _poisson(len(words), span_mean, int(words.max(initial=0)))
+    return Inspection(rows=rows, rates=rates, histograms=histograms)
+
+
+def _poisson(spans: int, mean: float, most: int) -> dict[int, int]:
+    """How many of some spans would have each length."""
+    return {k: round(spans * math.exp(k * math.log(mean) - mean - math.lgamma(k + 1))) for k in range(most + 1)}

@@ -1,0 +1,227 @@
+"""Putting the parts of a training process together: group, learner, optimiser, checkpoints, reporter, and the trainer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from plmtrain import backbones, keyed_random
+from plmtrain.console import tell
+from plmtrain.data.loading.order import Phase, plan
+from plmtrain.errors import SettingsError
+from plmtrain.files import atomic_folder
+from plmtrain.interop.initial import load_backbone, token_rows
+from plmtrain.optim import optimizer
+from plmtrain.programs.program import Program
+from plmtrain.runs.material import Material
+from plmtrain.settings.identity import RESOLVED
+from plmtrain.settings.run import RunSettings
+from plmtrain.text.tokenizer import Tokenizer
+from plmtrain.training import allocator
+from plmtrain.training.checkpoint import Checkpoint
+from plmtrain.training.checkpoint_manifest import Identity, versions
+from plmtrain.training.group import Group
+from plmtrain.training.precision import choose
+from plmtrain.training.progress import Progress
+from plmtrain.training.progress_line import ProgressLine
+from plmtrain.training.reporting import RunReporter
+from plmtrain.training.run_folder import RunFolder
+from plmtrain.training.state import TrainingState, checkpoint_size, load_weights
+from plmtrain.training.trackers import Tracker
+from plmtrain.training.trainer import Parts, Trainer
+
+
+def train(material: Material, folder: RunFolder, settings_hash: str) -> None:
+    """Train a run in this process, alone or as one of several, from its newest checkpoint to its end.
+
+    Args:
+        material: the run's data and programs.
+        folder: where the run is kept.
+        settings_hash: of the settings that change the result.
+    """
+    allocator.tune()
+    settings = material.settings
+    group = Group(settings.trainer.device, settings.launch.timeout, settings.trainer.threads)
+    phases = plan(settings.trainer)
+    programs = material.programs(phases)
+    token_embeddings = embedded_tokens(settings, material.tokenizer)
+    learner = build_learner(settings, programs[0], token_embeddings).to(group.device)
+    state = TrainingState(learner, optimizer.build(learner, settings.optimizer), {})
+    precision = choose(settings.trainer.precision, group.device)
+    resolved = {
+        "precision": precision,
+        "threads": torch.get_num_threads(),
+        "device": str(group.device),
+        "processes": group.size,
+        "torch": versions()["torch"],
+        "vocabulary": token_embeddings,
+    }
+
+    identity = Identity(folder.run_id, settings_hash, material.tokenizer.digest, material.digest)
+    checkpoints = folder.checkpoints(settings.trainer.keep, identity)
+    if group.is_main:
+        checkpoints.clear_leftovers()
+    group.wait()
+    progress = Progress()
+    checkpoint = checkpoints.newest(settings.resume.strict, report=tell if group.is_main else lambda line: None)
+    if checkpoint is not None:
+        require_same_data(checkpoint, identity, material, folder)
+        state.restore(checkpoint, group)
+        progress = checkpoint.progress
+    # Whoever is not the main process must have read the old settings and checkpoints before they are replaced.
+    group.wait()
+
+    reporter = None
+    if group.is_main:
+        # Twice: the next one is written before the old one goes.
+        checkpoints.require_space(2 * checkpoint_size(learner, carried(programs, phases)))
+        if checkpoint is not None:
+            tell(f"going on from step {progress.step}", *_told_apart(folder, resolved))
+        reporter = _reporter(material, folder, programs[-1], learner, resolved, progress)
+
+    trainer = Trainer(
+        Parts(
+            settings=settings,
+            plan=phases,
+            programs=programs,
+            rows=[material.rows("train", program, phase) for program, phase in zip(programs, phases, strict=True)],
+            held_out=material.rows("validation", programs[-1], phases[-1]),
+            precision=precision,
+            group=group,
+            checkpoints=checkpoints,
+            reporter=reporter,
+        ),
+        state,
+        progress,
+    )
+    try:
+        trainer.run()
+    finally:
+        if reporter is not None:
+            reporter.close()
+            folder.write_status("running", **_facts(trainer.progress, settings, programs[-1]))
+    step, best_step = trainer.progress.step, trainer.progress.best_step
+    if programs[-1].selection.decides and best_step not in (None, step):
+        load_weights(learner, checkpoints.at(best_step))
+    material.conclude(programs[-1], learner.eval(), phases[-1], group, folder.path)
+    if group.is_main:
+        reason = "stopped early: validation did not improve" if trainer.stopped_early else "all steps are done"
+        folder.write_status("finished", 0, reason, **_facts(trainer.progress, settings, programs[-1]))
+        shown = material.closing(programs[-1], learner.eval().to("cpu"), trainer.progress.best_metric)
+        tell(*shown, str(folder.path))
+    group.close()
+
+
+def embedded_tokens(settings: RunSettings, tokenizer: Tokenizer) -> int:
+    """Rows of the token embedding: the vocabulary, or as many as what the run starts from has."""
+    tokens = tokenizer.vocabulary.size
+    return tokens if settings.init is None else token_rows(Path(settings.init), tokens)
+
+
+def carried(programs: Sequence[Program[Any]], phases: Sequence[Phase]) -> int:
+    """Bytes of the carry of all processes, at most."""
+    return max(
+        part.carry_size(phase.sequence_length) * phase.batch_size
+        for program, phase in zip(programs, phases, strict=True)
+        for part in (program, *program.parts.values())
+    )
+
+
+def build_learner(settings: RunSettings, program: Program[Any], vocabulary_size: int) -> nn.Module:
+    """A fresh learner in train mode, with the backbone that ``init`` names, and blocks compiled if that is asked for."""
+    torch.manual_seed(keyed_random.scalar("initial weights", settings.seed))
+    learner = program.build(lambda model: backbones.build(model, vocabulary_size))
+    if settings.init is not None:
+        load_backbone(Path(settings.init), program.backbone_of(learner), program.pooler_of(learner))
+    if settings.trainer.compile:
+        compile_blocks(learner, program)
+    return learner.train()
+
+
+def compile_blocks(learner: nn.Module, program: Program[Any]) -> None:
+    """Have the blocks of a learner's backbones compiled when they are called."""
+    for part in learner.modules():
+        for block in part.blocks() if isinstance(part, backbones.Backbone) else ():
+            # One kernel for each shape or one for all, never one for shapes seen before: a resumed run must compute the same.
+            block.compile(dynamic=program.ragged)
+
+
+def require_same_data(saved: Checkpoint, now: Identity, material: Material, folder: RunFolder) -> None:
+    """Refuse to go on with another tokenizer, or with data that were edited.
+
+    Raises:
+        SettingsError: if they are not those that the run began with, and ``resume.allow`` does not name them.
+    """
+    if saved.identity.tokenizer_digest != now.tokenizer_digest:
+        raise SettingsError(
+            "the tokenizer is not the one that the run began with",
+            f"tokenizer {now.tokenizer_digest[:16]} instead of {saved.identity.tokenizer_digest[:16]}",
+            "restore the text or the tokenizer that it was made from, or start anew under another name=",
+        )
+    allowed = any(key.partition(".")[0] == "data" for key in material.settings.resume.allow)
+    if saved.identity.data_digest != now.data_digest and not allowed:
+        raise SettingsError(
+            "the data have changed since the run began",
+            ", ".join(material.changes(folder.path)[:4]),
+            "restore them, start anew under another name=, or accept another result: resume.allow=[data.files]",
+        )
+
+
+def _told_apart(folder: RunFolder, resolved: dict[str, Any]) -> list[str]:
+    """Where this process computes otherwise than the one that began the run: the result may differ in the last bits."""
+    before = folder.config().get(RESOLVED) or {}
+    return [
+        f"{key} was {before[key]} and is {now}: the rest of the run may differ from an unbroken one in the last bits"
+        for key, now in resolved.items()
+        if key in before and before[key] != now
+    ]
+
+
+def _reporter(
+    material: Material,
+    folder: RunFolder,
+    program: Program[Any],
+    learner: nn.Module,
+    resolved: dict[str, Any],
+    progress: Progress,
+) -> RunReporter:
+    """Write down what the run is, and open everything that hears of its progress."""
+    settings = material.settings
+    values = settings.model_dump(mode="json")
+    folder.write_config({**values, RESOLVED: resolved})
+    folder.write_status("running", **_facts(progress, settings, program))
+    if not folder.tokenizer_path.exists():
+        with atomic_folder(folder.tokenizer_path) as temporary:
+            material.tokenizer.save(temporary)
+    material.keep(folder.path)
+    metrics = folder.metrics()
+    metrics.keep_until(progress.step)
+    entropy = material.unigram_entropy if len(program.terms) == 1 else None  # a sum of several losses does not compare
+    line = ProgressLine(settings.trainer.steps, first_step=progress.step, unigram_entropy=entropy)
+    tracker = Tracker(
+        settings.tracker,
+        folder.trackers_path,
+        name=folder.path.name,
+        config=values,
+        first_step=progress.step,
+        warn=line.note,
+    )
+    parameters = sum(parameter.numel() for parameter in learner.parameters())
+    line.note(
+        f"{folder.path.name}: {parameters:,} parameters, {resolved['precision']} on {resolved['device']} "
+        f"({resolved['processes']} × {resolved['threads']} threads)\n{material.opening()}"
+    )
+    return RunReporter(folder, metrics, line, tracker)
+
+
+def _facts(progress: Progress, settings: RunSettings, program: Program[Any]) -> dict[str, Any]:
+    return {
+        "step": progress.step,
+        "total_steps": settings.trainer.steps,
+        "best_step": progress.best_step,
+        "result_step": progress.best_step if program.selection.decides else progress.step,
+    }

@@ -1,0 +1,119 @@
+"""From a verb and its overrides to the settings of a run, whatever kind of run it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from plmtrain.errors import PlmtrainError, SettingsError
+from plmtrain.settings.composing.compose import Composed, compose
+from plmtrain.settings.composing.folders import primary_of
+from plmtrain.settings.composing.overrides import where
+from plmtrain.settings.decode import FINETUNE, KINDS, PRETRAIN, RunKind, run_settings, settings_from_run
+from plmtrain.settings.identity import kind_of
+from plmtrain.settings.run import RunSettings
+from plmtrain.settings.tokenizer import TokenizerSettings
+from plmtrain.training.run_folder import RunFolder
+
+
+def kind_for(verb: str, arguments: Sequence[str] = ()) -> RunKind[Any]:
+    """The kind of run that a command composes.
+
+    Args:
+        verb: what stands after ``plmtrain``.
+        arguments: Hydra overrides; they tell of a verb for any kind of run which one is meant.
+    """
+    primary = primary_of(verb, arguments)
+    return next((kind for kind in KINDS if kind.primary == primary), PRETRAIN)
+
+
+def composed_for(verb: str, arguments: Sequence[str], config_dir: str | None = None) -> Composed:
+    """Compose the settings of a run; what fine-tuning starts from brings its model and tokenizer along.
+
+    Args:
+        verb: what stands after ``plmtrain``.
+        arguments: Hydra overrides.
+        config_dir: the folder of ``--config-dir``.
+
+    Raises:
+        SettingsErrors: for unknown options among the arguments.
+    """
+    composed = compose(arguments, config_dir, kind_for(verb, arguments).primary)
+    init = composed.values.get("init")
+    if composed.primary == FINETUNE.primary and isinstance(init, str) and "init" not in composed.broken:
+        return _started_from(Path(init), composed)
+    return composed
+
+
+def settings_for(verb: str, arguments: Sequence[str], config_dir: str | None = None) -> RunSettings:
+    """The settings of the run that a verb carries out; arguments as in ``composed_for``.
+
+    Raises:
+        SettingsErrors: everything that is wrong with them.
+    """
+    settings: RunSettings = run_settings(composed_for(verb, arguments, config_dir), kind_for(verb, arguments))
+    return settings
+
+
+def _started_from(folder: Path, composed: Composed) -> Composed:
+    """Settings in which the model and the tokenizer are those of the run or Hugging Face folder that is started from."""
+    errors = list(composed.errors)
+    place = f"init={folder}"
+    for text in composed.groups:
+        group = text.partition("=")[0]
+        if group in ("model", "size", "tokenizer"):
+            errors.append(SettingsError(f"what {place} starts from has its own {group}", where(text), f"leave {group}= away"))
+    given = [key for key in composed.overrides if key.startswith(("model.", "tokenizer.")) and key != "tokenizer.path"]
+    for key in given:
+        if kind_of(key) == "structural":
+            what = f"{key} is that of what {place} starts from"
+            errors.append(SettingsError(what, where(composed.overrides[key]), "leave it away"))
+    try:
+        model, tokenizer = _parts_of(folder)
+    except PlmtrainError as error:
+        problem = SettingsError(error.what, error.where or place, error.remedy)
+        return replace(composed, errors=(*errors, problem), broken=composed.broken | {"model", "tokenizer"})
+    changed = {key.partition(".")[2] for key in given if key.startswith("model.") and kind_of(key) != "structural"}
+    ours: dict[str, Any] = composed.values.get("model") or {}
+    values = {
+        **composed.values,
+        "model": {**model, **{name: ours[name] for name in changed if name in ours}},
+        "tokenizer": {**tokenizer, "path": (composed.values.get("tokenizer") or {}).get("path")},
+    }
+    return replace(composed, values=values, errors=tuple(errors))
+
+
+def _parts_of(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The plain settings of the model and the tokenizer in a run or a Hugging Face folder.
+
+    Raises:
+        PlmtrainError: if the folder has none that can be read.
+    """
+    run = RunFolder(folder)
+    if run.exists:
+        settings = settings_from_run(run.config())
+        return settings.model.model_dump(mode="json"), settings.tokenizer.model_dump(mode="json")
+    if not (folder / "config.json").is_file():
+        remedy = "name a run below runs/, or a folder with config.json and model.safetensors in it"
+        raise SettingsError("there is neither a run nor a Hugging Face folder to start from", f"init={folder}", remedy)
+    from plmtrain.interop.hugging_face import settings_of
+
+    return settings_of(folder).model_dump(mode="json"), _tokenizer_in(folder)
+
+
+def _tokenizer_in(folder: Path) -> dict[str, Any]:
+    """What can be said of a Hugging Face folder's tokenizer in the words of ours; nothing is trained by it."""
+    from plmtrain.text.tokenizer import Tokenizer
+
+    tokenizer = Tokenizer.load(folder)
+    (upper, _), (lower, _) = tokenizer.encode(["A", "a"])
+    kinds = TokenizerSettings.model_fields["type"].annotation
+    known = getattr(kinds, "__args__", ())
+    return {
+        "type": tokenizer.type if tokenizer.type in known else "wordpiece",
+        "family": tokenizer.family,
+        "vocab_size": tokenizer.vocabulary.size,
+        "lowercase": upper.tolist() == lower.tolist(),
+    }

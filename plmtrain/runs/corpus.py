@@ -1,0 +1,163 @@
+"""Putting a run's parts together from its settings: the one place that joins text, model, objective and trainer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from plmtrain.data.corpus import corpus_manifest as manifests
+from plmtrain.data.corpus.corpus_manifest import Manifest
+from plmtrain.data.corpus.updates import Report
+from plmtrain.data.loading.order import Phase, plan
+from plmtrain.settings.objectives.base import ObjectiveSettings, Reads
+from plmtrain.settings.run import PretrainSettings
+
+if TYPE_CHECKING:
+    from plmtrain.data.corpus.pair_store import PairStore
+    from plmtrain.data.corpus.store import Split, Store
+    from plmtrain.data.rows.rows import PartedRows, RowSource
+    from plmtrain.programs.program import Program
+    from plmtrain.text.tokenizer import Tokenizer
+    from plmtrain.text.vocabulary import Vocabulary
+
+SPLITS: tuple[Split, ...] = ("train", "validation")
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Text made ready for a run.
+
+    Args:
+        tokenizer: what it was encoded with.
+        folder: the prepared data.
+        manifest: what is in it.
+    """
+
+    tokenizer: Tokenizer
+    folder: Path
+    manifest: Manifest
+
+    def rows(self, split: Split, program: Program[Any], phase: Phase, isolate_documents: bool) -> RowSource | PartedRows:
+        """The rows of a split as an objective reads them in a phase; where it has parts, as each of them does.
+
+        Args:
+            split: ``train`` or ``validation``.
+            program: the objective's; ``reads`` of its settings says how.
+            phase: which gives the sequence length, and the number of streams where rows go on from one another.
+            isolate_documents: whether rows say which document each token is of.
+        """
+        from plmtrain.data.corpus.store import Store
+        from plmtrain.data.rows.rows import PartedRows
+
+        sources: dict[Reads, Callable[..., RowSource]] = {
+            "blocks": _blocks,
+            "streams": _streams,
+            "segment_pairs": _segment_pairs,
+            "translations": _translations,
+        }
+        store = Store.open(self.folder, split)
+        if program.parts:
+            return PartedRows(
+                {
+                    name: sources[part.settings.reads](store, part, phase, isolate_documents)
+                    for name, part in program.parts.items()
+                }
+            )
+        return sources[program.settings.reads](store, program, phase, isolate_documents)
+
+
+def _blocks(store: Store, program: Program[Any], phase: Phase, isolate_documents: bool) -> RowSource:
+    from plmtrain.data.rows.blocks import Blocks
+
+    return Blocks(store, program.row_length(phase.sequence_length), isolate_documents)
+
+
+def _streams(store: Store, program: Program[Any], phase: Phase, isolate_documents: bool) -> RowSource:
+    from plmtrain.data.rows.streams import Streams, held_out_streams
+
+    length, advance = program.row_length(phase.sequence_length), program.row_advance(phase.sequence_length)
+    streams = phase.batch_size
+    if store.split == "validation":
+        streams = held_out_streams(len(store), length, advance, most=streams)
+    others = program.other_length(phase.sequence_length)
+    return Streams(store, length, streams, advance=advance, others=others, isolate_documents=isolate_documents)
+
+
+def _translations(store: Store, program: Program[Any], phase: Phase, isolate_documents: bool) -> RowSource:
+    from plmtrain.data.rows.translations import Translations
+
+    assert not isolate_documents, "refused with the settings"
+    settings = program.settings
+    return Translations(
+        store,
+        program.row_length(phase.sequence_length),
+        translation_share=settings.translation_share,
+        exponent=settings.language_exponent,
+    )
+
+
+def _segment_pairs(store: Store, program: Program[Any], phase: Phase, isolate_documents: bool) -> RowSource:
+    from plmtrain.data.rows.pair_rows import PairSource
+
+    assert not isolate_documents, "refused with the settings"
+    length = program.row_length(phase.sequence_length)
+    return PairSource(store, _cut(store, program.settings, length, lambda moment: None), length)
+
+
+def _cut(store: Store, settings: Any, length: int, report: Report) -> PairStore:
+    """The pairs of a split, cut now if that has not been done; what is held out is cut once."""
+    from plmtrain.data.corpus.pair_cutting import Cutting
+    from plmtrain.data.corpus.pair_store import pairs_of
+
+    copies = settings.pair_copies if store.split == "train" else 1
+    cutting = Cutting(relation=settings.relation, tokens=length, copies=copies, short_share=settings.short_share)
+    return pairs_of(store, cutting, report)
+
+
+def derive(corpus: Corpus, settings: PretrainSettings, report: Report) -> None:
+    """Make of prepared text what the run's objective reads, where that is more than the text itself: a run does so before it
+    trains, and hears then of text that will not do."""
+    from plmtrain.data.corpus.store import Store
+    from plmtrain.data.rows.row_formats import RowFormat
+
+    for phase in plan(settings.trainer):
+        length = phase.sequence_length - RowFormat.of(settings.model.family, 2).framing
+        for objective in objective_in(settings, phase).members().values():
+            for split in SPLITS if objective.reads == "segment_pairs" else ():
+                _cut(Store.open(corpus.folder, split), objective, length, report)
+
+
+def tokenizer_of(settings: PretrainSettings, report: Callable[[Any], None]) -> Tokenizer:
+    """The tokenizer that the run uses: an existing one, that of what it starts from, or one trained on its text."""
+    from plmtrain.data.corpus.trained_tokenizers import tokenizer_for
+
+    chosen = settings.tokenizer
+    if chosen.path is None and settings.init is not None:
+        from plmtrain.training.restore import tokenizer_folder
+
+        chosen = chosen.model_copy(update={"path": str(tokenizer_folder(Path(settings.init)))})
+    return tokenizer_for(settings.data, chosen, report)
+
+
+def corpus_of(settings: PretrainSettings, report: Callable[[Any], None]) -> Corpus:
+    """The run's text, prepared now if that has not been done."""
+    from plmtrain.data.corpus.prepare import prepare
+
+    tokenizer = tokenizer_of(settings, report)
+    longest = max(phase.sequence_length for phase in plan(settings.trainer))
+    folder = prepare(settings.data, tokenizer, minimum_validation_tokens=longest, report=report)
+    return Corpus(tokenizer, folder, manifests.load(folder, tokenizer.digest))
+
+
+def objective_in(settings: PretrainSettings, phase: Phase) -> ObjectiveSettings:
+    """The objective's settings in one phase of the run."""
+    return settings.objective.changed(phase.objective) if phase.objective else settings.objective
+
+
+def programs_of(settings: PretrainSettings, phases: Sequence[Phase], vocabulary: Vocabulary) -> list[Program[Any]]:
+    """One program for each phase."""
+    from plmtrain import objectives
+
+    return [objectives.build(objective_in(settings, phase), settings.model, vocabulary) for phase in phases]

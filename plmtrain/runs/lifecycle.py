@@ -1,0 +1,131 @@
+"""The life of a run around its training: its folder's lock, its status, what it may change, and its processes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from plmtrain import stopping
+from plmtrain.console import tell
+from plmtrain.data.corpus.updates import Report
+from plmtrain.data.loading.order import check_divisible, plan
+from plmtrain.errors import SettingsErrors, Stopped, understood
+from plmtrain.redaction import redact
+from plmtrain.runs.material import Material
+from plmtrain.runs.preparation import preparation_report
+from plmtrain.settings.decode import completed
+from plmtrain.settings.identity import Drift, drift, run_hash, run_name
+from plmtrain.settings.run import RunSettings
+from plmtrain.training import launch
+from plmtrain.training.run_folder import RunFolder, State
+
+_FACTS = ("step", "total_steps", "best_step", "result_step")
+"""What a status says of the training, whoever writes it."""
+
+
+def carry_out(command: Sequence[str], settings: RunSettings, prepare: Callable[[Report], Material]) -> int:
+    """Bring a run to its end: begin it, go on with it, or say that it is finished.
+
+    Args:
+        command: the whole command line behind ``plmtrain``, for starting further processes.
+        settings: the run's settings.
+        prepare: makes its data ready, before torch is imported.
+
+    Returns:
+        The exit code.
+    """
+    stopping.watch()
+    launch.end_with_parent()
+    init_digest = start_digest(settings)
+    folder = RunFolder.below(settings.runs_dir, run_name(settings, init_digest)).create()
+    with _owned(folder) as owns, folder.log() as log:
+        status = folder.status()
+        changed = changes(folder, settings)
+        if status.get("state") == "finished" and not changed.refusals():
+            # Under another's launcher all processes must see it: one that did not would wait for the first one in vain.
+            if owns:
+                tell(f"{folder.path} is finished: {status.get('reason') or 'all steps are done'}")
+            return 0
+        if owns:
+            _require_agreement(changed, settings)
+        with _told(folder, log, owns):
+            if owns:
+                folder.write_status("preparing", **_facts(folder))
+            with preparation_report() as report:
+                material = prepare(report)
+            if settings.launch.processes > 1 and not launch.in_a_group():
+                check_divisible(plan(material.settings.trainer), settings.launch.processes)
+                return _conclude(folder, launch.launch(command, settings.launch.processes))
+            from plmtrain.runs.assembly import train
+
+            train(material, folder, run_hash(settings, init_digest))
+    return 0
+
+
+@contextmanager
+def _owned(folder: RunFolder) -> Iterator[bool]:
+    """Hold the run's lock where this process answers for the run; whether it does."""
+    if launch.started_by_us() or not launch.is_first():
+        yield False
+    else:
+        with folder.lock(report=tell):
+            yield True
+
+
+@contextmanager
+def _told(folder: RunFolder, log: logging.Logger, owns: bool) -> Iterator[None]:
+    """Write how the run ended into its status, and the whole traceback into its log."""
+    try:
+        yield
+    except BaseException as error:
+        problem = understood(error)
+        log.error("the run ended", exc_info=error)
+        if problem is None:
+            error.plmtrain_log = str(folder.log_path)  # type: ignore[attr-defined]  # where the command line says it is
+        if owns or launch.is_first():
+            state: State = "stopped" if isinstance(problem, Stopped) else "failed"
+            code = problem.exit_code if problem is not None else 1
+            folder.write_status(state, code, str(problem.what if problem is not None else error), **_facts(folder))
+        raise
+
+
+def _conclude(folder: RunFolder, code: int) -> int:
+    """After several processes: the status says what they agreed on, even where the first of them could not write it."""
+    if folder.status().get("exit_code") != code:
+        state: State = "stopped" if code == Stopped.exit_code else "failed"
+        folder.write_status(state, code, "a process of the run failed", **_facts(folder))
+    return code
+
+
+def _facts(folder: RunFolder) -> dict[str, Any]:
+    return {key: value for key, value in folder.status().items() if key in _FACTS}
+
+
+def changes(folder: RunFolder, settings: RunSettings) -> Drift:
+    """How the settings differ from those that the run began with."""
+    new = redact(settings.model_dump(mode="json"))
+    return drift(completed(folder.config()) if folder.exists else new, new)
+
+
+def _require_agreement(changed: Drift, settings: RunSettings) -> None:
+    """Refuse to go on with settings that would change the result unseen, and tell of those that may change.
+
+    Raises:
+        SettingsErrors: for each setting that may not change.
+    """
+    if refusals := changed.refusals(settings.resume.allow):
+        raise SettingsErrors(refusals)
+    for change in (*changed.free, *changed.trajectory):
+        tell(f"changed since the run began: {change}")
+
+
+def start_digest(settings: RunSettings) -> str | None:
+    """The digest of the weights that the run starts from."""
+    if settings.init is None:
+        return None
+    from plmtrain.interop.initial import weights_digest
+
+    return weights_digest(Path(settings.init))

@@ -1,0 +1,79 @@
+"""What a run is made of that depends on its verb: its text or examples, its programs, and what it says at its start and end."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from torch import nn
+
+    from plmtrain.data.corpus.store import Split
+    from plmtrain.data.loading.order import Phase
+    from plmtrain.data.rows.rows import PartedRows, RowSource
+    from plmtrain.programs.program import Program
+    from plmtrain.settings.run import RunSettings
+    from plmtrain.text.tokenizer import Tokenizer
+    from plmtrain.training.group import Group
+
+
+class Material(ABC):
+    """A run's data, made ready.
+
+    Args:
+        settings: the run's settings, with what is only known now filled in.
+        tokenizer: what the data were encoded with.
+        digest: of the data.
+    """
+
+    unigram_entropy: float | None = None
+    """Of the training text, in nats a token, where the loss can be compared with it."""
+
+    def __init__(self, settings: RunSettings, tokenizer: Tokenizer, digest: str) -> None:
+        self.settings = settings
+        self.tokenizer = tokenizer
+        self.digest = digest
+
+    @abstractmethod
+    def programs(self, phases: Sequence[Phase]) -> list[Program[Any]]:
+        """One program for each phase."""
+
+    @abstractmethod
+    def rows(self, split: Split, program: Program[Any], phase: Phase) -> RowSource | PartedRows:
+        """The rows of a split as a program reads them in a phase."""
+
+    @abstractmethod
+    def keep(self, folder: Path) -> None:
+        """Write into a run's folder what tells its data from others."""
+
+    @abstractmethod
+    def changes(self, folder: Path) -> list[str]:
+        """What of the data is not as it was when ``keep`` wrote into the folder."""
+
+    @abstractmethod
+    def repetitions(self) -> list[str]:
+        """What of the data repeats itself, or is held out and trained on, too; a line each."""
+
+    @abstractmethod
+    def opening(self) -> str:
+        """What the run says of its data at its start."""
+
+    def conclude(  # noqa: B027  # most have nothing to do
+        self, program: Program[Any], learner: nn.Module, phase: Phase, group: Group, folder: Path
+    ) -> None:
+        """Use the run's result before the run ends, say to answer what is held out. All processes call it.
+
+        Args:
+            program: what trained it.
+            learner: with the weights that are the run's result, in eval mode, on the group's device.
+            phase: the last one.
+            group: the processes that trained together.
+            folder: the run's.
+        """
+
+    @abstractmethod
+    def closing(self, program: Program[Any], learner: nn.Module, best: float | None) -> list[RenderableType]:
+        """What the run shows at its end."""

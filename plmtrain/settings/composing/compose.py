@@ -1,0 +1,338 @@
+"""From the command line and the YAML files to one plain dict, by Hydra. The only module here that imports it.
+
+Hydra's own messages never reach the user: everything that it would refuse is found before, and told in our words.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Glob, Override
+from hydra.types import RunMode
+from omegaconf import DictConfig, ListConfig, OmegaConf
+
+from plmtrain.errors import SettingsError, nearest
+from plmtrain.settings.composing.arguments import split
+from plmtrain.settings.composing.folders import PRIMARY, choices, conf_folder, find
+from plmtrain.settings.composing.foreign_yaml import screen, screen_folder
+from plmtrain.settings.composing.overrides import Checked, check, where
+
+_REPLACED = frozenset({"objective.shares"})
+"""Groups of values that the command line gives as a whole: what a file has there does not stay beside them."""
+
+_one_at_a_time = threading.RLock()
+_ABSENT = object()
+
+
+@dataclass(frozen=True)
+class Composed:
+    """Settings as plain values, before they are decoded.
+
+    Args:
+        values: nested plain values, all interpolations resolved.
+        overrides: what stood on the command line, by key; the last one of a key.
+        groups: what was handed to Hydra, for finding out which file a value came from.
+        config_dir: the folder of ``--config-dir``.
+        errors: what was wrong so far; decoding adds its own and raises all together.
+        place: where the values come from, if not from files that Hydra merged.
+        broken: keys about which nothing more should be said, since their override was not understood.
+        primary: the kind of run, by the YAML file that composition began with.
+        files: by key, further choices whose values stand there: the file of each.
+    """
+
+    values: dict[str, Any]
+    overrides: dict[str, str] = field(default_factory=dict)
+    groups: tuple[str, ...] = ()
+    config_dir: str | None = None
+    errors: tuple[SettingsError, ...] = ()
+    broken: frozenset[str] = frozenset()
+    place: str = ""
+    primary: str = PRIMARY
+    files: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def _files(self) -> list[tuple[str, dict[str, Any]]]:
+        """The files that were merged, in order, each with the values that it set."""
+        with hydra_at_work(self.config_dir):
+            loader = GlobalHydra.instance().config_loader()
+            merged = loader.compute_defaults_list(
+                self.primary, [*search_path(self.config_dir), *self.groups], RunMode.RUN
+            ).defaults
+        found = []
+        for default in merged:
+            for folder, shown in ((str(conf_folder()), "conf"), (self.config_dir, self.config_dir)):
+                path = Path(folder or "") / f"{default.config_path}.yaml"
+                if folder is not None and path.is_file():
+                    values: Any = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+                    for part in reversed([part for part in (default.package or "").split(".") if part]):
+                        values = {part: values}
+                    found.append((f"{shown}/{default.config_path}.yaml", values))
+                    break
+        return found
+
+    def origin(self, key: str) -> str:
+        """Where the value of a full key comes from: an override, or a file."""
+        exact = self.overrides.get(key)
+        related = [text for other, text in self.overrides.items() if other.startswith(f"{key}.") or key.startswith(f"{other}.")]
+        chosen = [text for text in self.groups if text.startswith(f"{key}=")]
+        if exact or related or chosen:
+            return where(exact or [*chosen, *related][-1])
+        if self.place:
+            return f"{self.place} ({key})"
+        return self._in_files(key, set()) or f"setting: {key}"
+
+    def _in_files(self, key: str, seen: set[str]) -> str | None:
+        """The file that set a key last; where it refers to another setting, the file that set that one."""
+        for place, file in self.files.items():
+            if key.startswith(f"{place}."):
+                return f"file: {file} ({key.removeprefix(f'{place}.')})"
+        for file, values in reversed(self._files):
+            inner: Any = values
+            for part in key.split("."):
+                inner = inner.get(part, _ABSENT) if isinstance(inner, dict) else _ABSENT
+            if inner is _ABSENT:
+                continue
+            reference = re.fullmatch(r"\$\{([A-Za-z0-9_.]+)\}", inner) if isinstance(inner, str) else None
+            if reference and reference[1] not in seen:
+                return self._in_files(reference[1], {*seen, key}) or f"file: {file} ({key})"
+            return f"file: {file} ({key})"
+        return None
+
+
+def parse_override(text: str) -> Override:
+    """An override by Hydra's grammar."""
+    return OverridesParser.create().parse_override(text)
+
+
+def values_of(text: str, choices: Sequence[str] = ()) -> list[str]:
+    """The values that an override of a sweep has, each as text; empty where they cannot be counted.
+
+    Args:
+        text: the override.
+        choices: what there is to choose from, for ``glob(...)``.
+    """
+    override = parse_override(text)
+    if not override.is_discrete_sweep():
+        return []
+    pattern: Any = override.value()
+    if isinstance(pattern, Glob):
+        return [str(choice) for choice in pattern.filter(list(choices))]
+    return list(override.sweep_string_iterator())
+
+
+def search_path(config_dir: str | None) -> list[str]:
+    """The override that makes Hydra look into the user's own folder, too."""
+    if config_dir is None:
+        return []
+    return [f"hydra.searchpath=[{quoted(f'file://{config_dir}')}]"]
+
+
+@contextmanager
+def hydra_at_work(config_dir: str | None) -> Iterator[None]:
+    """Hydra at work on our folder; it is put away afterwards, so that nothing global stays behind.
+
+    One thread at a time: what Hydra works with is global, and the jobs of a sweep compose side by side.
+    """
+    with _one_at_a_time:
+        GlobalHydra.instance().clear()
+        with initialize_config_dir(str(conf_folder()), job_name="plmtrain", version_base="1.3"):
+            yield
+
+
+def _merged(config_dir: str | None, groups: tuple[str, ...], primary: str) -> DictConfig:
+    """The YAML files of some choices, merged by Hydra."""
+    if config_dir is None:
+        return copy.deepcopy(_shipped(groups, primary))
+    with hydra_at_work(config_dir):
+        return hydra_compose(primary, [*search_path(config_dir), *groups])
+
+
+@lru_cache(maxsize=128)
+def _shipped(groups: tuple[str, ...], primary: str) -> DictConfig:
+    """Of plmtrain's own files, which do not change while it runs: the jobs of a sweep share most of them."""
+    with hydra_at_work(None):
+        return hydra_compose(primary, list(groups))
+
+
+def _apply(config: DictConfig, checked: Checked) -> Iterator[SettingsError]:
+    """Set the values of the command line, one by one, as Hydra does with ``++``."""
+    for key, text in checked.values:
+        try:
+            OmegaConf.update(config, key, parse_override(text).value(), merge=key not in _REPLACED, force_add=True)
+        except Exception:
+            parent = key.rpartition(".")[0]
+            remedy = f"'{parent}' is one value: write {parent}=VALUE" if parent else f"write {key}=VALUE"
+            checked.broken.add(key)
+            yield SettingsError(f"{key} cannot be set", where(text), remedy)
+
+
+def _one_length(config: DictConfig, checked: Checked) -> Iterator[SettingsError]:
+    """A run is as long as the command line says, be it in steps or in epochs, whatever a file says in the other of the two."""
+    given = dict(checked.values)
+    if "trainer.steps" in given and "trainer.epochs" in given:
+        remedy = "give one of them"
+        yield SettingsError("a run has a number of steps or of epochs, not both", where(given["trainer.epochs"]), remedy)
+    elif "trainer.steps" in given:
+        OmegaConf.update(config, "trainer.epochs", None, force_add=True)
+
+
+def _with_parts(
+    config: DictConfig,
+    overrides: Mapping[str, str],
+    config_dir: str | None,
+    primary: str,
+    files: dict[str, str],
+    broken: set[str],
+) -> Iterator[SettingsError]:
+    """Fill each part of an objective that is made of several from the YAML that its name is, or that it names.
+
+    Args:
+        config: takes the parts' settings beneath those that it has.
+        overrides: what stood on the command line, by key.
+        config_dir: the folder of ``--config-dir``.
+        primary: the kind of run.
+        files: takes the file of each part.
+        broken: takes the keys of parts that cannot be found.
+    """
+    objective = config.get("objective")
+    shares, parts = (objective.get(key) if isinstance(objective, DictConfig) else None for key in ("shares", "parts"))
+    for name in map(str, shares) if isinstance(shares, DictConfig) else ():
+        place = f"objective.parts.{name}"
+        own = parts.get(name) if isinstance(parts, DictConfig) else None
+        own = OmegaConf.create({}) if own is None else own
+        if not isinstance(own, DictConfig) or "type" in own:
+            continue  # wrong, as decoding will tell, or whole: it comes from a run
+        choice = str(own.get("name", name))
+        valid = choices("objective", config_dir)
+        if choice not in valid:
+            broken.add(place)
+            text = overrides.get("objective.shares") or overrides.get(f"objective.shares.{name}")
+            origin = where(text) if text else f"setting: objective.shares.{name}"
+            yield SettingsError(f"objective.shares names '{choice}', which is no objective", origin, nearest(choice, valid))
+            continue
+        if config_dir is not None and (refused := screen(config_dir, {"objective": choice})):
+            broken.add(place)
+            yield from refused
+            continue
+        files[place] = f"conf/objective/{choice}.yaml" if find("objective", choice) else f"{config_dir}/objective/{choice}.yaml"
+        below = _merged(config_dir, (f"objective={quoted(choice)}",), primary)["objective"]
+        OmegaConf.set_struct(below, False)
+        OmegaConf.update(config, place, OmegaConf.merge(below, own), merge=False, force_add=True)
+
+
+def _resolve(node: Any, key: str, errors: list[tuple[str, str]]) -> Any:
+    """A node's plain value; what cannot be resolved is noted and left out."""
+    if isinstance(node, DictConfig):
+        found = {}
+        for name in node:
+            full = f"{key}.{name!s}" if key else str(name)
+            if OmegaConf.is_missing(node, name):
+                errors.append((full, "missing"))
+                continue
+            try:
+                inner = node[name]
+            except Exception:  # OmegaConf's errors, and recursion between settings that refer to each other
+                errors.append((full, "interpolation"))
+                continue
+            found[str(name)] = _resolve(inner, full, errors)
+        return found
+    if isinstance(node, ListConfig):
+        return [_resolve(inner, f"{key}.{index}", errors) for index, inner in enumerate(node)]
+    return node
+
+
+def compose(arguments: Sequence[str], config_dir: str | None = None, primary: str = PRIMARY) -> Composed:
+    """Compose the settings of a run. Wrong settings raise nothing: they are told together with what decoding finds.
+
+    Args:
+        arguments: Hydra overrides, ``GROUP=CHOICE`` and ``KEY=VALUE``; ``--config-dir DIR`` may stand among them.
+        config_dir: a folder with the user's own YAML files, beside plmtrain's own.
+        primary: the kind of run: the name of the YAML file that composition begins with.
+
+    Raises:
+        SettingsErrors: for unknown options among the arguments.
+    """
+    options = split(arguments)
+    config_dir = config_dir or options.config_dir
+    checked = check(options.overrides, parse_override, config_dir, primary=primary)
+    errors = checked.errors
+    if config_dir is not None:
+        errors += screen_folder(config_dir)
+        refused = screen(config_dir, {group: choice for group, choice in checked.groups.items() if choice is not None})
+        if refused:
+            return Composed({}, errors=(*errors, *refused), broken=frozenset({""}), primary=primary)
+    groups = tuple(f"{group}={'null' if choice is None else quoted(choice)}" for group, choice in checked.groups.items())
+    try:
+        config = _merged(config_dir, groups, primary)
+    except Exception as error:
+        if config_dir is None:
+            raise  # the shipped files are at fault, not the user
+        what = f"the YAML files of {', '.join(groups) or 'the defaults'} do not fit together ({type(error).__name__})"
+        remedy = "set each key where the shipped files of its group have it"
+        problem = SettingsError(what, f"folder: {config_dir}", remedy)
+        return Composed({}, errors=(*errors, problem), broken=frozenset({""}), primary=primary)
+    composed = _finish(config, checked, groups, config_dir, primary)
+    if isinstance(composed.values.get("model"), dict):
+        composed.values["model"].pop("suggests", None)  # its work is done: the other groups have taken from it what they wanted
+    return composed
+
+
+def change(values: Mapping[str, Any], arguments: Sequence[str], primary: str = PRIMARY) -> Composed:
+    """Settings that are there already, with overrides; of the groups only ``data`` can be chosen anew.
+
+    Args:
+        values: nested plain values, as a run has them.
+        arguments: Hydra overrides, and ``--config-dir DIR``.
+        primary: the kind of run.
+
+    Raises:
+        SettingsErrors: for unknown options among the arguments.
+    """
+    options = split(arguments)
+    checked = check(options.overrides, parse_override, options.config_dir, primary=primary)
+    for group in sorted(checked.groups.keys() - {"data"}):
+        remedy = f"change single settings of it: {group}.KEY=VALUE"
+        checked.errors.append(
+            SettingsError(f"{group} is the run's and cannot be chosen again", f"command line: {group}=", remedy)
+        )
+    config = OmegaConf.create(dict(values))
+    if checked.groups.get("data") is not None:
+        composed = compose([f"data={checked.groups['data']}"], options.config_dir)
+        checked.errors += composed.errors
+        config["data"] = composed.values.get("data", {})
+    return _finish(config, checked, (), None, primary)
+
+
+def _finish(config: DictConfig, checked: Checked, groups: tuple[str, ...], config_dir: str | None, primary: str) -> Composed:
+    """Set the command line's values, and resolve what refers to other settings."""
+    OmegaConf.set_struct(config, False)
+    errors = [*checked.errors, *_apply(config, checked), *_one_length(config, checked)]
+    files: dict[str, str] = {}
+    errors += _with_parts(config, dict(checked.values), config_dir, primary, files, checked.broken)
+    problems: list[tuple[str, str]] = []
+    values = _resolve(config, "", problems)
+    broken = checked.broken | ({""} if "experiment" in checked.broken else set()) | {key for key, _ in problems}
+    composed = Composed(values, dict(checked.values), groups, config_dir, (), frozenset(broken), primary=primary, files=files)
+    for key, problem in problems:
+        what = f"{key} has no value" if problem == "missing" else f"{key} refers to a setting that is not there"
+        errors.append(SettingsError(what, composed.origin(key), f"give it one: {key}=VALUE"))
+    return replace(composed, errors=tuple(errors))
+
+
+def quoted(choice: str) -> str:
+    """A text as a value in Hydra's grammar."""
+    if choice.replace("_", "").replace("/", "").isalnum():
+        return choice
+    return "'" + choice.replace("\\", "\\\\").replace("'", "\\'") + "'"

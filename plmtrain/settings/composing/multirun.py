@@ -1,0 +1,92 @@
+"""A sweep through Hydra: its sweepers make the jobs, and a launcher, ours unless another is named, runs them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import JobReturn, JobStatus
+from omegaconf import DictConfig
+
+from plmtrain.errors import PlmtrainError, SettingsError
+from plmtrain.settings.composing.compose import hydra_at_work, quoted, search_path
+from plmtrain.settings.composing.overrides import Checked
+
+Job = Callable[[Sequence[str], int], float]
+"""Runs a job, given its overrides and its number, and returns what a sweeper minimises."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A job as Hydra's launchers call it. It is sent to other processes by some of them, so it holds plain values only."""
+
+    job: Job
+
+    def __call__(self, config: DictConfig) -> float:
+        hydra = HydraConfig.get()
+        return self.job(_plain(hydra.overrides.task), int(hydra.job.num))
+
+
+def _plain(overrides: Sequence[str]) -> list[str]:
+    """A job's overrides as the user would write them."""
+    return [text.removeprefix("++") for text in overrides if not text.startswith(("hydra.", "hydra/"))]
+
+
+def launch(task: Task, job_overrides: Sequence[Sequence[str]], first: int, jobs: int) -> list[JobReturn]:
+    """Run jobs, some at a time. None of them raises: what became of each is told by its own record."""
+    if not isinstance(task, Task):
+        raise SettingsError("hydra/launcher=plmtrain runs plmtrain's jobs only", "hydra/launcher", "take another launcher")
+    with ThreadPoolExecutor(max(1, jobs)) as pool:
+        numbered = [(_plain(overrides), first + index) for index, overrides in enumerate(job_overrides)]
+        values = list(pool.map(lambda one: task.job(*one), numbered))
+    return [
+        JobReturn(overrides=overrides, status=JobStatus.COMPLETED, _return_value=value)
+        for (overrides, _), value in zip(numbered, values, strict=True)
+    ]
+
+
+def run(checked: Checked, config_dir: str | None, folder: Path, job: Job, primary: str) -> None:
+    """Hand a sweep to Hydra.
+
+    Args:
+        checked: the overrides.
+        config_dir: the folder of ``--config-dir``.
+        folder: where launchers of other makers keep what they need.
+        job: runs one job.
+        primary: the kind of run.
+
+    Raises:
+        SettingsError: if Hydra cannot make jobs of it.
+    """
+    groups = [
+        f"{group}={'null' if choice is None else quoted(choice)}"
+        for group, choice in checked.groups.items()
+        if group not in checked.swept
+    ]
+    values = [text if key in checked.groups else f"++{text}" for key, text in checked.values]
+    ours = [] if any(text.startswith("hydra/launcher=") for text in checked.hydra) else ["hydra/launcher=plmtrain"]
+    quiet = ["hydra/job_logging=disabled", "hydra/hydra_logging=disabled", "hydra.output_subdir=null"]
+    place = [f"hydra.sweep.dir={quoted(str(folder))}", "hydra.sweep.subdir=."]
+    overrides = [*search_path(config_dir), *ours, *quiet, *place, *checked.hydra, *groups, *values]
+    with hydra_at_work(config_dir):
+        hydra = GlobalHydra.instance().hydra  # used outside, since its jobs compose settings, too
+    assert hydra is not None
+    try:
+        hydra.multirun(primary, Task(job), overrides, with_log_configuration=False)
+    except PlmtrainError:
+        raise
+    except Exception as error:
+        where = f"command line: {' '.join(checked.hydra) or '-m'}"
+        remedy = (
+            "launchers and sweepers besides the shipped ones need their plugins: hydra-joblib-launcher, hydra-optuna-sweeper, ..."
+        )
+        raise SettingsError(f"the sweep cannot be run ({type(error).__name__})", where, remedy) from error
+    finally:
+        # Hydra keeps the whole command line there, and whoever put a secret into it did not mean to publish it.
+        with contextlib.suppress(OSError):
+            (folder / "multirun.yaml").unlink()

@@ -1,0 +1,83 @@
+"""The tokenizer of a corpus: trained once on the training text, found again, never trusted when it is not what it was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tokenizers import Tokenizer as Engine
+
+from plmtrain.data.corpus import trained_tokenizers as module
+from plmtrain.data.corpus.encoding import content_hash, running_text
+from plmtrain.data.corpus.trained_tokenizers import tokenizer_for
+from plmtrain.errors import DataError
+from plmtrain.settings.data import DataSettings
+from plmtrain.settings.tokenizer import TokenizerSettings
+from plmtrain.text.tokenizer import Tokenizer
+from plmtrain.text.tokenizer_training import train
+
+Make = Callable[..., DataSettings]
+SETTINGS = TokenizerSettings(type="wordpiece", family="bert", vocab_size=120, lowercase=False)
+
+
+def quiet(_: object) -> None:
+    pass
+
+
+def kept(data: DataSettings) -> list[Path]:
+    return sorted(place for place in (Path(data.prepared_dir) / "tokenizers").iterdir() if place.is_dir())
+
+
+def test_is_the_training_texts(settings: Make, texts: list[str]) -> None:
+    tokenizer = tokenizer_for(settings(), SETTINGS, quiet)
+    trained_on = [running_text(text, "bert") for text in texts if content_hash(text) >= 0.1 * 2**64]
+    assert 0 < len(trained_on) < len(texts)
+    assert tokenizer.digest == train(iter(trained_on), SETTINGS).digest
+    everything = tokenizer_for(settings(validation_files=settings().files), SETTINGS, quiet)
+    assert everything.digest == train((running_text(text, "bert") for text in texts), SETTINGS).digest
+
+
+def test_is_trained_once(settings: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = tokenizer_for(settings(), SETTINGS, quiet)
+    (folder,) = kept(settings())
+    assert folder.name.startswith("wordpiece-")
+    assert Engine.from_file(str(folder / "tokenizer.json")).get_vocab_size() == first.vocabulary.size
+    monkeypatch.setattr(module, "train", lambda *_: pytest.fail("trained again"))
+    assert tokenizer_for(settings(isolate_documents=True, processes=2), SETTINGS, quiet).digest == first.digest
+    assert len(kept(settings())) == 1
+
+
+@pytest.mark.parametrize("change", [{"vocab_size": 110}, {"lowercase": True}, {"type": "byte_bpe", "vocab_size": 300}])
+def test_other_settings_make_another(settings: Make, change: dict[str, object]) -> None:
+    first = tokenizer_for(settings(), SETTINGS, quiet)
+    other = tokenizer_for(settings(), TokenizerSettings.model_validate(SETTINGS.model_dump() | change), quiet)
+    assert first.digest != other.digest
+    assert len(kept(settings())) == 2
+
+
+def test_damage_is_made_good(settings: Make) -> None:
+    first = tokenizer_for(settings(), SETTINGS, quiet)
+    (folder,) = kept(settings())
+    whole = {file.name: file.read_bytes() for file in folder.iterdir()}
+    broken = whole["tokenizer.json"].replace(b'"##ta"', b'"##zz"', 1)
+    for damage in (b"", whole["tokenizer.json"][:100], broken):
+        assert damage != whole["tokenizer.json"]
+        (folder / "tokenizer.json").write_bytes(damage)
+        assert tokenizer_for(settings(), SETTINGS, quiet).digest == first.digest
+        assert {file.name: file.read_bytes() for file in folder.iterdir()} == whole
+
+
+def test_an_existing_one(settings: Make, tmp_path: Path, tokenizer: Tokenizer) -> None:
+    tokenizer.save(tmp_path / "mine")
+    given = SETTINGS.model_copy(update={"path": str(tmp_path / "mine")})
+    assert tokenizer_for(settings(), given, quiet).digest == tokenizer.digest
+    assert not Path(settings().prepared_dir).exists()
+    with pytest.raises(DataError):
+        tokenizer_for(settings(), SETTINGS.model_copy(update={"path": str(tmp_path / "nowhere")}), quiet)
+
+
+def test_a_corpus_that_is_held_out_whole_is_trained_on(settings: Make, tmp_path: Path, write_corpus: Callable[..., Path]) -> None:
+    text = next(text for text in (f"kata mi {number}." * 20 for number in range(1000)) if content_hash(text) < 0.1 * 2**64)
+    file = write_corpus(tmp_path / "one.jsonl", [text])
+    assert tokenizer_for(settings(files=(str(file),)), SETTINGS, quiet).vocabulary.size > 10

@@ -1,0 +1,153 @@
+"""The closed-form order against a simulation that walks through every step of a run."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, defaultdict
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from plmtrain.data.loading.order import Order, check_divisible, micro_batches, plan, shard
+from plmtrain.errors import SettingsError
+from plmtrain.keyed_random import Keys, permute
+from plmtrain.settings.trainer import PhaseSettings, TrainerSettings
+
+
+def run(*phases: dict[str, int], **trainer: int) -> TrainerSettings:
+    stretches = tuple(PhaseSettings(**phase) for phase in phases)
+    return TrainerSettings(phases=stretches, **{"steps": sum(stretch.steps for stretch in stretches), **trainer})
+
+
+def simulate(trainer: TrainerSettings, rows: dict[int, int], seed: int) -> list[list[tuple[int, int]]]:
+    """(epoch, sample) of every step, by walking: one endless list of epochs for each sequence length, read from the front."""
+    taken: dict[int, int] = defaultdict(int)
+    steps = []
+    for phase in trainer.phases or [PhaseSettings(steps=trainer.steps)]:
+        length, batch = phase.sequence_length or trainer.sequence_length, phase.batch_size or trainer.batch_size
+        for _ in range(phase.steps):
+            step = []
+            for _ in range(batch):
+                epoch, position = divmod(taken[length], rows[length])
+                step.append((epoch, int(permute(np.array([position]), rows[length], "order", seed, epoch)[0])))
+                taken[length] += 1
+            steps.append(step)
+    return steps
+
+
+def pairs(keys: Keys) -> list[tuple[int, int]]:
+    return list(zip(keys.epochs.tolist(), keys.samples.tolist(), strict=True))
+
+
+PHASES = st.lists(
+    st.fixed_dictionaries(
+        {"steps": st.integers(1, 6)},
+        optional={"sequence_length": st.sampled_from([8, 16, 32]), "batch_size": st.integers(1, 9)},
+    ),
+    max_size=5,
+)
+
+
+@given(PHASES, st.integers(1, 9), st.integers(1, 20), st.integers(1, 20), st.integers(0, 2**60))
+def test_closed_form_is_what_walking_gives(phases: list[dict[str, int]], batch: int, short: int, long: int, seed: int) -> None:
+    trainer = run(*phases, batch_size=batch, sequence_length=16, **({} if phases else {"steps": 7}))
+    rows = {8: short, 16: long, 32: 5}
+    order = Order(seed, plan(trainer))
+    walked = simulate(trainer, rows, seed)
+    assert order.steps == len(walked)
+    read: Counter[int] = Counter()
+    for step, expected in enumerate(walked):
+        length = order.phase_at(step).sequence_length
+        assert order.samples_before(step) == read[length]
+        assert pairs(order.step_samples(step, rows[length])) == expected
+        read[length] += len(expected)
+
+
+def test_each_sample_once_in_an_epoch() -> None:
+    order = Order(3, plan(run({"steps": 10, "batch_size": 7}, {"steps": 15, "batch_size": 2})))
+    seen = [pair for step in range(25) for pair in pairs(order.step_samples(step, 50))]
+    assert sorted(seen) == [(epoch, sample) for epoch in (0, 1) for sample in range(50)]
+    assert [sample for _, sample in seen[:50]] != [sample for _, sample in seen[50:]]
+
+
+def test_plan_fills_in_what_phases_leave_out() -> None:
+    trainer = run(
+        {"steps": 9, "sequence_length": 128},
+        {"steps": 1, "sequence_length": 512, "batch_size": 8, "micro_batch_size": 2},
+        {"steps": 4},
+        batch_size=32,
+        micro_batch_size=16,
+        sequence_length=128,
+    )
+    first, second, third = plan(trainer)
+    assert (first.first_step, first.end, first.batch_size, first.micro_batch_size) == (0, 9, 32, 16)
+    assert (second.first_step, second.batch_size, second.micro_batch_size, second.samples_before) == (9, 8, 2, 0)
+    assert (third.first_step, third.sequence_length, third.samples_before) == (10, 128, 9 * 32)
+    assert [phase.index for phase in (first, second, third)] == [0, 1, 2]
+
+
+def test_no_phases_are_one() -> None:
+    (phase,) = plan(TrainerSettings(steps=5, batch_size=4, sequence_length=64))
+    assert (phase.first_step, phase.steps, phase.sequence_length, phase.batch_size, phase.micro_batch_size) == (0, 5, 64, 4, None)
+
+
+@given(st.sampled_from([1, 2, 3, 4, 6]), st.sampled_from([None, 1, 2, 5, 100]), st.integers(0, 9))
+def test_processes_and_micro_batches_only_cut(world: int, micro: int | None, step: int) -> None:
+    keys = Order(1, plan(TrainerSettings(steps=10, batch_size=12))).step_samples(step, 100)
+    shards = [shard(keys, rank, world) for rank in range(world)]
+    assert {len(part) for part in shards} == {12 // world}
+    cut = [piece for part in shards for piece in micro_batches(part, micro)]
+    assert all(0 < len(piece) <= (micro or 12) for piece in cut)
+    assert [pair for piece in cut for pair in pairs(piece)] == pairs(keys)
+
+
+def test_unequal_shares_are_refused() -> None:
+    with pytest.raises(SettingsError) as caught:
+        check_divisible(plan(TrainerSettings(batch_size=33)), 4)
+    assert str(caught.value) == (
+        "a batch of 33 sequences cannot be shared equally by 4 processes\n"
+        "trainer.batch_size=33\n"
+        "use a multiple of 4, such as 32 or 36, or another launch.processes"
+    )
+    with pytest.raises(SettingsError, match="2 sequences") as caught:
+        check_divisible(plan(run({"steps": 1}, {"steps": 1, "batch_size": 2}, batch_size=8)), 4)
+    assert caught.value.where == "trainer.phases[1], batch_size 2"
+    assert caught.value.remedy.startswith("use a multiple of 4, such as 4,")
+    check_divisible(plan(TrainerSettings(batch_size=32)), 4)
+
+
+def test_seeking_in_ten_million_samples_is_instant() -> None:
+    order = Order(1, plan(TrainerSettings(steps=10_000_000, batch_size=256)))
+    began = time.perf_counter()
+    keys = order.step_samples(9_000_000, 10_000_000)
+    assert time.perf_counter() - began < 0.2
+    assert set(keys.epochs.tolist()) == {9_000_000 * 256 // 10_000_000}
+    assert len(set(keys.samples.tolist())) == 256
+
+
+@pytest.mark.parametrize(
+    ("steps", "shares"), [(10, (0.9, 0.1)), (1000, (0.1, 0.2, 0.7)), (7, (0.5, 0.5)), (1_000_000, (1 / 3, 1 / 3, 1 / 3))]
+)
+def test_shares_of_a_run_are_all_of_it(steps: int, shares: tuple[float, ...]) -> None:
+    """Whatever is rounded, no step is lost and none is done twice; no phase is more than a step off its share."""
+    phases = plan(TrainerSettings.model_validate({"steps": steps, "phases": [{"share": share} for share in shares]}))
+    assert [phase.first_step for phase in phases] == [0, *(phase.end for phase in phases[:-1])]
+    assert phases[-1].end == steps
+    assert all(abs(phase.steps - steps * share) <= 1 for phase, share in zip(phases, shares, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("steps", "phases", "says"),
+    [
+        (10, [{}], "either steps or share"),
+        (10, [{"steps": 10, "share": 1.0}], "either steps or share"),
+        (10, [{"steps": 5}, {"share": 0.5}], "all of them alike"),
+        (10, [{"share": 0.5}, {"share": 0.4}], "add up to 0.9"),
+        (2, [{"share": 0.9}, {"share": 0.1}], "too few"),
+    ],
+)
+def test_phases_that_are_not_the_run_are_refused(steps: int, phases: list[dict[str, float]], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        TrainerSettings.model_validate({"steps": steps, "phases": phases})

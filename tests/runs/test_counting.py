@@ -1,0 +1,34 @@
+"""Epochs become steps in one place, for whatever a run reads."""
+
+from __future__ import annotations
+
+import pytest
+
+from plmtrain.errors import SettingsErrors
+from plmtrain.runs.counting import counted
+from plmtrain.settings.composing.compose import compose
+from plmtrain.settings.decode import pretrain_settings
+
+
+@pytest.mark.parametrize(
+    ("epochs", "rows", "steps"),
+    [("3", 100, 10), ("1", 96, 3), ("1", 97, 4), ("0.5", 100, 2), ("1e-3", 5, 1)],
+)
+def test_steps_are_as_many_as_the_epochs_need(epochs: str, rows: int, steps: int) -> None:
+    settings = pretrain_settings(compose([f"trainer.epochs={epochs}", "trainer.batch_size=32"]))
+    made = counted(settings, rows)
+    assert (made.trainer.steps, made.trainer.epochs) == (steps, float(epochs))
+    assert made.model_copy(update={"trainer": settings.trainer}) == settings
+
+
+def test_a_number_of_steps_stays() -> None:
+    settings = pretrain_settings(compose(["trainer.steps=7"]))
+    assert counted(settings, 1_000_000) is settings
+
+
+def test_a_schedule_that_does_not_fit_is_told_with_the_count() -> None:
+    settings = pretrain_settings(compose(["trainer.epochs=2", "schedule.warmup=50", "trainer.batch_size=10"]))
+    assert counted(settings, 500).trainer.steps == 100
+    with pytest.raises(SettingsErrors) as told:
+        counted(settings, 100)
+    assert "2 epochs of 100 rows are 20 steps" in str(told.value)
