@@ -13,7 +13,7 @@ from plmtrain import help as words
 from plmtrain.errors import SettingsError, nearest, understood
 
 
-def report(error: BaseException) -> int:
+def report_error(error: BaseException) -> int:
     """Tell an error in three lines on standard error, and give its exit code."""
     problem = understood(error)
     debug = os.environ.get("PLMTRAIN_DEBUG") == "1"
@@ -60,9 +60,9 @@ def _dispatch(arguments: Sequence[str]) -> int:
         print(words.of(verb))
         return 0
     if words.VERBS[verb].composes:
-        from plmtrain.settings.composing.arguments import split
+        from plmtrain.settings.composing.arguments import parse_arguments
 
-        options = split([word for word in rest if word not in words.VERBS[verb].options])
+        options = parse_arguments([word for word in rest if word not in words.VERBS[verb].options])
         if options.multirun:
             from plmtrain.commands import sweep
 
@@ -96,7 +96,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit:
         raise
     except BaseException as error:
-        return report(error)
+        return report_error(error)
 
 
 def console() -> None:

@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.table import Table
 
 from plmtrain.errors import SettingsError, SettingsErrors, nearest
-from plmtrain.settings.composing.arguments import split
-from plmtrain.settings.composing.folders import GROUPS, choices, find
+from plmtrain.settings.composing.arguments import parse_arguments
+from plmtrain.settings.composing.folders import GROUPS, choices, find_choice
 from plmtrain.settings.composing.sections import section
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def _about(file: Path) -> str:
 def groups(wanted: list[str], config_dir: str | None) -> dict[str, dict[str, str]]:
     """For each group, its choices with a line about each."""
     return {
-        group: {choice: _about(file) for choice in choices(group, config_dir) if (file := find(group, choice, config_dir))}
+        group: {choice: _about(file) for choice in choices(group, config_dir) if (file := find_choice(group, choice, config_dir))}
         for group in wanted
     }
 
@@ -123,7 +123,7 @@ def _print(lines: dict[str, dict[str, str]]) -> None:
 
 def run(arguments: list[str]) -> int:
     """List one group, all of them, or the matrix; ``--json`` for programs."""
-    options = split([word for word in arguments if word != "--json"])
+    options = parse_arguments([word for word in arguments if word != "--json"])
     valid = (*GROUPS, "matrix")
     # `list models` is what one says in English.
     wanted = [name if name in valid else name.removesuffix("s") for name in options.overrides]

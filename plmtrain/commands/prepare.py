@@ -14,9 +14,9 @@ from plmtrain.settings.decode import pretrain_settings
 def run(arguments: list[str]) -> int:
     """Prepare the text and say what is in it."""
     settings = pretrain_settings(compose(arguments))
-    with preparation_report() as report:
-        corpus = corpus_of(settings, report)
-        derive(corpus, settings, report)
+    with preparation_report() as on_update:
+        corpus = corpus_of(settings, on_update)
+        derive(corpus, settings, on_update)
     Console().print(corpus_table(corpus))
     return 0
 

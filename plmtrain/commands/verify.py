@@ -18,7 +18,7 @@ def run(arguments: list[str]) -> int:
         CheckpointError: if a file is damaged, or saved checkpoints are gone.
     """
     from plmtrain.training.checkpoint import Journal
-    from plmtrain.training.checkpoint_manifest import check, step_folders
+    from plmtrain.training.checkpoint_manifest import check_checkpoint, step_folders
 
     words = [word for word in arguments if word != "--json"]
     if len(words) != 1:
@@ -30,7 +30,7 @@ def run(arguments: list[str]) -> int:
     steps = step_folders(folder / "checkpoints")
     rows: list[dict[str, Any]] = []
     for path in steps.values():
-        for name, problem in check(path, journal.run_id).files.items():
+        for name, problem in check_checkpoint(path, journal.run_id).files.items():
             rows.append({"checkpoint": path.name, "file": name, "problem": problem})
             if "--json" not in arguments:
                 print(f"{path.name}/{name}: {'ok' if problem is None else f'DAMAGED, {problem}'}", flush=True)

@@ -15,7 +15,7 @@ from plmtrain.keyed_random import Bits, as_integers, orders, spread
 
 
 @dataclass(frozen=True, kw_only=True)
-class Spans:
+class InfilledSpans:
     """What is cut out of some rows.
 
     Args:
@@ -69,9 +69,9 @@ def draw_lengths(random: Bits, budgets: Indices, mean: float) -> tuple[Indices, 
     return lengths, counts, np.sum(used, axis=1) - counts
 
 
-def choose_spans(
+def choose_infilled_spans(
     word_starts: NDArray[np.bool_], fixed: NDArray[np.bool_], share: float, mean: float, lengths: Bits, places: Bits, last: Bits
-) -> Spans:
+) -> InfilledSpans:
     """Spans that hold a share of each row's words, rounded up, where none meets another.
 
     Each span begins at a word of its own and goes on for as many words as its length says, or up to the next fixed token.
@@ -99,7 +99,7 @@ def choose_spans(
     opens[1:] = at[1:] >= reach[:-1]
     closes = np.append(opens[1:], True)[: len(at)]
     begin, end = at[opens], reach[closes]
-    return Spans(first=edges.take(begin), end=edges.take(end), words=end - begin, empty=empty)
+    return InfilledSpans(first=edges.take(begin), end=edges.take(end), words=end - begin, empty=empty)
 
 
 def _shuffle_last(lengths: Indices, counts: Indices, random: Bits) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plmtrain.corruption.grouping import Indices, ranges, share_of
-from plmtrain.corruption.infilling import choose_spans
+from plmtrain.corruption.infilling import choose_infilled_spans
 from plmtrain.corruption.masked_rows import CACHED, FramedRows
 from plmtrain.corruption.masking import choose_tokens
 from plmtrain.corruption.sentence_permutation import permute_sentences, rotation
@@ -185,7 +185,7 @@ class _Places:
         if self._order is not None:
             word_starts = word_starts.reshape(-1).take(self._order).reshape(word_starts.shape)
         numbers = (random["lengths"], random["spans"], random["last"])
-        spans = choose_spans(word_starts, self.fixed, chosen.infill, chosen.span_mean, *numbers)
+        spans = choose_infilled_spans(word_starts, self.fixed, chosen.infill, chosen.span_mean, *numbers)
         inside = ranges(spans.first, spans.end - spans.first)
         self._mark(inside, HIDDEN)
         self._gone[inside] = True

@@ -19,7 +19,7 @@ CONTEXT = -1
 _LOW = np.uint64(32)
 
 
-def choose_spans(
+def choose_target_spans(
     random: Bits,
     starts: NDArray[np.bool_],
     excluded: NDArray[np.bool_],

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from plmtrain.corruption.grouping import Indices, ranges, share_of
 from plmtrain.corruption.masked_rows import FramedRows, MaskedRows
-from plmtrain.corruption.spans import choose_spans, length_limits, runs, tokens_of
+from plmtrain.corruption.spans import choose_span_tokens, length_limits, runs, tokens_of
 from plmtrain.keyed_random import Keys, as_integers, several_row_bits, spread_at
 from plmtrain.settings.spans import SpanSettings
 from plmtrain.text.vocabulary import Vocabulary
@@ -88,7 +88,7 @@ class SpanMasker:
         budgets = share_of(width - np.count_nonzero(frame, axis=1), settings.mask_probability)
         choice, fate, token = several_row_bits(("spans.choose", "spans.fate", "spans.token"), keys)  # each [rows]
         limits = length_limits(settings.stop_probability, settings.longest_span)
-        positions = choose_spans(choice, excluded, rows.word_starts, budgets, limits)
+        positions = choose_span_tokens(choice, excluded, rows.word_starts, budgets, limits)
         first, lengths = runs(positions)
 
         flat = ids.reshape(-1)

@@ -38,7 +38,7 @@ def length_limits(stop: float, longest: int) -> NDArray[np.uint64]:
     return limits
 
 
-def choose_spans(
+def choose_span_tokens(
     random: Bits, excluded: NDArray[np.bool_], word_starts: NDArray[np.bool_], budgets: Indices, limits: NDArray[np.uint64]
 ) -> Indices:
     """Tokens of random spans, as many of each row as its budget.

@@ -11,10 +11,10 @@ from plmtrain.generation.single import draw_or_follow
 from plmtrain.generation.writer import EncoderDecoderWriter, Writer
 from plmtrain.settings.generation import GenerationSettings
 
-__all__ = ["EncoderDecoderWriter", "Specials", "Writer", "write"]
+__all__ = ["EncoderDecoderWriter", "Specials", "Writer", "generate"]
 
 
-def write(writer: Writer, rows: int, specials: Specials, settings: GenerationSettings, limit: int) -> list[list[int]]:
+def generate(writer: Writer, rows: int, specials: Specials, settings: GenerationSettings, limit: int) -> list[list[int]]:
     """Write one text for each row.
 
     Args:

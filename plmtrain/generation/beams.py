@@ -22,7 +22,7 @@ _OUT = -1.0e9
 
 @torch.no_grad()
 def search(writer: Writer, rows: int, specials: Specials, settings: GenerationSettings, limit: int) -> list[list[int]]:
-    """Write one text for each row; arguments and result as in ``generation.write``."""
+    """Write one text for each row; arguments and result as in ``generation.generate``."""
     beams, device = settings.beams, writer.device
     running = torch.full((rows, beams, limit + 1), specials.pad, device=device)
     running[:, :, 0] = specials.start

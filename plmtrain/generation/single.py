@@ -11,14 +11,14 @@ from torch import Tensor
 from plmtrain.generation.rules import Specials, allowed
 from plmtrain.generation.writer import Writer
 from plmtrain.keyed_random import Keys, uniform
-from plmtrain.nn.sampling import draw
+from plmtrain.nn.sampling import draw_classes
 from plmtrain.settings.generation import GenerationSettings
 from plmtrain.stopping import safe_point
 
 
 @torch.no_grad()
 def draw_or_follow(writer: Writer, rows: int, specials: Specials, settings: GenerationSettings, limit: int) -> list[list[int]]:
-    """Write one text for each row; arguments and result as in ``generation.write``."""
+    """Write one text for each row; arguments and result as in ``generation.generate``."""
     texts = torch.full((rows, 1), specials.start, device=writer.device)
     ended = torch.zeros(rows, dtype=torch.bool, device=writer.device)
     draws = uniform("generation", Keys(settings.seed, np.zeros(rows, np.int64), np.arange(rows)), limit)
@@ -27,7 +27,7 @@ def draw_or_follow(writer: Writer, rows: int, specials: Specials, settings: Gene
         scores = allowed(writer.advance(texts[:, -1]).float(), texts, specials, settings, limit)
         if settings.sample:
             numbers = torch.from_numpy(draws[:, turn]).to(writer.device)
-            token = draw(likely(scores / settings.temperature, settings.top_k, settings.top_p), numbers)
+            token = draw_classes(likely(scores / settings.temperature, settings.top_k, settings.top_p), numbers)
         else:
             token = scores.argmax(-1)
         token = torch.where(ended, specials.pad, token)

@@ -60,7 +60,7 @@ def fill(module: nn.Module, names: Names, tensors: Tensors, folder: Path) -> Non
     module.load_state_dict(filled, assign=True)
 
 
-def split(module: nn.Module, names: Names) -> dict[str, Tensor]:
+def named_tensors(module: nn.Module, names: Names) -> dict[str, Tensor]:
     """A module's tensors by their names, in fp32 on the CPU."""
     own = dict(module.named_parameters())
     assert own.keys() == names.keys()

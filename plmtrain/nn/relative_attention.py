@@ -26,7 +26,7 @@ class Sight(NamedTuple):
     """[batch, 1, query, key] where in the table of distances a pair's is; None where the queries are the whole row."""
 
 
-class Keys(NamedTuple):
+class ProjectedKeys(NamedTuple):
     """What queries are compared with and mix, the same for all streams."""
 
     keys: Tensor
@@ -116,7 +116,7 @@ class RelativeAttention(nn.Module):
         for parameter in (self.content_bias, self.distance_bias, self.segment_bias, self.segments):
             nn.init.normal_(parameter, std=std)
 
-    def keys(self, hidden: Tensor, table: Tensor) -> Keys:
+    def keys(self, hidden: Tensor, table: Tensor) -> ProjectedKeys:
         """What queries of this layer are compared with.
 
         Args:
@@ -124,9 +124,9 @@ class RelativeAttention(nn.Module):
             table: [distance, width] from ``sinusoids``.
         """
         distances = self.distance(table).view(len(table), self.heads, -1)
-        return Keys(self._by_head(self.key(hidden)), self._by_head(self.value(hidden)), distances)
+        return ProjectedKeys(self._by_head(self.key(hidden)), self._by_head(self.value(hidden)), distances)
 
-    def forward(self, hidden: Tensor, keys: Keys, sight: Sight) -> Tensor:
+    def forward(self, hidden: Tensor, keys: ProjectedKeys, sight: Sight) -> Tensor:
         """Mix what the queries see.
 
         Args:

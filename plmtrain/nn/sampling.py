@@ -16,7 +16,7 @@ _BELOW_ONE = 1 - 2**-24
 
 
 @torch.no_grad()
-def draw(logits: Tensor, uniforms: Tensor, temperature: float = 1.0) -> Tensor:
+def draw_classes(logits: Tensor, uniforms: Tensor, temperature: float = 1.0) -> Tensor:
     """One class for each row, from softmax(logits / temperature), in fp32 whatever the logits' type.
 
     Args:

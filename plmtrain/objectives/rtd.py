@@ -22,7 +22,7 @@ from plmtrain.keyed_random import as_uniform, row_bits, spread_at
 from plmtrain.metrics import roc
 from plmtrain.nn.heads import MaskedLMHead, ReplacedTokenHead
 from plmtrain.nn.loss import cross_entropy_sum
-from plmtrain.nn.sampling import draw
+from plmtrain.nn.sampling import draw_classes
 from plmtrain.programs.masked.filling import hide_a_word, with_gap, word
 from plmtrain.programs.masked.inspection import masked_inspection
 from plmtrain.programs.program import Answer, Carry, Demonstration, Inspection, MakeBackbone, Program
@@ -136,7 +136,7 @@ class ReplacedTokenDetection(Program[RTDSettings]):
         guesses = learner.generator_logits(hidden)  # [predicted, vocabulary]
         generator_loss = cross_entropy_sum(guesses, labels)
 
-        drawn = draw(guesses.detach(), batch.draws["uniforms"], self.settings.temperature)  # [predicted]
+        drawn = draw_classes(guesses.detach(), batch.draws["uniforms"], self.settings.temperature)  # [predicted]
         written, replaced = self.write(batch, drawn)
         logits = learner.discriminator_logits(written, batch.layout)  # [batch, length]
         losses = functional.binary_cross_entropy_with_logits(logits, replaced.float(), reduction="none")

@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from torch import nn
 
-    from plmtrain.data.corpus.store import Split
     from plmtrain.data.loading.order import Phase
     from plmtrain.data.rows.rows import PartedRows, RowSource
+    from plmtrain.data.splits import Split
     from plmtrain.programs.program import Program
     from plmtrain.settings.run import RunSettings
     from plmtrain.text.tokenizer import Tokenizer

@@ -48,7 +48,7 @@ class Record:
         write_json_atomically(path, redact(asdict(self)))
 
 
-def read(folder: Path) -> list[Record]:
+def read_records(folder: Path) -> list[Record]:
     """The records of a folder, by number; what cannot be read is left out."""
     found = []
     for path in folder.glob("*.json"):
@@ -144,7 +144,7 @@ def write_spreads(found: Sequence[Spread], path: Path) -> None:
     write_text_atomically(path, text.getvalue())
 
 
-def draw(records: Sequence[Record], title: str) -> None:
+def print_table(records: Sequence[Record], title: str) -> None:
     """The table for people."""
     swept, measured = _columns(records, "values"), _columns(records, "metrics")
     table = Table("job", *map(escape, swept), "state", "exit", *measured, "run", title=escape(title), title_justify="left")

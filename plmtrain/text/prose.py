@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from plmtrain.text.sentences import split
+from plmtrain.text.sentences import split_sentences
 
 _BLOCK_END = re.compile(r"\n[ \t]*\n")
 _BULLET = re.compile(r"^[ \t]*(?:[*+•-]|\(?(?:\d{1,2}|[a-z])[.)])[ \t]+")
@@ -63,7 +63,7 @@ def paragraphs(text: str) -> Iterator[str]:
     """
     for block in _BLOCK_END.split(text.expandtabs()):
         for item in _items(block):
-            sentences = [sentence for sentence in split(_plain(item)) if is_prose(sentence)]
+            sentences = [sentence for sentence in split_sentences(_plain(item)) if is_prose(sentence)]
             if sentences:
                 yield " ".join(sentences)
 

@@ -71,7 +71,7 @@ def boundaries(text: str) -> list[int]:
     return starts
 
 
-def split(text: str) -> list[str]:
+def split_sentences(text: str) -> list[str]:
     """The sentences of a text, without the white space around them."""
     starts = boundaries(text)
     return [text[start:end].strip() for start, end in zip(starts, [*starts[1:], None], strict=False)]

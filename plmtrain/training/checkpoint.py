@@ -28,7 +28,15 @@ from plmtrain.files import (
     write_json_atomically,
 )
 from plmtrain.training import checkpoint_manifest as manifests
-from plmtrain.training.checkpoint_manifest import Identity, Manifest, Verdict, check, folder_name, step_folders, versions
+from plmtrain.training.checkpoint_manifest import (
+    CheckpointManifest,
+    Identity,
+    Verdict,
+    check_checkpoint,
+    folder_name,
+    step_folders,
+    versions,
+)
 from plmtrain.training.progress import Progress
 
 if TYPE_CHECKING:
@@ -43,7 +51,7 @@ class Checkpoint:
     """A checkpoint whose every byte was found to be as it was written."""
 
     path: Path
-    manifest: Manifest
+    manifest: CheckpointManifest
     progress: Progress
 
     @property
@@ -226,7 +234,7 @@ class Checkpoints:
             record = progress.to_json().encode()
             (folder / PROGRESS).write_bytes(record)
             files[PROGRESS] = (len(record), hashlib.sha256(record).hexdigest())
-            manifest = Manifest(step, self._identity, files, versions())
+            manifest = CheckpointManifest(step, self._identity, files, versions())
             (folder / manifests.NAME).write_bytes(manifest.to_bytes())
             fault_point("save.fsync", step)
         self._damaged.discard(step)
@@ -241,7 +249,7 @@ class Checkpoints:
         complete = []
         for at, folder in step_folders(self.folder).items():
             # Bytes were hashed when they were written or resumed from; here names and sizes must do.
-            verdict = check(folder, self._run_id(), content=False)
+            verdict = check_checkpoint(folder, self._run_id(), content=False)
             if verdict.manifest is None or verdict.files[manifests.NAME] is not None or folder.is_symlink():
                 continue
             ours[at] = folder
@@ -313,7 +321,7 @@ class Checkpoints:
 
     def _open(self, folder: Path) -> Checkpoint | Verdict:
         """A checkpoint if all of it is sound, else what is wrong with it."""
-        verdict = check(folder, self._run_id())
+        verdict = check_checkpoint(folder, self._run_id())
         if verdict.damage or verdict.manifest is None:
             return verdict
         try:

@@ -48,7 +48,7 @@ class Identity:
 
 
 @dataclass(frozen=True)
-class Manifest:
+class CheckpointManifest:
     """What belongs to a checkpoint.
 
     Args:
@@ -76,7 +76,7 @@ class Manifest:
         )
 
     @classmethod
-    def read(cls, folder: Path) -> Manifest:
+    def read(cls, folder: Path) -> CheckpointManifest:
         """Read a checkpoint's manifest.
 
         Raises:
@@ -127,7 +127,7 @@ class Verdict:
     """
 
     folder: Path
-    manifest: Manifest | None
+    manifest: CheckpointManifest | None
     files: Mapping[str, str | None]
 
     @property
@@ -152,7 +152,7 @@ def folder_name(step: int) -> str:
     return f"step-{step:08d}"
 
 
-def check(folder: Path, run_id: str | None = None, *, content: bool = True) -> Verdict:
+def check_checkpoint(folder: Path, run_id: str | None = None, *, content: bool = True) -> Verdict:
     """Compare a checkpoint's folder with its manifest.
 
     Args:
@@ -165,7 +165,7 @@ def check(folder: Path, run_id: str | None = None, *, content: bool = True) -> V
     except OSError as error:
         return Verdict(folder, None, {NAME: f"the folder cannot be read: {error.strerror}"})
     try:
-        manifest = Manifest.read(folder)
+        manifest = CheckpointManifest.read(folder)
     except Damage as damage:
         return Verdict(folder, None, {NAME: str(damage)})
     files: dict[str, str | None] = {NAME: _belongs(manifest, folder, run_id)}
@@ -189,7 +189,7 @@ def check(folder: Path, run_id: str | None = None, *, content: bool = True) -> V
     return Verdict(folder, manifest, files)
 
 
-def _belongs(manifest: Manifest, folder: Path, run_id: str | None) -> str | None:
+def _belongs(manifest: CheckpointManifest, folder: Path, run_id: str | None) -> str | None:
     if run_id is not None and manifest.identity.run_id != run_id:
         return f"belongs to another run ({manifest.identity.run_id})"
     if folder_name(manifest.step) != folder.name:

@@ -25,7 +25,7 @@ GRACE = 20.0
 
 
 def started_by_us() -> bool:
-    """Whether this is a child of ``launch``."""
+    """Whether this is a child of ``launch_processes``."""
     return LAUNCHER in os.environ
 
 
@@ -39,7 +39,7 @@ def is_first() -> bool:
     return int(os.environ.get("RANK", "0")) == 0
 
 
-def launch(arguments: Sequence[str], processes: int) -> int:
+def launch_processes(arguments: Sequence[str], processes: int) -> int:
     """Run ``plmtrain`` with these arguments in several processes that form a group.
 
     Args:

@@ -11,7 +11,7 @@ Precision = Literal["fp32", "bf16", "fp16"]
 _TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def choose(wanted: Literal["auto", "fp32", "bf16", "fp16"], device: torch.device) -> Precision:
+def choose_precision(wanted: Literal["auto", "fp32", "bf16", "fp16"], device: torch.device) -> Precision:
     """The format to use; ``auto`` is bf16 where the device multiplies it in hardware, else fp32."""
     if wanted != "auto":
         return wanted

@@ -22,7 +22,7 @@ from plmtrain.commands.sweep import command as sweep
 from plmtrain.commands.sweep.command import job as sweep_job
 from plmtrain.commands.sweep.job import SweepJob
 from plmtrain.errors import SettingsErrors
-from plmtrain.settings.composing.arguments import split
+from plmtrain.settings.composing.arguments import parse_arguments
 from plmtrain.settings.composing.compose import compose
 from plmtrain.settings.decode import pretrain_settings
 from plmtrain.settings.identity import run_name
@@ -87,7 +87,7 @@ def processes(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
 
 
 def run(*arguments: str) -> int:
-    return sweep.run("pretrain", split(["-m", *arguments]))
+    return sweep.run("pretrain", parse_arguments(["-m", *arguments]))
 
 
 def table() -> list[dict[str, str]]:

@@ -26,7 +26,7 @@ from plmtrain.settings.composing.arguments import Arguments
 from plmtrain.settings.composing.compose import parse_override, values_of
 from plmtrain.settings.composing.folders import GROUPS, OPTIONAL_GROUPS, choices
 from plmtrain.settings.composing.foreign_yaml import screen_folder
-from plmtrain.settings.composing.overrides import Checked, check, where
+from plmtrain.settings.composing.overrides import Checked, check_overrides, where
 from plmtrain.settings.decode import KINDS, run_settings
 from plmtrain.study import sweep_record
 from plmtrain.training.run_folder import safe_name
@@ -49,7 +49,7 @@ def run(verb: str, options: Arguments) -> int:
     if not trains or options.show:
         what = "--cfg job" if trains else f"plmtrain {verb}"
         raise SettingsError(f"{what} takes one set of settings, not a sweep", "command line: -m", "leave -m away")
-    checked = check(options.overrides, parse_override, options.config_dir, sweep=True, primary=verb)
+    checked = check_overrides(options.overrides, parse_override, options.config_dir, sweep=True, primary=verb)
     values = _values(checked, options)
     folder_errors = screen_folder(options.config_dir) if options.config_dir is not None else []
     if errors := [*folder_errors, *checked.errors, *_impossible(checked, values, options)]:
@@ -61,11 +61,11 @@ def run(verb: str, options: Arguments) -> int:
     job = sweep_job.SweepJob(str(folder), tuple(checked.swept), options.config_dir, total, at_once, verb)
     with _forwarding():
         multirun.run(checked, options.config_dir, folder, job, verb)
-    records = sweep_record.read(folder / "jobs")
+    records = sweep_record.read_records(folder / "jobs")
     sweep_record.write_csv(records, folder / "table.csv")
     if found := sweep_record.spreads(records):
         sweep_record.write_spreads(found, folder / "seeds.csv")
-    sweep_record.draw(records, f"{len(records)} jobs, {folder / 'table.csv'}")
+    sweep_record.print_table(records, f"{len(records)} jobs, {folder / 'table.csv'}")
     codes = [1 if record.exit_code is None else record.exit_code for record in records]
     return Stopped.exit_code if sweep_job.stopped_by() is not None else max(codes, default=0)
 

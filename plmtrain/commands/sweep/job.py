@@ -20,7 +20,7 @@ from plmtrain.runs.command_settings import settings_for
 from plmtrain.settings.decode import completed
 from plmtrain.settings.identity import drift, kind_of, run_name
 from plmtrain.settings.run import RunSettings
-from plmtrain.study.sweep_record import Record, final_metrics, read
+from plmtrain.study.sweep_record import Record, final_metrics, read_records
 from plmtrain.training.run_folder import RunFolder
 
 PLMTRAIN = (sys.executable, "-m", "plmtrain")
@@ -99,7 +99,7 @@ class SweepJob:
         run = RunFolder.below(settings.runs_dir, run_name(settings, _init_digest(settings)))
         record = replace(record, run=str(run.path))
         if _is_finished(run, settings):
-            before = next((one.seconds for one in read(path.parent) if one.run == record.run), 0.0)
+            before = next((one.seconds for one in read_records(path.parent) if one.run == record.run), 0.0)
             return replace(record, state="finished", exit_code=0, seconds=before, metrics=_metrics(run))
         if self.jobs > 1 and settings.trainer.threads is None:
             # Jobs side by side share the cores; each would take them all.

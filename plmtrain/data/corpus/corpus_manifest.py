@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from plmtrain.data.corpus.store import Split
+from plmtrain.data.splits import Split
 from plmtrain.errors import DataError
 from plmtrain.files import write_json_atomically
 
@@ -56,7 +56,7 @@ class SplitCounts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Manifest:
+class CorpusManifest:
     """What a prepared data folder was made from, and what is in it.
 
     Args:
@@ -92,7 +92,7 @@ class Manifest:
         write_json_atomically(folder / "manifest.json", asdict(self))
 
 
-def read(folder: Path) -> Manifest:
+def read(folder: Path) -> CorpusManifest:
     """The manifest of a prepared data folder, whatever tokenizer it was made with.
 
     Raises:
@@ -107,7 +107,7 @@ def read(folder: Path) -> Manifest:
     return manifest
 
 
-def read_alone(folder: Path) -> Manifest:
+def read_alone(folder: Path) -> CorpusManifest:
     """A manifest without a look at the arrays that it tells of: a run keeps a copy of its data's, and no arrays.
 
     Raises:
@@ -122,14 +122,14 @@ def read_alone(folder: Path) -> Manifest:
         values["splits"] = {name: SplitCounts(**counts) for name, counts in values["splits"].items()}
         for counts in values["splits"].values():
             dict(counts.bytes)
-        return Manifest(**values)
+        return CorpusManifest(**values)
     except FileNotFoundError:
         raise DataError("there are no prepared data here", str(folder), "prepare them first: plmtrain prepare") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"the manifest of the prepared data is damaged: {error}", str(path), _AGAIN) from None
 
 
-def load(folder: Path | str, tokenizer_digest: str) -> Manifest:
+def load(folder: Path | str, tokenizer_digest: str) -> CorpusManifest:
     """The manifest of a prepared data folder that a tokenizer is to be used with.
 
     Raises:
@@ -145,7 +145,7 @@ def load(folder: Path | str, tokenizer_digest: str) -> Manifest:
     return manifest
 
 
-def changed_sources(before: Manifest, after: Manifest) -> list[str]:
+def changed_sources(before: CorpusManifest, after: CorpusManifest) -> list[str]:
     """The paths whose content, or whose use, is not the same in two manifests."""
     old = {(source.path, source.split): source.sha256 for source in before.sources}
     new = {(source.path, source.split): source.sha256 for source in after.sources}

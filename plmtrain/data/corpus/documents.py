@@ -10,7 +10,7 @@ from typing import Any
 from plmtrain.data.corpus import parallel
 from plmtrain.data.corpus.encoding import Passage
 from plmtrain.data.corpus.sources import Sources, sample_texts
-from plmtrain.data.corpus.store import Split
+from plmtrain.data.splits import Split
 from plmtrain.settings.data import DataSettings
 from plmtrain.text import readers
 

@@ -21,7 +21,7 @@ from plmtrain.data.corpus import corpus_manifest as manifests
 from plmtrain.data.corpus.pair_cutting import Cutting, Text, cut
 from plmtrain.data.corpus.staging import NpyWriter
 from plmtrain.data.corpus.store import Store, mapped
-from plmtrain.data.corpus.updates import Progress, Report
+from plmtrain.data.corpus.updates import OnUpdate, PreparationUpdate
 from plmtrain.errors import DataError
 from plmtrain.faults import fault_point
 from plmtrain.files import FolderLock, atomic_folder, clear_leftovers, make_folder, sha256, write_json_atomically
@@ -80,13 +80,13 @@ def _types(tokens: int, longest: int) -> dict[str, np.dtype[Any]]:
     }
 
 
-def pairs_of(store: Store, cutting: Cutting, report: Report) -> PairStore:
+def pairs_of(store: Store, cutting: Cutting, on_update: OnUpdate) -> PairStore:
     """Cut a split into pairs, unless that has been done.
 
     Args:
         store: one split of the prepared data.
         cutting: how.
-        report: hears how far it is.
+        on_update: hears how far it is.
 
     Raises:
         DataError: if the text has too few documents or sentences for that.
@@ -100,10 +100,10 @@ def pairs_of(store: Store, cutting: Cutting, report: Report) -> PairStore:
     target = root / f"{store.split}-{cutting.relation}-{cutting.tokens}-{digest[:16]}"
     if not _is_whole(target):
         make_folder(root)
-        with FolderLock(root / ".lock", on_wait=lambda: report(Progress(stage="wait"))):
+        with FolderLock(root / ".lock", on_wait=lambda: on_update(PreparationUpdate(stage="wait"))):
             if not _is_whole(target):
                 clear_leftovers(root)
-                _make(target, store, cutting, made_of, report)
+                _make(target, store, cutting, made_of, on_update)
     return PairStore.open(target)
 
 
@@ -137,10 +137,10 @@ def _is_whole(folder: Path) -> bool:
         return False  # not there; or damaged, and made anew
 
 
-def _make(target: Path, store: Store, cutting: Cutting, made_of: dict[str, Any], report: Report) -> None:
+def _make(target: Path, store: Store, cutting: Cutting, made_of: dict[str, Any], on_update: OnUpdate) -> None:
     """Make the folder; the lock is ours."""
     repeated = cutting.relation == "next" and manifests.read_alone(store.folder).splits[store.split].duplicates > 0
-    text = Text(documents=store.documents, sentences=store.sentences, contents=_contents(store, report) if repeated else None)
+    text = Text(documents=store.documents, sentences=store.sentences, contents=_contents(store, on_update) if repeated else None)
     types = _types(len(store), cutting.tokens)
     needed = sum(kind.itemsize for kind in types.values()) * 2 * cutting.copies * (1 + len(store) // cutting.tokens)
     count = changed = 0
@@ -156,7 +156,9 @@ def _make(target: Path, store: Store, cutting: Cutting, made_of: dict[str, Any],
                     writer.write(array)
                 count, changed = count + len(pairs), changed + int(pairs.changed.sum())
                 done = int(part[-1]) + 1
-                report(Progress(stage="pairs", bytes=int(store.documents[done]), total_bytes=len(store), documents=done))
+                on_update(
+                    PreparationUpdate(stage="pairs", bytes=int(store.documents[done]), total_bytes=len(store), documents=done)
+                )
         names = [writer.path.name for writer in writers]
         described = {
             **made_of,
@@ -169,7 +171,7 @@ def _make(target: Path, store: Store, cutting: Cutting, made_of: dict[str, Any],
         write_json_atomically(folder / "manifest.json", described)
 
 
-def _contents(store: Store, report: Report) -> NDArray[np.uint64]:
+def _contents(store: Store, on_update: OnUpdate) -> NDArray[np.uint64]:
     """64 bits of each document's tokens: a document that is there twice is no other document.  # [documents]"""
     found = [np.empty(0, np.uint64)]
     for part in _parts(store.documents, _PIECE):
@@ -178,7 +180,7 @@ def _contents(store: Store, report: Report) -> NDArray[np.uint64]:
         places = np.arange(starts[0], end) - np.repeat(starts, np.diff(np.append(starts, end)))
         tokens = store.tokens[starts[0] : end].astype(np.uint64) << np.uint64(32)
         found.append(np.add.reduceat(spread_at(tokens, places), starts - starts[0]))
-        report(Progress(stage="pairs", documents=int(part[-1]) + 1))
+        on_update(PreparationUpdate(stage="pairs", documents=int(part[-1]) + 1))
     return np.concatenate(found)
 
 

@@ -18,15 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plmtrain.data.corpus import corpus_manifest as manifests
-from plmtrain.data.corpus.corpus_manifest import Manifest
+from plmtrain.data.corpus.corpus_manifest import CorpusManifest
 from plmtrain.data.corpus.documents import Reading, reading_of, text_bytes
 from plmtrain.data.corpus.encoding import Encoded, encode, end_mark, token_type
 from plmtrain.data.corpus.processes import available_cores, ordered_map
-from plmtrain.data.corpus.sources import Sources, find
-from plmtrain.data.corpus.splitting import Held, choose, cut_position
+from plmtrain.data.corpus.sources import Sources, find_sources
+from plmtrain.data.corpus.splitting import Held, choose_held_out, cut_position
 from plmtrain.data.corpus.staging import SplitWriter, Staging, unigram_entropy
-from plmtrain.data.corpus.store import Split
-from plmtrain.data.corpus.updates import Progress, Report
+from plmtrain.data.corpus.updates import OnUpdate, PreparationUpdate
+from plmtrain.data.splits import Split
 from plmtrain.errors import DataError
 from plmtrain.faults import fault_point
 from plmtrain.files import FolderLock, atomic_folder, clear_leftovers, disk_errors, make_folder, temporary_name
@@ -40,14 +40,14 @@ if TYPE_CHECKING:
 _WORTH_A_PROCESS = 2**21  # bytes of text: less is encoded before another process has started
 
 
-def prepare(data: DataSettings, tokenizer: Tokenizer, *, minimum_validation_tokens: int, report: Report) -> Path:
+def prepare(data: DataSettings, tokenizer: Tokenizer, *, minimum_validation_tokens: int, on_update: OnUpdate) -> Path:
     """Prepare a corpus, unless that has been done.
 
     Args:
         data: what to read, and what to hold out.
         tokenizer: what to encode it with; its ``sep`` token (``eos`` where there is none) ends every document.
         minimum_validation_tokens: tokens that must be held out at least: those of one row.
-        report: hears how far it is.
+        on_update: hears how far it is.
 
     Returns:
         The folder ``prepared_dir/NAME-DIGEST``: ``manifest.json``, and ``train`` and ``validation`` for ``Store.open``.
@@ -59,15 +59,15 @@ def prepare(data: DataSettings, tokenizer: Tokenizer, *, minimum_validation_toke
         DistributedError: if a helping process was killed.
     """
     root = make_folder(Path(data.prepared_dir))
-    sources = find(data, root / ".hashes.json", report)
+    sources = find_sources(data, root / ".hashes.json", on_update)
     preparation = _Preparation(data, tokenizer, sources, minimum_validation_tokens, root)
     if (folder := preparation.existing()) is not None:
         return folder
-    with FolderLock(root / ".lock", on_wait=lambda: report(Progress(stage="wait"))):
+    with FolderLock(root / ".lock", on_wait=lambda: on_update(PreparationUpdate(stage="wait"))):
         if (folder := preparation.existing()) is not None:
             return folder
         clear_leftovers(root)
-        return preparation.make(report)
+        return preparation.make(on_update)
 
 
 class _Preparation:
@@ -108,21 +108,21 @@ class _Preparation:
                 raise self._short_validation(manifest.splits["validation"].tokens)
         return None
 
-    def make(self, report: Report) -> Path:
+    def make(self, on_update: OnUpdate) -> Path:
         """Make the folder; the lock is ours."""
         needed = 2 * self._bytes_of_a_copy()
         with _temporary_folder(self._root, needed) as temporary:
             staged: dict[Split, Staging] = {}
             skips = Skips()
             for split in self._splits_read():
-                staged[split] = self._encode(split, temporary / split, skips, report)
+                staged[split] = self._encode(split, temporary / split, skips, on_update)
             self._sources.check_unchanged()
             held = self._held_out(staged)
             target, digest = self._target(by_minimum=held is not None and held.needed_minimum)
             with atomic_folder(
                 target, needed=needed // 2, replace=True, before_rename=lambda: fault_point("prep.cache_commit")
             ) as folder:
-                self._write(staged, held, folder, digest, skips, report)
+                self._write(staged, held, folder, digest, skips, on_update)
         return target
 
     def _bytes_of_a_copy(self) -> int:
@@ -133,7 +133,7 @@ class _Preparation:
     def _splits_read(self) -> tuple[Split, ...]:
         return ("train", "validation") if self._data.validation_files else ("train",)
 
-    def _encode(self, split: Split, folder: Path, skips: Skips, report: Report) -> Staging:
+    def _encode(self, split: Split, folder: Path, skips: Skips, on_update: OnUpdate) -> Staging:
         """Encode the documents of one split's sources, and count the lines that are skipped."""
         reading = Reading(self._data, self._sources, split, skips)
         total = self._sources.total_bytes
@@ -143,7 +143,7 @@ class _Preparation:
 
         def tell() -> None:
             done = before + reading.passed()
-            report(Progress(stage="encode", bytes=done, total_bytes=total, documents=documents, tokens=tokens))
+            on_update(PreparationUpdate(stage="encode", bytes=done, total_bytes=total, documents=documents, tokens=tokens))
 
         helpers = ordered_map(encode, self._tokenizer, reading.chunks(), processes)
         with Staging(folder, self._token_type) as staging, helpers as encoded:
@@ -168,7 +168,7 @@ class _Preparation:
                 raise self._short_validation(len(own.tokens))
             return None
         train = staged["train"]
-        return choose(train.keys, train.documents, self._data.validation_fraction, self._minimum)
+        return choose_held_out(train.keys, train.documents, self._data.validation_fraction, self._minimum)
 
     def _short_validation(self, tokens: int) -> DataError:
         return DataError(
@@ -178,7 +178,7 @@ class _Preparation:
         )
 
     def _write(
-        self, staged: Mapping[Split, Staging], held: Held | None, folder: Path, digest: str, skips: Skips, report: Report
+        self, staged: Mapping[Split, Staging], held: Held | None, folder: Path, digest: str, skips: Skips, on_update: OnUpdate
     ) -> None:
         """Write both splits and the manifest."""
         size = self._tokenizer.vocabulary.size
@@ -196,12 +196,12 @@ class _Preparation:
                 validation.add(documents.select(out))
                 train.add(documents.select(~out))
                 done, tokens = done + len(out), tokens + len(documents.tokens)
-                report(Progress(stage="write", bytes=total, total_bytes=total, documents=done, tokens=tokens))
+                on_update(PreparationUpdate(stage="write", bytes=total, total_bytes=total, documents=done, tokens=tokens))
         for writer in (train, validation):
             writer.frequencies[mark] = 0
         counts, hashes = train.finish()
         held_counts, held_hashes = validation.finish()
-        Manifest(
+        CorpusManifest(
             name=self._data.name,
             digest=digest,
             tokenizer=self._tokenizer.digest,

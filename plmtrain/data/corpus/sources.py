@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from plmtrain.data.corpus.corpus_manifest import Source
-from plmtrain.data.corpus.store import Split
-from plmtrain.data.corpus.updates import Progress, Report
+from plmtrain.data.corpus.updates import OnUpdate, PreparationUpdate
+from plmtrain.data.splits import Split
 from plmtrain.errors import DataError, DiskError
 from plmtrain.files import CHUNK, sha256, write_json_atomically
 from plmtrain.settings.data import DataSettings
@@ -65,13 +65,13 @@ class Sources:
                 raise DataError("a file changed while it was read", str(path), "run the same command again when it is complete")
 
 
-def find(data: DataSettings, memory: Path, report: Report) -> Sources:
+def find_sources(data: DataSettings, memory: Path, on_update: OnUpdate) -> Sources:
     """Find the files of a corpus and hash them.
 
     Args:
         data: which files.
         memory: the file that remembers hashes.
-        report: hears of the bytes hashed.
+        on_update: hears of the bytes hashed.
 
     Raises:
         DataError: if there are none, or one cannot be read.
@@ -90,7 +90,7 @@ def find(data: DataSettings, memory: Path, report: Report) -> Sources:
     total = sum(path.stat().st_size for path, _ in files)
 
     def hashed(before: int, count: int) -> None:
-        report(Progress(stage="hash", bytes=before + count, total_bytes=total))
+        on_update(PreparationUpdate(stage="hash", bytes=before + count, total_bytes=total))
 
     for path, split in files:
         signature, digest = hashes.of(path, partial(hashed, done))

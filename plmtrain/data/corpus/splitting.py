@@ -32,7 +32,7 @@ class Held:
     needed_minimum: bool = False
 
 
-def choose(hashes: NDArray[np.uint64], lengths: NDArray[np.int64], fraction: float, minimum: int) -> Held:
+def choose_held_out(hashes: NDArray[np.uint64], lengths: NDArray[np.int64], fraction: float, minimum: int) -> Held:
     """Choose documents in the order of their hashes: those in the lowest ``fraction`` of all hashes, and more up to ``minimum``.
 
     Args:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from plmtrain.data.splits import Split
 from plmtrain.errors import DataError
-
-Split = Literal["train", "validation"]
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ Stage = Literal["wait", "hash", "tokenizer", "encode", "write", "pairs"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Progress:
+class PreparationUpdate:
     """A moment of a preparation.
 
     Args:
@@ -29,4 +29,4 @@ class Progress:
     tokens: int = 0
 
 
-Report = Callable[[Progress], None]
+OnUpdate = Callable[[PreparationUpdate], None]

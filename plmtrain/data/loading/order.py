@@ -52,7 +52,7 @@ class Phase:
         return self.first_step + self.steps
 
 
-def plan(trainer: TrainerSettings) -> tuple[Phase, ...]:
+def plan_phases(trainer: TrainerSettings) -> tuple[Phase, ...]:
     """The phases of a run; one where the settings name none."""
     phases: list[Phase] = []
     first_step, read = 0, defaultdict[int, int](int)
@@ -96,7 +96,7 @@ class Order:
 
     Args:
         seed: the run's seed.
-        phases: of the run, from ``plan``.
+        phases: of the run, from ``plan_phases``.
     """
 
     def __init__(self, seed: int, phases: Sequence[Phase]) -> None:

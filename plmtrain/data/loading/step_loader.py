@@ -43,7 +43,7 @@ class StepLoader:
     Args:
         source_of_phase: the rows that each phase reads.
         program_of_phase: the program of each phase.
-        plan: the phases, from ``order.plan``.
+        plan: the phases, from ``order.plan_phases``.
         seed: the run's seed.
         rank, world: which of how many processes this is.
         first_step: the first step to load, 0-based.

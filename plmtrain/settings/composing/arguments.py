@@ -28,7 +28,7 @@ class Arguments:
     show: bool = False
 
 
-def split(arguments: Sequence[str]) -> Arguments:
+def parse_arguments(arguments: Sequence[str]) -> Arguments:
     """Tell options from overrides.
 
     Raises:

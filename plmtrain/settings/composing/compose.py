@@ -24,10 +24,10 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from plmtrain.errors import SettingsError, nearest
-from plmtrain.settings.composing.arguments import split
-from plmtrain.settings.composing.folders import PRIMARY, choices, conf_folder, find
+from plmtrain.settings.composing.arguments import parse_arguments
+from plmtrain.settings.composing.folders import PRIMARY, choices, conf_folder, find_choice
 from plmtrain.settings.composing.foreign_yaml import screen, screen_folder
-from plmtrain.settings.composing.overrides import Checked, check, where
+from plmtrain.settings.composing.overrides import Checked, check_overrides, where
 
 _REPLACED = frozenset({"objective.shares"})
 """Groups of values that the command line gives as a whole: what a file has there does not stay beside them."""
@@ -226,7 +226,9 @@ def _with_parts(
             broken.add(place)
             yield from refused
             continue
-        files[place] = f"conf/objective/{choice}.yaml" if find("objective", choice) else f"{config_dir}/objective/{choice}.yaml"
+        files[place] = (
+            f"conf/objective/{choice}.yaml" if find_choice("objective", choice) else f"{config_dir}/objective/{choice}.yaml"
+        )
         below = _merged(config_dir, (f"objective={quoted(choice)}",), primary)["objective"]
         OmegaConf.set_struct(below, False)
         OmegaConf.update(config, place, OmegaConf.merge(below, own), merge=False, force_add=True)
@@ -264,9 +266,9 @@ def compose(arguments: Sequence[str], config_dir: str | None = None, primary: st
     Raises:
         SettingsErrors: for unknown options among the arguments.
     """
-    options = split(arguments)
+    options = parse_arguments(arguments)
     config_dir = config_dir or options.config_dir
-    checked = check(options.overrides, parse_override, config_dir, primary=primary)
+    checked = check_overrides(options.overrides, parse_override, config_dir, primary=primary)
     errors = checked.errors
     if config_dir is not None:
         errors += screen_folder(config_dir)
@@ -300,8 +302,8 @@ def change(values: Mapping[str, Any], arguments: Sequence[str], primary: str = P
     Raises:
         SettingsErrors: for unknown options among the arguments.
     """
-    options = split(arguments)
-    checked = check(options.overrides, parse_override, options.config_dir, primary=primary)
+    options = parse_arguments(arguments)
+    checked = check_overrides(options.overrides, parse_override, options.config_dir, primary=primary)
     for group in sorted(checked.groups.keys() - {"data"}):
         remedy = f"change single settings of it: {group}.KEY=VALUE"
         checked.errors.append(

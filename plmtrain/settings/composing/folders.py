@@ -62,6 +62,6 @@ def choices(group: str, config_dir: str | Path | None = None) -> list[str]:
     return sorted(found)
 
 
-def find(group: str, choice: str, config_dir: str | Path | None = None) -> Path | None:
+def find_choice(group: str, choice: str, config_dir: str | Path | None = None) -> Path | None:
     """The file of a choice; plmtrain's own comes before that of ``--config-dir``, as in Hydra's search path."""
     return next((file for folder in _folders(config_dir) if (file := folder / group / f"{choice}.yaml").is_file()), None)

@@ -14,7 +14,7 @@ from typing import Any
 import yaml  # type: ignore[import-untyped]
 
 from plmtrain.errors import SettingsError
-from plmtrain.settings.composing.folders import GROUPS, choices, conf_folder, find
+from plmtrain.settings.composing.folders import GROUPS, choices, conf_folder, find_choice
 
 LARGEST = 100_000
 """Bytes that a file of settings may have."""
@@ -153,7 +153,7 @@ def screen(config_dir: str, chosen: dict[str, str]) -> list[SettingsError]:
                 )
             )
             continue
-        if find(group, choice) is not None:
+        if find_choice(group, choice) is not None:
             if path.is_file():
                 own = conf_folder() / group / f"{choice}.yaml"
                 errors.append(

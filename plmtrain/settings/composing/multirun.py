@@ -37,7 +37,7 @@ def _plain(overrides: Sequence[str]) -> list[str]:
     return [text.removeprefix("++") for text in overrides if not text.startswith(("hydra.", "hydra/"))]
 
 
-def launch(task: Task, job_overrides: Sequence[Sequence[str]], first: int, jobs: int) -> list[JobReturn]:
+def run_jobs(task: Task, job_overrides: Sequence[Sequence[str]], first: int, jobs: int) -> list[JobReturn]:
     """Run jobs, some at a time. None of them raises: what became of each is told by its own record."""
     if not isinstance(task, Task):
         raise SettingsError("hydra/launcher=plmtrain runs plmtrain's jobs only", "hydra/launcher", "take another launcher")

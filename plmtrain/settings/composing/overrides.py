@@ -68,7 +68,7 @@ def where(text: str) -> str:
     return f"command line: {_shown(text)}"
 
 
-def check(
+def check_overrides(
     overrides: Sequence[str],
     parse: Callable[[str], Parsed],
     config_dir: str | None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from plmtrain.settings.composing.folders import find
+from plmtrain.settings.composing.folders import find_choice
 
 
 def section(group: str, choice: str, config_dir: str | Path | None = None) -> dict[str, Any]:
@@ -18,7 +18,7 @@ def section(group: str, choice: str, config_dir: str | Path | None = None) -> di
     """
     import yaml  # type: ignore[import-untyped]
 
-    file = find(group, choice, config_dir)
+    file = find_choice(group, choice, config_dir)
     values = yaml.safe_load(file.read_text(encoding="utf-8")) if file is not None else None
     if not isinstance(values, dict):
         return {}

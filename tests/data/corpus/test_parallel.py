@@ -139,7 +139,7 @@ def test_prepared_pairs_stay_together(tmp_path: Path) -> None:
         validation_fraction=0.2,
     )  # fmt: skip
     tokenizer = tokenizer_for(data, TOKENIZER, lambda progress: None)
-    folder = prepare(data, tokenizer, minimum_validation_tokens=8, report=lambda progress: None)
+    folder = prepare(data, tokenizer, minimum_validation_tokens=8, on_update=lambda progress: None)
     told: dict[str, set[str]] = {}
     for split in ("train", "validation"):
         store = Store.open(folder, split)
@@ -162,7 +162,7 @@ def test_prepared_pairs_stay_together(tmp_path: Path) -> None:
     other = settings(
         *data.files, **{**data.model_dump(include={"prepared_dir", "validation_fraction"}), "languages": ["de", "en", "ko"]}
     )
-    assert prepare(other, tokenizer, minimum_validation_tokens=8, report=lambda progress: None) != folder
+    assert prepare(other, tokenizer, minimum_validation_tokens=8, on_update=lambda progress: None) != folder
 
 
 def test_a_side_without_tokens_takes_the_other_with_it(tmp_path: Path) -> None:
