@@ -1,4 +1,4 @@
-"""What generation asks of a model: scores of the next token of several texts, one token after the other."""
+"""The interface between generation and a model: scores of the next token of several texts, token by token."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from plmtrain.batch import Layout
 
 
 class Writer(Protocol):
-    """A model with what it has written so far."""
+    """A model and the text that it has generated so far."""
 
     @property
     def device(self) -> torch.device:
-        """Where its scores are."""
+        """The device of its scores."""
         ...
 
     def advance(self, tokens: Tensor) -> Tensor:
-        """Add a token to each text.  # [texts] -> [texts, vocabulary] scores of the token behind it"""
+        """Append a token to each text.  # [texts] -> [texts, vocabulary] scores of the next token"""
         ...
 
     def select(self, texts: Tensor) -> None:
-        """Go on with some of the texts, in that order; one may be taken more than once.  # [texts] indices"""
+        """Continue with some of the texts, in that order; one may be taken more than once.  # [texts] indices"""
         ...
 
 
 class EncoderDecoderWriter:
-    """A decoder that writes while it looks at encoded rows.
+    """A decoder that generates while it attends to encoded rows.
 
     Args:
         backbone: in eval mode.
-        ids: [rows, length] what is encoded.
-        layout: who may see whom there.
-        copies: texts written for each row, side by side.
-        limit: tokens that are written at most, the start token included.
+        ids: [rows, length] the encoder's input.
+        layout: which of its positions see each other.
+        copies: texts generated for each row, in parallel.
+        limit: the most tokens to generate, the start token included.
     """
 
     def __init__(self, backbone: EncoderDecoder, ids: Tensor, layout: Layout, copies: int, limit: int) -> None:
@@ -49,15 +49,15 @@ class EncoderDecoderWriter:
 
     @property
     def device(self) -> torch.device:
-        """Where its scores are."""
+        """The device of its scores."""
         return self._memory.device
 
     def advance(self, tokens: Tensor) -> Tensor:
-        """Add a token to each text.  # [texts] -> [texts, vocabulary] scores of the token behind it"""
+        """Append a token to each text.  # [texts] -> [texts, vocabulary] scores of the next token"""
         hidden = self._backbone.decode(tokens[:, None], self._memory, Layout(causal=True), self._layout, self._cache)
         return functional.linear(hidden[:, -1], self._backbone.embedding_weight)
 
     def select(self, texts: Tensor) -> None:
-        """Go on with some of the texts. All texts of a row see the same memory, so only what was written changes."""
+        """Continue with some of the texts. All texts of a row attend to the same memory, so only the generated part changes."""
         for block in self._cache:
             block.own.select(texts)

@@ -99,7 +99,7 @@ def test_a_file_that_is_not_there_is_told_by_its_setting(tmp_path: Path) -> None
         ({"a.tsv": "en\tde\nx\ty\nx\n"}, "a.tsv:3", "1 cells"),
         ({"a.tsv": "en\tde\n"}, "a.tsv", "no row"),
         ({"a.tsv": b"en\tde\nx\t\xff\n"}, "a.tsv:2", "not UTF-8"),
-        ({"a.tsv.gz": gzip.compress(b"en\tde\n" + b"x\ty\n" * 9999)[:-30]}, "a.tsv.gz:", "breaks off"),
+        ({"a.tsv.gz": gzip.compress(b"en\tde\n" + b"x\ty\n" * 9999)[:-30]}, "a.tsv.gz:", "truncated"),
         ({"a.jsonl": '{"en": "x", "de": 3}\n'}, "a.jsonl:1", "should be text"),
         ({"a.en": "x\ny\n", "a.de": "x\n"}, "a.de:1", "unequal numbers of lines"),
         ({"a.en": "x\n\n", "a.de": "x\ny\n"}, "a.en:2", "the side in 'en' is empty"),
