@@ -15,8 +15,7 @@ from rich.table import Table
 
 from plmtrain.errors import SettingsError, SettingsErrors, nearest
 from plmtrain.settings.composing.arguments import parse_arguments
-from plmtrain.settings.composing.folders import GROUPS, choices, find_choice
-from plmtrain.settings.composing.sections import section
+from plmtrain.settings.composing.folders import GROUPS, choices, find_choice, section
 
 if TYPE_CHECKING:
     from plmtrain.settings.base import Settings

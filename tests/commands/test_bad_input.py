@@ -211,7 +211,7 @@ REFUSED: dict[str, tuple[list[str], int, list[str]]] = {
     "a truth value for a number": (
         ["pretrain", *PRETRAIN, *TEXT, "seed=true"],
         2,
-        ["seed: true is no number", "command line: seed=true", "give it a whole number"],
+        ["seed: true is not a number", "command line: seed=true", "give it a whole number"],
     ),
     "nothing to start from": (
         ["finetune", "task=classification", *TABLES, "trainer.sequence_length=16", "init=runs/god"],

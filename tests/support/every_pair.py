@@ -16,7 +16,7 @@ from plmtrain.optim import optimizer
 from plmtrain.runs.assembly import build_learner, embedded_tokens
 from plmtrain.runs.prepared_text import PreparedText
 from plmtrain.settings.composing.compose import compose
-from plmtrain.settings.composing.sections import section
+from plmtrain.settings.composing.folders import section
 from plmtrain.settings.decode import pretrain_settings
 from plmtrain.settings.lookup import objective_classes
 from plmtrain.settings.run import PretrainSettings

@@ -1,4 +1,4 @@
-"""What a prepared data folder says of itself."""
+"""The manifest of a prepared data folder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from plmtrain.errors import DataError
 from plmtrain.files import write_json_atomically
 
 VERSION = 1
-"""Of the format; another version is prepared anew."""
+"""Of the format; data of another version are prepared again."""
 
 _AGAIN = "delete the folder: it is prepared again"
 
@@ -23,8 +23,8 @@ class Source:
     """A file that text came from.
 
     Args:
-        path: where it lay.
-        split: what its text is for; ``train`` also where a part of it is held out.
+        path: its path.
+        split: the split of its text; ``train`` also where a part of it is held out.
         bytes: its size.
         sha256: of its content.
     """
@@ -37,11 +37,11 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True)
 class SplitCounts:
-    """What one split holds.
+    """The contents of one split.
 
     Args:
         tokens: document-end marks included.
-        documents: a document cut in two for want of others counts on both sides.
+        documents: a document that was cut in two, for lack of others, counts on both sides.
         sentences: with at least one token.
         duplicates: documents whose text occurred before in the same split.
         bytes, sha256: of each array file, by its name.
@@ -57,21 +57,21 @@ class SplitCounts:
 
 @dataclass(frozen=True, kw_only=True)
 class CorpusManifest:
-    """What a prepared data folder was made from, and what is in it.
+    """The origin and the contents of a prepared data folder.
 
     Args:
         name: of the data settings.
         digest: of everything that determines the arrays.
         tokenizer: digest of the tokenizer.
         vocabulary_size: of the tokenizer.
-        document_end: the token behind every document.
+        document_end: the token after every document.
         sources: the files, in the order in which they were read.
         splits: ``train`` and ``validation``.
         overlap: validation documents whose text is in the training text too.
         skipped: lines that could not be read (``data.on_bad=skip``).
-        first_skipped: where the first few of them are, and what is wrong with them.
-        unigram_entropy: of the training tokens without document-end marks, in nats a token: the loss of a model that has
-            learnt frequencies only.
+        first_skipped: the first few of them, each with its place and its error.
+        unigram_entropy: of the training tokens without document-end marks, in nats a token: the loss of a model that only
+            knows token frequencies.
     """
 
     version: int = VERSION
@@ -93,25 +93,25 @@ class CorpusManifest:
 
 
 def read(folder: Path) -> CorpusManifest:
-    """The manifest of a prepared data folder, whatever tokenizer it was made with.
+    """Read the manifest of a prepared data folder, whatever tokenizer it was made with.
 
     Raises:
-        DataError: if there is none, or it cannot be understood, or an array file is missing or of another size.
+        DataError: if there is none, or it cannot be parsed, or an array file is missing or of another size.
     """
     manifest = read_alone(folder)
     for name, counts in manifest.splits.items():
         for file, size in counts.bytes.items():
             path = folder / name / file
             if not path.is_file() or path.stat().st_size != size:
-                raise DataError("a file of the prepared data is missing or cut off", str(path), _AGAIN)
+                raise DataError("a file of the prepared data is missing or truncated", str(path), _AGAIN)
     return manifest
 
 
 def read_alone(folder: Path) -> CorpusManifest:
-    """A manifest without a look at the arrays that it tells of: a run keeps a copy of its data's, and no arrays.
+    """Read a manifest without checking its array files: a run keeps a copy of its data's manifest, without the arrays.
 
     Raises:
-        DataError: if there is none, or it cannot be understood.
+        DataError: if there is none, or it cannot be parsed.
     """
     path = folder / "manifest.json"
     try:
@@ -130,7 +130,7 @@ def read_alone(folder: Path) -> CorpusManifest:
 
 
 def load(folder: Path | str, tokenizer_digest: str) -> CorpusManifest:
-    """The manifest of a prepared data folder that a tokenizer is to be used with.
+    """Read the manifest of a prepared data folder for use with a tokenizer.
 
     Raises:
         DataError: if the folder is unusable, or was prepared with another tokenizer.
@@ -146,7 +146,7 @@ def load(folder: Path | str, tokenizer_digest: str) -> CorpusManifest:
 
 
 def changed_sources(before: CorpusManifest, after: CorpusManifest) -> list[str]:
-    """The paths whose content, or whose use, is not the same in two manifests."""
+    """Return the paths whose content or split differs between two manifests."""
     old = {(source.path, source.split): source.sha256 for source in before.sources}
     new = {(source.path, source.split): source.sha256 for source in after.sources}
     return sorted({path for path, split in old.keys() | new.keys() if old.get((path, split)) != new.get((path, split))})

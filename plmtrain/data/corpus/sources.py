@@ -1,7 +1,7 @@
-"""The files that text comes from, known by their content.
+"""The files that text comes from, identified by their content.
 
-Hashes are remembered by path, size, both times and inode: an edit that restores the size and the modification time still
-changes ctime. As in git's index, a file that changed just now is not remembered, since a clock tick can hide another edit.
+Hashes are cached by path, size, both times and inode: an edit that restores the size and the modification time still changes
+ctime. As in git's index, a file that changed just now is not cached, since the clock's resolution could hide another edit.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from plmtrain.settings.data import DataSettings
 from plmtrain.stopping import safe_point
 from plmtrain.text import prose, readers, sample
 
-_FRESH = 2 * 10**9  # nanoseconds: longer than the ticks of any file system's clock
+_FRESH = 2 * 10**9  # nanoseconds: longer than the clock resolution of any file system
 
 Signature = tuple[int, int, int, int]
 """Size, mtime and ctime in nanoseconds, inode."""
@@ -51,11 +51,11 @@ class Sources:
         return sum(source.bytes for source in self.described)
 
     def digest(self, split: Split | None = None) -> list[list[str]]:
-        """What of them determines the text: their contents, in order."""
+        """Return what determines the text: the files' contents, in order."""
         return [[source.split, source.sha256] for source in self.described if split in (None, source.split)]
 
     def check_unchanged(self) -> None:
-        """Refuse what was made while a source changed.
+        """Raise an error if a source changed meanwhile.
 
         Raises:
             DataError: naming the file.
@@ -69,9 +69,9 @@ def find_sources(data: DataSettings, memory: Path, on_update: OnUpdate) -> Sourc
     """Find the files of a corpus and hash them.
 
     Args:
-        data: which files.
-        memory: the file that remembers hashes.
-        on_update: hears of the bytes hashed.
+        data: names the files.
+        memory: the file with cached hashes.
+        on_update: called with the bytes hashed.
 
     Raises:
         DataError: if there are none, or one cannot be read.
@@ -103,7 +103,7 @@ def find_sources(data: DataSettings, memory: Path, on_update: OnUpdate) -> Sourc
 
 @lru_cache(maxsize=1)
 def sample_texts() -> tuple[str, ...]:
-    """The sample's documents: a megabyte, which takes seconds to find and is wanted several times."""
+    """Return the sample's documents: a megabyte, which takes seconds to extract and is needed several times."""
     return tuple(document.text for document in sample.documents())
 
 
@@ -113,7 +113,7 @@ def _signature(path: Path) -> Signature:
 
 
 class _Hashes:
-    """SHA-256 of files, remembered between commands."""
+    """SHA-256 of files, cached between commands."""
 
     def __init__(self, memory: Path) -> None:
         self._memory = memory
@@ -123,8 +123,8 @@ class _Hashes:
             known = json.loads(memory.read_text("utf-8"))
             self._known = known if isinstance(known, dict) else {}
 
-    def of(self, path: Path, heard: Callable[[int], None]) -> tuple[Signature, str]:
-        """A file's signature and hash."""
+    def of(self, path: Path, on_bytes: Callable[[int], None]) -> tuple[Signature, str]:
+        """Return a file's signature and hash."""
         signature, place = _signature(path), str(path.absolute())
         known = self._known.get(place)
         if isinstance(known, list) and known[:-1] == list(signature):
@@ -137,7 +137,7 @@ class _Hashes:
                     safe_point()
                     digest.update(chunk)
                     count += len(chunk)
-                    heard(count)
+                    on_bytes(count)
         except OSError as error:
             raise DataError(f"cannot read a file: {error.strerror}", str(path), "check the file and its permissions") from None
         if began - max(signature[1:3]) > _FRESH and _signature(path) == signature:
@@ -146,7 +146,7 @@ class _Hashes:
         return signature, digest.hexdigest()
 
     def of_sample(self) -> tuple[str, int]:
-        """The sample's hash and size: a matter of this Python, and of how we read it."""
+        """Return the sample's hash and size, which depend on this Python version and on the code that extracts it."""
         place, kind = "sample", [sys.version, *(sha256(Path(str(module.__file__))) for module in (sample, prose))]
         known = self._known.get(place)
         if isinstance(known, list) and known[:-2] == kind:
@@ -160,7 +160,7 @@ class _Hashes:
         return digest.hexdigest(), count
 
     def remember(self) -> None:
-        """Write down what is new; without it files are hashed again, so that no failure matters."""
+        """Save new hashes; without them files are hashed again, so a failure does not matter."""
         if self._new:
             with suppress(DiskError):
                 write_json_atomically(self._memory, self._known)

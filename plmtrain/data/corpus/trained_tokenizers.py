@@ -23,25 +23,25 @@ from plmtrain.stopping import safe_point
 from plmtrain.text.tokenizer import Tokenizer
 from plmtrain.text.tokenizer_training import train
 
-_VERSION = 1  # of how they are trained; another trains anew
+_VERSION = 1  # of the training; another version trains again
 _RECORD = "made_from.json"
 _REPORT_EVERY = 256  # documents
 
 
 def tokenizer_for(data: DataSettings, settings: TokenizerSettings, on_update: OnUpdate) -> Tokenizer:
-    """The tokenizer that a run on a corpus uses.
+    """Return the tokenizer of a run on a corpus.
 
     A trained one is kept in ``prepared_dir/tokenizers/TYPE-DIGEST``, where the digest is of the training text and the settings.
     Text that is held out by its content (see ``splitting``) is not trained on.
 
     Args:
         data: the corpus.
-        settings: the tokenizer's; where ``path`` is given, nothing is trained.
-        on_update: hears how far the training is.
+        settings: the tokenizer's; with a ``path``, nothing is trained.
+        on_update: called with the progress of the training.
 
     Raises:
         DataError: if there is no tokenizer at ``path``, or no text to train on.
-        DiskError: if it cannot be kept.
+        DiskError: if it cannot be saved.
         Stopped: if a signal asked for it.
     """
     if settings.path is not None:
@@ -58,13 +58,13 @@ def tokenizer_for(data: DataSettings, settings: TokenizerSettings, on_update: On
 
 
 def tokenizer_on(texts: Sequence[str], prepared_dir: str, settings: TokenizerSettings, on_update: OnUpdate) -> Tokenizer:
-    """The tokenizer that is trained on texts in memory, say the examples of a task; kept like that of a corpus.
+    """Return the tokenizer trained on texts in memory, such as the examples of a task; kept like that of a corpus.
 
     Args:
         texts: at least one.
         prepared_dir: where it is kept.
         settings: how it is trained.
-        on_update: hears how far the training is.
+        on_update: called with the progress of the training.
     """
     content = hashlib.sha256()
     for text in texts:
@@ -86,7 +86,7 @@ def tokenizer_on(texts: Sequence[str], prepared_dir: str, settings: TokenizerSet
 def _kept_or_made(
     root: Path, settings: TokenizerSettings, digest: str, trained: Callable[[], Tokenizer], on_update: OnUpdate
 ) -> Tokenizer:
-    """The tokenizer of a digest: one that was trained before, or one that is trained and kept now, by one process alone."""
+    """Return the tokenizer of a digest: trained before, or trained and saved now, by one process alone."""
     folder = root / "tokenizers" / f"{settings.type}-{digest[:16]}"
     if (tokenizer := _kept(folder)) is not None:
         return tokenizer
@@ -116,7 +116,7 @@ def _digest(data: DataSettings, settings: TokenizerSettings, sources: Sources) -
 
 
 def _kept(folder: Path) -> Tokenizer | None:
-    """A tokenizer that was trained before, if it is still what it was then."""
+    """Return a tokenizer that was trained before, if it is unchanged."""
     try:
         record = json.loads((folder / _RECORD).read_text("utf-8"))
         tokenizer = Tokenizer.load(folder)
@@ -126,7 +126,7 @@ def _kept(folder: Path) -> Tokenizer | None:
 
 
 def _training_texts(data: DataSettings, settings: TokenizerSettings, sources: Sources, on_update: OnUpdate) -> Iterator[str]:
-    """The documents to train on: without those that validation will hold out, unless they are all there is."""
+    """Return the documents to train on: without those that validation will hold out, unless there are no others."""
 
     def read(*, held_out: bool) -> Iterator[tuple[int, str]]:
         for count, (position, passage) in enumerate(Reading(data, sources, "train").passages(), start=1):
