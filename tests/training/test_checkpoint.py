@@ -164,7 +164,7 @@ def flip(path: Path, offset: int, bit: int = 0) -> None:
 
 
 class TestDamage:
-    """The newest of two checkpoints is damaged: it is named and passed over; ``strict`` stops there."""
+    """The newest of two checkpoints is damaged: it is named and skipped; ``strict`` stops there."""
 
     def passed_over(self, tmp_path: Path, *named: str) -> None:
         told: list[str] = []
