@@ -13,7 +13,7 @@ from plmtrain.settings.decode import pretrain_settings
 
 
 def run(arguments: list[str]) -> int:
-    """Train a tokenizer on the training text, or find the one that was trained on it before."""
+    """Train a tokenizer on the training text, or load the one that was trained on it before."""
     folder = Path(arguments.pop(0)) if arguments and "=" not in arguments[0] and not arguments[0].startswith("-") else None
     settings = pretrain_settings(compose(arguments))
     with preparation_report() as on_update:

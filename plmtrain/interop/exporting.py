@@ -1,4 +1,4 @@
-"""From a run to a Hugging Face folder."""
+"""Export a run to a Hugging Face folder."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ def export(trained: TrainedRun, target: Path, part: str | None = None) -> Publis
     Args:
         trained: the run.
         target: the folder, which does not exist yet.
-        part: which of the learner's models; the one that the program means where none is named.
+        part: which of the learner's models; the program's main one if omitted.
 
     Raises:
-        SettingsError: if there is no such part, the place is taken, or transformers has no class for the model.
-        CheckpointError: if what was written is not what the run is; nothing is left of it.
+        SettingsError: if there is no such part, the path is in use, or transformers has no class for the model.
+        CheckpointError: if the files differ from the run's model; the folder is removed.
         DiskError: if the disk refuses.
     """
     models = trained.program.models(trained.learner)

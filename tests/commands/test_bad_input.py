@@ -297,7 +297,7 @@ REFUSED: dict[str, tuple[list[str], int, list[str]]] = {
     "a place that is taken": (
         ["export", "runs/good", "runs"],
         2,
-        ["there is something at this place already", "runs", "name a folder that does not exist yet"],
+        ["something exists at this path already", "runs", "name a folder that does not exist yet"],
     ),
     "nothing to import": (
         ["import", "nowhere", "out"],

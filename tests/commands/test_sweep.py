@@ -175,7 +175,7 @@ def test_settings_that_are_wrong_in_every_job_start_nothing() -> None:
         run("seed=1,2", "trainer.stpes=3")
     with pytest.raises(SettingsErrors, match="robreta"):
         run("model=bert,robreta")
-    with pytest.raises(SettingsErrors, match="cannot be counted"):
+    with pytest.raises(SettingsErrors, match="cannot be enumerated"):
         run("optimizer.lr=interval(1e-4,1e-3)")
     with pytest.raises(SettingsErrors, match="above 0"):
         run("seed=1,2", "hydra.launcher.jobs=0")
