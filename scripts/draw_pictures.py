@@ -1,10 +1,10 @@
 #!/usr/bin/env python
-"""Draws the pictures of the documentation from what plmtrain really prints and measures.
+"""Draw the pictures of the documentation from plmtrain's actual output and measurements.
 
     python scripts/draw_pictures.py inspect              docs/pictures/inspect.svg, from ``plmtrain inspect`` on the sample text
     python scripts/draw_pictures.py curve runs/NAME      docs/pictures/curve.svg, from a run's metrics.jsonl (needs matplotlib)
 
-The same output gives the same bytes: no dates, no random names, no fonts from elsewhere.
+The same output gives the same bytes: no dates, no random names, no external fonts.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ SVG = """\
 </g>
 </svg>
 """
-"""Rich's own frame without the fonts that it fetches from elsewhere."""
+"""Rich's own frame without the fonts that it downloads."""
 
 
 def draw_inspect(target: Path) -> None:
-    """What ``plmtrain inspect`` prints, in its colours."""
+    """Draw the output of ``plmtrain inspect``, in its colours."""
     from rich.console import Console
     from rich.text import Text
 
@@ -59,7 +59,7 @@ def draw_inspect(target: Path) -> None:
 
 
 def draw_curve(run: Path, target: Path) -> None:
-    """The losses of a run over its steps, beside the unigram entropy of its text."""
+    """Draw the losses of a run over its steps, beside the unigram entropy of its text."""
     import matplotlib
 
     matplotlib.use("svg")
@@ -84,7 +84,7 @@ def draw_curve(run: Path, target: Path) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """Draw what is asked for."""
+    """Draw the requested picture."""
     PICTURES.mkdir(parents=True, exist_ok=True)
     if arguments == ["inspect"]:
         draw_inspect(PICTURES / "inspect.svg")
