@@ -22,7 +22,7 @@ from plmtrain.settings.noising import NoisingSettings
 from plmtrain.text.vocabulary import Vocabulary
 
 HIDDEN, DELETED, MOVED, FIRST = (np.uint8(1 << bit) for bit in range(4))
-"""What happened to a token: masked, deleted, in a sentence that moved; and whether a sentence begins with it."""
+"""Marks of a token: masked, deleted, in a sentence that moved; and whether a sentence begins with it."""
 
 INSERTED = -1
 """The origin of a mask that hides no word."""
