@@ -11,33 +11,33 @@ from plmtrain.errors import Stopped
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 
-_asked: signal.Signals | None = None
+_requested: signal.Signals | None = None
 
 
-def _ask(number: int, frame: FrameType | None) -> None:
-    global _asked
-    if _asked is not None and number != signal.SIGUSR1:
+def _request(number: int, frame: FrameType | None) -> None:
+    global _requested
+    if _requested is not None and number != signal.SIGUSR1:
         # Requested twice: the user does not want to wait. Files are replaced by renaming, so even this loses nothing saved.
         os._exit(Stopped.exit_code)
-    _asked = signal.Signals(number)
+    _requested = signal.Signals(number)
 
 
 def watch() -> None:
     """Let TERM, INT and USR1 request a stop from now on; the second TERM or INT ends the process at once."""
     if threading.current_thread() is threading.main_thread():
         for number in SIGNALS:
-            signal.signal(number, _ask)
+            signal.signal(number, _request)
 
 
-def asked() -> signal.Signals | None:
+def requested() -> signal.Signals | None:
     """Return the signal that requested a stop, if there was one."""
-    return _asked
+    return _requested
 
 
 def forget() -> None:
     """Withdraw a stop: for processes that continue after one, as in the tests."""
-    global _asked
-    _asked = None
+    global _requested
+    _requested = None
 
 
 def safe_point() -> None:
@@ -46,11 +46,11 @@ def safe_point() -> None:
     Raises:
         Stopped: if a signal requested it.
     """
-    if _asked is not None:
+    if _requested is not None:
         raise stopped()
 
 
 def stopped() -> Stopped:
     """Return the error that reports the stop."""
-    name = _asked.name if _asked is not None else "a signal"
+    name = _requested.name if _requested is not None else "a signal"
     return Stopped(f"stopped by {name}", "", "the same command goes on from here")

@@ -12,7 +12,7 @@ from typing import Any
 from plmtrain.errors import PlmtrainError
 from plmtrain.interop.folder import read_json
 from plmtrain.interop.model import Model, called
-from plmtrain.interop.publishing import Published
+from plmtrain.interop.publishing import PublishedFolder
 from plmtrain.redaction import redact, redact_text
 from plmtrain.training.checkpoint_manifest import versions
 from plmtrain.training.restore import TrainedRun
@@ -33,7 +33,7 @@ _TRAINING = ("steps", "epochs", "batch_size", "sequence_length", "phases")
 """The trainer's settings that change a result."""
 
 
-def card_of_run(trained: TrainedRun, model: Model, published: Published) -> str:
+def card_of_run(trained: TrainedRun, model: Model, published: PublishedFolder) -> str:
     """Return the card of an exported run."""
     settings = trained.settings
     values: dict[str, Any] = redact(settings.model_dump(mode="json"))
@@ -57,7 +57,7 @@ def card_of_run(trained: TrainedRun, model: Model, published: Published) -> str:
     )
 
 
-def card_of_import(origin: str, model: Model, published: Published) -> str:
+def card_of_import(origin: str, model: Model, published: PublishedFolder) -> str:
     """Return the card of an imported folder.
 
     Args:
@@ -68,7 +68,7 @@ def card_of_import(origin: str, model: Model, published: Published) -> str:
     return _card(f"{model.settings.family} from a Hugging Face folder", model, published, [origin], {})
 
 
-def _card(title: str, model: Model, published: Published, about: Iterable[str], sections: Mapping[str, str]) -> str:
+def _card(title: str, model: Model, published: PublishedFolder, about: Iterable[str], sections: Mapping[str, str]) -> str:
     saved = published.saved
     auto, use = next((entry for end, entry in _AUTO_CLASSES.items() if saved.architecture.endswith(end)), ("AutoModel", None))
     head = ["---", "library_name: transformers", *([f"pipeline_tag: {use}"] if use else []), "tags:", "- plmtrain", "---", ""]

@@ -7,11 +7,11 @@ from pathlib import Path
 from plmtrain.errors import SettingsError, nearest
 from plmtrain.interop.card import card_of_run
 from plmtrain.interop.model import Model
-from plmtrain.interop.publishing import Published, publish
+from plmtrain.interop.publishing import PublishedFolder, publish
 from plmtrain.training.restore import TrainedRun
 
 
-def export(trained: TrainedRun, target: Path, part: str | None = None) -> Published:
+def export(trained: TrainedRun, target: Path, part: str | None = None) -> PublishedFolder:
     """Write a run's model as a folder that transformers loads.
 
     Args:

@@ -15,13 +15,13 @@ from plmtrain.interop import hugging_face
 from plmtrain.interop.card import card_of_import
 from plmtrain.interop.hugging_face import HuggingFaceModel
 from plmtrain.interop.initial import weights_digest
-from plmtrain.interop.publishing import Published, publish
+from plmtrain.interop.publishing import PublishedFolder, publish
 from plmtrain.interop.tokenizers import has_tokenizer, tokenizer_in
 from plmtrain.settings.tokenizer import ROLES
 from plmtrain.text.tokenizer import Tokenizer
 
 
-def import_folder(source: Path, target: Path, warn: Callable[[str], None]) -> Published:
+def import_folder(source: Path, target: Path, warn: Callable[[str], None]) -> PublishedFolder:
     """Read a Hugging Face folder and write what plmtrain can use of it.
 
     Args:

@@ -20,7 +20,7 @@ CARD = "README.md"
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishedFolder:
     """A folder that was written.
 
     Args:
@@ -54,8 +54,8 @@ def publish(
     model: Model,
     tokenizer: Tokenizer | None,
     roles: Mapping[str, int],
-    describe: Callable[[Published], str],
-) -> Published:
+    describe: Callable[[PublishedFolder], str],
+) -> PublishedFolder:
     """Write a model, read it back, compare, and only then let the folder appear.
 
     Args:
@@ -88,6 +88,6 @@ def publish(
         if tokenizer is not None and Tokenizer.load(folder).digest != tokenizer.digest:
             raise CheckpointError("the tokenizer changed when it was written", str(target), "the folder was removed")
         safe_point()
-        published = Published(saved, difference, tolerance)
+        published = PublishedFolder(saved, difference, tolerance)
         (folder / CARD).write_text(describe(published), encoding="utf-8", newline="\n")
     return published

@@ -107,10 +107,10 @@ class Group:
 
     def anyone_asked_to_stop(self) -> bool:
         """Return whether a signal reached any process; the answer is the same in all of them."""
-        asked = stopping.asked() is not None
+        requested = stopping.requested() is not None
         if self.size == 1:
-            return asked
-        return bool(self.sum(torch.tensor(float(asked), device=self.device)).item())
+            return requested
+        return bool(self.sum(torch.tensor(float(requested), device=self.device)).item())
 
     def close(self) -> None:
         """Leave the group."""

@@ -81,8 +81,8 @@ def _wait(children: Sequence[subprocess.Popen[bytes]]) -> list[int]:
     forwarded: signal.Signals | None = None
     failed_at: float | None = None
     while any(child.poll() is None for child in children):
-        if stopping.asked() is not None and forwarded is None:
-            forwarded = stopping.asked()
+        if stopping.requested() is not None and forwarded is None:
+            forwarded = stopping.requested()
             for child in children:
                 if child.poll() is None:
                     child.send_signal(forwarded or signal.SIGTERM)

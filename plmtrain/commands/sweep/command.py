@@ -60,7 +60,7 @@ def run(verb: str, options: Arguments) -> int:
     total, at_once = _total(checked, values), _at_once(checked)
     job = sweep_job.SweepJob(str(folder), tuple(checked.swept), options.config_dir, total, at_once, verb)
     with _forwarding():
-        multirun.run(checked, options.config_dir, folder, job, verb)
+        multirun.run_sweep(checked, options.config_dir, folder, job, verb)
     records = sweep_record.read_records(folder / "jobs")
     sweep_record.write_csv(records, folder / "table.csv")
     if spreads := sweep_record.spreads(records):

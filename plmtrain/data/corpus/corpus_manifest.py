@@ -19,7 +19,7 @@ _AGAIN = "delete the folder: it is prepared again"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class SourceFile:
     """A file that text came from.
 
     Args:
@@ -80,7 +80,7 @@ class CorpusManifest:
     tokenizer: str
     vocabulary_size: int
     document_end: int
-    sources: Sequence[Source] = field(default_factory=tuple)
+    sources: Sequence[SourceFile] = field(default_factory=tuple)
     splits: Mapping[str, SplitCounts]
     overlap: int
     skipped: int
@@ -118,7 +118,7 @@ def read_alone(folder: Path) -> CorpusManifest:
         values: dict[str, Any] = json.loads(path.read_text("utf-8"))
         if values["version"] != VERSION:
             raise DataError(f"prepared data of format {values['version']}, not {VERSION}", str(path), _AGAIN)
-        values["sources"] = tuple(Source(**source) for source in values["sources"])
+        values["sources"] = tuple(SourceFile(**source) for source in values["sources"])
         values["splits"] = {name: SplitCounts(**counts) for name, counts in values["splits"].items()}
         for counts in values["splits"].values():
             dict(counts.bytes)

@@ -91,7 +91,7 @@ def pairs_of(store: Store, cutting: Cutting, on_update: OnUpdate) -> PairStore:
     Raises:
         DataError: if the text has too few documents or sentences.
         DiskError: if the pairs cannot be written.
-        Stopped: if a signal asked for it; nothing is left behind.
+        Stopped: if a signal requested it; nothing is left behind.
     """
     _require_enough(store, cutting)
     made_of = {"version": VERSION, **asdict(cutting)}

@@ -157,8 +157,8 @@ def _aligned(unit: Unit, data: DataSettings, skips: Skips) -> Iterator[tuple[str
         if min(numbers) == furthest and any(text.strip() for text in texts.values()):
             empty_place = next((place for place, text in enumerate(texts.values()) if not text.strip()), 0)
             yield f"{unit.paths[empty_place]}:{furthest}", texts
-        behind = [number < furthest for number in numbers] if min(numbers) < furthest else [True] * len(numbers)
-        heads = [next(stream, None) if go else head for stream, head, go in zip(streams, heads, behind, strict=True)]
+        advance = [number < furthest for number in numbers] if min(numbers) < furthest else [True] * len(numbers)
+        heads = [next(stream, None) if go else head for stream, head, go in zip(streams, heads, advance, strict=True)]
     for place, (stream, head) in enumerate(zip(streams, heads, strict=True)):
         for number, _ in [*([head] if head is not None else []), *stream]:
             last[place] = max(last[place], number)

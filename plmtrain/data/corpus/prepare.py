@@ -55,7 +55,7 @@ def prepare(data: DataSettings, tokenizer: Tokenizer, *, minimum_validation_toke
     Raises:
         DataError: if the text cannot be read, is too short, or changes meanwhile.
         DiskError: if it cannot be written; with the bytes needed and free.
-        Stopped: if a signal asked for it; nothing is left behind.
+        Stopped: if a signal requested it; nothing is left behind.
         DistributedError: if a worker process was killed.
     """
     root = make_folder(Path(data.prepared_dir))

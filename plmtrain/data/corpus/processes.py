@@ -43,7 +43,7 @@ def ordered_map(
         processes: how many processes; with 1 this process does the work.
 
     Raises:
-        Stopped: if a signal asked for it.
+        Stopped: if a signal requested it.
         DistributedError: if a process was killed.
         Exception: whatever the function raised.
     """

@@ -17,7 +17,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
-from plmtrain.data.corpus.corpus_manifest import Source
+from plmtrain.data.corpus.corpus_manifest import SourceFile
 from plmtrain.data.corpus.updates import OnUpdate, PreparationUpdate
 from plmtrain.data.splits import Split
 from plmtrain.errors import DataError, DiskError
@@ -44,7 +44,7 @@ class Sources:
 
     files: tuple[tuple[Path, Split], ...]
     signatures: tuple[Signature, ...]
-    described: tuple[Source, ...]
+    described: tuple[SourceFile, ...]
 
     @property
     def total_bytes(self) -> int:
@@ -81,7 +81,7 @@ def find_sources(data: DataSettings, memory: Path, on_update: OnUpdate) -> Sourc
         digest, count = hashes.of_sample()
         hashes.remember()
         name = "the documentation in the Python installation"
-        return Sources(files=(), signatures=(), described=(Source(path=name, split="train", bytes=count, sha256=digest),))
+        return Sources(files=(), signatures=(), described=(SourceFile(path=name, split="train", bytes=count, sha256=digest),))
     files: list[tuple[Path, Split]] = [(path, "train") for path in readers.expand(data.files)]
     for language in sorted(data.monolingual):
         files += [(path, "train") for path in readers.expand(data.monolingual[language], f"data.monolingual.{language}")]
@@ -96,7 +96,7 @@ def find_sources(data: DataSettings, memory: Path, on_update: OnUpdate) -> Sourc
         signature, digest = hashes.of(path, partial(hashed, done))
         done += signature[0]
         signatures.append(signature)
-        described.append(Source(path=str(path), split=split, bytes=signature[0], sha256=digest))
+        described.append(SourceFile(path=str(path), split=split, bytes=signature[0], sha256=digest))
     hashes.remember()
     return Sources(files=tuple(files), signatures=tuple(signatures), described=tuple(described))
 

@@ -104,7 +104,7 @@ def marked(starts: NDArray[np.int64], first: NDArray[np.int64], length: int) -> 
     low, high = np.searchsorted(starts, first), np.searchsorted(starts, first + length)
     flags = np.zeros((len(first), length), np.bool_)
     row = np.repeat(np.arange(len(first)), high - low)
-    behind = np.cumsum(high - low)
-    which = np.arange(len(row)) + np.repeat(high - behind, high - low)
+    ends = np.cumsum(high - low)
+    which = np.arange(len(row)) + np.repeat(high - ends, high - low)
     flags[row, starts[which] - first[row]] = True
     return flags

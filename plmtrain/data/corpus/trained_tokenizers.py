@@ -42,7 +42,7 @@ def tokenizer_for(data: DataSettings, settings: TokenizerSettings, on_update: On
     Raises:
         DataError: if there is no tokenizer at ``path``, or no text to train on.
         DiskError: if it cannot be saved.
-        Stopped: if a signal asked for it.
+        Stopped: if a signal requested it.
     """
     if settings.path is not None:
         return Tokenizer.load(settings.path)

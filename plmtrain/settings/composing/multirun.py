@@ -50,7 +50,7 @@ def run_jobs(task: Task, job_overrides: Sequence[Sequence[str]], first: int, job
     ]
 
 
-def run(checked: Checked, config_dir: str | None, folder: Path, job: Job, primary: str) -> None:
+def run_sweep(checked: Checked, config_dir: str | None, folder: Path, job: Job, primary: str) -> None:
     """Run a sweep with Hydra.
 
     Args:
