@@ -196,6 +196,7 @@ PLAIN = (
     "interop/publishing.py",
     "interop/verification.py",
     "keyed_random.py",
+    "metrics/",
     "nn/",
     "optim/",
     "redaction.py",
