@@ -242,5 +242,5 @@ def test_what_a_fine_tuning_run_keeps_makes_the_same_settings() -> None:
     assert settings_from_run(made.model_dump(mode="json")) == made
     changed = override(made, ["data.files=[b]", "task.validation_split=validation_mismatched"])
     assert (changed.data.files, changed.task.validation_split) == (("b",), "validation_mismatched")
-    with pytest.raises(SettingsErrors, match="task is the run's"):
+    with pytest.raises(SettingsErrors, match="task belongs to the run"):
         override(made, ["task=glue/rte"])

@@ -105,7 +105,7 @@ def test_a_file_that_is_not_there_is_told_by_its_setting(tmp_path: Path) -> None
         ({"a.en": "x\n\n", "a.de": "x\ny\n"}, "a.en:2", "the text in 'en' is empty"),
         ({"a.en": "x\n", "a.de": b"\xff\n"}, "a.de:1", "not UTF-8"),
         ({"a.en": "x\n"}, "a.en", "no translation of this file"),
-        ({"a.dat": "x\n"}, "a.dat", "cannot be seen"),
+        ({"a.dat": "x\n"}, "a.dat", "not clear from its ending"),
         ({"x.po": 'msgid "a"\nmsgstr "b"\n'}, "x.po", "does not say which language"),
         ({"x.po": 'msgid ""\nmsgstr "Language: fr\\n"\nmsgid "a"\nmsgstr "b"\n'}, "x.po", "in 'fr'"),
     ],
