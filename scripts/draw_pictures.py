@@ -1,10 +1,10 @@
 #!/usr/bin/env python
-"""Draw the pictures of the documentation from plmtrain's actual output and measurements.
+"""Draws the pictures of the documentation from what plmtrain really prints and measures.
 
     python scripts/draw_pictures.py inspect              docs/pictures/inspect.svg, from ``plmtrain inspect`` on the sample text
     python scripts/draw_pictures.py curve runs/NAME      docs/pictures/curve.svg, from a run's metrics.jsonl (needs matplotlib)
 
-The same output gives the same bytes: no dates, no random names, no external fonts.
+The same output gives the same bytes: no dates, no random names, no fonts from elsewhere.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ SVG = """\
 </g>
 </svg>
 """
-"""Rich's own frame without the fonts that it downloads."""
+"""Rich's own frame without the fonts that it fetches from elsewhere."""
 
 
 def draw_inspect(target: Path) -> None:
@@ -59,7 +59,7 @@ def draw_inspect(target: Path) -> None:
 
 
 def draw_curve(run: Path, target: Path) -> None:
-    """Draw the losses of a run over its steps, beside the unigram entropy of its text."""
+    """Draw the losses of a masked run over its steps, beside the unigram loss of its hidden validation tokens."""
     import matplotlib
 
     matplotlib.use("svg")
@@ -67,15 +67,15 @@ def draw_curve(run: Path, target: Path) -> None:
     import matplotlib.pyplot as plt
 
     records = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
-    entropy = json.loads((run / "data" / "manifest.json").read_text(encoding="utf-8"))["unigram_entropy"]
+    unigram = next(record["val/hidden_unigram_loss"] for record in records if "val/hidden_unigram_loss" in record)
     figure, axes = plt.subplots(figsize=(7.2, 3.4))
     for key, label, style in (
         ("loss", "training loss", {"color": "#7aa6c2", "lw": 1}),
-        ("val/loss", "validation loss", {"color": "#b5402f", "marker": "o", "ms": 3}),
+        ("val/hidden_loss", "validation loss of hidden tokens", {"color": "#b5402f", "marker": "o", "ms": 3}),
     ):
         points = [(record["step"], record[key]) for record in records if key in record]
         axes.plot(*zip(*points, strict=True), label=label, **style)
-    axes.axhline(entropy, color="#444444", ls="--", lw=1, label=f"unigram entropy, {entropy:.2f}")
+    axes.axhline(unigram, color="#444444", ls="--", lw=1, label=f"unigram loss of hidden tokens, {unigram:.2f}")
     axes.set(xlabel="step", ylabel="nats a token", xlim=(0, None))
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
@@ -84,7 +84,7 @@ def draw_curve(run: Path, target: Path) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """Draw the requested picture."""
+    """Draw what is asked for."""
     PICTURES.mkdir(parents=True, exist_ok=True)
     if arguments == ["inspect"]:
         draw_inspect(PICTURES / "inspect.svg")

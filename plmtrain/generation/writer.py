@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Protocol
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from plmtrain.backbones.encoder_decoder import EncoderDecoder
-from plmtrain.batch import Layout
+from plmtrain.batch import Inputs, Layout
 
 
 class Writer(Protocol):
@@ -34,30 +35,33 @@ class EncoderDecoderWriter:
 
     Args:
         backbone: in eval mode.
-        ids: [rows, length] the encoder's input.
-        layout: which of its positions see each other.
+        inputs: the encoder's input; its decoder side is not read.
         copies: texts generated for each row, in parallel.
         limit: the most tokens to generate, the start token included.
     """
 
-    def __init__(self, backbone: EncoderDecoder, ids: Tensor, layout: Layout, copies: int, limit: int) -> None:
+    def __init__(self, backbone: EncoderDecoder, inputs: Inputs, copies: int, limit: int) -> None:
         self._backbone = backbone
-        self._memory = backbone.encode(ids, layout).repeat_interleave(copies, dim=0)
-        tokens = None if layout.tokens is None else layout.tokens.repeat_interleave(copies, dim=0)
-        self._layout = Layout(tokens=tokens)
-        self._cache = backbone.new_cache(limit, ids.shape[1])
+        self._memory = backbone.encode(inputs).repeat_interleave(copies, dim=0)
+        tokens = inputs.layout.tokens
+        # Documents are not distinguished during generation: a text may continue after the place where one ended.
+        self._read = Inputs(
+            ids=inputs.ids, layout=Layout(tokens=None if tokens is None else tokens.repeat_interleave(copies, dim=0))
+        )
+        self._cache = backbone.new_cache(limit, inputs.ids.shape[1])
 
     @property
     def device(self) -> torch.device:
-        """The device of its scores."""
+        """The device of the scores."""
         return self._memory.device
 
     def advance(self, tokens: Tensor) -> Tensor:
         """Append a token to each text.  # [texts] -> [texts, vocabulary] scores of the next token"""
-        hidden = self._backbone.decode(tokens[:, None], self._memory, Layout(causal=True), self._layout, self._cache)
+        written = Inputs(ids=tokens[:, None], layout=Layout(causal=True))
+        hidden = self._backbone.decode(replace(self._read, decoder=written), self._memory, self._cache)
         return functional.linear(hidden[:, -1], self._backbone.embedding_weight)
 
     def select(self, texts: Tensor) -> None:
-        """Continue with some of the texts. All texts of a row attend to the same memory, so only the generated part changes."""
+        """Keep some of the texts. All texts of a row see the same memory, so only the decoder's own cache changes."""
         for block in self._cache:
             block.own.select(texts)

@@ -1,4 +1,4 @@
-"""Progress of a preparation, for displaying it."""
+"""PreparationUpdate of a preparation, for displaying it."""
 
 from __future__ import annotations
 

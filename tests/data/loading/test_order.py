@@ -143,7 +143,7 @@ def test_shares_of_a_run_are_all_of_it(steps: int, shares: tuple[float, ...]) ->
     [
         (10, [{}], "either steps or share"),
         (10, [{"steps": 10, "share": 1.0}], "either steps or share"),
-        (10, [{"steps": 5}, {"share": 0.5}], "all by steps, or all by share"),
+        (10, [{"steps": 5}, {"share": 0.5}], "all be given by steps, or all by share"),
         (10, [{"share": 0.5}, {"share": 0.4}], "add up to 0.9"),
         (2, [{"share": 0.9}, {"share": 0.1}], "too few"),
     ],
