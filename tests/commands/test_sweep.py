@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from plmtrain.commands.sweep import command as sweep
-from plmtrain.commands.sweep.command import job as sweep_job
+from plmtrain.commands.sweep import job as sweep_job
 from plmtrain.commands.sweep.job import SweepJob
 from plmtrain.errors import SettingsErrors
 from plmtrain.settings.composing.arguments import parse_arguments
