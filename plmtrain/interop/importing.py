@@ -17,7 +17,6 @@ from plmtrain.interop.hugging_face import HuggingFaceModel
 from plmtrain.interop.initial import weights_digest
 from plmtrain.interop.publishing import Published, publish
 from plmtrain.interop.tokenizers import has_tokenizer, tokenizer_in
-from plmtrain.settings.tokenizer import ROLES
 from plmtrain.text.tokenizer import Tokenizer
 
 
@@ -58,5 +57,5 @@ def _missing(model: HuggingFaceModel, tokenizer: Tokenizer | None) -> Iterator[s
         raise DataError(
             f"the tokenizer has {tokens} tokens, the model {rows}", "", "take the tokenizer that belongs to the model"
         )
-    if missing := ROLES[model.family.tokenizer] - tokenizer.vocabulary.roles.keys():
+    if missing := model.settings.published.tokens.roles.keys() - tokenizer.vocabulary.roles.keys():
         yield f"the tokenizer has no token for: {', '.join(sorted(missing))}; what needs one will say so"

@@ -61,10 +61,10 @@ class Bart(Program[BartSettings]):
         self.generation = GenerationSettings()
 
     def row_length(self, sequence_length: int) -> int:
-        return sequence_length - 2
+        return sequence_length - self.format.framing
 
     def collate(self, rows: Rows, keys: Keys) -> Batch:
-        original = framed(rows, self.vocabulary)
+        original = framed(rows, self.format, self.vocabulary)
         noised = self.noise(original, keys)
         labels, marks = original.ids, noised.marks
         inputs = {"ids": noised.ids, "decoder_ids": self._shifted(labels)}

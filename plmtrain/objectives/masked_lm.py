@@ -39,10 +39,10 @@ class MaskedLM(MaskedProgram[MaskedLMSettings]):
         self.mask = Masker(settings, vocabulary)
 
     def row_length(self, sequence_length: int) -> int:
-        return sequence_length - 2
+        return sequence_length - self.format.framing
 
     def collate(self, rows: Rows, keys: Keys) -> Batch:
-        original = framed(rows, self.vocabulary)
+        original = framed(rows, self.format, self.vocabulary)
         masked = self.mask(original, keys)
         return Batch(
             inputs={"ids": torch.from_numpy(masked.ids)},

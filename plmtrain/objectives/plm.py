@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from plmtrain.backbones.two_stream import NOTHING, Memory, TwoStream, remember
 from plmtrain.batch import Batch, Layout, Term
 from plmtrain.corruption.prediction_order import CONTEXT, choose_spans, fill_up, in_turn, permuted_ranks
-from plmtrain.data.rows.stream_segments import CLASSIFYING, FRAMING, PADDING, segment_pairs
+from plmtrain.data.rows.row_formats import Places
+from plmtrain.data.rows.stream_segments import FRAMING, segment_pairs
 from plmtrain.errors import SettingsError
 from plmtrain.keyed_random import several_row_bits
 from plmtrain.nn.heads import TiedHead
@@ -150,14 +151,8 @@ class PermutationLM(Program[PermutationLMSettings]):
     def collate_for_prediction(self, rows: Rows) -> Batch:
         """Texts as single segments, padded on the left. Masks come last in the order, and see the frame but not each other."""
         width = rows.tokens.shape[1]
-        shift = (width - rows.lengths)[:, None]
-        source = np.arange(width) - shift
-        ids = np.full((len(rows), width + 2), self.vocabulary["pad"], np.int64)
-        ids[:, :width] = np.where(source >= 0, np.take_along_axis(rows.tokens, np.maximum(source, 0), axis=1), ids[:, :width])
-        ids[:, width:] = self.vocabulary["sep"], self.vocabulary["cls"]
-        real = np.arange(width + 2) >= shift
-        segments = np.where(real, 0, PADDING)
-        segments[:, -1] = CLASSIFYING
+        places = Places(self.format, [rows.lengths], width + self.format.framing, width)
+        ids, segments, real = places.ids(rows.tokens, self.vocabulary), places.segments, places.real
         ranks = np.full(ids.shape, CONTEXT)
         ranks[np.isin(ids, [self.vocabulary["sep"], self.vocabulary["cls"]])] = 0
         ranks[ids == self.vocabulary["mask"]] = 1
@@ -207,7 +202,7 @@ class PermutationLM(Program[PermutationLMSettings]):
         places = ids.new_zeros(len(ids), int(counts.max()) if len(ids) else 0)
         places[masks[:, 0], turn] = masks[:, 1]
         hidden, _ = learner.backbone.predict(ids, batch.layout, places, segments)
-        padding = (segments == PADDING).sum(dim=1)
+        padding = (segments == self.format.padding_segment).sum(dim=1)
         own = torch.stack([masks[:, 0], masks[:, 1] - padding[masks[:, 0]]], dim=1)
         return filled(own, learner.scores(hidden[masks[:, 0], turn]), batch.samples, opening=0)
 

@@ -85,10 +85,10 @@ class ReplacedTokenDetection(Program[RTDSettings]):
         self.mask = Masker(settings, vocabulary)
 
     def row_length(self, sequence_length: int) -> int:
-        return sequence_length - 2
+        return sequence_length - self.format.framing
 
     def collate(self, rows: Rows, keys: Keys) -> Batch:
-        original = framed(rows, self.vocabulary)
+        original = framed(rows, self.format, self.vocabulary)
         masked = self.mask(original, keys)
         row, column = np.divmod(masked.positions, original.ids.shape[1])
         uniforms = as_uniform(spread_at(row_bits("rtd.draw", keys).take(row), column))  # [predicted]

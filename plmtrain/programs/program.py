@@ -10,9 +10,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 
+from plmtrain.data.rows.row_formats import RowFormat
 from plmtrain.data.rows.rows import Rows, side_by_side
 
 if TYPE_CHECKING:
@@ -181,6 +183,11 @@ class Program(ABC, Generic[SettingsT]):
         """
         raise AssertionError("a program without parts is measured as a whole")
 
+    @cached_property
+    def format(self) -> RowFormat:
+        """How its rows are laid out: here as the model's family lays out one text."""
+        return RowFormat.of(self.model.family, 1)
+
     @property
     def selection(self) -> Selection:
         """What says which checkpoint is best: here the loss, and the run's result is its last one all the same."""
@@ -209,14 +216,14 @@ class Program(ABC, Generic[SettingsT]):
     def collate_for_prediction(self, rows: Rows) -> Batch:
         """Make rows ready for ``predict``: nothing is hidden or changed that the user did not hide.
 
-        Here each row stands between cls and sep, as most models read one text.
+        Here each row is laid out as the model's family lays out one text.
         """
         import torch
 
         from plmtrain.batch import Batch, Layout
         from plmtrain.data.rows.framing import framed
 
-        original = framed(rows, self.vocabulary)
+        original = framed(rows, self.format, self.vocabulary)
         return Batch(
             inputs={"ids": torch.from_numpy(original.ids)},
             targets={},
@@ -287,7 +294,7 @@ class Program(ABC, Generic[SettingsT]):
         Raises:
             DataError: if a text lacks what the program needs, say a mask to fill.
         """
-        return side_by_side(tokenizer.encode(texts), self.vocabulary["pad"])
+        return side_by_side(tokenizer.encode(texts), self.vocabulary.padding)
 
     def read_out(self, text: str, ids: NDArray[np.int64], answer: Mapping[str, Any], tokenizer: Tokenizer) -> Answer:
         """An answer of ``predict`` in words; here as it is, numbers for tokens.

@@ -11,6 +11,7 @@ from plmtrain.data.corpus import corpus_manifest as manifests
 from plmtrain.data.corpus.corpus_manifest import Manifest
 from plmtrain.data.corpus.updates import Report
 from plmtrain.data.loading.order import Phase, plan
+from plmtrain.runs.material import require_tokens
 from plmtrain.settings.objectives.base import ObjectiveSettings, Reads
 from plmtrain.settings.run import PretrainSettings
 
@@ -146,6 +147,7 @@ def corpus_of(settings: PretrainSettings, report: Callable[[Any], None]) -> Corp
     from plmtrain.data.corpus.prepare import prepare
 
     tokenizer = tokenizer_of(settings, report)
+    require_tokens(settings, tokenizer)
     longest = max(phase.sequence_length for phase in plan(settings.trainer))
     folder = prepare(settings.data, tokenizer, minimum_validation_tokens=longest, report=report)
     return Corpus(tokenizer, folder, manifests.load(folder, tokenizer.digest))

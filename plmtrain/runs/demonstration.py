@@ -33,7 +33,7 @@ def demonstration(program: Program[Any], learner: nn.Module, tokenizer: Tokenize
         store: held-out text.
         count: sentences at most.
     """
-    sentences = _sentences(store, program.vocabulary["pad"], count)
+    sentences = _sentences(store, program.vocabulary.padding, count)
     if not len(sentences):
         return Table(title="no held-out sentence is short enough to be shown", title_justify="left", show_header=False)
     shown = program.demonstrate(learner, sentences, tokenizer)

@@ -15,7 +15,7 @@ from plmtrain.data.tables.labelled import Examples, Rows, Split, gather, rows_of
 from plmtrain.errors import DataError
 from plmtrain.files import make_folder, write_json_atomically, write_text_atomically
 from plmtrain.runs.counting import counted
-from plmtrain.runs.material import Material
+from plmtrain.runs.material import Material, require_tokens
 from plmtrain.settings.run import FinetuneSettings
 from plmtrain.settings.tasks.classification import ClassificationSettings
 from plmtrain.text.readers import Skips
@@ -55,6 +55,7 @@ class LabelledExamples(Material):
         """Read the examples, and train a tokenizer on them where there is none yet."""
         examples = _examples(settings)
         tokenizer = _tokenizer(settings, examples, report)
+        require_tokens(settings, tokenizer)
         task = settings.task.model_copy(update={"labels": examples.labels})
         settings = counted(settings.model_copy(update={"task": task}), len(examples.splits["train"]))
         return cls(settings, tokenizer, examples)

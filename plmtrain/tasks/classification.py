@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -29,38 +28,6 @@ if TYPE_CHECKING:
     from plmtrain.settings.models.base import ModelSettings
     from plmtrain.text.tokenizer import Tokenizer
     from plmtrain.text.vocabulary import Vocabulary
-
-
-@dataclass(frozen=True, kw_only=True)
-class Published:
-    """The sentence head of a family's published models.
-
-    Args:
-        reads: the state that stands for a row: of its first token, of its last (rows are padded on the left), or the decoder's
-            at the closing token.
-        activation: between the two layers.
-        drops_state: whether there is a dropout before the first layer.
-        dropout: of the head; None for the model's.
-        pooled: whether the first layer is pretrained, as the pooler.
-    """
-
-    reads: Literal["first", "last", "decoder"] = "first"
-    activation: str = "tanh"
-    drops_state: bool = False
-    dropout: float | None = None
-    pooled: bool = False
-
-
-HEADS: Mapping[str, Published] = {
-    "bert": Published(pooled=True),
-    "albert": Published(pooled=True, dropout=0.1),
-    "roberta": Published(drops_state=True),
-    "electra": Published(drops_state=True, activation="gelu"),
-    "distilbert": Published(activation="relu", dropout=0.2),
-    "xlnet": Published(reads="last", dropout=0.1),
-    "bart": Published(reads="decoder", drops_state=True, dropout=0.0),
-}
-"""By family of models, the head as transformers has it; ELECTRA's own code scores the dropped first state with one layer."""
 
 
 class ClassificationLearner(nn.Module):
@@ -119,7 +86,7 @@ class Classification(Program[ClassificationSettings]):
     ) -> None:
         super().__init__(settings, model, vocabulary)
         self.sequence_length = sequence_length
-        self.published = HEADS[model.family]
+        self.published = model.published
         self.format = RowFormat.of(model.family, len(settings.text))
         self._segmented = getattr(model, "segments", 0) > 1 or model.kind == "two_stream"
 
@@ -151,14 +118,16 @@ class Classification(Program[ClassificationSettings]):
         backbone = make(self.model)
         for parameter in backbone.unread_by_encode():
             parameter.requires_grad_(False)
+        published = self.published.head
+        assert published is not None, "refused with the settings"
         model = cast(Any, self.model)  # every model that has a head here has these
-        dropout = self.published.dropout if self.settings.dropout is None else self.settings.dropout
+        dropout = published.dropout if self.settings.dropout is None else self.settings.dropout
         dropout = model.dropout if dropout is None else dropout
         head = SentenceHead(
             backbone.width,
             len(self.settings.labels),
-            self.published.activation,
-            dropout_before=dropout if self.published.drops_state else 0.0,
+            published.activation,
+            dropout_before=dropout if published.drops_state else 0.0,
             dropout=dropout,
             initial_std=model.initial_std,
             initial_truncated=getattr(model, "initial_truncated", False),
@@ -184,7 +153,11 @@ class Classification(Program[ClassificationSettings]):
         return cast(ClassificationLearner, learner).backbone
 
     def pooler_of(self, learner: nn.Module) -> nn.Linear | None:
-        return cast(ClassificationLearner, learner).head.dense if self.published.pooled else None
+        return (
+            cast(ClassificationLearner, learner).head.dense
+            if self.published.head is not None and self.published.head.pooled
+            else None
+        )
 
     @torch.no_grad()
     def predict(self, learner: nn.Module, batch: Batch) -> list[dict[str, Any]]:

@@ -34,7 +34,7 @@ def mask_questions(texts: Sequence[str], tokenizer: Tokenizer) -> Rows:
         if vocabulary["mask"] not in ids:
             name = tokenizer.pieces([vocabulary["mask"]])[0]
             raise DataError("there is no mask to fill", f"'{text[:60]}'", f"write {name} where a word is missing")
-    return side_by_side(encoded, vocabulary["pad"])
+    return side_by_side(encoded, vocabulary.padding)
 
 
 def filled(masks: Tensor, logits: Tensor, samples: Tensor, opening: int) -> list[dict[str, Any]]:

@@ -121,9 +121,11 @@ class PairedMaskedLM(MaskedProgram[SettingsT]):
         first = first_lengths(rows)
         alone = first == rows.lengths
         pairs = framed_pairs(asked_pairs(rows), self.format, self.vocabulary)
-        single = framed(rows, self.vocabulary)
+        single = framed(rows, RowFormat.of(self.model.family, 1), self.vocabulary)
         more = pairs.ids.shape[1] - single.ids.shape[1]
-        ids = np.where(alone[:, None], np.pad(single.ids, ((0, 0), (0, more)), constant_values=self.vocabulary["pad"]), pairs.ids)
+        ids = np.where(
+            alone[:, None], np.pad(single.ids, ((0, 0), (0, more)), constant_values=self.vocabulary.padding), pairs.ids
+        )
         lengths = np.where(alone, single.lengths, pairs.lengths)
         return Batch(
             inputs=self._inputs(ids, np.where(alone[:, None], 0, pairs.segments)),
@@ -212,7 +214,7 @@ class PairedMaskedLM(MaskedProgram[SettingsT]):
             if not tab:
                 mask_questions([text], tokenizer)  # which tells of a mask that is missing
         encode = tokenizer.encode_with_specials
-        return PairRows.of([(encode(first), encode(second)) for first, _, second in parts], self.vocabulary["pad"])
+        return PairRows.of([(encode(first), encode(second)) for first, _, second in parts], self.vocabulary.padding)
 
     def read_out(self, text: str, ids: NDArray[np.int64], answer: Mapping[str, Any], tokenizer: Tokenizer) -> Answer:
         found = super().read_out(text, ids, answer, tokenizer)

@@ -39,11 +39,11 @@ class SpanMasked(MaskedProgram[SettingsT]):
         self.mask = SpanMasker(settings, vocabulary)
 
     def row_length(self, sequence_length: int) -> int:
-        return sequence_length - 2
+        return sequence_length - self.format.framing
 
     def masked(self, rows: Rows, keys: Keys) -> tuple[FramedRows, SpanMaskedRows]:
         """The rows as they are, and with spans hidden."""
-        original = framed(rows, self.vocabulary)
+        original = framed(rows, self.format, self.vocabulary)
         return original, self.mask(original, rows.text, keys)
 
     def batch(self, original: FramedRows, masked: SpanMaskedRows, keys: Keys) -> Batch:

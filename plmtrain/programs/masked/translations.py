@@ -51,7 +51,7 @@ def asked_sides(texts: Sequence[str], tokenizer: Tokenizer, languages: Sequence[
                     raise DataError(f"a text has {len(encoded[0])} tokens, but the model takes {most}", _shown(text), remedy)
             sides[place].append(encoded)
             spoken[place].append(number)
-    rows = [side_by_side(side, vocabulary["pad"]) for side in sides]
+    rows = [side_by_side(side, vocabulary.padding) for side in sides]
     made = [
         LanguageRows(tokens=row.tokens, lengths=row.lengths, word_starts=row.word_starts, languages=np.array(numbers, np.int64))
         for row, numbers in zip(rows, spoken, strict=True)

@@ -16,7 +16,7 @@ class EncoderSettings(ModelSettings):
     kind: ClassVar[str] = "encoder"
 
     type: Literal["encoder"] = "encoder"
-    family: Literal["bert", "roberta", "albert", "electra", "distilbert", "xlm"] = "bert"
+    family: str = "bert"
     layers: int = Field(12, gt=0)
     """How often a block is applied."""
     width: int = Field(768, gt=0)

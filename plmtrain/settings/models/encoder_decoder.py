@@ -15,7 +15,7 @@ class EncoderDecoderSettings(ModelSettings):
     kind: ClassVar[str] = "encoder_decoder"
 
     type: Literal["encoder_decoder"] = "encoder_decoder"
-    family: Literal["bart"] = "bart"
+    family: str = "bart"
     layers: int = Field(6, gt=0)
     """Blocks of the encoder, and as many of the decoder."""
     width: int = Field(768, gt=0)

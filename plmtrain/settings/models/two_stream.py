@@ -15,7 +15,7 @@ class TwoStreamSettings(ModelSettings):
     kind: ClassVar[str] = "two_stream"
 
     type: Literal["two_stream"] = "two_stream"
-    family: Literal["xlnet"] = "xlnet"
+    family: str = "xlnet"
     layers: int = Field(12, gt=0)
     """How often a block is applied."""
     width: int = Field(768, gt=1, multiple_of=2)
