@@ -28,8 +28,7 @@ def framed(rows: Rows, layout: RowFormat, vocabulary: Vocabulary) -> FramedRows:
     if rows.documents is not None:
         # Special tokens before the text belong to its first document, those behind it and the padding to its last.
         last = rows.documents[np.arange(len(rows)), np.maximum(rows.lengths - 1, 0)]
-        before = [part for part, _ in layout.parts].index(0)
-        special = [rows.documents[:, 0]] * before + [last] * (layout.framing - before)
+        special = [rows.documents[:, 0]] * layout.opening + [last] * (layout.framing - layout.opening)
         documents = places.filled(rows.documents, special, last)
     if rows.sentence_starts is not None:
         sentences = places.filled(rows.sentence_starts, [False] * layout.framing, False)
@@ -54,17 +53,20 @@ class FramedPairs(FramedRows):
     segments: NDArray[np.int64]
 
 
-def framed_pairs(rows: PairRows, layout: RowFormat, vocabulary: Vocabulary) -> FramedPairs:
+def framed_pairs(
+    rows: PairRows, layout: RowFormat, vocabulary: Vocabulary, lacking: NDArray[np.bool_] | None = None
+) -> FramedPairs:
     """Lay out pairs: ``[CLS] A [SEP] B [SEP]``, the first ``[SEP]`` being of A's segment.
 
     Args:
-        rows: pairs, each with both of its segments.
+        rows: pairs.
         layout: the family's format of two texts.
         vocabulary: for the special tokens.
+        lacking: [rows, parts] which parts of the format rows lack that have one segment alone; None where all have both.
     """
     first, width = first_lengths(rows), rows.tokens.shape[1]
     texts = [first, rows.lengths - first]
-    places = Places(layout, texts, width + layout.framing, width, [np.zeros_like(first), first])
+    places = Places(layout, texts, width + layout.framing, width, [np.zeros_like(first), first], lacking)
     return FramedPairs(
         ids=places.ids(rows.tokens, vocabulary),
         word_starts=places.filled(rows.word_starts, [True] * layout.framing, True),

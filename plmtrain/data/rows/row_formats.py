@@ -59,6 +59,20 @@ class RowFormat:
         return len(self.roles)
 
     @cached_property
+    def opening(self) -> int:
+        """Special tokens before the first text."""
+        return [part for part, _ in self.parts].index(0)
+
+    def lacking(self, alone: NDArray[np.bool_], one: RowFormat) -> NDArray[np.bool_]:
+        """Return which parts of a pair rows lack that are one text alone.  # [rows, parts]
+
+        Args:
+            alone: [rows] which rows have the first text alone.
+            one: the format of these rows, with which that of two begins.
+        """
+        return alone[:, None] & (np.arange(len(self.parts)) >= len(one.parts))
+
+    @cached_property
     def runs(self) -> tuple[str | int | None, ...]:
         """What stands in a row from its first place to its last: the parts, and None for padding."""
         parts = tuple(part for part, _ in self.parts)

@@ -59,7 +59,7 @@ def framed_sides(
     turned = translated & (np.zeros(len(rows), np.bool_) if swapped is None else swapped)
     sides = [np.where(turned, other, own), np.where(turned, own, other)]  # as they stand
     before = sides[0] + FRAMING
-    lacking = ~translated[:, None] & (np.arange(len(_BOTH.parts)) >= len(_ONE.parts))
+    lacking = _BOTH.lacking(~translated, _ONE)
     longest = int((before + np.where(translated, sides[1] + FRAMING, 0)).max(initial=FRAMING))
     begins = [np.where(turned, width, 0), np.where(turned, 0, width)]
     tokens = _beside(rows.tokens, None if others is None else others.tokens)
