@@ -210,7 +210,7 @@ class Places:
 
     def _spread(self, of_runs: NDArray[Any]) -> NDArray[Any]:
         """Give each place what its run has.  # [rows, runs] -> [rows, length]"""
-        return np.repeat(of_runs.reshape(-1), self._run_sizes.reshape(-1)).reshape(-1, self.length)
+        return np.repeat(of_runs.reshape(-1), self._run_sizes.reshape(-1)).reshape(len(of_runs), self.length)
 
     @cached_property
     def _is_text(self) -> NDArray[np.bool_]:
