@@ -70,7 +70,7 @@ def test_text_is_prepared_as_it_stands_with_end_marks(tmp_path: Path) -> None:
     tokenizer = trained("teller")
     assert tokenizer.family == "teller"
     assert set(tokenizer.vocabulary.roles) == {"eos"}
-    folder = prepare(settings, tokenizer, minimum_validation_tokens=16, report=lambda moment: None)
+    folder = prepare(settings, tokenizer, minimum_validation_tokens=16, on_update=lambda moment: None)
     store = Store.open(folder, "train")
     ends = np.asarray(store.documents[1:]) - 1
     assert np.all(np.asarray(store.tokens)[ends] == tokenizer.vocabulary["eos"])
