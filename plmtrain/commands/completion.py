@@ -37,29 +37,33 @@ compdef _plmtrain_complete plmtrain
 SCRIPTS = {"bash": _BASH, "zsh": _ZSH}
 
 
-def _fields(primary: str) -> Mapping[str, Any]:
-    """Return the type of each setting of a kind of run by its full key, over all models, objectives and tasks."""
-    from pydantic import BaseModel
-
+def _fields(primary: str) -> Mapping[str, list[str]]:
+    """Return the values that each setting of a kind of run can be, by its full key, of all models, objectives and tasks."""
+    from plmtrain.settings.base import Settings
     from plmtrain.settings.lookup import model_classes, objective_classes, task_classes
     from plmtrain.settings.run import FinetuneSettings, PretrainSettings
 
     run = FinetuneSettings if primary == "finetune" else PretrainSettings
-    fields: dict[str, Any] = {}
+    variants: dict[str, Mapping[str, type[Settings]]] = {
+        "model": model_classes(),
+        "objective": objective_classes(),
+        "task": task_classes(),
+    }
+    offered: dict[str, list[str]] = {}
 
-    def walk(settings: type[BaseModel], prefix: str) -> None:
+    def walk(settings: type[Settings], prefix: str) -> None:
         for name, info in settings.model_fields.items():
             kind = info.annotation
-            if isinstance(kind, type) and issubclass(kind, BaseModel):
+            if prefix + name in variants:
+                for variant in variants[name].values():
+                    walk(variant, f"{name}.")
+            elif isinstance(kind, type) and issubclass(kind, Settings):
                 walk(kind, f"{prefix}{name}.")
             else:
-                fields[prefix + name] = kind
+                offered.setdefault(prefix + name, []).extend(settings.names_of(name) or _values(kind))
 
     walk(run, "")
-    for name, classes in (("model", model_classes()), ("objective", objective_classes()), ("task", task_classes())):
-        for settings in classes.values() if name in run.model_fields else ():
-            walk(settings, f"{name}.")
-    return fields
+    return offered
 
 
 def _values(kind: Any) -> list[str]:
@@ -86,7 +90,7 @@ def _settings(primary: str, word: str, config_dir: str | None) -> Iterable[str]:
     if key in groups:
         offered = choices(key, config_dir) + (["null"] if key in OPTIONAL_GROUPS else [])
     else:
-        offered = _values(fields.get(key))
+        offered = fields.get(key, [])
     return [f"{before}{candidate} " for candidate in offered]
 
 

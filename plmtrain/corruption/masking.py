@@ -17,30 +17,6 @@ LAST = np.uint32(2**32 - 1)
 """The place in a random order of a token that must not be chosen."""
 
 
-def frame(
-    tokens: NDArray[np.int64], lengths: NDArray[np.int64], *, opening: int, closing: int, padding: int
-) -> tuple[NDArray[np.int64], NDArray[np.bool_] | None]:
-    """Put an opening and a closing token around rows of text.
-
-    Args:
-        tokens: [rows, text] token ids.
-        lengths: [rows] how many tokens each row has; padding follows them, and follows the closing token.
-
-    Returns:
-        The ids, [rows, text + 2], and which of them are not padding; None without padding.
-    """
-    ids = np.empty((len(tokens), tokens.shape[1] + 2), np.int64)
-    ids[:, 0] = opening
-    ids[:, 1:-1] = tokens
-    ids[:, -1] = closing
-    if (lengths == tokens.shape[1]).all():
-        return ids, None
-    real = np.arange(ids.shape[1]) < (lengths + 2)[:, None]
-    ids[~real] = padding
-    ids[np.arange(len(ids)), lengths + 1] = closing
-    return ids, real
-
-
 def rounded_budgets(lengths: NDArray[np.int64], share: float) -> NDArray[np.int64]:
     """Return BERT's budgets: the share of a row, rounded, and at least one token.
 

@@ -17,7 +17,6 @@ from plmtrain.interop.hugging_face import HuggingFaceModel
 from plmtrain.interop.initial import weights_digest
 from plmtrain.interop.publishing import PublishedFolder, publish
 from plmtrain.interop.tokenizers import has_tokenizer, tokenizer_in
-from plmtrain.settings.tokenizer import ROLES
 from plmtrain.text.tokenizer import Tokenizer
 
 
@@ -56,5 +55,5 @@ def _missing(model: HuggingFaceModel, tokenizer: Tokenizer | None) -> Iterator[s
     rows, tokens = model.backbone.vocabulary_size, tokenizer.vocabulary.size
     if tokens > rows:
         raise DataError(f"the tokenizer has {tokens} tokens, the model {rows}", "", "use the tokenizer that belongs to the model")
-    if missing := ROLES[model.family.tokenizer] - tokenizer.vocabulary.roles.keys():
+    if missing := model.settings.published.tokens.roles.keys() - tokenizer.vocabulary.roles.keys():
         yield f"the tokenizer has no token for: {', '.join(sorted(missing))}; uses that need one will fail"

@@ -75,10 +75,10 @@ class Bart(Program[BartSettings, EncoderDecoderSettings, BartLearner]):
         self.noise = Noiser(settings, vocabulary, longest=model.positions)
 
     def row_shape(self, sequence_length: int) -> RowShape:
-        return RowShape(length=sequence_length - 2)
+        return RowShape(length=sequence_length - self.format.framing)
 
     def collate(self, rows: Rows, keys: Keys) -> Batch:
-        original = framed(rows, self.vocabulary)
+        original = framed(rows, self.format, self.vocabulary)
         noised = self.noise(original, keys)
         labels, marks = original.ids, noised.marks
         targets: dict[str, NDArray[Any]] = {"origins": noised.origins, "marks": marks}
@@ -162,7 +162,7 @@ class Restoring(Answering[BartLearner]):
         return side_by_side([tokenizer.encode_with_specials(text) for text in texts], self.vocabulary["pad"])
 
     def collate(self, rows: Rows) -> Batch:
-        return framed_batch(rows, self.vocabulary)
+        return framed_batch(rows, self.program.format, self.vocabulary)
 
     @torch.no_grad()
     def predict(self, learner: BartLearner, batch: Batch) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from plmtrain.data.corpus.corpus_manifest import CorpusManifest
 from plmtrain.data.corpus.updates import OnUpdate
 from plmtrain.data.loading.order import Phase, plan_phases
 from plmtrain.data.splits import SPLITS
+from plmtrain.runs.material import require_tokens
 from plmtrain.settings.objectives.base import ObjectiveSettings, Reads
 from plmtrain.settings.run import PretrainSettings
 
@@ -145,6 +146,7 @@ def corpus_of(settings: PretrainSettings, on_update: OnUpdate) -> Corpus:
     from plmtrain.data.corpus.prepare import prepare
 
     tokenizer = tokenizer_of(settings, on_update)
+    require_tokens(settings, tokenizer)
     longest = max(phase.sequence_length for phase in plan_phases(settings.trainer))
     folder = prepare(settings.data, tokenizer, minimum_validation_tokens=longest, on_update=on_update)
     return Corpus(tokenizer, folder, manifests.load(folder, tokenizer.digest))

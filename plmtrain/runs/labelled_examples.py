@@ -16,7 +16,7 @@ from plmtrain.data.tables.labelled import Examples, Rows, gather, rows_of_files
 from plmtrain.errors import DataError
 from plmtrain.files import make_folder, write_json_atomically, write_text_atomically
 from plmtrain.runs.counting import counted
-from plmtrain.runs.material import Material
+from plmtrain.runs.material import Material, require_tokens
 from plmtrain.settings.run import FinetuneSettings
 from plmtrain.settings.tasks.classification import ClassificationSettings
 from plmtrain.text.readers import Skips
@@ -56,6 +56,7 @@ class LabelledExamples(Material):
         """Read the examples, and train a tokenizer on them where there is none yet."""
         examples = _examples(settings)
         tokenizer = _tokenizer(settings, examples, on_update)
+        require_tokens(settings, tokenizer)
         task = settings.task.model_copy(update={"labels": examples.labels})
         settings = counted(settings.model_copy(update={"task": task}), len(examples.splits["train"]))
         return cls(settings, tokenizer, examples)

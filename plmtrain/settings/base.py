@@ -7,6 +7,8 @@ from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
+from plmtrain.errors import nearest
+
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64)]
 """A name that becomes part of a folder's name."""
 
@@ -30,6 +32,25 @@ class Settings(BaseModel):
             wanted = "a number" if float in kinds else "a whole number"
             raise ValueError(f"{str(truths[0]).lower()} is not a number: give it {wanted}")
         return value
+
+    @field_validator("*")
+    @classmethod
+    def _is_listed(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse a name that a table of the package does not have."""
+        assert info.field_name is not None
+        names = cls.names_of(info.field_name)
+        if names and value not in names:
+            raise ValueError(f"'{value}' is not known: {nearest(str(value), names)}")
+        return value
+
+    @classmethod
+    def names_of(cls, field: str) -> list[str]:
+        """Return the names that a setting can have, where a table of the package lists them; empty where none does.
+
+        Args:
+            field: the name of the setting in its group.
+        """
+        return []
 
     @classmethod
     def keys_within(cls, values: Any) -> Iterator[str]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import Any
 
 from plmtrain.settings.tokenizer import TokenizerSettings
-from plmtrain.text.families import FAMILIES
 
 CONTINUATION = "##"
 """The prefix of a WordPiece that continues a word."""
@@ -31,7 +30,7 @@ def normalizer(settings: TokenizerSettings) -> Any:
             clean_text=True, handle_chinese_chars=True, strip_accents=None, lowercase=settings.lowercase
         )
     stages: list[Any] = []
-    if settings.type == "unigram" and settings.family in ("albert", "xlnet"):
+    if settings.type == "unigram" and settings.tokens.straightens_quotes:
         stages += [normalizers.Replace("``", '"'), normalizers.Replace("''", '"')]
     if settings.lowercase:
         decompose = normalizers.NFKD() if settings.type == "unigram" else normalizers.NFD()
@@ -92,15 +91,15 @@ def post_processor(settings: TokenizerSettings, ids: dict[str, int]) -> Any:
     """
     from tokenizers import processors
 
-    family = FAMILIES[settings.family]
+    family = settings.tokens
     template = processors.TemplateProcessing(
-        single=family.single, pair=family.pair, special_tokens=[(token, ids[token]) for token in family.placed]
+        single=family.template(1), pair=family.template(2), special_tokens=[(token, ids[token]) for token in family.placed]
     )
     if settings.type != "byte_bpe":
         return template
-    if settings.family == "roberta":
+    if family.library_class == (settings.type, "RobertaTokenizer"):
         return processors.RobertaProcessing(("</s>", ids["</s>"]), ("<s>", ids["<s>"]), trim_offsets=True, add_prefix_space=False)
-    trim = processors.ByteLevel(trim_offsets=settings.family != "gpt2")
+    trim = processors.ByteLevel(trim_offsets=family.trims_offsets)
     return processors.Sequence([trim, template]) if family.placed else trim
 
 
@@ -109,22 +108,18 @@ def transformers_config(settings: TokenizerSettings) -> dict[str, Any]:
 
     A class is named only where it builds exactly the same pipeline; the general one uses ``tokenizer.json`` as it is.
     """
-    match settings.type, settings.family, settings.lowercase:
-        case "wordpiece", "bert", lowercase:
+    kind, name = settings.tokens.library_class or (None, None)
+    match name if kind == settings.type else None, settings.lowercase:
+        case "BertTokenizer", lowercase:
             return {
-                "tokenizer_class": "BertTokenizer",
+                "tokenizer_class": name,
                 "do_lower_case": lowercase,
                 "strip_accents": None,
                 "tokenize_chinese_chars": True,
             }
-        case "byte_bpe", "roberta", False:
-            return {
-                "tokenizer_class": "RobertaTokenizer",
-                "add_prefix_space": False,
-                "errors": "replace",
-                "trim_offsets": True,
-            }
-        case "byte_bpe", "gpt2", False:
-            return {"tokenizer_class": "GPT2Tokenizer", "add_prefix_space": False, "errors": "replace"}
+        case "RobertaTokenizer", False:
+            return {"tokenizer_class": name, "add_prefix_space": False, "errors": "replace", "trim_offsets": True}
+        case "GPT2Tokenizer", False:
+            return {"tokenizer_class": name, "add_prefix_space": False, "errors": "replace"}
         case _:
             return {"tokenizer_class": "PreTrainedTokenizerFast"}

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plmtrain.errors import DataError
-from plmtrain.text.families import ROLES, family_of
+from plmtrain.families import ROLES, tokenizer_family_of
 from plmtrain.text.tokenizer_files import CONFIG_FILE, SPECIALS_FILE, TOKENIZER_FILE, read_folder, roles
 from plmtrain.text.vocabulary import Vocabulary
 from plmtrain.text.word_starts import SPACE, WordStarts, as_bytes, is_byte_level, tables
@@ -111,7 +111,7 @@ class Tokenizer:
     @cached_property
     def family(self) -> str:
         """The family whose special tokens it has."""
-        return family_of(self._pieces)
+        return tokenizer_family_of(self._pieces)
 
     @cached_property
     def _pieces(self) -> list[str]:

@@ -43,6 +43,14 @@ class Vocabulary:
             ) from None
 
     @cached_property
+    def padding(self) -> int:
+        """The id that fills rows: of ``pad``, or, where there is no such token, of one that ends or begins text, or 0.
+
+        Padding is never seen by a model nor predicted, so that any id will do; a special one is never hidden either.
+        """
+        return next((self.roles[role] for role in ("pad", "eos", "sep", "bos", "cls") if role in self.roles), 0)
+
+    @cached_property
     def is_special(self) -> NDArray[np.bool_]:
         """Whether each id is special.  # [size]"""
         flags = np.zeros(self.size, np.bool_)

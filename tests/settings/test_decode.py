@@ -78,7 +78,7 @@ def test_the_nearest_name_is_suggested(override: str, suggestion: str) -> None:
         (["trainer.micro_batch_size=64"], "more than the batch"),
         (["schedule.warmup=1000"], "leaves nothing"),
         (["schedule=warmup_stable_decay", "schedule.warmup=600", "schedule.decay=600"], "are more than trainer.steps"),
-        (["tokenizer.family=gpt2"], "lacks: cls, mask, pad, sep"),
+        (["tokenizer.family=gpt2"], "lacks: cls, mask, sep"),
         (["model=bert", "model=roberta"], "chosen twice"),
         (["model=null"], "no choice"),
         (["model=[bert]"], "name of one of its choices"),

@@ -101,5 +101,4 @@ FAMILY = Family(
     },
     zeros="final_logits_bias",
     generation=True,
-    tokenizer="roberta",
 )

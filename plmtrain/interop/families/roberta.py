@@ -61,5 +61,4 @@ FAMILY = Family(
         "lm_head.decoder.bias": "lm_head.bias",
     },
     buffers=bert.BUFFERS,
-    tokenizer="roberta",
 )

@@ -136,5 +136,4 @@ FAMILY = Family(
         "mask_index": "mask_token_id",
     },
     special={"mask_index": "mask", "mask_token_id": "mask", "unk_index": "unk"},
-    tokenizer="xlm",
 )

@@ -119,5 +119,4 @@ FAMILY = Family(
     ),
     repeats={"lm_loss.weight": "transformer.word_embedding.weight"},
     tolerance=1e-4,
-    tokenizer="xlnet",
 )

@@ -21,8 +21,8 @@ class ObjectiveSettings(Settings):
     """How the objective reads prepared text."""
     backbones: ClassVar[frozenset[str]]
     """The kinds of backbone that it trains (``ModelSettings.kind``)."""
-    roles: ClassVar[frozenset[str]]
-    """The special tokens that it needs, by role."""
+    roles: ClassVar[frozenset[str]] = frozenset()
+    """The special tokens that it needs, by role, besides those that stand around a text of the model's family."""
     decides_parameters: ClassVar[frozenset[str]] = frozenset()
     """The settings that decide which parameters exist: no phase of a run can change them."""
     is_combined: ClassVar[bool] = False
@@ -35,6 +35,11 @@ class ObjectiveSettings(Settings):
     """The module of ``plmtrain.objectives`` that implements it."""
     name: Name
     """The name that users know it by: that of its YAML."""
+
+    @property
+    def texts_in_row(self) -> int:
+        """How many texts stand in a row, each with special tokens of its own."""
+        return 2 if self.reads == "segment_pairs" else 1
 
     def members(self) -> dict[str, ObjectiveSettings]:
         """Return the objectives that it consists of, each by its key below ``objective``: here itself alone."""

@@ -14,7 +14,7 @@ class PermutationLMSettings(ObjectiveSettings):
 
     reads: ClassVar[Reads] = "streams"
     backbones: ClassVar[frozenset[str]] = frozenset({"two_stream"})
-    roles: ClassVar[frozenset[str]] = frozenset({"cls", "sep", "mask", "pad"})
+    roles: ClassVar[frozenset[str]] = frozenset({"cls", "sep", "mask"})
 
     type: Literal["plm"] = "plm"
     context: int = Field(6, gt=1)

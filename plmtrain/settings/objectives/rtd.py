@@ -15,7 +15,7 @@ class RTDSettings(MaskingSettings, ObjectiveSettings):
 
     reads: ClassVar[Reads] = "blocks"
     backbones: ClassVar[frozenset[str]] = frozenset({"encoder"})
-    roles: ClassVar[frozenset[str]] = frozenset({"cls", "sep", "mask", "pad"})
+    roles: ClassVar[frozenset[str]] = frozenset({"mask"})
     decides_parameters: ClassVar[frozenset[str]] = frozenset(
         {"generator_width", "generator_layers", "generator_head_width", "generator_feed_forward", "share_embeddings"}
     )

@@ -17,7 +17,7 @@ class SentenceOrderSettings(PairSettings, MaskingSettings, ObjectiveSettings):
     relation: ClassVar[Literal["order"]] = "order"
     reads: ClassVar[Reads] = "segment_pairs"
     backbones: ClassVar[frozenset[str]] = frozenset({"encoder"})
-    roles: ClassVar[frozenset[str]] = frozenset({"cls", "sep", "mask", "pad"})
+    roles: ClassVar[frozenset[str]] = frozenset({"mask"})
 
     type: Literal["sop"] = "sop"
     max_ngram: int = Field(3, gt=0)

@@ -15,7 +15,7 @@ class SpanBERTSettings(SpanSettings, ObjectiveSettings):
 
     reads: ClassVar[Reads] = "blocks"
     backbones: ClassVar[frozenset[str]] = frozenset({"encoder"})
-    roles: ClassVar[frozenset[str]] = frozenset({"cls", "sep", "mask", "pad"})
+    roles: ClassVar[frozenset[str]] = frozenset({"mask"})
     decides_parameters: ClassVar[frozenset[str]] = frozenset({"boundary_targets", "position_width"})
 
     type: Literal["spanbert"] = "spanbert"

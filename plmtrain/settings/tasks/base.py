@@ -14,8 +14,8 @@ class TaskSettings(Settings):
 
     families: ClassVar[frozenset[str]]
     """The families of models (``ModelSettings.family``) that it has a head for."""
-    roles: ClassVar[frozenset[str]]
-    """The special tokens that it needs, by role."""
+    roles: ClassVar[frozenset[str]] = frozenset()
+    """The special tokens that it needs, by role, besides those that stand around the texts of the model's family."""
 
     type: str
     """The module of ``plmtrain.tasks`` that it is."""
@@ -37,6 +37,11 @@ class TaskSettings(Settings):
         if self.subset is not None and self.hub is None and self.folder is None:
             raise ValueError("subset is of a dataset: name its hub, or a folder")
         return self
+
+    @property
+    def texts_in_row(self) -> int:
+        """How many texts stand in a row, at most."""
+        return 2
 
     @property
     def from_hub(self) -> bool:

@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from plmtrain.families import MODEL_FAMILIES
 from plmtrain.settings.base import Texts
 from plmtrain.settings.tasks.base import TaskSettings
 
@@ -15,8 +16,7 @@ Metric = Literal["accuracy", "f1", "mcc"]
 class ClassificationSettings(TaskSettings):
     """Devlin et al. 2019, section 4.1: one label for a text or a pair of texts."""
 
-    families: ClassVar[frozenset[str]] = frozenset({"bert", "roberta", "albert", "electra", "distilbert", "xlnet", "bart"})
-    roles: ClassVar[frozenset[str]] = frozenset({"cls", "sep", "pad"})
+    families: ClassVar[frozenset[str]] = frozenset(name for name, row in MODEL_FAMILIES.items() if row.head is not None)
 
     type: Literal["classification"] = "classification"
     text: Annotated[Texts, Field(min_length=1, max_length=2)]
