@@ -56,7 +56,7 @@ class Backbone(nn.Module):
         return self.encode(inputs).flatten(0, 1).index_select(0, at)
 
     def hidden(self, inputs: Inputs) -> Tensor:
-        """Return the hidden states that a head reads: the decoder's if there is one, else ``encode``'s.  # [batch, length, width]"""
+        """Return the hidden states for the heads: the decoder's if there is one, else the encoder's.  # [batch, length, width]"""
         return self.encode(inputs)
 
     def borrow_embeddings(self, lender: Backbone) -> None:
