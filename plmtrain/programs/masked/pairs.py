@@ -183,9 +183,9 @@ def pair_inputs(
 
 def _pair_counts(verdicts: Tensor, pairs: Tensor) -> dict[str, Tensor]:
     """Count the correct answers, and the confusion matrix of the pairs."""
-    judged = verdicts.argmax(-1)
-    confusion = torch.bincount(pairs * 2 + judged, minlength=4).reshape(2, 2)
-    return {"accuracy": (judged == pairs).sum(), "confusion": confusion}
+    predicted = verdicts.argmax(-1)
+    confusion = torch.bincount(pairs * 2 + predicted, minlength=4).reshape(2, 2)
+    return {"accuracy": (predicted == pairs).sum(), "confusion": confusion}
 
 
 class PairFilling(MaskFilling):
