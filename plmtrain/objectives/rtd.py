@@ -114,7 +114,7 @@ class ReplacedTokenDetection(Program[RTDSettings, EncoderSettings, RTDLearner]):
         )
 
     def generator_settings(self) -> EncoderSettings:
-        """Return the generator's model settings (Clark et al. 2020, section 3.2 and appendix A; their ``get_generator_config``)."""
+        """Return the generator's settings (Clark et al. 2020, section 3.2 and appendix A; their ``get_generator_config``)."""
         model, settings = self.model, self.settings
         width = max(1, round(model.width * settings.generator_width))
         most = max(1, width // settings.generator_head_width)
