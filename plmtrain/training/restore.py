@@ -90,11 +90,11 @@ def result_of(run: RunFolder, decides: bool, report: Callable[[str], None] = lam
 
     Args:
         run: the run's folder.
-        decides: whether the result is the best checkpoint in validation (``Selection.decides``), rather than the newest intact one.
+        decides: whether the result is the best checkpoint in validation (``Selection.decides``) or the newest sound one.
         report: called with a message for each damaged checkpoint that was skipped.
 
     Raises:
-        CheckpointError: if it is damaged, or none is intact.
+        CheckpointError: if it is damaged, or none is sound.
     """
     checkpoints = run.checkpoints()
     newest = checkpoints.newest(strict=False, report=report)
@@ -105,7 +105,7 @@ def result_of(run: RunFolder, decides: bool, report: Callable[[str], None] = lam
 
 
 def load_run(folder: Path, report: Callable[[str], None] = lambda line: None) -> TrainedRun:
-    """Load a run's result: its newest intact checkpoint, or the best one if validation decides.
+    """Load a run's result: its newest sound checkpoint, or the best one if validation decides.
 
     Args:
         folder: the run's folder.

@@ -37,7 +37,7 @@ from plmtrain.training.state import TrainingState
 from plmtrain.training.step import Outcome, Step, take_step
 
 _LEAST_SCALE = 1e-4
-"""fp16's loss scale halves when a gradient overflows. Below this scale, the loss itself is not finite (fairseq's ``min_loss_scale``)."""
+"""fp16's loss scale halves when a gradient overflows. Below this, the loss itself is not finite (fairseq's ``min_loss_scale``)."""
 
 
 class Reporter(Protocol):
@@ -228,7 +228,7 @@ class Trainer:
         if trainer.on_nonfinite == "stop" or self.progress.skipped_in_a_row > trainer.max_skipped:
             raise DivergedError(
                 f"the gradient of step {number + 1} is not finite",
-                f"gradient norm {outcome.gradient_norm}; the update was not applied, earlier checkpoints are intact",
+                f"gradient norm {outcome.gradient_norm}; the update was not applied, earlier checkpoints are sound",
                 "lower optimizer.lr or lengthen schedule.warmup, use trainer.precision=fp32, or skip such steps with "
                 "trainer.on_nonfinite=skip; the batch is described in the run's incidents folder",
             )
