@@ -37,7 +37,7 @@ from plmtrain.training.state import TrainingState
 from plmtrain.training.step import Outcome, Step, take_step
 
 _LEAST_SCALE = 1e-4
-"""fp16's loss scale halves when a gradient overflows. Below this, the loss itself is not finite (fairseq's ``min_loss_scale``)."""
+"""fp16's loss scale halves when a gradient overflows. Below this value, the loss is not finite (fairseq's ``min_loss_scale``)."""
 
 
 class Reporter(Protocol):
