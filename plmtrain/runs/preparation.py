@@ -1,4 +1,4 @@
-"""Showing how far the preparation of text is: a bar on a terminal, a line now and then elsewhere."""
+"""Progress of the preparation of text: a bar on a terminal, elsewhere a line from time to time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from plmtrain.data.corpus.updates import Progress as Moment
 from plmtrain.data.corpus.updates import Report
 
 _WORDS = {
-    "wait": "waiting for another process that prepares the same",
+    "wait": "waiting for another process that prepares the same text",
     "hash": "reading the sources",
     "tokenizer": "training the tokenizer",
     "encode": "encoding",
@@ -22,12 +22,12 @@ _WORDS = {
     "pairs": "cutting pairs of segments",
 }
 _SECONDS = 10.0
-"""Between two plain lines of one stage."""
+"""The minimum time between two plain lines of a stage."""
 
 
 @contextmanager
 def preparation_report() -> Iterator[Report]:
-    """Something to report moments of a preparation to."""
+    """Yield the function to which a preparation reports its progress."""
     console = Console(stderr=True)
     if console.is_terminal and not console.is_dumb_terminal:
         with _bar(console) as report:
@@ -50,13 +50,13 @@ def _bar(console: Console) -> Iterator[Report]:
 
 
 def _lines() -> Report:
-    stage, told = "", 0.0
+    stage, reported = "", 0.0
 
     def report(moment: Moment) -> None:
-        nonlocal stage, told
+        nonlocal stage, reported
         now = time.monotonic()
-        if moment.stage != stage or now - told > _SECONDS:
-            stage, told = moment.stage, now
+        if moment.stage != stage or now - reported > _SECONDS:
+            stage, reported = moment.stage, now
             share = f" {moment.bytes / moment.total_bytes:.0%}" if moment.total_bytes else ""
             print(f"{_WORDS[moment.stage]}{share}  {_facts(moment)}".rstrip(), file=sys.stderr, flush=True)
 
