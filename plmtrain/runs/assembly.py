@@ -162,14 +162,14 @@ def require_same_data(saved: Checkpoint, now: Identity, material: Material, fold
     """
     if saved.identity.tokenizer_digest != now.tokenizer_digest:
         raise SettingsError(
-            "the tokenizer is not the one that the run started with",
+            "the tokenizer is not the one that the run began with",
             f"tokenizer {now.tokenizer_digest[:16]} instead of {saved.identity.tokenizer_digest[:16]}",
             "restore the tokenizer or the text that it was trained on, or start another run with another name=",
         )
     allowed = any(key.partition(".")[0] == "data" for key in material.settings.resume.allow)
     if saved.identity.data_digest != now.data_digest and not allowed:
         raise SettingsError(
-            "the data have changed since the run started",
+            "the data have changed since the run began",
             ", ".join(material.changes(folder.path)[:4]),
             "restore them, start another run with another name=, or accept another result with resume.allow=[data.files]",
         )

@@ -119,7 +119,7 @@ def _require_agreement(changed: Drift, settings: RunSettings) -> None:
     if refusals := changed.refusals(settings.resume.allow):
         raise SettingsErrors(refusals)
     for change in (*changed.free, *changed.trajectory):
-        tell(f"changed since the run started: {change}")
+        tell(f"changed since the run began: {change}")
 
 
 def start_digest(settings: RunSettings) -> str | None:

@@ -72,7 +72,7 @@ def _examine_folder(folder: RunFolder, settings: RunSettings, report: Report) ->
     drift = changes(folder, settings)
     report.wrong(drift.refusals(settings.resume.allow))
     for change in (*drift.free, *drift.trajectory):
-        report.warn(f"changed since the run started: {change}", str(folder.path), "undo it if it was not intended")
+        report.warn(f"changed since the run began: {change}", str(folder.path), "undo it if it was not intended")
     if folder.status().get("state") == "finished":
         report.fact("run", "finished: the same command would do nothing", state="finished")
         return None
