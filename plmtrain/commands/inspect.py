@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from plmtrain.data.loading.order import plan
+from plmtrain.data.loading.order import plan_phases
 from plmtrain.data.rows.rows import RowSource, rows_of
 from plmtrain.keyed_random import Keys
 from plmtrain.programs.inspection import Inspection
@@ -41,9 +41,9 @@ _DRAWN_STEPS = 10_000
 def run(arguments: list[str]) -> int:
     """Show some rows, then rates and histograms over many."""
     settings = pretrain_settings(compose(arguments))
-    with preparation_report() as report:
-        corpus = corpus_of(settings, report)
-    phases = plan(settings.trainer)
+    with preparation_report() as on_update:
+        corpus = corpus_of(settings, on_update)
+    phases = plan_phases(settings.trainer)
     console = Console()
     for phase, program in zip(phases, programs_of(settings, phases, corpus.tokenizer.vocabulary), strict=True):
         rows = corpus.rows("train", program, phase, settings.data.isolate_documents)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from plmtrain.backbones.two_stream import NOTHING, Memory, TwoStream, remember
 from plmtrain.batch import Batch, Inputs, Layout, Term
-from plmtrain.corruption.prediction_order import CONTEXT, choose_spans, fill_up, in_turn, permuted_ranks
+from plmtrain.corruption.prediction_order import CONTEXT, choose_target_spans, fill_up, in_turn, permuted_ranks
 from plmtrain.data.rows.stream_segments import CLASSIFYING, FRAMING, PADDING, segment_pairs
 from plmtrain.errors import SettingsError
 from plmtrain.keyed_random import several_row_bits
@@ -151,7 +151,7 @@ class PermutationLM(Program[PermutationLMSettings, TwoStreamSettings, Permutatio
             purposes = [f"plm.{purpose}.{len(chosen)}" for purpose in ("spans", "tokens", "order")]
             spans, tokens, order = several_row_bits(purposes, keys)
             budgets = np.minimum(budget, (~excluded[:, part]).sum(axis=1))
-            targets = choose_spans(
+            targets = choose_target_spans(
                 spans, word_starts[:, part], excluded[:, part], budgets, context=settings.context, longest=settings.max_gram
             )
             targets = fill_up(tokens, targets, excluded[:, part], budgets)

@@ -24,7 +24,7 @@ from plmtrain.keyed_random import as_uniform, row_bits, spread_at
 from plmtrain.metrics import roc
 from plmtrain.nn.heads import MaskedLMHead, ReplacedTokenHead
 from plmtrain.nn.loss import cross_entropy_sum
-from plmtrain.nn.sampling import draw
+from plmtrain.nn.sampling import draw_classes
 from plmtrain.programs.answering import Answer, Answering, Demonstration
 from plmtrain.programs.inspection import Inspection
 from plmtrain.programs.learner import Learner
@@ -147,7 +147,7 @@ class ReplacedTokenDetection(Program[RTDSettings, EncoderSettings, RTDLearner]):
         guesses = learner.generator_logits(hidden)  # [predicted, vocabulary]
         generator_loss = cross_entropy_sum(guesses, labels)
 
-        drawn = draw(guesses.detach(), batch.draws["uniforms"], self.settings.temperature)  # [predicted]
+        drawn = draw_classes(guesses.detach(), batch.draws["uniforms"], self.settings.temperature)  # [predicted]
         written, replaced = self.write(batch, drawn)
         logits = learner.discriminator_logits(replace(batch.inputs, ids=written))  # [batch, length]
         losses = functional.binary_cross_entropy_with_logits(logits, replaced.float(), reduction="none")

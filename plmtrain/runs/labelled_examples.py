@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from plmtrain.data.corpus.updates import Report
+from plmtrain.data.corpus.updates import OnUpdate
+from plmtrain.data.splits import Split
 from plmtrain.data.tables.examples import EncodedExamples, Texts
-from plmtrain.data.tables.labelled import Examples, Rows, Split, gather, rows_of_files
+from plmtrain.data.tables.labelled import Examples, Rows, gather, rows_of_files
 from plmtrain.errors import DataError
 from plmtrain.files import make_folder, write_json_atomically, write_text_atomically
 from plmtrain.runs.material import Material, counted
@@ -50,19 +51,19 @@ class LabelledExamples(Material):
         self._outcome: list[str] = []
 
     @classmethod
-    def of(cls, settings: FinetuneSettings, report: Report) -> LabelledExamples:
+    def of(cls, settings: FinetuneSettings, on_update: OnUpdate) -> LabelledExamples:
         """Read the examples, and train a tokenizer on them where there is none yet."""
         examples = _examples(settings)
-        tokenizer = _tokenizer(settings, examples, report)
+        tokenizer = _tokenizer(settings, examples, on_update)
         task = settings.task.model_copy(update={"labels": examples.labels})
         settings = counted(settings.model_copy(update={"task": task}), len(examples.splits["train"]))
         return cls(settings, tokenizer, examples)
 
     @classmethod
-    def held_out(cls, settings: FinetuneSettings, report: Report) -> LabelledExamples:
+    def held_out(cls, settings: FinetuneSettings, on_update: OnUpdate) -> LabelledExamples:
         """Read held-out examples alone; the settings are those of a run, with its labels and its tokenizer."""
         examples = _examples(settings, only="validation")
-        return cls(settings, _tokenizer(settings, examples, report), examples)
+        return cls(settings, _tokenizer(settings, examples, on_update), examples)
 
     def programs(self, phases: Sequence[Phase]) -> list[Trainable]:
         from plmtrain import tasks
@@ -130,13 +131,13 @@ class LabelledExamples(Material):
 
     def conclude(self, program: Trainable, learner: Learner, phase: Phase, group: Group, folder: Path) -> None:
         """Answer the held-out examples with the best checkpoint."""
-        from plmtrain.training.precision import choose
+        from plmtrain.training.precision import choose_precision
         from plmtrain.training.prediction import predict_all
 
         rows = self.rows("validation", program, phase)
         answering = program.parts.main.program.answering
         assert answering is not None
-        precision = choose(self.settings.trainer.precision, group.device)
+        precision = choose_precision(self.settings.trainer.precision, group.device)
         answers = predict_all(answering, learner, rows, group, batch_size=phase.batch_size, precision=precision)
         if group.is_main:
             held_out = self.examples.splits["validation"]
@@ -197,7 +198,7 @@ def _rows_of_dataset(task: ClassificationSettings, splits: Sequence[Split]) -> t
     return lambda split: [(datasets[split].name, datasets[split].read(columns))], datasets[splits[0]].labels(task.label)
 
 
-def _tokenizer(settings: FinetuneSettings, examples: Examples, report: Report) -> Tokenizer:
+def _tokenizer(settings: FinetuneSettings, examples: Examples, on_update: OnUpdate) -> Tokenizer:
     """The tokenizer that is named, that of what the run starts from, or one trained on the training examples."""
     if settings.tokenizer.path is not None:
         return Tokenizer.load(settings.tokenizer.path)
@@ -210,4 +211,4 @@ def _tokenizer(settings: FinetuneSettings, examples: Examples, report: Report) -
     texts = [text for pair in examples.splits["train"].texts for text in pair if text.strip()]
     if not texts:
         raise DataError("there is no text in the examples", "task.text", "name the columns that have the texts")
-    return tokenizer_on(texts, settings.data.prepared_dir, settings.tokenizer, report)
+    return tokenizer_on(texts, settings.data.prepared_dir, settings.tokenizer, on_update)

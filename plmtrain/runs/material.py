@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from rich.console import RenderableType
 
-    from plmtrain.data.corpus.store import Split
     from plmtrain.data.loading.order import Phase
     from plmtrain.data.rows.rows import PartedRows, RowSource
+    from plmtrain.data.splits import Split
     from plmtrain.programs.learner import Learner
     from plmtrain.programs.program import Trainable
     from plmtrain.text.tokenizer import Tokenizer

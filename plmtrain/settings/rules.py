@@ -7,8 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from plmtrain.settings.composing.folders import choices
-from plmtrain.settings.composing.sections import section
+from plmtrain.settings.composing.folders import choices, section
 from plmtrain.settings.data import DataSettings, TableSettings
 from plmtrain.settings.lookup import objective_classes
 from plmtrain.settings.models.base import ModelSettings

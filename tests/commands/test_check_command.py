@@ -163,8 +163,8 @@ def test_text_that_repeats_itself_and_a_vocabulary_that_is_too_large(work: Path)
     assert (found["exit_code"], found["duplicates"], found["overlap"]) == (0, 10, 5)
     assert [warning["what"].split(",")[0] for warning in found["warnings"]] == [
         f"the text gives a vocabulary of {found['vocabulary']} tokens",
-        "10 of 50 training documents are duplicates",
-        "5 of 5 held-out documents are also in the training text",
+        "10 of 50 training documents repeat another one",
+        "5 of 5 held-out documents are in the training text",
     ]
     assert found["warnings"][0]["where"] == "command line: tokenizer.vocab_size=9999"
 
@@ -231,7 +231,7 @@ def test_a_run_in_use_and_one_whose_checkpoints_are_damaged(work: Path) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
-    [(["-m", "seed=1,2"], "not a sweep"), (["--jsno"], "there is no option"), (["hello"], "is no override")],
+    [(["-m", "seed=1,2"], "not a sweep"), (["--jsno"], "there is no option"), (["hello"], "is not an override")],
     ids=str,
 )
 def test_usage(work: Path, arguments: list[str], words: str) -> None:

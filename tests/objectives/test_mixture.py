@@ -198,9 +198,9 @@ def test_a_part_passes_on_all_that_a_program_does() -> None:
 def test_rows_of_every_part_have_its_length() -> None:
     program = mixture()
     settings = pretrain_settings(compose([*TINY, SHARES]))
-    from plmtrain.data.loading.order import plan
+    from plmtrain.data.loading.order import plan_phases
 
-    rows = memory_rows(program, plan(settings.trainer)[0], 10)
+    rows = memory_rows(program, plan_phases(settings.trainer)[0], 10)
     assert isinstance(rows, PartedRows)
     assert set(rows.parts) == set(program.parts)
     assert len(rows) == max(map(len, rows.parts.values()))

@@ -16,7 +16,7 @@ from support.tiny_task import MODELS, examples, program, tiny_model
 from plmtrain import backbones
 from plmtrain.errors import DataError
 from plmtrain.interop.hugging_face import family_of
-from plmtrain.interop.placing import split
+from plmtrain.interop.placing import named_tensors
 from plmtrain.keyed_random import Keys
 from plmtrain.settings.tasks.classification import ClassificationSettings
 from plmtrain.settings.tokenizer import TokenizerSettings
@@ -75,7 +75,8 @@ def twin(family: str, learner: ClassificationLearner) -> Any:
     name, dense, scores = HEADS[family]
     other = getattr(transformers, name)(config).eval()
     weights = {
-        f"{description.prefix}{their}": part for their, part in split(learner.backbone, description.backbone(settings)).items()
+        f"{description.prefix}{their}": part
+        for their, part in named_tensors(learner.backbone, description.backbone(settings)).items()
     }
     for layer, place in ((learner.head.dense, dense), (learner.head.scores, scores)):
         weights |= {f"{place}.weight": layer.weight.detach(), f"{place}.bias": layer.bias.detach()}

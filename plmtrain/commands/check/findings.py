@@ -1,4 +1,4 @@
-"""The report of a check, as a table or as JSON."""
+"""The findings of a check, as a table or as JSON."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from rich.text import Text
 from plmtrain.errors import PlmtrainError, SettingsErrors, Stopped, understood
 
 HEADINGS = ("run", "model", "data", "vocabulary", "work", "speed", "memory", "disk", "time")
-"""The headings of the report's facts, in order."""
+"""The headings of the facts, in order."""
 
 
 @dataclass
-class Report:
-    """The report of a check.
+class Findings:
+    """The findings of a check.
 
     Args:
         subject: the run's name, once it is known.
@@ -87,7 +87,7 @@ class Report:
                 console.print(Text(f"{heading:<12}{line}"), soft_wrap=True)
 
     def to_json(self) -> str:
-        """Return the report as one JSON object."""
+        """Return the findings as one JSON object."""
         problems = {
             "errors": [{**_lines(one), "exit_code": one.exit_code} for one in self.errors],
             "warnings": [_lines(one) for one in self.warnings],

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
 from plmtrain.data.corpus.encoding import content_hash
+from plmtrain.data.splits import Split
 from plmtrain.data.tables import table_files as tables
 from plmtrain.data.tables.table_files import Row
 from plmtrain.errors import DataError, nearest
@@ -16,8 +16,6 @@ from plmtrain.settings.tasks.classification import ClassificationSettings
 from plmtrain.stopping import safe_point
 from plmtrain.text import readers
 from plmtrain.text.readers import SKIP, Skips
-
-Split = Literal["train", "validation"]
 
 
 @dataclass(frozen=True)
