@@ -15,8 +15,7 @@ from plmtrain.data.tables.examples import EncodedExamples, Texts
 from plmtrain.data.tables.labelled import Examples, Rows, gather, rows_of_files
 from plmtrain.errors import DataError
 from plmtrain.files import make_folder, write_json_atomically, write_text_atomically
-from plmtrain.runs.counting import counted
-from plmtrain.runs.material import Material, require_tokens
+from plmtrain.runs.material import Material, counted, require_tokens
 from plmtrain.settings.run import FinetuneSettings
 from plmtrain.settings.tasks.classification import ClassificationSettings
 from plmtrain.text.readers import Skips
