@@ -1,4 +1,4 @@
-"""``plmtrain inspect``: what an objective does to the user's own text, in colour, and how often. No model is built."""
+"""``plmtrain inspect``: what an objective or a task does to the user's own data, in colour, and how often. No model is built."""
 
 from __future__ import annotations
 
@@ -11,14 +11,18 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from plmtrain.data.corpus.updates import Report
 from plmtrain.data.loading.order import plan
 from plmtrain.data.rows.rows import RowSource, rows_of
 from plmtrain.keyed_random import Keys
 from plmtrain.programs.program import Inspection, Program
-from plmtrain.runs.corpus import corpus_of, programs_of
+from plmtrain.runs.command_settings import settings_for
+from plmtrain.runs.corpus import corpus_of
+from plmtrain.runs.labelled_examples import LabelledExamples
+from plmtrain.runs.material import Material
 from plmtrain.runs.preparation import preparation_report
-from plmtrain.settings.composing.compose import compose
-from plmtrain.settings.decode import pretrain_settings
+from plmtrain.runs.prepared_text import PreparedText
+from plmtrain.settings.run import FinetuneSettings, PretrainSettings, RunSettings
 from plmtrain.text.tokenizer import Tokenizer
 
 _STYLES = {
@@ -40,25 +44,37 @@ _DRAWN_STEPS = 10_000
 
 def run(arguments: list[str]) -> int:
     """Show some rows, then rates and histograms over many."""
-    settings = pretrain_settings(compose(arguments))
+    settings = settings_for("inspect", arguments)
     with preparation_report() as report:
-        corpus = corpus_of(settings, report)
-    phases = plan(settings.trainer)
+        material = _material(settings, report)
+    settings, phases = material.settings, plan(material.settings.trainer)
     console = Console()
-    for phase, program in zip(phases, programs_of(settings, phases, corpus.tokenizer.vocabulary), strict=True):
-        rows = corpus.rows("train", program, phase, settings.data.isolate_documents)
+    if isinstance(material, LabelledExamples):
+        console.print(Text(material.opening()))
+    for phase, program in zip(phases, material.programs(phases), strict=True):
+        rows = material.rows("train", program, phase)
         if len(phases) > 1:
             console.rule(f"phase {phase.index + 1}: steps {phase.first_step + 1} to {phase.end}")
+        if not program.parts:
+            _show(console, program, rows_of(rows, None), settings.seed, material.tokenizer)
+            continue
         steps = range(phase.first_step, min(phase.end, phase.first_step + _DRAWN_STEPS))
         drawn = Counter(program.drawn(settings.seed, step).part for step in steps)
         idle = program.settings.idle_keys()
-        for part in program.parts.values() or [program]:
+        for part in program.parts.values():
             if f"shares.{part.part}" in idle:
                 continue  # in this phase no step trains it
-            if part.part is not None:
-                console.rule(f"{part.part}: trained in {drawn[part.part]:,} of the first {len(steps):,} steps", align="left")
-            _show(console, part, rows_of(rows, part.part), settings.seed, corpus.tokenizer)
+            console.rule(f"{part.part}: trained in {drawn[part.part]:,} of the first {len(steps):,} steps", align="left")
+            _show(console, part, rows_of(rows, part.part), settings.seed, material.tokenizer)
     return 0
+
+
+def _material(settings: RunSettings, report: Report) -> Material:
+    """The data of the run that these settings are of; text is not yet made into what only training reads of it."""
+    if isinstance(settings, FinetuneSettings):
+        return LabelledExamples.of(settings, report)
+    assert isinstance(settings, PretrainSettings)
+    return PreparedText(settings, corpus_of(settings, report))
 
 
 def _show(console: Console, program: Program[Any], rows: RowSource, seed: int, tokenizer: Tokenizer) -> None:

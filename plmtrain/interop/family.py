@@ -83,7 +83,7 @@ class Config:
         return ACTIVATIONS[value]
 
     def labels(self) -> tuple[str, ...]:
-        """The classes that a classifier tells apart; two without names where the file says nothing."""
+        """The names of a head's outputs; two without names where the file says nothing."""
         named = self.values.get("id2label", {"0": "LABEL_0", "1": "LABEL_1"})
         numbers = {str(number) for number in range(len(named))} if isinstance(named, Mapping) else set()
         texts = isinstance(named, Mapping) and all(isinstance(label, str) for label in named.values())
@@ -114,13 +114,15 @@ class Head(Generic[SettingsT]):
         make: builds it from the model's settings and the config.json of the folder that has its tensors.
         names: of its tensors; those that the bare class has, too, begin with the backbone's prefix.
         only_if_named: whether its tensors alone do not tell it from other heads, so that config.json must name its class.
-        config: the keys of a config.json that say what the head computes.
+        config: from the head and the classes that it tells apart to the keys of a config.json that say what it computes.
+        labels: from a config.json to the classes that the head tells apart; none for a head that tells no classes apart.
     """
 
     make: Callable[[SettingsT, Config], nn.Module]
     names: Names
     only_if_named: bool = False
-    config: Callable[[Any], dict[str, Any]] = lambda head: {}
+    config: Callable[[Any, tuple[str, ...]], dict[str, Any]] = lambda head, labels: {}
+    labels: Callable[[Config], tuple[str, ...]] = lambda config: ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ Nothing is fetched unless a task names a dataset and neither files nor a folder;
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ class Dataset:
         """The names of the classes of a column, in the order of their numbers; none where it is no column of classes."""
         return tuple(getattr((self._rows.features or {}).get(column), "names", None) or ())
 
-    def read(self, columns: dict[str, str]) -> Iterator[Row]:
+    def read(self, columns: Mapping[str, str]) -> Iterator[Row]:
         """The rows, with class numbers replaced by their names.
 
         Args:

@@ -15,8 +15,8 @@ from plmtrain.backbones.encoder_decoder import EncoderDecoder
 from plmtrain.batch import Layout
 from plmtrain.nn.boundary import SpanBoundaryHead
 from plmtrain.nn.heads import MaskedLMHead, PairHead, Pooler, ReplacedTokenHead, SentenceHead, TiedHead
+from plmtrain.programs.sentences import HEADS
 from plmtrain.settings.models.base import ModelSettings
-from plmtrain.tasks.classification import HEADS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,7 @@ class Model:
     Args:
         backbone: always there.
         heads: by their classes.
-        labels: the classes that a classifier tells apart, in the order of their numbers.
+        labels: the classes that a head tells apart, in the order of their numbers; none where no head does.
     """
 
     backbone: Backbone
@@ -112,7 +112,7 @@ _HEADS: Mapping[type[nn.Module], tuple[str, Scores]] = {
     TiedHead: ("a language-model head", _vocabulary),
     Pooler: ("a pooler", _tokens),
     ReplacedTokenHead: ("a head for replaced tokens", _tokens),
-    SentenceHead: ("a head for classes", _sentences),
+    SentenceHead: ("a sentence head", _sentences),
     PairHead: ("a head for pairs of sentences", _pairs),
 }
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from plmtrain.data.corpus.store import Store
-    from plmtrain.programs.program import Program
+    from plmtrain.programs.program import Demonstration, Program
     from plmtrain.text.tokenizer import Tokenizer
 
 _TOKENS = range(8, 28)
@@ -36,10 +36,14 @@ def demonstration(program: Program[Any], learner: nn.Module, tokenizer: Tokenize
     sentences = _sentences(store, program.vocabulary["pad"], count)
     if not len(sentences):
         return Table(title="no held-out sentence is short enough to be shown", title_justify="left", show_header=False)
-    shown = program.demonstrate(learner, sentences, tokenizer)
+    return table_of(program.demonstrate(learner, sentences, tokenizer))
+
+
+def table_of(shown: Demonstration) -> Table:
+    """Draw a demonstration."""
     table = Table(title=shown.title, title_justify="left")
     for column, heading in enumerate(shown.headings):
-        table.add_column(heading, overflow="fold", ratio=None if column else 3)
+        table.add_column(Text(heading), overflow="fold", ratio=None if column else 3)
     for cells in shown.rows:
         table.add_row(*map(Text, cells))  # text of the user's own, in which square brackets are no markup
     return table

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -60,19 +61,19 @@ def read(folder: Path) -> list[Record]:
 
 
 def final_metrics(records: Iterable[Mapping[str, Any]], step: int | None = None) -> dict[str, float]:
-    """The last ``loss`` and the last of each ``val/`` metric of a run's metrics.jsonl.
+    """Return the last ``loss`` and the last of each ``val/`` metric of a run's metrics.jsonl; none that is not finite then.
 
     Args:
         records: its lines.
         step: take the ``val/`` metrics after this step in place of the last.
     """
-    found: dict[str, float] = {}
+    metrics: dict[str, float] = {}
     for record in records:
         for key, value in record.items():
             wanted = key == "loss" or (key.startswith("val/") and step in (None, record.get("step")))
             if wanted and isinstance(value, (int, float)):
-                found[key] = float(value)
-    return found
+                metrics[key] = float(value)
+    return {key: value for key, value in metrics.items() if math.isfinite(value)}
 
 
 @dataclass(frozen=True)

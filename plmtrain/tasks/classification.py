@@ -1,11 +1,10 @@
-"""Classes of texts and of pairs of texts (Devlin et al. 2019, section 4.1), with the head of each family's published models."""
+"""Classes of texts and of pairs of texts (Devlin et al. 2019, section 4.1)."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, cast
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -13,160 +12,43 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from plmtrain.batch import Batch, Layout, Term
-from plmtrain.data.rows.row_formats import RowFormat, formatted
-from plmtrain.data.tables.examples import EncodedExamples, ExampleRows, Texts
-from plmtrain.errors import DataError
+from plmtrain.batch import Batch, Term
+from plmtrain.metrics.classification import measure
 from plmtrain.nn.heads import SentenceHead
 from plmtrain.nn.loss import cross_entropy_sum
-from plmtrain.programs.program import Answer, Carry, Inspection, MakeBackbone, Program, Selection, Shown
+from plmtrain.programs.program import Carry, Demonstration, Inspection, Selection
+from plmtrain.programs.sentences import SentenceLearner, SentenceProgram
 from plmtrain.settings.tasks.classification import ClassificationSettings
 
 if TYPE_CHECKING:
-    from plmtrain.backbones import Backbone
-    from plmtrain.data.rows.rows import Rows
-    from plmtrain.keyed_random import Keys
-    from plmtrain.settings.models.base import ModelSettings
-    from plmtrain.text.tokenizer import Tokenizer
-    from plmtrain.text.vocabulary import Vocabulary
+    from plmtrain.data.tables.labelled import Examples
+
+_LARGEST_TABLE = 10
+"""Labels that still fit into a table side by side."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Published:
-    """The sentence head of a family's published models.
-
-    Args:
-        reads: the state that stands for a row: of its first token, of its last (rows are padded on the left), or the decoder's
-            at the closing token.
-        activation: between the two layers.
-        drops_state: whether there is a dropout before the first layer.
-        dropout: of the head; None for the model's.
-        pooled: whether the first layer is pretrained, as the pooler.
-    """
-
-    reads: Literal["first", "last", "decoder"] = "first"
-    activation: str = "tanh"
-    drops_state: bool = False
-    dropout: float | None = None
-    pooled: bool = False
-
-
-HEADS: Mapping[str, Published] = {
-    "bert": Published(pooled=True),
-    "albert": Published(pooled=True, dropout=0.1),
-    "roberta": Published(drops_state=True),
-    "electra": Published(drops_state=True, activation="gelu"),
-    "distilbert": Published(activation="relu", dropout=0.2),
-    "xlnet": Published(reads="last", dropout=0.1),
-    "bart": Published(reads="decoder", drops_state=True, dropout=0.0),
-}
-"""By family of models, the head as transformers has it; ELECTRA's own code scores the dropped first state with one layer."""
-
-
-class ClassificationLearner(nn.Module):
-    """A backbone and a sentence head.
-
-    Args:
-        backbone: what reads the row.
-        head: what scores it.
-        reads: the state that stands for a row.
-        closing: the id of the token that closes one.
-    """
-
-    def __init__(self, backbone: Backbone, head: SentenceHead, reads: str, closing: int) -> None:
-        super().__init__()
-        self.backbone, self.head = backbone, head
-        self._reads, self._closing = reads, closing
-
-    def scores(self, batch: Batch) -> Tensor:
-        """Logits of the classes.  # [batch, classes]"""
-        ids, layout = batch.inputs["ids"], batch.layout
-        hidden = self.backbone.encode(ids, layout, batch.inputs.get("segments"))  # [batch, length, width]
-        if self._reads == "decoder":
-            state = self._written(ids, layout, hidden)
-        else:
-            state = hidden[:, 0] if self._reads == "first" else hidden[:, -1]
-        scores: Tensor = self.head(state)
-        return scores
-
-    def _written(self, ids: Tensor, layout: Layout, memory: Tensor) -> Tensor:
-        """The decoder's state where it would write the closing token, having read all before it (Lewis et al. 2020, section
-        3.1; as in the authors' code, the closing token also stands in front).  # [batch, width]"""
-        before = torch.cat([torch.full_like(ids[:, :1], self._closing), ids[:, :-1]], dim=1)
-        decode = cast(Any, self.backbone).decode
-        states: Tensor = decode(before, memory, Layout(tokens=layout.tokens, causal=True), layout)
-        tokens = torch.ones_like(ids, dtype=torch.bool) if layout.tokens is None else layout.tokens
-        return states[torch.arange(len(ids), device=ids.device), tokens.sum(dim=1) - 1]
-
-
-class Classification(Program[ClassificationSettings]):
-    """Tell which class a text, or a pair of texts, is of.
-
-    Args:
-        settings: the task's.
-        model: the settings of the model that it trains.
-        vocabulary: the tokens that rows are made of.
-        sequence_length: tokens of a row, special ones included; of longer pairs the longer text is cut.
-    """
+class Classification(SentenceProgram[ClassificationSettings]):
+    """Tell which class a text, or a pair of texts, is of; arguments as for every ``SentenceProgram``."""
 
     terms = ("classification",)
-    ragged = True
-    counted = ("tokens",)
-    in_nats_a_token = False
+    targets = "labels"
 
-    def __init__(
-        self, settings: ClassificationSettings, model: ModelSettings, vocabulary: Vocabulary, sequence_length: int
-    ) -> None:
-        super().__init__(settings, model, vocabulary)
-        self.sequence_length = sequence_length
-        self.published = HEADS[model.family]
-        self.format = RowFormat.of(model.family, len(settings.text))
-        self._segmented = getattr(model, "segments", 0) > 1 or model.kind == "two_stream"
+    @classmethod
+    def of_heads(cls, heads: Set[type[nn.Module]], labels: tuple[str, ...]) -> ClassificationSettings | None:
+        if SentenceHead not in heads or not labels:
+            return None
+        return ClassificationSettings(name="classification", text=("text",), labels=labels)
+
+    @property
+    def outputs(self) -> int:
+        return len(self.settings.labels)
 
     @property
     def selection(self) -> Selection:
         return Selection(self.settings.metrics[0], higher=True, decides=True)
 
-    def row_length(self, sequence_length: int) -> int:
-        return sequence_length - self.format.framing
-
-    def collate(self, rows: Rows, keys: Keys) -> Batch:
-        rows = cast(ExampleRows, rows)
-        assert rows.labels is not None
-        return self._batch(rows, {"labels": torch.from_numpy(rows.labels)}, torch.from_numpy(keys.samples))
-
-    def collate_for_prediction(self, rows: Rows) -> Batch:
-        return self._batch(rows, {}, torch.arange(len(rows)))
-
-    def _batch(self, rows: Rows, targets: Mapping[str, Tensor], samples: Tensor) -> Batch:
-        laid_out = formatted(rows, self.format, self.vocabulary, self.model.positions)
-        inputs = {"ids": torch.from_numpy(laid_out.ids)}
-        if self._segmented:
-            inputs["segments"] = torch.from_numpy(laid_out.segments)
-        layout = Layout.of(laid_out.real)
-        normalisers = {"classification": float(len(rows)), "tokens": float(laid_out.real.sum())}
-        return Batch(inputs=inputs, targets=targets, layout=layout, samples=samples, normalisers=normalisers)
-
-    def build(self, make: MakeBackbone) -> ClassificationLearner:
-        backbone = make(self.model)
-        for parameter in backbone.unread_by_encode():
-            parameter.requires_grad_(False)
-        model = cast(Any, self.model)  # every model that has a head here has these
-        dropout = self.published.dropout if self.settings.dropout is None else self.settings.dropout
-        dropout = model.dropout if dropout is None else dropout
-        head = SentenceHead(
-            backbone.width,
-            len(self.settings.labels),
-            self.published.activation,
-            dropout_before=dropout if self.published.drops_state else 0.0,
-            dropout=dropout,
-            initial_std=model.initial_std,
-            initial_truncated=getattr(model, "initial_truncated", False),
-        )
-        return ClassificationLearner(backbone, head, self.published.reads, self.vocabulary["sep"])
-
     def loss(self, learner: nn.Module, batch: Batch, carry: Carry) -> tuple[dict[str, Term], Carry]:
-        logits = cast(ClassificationLearner, learner).scores(batch)
+        logits = cast(SentenceLearner, learner).scores(batch)
         labels, classes = batch.targets["labels"], logits.shape[1]
         counts = {}
         if not learner.training:
@@ -176,93 +58,45 @@ class Classification(Program[ClassificationSettings]):
         return {"classification": Term(total=total, normaliser=batch.normalisers["classification"], counts=counts)}, carry
 
     def measures(self, counts: Mapping[str, NDArray[np.float64]]) -> dict[str, float]:
-        """The task's metrics, from how often each class (rows) was taken for each (columns)."""
+        """Compute the task's metrics from how often each class (rows) was taken for each (columns)."""
         confusion = counts["classification/confusion"]
         return {name: measure(name, confusion) for name in self.settings.metrics}
 
-    def backbone_of(self, learner: nn.Module) -> Backbone:
-        return cast(ClassificationLearner, learner).backbone
-
-    def pooler_of(self, learner: nn.Module) -> nn.Linear | None:
-        return cast(ClassificationLearner, learner).head.dense if self.published.pooled else None
-
-    @torch.no_grad()
-    def predict(self, learner: nn.Module, batch: Batch) -> list[dict[str, Any]]:
-        """For each row its ``sample``, the likeliest ``label``, and the ``probabilities`` of all by name."""
-        shares = functional.softmax(cast(ClassificationLearner, learner).scores(batch).float(), dim=-1)
+    def answers(self, scores: Tensor) -> list[dict[str, Any]]:
+        """Return for each row the likeliest ``label``, and the ``probabilities`` of all by name."""
         names = self.settings.labels
         return [
-            {"sample": sample, "label": names[int(np.argmax(row))], "probabilities": dict(zip(names, row, strict=True))}
-            for sample, row in zip(batch.samples.tolist(), shares.tolist(), strict=True)
+            {"label": names[int(np.argmax(row))], "probabilities": dict(zip(names, row, strict=True))}
+            for row in functional.softmax(scores, dim=-1).tolist()
         ]
 
-    def questions(self, texts: Sequence[str], tokenizer: Tokenizer) -> ExampleRows:
-        """A text a line; a pair is two texts with a tab between them. A JSON object has them by column."""
-        columns = [self._columns(text) for text in texts]
-        encoded = [Texts.encode(column, tokenizer) for column in zip(*columns, strict=True)]
-        return EncodedExamples(encoded, None, self.row_length(self.sequence_length)).fetch(np.arange(len(texts)))
+    def cells(self, answer: Mapping[str, Any]) -> list[str]:
+        return [answer["label"], f"{answer['probabilities'][answer['label']]:.1%}"]
 
-    def _columns(self, text: str) -> tuple[str, ...]:
-        names = self.settings.text
-        if text.lstrip().startswith("{"):
-            try:
-                found = json.loads(text)
-            except ValueError:
-                found = None
-            if isinstance(found, dict) and all(isinstance(found.get(name), str) for name in names):
-                return tuple(found[name] for name in names)
-        parts = tuple(text.split("\t")) if len(names) > 1 else (text,)
-        if len(parts) != len(names):
-            tab, keys = " TAB ".join(name.upper() for name in names), ", ".join(f'"{name}": "..."' for name in names)
-            raise DataError(
-                f"a pair of texts was expected, and this has {len(parts)}", f"'{text[:60]}'", f"write {tab}, or {{{keys}}}"
-            )
-        return parts
-
-    def read_out(self, text: str, ids: NDArray[np.int64], answer: Mapping[str, Any], tokenizer: Tokenizer) -> Answer:
-        label, shares = answer["label"], answer["probabilities"]
-        columns = dict(zip(self.settings.text, self._columns(text), strict=True))
-        line = "\t".join([label, f"{shares[label]:.1%}", *columns.values()])
-        return Answer({**columns, "label": label, "probabilities": shares}, [line])
+    def worded(self, target: float) -> str:
+        return self.settings.labels[int(target)]
 
     def inspect(self, batch: Batch) -> Inspection:
-        ids, real = batch.inputs["ids"].numpy(), np.asarray(batch.layout.tokens)
-        special = self.vocabulary.is_special[ids]
-        labels = batch.targets["labels"].numpy()
-        rows = [
-            Shown(
-                {
-                    self.settings.labels[label]: [
-                        (int(token), "special" if mark else "plain") for token, mark in zip(row[kept], marks[kept], strict=True)
-                    ]
-                }
-            )
-            for row, kept, marks, label in zip(ids, real, special, labels, strict=True)
-        ]
+        inspection, labels = super().inspect(batch), batch.targets["labels"].numpy()
         rates = {f"label {name}": (int((labels == index).sum()), len(labels)) for index, name in enumerate(self.settings.labels)}
-        lengths, times = np.unique(real.sum(axis=1), return_counts=True)
-        rates["cut"] = (int((real.sum(axis=1) == self.sequence_length).sum()), len(labels))
-        return Inspection(
-            rows=rows, rates=rates, histograms={"tokens in a row": dict(zip(lengths.tolist(), times.tolist(), strict=True))}
-        )
+        return replace(inspection, rates={**rates, **inspection.rates})
 
-
-def measure(name: str, confusion: NDArray[np.float64]) -> float:
-    """A metric by scikit-learn, from how often each class was taken for each.
-
-    Args:
-        name: ``accuracy``; ``f1`` of the second class where there are two, as in GLUE, else the mean of all; ``mcc``.
-        confusion: [classes, classes] the true class by rows.
-    """
-    from sklearn import metrics  # type: ignore[import-untyped]
-
-    classes = np.arange(len(confusion))
-    true, predicted = np.repeat(classes, len(classes)), np.tile(classes, len(classes))
-    weights = confusion.reshape(-1)
-    if not weights.sum():
-        return 0.0
-    if name == "f1":
-        average = "binary" if len(classes) == 2 else "macro"
-        return float(metrics.f1_score(true, predicted, sample_weight=weights, average=average, zero_division=0.0))
-    function = {"accuracy": metrics.accuracy_score, "mcc": metrics.matthews_corrcoef}[name]
-    return float(function(true, predicted, sample_weight=weights))
+    def closing(
+        self, examples: Examples, answers: Sequence[Mapping[str, Any]], best: float | None
+    ) -> Sequence[Demonstration | str]:
+        """Show how often each label was taken for each, and the share of the commonest one."""
+        labels = self.settings.labels
+        expected = [example.reference for example in examples.splits["validation"]]
+        parts: list[Demonstration | str] = []
+        if len(labels) <= _LARGEST_TABLE:
+            rows = []
+            for label in labels:
+                given = [answer["label"] for answer, right in zip(answers, expected, strict=True) if right == label]
+                share = f"{given.count(label) / len(given):.1%}" if given else ""
+                rows.append([label, *(f"{given.count(other):,}" for other in labels), share])
+            parts.append(Demonstration("held-out examples by label", ["expected", *labels, "of them right"], rows))
+        if best is not None:
+            commonest = max(expected.count(label) for label in labels) / len(expected)
+            measured = f"best validation {self.selection.measure} {best:.4f}"
+            parts.append(f"{measured}; the commonest label alone is {commonest:.1%} of the examples")
+        return parts

@@ -18,9 +18,10 @@ from plmtrain.errors import DataError
 from plmtrain.interop.hugging_face import family_of
 from plmtrain.interop.placing import split
 from plmtrain.keyed_random import Keys
+from plmtrain.programs.sentences import SentenceLearner
 from plmtrain.settings.tasks.classification import ClassificationSettings
 from plmtrain.settings.tokenizer import TokenizerSettings
-from plmtrain.tasks.classification import Classification, ClassificationLearner, measure
+from plmtrain.tasks.classification import Classification
 from plmtrain.text.tokenizer import Tokenizer
 from plmtrain.text.tokenizer_training import train
 
@@ -32,7 +33,7 @@ def keys(count: int) -> Keys:
     return Keys(0, np.zeros(count, np.int64), np.arange(count))
 
 
-def learner_of(task: Classification) -> ClassificationLearner:
+def learner_of(task: Classification) -> SentenceLearner:
     torch.manual_seed(0)
     return task.build(lambda model: backbones.build(model, VOCABULARY.size))
 
@@ -55,7 +56,7 @@ HEADS = {
 }
 
 
-def twin(family: str, learner: ClassificationLearner) -> Any:
+def twin(family: str, learner: SentenceLearner) -> Any:
     """Transformers' class of the same shape with the same weights, in eval mode."""
     settings = learner.backbone.settings
     description = family_of(family, "")
@@ -172,25 +173,6 @@ def test_losses_are_sums_and_counts_are_confusions() -> None:
     assert terms["classification"].normaliser == 12
     confusion = terms["classification"].counts["confusion"].numpy()
     assert confusion.tolist() == metrics.confusion_matrix(labels, logits.argmax(-1), labels=range(CLASSES)).tolist()
-
-
-@pytest.mark.parametrize("classes", [2, 4])
-def test_metrics_are_those_of_scikit_learn_on_the_predictions_themselves(classes: int) -> None:
-    numbers = np.random.default_rng(classes)
-    true, predicted = numbers.integers(0, classes, 200), numbers.integers(0, classes, 200)
-    predicted[:100] = true[:100]
-    confusion = metrics.confusion_matrix(true, predicted, labels=range(classes)).astype(float)
-    average = "binary" if classes == 2 else "macro"
-    assert measure("accuracy", confusion) == pytest.approx(metrics.accuracy_score(true, predicted))
-    assert measure("f1", confusion) == pytest.approx(metrics.f1_score(true, predicted, average=average))
-    assert measure("mcc", confusion) == pytest.approx(metrics.matthews_corrcoef(true, predicted))
-
-
-def test_the_second_class_is_the_one_that_f1_is_of() -> None:
-    """GLUE's MRPC and QQP: the class of number 1 is the pairs that say the same."""
-    confusion = np.array([[0.0, 10.0], [0.0, 90.0]])  # everything is taken for the second class
-    assert measure("f1", confusion) == pytest.approx(2 * 0.9 / 1.9)
-    assert measure("f1", confusion[::-1, ::-1]) == 0.0
 
 
 def test_the_first_metric_chooses() -> None:

@@ -14,6 +14,9 @@ OPTIONAL_GROUPS = ("size", "experiment")
 PRIMARY = "pretrain"
 """The YAML file that composition begins with where nothing else is said; each kind of run has one of its own."""
 
+_OF_ANY_RUN = ("check", "inspect")
+"""The verbs that are about a run of any kind."""
+
 _FOREIGN = {"pretrain": ("task",), "finetune": ("objective", "data", "experiment")}
 """By kind of run, the groups that it does not have."""
 
@@ -28,9 +31,9 @@ def primary_of(verb: str, arguments: Iterable[str] = ()) -> str:
 
     Args:
         verb: what stands after ``plmtrain``.
-        arguments: its overrides: what ``check`` is asked about is a task's run if they name a task.
+        arguments: its overrides: what ``check`` and ``inspect`` are asked about is a task's run if they name a task.
     """
-    if verb == "check":
+    if verb in _OF_ANY_RUN:
         return "finetune" if any(text.startswith(("task=", "task.")) for text in arguments) else PRIMARY
     return verb if verb in _FOREIGN else PRIMARY
 
