@@ -38,6 +38,7 @@ def run(arguments: list[str]) -> int:
     from plmtrain.training.evaluation import evaluate
     from plmtrain.training.group import Group
     from plmtrain.training.precision import choose
+    from plmtrain.training.progress import encode_floats
     from plmtrain.training.restore import load_run, program_of
     from plmtrain.training.step import Step
 
@@ -61,16 +62,15 @@ def run(arguments: list[str]) -> int:
         rows,
         group,
         batch_size=phase.batch_size,
+        unigram=material.unigram,
         limit=settings.trainer.evaluate_batches,
     )
     if values is None:
         from plmtrain import stopping
 
         raise stopping.stopped()
-    if material.unigram_entropy is not None:
-        values["unigram_entropy"] = material.unigram_entropy
     if "--json" in arguments:
-        print(json.dumps({"run": str(trained.folder), "step": trained.step, "rows": len(rows), **values}))
+        print(json.dumps(encode_floats({"run": str(trained.folder), "step": trained.step, "rows": len(rows), **values})))
         return 0
     tell(f"{trained.folder} at step {trained.step}, {len(rows):,} held-out rows")
     table = Table()
@@ -78,7 +78,8 @@ def run(arguments: list[str]) -> int:
     table.add_column("value", justify="right")
     for name, value in values.items():
         table.add_row(name.replace("_", " "), f"{value:,.4f}")
-    tell(table)
+    baselines = [part.baseline for part in program.parts.members if part.baseline is not None]
+    tell(table, *(line for baseline in baselines if (line := baseline.compare(values))))
     return 0
 
 

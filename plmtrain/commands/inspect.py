@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -15,7 +14,8 @@ from plmtrain.data.corpus.updates import Report
 from plmtrain.data.loading.order import plan
 from plmtrain.data.rows.rows import RowSource, rows_of
 from plmtrain.keyed_random import Keys
-from plmtrain.programs.program import Inspection, Program
+from plmtrain.programs.inspection import Inspection
+from plmtrain.programs.program import AnyProgram
 from plmtrain.runs.command_settings import settings_for
 from plmtrain.runs.corpus import corpus_of
 from plmtrain.runs.labelled_examples import LabelledExamples
@@ -55,17 +55,16 @@ def run(arguments: list[str]) -> int:
         rows = material.rows("train", program, phase)
         if len(phases) > 1:
             console.rule(f"phase {phase.index + 1}: steps {phase.first_step + 1} to {phase.end}")
-        if not program.parts:
-            _show(console, program, rows_of(rows, None), settings.seed, material.tokenizer)
-            continue
         steps = range(phase.first_step, min(phase.end, phase.first_step + _DRAWN_STEPS))
-        drawn = Counter(program.drawn(settings.seed, step).part for step in steps)
-        idle = program.settings.idle_keys()
-        for part in program.parts.values():
-            if f"shares.{part.part}" in idle:
+        parts = program.parts
+        drawn = Counter(parts.draw(settings.seed, step).name for step in steps)
+        idle = program.settings.idle_keys() if parts.names else ()
+        for part in parts.members:
+            if f"shares.{part.name}" in idle:
                 continue  # in this phase no step trains it
-            console.rule(f"{part.part}: trained in {drawn[part.part]:,} of the first {len(steps):,} steps", align="left")
-            _show(console, part, rows_of(rows, part.part), settings.seed, material.tokenizer)
+            if part.name is not None:
+                console.rule(f"{part.name}: trained in {drawn[part.name]:,} of the first {len(steps):,} steps", align="left")
+            _show(console, part.program, rows_of(rows, part.name), settings.seed, material.tokenizer)
     return 0
 
 
@@ -77,7 +76,7 @@ def _material(settings: RunSettings, report: Report) -> Material:
     return PreparedText(settings, corpus_of(settings, report))
 
 
-def _show(console: Console, program: Program[Any], rows: RowSource, seed: int, tokenizer: Tokenizer) -> None:
+def _show(console: Console, program: AnyProgram, rows: RowSource, seed: int, tokenizer: Tokenizer) -> None:
     count = min(_MEASURED_ROWS, len(rows))
     inspections = [
         program.inspect(program.collate(rows.fetch(part), Keys(seed, np.zeros(len(part), np.int64), part)))

@@ -7,28 +7,32 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from plmtrain.batch import Batch, Layout
+from plmtrain.batch import Batch, Inputs, Layout, shift_right
 from plmtrain.data.rows.row_formats import RowFormat, formatted
 from plmtrain.data.tables.examples import ExampleRows
 from plmtrain.data.tables.readers import reader_of
 from plmtrain.nn.heads import SentenceHead
-from plmtrain.programs.program import Answer, Inspection, MakeBackbone, Shown
-from plmtrain.programs.task import TaskProgram
+from plmtrain.programs.answering import Answer
+from plmtrain.programs.inspection import Inspection, Shown
+from plmtrain.programs.learner import Learner
+from plmtrain.programs.program import MakeBackbone, RowShape
+from plmtrain.programs.task import TaskAnswering, TaskProgram
+from plmtrain.settings.models.base import ModelSettings
 from plmtrain.settings.tasks.base import SentenceTaskSettings
 
 if TYPE_CHECKING:
     from plmtrain.backbones import Backbone
     from plmtrain.data.rows.rows import Rows
     from plmtrain.keyed_random import Keys
-    from plmtrain.settings.models.base import ModelSettings
     from plmtrain.text.tokenizer import Tokenizer
     from plmtrain.text.vocabulary import Vocabulary
 
@@ -67,43 +71,47 @@ HEADS: Mapping[str, Published] = {
 """By family of models, the head as transformers has it; ELECTRA's own code scores the dropped first state with one layer."""
 
 
-class SentenceLearner(nn.Module):
+class SentenceLearner(Learner):
     """A backbone and a sentence head.
 
     Args:
-        backbone: what reads the row.
-        head: what scores it.
-        reads: the state that stands for a row.
-        closing: the id of the token that closes one.
+        backbone: reads the row.
+        head: scores it.
+        published: the head of the model's family: which state stands for a row, and whether its first layer is the pooler.
+        closing: the id of the token that closes a row.
     """
 
-    def __init__(self, backbone: Backbone, head: SentenceHead, reads: str, closing: int) -> None:
-        super().__init__()
-        self.backbone, self.head = backbone, head
-        self._reads, self._closing = reads, closing
+    def __init__(self, backbone: Backbone, head: SentenceHead, published: Published, closing: int) -> None:
+        super().__init__(backbone)
+        self.head = head
+        self._published, self._closing = published, closing
 
-    def scores(self, batch: Batch) -> Tensor:
-        """Compute the head's outputs.  # [batch, outputs]"""
-        ids, layout = batch.inputs["ids"], batch.layout
-        hidden = self.backbone.encode(ids, layout, batch.inputs.get("segments"))  # [batch, length, width]
-        if self._reads == "decoder":
-            state = self._written(ids, layout, hidden)
+    @property
+    def pooler_layer(self) -> nn.Linear | None:
+        return self.head.dense if self._published.pooled else None
+
+    def scores(self, inputs: Inputs) -> Tensor:
+        """Return the outputs of the head.  # [batch, outputs]"""
+        reads = self._published.reads
+        if reads == "decoder":
+            state = self._closing_state(inputs)
         else:
-            state = hidden[:, 0] if self._reads == "first" else hidden[:, -1]
+            hidden = self.backbone.encode(inputs)  # [batch, length, width]
+            state = hidden[:, 0] if reads == "first" else hidden[:, -1]
         scores: Tensor = self.head(state)
         return scores
 
-    def _written(self, ids: Tensor, layout: Layout, memory: Tensor) -> Tensor:
-        """The decoder's state where it would write the closing token, having read all before it (Lewis et al. 2020, section
-        3.1; as in the authors' code, the closing token also stands in front).  # [batch, width]"""
-        before = torch.cat([torch.full_like(ids[:, :1], self._closing), ids[:, :-1]], dim=1)
-        decode = cast(Any, self.backbone).decode
-        states: Tensor = decode(before, memory, Layout(tokens=layout.tokens, causal=True), layout)
-        tokens = torch.ones_like(ids, dtype=torch.bool) if layout.tokens is None else layout.tokens
+    def _closing_state(self, inputs: Inputs) -> Tensor:
+        """Return the decoder's state where it would write the closing token, having read all before it (Lewis et al. 2020,
+        section 3.1; as in the authors' code, the closing token also stands in front).  # [batch, width]"""
+        ids, tokens = inputs.ids, inputs.layout.tokens
+        decoder = Inputs(ids=shift_right(ids, self._closing), layout=Layout(tokens=tokens, causal=True))
+        states = self.backbone.hidden(replace(inputs, decoder=decoder))
+        tokens = torch.ones_like(ids, dtype=torch.bool) if tokens is None else tokens
         return states[torch.arange(len(ids), device=ids.device), tokens.sum(dim=1) - 1]
 
 
-class SentenceProgram(TaskProgram[SentenceTaskT]):
+class SentenceProgram(TaskProgram[SentenceTaskT, ModelSettings, SentenceLearner]):
     """A task of which each row is a text or a pair; subclasses say what the answer is.
 
     Args:
@@ -115,7 +123,6 @@ class SentenceProgram(TaskProgram[SentenceTaskT]):
 
     ragged = True
     counted = ("tokens",)
-    in_nats_a_token = False
     targets: str
     """What the right answers are called among a batch's targets."""
 
@@ -125,48 +132,39 @@ class SentenceProgram(TaskProgram[SentenceTaskT]):
         self.published = HEADS[model.family]
         self.format = RowFormat.of(model.family, len(settings.text))
         self._segmented = getattr(model, "segments", 0) > 1 or model.kind == "two_stream"
-        self._reader = reader_of(settings)
 
     @property
     @abstractmethod
     def outputs(self) -> int:
         """How many numbers the head gives for a row."""
 
+    @cached_property
     @abstractmethod
-    def answers(self, scores: Tensor) -> list[dict[str, Any]]:
-        """Read the head's outputs as JSON-ready answers.
-
-        Args:
-            scores: [batch, outputs] in fp32.
-        """
-
-    @abstractmethod
-    def cells(self, answer: Mapping[str, Any]) -> list[str]:
-        """Return an answer's cells in the line that ``plmtrain predict`` prints."""
+    def answering(self) -> SentenceAnswering[SentenceTaskT]:
+        """How the learner is asked about texts or pairs."""
 
     @abstractmethod
     def worded(self, target: float) -> str:
         """Return a right answer, given as its number, in words."""
 
-    def row_length(self, sequence_length: int) -> int:
-        return sequence_length - self.format.framing
+    def row_shape(self, sequence_length: int) -> RowShape:
+        return RowShape(length=sequence_length - self.format.framing)
 
     def collate(self, rows: Rows, keys: Keys) -> Batch:
-        rows = cast(ExampleRows, rows)
+        assert isinstance(rows, ExampleRows)
         assert rows.targets is not None
-        return self._batch(rows, {self.targets: torch.from_numpy(rows.targets)}, torch.from_numpy(keys.samples))
+        return self.batch(rows, {self.targets: torch.from_numpy(rows.targets)}, torch.from_numpy(keys.samples))
 
-    def collate_for_prediction(self, rows: Rows) -> Batch:
-        return self._batch(rows, {}, torch.arange(len(rows)))
-
-    def _batch(self, rows: Rows, targets: Mapping[str, Tensor], samples: Tensor) -> Batch:
+    def batch(self, rows: Rows, targets: Mapping[str, Tensor], samples: Tensor) -> Batch:
+        """Frame texts or pairs as the model's family does."""
         laid_out = formatted(rows, self.format, self.vocabulary, self.model.positions)
-        inputs = {"ids": torch.from_numpy(laid_out.ids)}
-        if self._segmented:
-            inputs["segments"] = torch.from_numpy(laid_out.segments)
-        layout = Layout.of(laid_out.real)
-        normalisers = {**dict.fromkeys(self.terms, float(len(rows))), "tokens": float(laid_out.real.sum())}
-        return Batch(inputs=inputs, targets=targets, layout=layout, samples=samples, normalisers=normalisers)
+        segments = torch.from_numpy(laid_out.segments) if self._segmented else None
+        return Batch(
+            inputs=Inputs(ids=torch.from_numpy(laid_out.ids), layout=Layout.of(laid_out.real), segments=segments),
+            targets=targets,
+            samples=samples,
+            normalisers={**dict.fromkeys(self.terms, float(len(rows))), "tokens": float(laid_out.real.sum())},
+        )
 
     def build(self, make: MakeBackbone) -> SentenceLearner:
         backbone = make(self.model)
@@ -184,31 +182,10 @@ class SentenceProgram(TaskProgram[SentenceTaskT]):
             initial_std=model.initial_std,
             initial_truncated=getattr(model, "initial_truncated", False),
         )
-        return SentenceLearner(backbone, head, self.published.reads, self.vocabulary["sep"])
-
-    def backbone_of(self, learner: nn.Module) -> Backbone:
-        return cast(SentenceLearner, learner).backbone
-
-    def pooler_of(self, learner: nn.Module) -> nn.Linear | None:
-        return cast(SentenceLearner, learner).head.dense if self.published.pooled else None
-
-    @torch.no_grad()
-    def predict(self, learner: nn.Module, batch: Batch) -> list[dict[str, Any]]:
-        scores = cast(SentenceLearner, learner).scores(batch).float()
-        return [{"sample": sample, **answer} for sample, answer in zip(batch.samples.tolist(), self.answers(scores), strict=True)]
-
-    def questions(self, texts: Sequence[str], tokenizer: Tokenizer) -> Rows:
-        """A text a line; a pair is two texts with a tab between them. A JSON object has them by column."""
-        examples = [self._reader.question(text) for text in texts]
-        return self._reader.encode(examples, tokenizer).rows(self.row_length(self.sequence_length)).fetch(np.arange(len(texts)))
-
-    def read_out(self, text: str, ids: NDArray[np.int64], answer: Mapping[str, Any], tokenizer: Tokenizer) -> Answer:
-        columns = dict(zip(self.settings.text, self._reader.question(text).texts, strict=True))
-        values = {key: value for key, value in answer.items() if key != "sample"}
-        return Answer({**columns, **values}, ["\t".join([*self.cells(answer), *columns.values()])])
+        return SentenceLearner(backbone, head, self.published, self.vocabulary["sep"])
 
     def inspect(self, batch: Batch) -> Inspection:
-        ids, real = batch.inputs["ids"].numpy(), np.asarray(batch.layout.tokens)
+        ids, real = batch.inputs.ids.numpy(), np.asarray(batch.inputs.layout.tokens)
         special = self.vocabulary.is_special[ids]
         rows = [
             Shown(
@@ -226,3 +203,46 @@ class SentenceProgram(TaskProgram[SentenceTaskT]):
             rates={"cut": (int((real.sum(axis=1) == self.sequence_length).sum()), len(ids))},
             histograms={"tokens in a row": dict(zip(lengths.tolist(), times.tolist(), strict=True))},
         )
+
+
+class SentenceAnswering(TaskAnswering[SentenceLearner], Generic[SentenceTaskT]):
+    """Ask about texts or pairs; subclasses say what the answer is.
+
+    Args:
+        program: frames them.
+    """
+
+    def __init__(self, program: SentenceProgram[SentenceTaskT]) -> None:
+        self.program, self.settings = program, program.settings
+        self.reader = reader_of(program.settings)
+        self.longest = program.row_shape(program.sequence_length).length
+
+    @abstractmethod
+    def answers(self, scores: Tensor) -> list[dict[str, Any]]:
+        """Return JSON-ready answers.
+
+        Args:
+            scores: [batch, outputs] of the head, in fp32.
+        """
+
+    @abstractmethod
+    def cells(self, answer: Mapping[str, Any]) -> list[str]:
+        """Return the cells of an answer in the line that ``plmtrain predict`` prints."""
+
+    def questions(self, texts: Sequence[str], tokenizer: Tokenizer) -> Rows:
+        """Encode a text a line; a pair is two texts with a tab between them. A JSON object has them by column."""
+        examples = [self.reader.question(text) for text in texts]
+        return self.reader.encode(examples, tokenizer).rows(self.longest).fetch(np.arange(len(texts)))
+
+    def collate(self, rows: Rows) -> Batch:
+        return self.program.batch(rows, {}, torch.arange(len(rows)))
+
+    @torch.no_grad()
+    def predict(self, learner: SentenceLearner, batch: Batch) -> list[dict[str, Any]]:
+        answers = self.answers(learner.scores(batch.inputs).float())
+        return [{"sample": sample, **answer} for sample, answer in zip(batch.samples.tolist(), answers, strict=True)]
+
+    def read_out(self, text: str, ids: NDArray[np.int64], answer: Mapping[str, Any], tokenizer: Tokenizer) -> Answer:
+        columns = dict(zip(self.settings.text, self.reader.question(text).texts, strict=True))
+        values = {key: value for key, value in answer.items() if key != "sample"}
+        return Answer({**columns, **values}, ["\t".join([*self.cells(answer), *columns.values()])])

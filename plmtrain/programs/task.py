@@ -4,52 +4,20 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence, Set
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
-from plmtrain.programs.program import Demonstration, Program
+from plmtrain.programs.answering import Answering, Demonstration, LearnerT_contra
+from plmtrain.programs.program import LearnerT, ModelT, Program, SettingsT
 
 if TYPE_CHECKING:
     from torch import nn
 
     from plmtrain.data.tables.labelled import Examples
 
-SettingsT = TypeVar("SettingsT")
 
-
-class TaskProgram(Program[SettingsT]):
-    """A fine-tuning task."""
-
-    @classmethod
-    def of_heads(cls, heads: Set[type[nn.Module]], labels: tuple[str, ...]) -> SettingsT | None:
-        """Return settings with which a published model with such heads is asked; None if the task's models have others.
-
-        Args:
-            heads: the kinds of heads that the model has.
-            labels: the classes that they tell apart.
-        """
-        return None
-
-    @property
-    def scored(self) -> tuple[str, ...]:
-        """The measures that ``score`` gives. Validation predicts all held-out rows where there are any; here sums are enough."""
-        return ()
-
-    def score(self, predictions: Sequence[Mapping[str, Any]], references: Sequence[Any]) -> dict[str, float]:
-        """Compare all answers with the right ones, for measures that no sum over rows gives.
-
-        Args:
-            predictions: the answers of ``predict``, one for each example.
-            references: the right ones, as the task's reader reads them.
-
-        Returns:
-            A number for each of ``scored``; ``nan`` where it is undefined.
-        """
-        raise AssertionError("a task without scored measures is not asked")
-
-    def merged(self, answers: Sequence[dict[str, Any]]) -> dict[str, Any]:
-        """Return the answer for an example from those for its rows; here an example is one row."""
-        (answer,) = answers
-        return answer
+class TaskAnswering(Answering[LearnerT_contra]):
+    """Questions to the learner of a task, and its answers."""
 
     @abstractmethod
     def closing(
@@ -62,3 +30,25 @@ class TaskProgram(Program[SettingsT]):
             answers: for each held-out example.
             best: the selected measure of the best checkpoint; None if no validation gave it.
         """
+
+
+class TaskProgram(Program[SettingsT, ModelT, LearnerT]):
+    """A fine-tuning task."""
+
+    @classmethod
+    def of_heads(cls, heads: Set[type[nn.Module]], labels: tuple[str, ...]) -> SettingsT | None:
+        """Return settings with which a published model with such heads is asked; None if the task's models have others.
+
+        Args:
+            heads: the kinds of heads that the model has.
+            labels: the classes that they tell apart.
+        """
+        return None
+
+    @cached_property
+    @abstractmethod
+    def answering(self) -> TaskAnswering[LearnerT]:
+        """How the learner is asked about texts."""
+
+
+AnyTask = TaskProgram[Any, Any, Any]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,11 +25,12 @@ from plmtrain.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-    from torch import nn
 
     from plmtrain.data.loading.order import Phase
     from plmtrain.data.tables.examples import ExampleSource
-    from plmtrain.programs.program import Program
+    from plmtrain.programs.learner import Learner
+    from plmtrain.programs.program import Trainable
+    from plmtrain.programs.task import TaskAnswering
     from plmtrain.training.group import Group
 
 PREDICTIONS = "predictions.jsonl"
@@ -71,14 +72,14 @@ class LabelledExamples(Material):
         examples = _examples(settings, only="validation")
         return cls(settings, _tokenizer(settings, examples, report), examples)
 
-    def programs(self, phases: Sequence[Phase]) -> list[Program[Any]]:
+    def programs(self, phases: Sequence[Phase]) -> list[Trainable]:
         from plmtrain import tasks
 
         task, model, vocabulary = self.settings.task, self.settings.model, self.tokenizer.vocabulary
         return [tasks.build(task, model, vocabulary, phase.sequence_length) for phase in phases]
 
-    def rows(self, split: Split, program: Program[Any], phase: Phase) -> ExampleSource:
-        return self._encoded[split].rows(program.row_length(phase.sequence_length))
+    def rows(self, split: Split, program: Trainable, phase: Phase) -> ExampleSource:
+        return self._encoded[split].rows(program.parts.main.program.row_shape(phase.sequence_length).length)
 
     def keep(self, folder: Path) -> None:
         write_json_atomically(make_folder(folder / "data") / "manifest.json", self._described())
@@ -138,14 +139,15 @@ class LabelledExamples(Material):
         texts = len(self.examples.splits["train"][0].texts)
         return float(np.mean(self._encoded["train"].sizes() + 1 + texts > length))
 
-    def conclude(self, program: Program[Any], learner: nn.Module, phase: Phase, group: Group, folder: Path) -> None:
+    def conclude(self, program: Trainable, learner: Learner, phase: Phase, group: Group, folder: Path) -> None:
         """Answer the held-out examples with the best checkpoint."""
         from plmtrain.training.precision import choose
-        from plmtrain.training.prediction import predict_all
+        from plmtrain.training.prediction import by_example, predict_all
 
-        rows = self.rows("validation", program, phase)
+        rows, answering = self.rows("validation", program, phase), _answering(program)
         precision = choose(self.settings.trainer.precision, group.device)
-        answers = predict_all(program, learner, rows, group, batch_size=phase.batch_size, precision=precision)
+        answers = predict_all(answering, learner, rows, group, batch_size=phase.batch_size, precision=precision)
+        answers = by_example(answering, answers, rows)
         if group.is_main:
             held_out, reader = self.examples.splits["validation"], self.examples.reader
             lines = [
@@ -155,14 +157,19 @@ class LabelledExamples(Material):
             write_text_atomically(folder / PREDICTIONS, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
             self._answers = answers
 
-    def closing(self, program: Program[Any], learner: nn.Module, best: float | None) -> list[RenderableType]:
-        from plmtrain.programs.task import TaskProgram
+    def closing(
+        self, program: Trainable, learner: Learner, best: float | None, measured: Mapping[str, float]
+    ) -> list[RenderableType]:
+        parts = _answering(program).closing(self.examples, self._answers, best)
+        return [part if isinstance(part, str) else table_of(part) for part in parts]
 
-        assert isinstance(program, TaskProgram)
-        shown: list[RenderableType] = []
-        for part in program.closing(self.examples, self._answers, best):
-            shown.append(part if isinstance(part, str) else table_of(part))
-        return shown
+
+def _answering(program: Trainable) -> TaskAnswering[Any]:
+    from plmtrain.programs.task import TaskProgram
+
+    task = program.parts.main.program
+    assert isinstance(task, TaskProgram)
+    return task.answering
 
 
 def _examples(settings: FinetuneSettings, only: Split | None = None) -> Examples:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Callable, Set
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from plmtrain.programs.task import TaskProgram
+from plmtrain.programs.task import AnyTask, TaskProgram
 from plmtrain.settings.models.base import ModelSettings
 from plmtrain.settings.tasks.base import TaskSettings
 from plmtrain.text.vocabulary import Vocabulary
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-def build(settings: TaskSettings, model: ModelSettings, vocabulary: Vocabulary, sequence_length: int) -> TaskProgram[Any]:
+def build(settings: TaskSettings, model: ModelSettings, vocabulary: Vocabulary, sequence_length: int) -> AnyTask:
     """Make the program of some task settings.
 
     Args:
@@ -28,7 +28,7 @@ def build(settings: TaskSettings, model: ModelSettings, vocabulary: Vocabulary, 
     Raises:
         SettingsError: if the vocabulary lacks a special token that the task needs.
     """
-    make: Callable[..., TaskProgram[Any]] = _program(settings.type)  # tasks take a sequence length besides
+    make: Callable[..., AnyTask] = _program(settings.type)  # tasks take a sequence length besides
     return make(settings, model, vocabulary, sequence_length)
 
 
@@ -43,7 +43,7 @@ def of_heads(heads: Set[type[nn.Module]], labels: tuple[str, ...]) -> TaskSettin
     return next((settings for program in programs if (settings := program.of_heads(heads, labels)) is not None), None)
 
 
-def _program(name: str) -> type[TaskProgram[Any]]:
+def _program(name: str) -> type[AnyTask]:
     module = importlib.import_module(f"{__name__}.{name}")
     (program,) = (
         value

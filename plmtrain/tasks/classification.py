@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, cast
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -16,8 +17,10 @@ from plmtrain.batch import Batch, Term
 from plmtrain.metrics.classification import measure
 from plmtrain.nn.heads import SentenceHead
 from plmtrain.nn.loss import cross_entropy_sum
-from plmtrain.programs.program import Carry, Demonstration, Inspection, Selection
-from plmtrain.programs.sentences import SentenceLearner, SentenceProgram
+from plmtrain.programs.answering import Demonstration
+from plmtrain.programs.inspection import Inspection
+from plmtrain.programs.program import Carry, Selection
+from plmtrain.programs.sentences import SentenceAnswering, SentenceLearner, SentenceProgram
 from plmtrain.settings.tasks.classification import ClassificationSettings
 
 if TYPE_CHECKING:
@@ -31,6 +34,7 @@ class Classification(SentenceProgram[ClassificationSettings]):
     """Tell which class a text, or a pair of texts, is of; arguments as for every ``SentenceProgram``."""
 
     terms = ("classification",)
+    unit = "nats an example"
     targets = "labels"
 
     @classmethod
@@ -47,8 +51,8 @@ class Classification(SentenceProgram[ClassificationSettings]):
     def selection(self) -> Selection:
         return Selection(self.settings.metrics[0], higher=True, decides=True)
 
-    def loss(self, learner: nn.Module, batch: Batch, carry: Carry) -> tuple[dict[str, Term], Carry]:
-        logits = cast(SentenceLearner, learner).scores(batch)
+    def loss(self, learner: SentenceLearner, batch: Batch, carry: Carry) -> tuple[dict[str, Term], Carry]:
+        logits = learner.scores(batch.inputs)
         labels, classes = batch.targets["labels"], logits.shape[1]
         counts = {}
         if not learner.training:
@@ -57,10 +61,26 @@ class Classification(SentenceProgram[ClassificationSettings]):
         total = cross_entropy_sum(logits, labels)
         return {"classification": Term(total=total, normaliser=batch.normalisers["classification"], counts=counts)}, carry
 
-    def measures(self, counts: Mapping[str, NDArray[np.float64]]) -> dict[str, float]:
+    def measures(self, counts: Mapping[str, NDArray[np.float64]], unigram: NDArray[np.float64] | None) -> dict[str, float]:
         """Compute the task's metrics from how often each class (rows) was taken for each (columns)."""
         confusion = counts["classification/confusion"]
         return {name: measure(name, confusion) for name in self.settings.metrics}
+
+    @cached_property
+    def answering(self) -> Classifying:
+        return Classifying(self)
+
+    def worded(self, target: float) -> str:
+        return self.settings.labels[int(target)]
+
+    def inspect(self, batch: Batch) -> Inspection:
+        inspection, labels = super().inspect(batch), batch.targets["labels"].numpy()
+        rates = {f"label {name}": (int((labels == index).sum()), len(labels)) for index, name in enumerate(self.settings.labels)}
+        return replace(inspection, rates={**rates, **inspection.rates})
+
+
+class Classifying(SentenceAnswering[ClassificationSettings]):
+    """Classify texts or pairs."""
 
     def answers(self, scores: Tensor) -> list[dict[str, Any]]:
         """Return for each row the likeliest ``label``, and the ``probabilities`` of all by name."""
@@ -72,14 +92,6 @@ class Classification(SentenceProgram[ClassificationSettings]):
 
     def cells(self, answer: Mapping[str, Any]) -> list[str]:
         return [answer["label"], f"{answer['probabilities'][answer['label']]:.1%}"]
-
-    def worded(self, target: float) -> str:
-        return self.settings.labels[int(target)]
-
-    def inspect(self, batch: Batch) -> Inspection:
-        inspection, labels = super().inspect(batch), batch.targets["labels"].numpy()
-        rates = {f"label {name}": (int((labels == index).sum()), len(labels)) for index, name in enumerate(self.settings.labels)}
-        return replace(inspection, rates={**rates, **inspection.rates})
 
     def closing(
         self, examples: Examples, answers: Sequence[Mapping[str, Any]], best: float | None
@@ -97,6 +109,6 @@ class Classification(SentenceProgram[ClassificationSettings]):
             parts.append(Demonstration("held-out examples by label", ["expected", *labels, "of them right"], rows))
         if best is not None:
             commonest = max(expected.count(label) for label in labels) / len(expected)
-            measured = f"best validation {self.selection.measure} {best:.4f}"
+            measured = f"best validation {self.program.selection.measure} {best:.4f}"
             parts.append(f"{measured}; the commonest label alone is {commonest:.1%} of the examples")
         return parts

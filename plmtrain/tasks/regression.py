@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, cast
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -15,8 +16,10 @@ from torch.nn import functional
 from plmtrain.batch import Batch, Term
 from plmtrain.metrics.regression import measure, undefined
 from plmtrain.nn.heads import SentenceHead
-from plmtrain.programs.program import Carry, Demonstration, Inspection, Selection
-from plmtrain.programs.sentences import SentenceLearner, SentenceProgram
+from plmtrain.programs.answering import Demonstration
+from plmtrain.programs.inspection import Inspection
+from plmtrain.programs.program import Carry, Selection
+from plmtrain.programs.sentences import SentenceAnswering, SentenceLearner, SentenceProgram
 from plmtrain.settings.tasks.regression import RegressionSettings
 
 if TYPE_CHECKING:
@@ -36,6 +39,7 @@ class Regression(SentenceProgram[RegressionSettings]):
     """Score a text, or a pair of texts; arguments as for every ``SentenceProgram``."""
 
     terms = ("regression",)
+    unit = "squared error an example"
     targets = "scores"
     outputs = 1
 
@@ -48,17 +52,34 @@ class Regression(SentenceProgram[RegressionSettings]):
         measure = self.settings.metrics[0]
         return Selection(measure, higher=measure != _SUMMED, decides=True)
 
-    def loss(self, learner: nn.Module, batch: Batch, carry: Carry) -> tuple[dict[str, Term], Carry]:
-        scores = cast(SentenceLearner, learner).scores(batch)[:, 0].float()
+    def loss(self, learner: SentenceLearner, batch: Batch, carry: Carry) -> tuple[dict[str, Term], Carry]:
+        scores = learner.scores(batch.inputs)[:, 0].float()
         total = functional.mse_loss(scores, batch.targets["scores"].float(), reduction="sum")
         count = batch.normalisers["regression"]
         counts = {} if learner.training else {"errors": torch.stack([total, total.new_tensor(count)])}
         return {"regression": Term(total=total, normaliser=count, counts=counts)}, carry
 
-    def measures(self, counts: Mapping[str, NDArray[np.float64]]) -> dict[str, float]:
+    def measures(self, counts: Mapping[str, NDArray[np.float64]], unigram: NDArray[np.float64] | None) -> dict[str, float]:
         """Compute the mean squared error from the sum of squared errors and the number of rows."""
         total, rows = counts["regression/errors"]
         return {_SUMMED: float(total / rows)} if _SUMMED in self.settings.metrics else {}
+
+    @cached_property
+    def answering(self) -> Scoring:
+        return Scoring(self)
+
+    def worded(self, target: float) -> str:
+        return f"{target:g}"
+
+    def inspect(self, batch: Batch) -> Inspection:
+        inspection = super().inspect(batch)
+        scores, times = np.unique(np.rint(batch.targets["scores"].numpy()).astype(np.int64), return_counts=True)
+        rounded = dict(zip(scores.tolist(), times.tolist(), strict=True))
+        return replace(inspection, histograms={"scores, rounded": rounded, **inspection.histograms})
+
+
+class Scoring(SentenceAnswering[RegressionSettings]):
+    """Score texts or pairs."""
 
     @property
     def scored(self) -> tuple[str, ...]:
@@ -74,15 +95,6 @@ class Regression(SentenceProgram[RegressionSettings]):
 
     def cells(self, answer: Mapping[str, Any]) -> list[str]:
         return [f"{answer['score']:.3f}"]
-
-    def worded(self, target: float) -> str:
-        return f"{target:g}"
-
-    def inspect(self, batch: Batch) -> Inspection:
-        inspection = super().inspect(batch)
-        scores, times = np.unique(np.rint(batch.targets["scores"].numpy()).astype(np.int64), return_counts=True)
-        rounded = dict(zip(scores.tolist(), times.tolist(), strict=True))
-        return replace(inspection, histograms={"scores, rounded": rounded, **inspection.histograms})
 
     def closing(
         self, examples: Examples, answers: Sequence[Mapping[str, Any]], best: float | None
@@ -101,7 +113,7 @@ class Regression(SentenceProgram[RegressionSettings]):
         if (reason := undefined(given, expected)) is not None:
             parts.append(f"correlations are undefined: {reason}")
         if best is not None:
-            parts.append(f"best validation {self.selection.measure} {best:.4f}")
+            parts.append(f"best validation {self.program.selection.measure} {best:.4f}")
         return parts
 
 

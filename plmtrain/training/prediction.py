@@ -2,48 +2,77 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from torch import nn
 
 from plmtrain import stopping
 from plmtrain.data.rows.rows import RowSource
-from plmtrain.programs.program import Program
+from plmtrain.data.tables.examples import ExampleSource
+from plmtrain.programs.answering import Answering
+from plmtrain.programs.learner import Learner
 from plmtrain.training.group import Group
 from plmtrain.training.precision import Precision, autocast
 
 
 def predict_all(
-    program: Program[Any], learner: nn.Module, rows: RowSource, group: Group, *, batch_size: int, precision: Precision
+    answering: Answering[Any],
+    learner: Learner,
+    rows: RowSource,
+    group: Group,
+    *,
+    batch_size: int,
+    precision: Precision,
+    count: int | None = None,
 ) -> list[dict[str, Any]]:
-    """The answers for all rows, in their order, in every process.
+    """Return the answers for rows, in their order and each once, in every process.
 
     Args:
-        program: what answers.
+        answering: how the learner is asked.
         learner: in eval mode, on the group's device.
-        rows: what is asked about.
+        rows: the questions.
         group: the processes that share the rows.
         batch_size: rows at a time, over all processes.
         precision: of matrix products.
+        count: the first so many rows alone; all if None.
 
     Returns:
         A row's answer has its index in ``rows`` as ``sample``.
 
     Raises:
-        Stopped: if a signal asked for it.
+        Stopped: if a signal asked for it, in every process.
     """
+    count = len(rows) if count is None else min(count, len(rows))
     own: list[dict[str, Any]] = []
-    for first in range(0, len(rows), batch_size):
+    for first in range(0, count, batch_size):
         if group.anyone_asked_to_stop():
             raise stopping.stopped()
-        everyone = np.arange(first, min(first + batch_size, len(rows)))
+        everyone = np.arange(first, min(first + batch_size, count))
         part = np.array_split(everyone, group.size)[group.rank]
         if len(part):
-            batch = program.collate_for_prediction(rows.fetch(part)).to(group.device)
+            batch = answering.collate(rows.fetch(part)).to(group.device)
             with autocast(precision, group.device):
-                answers = program.predict(learner, batch)
+                answers = answering.predict(learner, batch)
             own += [{**answer, "sample": int(part[answer["sample"]])} for answer in answers]
     answered = {answer["sample"]: answer for answer in group.gather_json(own)}
-    assert len(answered) == len(rows)
+    assert len(answered) == count
     return [answered[sample] for sample in sorted(answered)]
+
+
+def by_example(answering: Answering[Any], answers: Sequence[Mapping[str, Any]], rows: ExampleSource) -> list[dict[str, Any]]:
+    """Return an answer for each example, made from those for its rows.
+
+    Args:
+        answering: makes it.
+        answers: for the first rows, as ``predict_all`` gives them.
+        rows: their source.
+
+    Returns:
+        Answers for the examples of which all rows are answered, in their order.
+    """
+    ends = np.flatnonzero(np.diff(rows.owners, append=-1)) + 1
+    whole = ends[ends <= len(answers)].tolist()
+    bare = [{key: value for key, value in answer.items() if key != "sample"} for answer in answers]
+    return [answering.merge(bare[start:end]) for start, end in pairwise([0, *whole])]

@@ -30,7 +30,7 @@ from plmtrain.training.precision import Precision
 from plmtrain.training.progress import Progress
 from plmtrain.training.run_folder import RunFolder
 from plmtrain.training.state import TrainingState
-from plmtrain.training.trainer import Parts, Trainer
+from plmtrain.training.trainer import Setup, Trainer
 
 VOCABULARY = Vocabulary(64, {"pad": 0, "unk": 1, "cls": 2, "sep": 3, "mask": 4}, (0, 1, 2, 3, 4))
 
@@ -66,10 +66,11 @@ class MemoryRows:
 
 def memory_rows(program: Any, phase: Phase, count: int, seed: int = 0) -> MemoryRows | PartedRows:
     """Rows for a program; each part of one has another number of them."""
-    if not program.parts:
-        return MemoryRows(count, program.row_length(phase.sequence_length), seed)
-    parts = program.parts.items()
-    return PartedRows({name: memory_rows(part, phase, count + 7 * turn, seed) for turn, (name, part) in enumerate(parts)})
+    rows = {
+        part.name: MemoryRows(count + 7 * turn, part.program.row_shape(phase.sequence_length).length, seed)
+        for turn, part in enumerate(program.parts.members)
+    }
+    return rows[None] if None in rows else PartedRows(rows)
 
 
 class Recorder:
@@ -128,7 +129,7 @@ class TinyRun:
         if group.is_main:
             metrics.keep_until(progress.step)
         self.recorder = Recorder(metrics)
-        parts = Parts(
+        setup = Setup(
             settings=settings,
             plan=phases,
             programs=programs,
@@ -137,12 +138,13 @@ class TinyRun:
                 for program, phase in zip(programs, phases, strict=True)
             ],
             held_out=self.held_out or memory_rows(programs[-1], phases[-1], 10, seed=1),
+            unigram=np.ones(self.vocabulary.size),
             precision=self.precision,
             group=group,
             checkpoints=checkpoints,
             reporter=self.recorder if group.is_main else None,
         )
-        return Trainer(parts, state, progress)
+        return Trainer(setup, state, progress)
 
     def go(self) -> Trainer:
         trainer = self.trainer()

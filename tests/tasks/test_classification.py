@@ -94,24 +94,24 @@ def test_logits_are_those_of_transformers(family: str, pairs: bool) -> None:
     task = program(tiny_model(family), pairs=pairs, length=24)
     learner = learner_of(task).eval()
     randomise(learner)
-    rows = examples(6, task.row_length(24), pairs=pairs)
+    rows = examples(6, task.row_shape(24).length, pairs=pairs)
     batch = task.collate(rows.fetch(np.arange(6)), keys(6))
     other = twin(family, learner)
-    inputs = {"input_ids": batch.inputs["ids"], "attention_mask": batch.layout.tokens.long()}
-    if "segments" in batch.inputs:
-        inputs["token_type_ids"] = batch.inputs["segments"]
+    inputs = {"input_ids": batch.inputs.ids, "attention_mask": batch.inputs.layout.tokens.long()}
+    if batch.inputs.segments is not None:
+        inputs["token_type_ids"] = batch.inputs.segments
     if family == "roberta":
         # Their code counts positions from the padding id, which is another one in this vocabulary.
-        inputs["position_ids"] = torch.arange(2, 2 + batch.inputs["ids"].shape[1])[None]
+        inputs["position_ids"] = torch.arange(2, 2 + batch.inputs.ids.shape[1])[None]
     with torch.no_grad():
-        torch.testing.assert_close(learner.scores(batch), other(**inputs).logits, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(learner.scores(batch.inputs), other(**inputs).logits, atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("family", MODELS)
 def test_every_parameter_gets_a_gradient(family: str) -> None:
     task = program(tiny_model(family), length=24)
     learner = learner_of(task).train()
-    batch = task.collate(examples(8, task.row_length(24)).fetch(np.arange(8)), keys(8))
+    batch = task.collate(examples(8, task.row_shape(24).length).fetch(np.arange(8)), keys(8))
     terms, _ = task.loss(learner, batch, {})
     terms["classification"].total.backward()
     free = {name for name, parameter in learner.named_parameters() if parameter.requires_grad}
@@ -125,7 +125,7 @@ def test_eight_rows_are_overfitted(family: str) -> None:
     model = tiny_model(family, "model.dropout=0", "model.attention_dropout=0", "model.initial_std=0.1")
     task = program(model, length=24, dropout=0.0)
     learner = learner_of(task).train()
-    batch = task.collate(examples(8, task.row_length(24)).fetch(np.arange(8)), keys(8))
+    batch = task.collate(examples(8, task.row_shape(24).length).fetch(np.arange(8)), keys(8))
     optimizer = torch.optim.Adam(learner.parameters(), lr=0.01)
     for _ in range(300):
         terms, _ = task.loss(learner, batch, {})
@@ -136,7 +136,7 @@ def test_eight_rows_are_overfitted(family: str) -> None:
         if loss.item() < 0.05:
             break
     assert loss.item() < 0.05
-    answers = task.predict(learner.eval(), batch)
+    answers = task.answering.predict(learner.eval(), batch)
     assert [answer["label"] for answer in answers] == [f"class {label}" for label in batch.targets["labels"].tolist()]
 
 
@@ -145,28 +145,28 @@ def test_neither_padding_nor_company_changes_an_answer(family: str) -> None:
     task = program(tiny_model(family), length=24)
     learner = learner_of(task).eval()
     randomise(learner)
-    rows = examples(6, task.row_length(24))
-    together = task.predict(learner, task.collate(rows.fetch(np.arange(6)), keys(6)))
+    rows = examples(6, task.row_shape(24).length)
+    together = task.answering.predict(learner, task.collate(rows.fetch(np.arange(6)), keys(6)))
     for index, answer in enumerate(together):
-        (alone,) = task.predict(learner, task.collate(rows.fetch(np.array([index])), keys(1)))
+        (alone,) = task.answering.predict(learner, task.collate(rows.fetch(np.array([index])), keys(1)))
         assert list(alone["probabilities"].values()) == pytest.approx(list(answer["probabilities"].values()), abs=1e-5)
 
 
 def test_rows_of_other_lengths_are_declared() -> None:
     """A kernel for each length would soon be too many: torch gives up after eight, and which ones depends on the order."""
     task = program(length=30)
-    rows = examples(400, task.row_length(30))
+    rows = examples(400, task.row_shape(30).length)
     one_by_one = [task.collate(rows.fetch(np.array([index])), keys(1)) for index in range(400)]
-    assert len({batch.inputs["ids"].shape for batch in one_by_one}) > 1
+    assert len({batch.inputs.ids.shape for batch in one_by_one}) > 1
     assert task.ragged
 
 
 def test_losses_are_sums_and_counts_are_confusions() -> None:
     task = program()
     learner = learner_of(task).eval()
-    batch = task.collate(examples(12, task.row_length(14)).fetch(np.arange(12)), keys(12))
+    batch = task.collate(examples(12, task.row_shape(14).length).fetch(np.arange(12)), keys(12))
     terms, _ = task.loss(learner, batch, {})
-    logits = learner.scores(batch)
+    logits = learner.scores(batch.inputs)
     labels = batch.targets["labels"]
     expected = torch.nn.functional.cross_entropy(logits, labels, reduction="sum")
     assert terms["classification"].total.item() == pytest.approx(expected.item(), rel=1e-5)
@@ -178,7 +178,7 @@ def test_losses_are_sums_and_counts_are_confusions() -> None:
 def test_the_first_metric_chooses() -> None:
     task = program()
     assert (task.selection.measure, task.selection.higher, task.selection.decides) == ("accuracy", True, True)
-    assert set(task.measures({"classification/confusion": np.eye(CLASSES)}).values()) == {1.0}
+    assert set(task.measures({"classification/confusion": np.eye(CLASSES)}, None).values()) == {1.0}
 
 
 @pytest.fixture(scope="module")
@@ -195,14 +195,14 @@ def asked(columns: tuple[str, ...], tokenizer: Tokenizer) -> Classification:
 def test_questions_are_texts_pairs_or_objects(tokenizer: Tokenizer) -> None:
     single, pair = asked(("text",), tokenizer), asked(("a", "b"), tokenizer)
     lines = ["the cat", json.dumps({"text": "the cat"}), "{the cat"]
-    plain, parsed, brace = (single.questions([line], tokenizer).tokens[0].tolist() for line in lines)
+    plain, parsed, brace = (single.answering.questions([line], tokenizer).tokens[0].tolist() for line in lines)
     assert plain == parsed != brace
-    tabbed = pair.questions(["the cat\ta dog"], tokenizer)
-    named = pair.questions([json.dumps({"b": "a dog", "a": "the cat"})], tokenizer)
+    tabbed = pair.answering.questions(["the cat\ta dog"], tokenizer)
+    named = pair.answering.questions([json.dumps({"b": "a dog", "a": "the cat"})], tokenizer)
     assert tabbed.tokens.tolist() == named.tokens.tolist() == [plain]
     assert tabbed.others.tokens.tolist() == named.others.tokens.tolist()
     with pytest.raises(DataError, match="a pair of texts was expected") as told:
-        pair.questions(["the cat"], tokenizer)
+        pair.answering.questions(["the cat"], tokenizer)
     assert "A TAB B" in told.value.remedy
 
 
@@ -210,9 +210,9 @@ def test_answers_name_labels_and_probabilities(tokenizer: Tokenizer) -> None:
     task = asked(("a", "b"), tokenizer)
     learner = task.build(lambda model: backbones.build(model, tokenizer.vocabulary.size)).eval()
     text = "the cat\ta dog"
-    rows = task.questions([text], tokenizer)
-    (answer,) = task.predict(learner, task.collate_for_prediction(rows))
-    said = task.read_out(text, rows.tokens[0], answer, tokenizer)
+    rows = task.answering.questions([text], tokenizer)
+    (answer,) = task.answering.predict(learner, task.answering.collate(rows))
+    said = task.answering.read_out(text, rows.tokens[0], answer, tokenizer)
     assert (said.values["a"], said.values["b"]) == ("the cat", "a dog")
     assert said.values["label"] in ("no", "yes")
     assert sum(said.values["probabilities"].values()) == pytest.approx(1.0)

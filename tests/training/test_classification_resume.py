@@ -23,7 +23,7 @@ def run_in(path: Path, *overrides: str, dropout: float | None = None) -> TinyRun
     shape = ["trainer.sequence_length=14", *(NO_DROPOUT if dropout == 0 else ())]
     settings = pretrain_settings(compose([*run.system, *shape]))
     run.program = program(settings.model, dropout=dropout)
-    most = run.program.row_length(14)
+    most = run.program.row_shape(14).length
     run.rows, run.held_out = examples(37, most), examples(11, most, seed=1)
     return run
 

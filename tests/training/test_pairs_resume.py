@@ -51,7 +51,7 @@ class MemoryPairs:
 
 def tiny(path: Path, kind: str, *overrides: str) -> TinyRun:
     def rows(program: Any, phase: Any) -> MemoryPairs:
-        return MemoryPairs(40, program.row_length(phase.sequence_length))
+        return MemoryPairs(40, program.row_shape(phase.sequence_length).length)
 
     last = 20 if PHASES in overrides else 14
     return TinyRun(path, overrides, SYSTEMS[kind], rows=rows, held_out=MemoryPairs(10, last - 3, seed=1))

@@ -38,12 +38,11 @@ def store(tokens: int, seed: int) -> Store:
 
 def streams(program: Program[Any], phase: Phase) -> Streams:
     """Eight streams of five times: an epoch has five steps, and the run more than two epochs."""
-    length, advance = program.row_length(phase.sequence_length), program.row_advance(phase.sequence_length)
+    shape = program.row_shape(phase.sequence_length)
+    length, advance = shape.length, shape.advance
     count = phase.batch_size
     text = store(count * (length + 4 * advance), seed=0)
-    return Streams(
-        text, length, count, advance=advance, others=program.other_length(phase.sequence_length), isolate_documents=True
-    )
+    return Streams(text, length, count, advance=advance, others=shape.others, isolate_documents=True)
 
 
 def run(path: Path, *overrides: str) -> TinyRun:

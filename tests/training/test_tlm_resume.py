@@ -25,7 +25,7 @@ NO_DROPOUT = ("model.dropout=0", "model.attention_dropout=0")
 
 def rows(program: Any, phase: Any, seed: int = 0) -> Translations:
     store = corpus(9, seed, languages=3)
-    return Translations(store, program.row_length(phase.sequence_length), translation_share=0.5, exponent=0.7)
+    return Translations(store, program.row_shape(phase.sequence_length).length, translation_share=0.5, exponent=0.7)
 
 
 def run_in(path: Path, *overrides: str) -> TinyRun:

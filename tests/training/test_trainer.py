@@ -94,12 +94,12 @@ def test_validation_is_the_plain_cross_entropy_of_the_hidden_tokens(tmp_path: Pa
     """Against full logits, and the same whenever it is computed."""
     run = TinyRun(tmp_path / "run", ("optimizer.lr=1e-30",))
     trainer = run.go()
-    learner, program = trainer.state.learner.eval(), trainer.parts.programs[-1]
+    learner, program = trainer.state.learner.eval(), trainer.setup.programs[-1]
     rows = MemoryRows(10, 12, seed=1)
     everyone = np.arange(10)
     batch = program.collate(rows.fetch(everyone), Keys(0, np.zeros(10, np.int64), everyone))
     with torch.no_grad():
-        scores = program.token_scores(learner, batch).flatten(0, 1)
+        scores = learner.token_scores(batch.inputs).flatten(0, 1)
     labels = torch.full((len(scores),), -100)
     labels[batch.targets["positions"]] = batch.targets["labels"]
     expected = float(functional.cross_entropy(scores, labels, ignore_index=-100))
