@@ -11,7 +11,7 @@ from support.documents import PAGES, ROOT, blocks, words_of, write_files
 
 from plmtrain import errors, help
 from plmtrain.runs.command_settings import kind_for
-from plmtrain.settings.composing.arguments import split
+from plmtrain.settings.composing.arguments import parse_arguments
 from plmtrain.settings.composing.compose import compose
 from plmtrain.settings.composing.folders import choices
 from plmtrain.settings.decode import run_settings
@@ -47,7 +47,7 @@ def test_a_command_is_valid(page: Path, command: str, tmp_path: Path, monkeypatc
     if "objective=random_tokens" in words:
         return  # of docs/extending.md: it needs the files of that page, and is run with them (test_extending.py)
     if help.VERBS[verb].composes:
-        options = split([word for word in words[2:] if "=" in word or word.startswith("-") or word == "mine"])
+        options = parse_arguments([word for word in words[2:] if "=" in word or word.startswith("-") or word == "mine"])
         kind = kind_for(verb, options.overrides)
         for one in _jobs(options.overrides) if options.multirun else [options.overrides]:
             run_settings(compose(one, options.config_dir, kind.primary), kind)

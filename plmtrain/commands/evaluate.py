@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from plmtrain.console import tell
-from plmtrain.data.corpus.updates import Report
+from plmtrain.data.corpus.updates import OnUpdate
 from plmtrain.errors import SettingsError, SettingsErrors
 from plmtrain.runs.labelled_examples import LabelledExamples
 from plmtrain.runs.material import Material
@@ -34,10 +34,10 @@ def run(arguments: list[str]) -> int:
     if not words or "=" in words[0]:
         raise SettingsError("evaluate needs a run", "plmtrain evaluate RUN [OVERRIDES]", "name a folder below runs/")
 
-    from plmtrain.data.loading.order import plan
+    from plmtrain.data.loading.order import plan_phases
     from plmtrain.training.evaluation import evaluate
     from plmtrain.training.group import Group
-    from plmtrain.training.precision import choose
+    from plmtrain.training.precision import choose_precision
     from plmtrain.training.progress import encode_floats
     from plmtrain.training.restore import load_run, program_of
     from plmtrain.training.step import Step
@@ -49,13 +49,13 @@ def run(arguments: list[str]) -> int:
     settings = settings.model_copy(
         update={"tokenizer": settings.tokenizer.model_copy(update={"path": str(trained.folder / "tokenizer")})}
     )
-    with preparation_report() as report:
-        material = _held_out(settings, words[1:], report)
+    with preparation_report() as on_update:
+        material = _held_out(settings, words[1:], on_update)
     group = Group(settings.trainer.device, settings.launch.timeout, settings.trainer.threads)
-    phase = plan(settings.trainer)[-1]
+    phase = plan_phases(settings.trainer)[-1]
     program = program_of(settings, trained.tokenizer.vocabulary)
     rows = material.rows("validation", program, phase)
-    precision = choose(settings.trainer.precision, group.device)
+    precision = choose_precision(settings.trainer.precision, group.device)
     values = evaluate(
         Step(trained.learner, precision).to(group.device),
         program,
@@ -103,13 +103,13 @@ def _require_meaning(trained: RunSettings, wanted: RunSettings) -> None:
         raise SettingsErrors(errors)
 
 
-def _held_out(settings: RunSettings, overrides: Sequence[str], report: Report) -> Material:
+def _held_out(settings: RunSettings, overrides: Sequence[str], on_update: OnUpdate) -> Material:
     """What a run is evaluated on; of other files of labelled examples all."""
     if isinstance(settings, FinetuneSettings):
         named = {text.partition("=")[0] for text in overrides}
         if "data.files" in named and "data.validation_files" not in named:
             data = settings.data.model_copy(update={"validation_files": settings.data.files})
             settings = settings.model_copy(update={"data": data})
-        return LabelledExamples.held_out(settings, report)
+        return LabelledExamples.held_out(settings, on_update)
     assert isinstance(settings, PretrainSettings)
-    return PreparedText.held_out(settings, report)
+    return PreparedText.held_out(settings, on_update)

@@ -12,4 +12,4 @@ def run(arguments: list[str]) -> int:
     """Train a run to its end, or on from where it stopped."""
     settings = settings_for("finetune", arguments)
     assert isinstance(settings, FinetuneSettings)
-    return carry_out(["finetune", *arguments], settings, lambda report: LabelledExamples.of(settings, report))
+    return carry_out(["finetune", *arguments], settings, lambda on_update: LabelledExamples.of(settings, on_update))

@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from plmtrain.data.corpus.updates import Report
-from plmtrain.data.loading.order import plan
+from plmtrain.data.corpus.updates import OnUpdate
+from plmtrain.data.loading.order import plan_phases
 from plmtrain.data.rows.rows import RowSource, rows_of
 from plmtrain.keyed_random import Keys
 from plmtrain.programs.inspection import Inspection
@@ -45,9 +45,9 @@ _DRAWN_STEPS = 10_000
 def run(arguments: list[str]) -> int:
     """Show some rows, then rates and histograms over many."""
     settings = settings_for("inspect", arguments)
-    with preparation_report() as report:
-        material = _material(settings, report)
-    settings, phases = material.settings, plan(material.settings.trainer)
+    with preparation_report() as on_update:
+        material = _material(settings, on_update)
+    settings, phases = material.settings, plan_phases(material.settings.trainer)
     console = Console()
     if isinstance(material, LabelledExamples):
         console.print(Text(material.opening()))
@@ -68,12 +68,12 @@ def run(arguments: list[str]) -> int:
     return 0
 
 
-def _material(settings: RunSettings, report: Report) -> Material:
-    """The data of the run that these settings are of; text is not yet made into what only training reads of it."""
+def _material(settings: RunSettings, on_update: OnUpdate) -> Material:
+    """Return the data of the run; of text without what is derived from it for training alone."""
     if isinstance(settings, FinetuneSettings):
-        return LabelledExamples.of(settings, report)
+        return LabelledExamples.of(settings, on_update)
     assert isinstance(settings, PretrainSettings)
-    return PreparedText(settings, corpus_of(settings, report))
+    return PreparedText(settings, corpus_of(settings, on_update))
 
 
 def _show(console: Console, program: AnyProgram, rows: RowSource, seed: int, tokenizer: Tokenizer) -> None:

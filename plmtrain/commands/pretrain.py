@@ -11,4 +11,4 @@ from plmtrain.settings.decode import pretrain_settings
 def run(arguments: list[str]) -> int:
     """Train a run to its end, or on from where it stopped."""
     settings = pretrain_settings(compose(arguments))
-    return carry_out(["pretrain", *arguments], settings, lambda report: PreparedText.of(settings, report))
+    return carry_out(["pretrain", *arguments], settings, lambda on_update: PreparedText.of(settings, on_update))

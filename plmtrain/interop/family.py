@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from plmtrain.errors import SettingsError
 from plmtrain.settings.models.base import ModelSettings
-from plmtrain.settings.tokenizer import Family as TokenizerFamily
 
 SettingsT = TypeVar("SettingsT", bound=ModelSettings)
 
@@ -144,7 +143,6 @@ class Family(Generic[SettingsT]):
         zeros: a tensor that the classes with heads save although it is always zero; one that is not is no model of ours.
         generation: whether its models write text, which transformers wants to be told how to begin.
         tolerance: how far a score may lie from that of the same weights read anew.
-        tokenizer: whose special tokens its models are used with.
         aliases: keys of a config.json that say what another key says in other files; they count where they are there.
         special: further keys of a config.json that name special tokens, each with the token's role.
     """
@@ -163,7 +161,6 @@ class Family(Generic[SettingsT]):
     zeros: str | None = None
     generation: bool = False
     tolerance: float = 1e-5
-    tokenizer: TokenizerFamily = "bert"
     aliases: Mapping[str, str] = field(default_factory=dict)
     special: Mapping[str, str] = field(default_factory=dict)
 

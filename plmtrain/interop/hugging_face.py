@@ -20,7 +20,7 @@ from plmtrain.interop import families
 from plmtrain.interop.family import Config, Family, Kinds, Names
 from plmtrain.interop.folder import WEIGHTS, Tensors, own_file, read_json, refuse_code
 from plmtrain.interop.model import Model
-from plmtrain.interop.placing import fill, flat, listed, present, renamed, split
+from plmtrain.interop.placing import fill, flat, listed, named_tensors, present, renamed
 from plmtrain.settings.models.base import ModelSettings
 from plmtrain.training import tensor_file
 
@@ -241,9 +241,13 @@ def save(folder: str | Path, model: Model, roles: Mapping[str, int]) -> Saved:
         )
     heads = {kind: family.heads[kind] for kind in kinds}
     bare = architecture == family.bare
-    tensors = split(model.backbone, renamed(family.backbone(settings), lambda name: name if bare else family.prefix + name))
+    tensors = named_tensors(
+        model.backbone, renamed(family.backbone(settings), lambda name: name if bare else family.prefix + name)
+    )
     for kind, head in heads.items():
-        tensors |= split(model.heads[kind], renamed(head.names, lambda name: name.removeprefix(family.prefix) if bare else name))
+        tensors |= named_tensors(
+            model.heads[kind], renamed(head.names, lambda name: name.removeprefix(family.prefix) if bare else name)
+        )
     if family.zeros is not None and not heads:
         tensors[family.zeros] = torch.zeros(1, model.backbone.vocabulary_size)
     config = {

@@ -57,7 +57,7 @@ def inputs_of(settings: ModelSettings, tokens: int, roles: Mapping[str, int], id
         decoder_ids = shift_right(ids, _start(roles)) if decoder_ids is None else decoder_ids
         _check_ids("decoder_input_ids", decoder_ids, settings.positions, tokens)
         decoder = Inputs(ids=decoder_ids, layout=Layout(causal=True))
-    if settings.family == "xlm" and mask is None and "pad" in roles:
+    if settings.published.counts_padding and mask is None and "pad" in roles:
         # Their class takes what is left of a row without its padding, wherever that stands.
         mask = torch.arange(ids.shape[1], device=ids.device) < (ids != roles["pad"]).sum(dim=1, keepdim=True)
     layout = Layout(tokens=None if mask is None else mask.bool())

@@ -15,7 +15,6 @@ from plmtrain.backbones.encoder_decoder import EncoderDecoder
 from plmtrain.batch import Inputs
 from plmtrain.nn.boundary import SpanBoundaryHead
 from plmtrain.nn.heads import MaskedLMHead, PairHead, Pooler, ReplacedTokenHead, SentenceHead, TiedHead
-from plmtrain.programs.sentences import HEADS
 from plmtrain.settings.models.base import ModelSettings
 
 
@@ -51,8 +50,8 @@ class Model:
         """The dense layer that sums up a row at its first token; in some families' classifiers it is the first of the head."""
         if Pooler in self.heads:
             return cast(Pooler, self.heads[Pooler]).dense
-        head = self.heads.get(SentenceHead)
-        return cast(SentenceHead, head).dense if head is not None and HEADS[self.settings.family].pooled else None
+        head, published = self.heads.get(SentenceHead), self.settings.published.head
+        return cast(SentenceHead, head).dense if head is not None and published is not None and published.pooled else None
 
     @property
     def modules(self) -> dict[str, nn.Module]:
@@ -80,7 +79,7 @@ def _pairs(head: nn.Module, model: Model, hidden: Tensor, inputs: Inputs) -> Ten
 
 
 def _sentences(head: nn.Module, model: Model, hidden: Tensor, inputs: Inputs) -> Tensor:
-    reads = HEADS[model.settings.family].reads
+    reads = model.settings.published.reads
     tokens = torch.ones_like(inputs.ids, dtype=torch.bool) if inputs.layout.tokens is None else inputs.layout.tokens
     closing = tokens.sum(dim=1) - 1
     state = hidden[torch.arange(len(hidden)), closing] if reads == "decoder" else hidden[:, 0 if reads == "first" else -1]

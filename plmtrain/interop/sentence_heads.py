@@ -9,7 +9,6 @@ from typing import Any
 
 from plmtrain.interop.family import Config, Head, pair
 from plmtrain.nn.heads import SentenceHead
-from plmtrain.programs.sentences import HEADS
 
 
 def sentence_head(dense: str, scores: str, dropout_key: str) -> Head[Any]:
@@ -22,7 +21,7 @@ def sentence_head(dense: str, scores: str, dropout_key: str) -> Head[Any]:
     """
 
     def make(settings: Any, config: Config) -> SentenceHead:
-        published = HEADS[settings.family]
+        published = settings.published.head
         usual = settings.dropout if published.dropout is None else published.dropout
         dropout = usual if config.values.get(dropout_key) is None else config.number(dropout_key, usual)
         before = dropout if published.drops_state else 0.0

@@ -53,7 +53,7 @@ def _program(read: HuggingFaceModel, vocabulary: Vocabulary, folder: Path) -> Tr
     if isinstance(model, EncoderSettings) and model.languages and TiedHead in read.heads:
         return objectives.build(TranslationLMSettings(name="tlm"), model, vocabulary)
     if {MaskedLMHead, Pooler, PairHead} <= read.heads.keys():
-        pairs = SentenceOrderSettings(name="sop") if model.family == "albert" else NextSentenceSettings(name="nsp")
+        pairs = SentenceOrderSettings(name="sop") if model.published.pairs == "sop" else NextSentenceSettings(name="nsp")
         return objectives.build(pairs, model, vocabulary)
     if MaskedLMHead in read.heads or (isinstance(model, EncoderSettings) and TiedHead in read.heads):
         return objectives.build(MaskedLMSettings(name="mlm"), model, vocabulary)

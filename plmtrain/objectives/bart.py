@@ -22,7 +22,7 @@ from plmtrain.batch import Batch, Inputs, Layout, Term, shift_right
 from plmtrain.corruption.noising import DELETED, HIDDEN, Noiser
 from plmtrain.data.rows.framing import framed
 from plmtrain.data.rows.rows import side_by_side
-from plmtrain.generation import EncoderDecoderWriter, Specials, write
+from plmtrain.generation import EncoderDecoderWriter, Specials, generate
 from plmtrain.keyed_random import Keys
 from plmtrain.nn.loss import tied_cross_entropy
 from plmtrain.programs.answering import Answer, Answering, Demonstration
@@ -75,10 +75,10 @@ class Bart(Program[BartSettings, EncoderDecoderSettings, BartLearner]):
         self.noise = Noiser(settings, vocabulary, longest=model.positions)
 
     def row_shape(self, sequence_length: int) -> RowShape:
-        return RowShape(length=sequence_length - 2)
+        return RowShape(length=sequence_length - self.format.framing)
 
     def collate(self, rows: Rows, keys: Keys) -> Batch:
-        original = framed(rows, self.vocabulary)
+        original = framed(rows, self.format, self.vocabulary)
         noised = self.noise(original, keys)
         labels, marks = original.ids, noised.marks
         targets: dict[str, NDArray[Any]] = {"origins": noised.origins, "marks": marks}
@@ -162,7 +162,7 @@ class Restoring(Answering[BartLearner]):
         return side_by_side([tokenizer.encode_with_specials(text) for text in texts], self.vocabulary["pad"])
 
     def collate(self, rows: Rows) -> Batch:
-        return framed_batch(rows, self.vocabulary)
+        return framed_batch(rows, self.program.format, self.vocabulary)
 
     @torch.no_grad()
     def predict(self, learner: BartLearner, batch: Batch) -> list[dict[str, Any]]:
@@ -177,7 +177,7 @@ class Restoring(Answering[BartLearner]):
         limit = min(chosen.max_length or 2 * ids.shape[1] + 16, self.program.model.positions)
         specials = Specials(start=closing, end=closing, pad=self.vocabulary["pad"], first=opening, last=closing)
         writer = EncoderDecoderWriter(learner.pair, batch.inputs, chosen.beams, limit)
-        texts = write(writer, len(ids), specials, chosen, limit)
+        texts = generate(writer, len(ids), specials, chosen, limit)
         return [{"sample": sample, "written": text[1:-1]} for sample, text in zip(batch.samples.tolist(), texts, strict=True)]
 
     def read_out(self, text: str, ids: NDArray[np.int64], answer: Mapping[str, Any], tokenizer: Tokenizer) -> Answer:

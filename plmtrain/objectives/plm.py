@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 from plmtrain.backbones.two_stream import NOTHING, Memory, TwoStream, remember
 from plmtrain.batch import Batch, Inputs, Layout, Term
-from plmtrain.corruption.prediction_order import CONTEXT, choose_spans, fill_up, in_turn, permuted_ranks
-from plmtrain.data.rows.stream_segments import CLASSIFYING, FRAMING, PADDING, segment_pairs
+from plmtrain.corruption.prediction_order import CONTEXT, choose_target_spans, fill_up, in_turn, permuted_ranks
+from plmtrain.data.rows.row_formats import Places, RowFormat
+from plmtrain.data.rows.stream_segments import FRAMING, segment_pairs
 from plmtrain.errors import SettingsError
 from plmtrain.keyed_random import several_row_bits
 from plmtrain.nn.heads import TiedHead
@@ -151,7 +152,7 @@ class PermutationLM(Program[PermutationLMSettings, TwoStreamSettings, Permutatio
             purposes = [f"plm.{purpose}.{len(chosen)}" for purpose in ("spans", "tokens", "order")]
             spans, tokens, order = several_row_bits(purposes, keys)
             budgets = np.minimum(budget, (~excluded[:, part]).sum(axis=1))
-            targets = choose_spans(
+            targets = choose_target_spans(
                 spans, word_starts[:, part], excluded[:, part], budgets, context=settings.context, longest=settings.max_gram
             )
             targets = fill_up(tokens, targets, excluded[:, part], budgets)
@@ -191,7 +192,7 @@ class PermutationLM(Program[PermutationLMSettings, TwoStreamSettings, Permutatio
 
     @cached_property
     def answering(self) -> PermutedFilling:
-        return PermutedFilling(self.vocabulary, longest=self.row_shape(self.model.positions).length)
+        return PermutedFilling(self.format, self.vocabulary, longest=self.row_shape(self.model.positions).length)
 
     def inspect(self, batch: Batch) -> Inspection:
         assert batch.inputs.segments is not None
@@ -266,12 +267,13 @@ class PermutedFilling(Answering[PermutationLMLearner]):
     """Fill the masks of a text by the query stream.
 
     Args:
+        layout: the format of a text.
         vocabulary: the tokens that rows are made of.
         longest: the most tokens of text that a question may have.
     """
 
-    def __init__(self, vocabulary: Vocabulary, longest: int) -> None:
-        self.vocabulary, self.longest = vocabulary, longest
+    def __init__(self, layout: RowFormat, vocabulary: Vocabulary, longest: int) -> None:
+        self.layout, self.vocabulary, self.longest = layout, vocabulary, longest
 
     def questions(self, texts: Sequence[str], tokenizer: Tokenizer) -> Rows:
         """Encode texts in which masks are written by their name."""
@@ -281,14 +283,8 @@ class PermutedFilling(Answering[PermutationLMLearner]):
         """Make texts ready as single segments, padded on the left. Masks come last in the order, and see the frame but not each
         other."""
         width = rows.tokens.shape[1]
-        shift = (width - rows.lengths)[:, None]
-        source = np.arange(width) - shift
-        ids = np.full((len(rows), width + 2), self.vocabulary["pad"], np.int64)
-        ids[:, :width] = np.where(source >= 0, np.take_along_axis(rows.tokens, np.maximum(source, 0), axis=1), ids[:, :width])
-        ids[:, width:] = self.vocabulary["sep"], self.vocabulary["cls"]
-        real = np.arange(width + 2) >= shift
-        segments = np.where(real, 0, PADDING)
-        segments[:, -1] = CLASSIFYING
+        places = Places(self.layout, [rows.lengths], width + self.layout.framing, width)
+        ids, segments, real = places.ids(rows.tokens, self.vocabulary), places.segments, places.real
         ranks = np.full(ids.shape, CONTEXT)
         ranks[np.isin(ids, [self.vocabulary["sep"], self.vocabulary["cls"]])] = 0
         ranks[ids == self.vocabulary["mask"]] = 1
@@ -312,7 +308,7 @@ class PermutedFilling(Answering[PermutationLMLearner]):
         places = ids.new_zeros(len(ids), int(counts.max()) if len(ids) else 0)
         places[masks[:, 0], turn] = masks[:, 1]
         hidden, _ = learner.streams.predict(batch.inputs, places)
-        padding = (segments == PADDING).sum(dim=1)
+        padding = (segments == self.layout.padding_segment).sum(dim=1)
         own = torch.stack([masks[:, 0], masks[:, 1] - padding[masks[:, 0]]], dim=1)
         return best_at_masks(own, learner.scores(hidden[masks[:, 0], turn]), batch.samples, opening=0)
 

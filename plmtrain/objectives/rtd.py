@@ -24,7 +24,7 @@ from plmtrain.keyed_random import as_uniform, row_bits, spread_at
 from plmtrain.metrics import roc
 from plmtrain.nn.heads import MaskedLMHead, ReplacedTokenHead
 from plmtrain.nn.loss import cross_entropy_sum
-from plmtrain.nn.sampling import draw
+from plmtrain.nn.sampling import draw_classes
 from plmtrain.programs.answering import Answer, Answering, Demonstration
 from plmtrain.programs.inspection import Inspection
 from plmtrain.programs.learner import Learner
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from plmtrain.backbones import Backbone
+    from plmtrain.data.rows.row_formats import RowFormat
     from plmtrain.data.rows.rows import Rows
     from plmtrain.keyed_random import Keys
     from plmtrain.text.tokenizer import Tokenizer
@@ -98,10 +99,10 @@ class ReplacedTokenDetection(Program[RTDSettings, EncoderSettings, RTDLearner]):
         self.mask = Masker(settings, vocabulary)
 
     def row_shape(self, sequence_length: int) -> RowShape:
-        return RowShape(length=sequence_length - 2)
+        return RowShape(length=sequence_length - self.format.framing)
 
     def collate(self, rows: Rows, keys: Keys) -> Batch:
-        original = framed(rows, self.vocabulary)
+        original = framed(rows, self.format, self.vocabulary)
         masked = self.mask(original, keys)
         row, column = np.divmod(masked.positions, original.ids.shape[1])
         uniforms = as_uniform(spread_at(row_bits("rtd.draw", keys).take(row), column))  # [predicted]
@@ -147,7 +148,7 @@ class ReplacedTokenDetection(Program[RTDSettings, EncoderSettings, RTDLearner]):
         guesses = learner.generator_logits(hidden)  # [predicted, vocabulary]
         generator_loss = cross_entropy_sum(guesses, labels)
 
-        drawn = draw(guesses.detach(), batch.draws["uniforms"], self.settings.temperature)  # [predicted]
+        drawn = draw_classes(guesses.detach(), batch.draws["uniforms"], self.settings.temperature)  # [predicted]
         written, replaced = self.write(batch, drawn)
         logits = learner.discriminator_logits(replace(batch.inputs, ids=written))  # [batch, length]
         losses = functional.binary_cross_entropy_with_logits(logits, replaced.float(), reduction="none")
@@ -222,7 +223,7 @@ class ReplacedTokenDetection(Program[RTDSettings, EncoderSettings, RTDLearner]):
 
     @cached_property
     def answering(self) -> ReplacementFinding:
-        return ReplacementFinding(self.vocabulary, longest=self.row_shape(self.model.positions).length)
+        return ReplacementFinding(self.format, self.vocabulary, longest=self.row_shape(self.model.positions).length)
 
     def inspect(self, batch: Batch) -> Inspection:
         note = (
@@ -236,19 +237,20 @@ class ReplacementFinding(Answering[RTDLearner]):
     """Say of each token of a text how likely it is to have been replaced.
 
     Args:
+        layout: the format of a text.
         vocabulary: the tokens that rows are made of.
         longest: the most tokens of text that a question may have.
     """
 
-    def __init__(self, vocabulary: Vocabulary, longest: int) -> None:
-        self.vocabulary, self.longest = vocabulary, longest
+    def __init__(self, layout: RowFormat, vocabulary: Vocabulary, longest: int) -> None:
+        self.layout, self.vocabulary, self.longest = layout, vocabulary, longest
 
     def questions(self, texts: Sequence[str], tokenizer: Tokenizer) -> Rows:
         """Encode texts; names of special tokens in them are mere text."""
-        return side_by_side(tokenizer.encode(texts), self.vocabulary["pad"])
+        return side_by_side(tokenizer.encode(texts), self.vocabulary.padding)
 
     def collate(self, rows: Rows) -> Batch:
-        return framed_batch(rows, self.vocabulary)
+        return framed_batch(rows, self.layout, self.vocabulary)
 
     @torch.no_grad()
     def predict(self, learner: RTDLearner, batch: Batch) -> list[dict[str, Any]]:

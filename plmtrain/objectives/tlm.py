@@ -106,7 +106,7 @@ class TranslationLM(MaskedProgram[TranslationLMSettings, MaskedLearner]):
     @cached_property
     def answering(self) -> SideFilling:
         longest = self.row_shape(self.model.positions).length
-        return SideFilling(self.vocabulary, longest, self.languages)
+        return SideFilling(self.format, self.vocabulary, longest, self.languages)
 
     def inspect(self, batch: Batch) -> Inspection:
         inspection = super().inspect(batch)

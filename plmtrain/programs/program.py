@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 
+from plmtrain.data.rows.row_formats import RowFormat
 from plmtrain.programs.parts import Parts
 from plmtrain.settings.models.base import ModelSettings
 
@@ -184,6 +185,11 @@ class Program(Trainable, Generic[SettingsT, ModelT, LearnerT]):
     @classmethod
     def of(cls, settings: SettingsT, model: ModelT, vocabulary: Vocabulary, build: Callable[[Any], AnyProgram]) -> Self:
         return cls(settings, model, vocabulary)
+
+    @cached_property
+    def format(self) -> RowFormat:
+        """How its rows are laid out: here as the model's family lays out one text."""
+        return RowFormat.of(self.model.family, 1)
 
     @property
     def parts(self) -> Parts:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import numpy as np
 import torch
@@ -32,43 +32,12 @@ from plmtrain.settings.tasks.base import SentenceTaskSettings
 if TYPE_CHECKING:
     from plmtrain.backbones import Backbone
     from plmtrain.data.rows.rows import Rows
+    from plmtrain.families import ModelFamily
     from plmtrain.keyed_random import Keys
     from plmtrain.text.tokenizer import Tokenizer
     from plmtrain.text.vocabulary import Vocabulary
 
 SentenceTaskT = TypeVar("SentenceTaskT", bound=SentenceTaskSettings)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Published:
-    """The sentence head of a family's published models.
-
-    Args:
-        reads: the state that stands for a row: of its first token, of its last (rows are padded on the left), or the decoder's
-            at the closing token.
-        activation: between the two layers.
-        drops_state: whether there is a dropout before the first layer.
-        dropout: of the head; None for the model's.
-        pooled: whether the first layer is pretrained, as the pooler.
-    """
-
-    reads: Literal["first", "last", "decoder"] = "first"
-    activation: str = "tanh"
-    drops_state: bool = False
-    dropout: float | None = None
-    pooled: bool = False
-
-
-HEADS: Mapping[str, Published] = {
-    "bert": Published(pooled=True),
-    "albert": Published(pooled=True, dropout=0.1),
-    "roberta": Published(drops_state=True),
-    "electra": Published(drops_state=True, activation="gelu"),
-    "distilbert": Published(activation="relu", dropout=0.2),
-    "xlnet": Published(reads="last", dropout=0.1),
-    "bart": Published(reads="decoder", drops_state=True, dropout=0.0),
-}
-"""By family of models, the head as transformers has it; ELECTRA's own code scores the dropped first state with one layer."""
 
 
 class SentenceLearner(Learner):
@@ -77,22 +46,22 @@ class SentenceLearner(Learner):
     Args:
         backbone: reads the row.
         head: scores it.
-        published: the head of the model's family: which state stands for a row, and whether its first layer is the pooler.
-        closing: the id of the token that closes a row.
+        family: of the model: which state stands for a row, and whether the head's first layer is the pooler.
+        closing: the id of the token that closes a row; None where there is none.
     """
 
-    def __init__(self, backbone: Backbone, head: SentenceHead, published: Published, closing: int) -> None:
+    def __init__(self, backbone: Backbone, head: SentenceHead, family: ModelFamily, closing: int | None) -> None:
         super().__init__(backbone)
         self.head = head
-        self._published, self._closing = published, closing
+        self._family, self._closing = family, closing
 
     @property
     def pooler_layer(self) -> nn.Linear | None:
-        return self.head.dense if self._published.pooled else None
+        return self.head.dense if self._family.head is not None and self._family.head.pooled else None
 
     def scores(self, inputs: Inputs) -> Tensor:
         """Return the outputs of the head.  # [batch, outputs]"""
-        reads = self._published.reads
+        reads = self._family.reads
         if reads == "decoder":
             state = self._closing_state(inputs)
         else:
@@ -104,6 +73,7 @@ class SentenceLearner(Learner):
     def _closing_state(self, inputs: Inputs) -> Tensor:
         """Return the decoder's state where it would write the closing token, having read all before it (Lewis et al. 2020,
         section 3.1; as in the authors' code, the closing token also stands in front).  # [batch, width]"""
+        assert self._closing is not None, "the settings refuse such a tokenizer"
         ids, tokens = inputs.ids, inputs.layout.tokens
         decoder = Inputs(ids=shift_right(ids, self._closing), layout=Layout(tokens=tokens, causal=True))
         states = self.backbone.hidden(replace(inputs, decoder=decoder))
@@ -129,7 +99,6 @@ class SentenceProgram(TaskProgram[SentenceTaskT, ModelSettings, SentenceLearner]
     def __init__(self, settings: SentenceTaskT, model: ModelSettings, vocabulary: Vocabulary, sequence_length: int) -> None:
         super().__init__(settings, model, vocabulary)
         self.sequence_length = sequence_length
-        self.published = HEADS[model.family]
         self.format = RowFormat.of(model.family, len(settings.text))
         self._segmented = getattr(model, "segments", 0) > 1 or model.kind == "two_stream"
 
@@ -171,18 +140,20 @@ class SentenceProgram(TaskProgram[SentenceTaskT, ModelSettings, SentenceLearner]
         for parameter in backbone.unread_by_encode():
             parameter.requires_grad_(False)
         model = cast(Any, self.model)  # every model that has a head here has these
-        dropout = self.published.dropout if self.settings.dropout is None else self.settings.dropout
+        published = self.model.published.head
+        assert published is not None, "the settings refuse such a model"
+        dropout = published.dropout if self.settings.dropout is None else self.settings.dropout
         dropout = model.dropout if dropout is None else dropout
         head = SentenceHead(
             backbone.width,
             self.outputs,
-            self.published.activation,
-            dropout_before=dropout if self.published.drops_state else 0.0,
+            published.activation,
+            dropout_before=dropout if published.drops_state else 0.0,
             dropout=dropout,
             initial_std=model.initial_std,
             initial_truncated=getattr(model, "initial_truncated", False),
         )
-        return SentenceLearner(backbone, head, self.published, self.vocabulary["sep"])
+        return SentenceLearner(backbone, head, self.model.published, self.vocabulary.roles.get("sep"))
 
     def inspect(self, batch: Batch) -> Inspection:
         ids, real = batch.inputs.ids.numpy(), np.asarray(batch.inputs.layout.tokens)

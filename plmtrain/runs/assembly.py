@@ -10,7 +10,7 @@ import torch
 
 from plmtrain import backbones, keyed_random
 from plmtrain.console import tell
-from plmtrain.data.loading.order import Phase, plan
+from plmtrain.data.loading.order import Phase, plan_phases
 from plmtrain.errors import SettingsError
 from plmtrain.files import atomic_folder
 from plmtrain.interop.initial import load_backbone, token_rows
@@ -25,7 +25,7 @@ from plmtrain.training import allocator
 from plmtrain.training.checkpoint import Checkpoint
 from plmtrain.training.checkpoint_manifest import Identity, versions
 from plmtrain.training.group import Group
-from plmtrain.training.precision import choose
+from plmtrain.training.precision import choose_precision
 from plmtrain.training.progress import Progress
 from plmtrain.training.progress_line import ProgressLine
 from plmtrain.training.reporting import RunReporter
@@ -46,12 +46,12 @@ def train(material: Material, folder: RunFolder, settings_hash: str) -> None:
     allocator.tune()
     settings = material.settings
     group = Group(settings.trainer.device, settings.launch.timeout, settings.trainer.threads)
-    phases = plan(settings.trainer)
+    phases = plan_phases(settings.trainer)
     programs = material.programs(phases)
     token_embeddings = embedded_tokens(settings, material.tokenizer)
     learner = build_learner(settings, programs[0], token_embeddings).to(group.device)
     state = TrainingState(learner, optimizer.build(learner, settings.optimizer), {})
-    precision = choose(settings.trainer.precision, group.device)
+    precision = choose_precision(settings.trainer.precision, group.device)
     resolved = {
         "precision": precision,
         "threads": torch.get_num_threads(),

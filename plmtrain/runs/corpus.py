@@ -8,21 +8,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plmtrain.data.corpus import corpus_manifest as manifests
-from plmtrain.data.corpus.corpus_manifest import Manifest
-from plmtrain.data.corpus.updates import Report
-from plmtrain.data.loading.order import Phase, plan
+from plmtrain.data.corpus.corpus_manifest import CorpusManifest
+from plmtrain.data.corpus.updates import OnUpdate
+from plmtrain.data.loading.order import Phase, plan_phases
+from plmtrain.data.splits import SPLITS
+from plmtrain.runs.material import require_tokens
 from plmtrain.settings.objectives.base import ObjectiveSettings, Reads
 from plmtrain.settings.run import PretrainSettings
 
 if TYPE_CHECKING:
     from plmtrain.data.corpus.pair_store import PairStore
-    from plmtrain.data.corpus.store import Split, Store
+    from plmtrain.data.corpus.store import Store
     from plmtrain.data.rows.rows import PartedRows, RowSource
+    from plmtrain.data.splits import Split
     from plmtrain.programs.program import AnyProgram, Trainable
     from plmtrain.text.tokenizer import Tokenizer
     from plmtrain.text.vocabulary import Vocabulary
-
-SPLITS: tuple[Split, ...] = ("train", "validation")
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Corpus:
 
     tokenizer: Tokenizer
     folder: Path
-    manifest: Manifest
+    manifest: CorpusManifest
 
     def rows(self, split: Split, program: Trainable, phase: Phase, isolate_documents: bool) -> RowSource | PartedRows:
         """Return the rows of a split as an objective reads them in a phase; of a mixture, as each of its parts does.
@@ -105,30 +106,30 @@ _SOURCES: Mapping[Reads, Callable[[Store, AnyProgram, Phase, bool], RowSource]] 
 """How each way to read prepared text (``ObjectiveSettings.reads``) makes rows of it."""
 
 
-def _cut(store: Store, settings: Any, length: int, report: Report) -> PairStore:
+def _cut(store: Store, settings: Any, length: int, on_update: OnUpdate) -> PairStore:
     """The pairs of a split, cut now if that has not been done; what is held out is cut once."""
     from plmtrain.data.corpus.pair_cutting import Cutting
     from plmtrain.data.corpus.pair_store import pairs_of
 
     copies = settings.pair_copies if store.split == "train" else 1
     cutting = Cutting(relation=settings.relation, tokens=length, copies=copies, short_share=settings.short_share)
-    return pairs_of(store, cutting, report)
+    return pairs_of(store, cutting, on_update)
 
 
-def derive(corpus: Corpus, settings: PretrainSettings, report: Report) -> None:
+def derive(corpus: Corpus, settings: PretrainSettings, on_update: OnUpdate) -> None:
     """Make of prepared text what the run's objective reads, where that is more than the text itself: a run does so before it
     trains, and hears then of text that will not do."""
     from plmtrain.data.corpus.store import Store
     from plmtrain.data.rows.row_formats import RowFormat
 
-    for phase in plan(settings.trainer):
+    for phase in plan_phases(settings.trainer):
         length = phase.sequence_length - RowFormat.of(settings.model.family, 2).framing
         for objective in objective_in(settings, phase).members().values():
             for split in SPLITS if objective.reads == "segment_pairs" else ():
-                _cut(Store.open(corpus.folder, split), objective, length, report)
+                _cut(Store.open(corpus.folder, split), objective, length, on_update)
 
 
-def tokenizer_of(settings: PretrainSettings, report: Callable[[Any], None]) -> Tokenizer:
+def tokenizer_of(settings: PretrainSettings, on_update: OnUpdate) -> Tokenizer:
     """The tokenizer that the run uses: an existing one, that of what it starts from, or one trained on its text."""
     from plmtrain.data.corpus.trained_tokenizers import tokenizer_for
 
@@ -137,16 +138,17 @@ def tokenizer_of(settings: PretrainSettings, report: Callable[[Any], None]) -> T
         from plmtrain.training.restore import tokenizer_folder
 
         chosen = chosen.model_copy(update={"path": str(tokenizer_folder(Path(settings.init)))})
-    return tokenizer_for(settings.data, chosen, report)
+    return tokenizer_for(settings.data, chosen, on_update)
 
 
-def corpus_of(settings: PretrainSettings, report: Callable[[Any], None]) -> Corpus:
+def corpus_of(settings: PretrainSettings, on_update: OnUpdate) -> Corpus:
     """The run's text, prepared now if that has not been done."""
     from plmtrain.data.corpus.prepare import prepare
 
-    tokenizer = tokenizer_of(settings, report)
-    longest = max(phase.sequence_length for phase in plan(settings.trainer))
-    folder = prepare(settings.data, tokenizer, minimum_validation_tokens=longest, report=report)
+    tokenizer = tokenizer_of(settings, on_update)
+    require_tokens(settings, tokenizer)
+    longest = max(phase.sequence_length for phase in plan_phases(settings.trainer))
+    folder = prepare(settings.data, tokenizer, minimum_validation_tokens=longest, on_update=on_update)
     return Corpus(tokenizer, folder, manifests.load(folder, tokenizer.digest))
 
 

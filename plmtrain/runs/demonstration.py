@@ -40,7 +40,7 @@ def demonstration(part: Part, learner: Learner, tokenizer: Tokenizer, store: Sto
     answering = part.program.answering
     if answering is None:
         return None
-    sentences = _sentences(store, part.program.vocabulary["pad"], count)
+    sentences = _sentences(store, part.program.vocabulary.padding, count)
     if not len(sentences):
         return Table(title="no held-out sentence is short enough to be shown", title_justify="left", show_header=False)
     shown = answering.demonstrate(part.learner(learner), sentences, tokenizer)

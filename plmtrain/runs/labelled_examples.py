@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from plmtrain.data.corpus.updates import Report
-from plmtrain.data.loading.order import plan
-from plmtrain.data.tables.labelled import Examples, Rows, Split, gather, rows_of_files
+from plmtrain.data.corpus.updates import OnUpdate
+from plmtrain.data.loading.order import plan_phases
+from plmtrain.data.splits import Split
+from plmtrain.data.tables.labelled import Examples, Rows, gather, rows_of_files
 from plmtrain.data.tables.reader import Finding, Reader
 from plmtrain.data.tables.readers import reader_of
 from plmtrain.errors import DataError
 from plmtrain.files import make_folder, write_json_atomically, write_text_atomically
 from plmtrain.runs.counting import counted
 from plmtrain.runs.demonstration import table_of
-from plmtrain.runs.material import Material
+from plmtrain.runs.material import Material, require_tokens
 from plmtrain.settings.run import FinetuneSettings
 from plmtrain.text.readers import Skips
 from plmtrain.text.tokenizer import Tokenizer
@@ -54,23 +55,24 @@ class LabelledExamples(Material):
         self._answers: list[dict[str, Any]] = []
 
     @classmethod
-    def of(cls, settings: FinetuneSettings, report: Report) -> LabelledExamples:
+    def of(cls, settings: FinetuneSettings, on_update: OnUpdate) -> LabelledExamples:
         """Read the examples, and train a tokenizer on them where there is none yet."""
         examples = _examples(settings)
-        tokenizer = _tokenizer(settings, examples, report)
+        tokenizer = _tokenizer(settings, examples, on_update)
+        require_tokens(settings, tokenizer)
         settings = settings.model_copy(update={"task": examples.reader.task})
         material = cls(settings, tokenizer, examples)
         if settings.trainer.epochs is not None:
-            (phase,) = plan(settings.trainer)
+            (phase,) = plan_phases(settings.trainer)
             (program,) = material.programs([phase])
             material.settings = counted(settings, len(material.rows("train", program, phase)))
         return material
 
     @classmethod
-    def held_out(cls, settings: FinetuneSettings, report: Report) -> LabelledExamples:
+    def held_out(cls, settings: FinetuneSettings, on_update: OnUpdate) -> LabelledExamples:
         """Read held-out examples alone; the settings are those of a run, with what its data said and with its tokenizer."""
         examples = _examples(settings, only="validation")
-        return cls(settings, _tokenizer(settings, examples, report), examples)
+        return cls(settings, _tokenizer(settings, examples, on_update), examples)
 
     def programs(self, phases: Sequence[Phase]) -> list[Trainable]:
         from plmtrain import tasks
@@ -141,11 +143,11 @@ class LabelledExamples(Material):
 
     def conclude(self, program: Trainable, learner: Learner, phase: Phase, group: Group, folder: Path) -> None:
         """Answer the held-out examples with the best checkpoint."""
-        from plmtrain.training.precision import choose
+        from plmtrain.training.precision import choose_precision
         from plmtrain.training.prediction import by_example, predict_all
 
         rows, answering = self.rows("validation", program, phase), _answering(program)
-        precision = choose(self.settings.trainer.precision, group.device)
+        precision = choose_precision(self.settings.trainer.precision, group.device)
         answers = predict_all(answering, learner, rows, group, batch_size=phase.batch_size, precision=precision)
         answers = by_example(answering, answers, rows)
         if group.is_main:
@@ -192,7 +194,7 @@ def _of_dataset(reader: Reader[Any, Any], splits: Sequence[Split]) -> tuple[Read
     return reader.informed(names), lambda split: [(datasets[split].name, datasets[split].read(reader.columns))]
 
 
-def _tokenizer(settings: FinetuneSettings, examples: Examples, report: Report) -> Tokenizer:
+def _tokenizer(settings: FinetuneSettings, examples: Examples, on_update: OnUpdate) -> Tokenizer:
     """The tokenizer that is named, that of what the run starts from, or one trained on the training examples."""
     if settings.tokenizer.path is not None:
         return Tokenizer.load(settings.tokenizer.path)
@@ -205,4 +207,4 @@ def _tokenizer(settings: FinetuneSettings, examples: Examples, report: Report) -
     texts = [text for example in examples.splits["train"] for text in example.texts if text.strip()]
     if not texts:
         raise DataError("there is no text in the examples", "task.text", "name the columns that have the texts")
-    return tokenizer_on(texts, settings.data.prepared_dir, settings.tokenizer, report)
+    return tokenizer_on(texts, settings.data.prepared_dir, settings.tokenizer, on_update)

@@ -10,8 +10,8 @@ from typing import Any
 
 from plmtrain import stopping
 from plmtrain.console import tell
-from plmtrain.data.corpus.updates import Report
-from plmtrain.data.loading.order import check_divisible, plan
+from plmtrain.data.corpus.updates import OnUpdate
+from plmtrain.data.loading.order import check_divisible, plan_phases
 from plmtrain.errors import SettingsErrors, Stopped, understood
 from plmtrain.redaction import redact
 from plmtrain.runs.material import Material
@@ -26,7 +26,7 @@ _FACTS = ("step", "total_steps", "best_step", "result_step")
 """What a status says of the training, whoever writes it."""
 
 
-def carry_out(command: Sequence[str], settings: RunSettings, prepare: Callable[[Report], Material]) -> int:
+def carry_out(command: Sequence[str], settings: RunSettings, prepare: Callable[[OnUpdate], Material]) -> int:
     """Bring a run to its end: begin it, go on with it, or say that it is finished.
 
     Args:
@@ -54,11 +54,11 @@ def carry_out(command: Sequence[str], settings: RunSettings, prepare: Callable[[
         with _told(folder, log, owns):
             if owns:
                 folder.write_status("preparing", **_facts(folder))
-            with preparation_report() as report:
-                material = prepare(report)
+            with preparation_report() as on_update:
+                material = prepare(on_update)
             if settings.launch.processes > 1 and not launch.in_a_group():
-                check_divisible(plan(material.settings.trainer), settings.launch.processes)
-                return _conclude(folder, launch.launch(command, settings.launch.processes))
+                check_divisible(plan_phases(material.settings.trainer), settings.launch.processes)
+                return _conclude(folder, launch.launch_processes(command, settings.launch.processes))
             from plmtrain.runs.assembly import train
 
             train(material, folder, run_hash(settings, init_digest))

@@ -7,19 +7,52 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from plmtrain.errors import SettingsError, SettingsErrors
+from plmtrain.settings.rules import families_for, missing_roles
+from plmtrain.settings.run import FinetuneSettings, PretrainSettings
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from rich.console import RenderableType
 
-    from plmtrain.data.corpus.store import Split
     from plmtrain.data.loading.order import Phase
     from plmtrain.data.rows.rows import PartedRows, RowSource
+    from plmtrain.data.splits import Split
     from plmtrain.programs.learner import Learner
     from plmtrain.programs.program import Trainable
+    from plmtrain.settings.objectives.base import ObjectiveSettings
     from plmtrain.settings.run import RunSettings
+    from plmtrain.settings.tasks.base import TaskSettings
     from plmtrain.text.tokenizer import Tokenizer
     from plmtrain.training.group import Group
+
+
+def require_tokens(settings: RunSettings, tokenizer: Tokenizer) -> None:
+    """Refuse a tokenizer that lacks special tokens which the run's objective or task needs, before anything is encoded with it.
+
+    Raises:
+        SettingsErrors: for the objective, each of its parts, or the task.
+    """
+    programs: dict[str, ObjectiveSettings | TaskSettings] = {}
+    if isinstance(settings, PretrainSettings):
+        programs = {f"objective={part.name}": part for part in settings.objective.members().values()}
+    elif isinstance(settings, FinetuneSettings):
+        programs = {f"task={settings.task.name}": settings.task}
+    roles = tokenizer.vocabulary.roles
+    path, init = settings.tokenizer.path, settings.init
+    source = f"tokenizer.path={path}" if path is not None else "the trained tokenizer" if init is None else f"init={init}"
+    errors = [
+        SettingsError(
+            f"{name} needs tokens that the tokenizer lacks: {', '.join(missing)}",
+            f"{source} has: {', '.join(roles) or 'none of any use'}",
+            f"use a tokenizer of one of these families: {families_for(settings.model, program)}",
+        )
+        for name, program in programs.items()
+        if (missing := missing_roles(settings.model, program, roles))
+    ]
+    if errors:
+        raise SettingsErrors(errors)
 
 
 class Material(ABC):

@@ -10,8 +10,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from plmtrain.data.corpus.updates import Progress as Moment
-from plmtrain.data.corpus.updates import Report
+from plmtrain.data.corpus.updates import OnUpdate, PreparationUpdate
 
 _WORDS = {
     "wait": "waiting for another process that prepares the same",
@@ -26,44 +25,44 @@ _SECONDS = 10.0
 
 
 @contextmanager
-def preparation_report() -> Iterator[Report]:
+def preparation_report() -> Iterator[OnUpdate]:
     """Something to report moments of a preparation to."""
     console = Console(stderr=True)
     if console.is_terminal and not console.is_dumb_terminal:
-        with _bar(console) as report:
-            yield report
+        with _bar(console) as show:
+            yield show
     else:
         yield _lines()
 
 
 @contextmanager
-def _bar(console: Console) -> Iterator[Report]:
+def _bar(console: Console) -> Iterator[OnUpdate]:
     columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[facts]}"), TimeRemainingColumn()
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("", total=None, facts="")
 
-        def report(moment: Moment) -> None:
-            total = moment.total_bytes or None
-            progress.update(task, description=_WORDS[moment.stage], completed=moment.bytes, total=total, facts=_facts(moment))
+        def show(update: PreparationUpdate) -> None:
+            total = update.total_bytes or None
+            progress.update(task, description=_WORDS[update.stage], completed=update.bytes, total=total, facts=_facts(update))
 
-        yield report
+        yield show
 
 
-def _lines() -> Report:
+def _lines() -> OnUpdate:
     stage, told = "", 0.0
 
-    def report(moment: Moment) -> None:
+    def show(update: PreparationUpdate) -> None:
         nonlocal stage, told
         now = time.monotonic()
-        if moment.stage != stage or now - told > _SECONDS:
-            stage, told = moment.stage, now
-            share = f" {moment.bytes / moment.total_bytes:.0%}" if moment.total_bytes else ""
-            print(f"{_WORDS[moment.stage]}{share}  {_facts(moment)}".rstrip(), file=sys.stderr, flush=True)
+        if update.stage != stage or now - told > _SECONDS:
+            stage, told = update.stage, now
+            share = f" {update.bytes / update.total_bytes:.0%}" if update.total_bytes else ""
+            print(f"{_WORDS[update.stage]}{share}  {_facts(update)}".rstrip(), file=sys.stderr, flush=True)
 
-    return report
+    return show
 
 
-def _facts(moment: Moment) -> str:
-    parts = [f"{moment.documents:,} documents"] if moment.documents else []
-    parts += [f"{moment.tokens:,} tokens"] if moment.tokens else []
+def _facts(update: PreparationUpdate) -> str:
+    parts = [f"{update.documents:,} documents"] if update.documents else []
+    parts += [f"{update.tokens:,} tokens"] if update.tokens else []
     return ", ".join(parts)

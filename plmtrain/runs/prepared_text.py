@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from plmtrain.data.corpus import corpus_manifest
-from plmtrain.data.corpus.updates import Report
-from plmtrain.data.loading.order import plan
+from plmtrain.data.corpus.updates import OnUpdate
+from plmtrain.data.loading.order import plan_phases
 from plmtrain.files import make_folder
 from plmtrain.runs.corpus import Corpus, corpus_of, derive, programs_of
 from plmtrain.runs.counting import counted
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from rich.console import RenderableType
 
-    from plmtrain.data.corpus.store import Split
     from plmtrain.data.loading.order import Phase
     from plmtrain.data.rows.rows import PartedRows, RowSource
+    from plmtrain.data.splits import Split
     from plmtrain.programs.learner import Learner
     from plmtrain.programs.program import Trainable
 
@@ -51,20 +51,20 @@ class PreparedText(Material):
         return unigram_losses(token_counts(store, manifest.vocabulary_size, manifest.document_end))
 
     @classmethod
-    def of(cls, settings: PretrainSettings, report: Report) -> PreparedText:
+    def of(cls, settings: PretrainSettings, on_update: OnUpdate) -> PreparedText:
         """Prepare the text now if that has not been done."""
-        corpus = corpus_of(settings, report)
-        derive(corpus, settings, report)
+        corpus = corpus_of(settings, on_update)
+        derive(corpus, settings, on_update)
         if settings.trainer.epochs is not None:
-            (phase,) = plan(settings.trainer)
+            (phase,) = plan_phases(settings.trainer)
             (program,) = programs_of(settings, [phase], corpus.tokenizer.vocabulary)
             settings = counted(settings, len(corpus.rows("train", program, phase, settings.data.isolate_documents)))
         return cls(settings, corpus)
 
     @classmethod
-    def held_out(cls, settings: PretrainSettings, report: Report) -> PreparedText:
+    def held_out(cls, settings: PretrainSettings, on_update: OnUpdate) -> PreparedText:
         """The text of a run, or other text, to evaluate the run on."""
-        return cls(settings, corpus_of(settings, report))
+        return cls(settings, corpus_of(settings, on_update))
 
     def programs(self, phases: Sequence[Phase]) -> list[Trainable]:
         return programs_of(self.settings, phases, self.tokenizer.vocabulary)
@@ -80,7 +80,7 @@ class PreparedText(Material):
         return changed or ["the text is divided otherwise"]
 
     def opening(self) -> str:
-        manifest, phases = self.corpus.manifest, plan(self.settings.trainer)
+        manifest, phases = self.corpus.manifest, plan_phases(self.settings.trainer)
         steps, tokens = phases[-1].end, sum(phase.steps * phase.batch_size * phase.sequence_length for phase in phases)
         return (
             f"{manifest.splits['train'].tokens:,} training tokens, {manifest.splits['validation'].tokens:,} held out, "

@@ -48,7 +48,7 @@ def test_settings_that_decide_parameters_are_declared(objective: str) -> None:
     data = ["data=parallel", "data.files=[x.tsv]", "data.languages=[en,de]"] if objective in ("tlm", "multilingual_mlm") else []
     overrides = [f"model={model}", f"objective={objective}", "size=tiny", *data]
     settings = pretrain_settings(compose(overrides)).objective
-    usual, found = shapes(settings, overrides), set()
+    usual, deciding = shapes(settings, overrides), set()
     for name in settings.model_fields_set | set(type(settings).model_fields):
         for value in others(settings, name) if name not in ("type", "name") else ():
             try:
@@ -56,6 +56,6 @@ def test_settings_that_decide_parameters_are_declared(objective: str) -> None:
             except ValidationError:
                 continue
             if shapes(changed, overrides) != usual:
-                found.add(name)
+                deciding.add(name)
     # How many heads share an attention's width is built in, too, and seen in no shape.
-    assert found <= settings.decides_parameters
+    assert deciding <= settings.decides_parameters

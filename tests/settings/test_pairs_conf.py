@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from plmtrain.data.loading.order import plan
+from plmtrain.data.loading.order import plan_phases
 from plmtrain.errors import SettingsErrors
 from plmtrain.settings.composing.compose import compose
 from plmtrain.settings.decode import pretrain_settings
@@ -26,9 +26,9 @@ def test_bert_is_appendix_a2() -> None:
     assert isinstance(objective, NextSentenceSettings)
     assert (made.model.name, objective.relation) == ("bert", "next")
     # 90 % of the steps at length 128, the rest at 512.
-    phases = [(phase.first_step, phase.steps, phase.sequence_length, phase.batch_size) for phase in plan(made.trainer)]
+    phases = [(phase.first_step, phase.steps, phase.sequence_length, phase.batch_size) for phase in plan_phases(made.trainer)]
     assert phases == [(0, 900_000, 128, 256), (900_000, 100_000, 512, 256)]
-    assert [phase.objective["max_predictions"] for phase in plan(made.trainer)] == [20, 77]
+    assert [phase.objective["max_predictions"] for phase in plan_phases(made.trainer)] == [20, 77]
     assert (made.optimizer.type, made.optimizer.bias_correction) == ("adamw", False)
     assert (made.optimizer.lr, made.optimizer.betas, made.optimizer.eps) == (1e-4, (0.9, 0.999), 1e-6)
     assert (made.optimizer.weight_decay, made.optimizer.clip_norm) == (0.01, 1.0)

@@ -10,7 +10,7 @@ from support.tiny_run import VOCABULARY
 
 from plmtrain.batch import Batch
 from plmtrain.interop.hugging_face import family_of
-from plmtrain.interop.placing import split
+from plmtrain.interop.placing import named_tensors
 from plmtrain.programs.sentences import SentenceLearner
 
 
@@ -59,7 +59,8 @@ def twin(family: str, learner: SentenceLearner, **outputs: Any) -> Any:
     name, dense, scores = HEADS[family]
     other = getattr(transformers, name)(config).eval()
     weights = {
-        f"{description.prefix}{their}": part for their, part in split(learner.backbone, description.backbone(settings)).items()
+        f"{description.prefix}{their}": part
+        for their, part in named_tensors(learner.backbone, description.backbone(settings)).items()
     }
     for layer, place in ((learner.head.dense, dense), (learner.head.scores, scores)):
         weights |= {f"{place}.weight": layer.weight.detach(), f"{place}.bias": layer.bias.detach()}

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from plmtrain import backbones, faults, keyed_random, objectives, stopping
-from plmtrain.data.loading.order import Phase, plan
+from plmtrain.data.loading.order import Phase, plan_phases
 from plmtrain.data.rows.rows import PartedRows, Rows
 from plmtrain.errors import PlmtrainError
 from plmtrain.optim import optimizer
@@ -110,7 +110,7 @@ class TinyRun:
     def trainer(self) -> Trainer:
         torch.set_num_threads(1)  # threads of a pool do not survive a fork
         settings = pretrain_settings(compose([*self.system, *SHAPE, *self.overrides]))
-        phases = plan(settings.trainer)
+        phases = plan_phases(settings.trainer)
         folder = RunFolder(self.path).create()
         group = Group("cpu", 60, 1)
         programs = [

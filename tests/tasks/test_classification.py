@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 from sklearn import metrics
-from support.sentence_twin import inputs_of, randomise, twin
+from support.sentence_twin import HEADS, inputs_of, randomise, twin
 from support.tiny_run import VOCABULARY
 from support.tiny_task import MODELS, examples, program, tiny_model
 
 from plmtrain import backbones
-from plmtrain.errors import DataError
+from plmtrain.errors import DataError, SettingsError
 from plmtrain.keyed_random import Keys
 from plmtrain.programs.sentences import SentenceLearner
 from plmtrain.settings.tasks.classification import ClassificationSettings
@@ -47,6 +47,18 @@ def test_logits_are_those_of_transformers(family: str, pairs: bool) -> None:
     with torch.no_grad():
         expected = other(**inputs_of(family, batch)).logits
         torch.testing.assert_close(learner.scores(batch.inputs), expected, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("family", MODELS)
+def test_the_learner_is_one_model_whose_pooler_is_pretrained_where_the_family_has_one(family: str) -> None:
+    task = program(tiny_model(family), length=24)
+    learner = learner_of(task)
+    assert learner.models() == {"model": [learner.backbone, learner.head]}
+    assert learner.token_head is None
+    assert learner.pooler_layer is (learner.head.dense if "pooler" in HEADS[family][1] else None)
+    batch = task.collate(examples(2, task.row_shape(24).length).fetch(np.arange(2)), keys(2))
+    with pytest.raises(SettingsError, match="no language-model head"):
+        learner.token_scores(batch.inputs)
 
 
 @pytest.mark.parametrize("family", MODELS)

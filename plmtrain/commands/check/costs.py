@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 import torch
 
 from plmtrain import backbones
-from plmtrain.commands.check.findings import Report, counted
-from plmtrain.data.loading.order import Order, Phase, check_divisible, plan
+from plmtrain.commands.check.findings import Findings, counted
+from plmtrain.data.loading.order import Order, Phase, check_divisible, plan_phases
 from plmtrain.data.rows.rows import PartedRows, RowSource, rows_of
 from plmtrain.errors import DiskError, MemoryExhausted
 from plmtrain.files import free_bytes, nearest_folder, size_in_words
@@ -25,7 +25,7 @@ from plmtrain.training.checkpoint import Checkpoint
 from plmtrain.training.checkpoint_manifest import Identity, step_folders
 from plmtrain.training.costs import Measured, Work, measure, work_of
 from plmtrain.training.group import Group
-from plmtrain.training.precision import Precision, choose
+from plmtrain.training.precision import Precision, choose_precision
 from plmtrain.training.progress_line import duration
 from plmtrain.training.run_folder import RunFolder
 from plmtrain.training.state import checkpoint_size
@@ -72,13 +72,13 @@ class _Costs:
     Args:
         material: the run's data.
         folder: the run's.
-        report: hears of everything.
+        findings: hears of everything.
     """
 
-    def __init__(self, material: Material, folder: RunFolder, report: Report) -> None:
-        self.material, self.folder, self.report = material, folder, report
+    def __init__(self, material: Material, folder: RunFolder, findings: Findings) -> None:
+        self.material, self.folder, self.findings = material, folder, findings
         self.settings: RunSettings = material.settings
-        self.phases = plan(self.settings.trainer)
+        self.phases = plan_phases(self.settings.trainer)
         check_divisible(self.phases, self.settings.launch.processes)
         self.whole = material.programs(self.phases)
         self.last = self.phases[-1]
@@ -103,7 +103,7 @@ class _Costs:
         with torch.device("meta"):
             learner = self.whole[0].build(lambda model: backbones.build(model, tokens))
         parameters = sum(weight.numel() for weight in learner.parameters())
-        self.report.fact("model", f"{parameters:,} parameters", parameters=parameters)
+        self.findings.fact("model", f"{parameters:,} parameters", parameters=parameters)
         self._find_room(checkpoint_size(learner, carried([program for program, _ in self.parts], self.phases)))
         return sum(weight.numel() * weight.element_size() for weight in learner.parameters())
 
@@ -114,7 +114,7 @@ class _Costs:
         there = sum(file.stat().st_size for folder in step_folders(place).values() for file in folder.iterdir())
         most = (self.settings.trainer.keep + 2) * size
         needed = max(0, most - there)
-        self.report.fact(
+        self.findings.fact(
             "disk",
             f"{size_in_words(size)} a checkpoint, {size_in_words(most)} at most"
             + ("" if free is None else f"; {size_in_words(free)} free"),
@@ -125,7 +125,7 @@ class _Costs:
         if free is not None and free < needed:
             what = f"there is no room for checkpoints: {size_in_words(needed)} needed, {size_in_words(free)} free"
             remedy = "make room, lower trainer.keep, or choose another runs_dir"
-            self.report.wrong([DiskError(what, str(nearest_folder(place)), remedy)])
+            self.findings.wrong([DiskError(what, str(nearest_folder(place)), remedy)])
 
     def work(self, weights: int) -> None:
         """Find out operations and memory by a row or two, then the time by real steps, if there is memory for them.
@@ -133,15 +133,15 @@ class _Costs:
         Args:
             weights: bytes of all parameters.
         """
-        settings, report, processes = self.settings, self.report, self.settings.launch.processes
+        settings, findings, processes = self.settings, self.findings, self.settings.launch.processes
         allocator.tune()
         group = Group(settings.trainer.device, settings.launch.timeout, settings.trainer.threads)
         if group.device.type == "cpu" and settings.trainer.threads is None:
             torch.set_num_threads(max(1, torch.get_num_threads() // processes))
-        precision = choose(settings.trainer.precision, group.device)
+        precision = choose_precision(settings.trainer.precision, group.device)
         # Gradients and two moments beside them, and room for a row or two.
         self._require(processes * 4 * weights, memory.available(group.device), "weights, gradients and moments", None)
-        if report.errors:
+        if findings.errors:
             return
         eager = settings.model_copy(update={"trainer": settings.trainer.model_copy(update={"compile": False})})
         tokens = embedded_tokens(settings, self.material.tokenizer)
@@ -164,7 +164,7 @@ class _Costs:
             smaller = f"trainer.micro_batch_size={micro} (it never changes the result)" if micro else "a smaller size= or model="
             what = f"{of_what} take about {size_in_words(needed)}, and {size_in_words(available)} are available"
             remedy = f"try {smaller}, or a smaller trainer.sequence_length"
-            self.report.wrong([MemoryExhausted(what, counted(self.settings.launch.processes, "process"), remedy)])
+            self.findings.wrong([MemoryExhausted(what, counted(self.settings.launch.processes, "process"), remedy)])
 
     def _fits(self, shapes: Sequence[_Shape], weights: int, group: Group) -> bool:
         """Tell the memory that a step takes; whether there is as much."""
@@ -173,7 +173,7 @@ class _Costs:
         kept = largest.work.kept_of(largest.micro)
         carry = carried([program for program, _ in self.parts], self.phases) // processes
         own = (now or 0) + 3 * weights + kept + carry
-        self.report.fact(
+        self.findings.fact(
             "memory",
             f"about {size_in_words(own)} a process, {size_in_words(kept)} of it for {largest.micro} rows"
             + ("" if available is None else f"; {size_in_words(available)} available"),
@@ -185,9 +185,9 @@ class _Costs:
             return True
         fixed = processes * own - (now or 0) - processes * kept  # what this process holds now is not available any more
         fitting = (available - fixed - processes * largest.work.kept[0]) // max(1, processes * largest.work.kept[1])
-        before = len(self.report.errors)
+        before = len(self.findings.errors)
         self._require(fixed + processes * kept, available, f"steps with {largest.micro} rows at a time", max(0, fitting))
-        return len(self.report.errors) == before
+        return len(self.findings.errors) == before
 
     def _tell_work(self, shapes: Sequence[_Shape]) -> None:
         order, trainer = Order(self.settings.seed, self.phases), self.settings.trainer
@@ -195,7 +195,7 @@ class _Costs:
         flops = sum(shape.flops * shape.phase.steps for shape in shapes)
         a_step = " then ".join(dict.fromkeys(_in_flops(shape.flops) for shape in shapes))
         passes = sum(phase.steps * phase.batch_size / len(rows) for phase, rows in zip(self.phases, self.rows, strict=True))
-        self.report.fact(
+        self.findings.fact(
             "work",
             f"{trainer.steps:,} steps, {tokens:,} tokens with padding, {passes:.2f} passes over the rows; "
             f"{a_step} a step, {_in_flops(flops)} in all",
@@ -234,7 +234,7 @@ class _Costs:
         flops = shapes[0].flops / steps[0]
         partly = [rate.rows for shape, rate in zip(shapes, rates, strict=True) if rate.rows < shape.share]
         told = f"; by {min(partly)} rows of a step" if partly else ""
-        self.report.fact(
+        self.findings.fact(
             "speed",
             f"{' then '.join(f'{seconds:.3g} s' for seconds in dict.fromkeys(steps))} a step, {per_second[0]:,.0f} tokens/s, "
             f"{_in_flops(flops)}/s, in {precision} on {group.device} ({processes} × {torch.get_num_threads()} threads){told}",
@@ -245,9 +245,9 @@ class _Costs:
         )
         peak = max((rate.peak for rate in rates if rate.peak is not None), default=None)
         if peak is not None:
-            text = self.report.facts["memory"]
-            self.report.fact("memory", f"{text}; {size_in_words(peak)} in the steps taken", measured_memory_bytes=peak)
-        self.report.fact(
+            text = self.findings.facts["memory"]
+            self.findings.fact("memory", f"{text}; {size_in_words(peak)} in the steps taken", measured_memory_bytes=peak)
+        self.findings.fact(
             "time",
             f"about {duration(training)}, and {duration(validating)} for {counted(validations, 'validation')}",
             training_seconds=training,
@@ -276,29 +276,29 @@ def _one_after_the_other(
     return tuple(phase for phase, _ in divided), [both for _, both in divided]
 
 
-def examine_costs(material: Material, folder: RunFolder, checkpoint: Checkpoint | None, report: Report) -> None:
+def examine_costs(material: Material, folder: RunFolder, checkpoint: Checkpoint | None, findings: Findings) -> None:
     """Build the model and take real steps; tell what is wrong on the way, and what the run will cost.
 
     Args:
         material: the run's data.
         folder: the run's, in which nothing is written.
         checkpoint: what the run would go on from.
-        report: hears of everything.
+        findings: hears of everything.
     """
     costs = None
-    with report.heard():
-        costs = _Costs(material, folder, report)
+    with findings.heard():
+        costs = _Costs(material, folder, findings)
     if costs is None:
         return
-    with report.heard():
+    with findings.heard():
         costs.find_rows()
-    with report.heard():
+    with findings.heard():
         costs.find_held_out()
     if checkpoint is not None:
-        with report.heard():
+        with findings.heard():
             identity = Identity("", "", material.tokenizer.digest, material.digest)
             require_same_data(checkpoint, identity, material, folder)
-    with report.heard():
+    with findings.heard():
         weights = costs.size_up()
         if costs.rows and costs.held_out is not None:
             costs.work(weights)

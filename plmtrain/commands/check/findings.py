@@ -19,7 +19,7 @@ HEADINGS = ("run", "model", "data", "vocabulary", "work", "speed", "memory", "di
 
 
 @dataclass
-class Report:
+class Findings:
     """What a check found.
 
     Args:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from plmtrain.data.corpus.encoding import content_hash
+from plmtrain.data.splits import Split
 from plmtrain.data.tables import table_files as tables
 from plmtrain.data.tables.reader import Example, Reader
 from plmtrain.data.tables.table_files import Row
@@ -16,8 +17,6 @@ from plmtrain.settings.data import TableSettings
 from plmtrain.stopping import safe_point
 from plmtrain.text import readers
 from plmtrain.text.readers import Skips
-
-Split = Literal["train", "validation"]
 
 Splits = Mapping[Split, Sequence[Example[Any]]]
 """The examples by split."""

@@ -19,6 +19,7 @@ from plmtrain.errors import DataError
 from plmtrain.programs.answering import Answer, Answering, Demonstration
 
 if TYPE_CHECKING:
+    from plmtrain.data.rows.row_formats import RowFormat
     from plmtrain.programs.masked.program import MaskedLearner
     from plmtrain.text.tokenizer import Tokenizer
     from plmtrain.text.vocabulary import Vocabulary
@@ -31,11 +32,13 @@ class MaskFilling(Answering["MaskedLearner"]):
     """Fill the masks of a text.
 
     Args:
+        layout: the format of a text.
         vocabulary: the tokens that rows are made of.
         longest: the most tokens of text that a question may have.
     """
 
-    def __init__(self, vocabulary: Vocabulary, longest: int) -> None:
+    def __init__(self, layout: RowFormat, vocabulary: Vocabulary, longest: int) -> None:
+        self.layout = layout
         self.vocabulary = vocabulary
         self.longest = longest
 
@@ -44,7 +47,7 @@ class MaskFilling(Answering["MaskedLearner"]):
         return mask_questions(texts, tokenizer)
 
     def collate(self, rows: Rows) -> Batch:
-        return framed_batch(rows, self.vocabulary)
+        return framed_batch(rows, self.layout, self.vocabulary)
 
     @torch.no_grad()
     def predict(self, learner: MaskedLearner, batch: Batch) -> list[dict[str, Any]]:
@@ -55,7 +58,7 @@ class MaskFilling(Answering["MaskedLearner"]):
         """Fill every mask by the hidden states of its row.  # hidden: [rows, length, width]"""
         masks = (batch.inputs.ids == self.vocabulary["mask"]).nonzero()  # [masks, 2]
         logits = learner.scores(hidden[masks[:, 0], masks[:, 1]])  # [masks, vocabulary]
-        return best_at_masks(masks, logits, batch.samples, opening=1)
+        return best_at_masks(masks, logits, batch.samples, opening=self.layout.opening)
 
     def read_out(self, text: str, ids: NDArray[np.int64], answer: Mapping[str, Any], tokenizer: Tokenizer) -> Answer:
         return read_filled(text, ids, answer, tokenizer)
@@ -66,9 +69,9 @@ class MaskFilling(Answering["MaskedLearner"]):
         return filled_masks(rows, places, self.predict(learner, self.collate(hidden)), tokenizer)
 
 
-def framed_batch(rows: Rows, vocabulary: Vocabulary) -> Batch:
-    """Make texts ready to be read, each between cls and sep, as most models read one text."""
-    original = framed(rows, vocabulary)
+def framed_batch(rows: Rows, layout: RowFormat, vocabulary: Vocabulary) -> Batch:
+    """Make texts ready to be read, each as the model's family lays out one text."""
+    original = framed(rows, layout, vocabulary)
     return Batch(
         inputs=Inputs(ids=torch.from_numpy(original.ids), layout=Layout.of(original.real, original.documents)),
         targets={},
@@ -89,7 +92,7 @@ def mask_questions(texts: Sequence[str], tokenizer: Tokenizer) -> Rows:
         if vocabulary["mask"] not in ids:
             name = tokenizer.pieces([vocabulary["mask"]])[0]
             raise DataError("there is no mask to fill", f"'{text[:60]}'", f"write {name} where a word is missing")
-    return side_by_side(encoded, vocabulary["pad"])
+    return side_by_side(encoded, vocabulary.padding)
 
 
 def best_at_masks(masks: Tensor, logits: Tensor, samples: Tensor, opening: int) -> list[dict[str, Any]]:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from plmtrain.batch import Batch, Inputs, Layout, Term
 from plmtrain.corruption.masked_rows import Masker
-from plmtrain.data.rows.framing import framed, framed_pairs
+from plmtrain.data.rows.framing import framed_pairs
 from plmtrain.data.rows.pair_rows import PairRows, asked_pairs, first_lengths
 from plmtrain.data.rows.row_formats import RowFormat
 from plmtrain.nn.heads import MaskedLMHead, PairHead, Pooler, TiedHead
@@ -196,7 +196,8 @@ class PairFilling(MaskFilling):
     """
 
     def __init__(self, program: PairedMaskedLM[Any]) -> None:
-        super().__init__(program.vocabulary, program.row_shape(program.model.positions).length)
+        single = RowFormat.of(program.model.family, 1)
+        super().__init__(single, program.vocabulary, program.row_shape(program.model.positions).length)
         self.model, self.format = program.model, program.format
         self.as_it_was, self.changed = program.as_it_was, program.changed
 
@@ -207,20 +208,15 @@ class PairFilling(MaskFilling):
             if not tab:
                 mask_questions([text], tokenizer)  # which refuses a text without a mask
         encode = tokenizer.encode_with_specials
-        return PairRows.of([(encode(first), encode(second)) for first, _, second in parts], self.vocabulary["pad"])
+        return PairRows.of([(encode(first), encode(second)) for first, _, second in parts], self.vocabulary.padding)
 
     def collate(self, rows: Rows) -> Batch:
         """Make pairs ready, and single texts: those whose second segment is empty, or that have no segments."""
         first = first_lengths(rows)
-        alone = first == rows.lengths
-        pairs = framed_pairs(asked_pairs(rows), self.format, self.vocabulary)
-        single = framed(rows, self.vocabulary)
-        more = pairs.ids.shape[1] - single.ids.shape[1]
-        ids = np.where(alone[:, None], np.pad(single.ids, ((0, 0), (0, more)), constant_values=self.vocabulary["pad"]), pairs.ids)
-        lengths = np.where(alone, single.lengths, pairs.lengths)
-        segments = np.where(alone[:, None], 0, pairs.segments)
+        lacking = self.format.lacking(first == rows.lengths, self.layout)
+        original = framed_pairs(asked_pairs(rows), self.format, self.vocabulary, lacking)
         return Batch(
-            inputs=pair_inputs(self.model, ids, segments, np.arange(ids.shape[1]) < lengths[:, None]),
+            inputs=pair_inputs(self.model, original.ids, original.segments, original.real),
             targets={"first": torch.from_numpy(first)},
             samples=torch.arange(len(rows)),
             normalisers={},
@@ -239,9 +235,9 @@ class PairFilling(MaskFilling):
         answers = self.fill(learner, batch, hidden)
         shares = learner.verdicts(hidden[:, 0]).float().softmax(-1)[:, 0].tolist()
         lengths = batch.layout.tokens.sum(1).tolist()
-        between = self.format.framing - 2  # special tokens between the segments of a pair
+        between = self.format.framing - self.layout.framing  # special tokens between the segments of a pair
         for answer, own, length, share in zip(answers, first, lengths, shares, strict=True):
-            if length == own + 2:
+            if length == own + self.layout.framing:
                 continue
             answer[self.as_it_was] = share
             for mask in answer["masks"]:

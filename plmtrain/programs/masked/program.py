@@ -72,7 +72,7 @@ class MaskedProgram(Program[SettingsT, EncoderSettings, MaskedLearnerT]):
 
     @cached_property
     def answering(self) -> Answering[MaskedLearnerT]:
-        return MaskFilling(self.vocabulary, longest=self.row_shape(self.model.positions).length)
+        return MaskFilling(self.format, self.vocabulary, longest=self.row_shape(self.model.positions).length)
 
     def inspect(self, batch: Batch) -> Inspection:
         return masked_inspection(batch, self.vocabulary)

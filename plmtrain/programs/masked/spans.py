@@ -38,11 +38,11 @@ class SpanMasked(MaskedProgram[SettingsT, LearnerT]):
         self.mask = SpanMasker(settings, vocabulary)
 
     def row_shape(self, sequence_length: int) -> RowShape:
-        return RowShape(length=sequence_length - 2)
+        return RowShape(length=sequence_length - self.format.framing)
 
     def masked(self, rows: Rows, keys: Keys) -> tuple[FramedRows, SpanMaskedRows]:
         """Return the framed rows as they are, and with spans hidden."""
-        original = framed(rows, self.vocabulary)
+        original = framed(rows, self.format, self.vocabulary)
         return original, self.mask(original, rows.text, keys)
 
     def batch(self, original: FramedRows, masked: SpanMaskedRows, keys: Keys) -> Batch:

@@ -19,6 +19,7 @@ from plmtrain.programs.answering import Answer
 from plmtrain.programs.masked.filling import MaskFilling, read_filled
 
 if TYPE_CHECKING:
+    from plmtrain.data.rows.row_formats import RowFormat
     from plmtrain.programs.masked.program import MaskedLearner
     from plmtrain.text.tokenizer import Tokenizer
     from plmtrain.text.vocabulary import Vocabulary
@@ -38,13 +39,14 @@ class SideFilling(MaskFilling):
     """Fill the masks of a text and its translation.
 
     Args:
+        layout: the format of a side.
         vocabulary: the tokens that rows are made of.
         longest: the most tokens of text on a side.
         languages: of the model, by their numbers; empty where it has none.
     """
 
-    def __init__(self, vocabulary: Vocabulary, longest: int, languages: Sequence[str]) -> None:
-        super().__init__(vocabulary, longest)
+    def __init__(self, layout: RowFormat, vocabulary: Vocabulary, longest: int, languages: Sequence[str]) -> None:
+        super().__init__(layout, vocabulary, longest)
         self.languages = languages
 
     def questions(self, texts: Sequence[str], tokenizer: Tokenizer) -> Rows:
@@ -108,7 +110,7 @@ def asked_sides(texts: Sequence[str], tokenizer: Tokenizer, languages: Sequence[
                     raise DataError(f"a text has {len(encoded[0])} tokens, but the model takes {most}", _shown(text), remedy)
             sides[place].append(encoded)
             spoken[place].append(number)
-    rows = [side_by_side(side, vocabulary["pad"]) for side in sides]
+    rows = [side_by_side(side, vocabulary.padding) for side in sides]
     made = [
         LanguageRows(tokens=row.tokens, lengths=row.lengths, word_starts=row.word_starts, languages=np.array(numbers, np.int64))
         for row, numbers in zip(rows, spoken, strict=True)
