@@ -1,4 +1,4 @@
-"""``plmtrain evaluate``: a run's held-out loss, or its loss on other text; of a fine-tuned run, its task's metrics."""
+"""``plmtrain evaluate``: compute a run's loss on held-out or other text, or a fine-tuned run's metrics."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _READ_BESIDES = frozenset(
     "launch.timeout trainer.batch_size trainer.sequence_length trainer.phases trainer.evaluate_batches trainer.precision "
     "trainer.threads trainer.device".split()
 )
-"""The groups of settings that an evaluation reads, and single ones of other groups."""
+"""The groups of settings that an evaluation reads, and single settings of other groups."""
 
 
 def run(arguments: list[str]) -> int:
-    """Evaluate a run on its own held-out text, or on that of other data."""
+    """Evaluate a run on its own held-out data, or on other data."""
     words = [word for word in arguments if word != "--json"]
     if not words or "=" in words[0]:
         raise SettingsError("evaluate needs a run", "plmtrain evaluate RUN [OVERRIDES]", "name a folder below runs/")
@@ -84,7 +84,7 @@ def run(arguments: list[str]) -> int:
 
 
 def _require_meaning(trained: RunSettings, wanted: RunSettings) -> None:
-    """Refuse what an evaluation does not read, or what the run's weights do not fit.
+    """Refuse overrides that an evaluation does not read, or that do not fit the run's weights.
 
     Raises:
         SettingsErrors: for each such setting.
@@ -94,9 +94,9 @@ def _require_meaning(trained: RunSettings, wanted: RunSettings) -> None:
     idle = [change for change in fitting if change.key.partition(".")[0] not in _READ and change.key not in _READ_BESIDES]
     if errors := [
         SettingsError(
-            f"{change.key} changes nothing of a run that is trained",
+            f"{change.key} has no effect on a trained run",
             f"command line: {change}",
-            f"leave it away: an evaluation reads {', '.join((*_READ, *sorted(_READ_BESIDES)))}",
+            f"omit it: an evaluation reads {', '.join((*_READ, *sorted(_READ_BESIDES)))}",
         )
         for change in (*changed.structural, *idle)
     ]:
@@ -104,7 +104,7 @@ def _require_meaning(trained: RunSettings, wanted: RunSettings) -> None:
 
 
 def _held_out(settings: RunSettings, overrides: Sequence[str], on_update: OnUpdate) -> Material:
-    """What a run is evaluated on; of other files of labelled examples all."""
+    """Return the data to evaluate a run on; of other files of labelled examples, all rows."""
     if isinstance(settings, FinetuneSettings):
         named = {text.partition("=")[0] for text in overrides}
         if "data.files" in named and "data.validation_files" not in named:

@@ -1,6 +1,6 @@
-"""Sentence heads in the names of each family's class for sequence classification, which scores texts, too.
+"""Sentence heads, with the names of each family's class for sequence classification.
 
-As transformers has it, a head with one output is a regression's; ``problem_type`` of the config.json may say so.
+In transformers, a head with one output is a regression's; ``problem_type`` of the config.json may say so.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from plmtrain.nn.heads import SentenceHead
 
 
 def sentence_head(dense: str, scores: str, dropout_key: str) -> Head[Any]:
-    """A family's head.
+    """Return a family's head for text classification.
 
     Args:
         dense: the name of its first layer, which in BERT and ALBERT is the pooler.
         scores: the name of its last layer.
-        dropout_key: the key of the config.json that has its dropout.
+        dropout_key: the key of its dropout in the config.json.
     """
 
     def make(settings: Any, config: Config) -> SentenceHead:

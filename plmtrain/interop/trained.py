@@ -1,4 +1,4 @@
-"""A model that can be asked, whatever folder it is in: a run of ours, or a Hugging Face folder, imported or not."""
+"""Loading a trained model for prediction from any folder: a run, or a Hugging Face folder, imported or not."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def load_trained(folder: Path, report: Callable[[str], None] = lambda line: None
     """Load a run's newest sound checkpoint, or the model in a Hugging Face folder.
 
     Args:
-        folder: of either.
-        report: hears of damaged checkpoints that were passed over.
+        folder: the folder of either.
+        report: called with a message for each damaged checkpoint that was skipped.
 
     Raises:
-        SettingsError: if the folder holds neither, or a model that no objective of ours trains.
+        SettingsError: if the folder contains neither, or a model that no objective of plmtrain trains.
         CheckpointError: if its weights cannot be used.
     """
     if is_run(folder) or not (folder / hugging_face.CONFIG).is_file():
@@ -48,7 +48,7 @@ def load_trained(folder: Path, report: Callable[[str], None] = lambda line: None
 
 
 def _program(read: HuggingFaceModel, vocabulary: Vocabulary, folder: Path) -> Trainable:
-    """Make a program that could have trained a model."""
+    """Make a program for prediction with a model's heads."""
     model = read.settings
     if isinstance(model, EncoderSettings) and model.languages and TiedHead in read.heads:
         return objectives.build(TranslationLMSettings(name="tlm"), model, vocabulary)
@@ -64,4 +64,4 @@ def _program(read: HuggingFaceModel, vocabulary: Vocabulary, folder: Path) -> Tr
     if isinstance(model, EncoderDecoderSettings) and not read.heads:
         return objectives.build(BartSettings(name="bart"), model, vocabulary)
     remedy = "start a run from it with init=, or take a folder with a language-model head"
-    raise SettingsError("there is nothing here to ask", f"{folder} offers {', '.join(read.offers)}", remedy)
+    raise SettingsError("this model cannot answer", f"{folder} offers {', '.join(read.offers)}", remedy)

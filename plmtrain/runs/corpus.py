@@ -1,4 +1,4 @@
-"""Putting a run's parts together from its settings: the one place that joins text, model, objective and trainer."""
+"""Preparing a pretraining run's text, tokenizer, rows and programs from its settings."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Corpus:
-    """Text made ready for a run.
+    """The prepared text of a run.
 
     Args:
-        tokenizer: what it was encoded with.
-        folder: the prepared data.
-        manifest: what is in it.
+        tokenizer: the tokenizer that encoded it.
+        folder: the folder of the prepared data.
+        manifest: the manifest of the folder.
     """
 
     tokenizer: Tokenizer
@@ -41,13 +41,13 @@ class Corpus:
     manifest: CorpusManifest
 
     def rows(self, split: Split, program: Trainable, phase: Phase, isolate_documents: bool) -> RowSource | PartedRows:
-        """Return the rows of a split as an objective reads them in a phase; of a mixture, as each of its parts does.
+        """Return the rows of a split for an objective in a phase; for a mixture, the rows for each part.
 
         Args:
             split: ``train`` or ``validation``.
-            program: the objective's; ``reads`` of its settings says how.
-            phase: gives the sequence length, and the number of streams where rows continue one another.
-            isolate_documents: whether rows say which document each token is of.
+            program: the objective's program; ``reads`` of its settings selects the kind of rows.
+            phase: gives the sequence length, and for streams their number.
+            isolate_documents: whether rows contain the document of each token.
         """
         from plmtrain.data.corpus.store import Store
         from plmtrain.data.rows.rows import PartedRows
@@ -79,7 +79,7 @@ def _streams(store: Store, program: AnyProgram, phase: Phase, isolate_documents:
 def _translations(store: Store, program: AnyProgram, phase: Phase, isolate_documents: bool) -> RowSource:
     from plmtrain.data.rows.translations import Translations
 
-    assert not isolate_documents, "refused with the settings"
+    assert not isolate_documents, "refused by the rules of the settings"
     settings = program.settings
     return Translations(
         store,
@@ -92,7 +92,7 @@ def _translations(store: Store, program: AnyProgram, phase: Phase, isolate_docum
 def _segment_pairs(store: Store, program: AnyProgram, phase: Phase, isolate_documents: bool) -> RowSource:
     from plmtrain.data.rows.pair_rows import PairSource
 
-    assert not isolate_documents, "refused with the settings"
+    assert not isolate_documents, "refused by the rules of the settings"
     length = program.row_shape(phase.sequence_length).length
     return PairSource(store, _cut(store, program.settings, length, lambda moment: None), length)
 
@@ -103,11 +103,11 @@ _SOURCES: Mapping[Reads, Callable[[Store, AnyProgram, Phase, bool], RowSource]] 
     "segment_pairs": _segment_pairs,
     "translations": _translations,
 }
-"""How each way to read prepared text (``ObjectiveSettings.reads``) makes rows of it."""
+"""The function that makes rows from prepared text, for each value of ``ObjectiveSettings.reads``."""
 
 
 def _cut(store: Store, settings: Any, length: int, on_update: OnUpdate) -> PairStore:
-    """The pairs of a split, cut now if that has not been done; what is held out is cut once."""
+    """Return the pairs of a split, cut now if necessary; held-out text is cut in one copy."""
     from plmtrain.data.corpus.pair_cutting import Cutting
     from plmtrain.data.corpus.pair_store import pairs_of
 
@@ -117,8 +117,8 @@ def _cut(store: Store, settings: Any, length: int, on_update: OnUpdate) -> PairS
 
 
 def derive(corpus: Corpus, settings: PretrainSettings, on_update: OnUpdate) -> None:
-    """Make of prepared text what the run's objective reads, where that is more than the text itself: a run does so before it
-    trains, and hears then of text that will not do."""
+    """Derive from prepared text the further data that the objective reads, such as pairs. A run does so before it trains, so that
+    unsuitable text is reported early."""
     from plmtrain.data.corpus.store import Store
     from plmtrain.data.rows.row_formats import RowFormat
 
@@ -130,7 +130,7 @@ def derive(corpus: Corpus, settings: PretrainSettings, on_update: OnUpdate) -> N
 
 
 def tokenizer_of(settings: PretrainSettings, on_update: OnUpdate) -> Tokenizer:
-    """The tokenizer that the run uses: an existing one, that of what it starts from, or one trained on its text."""
+    """Return the run's tokenizer: an existing one, the one of ``init``, or one trained on its text."""
     from plmtrain.data.corpus.trained_tokenizers import tokenizer_for
 
     chosen = settings.tokenizer
@@ -142,7 +142,7 @@ def tokenizer_of(settings: PretrainSettings, on_update: OnUpdate) -> Tokenizer:
 
 
 def corpus_of(settings: PretrainSettings, on_update: OnUpdate) -> Corpus:
-    """The run's text, prepared now if that has not been done."""
+    """Return the run's text, prepared now if necessary."""
     from plmtrain.data.corpus.prepare import prepare
 
     tokenizer = tokenizer_of(settings, on_update)
@@ -153,7 +153,7 @@ def corpus_of(settings: PretrainSettings, on_update: OnUpdate) -> Corpus:
 
 
 def objective_in(settings: PretrainSettings, phase: Phase) -> ObjectiveSettings:
-    """The objective's settings in one phase of the run."""
+    """Return the objective's settings in a phase of the run."""
     return settings.objective.changed(phase.objective) if phase.objective else settings.objective
 
 

@@ -17,9 +17,8 @@ from plmtrain.data.tables.reader import Finding, Reader
 from plmtrain.data.tables.readers import reader_of
 from plmtrain.errors import DataError
 from plmtrain.files import make_folder, write_json_atomically, write_text_atomically
-from plmtrain.runs.counting import counted
 from plmtrain.runs.demonstration import table_of
-from plmtrain.runs.material import Material, require_tokens
+from plmtrain.runs.material import Material, counted, require_tokens
 from plmtrain.settings.run import FinetuneSettings
 from plmtrain.text.readers import Skips
 from plmtrain.text.tokenizer import Tokenizer

@@ -1,4 +1,4 @@
-"""Showing how far the preparation of text is: a bar on a terminal, a line now and then elsewhere."""
+"""Progress of the preparation of text: a bar on a terminal, elsewhere a line from time to time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from plmtrain.data.corpus.updates import OnUpdate, PreparationUpdate
 
 _WORDS = {
-    "wait": "waiting for another process that prepares the same",
+    "wait": "waiting for another process that prepares the same text",
     "hash": "reading the sources",
     "tokenizer": "training the tokenizer",
     "encode": "encoding",
@@ -21,12 +21,12 @@ _WORDS = {
     "pairs": "cutting pairs of segments",
 }
 _SECONDS = 10.0
-"""Between two plain lines of one stage."""
+"""The minimum time between two plain lines of a stage."""
 
 
 @contextmanager
 def preparation_report() -> Iterator[OnUpdate]:
-    """Something to report moments of a preparation to."""
+    """Yield the function to which a preparation reports its progress."""
     console = Console(stderr=True)
     if console.is_terminal and not console.is_dumb_terminal:
         with _bar(console) as show:
@@ -49,13 +49,13 @@ def _bar(console: Console) -> Iterator[OnUpdate]:
 
 
 def _lines() -> OnUpdate:
-    stage, told = "", 0.0
+    stage, reported = "", 0.0
 
     def show(update: PreparationUpdate) -> None:
-        nonlocal stage, told
+        nonlocal stage, reported
         now = time.monotonic()
-        if update.stage != stage or now - told > _SECONDS:
-            stage, told = update.stage, now
+        if update.stage != stage or now - reported > _SECONDS:
+            stage, reported = update.stage, now
             share = f" {update.bytes / update.total_bytes:.0%}" if update.total_bytes else ""
             print(f"{_WORDS[update.stage]}{share}  {_facts(update)}".rstrip(), file=sys.stderr, flush=True)
 

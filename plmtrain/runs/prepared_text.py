@@ -11,8 +11,7 @@ from plmtrain.data.corpus.updates import OnUpdate
 from plmtrain.data.loading.order import plan_phases
 from plmtrain.files import make_folder
 from plmtrain.runs.corpus import Corpus, corpus_of, derive, programs_of
-from plmtrain.runs.counting import counted
-from plmtrain.runs.material import Material
+from plmtrain.runs.material import Material, counted
 from plmtrain.settings.run import PretrainSettings
 
 if TYPE_CHECKING:
@@ -28,11 +27,11 @@ if TYPE_CHECKING:
 
 
 class PreparedText(Material):
-    """The text of a pretraining run, prepared.
+    """The prepared text of a pretraining run.
 
     Args:
         settings: the run's settings.
-        corpus: its text.
+        corpus: the run's text.
     """
 
     settings: PretrainSettings
@@ -52,7 +51,7 @@ class PreparedText(Material):
 
     @classmethod
     def of(cls, settings: PretrainSettings, on_update: OnUpdate) -> PreparedText:
-        """Prepare the text now if that has not been done."""
+        """Make the material of a run; prepare its text now if necessary."""
         corpus = corpus_of(settings, on_update)
         derive(corpus, settings, on_update)
         if settings.trainer.epochs is not None:
@@ -63,7 +62,7 @@ class PreparedText(Material):
 
     @classmethod
     def held_out(cls, settings: PretrainSettings, on_update: OnUpdate) -> PreparedText:
-        """The text of a run, or other text, to evaluate the run on."""
+        """Make the material for evaluating a run, on its own text or on other text."""
         return cls(settings, corpus_of(settings, on_update))
 
     def programs(self, phases: Sequence[Phase]) -> list[Trainable]:
@@ -77,7 +76,7 @@ class PreparedText(Material):
 
     def changes(self, folder: Path) -> list[str]:
         changed = corpus_manifest.changed_sources(corpus_manifest.read_alone(folder / "data"), self.corpus.manifest)
-        return changed or ["the text is divided otherwise"]
+        return changed or ["the text is split differently"]
 
     def opening(self) -> str:
         manifest, phases = self.corpus.manifest, plan_phases(self.settings.trainer)
@@ -86,27 +85,27 @@ class PreparedText(Material):
             f"{manifest.splits['train'].tokens:,} training tokens, {manifest.splits['validation'].tokens:,} held out, "
             f"vocabulary {self._vocabulary()}; "
             f"{steps:,} steps, {tokens:,} tokens\n"
-            f"unigram entropy {manifest.unigram_entropy:.3f} nats a token: about what a model that knows only token frequencies "
-            "loses on each hidden token; validation compares both on the same tokens"
+            f"unigram entropy {manifest.unigram_entropy:.3f} nats per token: about the loss per hidden token of a model that "
+            "knows only token frequencies; validation compares both on the same tokens"
             + "".join(f"\n{line}" for line in self.repetitions())
         )
 
     def _vocabulary(self) -> str:
-        """How many tokens there are; how many were asked for where the text gave fewer."""
+        """Return the vocabulary's size, and the requested size if the text gave fewer tokens."""
         settings, size = self.settings, self.tokenizer.vocabulary.size
         trained = settings.tokenizer.path is None and settings.init is None
         asked = settings.tokenizer.vocab_size if trained else size
-        return f"{size:,}" + (f" (the text gives no {asked:,})" if size < asked else "")
+        return f"{size:,}" + (f" (the text gives fewer than {asked:,})" if size < asked else "")
 
     def repetitions(self) -> list[str]:
         manifest = self.corpus.manifest
         train, held_out = manifest.splits["train"], manifest.splits["validation"]
-        found = []
+        lines = []
         if train.duplicates:
-            found.append(f"{train.duplicates:,} of {train.documents:,} training documents repeat another one")
+            lines.append(f"{train.duplicates:,} of {train.documents:,} training documents are duplicates")
         if manifest.overlap:
-            found.append(f"{manifest.overlap:,} of {held_out.documents:,} held-out documents are in the training text, too")
-        return found
+            lines.append(f"{manifest.overlap:,} of {held_out.documents:,} held-out documents are also in the training text")
+        return lines
 
     def closing(
         self, program: Trainable, learner: Learner, best: float | None, measured: Mapping[str, float]

@@ -1,4 +1,4 @@
-"""Answers for whole sets of rows, by all processes together; no more than a batch of scores is ever held."""
+"""Predictions for whole sets of rows, distributed over all processes; at most one batch of scores is in memory."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ def predict_all(
     """Return the answers for rows, in their order and each once, in every process.
 
     Args:
-        answering: how the learner is asked.
+        answering: computes the answers.
         learner: in eval mode, on the group's device.
-        rows: the questions.
-        group: the processes that share the rows.
-        batch_size: rows at a time, over all processes.
-        precision: of matrix products.
-        count: the first so many rows alone; all if None.
+        rows: the rows of the questions.
+        group: the processes over which the rows are distributed.
+        batch_size: rows in a batch, over all processes.
+        precision: the precision of matrix products.
+        count: the number of rows to answer, from the first; all if None.
 
     Returns:
-        A row's answer has its index in ``rows`` as ``sample``.
+        The answers; the ``sample`` of each is the index of its row in ``rows``.
 
     Raises:
         Stopped: if a signal asked for it, in every process.

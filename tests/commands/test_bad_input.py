@@ -190,7 +190,7 @@ def test_twenty_megabytes_on_one_line(work: Path) -> None:
 def test_a_vocabulary_that_is_larger_than_the_text_allows_is_told(work: Path) -> None:
     result = plmtrain("pretrain", *PRETRAIN[:-3], *TEXT, "tokenizer.vocab_size=30000", "trainer.steps=1", cwd=work)
     assert result.code == 0, result.err
-    assert "(the text gives no 30,000)" in result.out
+    assert "(the text gives fewer than 30,000)" in result.out
 
 
 REFUSED: dict[str, tuple[list[str], int, list[str]]] = {
@@ -381,6 +381,6 @@ def test_a_vocabulary_that_is_larger_than_the_embeddings(work: Path) -> None:
     result = plmtrain("finetune", "task=classification", *TABLES, *shape, "init=runs/good", "tokenizer.path=larger", cwd=work)
     assert result.code == 2
     what, where, remedy = lines(result)
-    assert what == "the weights to start from are of another shape"
+    assert what == "the weights to start from have another shape"
     assert where == "init=runs/good: embeddings.token.weight is [120, 16], not [200, 16]"
     assert remedy == "choose the same model, size and tokenizer"

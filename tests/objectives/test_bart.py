@@ -234,7 +234,7 @@ def test_inspect_counts_what_was_done() -> None:
     assert shown.rates["specials touched"][0] == 0
     masks = shown.rates["masks in the input"]
     assert masks == (int((batch.inputs.ids == 199).sum()), read)
-    words = shown.histograms["words behind a mask (0: inserted)"]
+    words = shown.histograms["words replaced by a mask (0: inserted)"]
     assert sum(words.values()) == masks[0]
     assert words[0] == shown.rates["inserted, of masks"][0]
     assert sum(size * times for size, times in shown.histograms["masks per row"].items()) == masks[0]

@@ -376,7 +376,7 @@ def test_inspect_counts_and_draws_what_was_done() -> None:
     )
     assert shown.rates["seen by a target"] == (seen, sum(map(len, columns)) * 40)
     assert shown.histograms["predicted per row"] == {round(40 / 6): 20}
-    assert sum(run * times for run, times in shown.histograms["targets on end"].items()) == sum(map(len, columns))
+    assert sum(run * times for run, times in shown.histograms["consecutive targets"].items()) == sum(map(len, columns))
     for row, predicted in enumerate(columns):
         lines = dict(shown.rows[row].lines)
         assert [token for token, _ in lines["row"]] == ids[row].tolist()

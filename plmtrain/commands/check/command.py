@@ -1,4 +1,4 @@
-"""``plmtrain check``: everything that is wrong with a run before it starts, told at once, and what the run will cost."""
+"""``plmtrain check``: report all errors of a run at once and its costs, before it starts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from plmtrain.training.run_folder import RunFolder
 
 
 def run(arguments: list[str]) -> int:
-    """Check a run, say what there is to say, and give the exit code that it would end with."""
+    """Check a run, print the findings, and return the exit code that the run would end with."""
     stopping.watch()
     as_json = "--json" in arguments
     findings = Findings()
@@ -44,12 +44,12 @@ def _examine(arguments: list[str], findings: Findings) -> None:
         return
     settings: RunSettings = judged.settings
     folder = checkpoint = None
-    with findings.heard():
+    with findings.collecting():
         folder = RunFolder.below(settings.runs_dir, run_name(settings, start_digest(settings)))
         findings.subject = str(folder.path)
         checkpoint = _examine_folder(folder, settings, findings)
     material = None
-    with findings.heard(), preparation_report() as on_update:
+    with findings.collecting(), preparation_report() as on_update:
         material = material_of(settings, on_update, findings)
     if material is None:
         return
@@ -61,25 +61,30 @@ def _examine(arguments: list[str], findings: Findings) -> None:
 
 
 def _examine_folder(folder: RunFolder, settings: RunSettings, findings: Findings) -> Checkpoint | None:
-    """Whether the run can begin, or go on, in its folder, where nothing is written; the checkpoint that it would go on from."""
+    """Check, without writing, whether the run can start or resume in its folder; return the checkpoint to resume from."""
     if (holder := folder.lock().holder()) is not None:
         remedy = "wait until that process has ended, or choose another name="
         findings.wrong([SettingsError(f"the run is in use by {holder}", str(folder.path), remedy)])
     place = nearest_folder(folder.path)
     if not os.access(place, os.W_OK | os.X_OK):
-        remedy = "mend its permissions, or choose another runs_dir="
+        remedy = "fix its permissions, or choose another runs_dir="
         findings.wrong([DiskError("the run's folder cannot be written to", str(place), remedy)])
     drift = changes(folder, settings)
     findings.wrong(drift.refusals(settings.resume.allow))
     for change in (*drift.free, *drift.trajectory):
-        findings.warn(f"changed since the run began: {change}", str(folder.path), "take it back if that was not meant")
+        findings.warn(f"changed since the run began: {change}", str(folder.path), "undo it if it was not intended")
     if folder.status().get("state") == "finished":
-        findings.fact("run", "finished: the same command has nothing left to do", state="finished")
+        findings.fact("run", "finished: the same command would do nothing", state="finished")
         return None
     newest = folder.checkpoints().newest(
         settings.resume.strict,
-        report=lambda line: findings.warn(line, str(folder.checkpoints_path), "plmtrain verify tells what is wrong with it"),
+        report=lambda line: findings.warn(line, str(folder.checkpoints_path), "run plmtrain verify to see what is damaged"),
     )
     step = 0 if newest is None else newest.step
-    findings.fact("run", f"goes on from step {step:,}" if step else "begins anew", state="resumed" if step else "new", step=step)
+    findings.fact(
+        "run",
+        f"would resume from step {step:,}" if step else "would start from step 0",
+        state="resumed" if step else "new",
+        step=step,
+    )
     return newest

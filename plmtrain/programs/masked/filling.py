@@ -1,4 +1,4 @@
-"""Filling masks: how a text with masks is asked about, and how the candidates for each mask are read."""
+"""Filling masks: encoding texts with masks, and presenting the candidates for each mask."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from plmtrain.text.vocabulary import Vocabulary
 
 CANDIDATES = 5
-"""How many tokens are proposed for each mask."""
+"""The number of candidates for each mask."""
 
 
 class MaskFilling(Answering["MaskedLearner"]):
@@ -33,8 +33,8 @@ class MaskFilling(Answering["MaskedLearner"]):
 
     Args:
         layout: the format of a text.
-        vocabulary: the tokens that rows are made of.
-        longest: the most tokens of text that a question may have.
+        vocabulary: the vocabulary of the rows.
+        longest: the maximum number of text tokens in a question.
     """
 
     def __init__(self, layout: RowFormat, vocabulary: Vocabulary, longest: int) -> None:
@@ -43,7 +43,7 @@ class MaskFilling(Answering["MaskedLearner"]):
         self.longest = longest
 
     def questions(self, texts: Sequence[str], tokenizer: Tokenizer) -> Rows:
-        """Encode texts in which masks are written by their name."""
+        """Encode texts in which masks are written as the mask token."""
         return mask_questions(texts, tokenizer)
 
     def collate(self, rows: Rows) -> Batch:
@@ -51,11 +51,11 @@ class MaskFilling(Answering["MaskedLearner"]):
 
     @torch.no_grad()
     def predict(self, learner: MaskedLearner, batch: Batch) -> list[dict[str, Any]]:
-        """Fill every mask; the answers are those of ``best_at_masks``."""
+        """Fill every mask; the answers have the format of ``best_at_masks``."""
         return self.fill(learner, batch, learner.backbone.encode(batch.inputs))
 
     def fill(self, learner: MaskedLearner, batch: Batch, hidden: Tensor) -> list[dict[str, Any]]:
-        """Fill every mask by the hidden states of its row.  # hidden: [rows, length, width]"""
+        """Fill every mask from the hidden states of its row.  # hidden: [rows, length, width]"""
         masks = (batch.inputs.ids == self.vocabulary["mask"]).nonzero()  # [masks, 2]
         logits = learner.scores(hidden[masks[:, 0], masks[:, 1]])  # [masks, vocabulary]
         return best_at_masks(masks, logits, batch.samples, opening=self.layout.opening)
@@ -64,7 +64,7 @@ class MaskFilling(Answering["MaskedLearner"]):
         return read_filled(text, ids, answer, tokenizer)
 
     def demonstrate(self, learner: MaskedLearner, rows: Rows, tokenizer: Tokenizer) -> Demonstration:
-        """Hide one word in each sentence, and show what the model puts there."""
+        """Mask one word in each sentence, and show the model's predictions."""
         hidden, places = hide_a_word(rows, self.vocabulary["mask"])
         return filled_masks(rows, places, self.predict(learner, self.collate(hidden)), tokenizer)
 
@@ -81,10 +81,10 @@ def framed_batch(rows: Rows, layout: RowFormat, vocabulary: Vocabulary) -> Batch
 
 
 def mask_questions(texts: Sequence[str], tokenizer: Tokenizer) -> Rows:
-    """Encode texts in which masks are written by their name.
+    """Encode texts in which masks are written as the mask token.
 
     Raises:
-        DataError: if a text has none.
+        DataError: if a text has no mask.
     """
     vocabulary = tokenizer.vocabulary
     encoded = [tokenizer.encode_with_specials(text) for text in texts]
@@ -96,16 +96,16 @@ def mask_questions(texts: Sequence[str], tokenizer: Tokenizer) -> Rows:
 
 
 def best_at_masks(masks: Tensor, logits: Tensor, samples: Tensor, opening: int) -> list[dict[str, Any]]:
-    """Return the likeliest tokens at each mask.
+    """Return the most probable tokens at each mask.
 
     Args:
         masks: [masks, 2] the row and the column of each mask.
-        logits: [masks, vocabulary] its scores.
+        logits: [masks, vocabulary] the logits at each mask.
         samples: [rows] the index of each row.
-        opening: special tokens before a row's own.
+        opening: the number of special tokens before a row's text.
 
     Returns:
-        For each row its ``sample`` and its ``masks``: for each the ``position`` among the row's own tokens, the ``best`` id,
+        For each row its ``sample`` and its ``masks``: for each mask the ``position`` among the text's tokens, the ``best`` id,
         and as ``candidates`` the best ids with their probabilities.
     """
     best = logits.float().softmax(-1).topk(min(CANDIDATES, logits.shape[1]), dim=-1)
@@ -117,7 +117,7 @@ def best_at_masks(masks: Tensor, logits: Tensor, samples: Tensor, opening: int) 
 
 
 def read_filled(text: str, ids: NDArray[np.int64], answer: Mapping[str, Any], tokenizer: Tokenizer) -> Answer:
-    """Put an answer of ``best_at_masks`` into words: the text with the likeliest tokens, and the candidates for each mask."""
+    """Convert an answer of ``best_at_masks`` to text: the text with the best tokens, and the candidates for each mask."""
     whole = ids.copy()
     whole[[mask["position"] for mask in answer["masks"]]] = [mask["best"] for mask in answer["masks"]]
     masks = [
@@ -130,14 +130,14 @@ def read_filled(text: str, ids: NDArray[np.int64], answer: Mapping[str, Any], to
 
 
 def hide_a_word(rows: Rows, mask: int) -> tuple[Rows, NDArray[np.int64]]:
-    """Hide one token in each row, the same every time: a whole word where a word is one token.
+    """Mask one token in each row, always the same one: a whole word if the row has a word of one token.
 
     Args:
-        rows: sentences of three tokens or more.
-        mask: the id of the mask.
+        rows: sentences of at least three tokens.
+        mask: the id of the mask token.
 
     Returns:
-        The rows, and the place that is hidden in each.  # [rows]
+        The masked rows, and the masked position in each.  # [rows]
     """
     places = np.zeros(len(rows), np.int64)
     for row, length in enumerate(rows.lengths.tolist()):
@@ -151,25 +151,25 @@ def hide_a_word(rows: Rows, mask: int) -> tuple[Rows, NDArray[np.int64]]:
 
 
 def word(tokenizer: Tokenizer, token: int) -> str:
-    """Return a token as text to be read by itself."""
+    """Return a single token as text."""
     return tokenizer.decode([token]).strip() or tokenizer.pieces([token])[0]
 
 
 def with_gap(tokenizer: Tokenizer, ids: NDArray[np.int64], place: int, gap: str) -> str:
-    """Return a sentence with something written in the place of one token."""
+    """Return a sentence in which ``gap`` replaces one token."""
     return f"{tokenizer.decode(ids[:place]).strip()} {gap} {tokenizer.decode(ids[place + 1 :]).strip()}".strip()
 
 
 def filled_masks(
     rows: Rows, places: NDArray[np.int64], answers: Sequence[Mapping[str, Any]], tokenizer: Tokenizer
 ) -> Demonstration:
-    """Make a table of the words that ``hide_a_word`` hid, and of what a model put there.
+    """Make a table of the words that ``hide_a_word`` masked, and of a model's predictions for them.
 
     Args:
-        rows: the sentences as they were.
-        places: [rows] the hidden place of each.
-        answers: of ``best_at_masks``, for the rows with hidden words.
-        tokenizer: what turned them into tokens.
+        rows: the original sentences.
+        places: [rows] the masked position in each.
+        answers: the answers of ``best_at_masks`` for the masked rows.
+        tokenizer: the tokenizer that encoded them.
     """
     shown = []
     for row, (place, answer) in enumerate(zip(places.tolist(), answers, strict=True)):
