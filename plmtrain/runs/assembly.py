@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from rich.console import RenderableType
 
 from plmtrain import backbones, keyed_random
 from plmtrain.console import tell
@@ -90,7 +92,7 @@ def train(material: Material, folder: RunFolder, settings_hash: str) -> None:
             programs=programs,
             rows=[material.rows("train", program, phase) for program, phase in zip(programs, phases, strict=True)],
             held_out=material.rows("validation", programs[-1], phases[-1]),
-            unigram=material.unigram,
+            unigram=material.unigram_losses(),
             precision=precision,
             group=group,
             checkpoints=checkpoints,
@@ -111,11 +113,24 @@ def train(material: Material, folder: RunFolder, settings_hash: str) -> None:
     material.conclude(programs[-1], learner.eval(), phases[-1], group, folder.path)
     if group.is_main:
         reason = "stopped early: validation did not improve" if trainer.stopped_early else "all steps are done"
-        folder.write_status("finished", 0, reason, **_facts(trainer.progress, settings, programs[-1]))
         measured = folder.metrics().validation(best_step) if best_step is not None else {}
-        shown = material.closing(programs[-1], learner.eval().to("cpu"), trainer.progress.best_metric, measured)
+        shown = _closing(material, programs[-1], learner.eval().to("cpu"), trainer.progress.best_metric, measured)
+        folder.write_status("finished", 0, reason, **_facts(trainer.progress, settings, programs[-1]))
         tell(*shown, str(folder.path))
     group.close()
+
+
+def _closing(
+    material: Material, program: Trainable, learner: Learner, best: float | None, measured: Mapping[str, float]
+) -> list[RenderableType]:
+    """Return what the run shows at its end. The run's result is saved by then: a table that fails must not make it fail."""
+    try:
+        # Compiled blocks would be compiled again for these few rows.
+        with torch.compiler.set_stance("force_eager"):
+            return material.closing(program, learner, best, measured)
+    except Exception:
+        logging.getLogger("plmtrain").exception("the closing table failed")
+        return ["the closing table could not be made: log.txt has the traceback"]
 
 
 def embedded_tokens(settings: RunSettings, tokenizer: Tokenizer) -> int:
@@ -137,8 +152,9 @@ def build_learner(settings: RunSettings, program: Trainable, vocabulary_size: in
     """Build a learner in train mode, with the backbone of ``init`` if given, and compiled blocks if requested."""
     torch.manual_seed(keyed_random.scalar("initial weights", settings.seed))
     learner = program.build(lambda model: backbones.build(model, vocabulary_size))
+    program.initialise(learner)
     if settings.init is not None:
-        load_backbone(Path(settings.init), learner.backbone, learner.pooler_layer)
+        load_backbone(Path(settings.init), learner.backbone, program.parts.main.learner(learner).pooler_layer)
     if settings.trainer.compile:
         compile_blocks(learner, program)
     learner.train()

@@ -16,7 +16,7 @@ from plmtrain.batch import Batch, Inputs
 from plmtrain.data.rows.rows import PartedRows
 from plmtrain.keyed_random import Keys
 from plmtrain.objectives.mixture import Mixture
-from plmtrain.programs.parts import MixtureLearner, trains_all
+from plmtrain.programs.mixture_learner import MixtureLearner
 from plmtrain.programs.program import Program
 from plmtrain.settings.composing.compose import compose
 from plmtrain.settings.decode import pretrain_settings
@@ -93,11 +93,11 @@ def test_one_backbone_and_one_head_for_the_vocabulary() -> None:
     heads = {part.name: part.learner(learner).token_head for part in parts.members}
     assert heads["dynamic_mlm"] is heads["whole_word_mlm"] is not None
     assert heads["rtd"] is None
-    assert not trains_all(learner)
+    assert not learner.is_common
     settings = pretrain_settings(compose([*TINY[:-1], "objective.shares={dynamic_mlm: 1, whole_word_mlm: 1}"]))
     masked = objectives.build(settings.objective, settings.model, VOCABULARY)
     assert isinstance(masked, Mixture)
-    assert trains_all(learner_of(masked))
+    assert learner_of(masked).is_common
     assert all(part.learner(learner).backbone is learner.backbone for part in parts.members)
     assert learner.part("rtd").generator.embedding_weight is learner.backbone.embedding_weight
 
