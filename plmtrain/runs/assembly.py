@@ -35,13 +35,44 @@ from plmtrain.training.trackers import Tracker
 from plmtrain.training.trainer import Parts, Trainer
 
 
-def train(material: Material, folder: RunFolder, settings_hash: str) -> None:
+def train(material: Material, folder: RunFolder, settings_hash: str) -> Trainer:
     """Train a run in this process, alone or as one of several, from its newest checkpoint to its end.
 
     Args:
         material: the run's data and programs.
-        folder: where the run is kept.
+        folder: where the run is kept; its status is there already, and has the run's id.
         settings_hash: of the settings that change the result.
+
+    Returns:
+        The trainer, which has nothing left to do.
+    """
+    trainer = assemble(material, folder, settings_hash)
+    parts, settings, learner = trainer.parts, material.settings, trainer.state.learner
+    program, group = parts.programs[-1], parts.group
+    try:
+        trainer.run()
+    finally:
+        if parts.reporter is not None:
+            parts.reporter.close()
+            folder.write_status("running", **_facts(trainer.progress, settings, program))
+    step, best_step = trainer.progress.step, trainer.progress.best_step
+    if program.selection.decides and best_step not in (None, step):
+        load_weights(learner, parts.checkpoints.at(best_step))
+    material.conclude(program, learner.eval(), parts.plan[-1], group, folder.path)
+    if group.is_main:
+        reason = "stopped early: validation did not improve" if trainer.stopped_early else "all steps are done"
+        folder.write_status("finished", 0, reason, **_facts(trainer.progress, settings, program))
+        shown = material.closing(program, learner.eval().to("cpu"), trainer.progress.best_metric)
+        tell(*shown, str(folder.path))
+    group.close()
+    return trainer
+
+
+def assemble(material: Material, folder: RunFolder, settings_hash: str) -> Trainer:
+    """Put the trainer of a run together in this process, at the step of the run's newest checkpoint.
+
+    Args:
+        material, folder, settings_hash: as for ``train``.
     """
     allocator.tune()
     settings = material.settings
@@ -83,7 +114,7 @@ def train(material: Material, folder: RunFolder, settings_hash: str) -> None:
             tell(f"going on from step {progress.step}", *_told_apart(folder, resolved))
         reporter = _reporter(material, folder, programs[-1], learner, resolved, progress)
 
-    trainer = Trainer(
+    return Trainer(
         Parts(
             settings=settings,
             plan=phases,
@@ -98,22 +129,6 @@ def train(material: Material, folder: RunFolder, settings_hash: str) -> None:
         state,
         progress,
     )
-    try:
-        trainer.run()
-    finally:
-        if reporter is not None:
-            reporter.close()
-            folder.write_status("running", **_facts(trainer.progress, settings, programs[-1]))
-    step, best_step = trainer.progress.step, trainer.progress.best_step
-    if programs[-1].selection.decides and best_step not in (None, step):
-        load_weights(learner, checkpoints.at(best_step))
-    material.conclude(programs[-1], learner.eval(), phases[-1], group, folder.path)
-    if group.is_main:
-        reason = "stopped early: validation did not improve" if trainer.stopped_early else "all steps are done"
-        folder.write_status("finished", 0, reason, **_facts(trainer.progress, settings, programs[-1]))
-        shown = material.closing(programs[-1], learner.eval().to("cpu"), trainer.progress.best_metric)
-        tell(*shown, str(folder.path))
-    group.close()
 
 
 def embedded_tokens(settings: RunSettings, tokenizer: Tokenizer) -> int:

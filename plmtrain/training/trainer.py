@@ -49,6 +49,9 @@ class Reporter(Protocol):
     def incident(self, step: int, facts: Mapping[str, object]) -> None:
         """An update was not applied."""
 
+    def close(self) -> None:
+        """Nothing more will be told."""
+
 
 @dataclass(frozen=True)
 class Parts:

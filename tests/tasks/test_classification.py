@@ -10,7 +10,7 @@ import pytest
 import torch
 import transformers
 from sklearn import metrics
-from support.tiny_run import VOCABULARY
+from support.memory_rows import VOCABULARY
 from support.tiny_task import MODELS, examples, program, tiny_model
 
 from plmtrain import backbones
