@@ -44,7 +44,7 @@ SVG = """\
 
 
 def draw_inspect(target: Path) -> None:
-    """What ``plmtrain inspect`` prints, in its colours."""
+    """Draw what ``plmtrain inspect`` prints, in its colours."""
     from rich.console import Console
     from rich.text import Text
 
@@ -59,7 +59,7 @@ def draw_inspect(target: Path) -> None:
 
 
 def draw_curve(run: Path, target: Path) -> None:
-    """The losses of a run over its steps, beside the unigram entropy of its text."""
+    """Draw the losses of a masked run over its steps, beside the unigram loss of its hidden validation tokens."""
     import matplotlib
 
     matplotlib.use("svg")
@@ -67,15 +67,15 @@ def draw_curve(run: Path, target: Path) -> None:
     import matplotlib.pyplot as plt
 
     records = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
-    entropy = json.loads((run / "data" / "manifest.json").read_text(encoding="utf-8"))["unigram_entropy"]
+    unigram = next(record["val/hidden_unigram_loss"] for record in records if "val/hidden_unigram_loss" in record)
     figure, axes = plt.subplots(figsize=(7.2, 3.4))
     for key, label, style in (
         ("loss", "training loss", {"color": "#7aa6c2", "lw": 1}),
-        ("val/loss", "validation loss", {"color": "#b5402f", "marker": "o", "ms": 3}),
+        ("val/hidden_loss", "validation loss of hidden tokens", {"color": "#b5402f", "marker": "o", "ms": 3}),
     ):
         points = [(record["step"], record[key]) for record in records if key in record]
         axes.plot(*zip(*points, strict=True), label=label, **style)
-    axes.axhline(entropy, color="#444444", ls="--", lw=1, label=f"unigram entropy, {entropy:.2f}")
+    axes.axhline(unigram, color="#444444", ls="--", lw=1, label=f"unigram loss of hidden tokens, {unigram:.2f}")
     axes.set(xlabel="step", ylabel="nats a token", xlim=(0, None))
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)

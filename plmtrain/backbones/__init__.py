@@ -1,4 +1,4 @@
-"""Backbones: what turns token ids into hidden states. One module for each ``type`` of model settings."""
+"""Backbones: from token ids to hidden states. One module for each ``type`` of model settings."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from abc import abstractmethod
 
 from torch import Tensor, nn
 
-from plmtrain.batch import Layout
+from plmtrain.batch import Inputs
 from plmtrain.errors import SettingsError
 from plmtrain.settings.models.base import ModelSettings
 
 
 class Backbone(nn.Module):
-    """What outlives pretraining: everything below the heads.
+    """Everything below the heads: the part of a learner that outlives pretraining.
 
     Args:
         settings: the shape of the model.
@@ -36,40 +36,31 @@ class Backbone(nn.Module):
         """The token embeddings, which language-model heads share.  # [vocabulary, embedding width]"""
 
     @abstractmethod
-    def encode(self, ids: Tensor, layout: Layout, segments: Tensor | None = None, positions: Tensor | None = None) -> Tensor:
-        """Hidden states of the last layer.
+    def encode_layers(self, inputs: Inputs) -> list[Tensor]:
+        """Return the embeddings' output and that of every layer of the encoder, [batch, length, width] each."""
+
+    def encode(self, inputs: Inputs) -> Tensor:
+        """Return the encoder's last hidden states.  # [batch, length, width]"""
+        return self.encode_layers(inputs)[-1]
+
+    def encode_at(self, inputs: Inputs, at: Tensor) -> Tensor:
+        """Return the last hidden states where a loss needs them; a backbone may do less work for fewer of them.
 
         Args:
-            ids: [batch, length] token ids.
-            layout: who may see whom.
-            segments: [batch, length] segment ids; None for the first segment throughout.
-            positions: [batch, length] positions counted from 0; None for their order in the row.
-
-        Returns:
-            [batch, length, width].
-        """
-
-    def encode_at(
-        self,
-        ids: Tensor,
-        layout: Layout,
-        at: Tensor,
-        segments: Tensor | None = None,
-        positions: Tensor | None = None,
-    ) -> Tensor:
-        """Hidden states of the last layer where a loss needs them; a backbone may do less work for fewer of them.
-
-        Args:
-            ids, layout, segments, positions: as in ``encode``.
+            inputs: as in ``encode``.
             at: [n] indices into batch * length.
 
         Returns:
             [n, width].
         """
-        return self.encode(ids, layout, segments, positions).flatten(0, 1).index_select(0, at)
+        return self.encode(inputs).flatten(0, 1).index_select(0, at)
+
+    def hidden(self, inputs: Inputs) -> Tensor:
+        """Return the states that a head reads: the decoder's where there is one, else ``encode``'s.  # [batch, length, width]"""
+        return self.encode(inputs)
 
     def borrow_embeddings(self, lender: Backbone) -> None:
-        """Embed with another backbone's tables from now on: this one's own are dropped, and the lender lists the shared ones.
+        """Embed with another backbone's tables: this one's own are dropped, and the lender lists the shared ones.
 
         Args:
             lender: a backbone with embeddings of the same shape, in the same learner.
@@ -81,20 +72,20 @@ class Backbone(nn.Module):
         raise SettingsError("its embeddings cannot be shared with another backbone", kind, "train it with embeddings of its own")
 
     def whole(self) -> Backbone:
-        """This backbone with nothing borrowed: itself, or else a copy."""
+        """Return this backbone with nothing borrowed: itself, or else a copy."""
         return self
 
     def unread_by_encode(self) -> list[nn.Parameter]:
-        """Parameters that pretraining alone reads, and ``encode`` does not: what is trained without them must freeze them."""
+        """Return the parameters that only pretraining reads, and ``encode`` does not: fine-tuning must freeze them."""
         return []
 
     @abstractmethod
     def blocks(self) -> list[nn.Module]:
-        """The repeated parts, each once: what to compile, to checkpoint and to shard."""
+        """Return the repeated blocks, each once: the units to compile, to checkpoint and to shard."""
 
 
 def build(settings: ModelSettings, vocabulary_size: int) -> Backbone:
-    """The backbone of some model settings, with fresh weights from torch's global generator.
+    """Build the backbone of some model settings, with fresh weights from torch's global generator.
 
     Args:
         settings: ``settings.type`` names the module of this package that has it.

@@ -12,7 +12,7 @@ import copy
 from torch import Tensor, nn
 
 from plmtrain.backbones import Backbone
-from plmtrain.batch import Layout
+from plmtrain.batch import Inputs
 from plmtrain.nn.attention import visibility
 from plmtrain.nn.blocks import PostNormBlock
 from plmtrain.nn.embeddings import BorrowedEmbeddings, Embeddings
@@ -68,33 +68,20 @@ class Encoder(Backbone):
     def embedding_weight(self) -> Tensor:
         return self.embeddings.token.weight
 
-    def encode(self, ids: Tensor, layout: Layout, segments: Tensor | None = None, positions: Tensor | None = None) -> Tensor:
-        return self.encode_layers(ids, layout, segments, positions)[-1]
-
-    def encode_layers(
-        self, ids: Tensor, layout: Layout, segments: Tensor | None = None, positions: Tensor | None = None
-    ) -> list[Tensor]:
-        """The embeddings' output and that of every layer, each [batch, length, width]; arguments as in ``encode``."""
-        states = [self.embeddings(ids, segments, positions)]
-        seen = visibility(layout, states[0])
+    def encode_layers(self, inputs: Inputs) -> list[Tensor]:
+        states = [self.embeddings(inputs.ids, inputs.segments, inputs.positions)]
+        seen = visibility(inputs.layout, states[0])
         for layer in range(self.settings.layers):
             block = self.layers[0 if self.settings.shared_layers else layer]
             states.append(block(states[-1], seen))
         return states
 
-    def encode_at(
-        self,
-        ids: Tensor,
-        layout: Layout,
-        at: Tensor,
-        segments: Tensor | None = None,
-        positions: Tensor | None = None,
-    ) -> Tensor:
-        hidden = self.embeddings(ids, segments, positions)
-        seen = visibility(layout, hidden)
+    def encode_at(self, inputs: Inputs, at: Tensor) -> Tensor:
+        hidden = self.embeddings(inputs.ids, inputs.segments, inputs.positions)
+        seen = visibility(inputs.layout, hidden)
         for layer in range(self.settings.layers - 1):
             hidden = self.layers[0 if self.settings.shared_layers else layer](hidden, seen)
-        # Nobody reads the last layer elsewhere: with 15 % of the tokens predicted, most of its work would be for nothing.
+        # The last layer is read nowhere else: with 15 % of the tokens predicted, most of its work would be wasted.
         last = self.layers[-1]
         assert isinstance(last, PostNormBlock)
         return last.at(hidden, seen, at)

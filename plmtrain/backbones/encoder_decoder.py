@@ -9,7 +9,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from plmtrain.backbones import Backbone
-from plmtrain.batch import Layout
+from plmtrain.batch import Inputs
 from plmtrain.nn.attention import Cache, Visibility, cross_visibility, visibility
 from plmtrain.nn.blocks import BlockCache, PostNormBlock, PostNormDecoderBlock
 from plmtrain.nn.initialisation import initialise
@@ -39,60 +39,43 @@ class EncoderDecoder(Backbone):
     def embedding_weight(self) -> Tensor:
         return self.token.weight
 
-    def encode(self, ids: Tensor, layout: Layout, segments: Tensor | None = None, positions: Tensor | None = None) -> Tensor:
-        """The encoder's last states; there are no segments, and positions are those of the row.
-
-        Args:
-            ids: [batch, length] token ids.
-            layout: who may see whom.
-            segments, positions: must be None.
-
-        Returns:
-            [batch, length, width].
-        """
-        assert segments is None
-        assert positions is None
-        return self.encode_layers(ids, layout)[-1]
-
-    def encode_layers(self, ids: Tensor, layout: Layout) -> list[Tensor]:
-        """The encoder's embeddings and the output of every layer, each [batch, length, width]."""
-        states: list[Tensor] = [self.encoder.embeddings(self.token(ids))]
-        seen = visibility(layout, states[0])
+    def encode_layers(self, inputs: Inputs) -> list[Tensor]:
+        assert inputs.segments is None, "there are no segments"
+        assert inputs.positions is None, "positions are those of the row"
+        states: list[Tensor] = [self.encoder.embeddings(self.token(inputs.ids))]
+        seen = visibility(inputs.layout, states[0])
         for block in self.encoder.layers:
             states.append(block(states[-1], seen))
         return states
 
-    def decode(
-        self,
-        ids: Tensor,
-        memory: Tensor,
-        layout: Layout,
-        memory_layout: Layout,
-        cache: list[BlockCache] | None = None,
-    ) -> Tensor:
-        """The decoder's last states.
+    def decode(self, inputs: Inputs, memory: Tensor, cache: list[BlockCache] | None = None) -> Tensor:
+        """Return the decoder's last hidden states.
 
         Args:
-            ids: [batch, length] the tokens so far; with a cache those that it does not know yet.
+            inputs: whose ``decoder`` side has the tokens so far, with a causal layout; with a cache, only the tokens that it
+                does not hold yet: all at once, or one at a time.
             memory: [batch, memory length, width] from ``encode``.
-            layout: who may see whom among the tokens. It should be causal.
-            memory_layout: the layout that the memory was encoded with.
-            cache: from ``new_cache``; its tokens stand before these, and it learns these. All at once, or one at a time.
+            cache: from ``new_cache``; it holds the tokens before these, and is extended by these.
 
         Returns:
             [batch, length, width].
         """
+        own = inputs.decoder
+        assert own is not None, "the decoder needs inputs of its own"
         past = cache[0].own.length if cache is not None else 0
-        hidden: Tensor = self.decoder.embeddings(self.token(ids), past)
-        assert not past or ids.shape[1] == 1
-        seen = Visibility() if past else visibility(layout, hidden)  # a single new token sees all before it
-        memory_seen = cross_visibility(layout, memory_layout, hidden)
+        hidden: Tensor = self.decoder.embeddings(self.token(own.ids), past)
+        assert not past or own.ids.shape[1] == 1
+        seen = Visibility() if past else visibility(own.layout, hidden)  # a single new token sees all before it
+        memory_seen = cross_visibility(own.layout, inputs.layout, hidden)
         for index, block in enumerate(self.decoder.layers):
             hidden = block(hidden, seen, memory, memory_seen, None if cache is None else cache[index])
         return hidden
 
+    def hidden(self, inputs: Inputs) -> Tensor:
+        return self.decode(inputs, self.encode(inputs))
+
     def new_cache(self, length: int, memory_length: int) -> list[BlockCache]:
-        """An empty cache for ``decode``.
+        """Make an empty cache for ``decode``.
 
         Args:
             length: the most tokens that will be written.

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from plmtrain.backbones import Backbone
-from plmtrain.batch import Layout
+from plmtrain.batch import Inputs
 from plmtrain.nn.activations import activate
 from plmtrain.nn.attention import may_see, ready
 from plmtrain.nn.dropout import add_dropped, dropout
@@ -111,7 +111,7 @@ class TwoStream(Backbone):
         self.token = nn.Embedding(vocabulary_size, settings.width)
         self.mask = nn.Parameter(torch.empty(1, 1, settings.width))  # what a query state begins as: w in section 2.3
         self.layers = nn.ModuleList(TwoStreamBlock(settings) for _ in range(settings.layers))
-        initialise(self, settings.initial_std, truncated=False)
+        initialise(self, settings.initial_std, settings.initial_truncated)
         nn.init.normal_(self.mask, std=settings.initial_std)
         for part in self.modules():
             if isinstance(part, RelativeAttention):
@@ -121,48 +121,44 @@ class TwoStream(Backbone):
     def embedding_weight(self) -> Tensor:
         return self.token.weight
 
-    def encode(self, ids: Tensor, layout: Layout, segments: Tensor | None = None, positions: Tensor | None = None) -> Tensor:
-        """The content stream, for whatever follows pretraining: without ranks in the layout, every token sees every other.
+    def encode(self, inputs: Inputs) -> Tensor:
+        """Return the content stream: without ranks in the layout, every token sees every other.  # [batch, length, width]"""
+        return self._drop(self.encode_layers(inputs)[-1])
 
-        Positions are relative and never given.
+    def encode_layers(self, inputs: Inputs, memory: Memory | None = None) -> list[Tensor]:
+        """Return what each layer reads in the content stream, and the last one's output, [batch, length, width] each.
+
+        Args:
+            inputs: without positions, which are relative.
+            memory: of the rows before; None for none.
         """
-        assert positions is None, "there are no absolute positions"
-        return self._drop(self.encode_layers(ids, layout, segments)[-1])
-
-    def encode_layers(
-        self, ids: Tensor, layout: Layout, segments: Tensor | None = None, memory: Memory | None = None
-    ) -> list[Tensor]:
-        """What each layer reads and the last one gives in the content stream, each [batch, length, width]."""
-        states = [self._drop(self.token(ids))]
+        assert inputs.positions is None, "there are no absolute positions"
+        states = [self._drop(self.token(inputs.ids))]
         table = self._table(states[0], memory)
-        sight = self._sight(states[0], layout, segments, memory)
+        sight = self._sight(states[0], inputs, memory)
         for number, block in enumerate(self.layers):
             remembered = None if memory is None else memory.states[:, number]
             states += block(states[-1], remembered, table, [(states[-1], sight)])
         return states
 
-    def predict(
-        self, ids: Tensor, layout: Layout, places: Tensor, segments: Tensor | None = None, memory: Memory | None = None
-    ) -> tuple[Tensor, list[Tensor]]:
-        """Both streams, the query stream at some places alone.
+    def predict(self, inputs: Inputs, places: Tensor, memory: Memory | None = None) -> tuple[Tensor, list[Tensor]]:
+        """Compute both streams, the query stream at some places only.
 
         Args:
-            ids: [batch, length] token ids, those to predict among them.
-            layout: who may see whom; with ``ranks``, a query state sees the tokens of lesser rank than its own, and never its
-                own.
+            inputs: the tokens, those to predict among them. With ``ranks`` in the layout, a query state sees the tokens of
+                lesser rank than its own, and never its own.
             places: [batch, predicted] positions in the row.
-            segments: [batch, length] segment ids; None for the first segment throughout.
-            memory: what the rows before left.
+            memory: of the rows before; None for none.
 
         Returns:
             The last query states, [batch, predicted, width], and what each layer read of the content stream, [batch, length,
-            width] each, for ``remember``. The content stream of the last layer is needed by nobody and not computed.
+            width] each, for ``remember``. The content stream's last output is not needed and not computed.
         """
-        content = self._drop(self.token(ids))
+        content = self._drop(self.token(inputs.ids))
         query = self._drop(self.mask.expand(*places.shape, -1))
         table = self._table(content, memory)
-        sight = self._sight(content, layout, segments, memory)
-        query_sight = self._query_sight(content, layout, segments, memory, places)
+        sight = self._sight(content, inputs, memory)
+        query_sight = self._query_sight(content, inputs, memory, places)
         read = [content]
         for number, block in enumerate(self.layers):
             remembered = None if memory is None else memory.states[:, number]
@@ -188,19 +184,17 @@ class TwoStream(Backbone):
         keys = length + (0 if memory is None else memory.documents.shape[1])
         return self._drop(sinusoids(length, keys, self.width, content.device).to(content.dtype))
 
-    def _sight(self, content: Tensor, layout: Layout, segments: Tensor | None, memory: Memory | None) -> Sight:
-        """What the content stream sees: what the layout says, the memory, and always itself."""
-        length = content.shape[1]
-        seen = may_see(layout, length, content.device)
+    def _sight(self, content: Tensor, inputs: Inputs, memory: Memory | None) -> Sight:
+        """What the content stream sees: what the layout allows, the memory, and always itself."""
+        length, segments = content.shape[1], inputs.segments
+        seen = may_see(inputs.layout, length, content.device)
         if seen is not None:
             seen = seen | torch.eye(length, dtype=torch.bool, device=content.device)
-        return self._joined(content, seen, segments, segments, layout.documents, memory)
+        return self._joined(content, seen, segments, segments, inputs.layout.documents, memory)
 
-    def _query_sight(
-        self, content: Tensor, layout: Layout, segments: Tensor | None, memory: Memory | None, places: Tensor
-    ) -> Sight:
-        """What the query stream sees: what the layout says but for equal ranks, the memory, and never itself."""
-        length = content.shape[1]
+    def _query_sight(self, content: Tensor, inputs: Inputs, memory: Memory | None, places: Tensor) -> Sight:
+        """What the query stream sees: what the layout allows but for equal ranks, the memory, and never itself."""
+        length, layout, segments = content.shape[1], inputs.layout, inputs.segments
         seen = torch.arange(length, device=places.device) != places[..., None]  # [batch, predicted, length]
         if layout.ranks is not None:
             seen &= layout.ranks[:, None, :] < layout.ranks.gather(1, places)[..., None]

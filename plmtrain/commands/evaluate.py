@@ -61,14 +61,13 @@ def run(arguments: list[str]) -> int:
         rows,
         group,
         batch_size=phase.batch_size,
+        unigram=material.unigram,
         limit=settings.trainer.evaluate_batches,
     )
     if values is None:
         from plmtrain import stopping
 
         raise stopping.stopped()
-    if material.unigram_entropy is not None:
-        values["unigram_entropy"] = material.unigram_entropy
     if "--json" in arguments:
         print(json.dumps({"run": str(trained.folder), "step": trained.step, "rows": len(rows), **values}))
         return 0
@@ -78,7 +77,8 @@ def run(arguments: list[str]) -> int:
     table.add_column("value", justify="right")
     for name, value in values.items():
         table.add_row(name.replace("_", " "), f"{value:,.4f}")
-    tell(table)
+    baselines = [part.baseline for part in program.parts.members if part.baseline is not None]
+    tell(table, *(line for baseline in baselines if (line := baseline.compare(values))))
     return 0
 
 

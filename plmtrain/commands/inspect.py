@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -14,7 +13,8 @@ from rich.text import Text
 from plmtrain.data.loading.order import plan
 from plmtrain.data.rows.rows import RowSource, rows_of
 from plmtrain.keyed_random import Keys
-from plmtrain.programs.program import Inspection, Program
+from plmtrain.programs.inspection import Inspection
+from plmtrain.programs.program import AnyProgram
 from plmtrain.runs.corpus import corpus_of, programs_of
 from plmtrain.runs.preparation import preparation_report
 from plmtrain.settings.composing.compose import compose
@@ -50,18 +50,19 @@ def run(arguments: list[str]) -> int:
         if len(phases) > 1:
             console.rule(f"phase {phase.index + 1}: steps {phase.first_step + 1} to {phase.end}")
         steps = range(phase.first_step, min(phase.end, phase.first_step + _DRAWN_STEPS))
-        drawn = Counter(program.drawn(settings.seed, step).part for step in steps)
+        parts = program.parts
+        drawn = Counter(parts.draw(settings.seed, step).name for step in steps)
         idle = program.settings.idle_keys()
-        for part in program.parts.values() or [program]:
-            if f"shares.{part.part}" in idle:
+        for part in parts.members:
+            if f"shares.{part.name}" in idle:
                 continue  # in this phase no step trains it
-            if part.part is not None:
-                console.rule(f"{part.part}: trained in {drawn[part.part]:,} of the first {len(steps):,} steps", align="left")
-            _show(console, part, rows_of(rows, part.part), settings.seed, corpus.tokenizer)
+            if part.name is not None:
+                console.rule(f"{part.name}: trained in {drawn[part.name]:,} of the first {len(steps):,} steps", align="left")
+            _show(console, part.program, rows_of(rows, part.name), settings.seed, corpus.tokenizer)
     return 0
 
 
-def _show(console: Console, program: Program[Any], rows: RowSource, seed: int, tokenizer: Tokenizer) -> None:
+def _show(console: Console, program: AnyProgram, rows: RowSource, seed: int, tokenizer: Tokenizer) -> None:
     count = min(_MEASURED_ROWS, len(rows))
     inspections = [
         program.inspect(program.collate(rows.fetch(part), Keys(seed, np.zeros(len(part), np.int64), part)))

@@ -1,4 +1,4 @@
-"""``plmtrain predict``: use a run on texts. What a text needs and what an answer says is the program's."""
+"""``plmtrain predict``: use a run on texts. How a text is asked about and an answer read is the program's."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import argparse
 import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -18,8 +17,9 @@ from plmtrain.settings.wording import what_is_wrong
 from plmtrain.stopping import safe_point
 
 if TYPE_CHECKING:
-    from plmtrain.programs.program import Answer
-    from plmtrain.training.restore import Trained
+    from plmtrain.programs.answering import Answer, Answering
+    from plmtrain.programs.learner import Learner
+    from plmtrain.text.tokenizer import Tokenizer
 
 
 def run(arguments: list[str]) -> int:
@@ -45,16 +45,19 @@ def run(arguments: list[str]) -> int:
     from plmtrain.interop.trained import load_trained
 
     trained = load_trained(asked.run, report=lambda line: print(line, file=sys.stderr))
-    if asked.part is not None:
-        trained = trained.of_part(asked.part)
-    elif (main := trained.program.main) is not None:
-        others = ", ".join(sorted(trained.program.parts.keys() - {main}))
-        print(f"{asked.run} answers as its part {main}; --part names another: {others}", file=sys.stderr)
+    part = trained.part(asked.part)
+    if asked.part is None and part.name is not None:
+        others = ", ".join(sorted(set(trained.program.parts.names) - {part.name}))
+        print(f"{asked.run} answers as its part {part.name}; --part names another: {others}", file=sys.stderr)
+    answering = part.program.answering
+    if answering is None:
+        raise SettingsError("the run has no answers to texts", str(asked.run), "name a run of another objective or of a task")
     if chosen is not None:
-        trained = replace(trained, program=trained.program.writing(chosen))
+        answering = answering.writing(chosen)
+    learner = part.learner(trained.learner)
     for batch in _batches(_texts(asked.texts, asked.file), asked.batch_size):
         safe_point()
-        for answer in _answers(trained, batch):
+        for answer in _answers(answering, learner, trained.tokenizer, batch):
             print(json.dumps(answer.values, ensure_ascii=False) if asked.json else "\n".join(answer.lines), flush=True)
     return 0
 
@@ -138,14 +141,11 @@ def _batches(texts: Iterable[str], size: int) -> Iterator[list[str]]:
         yield batch
 
 
-def _answers(trained: Trained, texts: list[str]) -> Iterator[Answer]:
-    program, tokenizer = trained.program, trained.tokenizer
-    rows = program.questions(texts, tokenizer)
-    longest = program.row_length(program.model.positions)
+def _answers(answering: Answering[Any], learner: Learner, tokenizer: Tokenizer, texts: list[str]) -> Iterator[Answer]:
+    rows = answering.questions(texts, tokenizer)
     for text, length in zip(texts, rows.lengths.tolist(), strict=True):
-        if length > longest:
-            raise DataError(
-                f"a text has {length} tokens, but the model takes {longest}", f"'{text[:60]}'", "give it in shorter parts"
-            )
-    for row, answer in enumerate(program.predict(trained.learner, program.collate_for_prediction(rows))):
-        yield program.read_out(texts[row], rows.tokens[row, : rows.lengths[row]], answer, tokenizer)
+        if length > answering.longest:
+            what = f"a text has {length} tokens, but the model takes {answering.longest}"
+            raise DataError(what, f"'{text[:60]}'", "give it in shorter parts")
+    for row, answer in enumerate(answering.predict(learner, answering.collate(rows))):
+        yield answering.read_out(texts[row], rows.tokens[row, : rows.lengths[row]], answer, tokenizer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Protocol
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from plmtrain.backbones.encoder_decoder import EncoderDecoder
-from plmtrain.batch import Layout
+from plmtrain.batch import Inputs, Layout
 
 
 class Writer(Protocol):
@@ -30,34 +31,37 @@ class Writer(Protocol):
 
 
 class EncoderDecoderWriter:
-    """A decoder that writes while it looks at encoded rows.
+    """A decoder that writes while it attends to encoded rows.
 
     Args:
         backbone: in eval mode.
-        ids: [rows, length] what is encoded.
-        layout: who may see whom there.
+        inputs: what is encoded; its decoder side is not read.
         copies: texts written for each row, side by side.
         limit: tokens that are written at most, the start token included.
     """
 
-    def __init__(self, backbone: EncoderDecoder, ids: Tensor, layout: Layout, copies: int, limit: int) -> None:
+    def __init__(self, backbone: EncoderDecoder, inputs: Inputs, copies: int, limit: int) -> None:
         self._backbone = backbone
-        self._memory = backbone.encode(ids, layout).repeat_interleave(copies, dim=0)
-        tokens = None if layout.tokens is None else layout.tokens.repeat_interleave(copies, dim=0)
-        self._layout = Layout(tokens=tokens)
-        self._cache = backbone.new_cache(limit, ids.shape[1])
+        self._memory = backbone.encode(inputs).repeat_interleave(copies, dim=0)
+        tokens = inputs.layout.tokens
+        # Documents are not told apart while writing: a text may go on past the place where one ended.
+        self._read = Inputs(
+            ids=inputs.ids, layout=Layout(tokens=None if tokens is None else tokens.repeat_interleave(copies, dim=0))
+        )
+        self._cache = backbone.new_cache(limit, inputs.ids.shape[1])
 
     @property
     def device(self) -> torch.device:
-        """Where its scores are."""
+        """The device of the scores."""
         return self._memory.device
 
     def advance(self, tokens: Tensor) -> Tensor:
-        """Add a token to each text.  # [texts] -> [texts, vocabulary] scores of the token behind it"""
-        hidden = self._backbone.decode(tokens[:, None], self._memory, Layout(causal=True), self._layout, self._cache)
+        """Append a token to each text.  # [texts] -> [texts, vocabulary] scores of the next token"""
+        written = Inputs(ids=tokens[:, None], layout=Layout(causal=True))
+        hidden = self._backbone.decode(replace(self._read, decoder=written), self._memory, self._cache)
         return functional.linear(hidden[:, -1], self._backbone.embedding_weight)
 
     def select(self, texts: Tensor) -> None:
-        """Go on with some of the texts. All texts of a row see the same memory, so only what was written changes."""
+        """Keep some of the texts. All texts of a row see the same memory, so only the decoder's own cache changes."""
         for block in self._cache:
             block.own.select(texts)

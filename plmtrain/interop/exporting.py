@@ -24,7 +24,7 @@ def export(trained: TrainedRun, target: Path, part: str | None = None) -> Publis
         CheckpointError: if what was written is not what the run is; nothing is left of it.
         DiskError: if the disk refuses.
     """
-    models = trained.program.models(trained.learner)
+    models = trained.learner.models()
     if part is not None and part not in models:
         raise SettingsError(f"the run has no part '{part}'", f"command line: part={part}", nearest(part, models))
     labels = getattr(trained.program.settings, "labels", ())

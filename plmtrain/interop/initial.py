@@ -56,7 +56,7 @@ def load_backbone(folder: Path, backbone: Backbone, pooler: nn.Linear | None = N
     Args:
         folder: a run or a Hugging Face folder.
         backbone: takes its weights.
-        pooler: takes those of the layer that sums up a row, where the folder has one; None where nothing here does that.
+        pooler: takes those of the layer that summarises a row, where the folder has one; None where there is no such layer.
 
     Raises:
         SettingsError: if the shapes differ; it names the tensors.
@@ -64,8 +64,8 @@ def load_backbone(folder: Path, backbone: Backbone, pooler: nn.Linear | None = N
     """
     if is_run(folder):
         trained = load_run(folder)
-        source = trained.program.backbone_of(trained.learner)
-        summary = trained.program.pooler_of(trained.learner)
+        source = trained.learner.backbone
+        summary = trained.learner.pooler_layer
     else:
         from plmtrain.interop import hugging_face
 

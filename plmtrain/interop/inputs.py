@@ -1,4 +1,4 @@
-"""From what transformers' classes are called with to what our models read."""
+"""From the arguments of transformers' classes to what our models read."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from plmtrain.batch import Layout
+from plmtrain.batch import Inputs, Layout, shift_right
 from plmtrain.errors import DataError, SettingsError, nearest
-from plmtrain.interop.model import Inputs
 from plmtrain.settings.models.base import ModelSettings
 from plmtrain.settings.models.encoder import EncoderSettings
 
@@ -22,7 +21,7 @@ _READS: Mapping[str, tuple[str, ...]] = {
 
 
 def inputs_of(settings: ModelSettings, tokens: int, roles: Mapping[str, int], ids: Tensor, given: Mapping[str, Tensor]) -> Inputs:
-    """Make ready what a model reads.
+    """Make the inputs of a model.
 
     Args:
         settings: of the model.
@@ -44,7 +43,7 @@ def inputs_of(settings: ModelSettings, tokens: int, roles: Mapping[str, int], id
     ids = torch.as_tensor(ids)
     _check_ids("input_ids", ids, settings.positions, tokens)
     mask, segments, positions = values.get("attention_mask"), values.get("token_type_ids"), None
-    decoder_ids = values.get("decoder_input_ids")
+    decoder = None
     if isinstance(settings, EncoderSettings):
         if settings.segments == 0:
             segments = None  # DistilBERT has none; tokenizers of BERT's kind still make them
@@ -54,13 +53,15 @@ def inputs_of(settings: ModelSettings, tokens: int, roles: Mapping[str, int], id
         offset = settings.position_offset
         positions = _positions(ids, values.get("position_ids"), offset, roles.get("pad", offset - 1))
     if settings.kind == "encoder_decoder":
-        decoder_ids = _shifted(ids, roles) if decoder_ids is None else decoder_ids
+        decoder_ids = values.get("decoder_input_ids")
+        decoder_ids = shift_right(ids, _start(roles)) if decoder_ids is None else decoder_ids
         _check_ids("decoder_input_ids", decoder_ids, settings.positions, tokens)
+        decoder = Inputs(ids=decoder_ids, layout=Layout(causal=True))
     if settings.family == "xlm" and mask is None and "pad" in roles:
         # Their class takes what is left of a row without its padding, wherever that stands.
         mask = torch.arange(ids.shape[1], device=ids.device) < (ids != roles["pad"]).sum(dim=1, keepdim=True)
     layout = Layout(tokens=None if mask is None else mask.bool())
-    return Inputs(ids=ids, layout=layout, segments=segments, positions=positions, decoder_ids=decoder_ids)
+    return Inputs(ids=ids, layout=layout, segments=segments, positions=positions, decoder=decoder)
 
 
 def _positions(ids: Tensor, position_ids: Tensor | None, offset: int, pad: int) -> Tensor | None:
@@ -80,12 +81,12 @@ def _positions(ids: Tensor, position_ids: Tensor | None, offset: int, pad: int) 
     return tokens.long().cumsum(dim=1) * tokens - 1
 
 
-def _shifted(ids: Tensor, roles: Mapping[str, int]) -> Tensor:
-    """What a decoder reads where nothing is given for it: the closing token, and the row but for its last token."""
+def _start(roles: Mapping[str, int]) -> int:
+    """Return the token that a decoder begins with where nothing is given for it: the closing one."""
     start = roles.get("eos", roles.get("sep"))
     if start is None:
-        raise SettingsError("what the decoder begins with is not known", "logits", "give decoder_input_ids")
-    return torch.cat([torch.full_like(ids[:, :1], start), ids[:, :-1]], dim=1)
+        raise SettingsError("the decoder's start token is unknown", "logits", "give decoder_input_ids")
+    return start
 
 
 def _check_segments(name: str, segments: Tensor | None, known: int) -> None:

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from plmtrain.batch import Batch
 from plmtrain.errors import SettingsError
 from plmtrain.interop import hugging_face
 from plmtrain.interop.hugging_face import HuggingFaceModel
 from plmtrain.interop.inputs import inputs_of
 from plmtrain.interop.model import vocabulary_scores
 from plmtrain.interop.tokenizers import tokenizer_in
+from plmtrain.programs.parts import Part
 from plmtrain.training.restore import TrainedRun, is_run, load_run, tokenizer_folder
 
 if TYPE_CHECKING:
@@ -97,12 +97,12 @@ def load(folder: str | Path, part: str | None = None) -> Loaded:
         raise SettingsError("there is no such folder", str(folder), "name a run, or a Hugging Face folder")
     if (folder / "config.json").exists():
         if part is not None:
-            raise SettingsError("a Hugging Face folder has no parts", f"part: {part}", "leave it away")
-        found = FromHuggingFace(hugging_face.read(folder))
-        return Loaded(folder, found.eval(), found)
+            raise SettingsError("a Hugging Face folder has no parts", f"part: {part}", "omit it")
+        read = FromHuggingFace(hugging_face.read(folder))
+        return Loaded(folder, read.eval(), read)
     if is_run(folder):
         trained = load_run(folder)
-        model = FromRun(trained if part is None else trained.of_part(part))
+        model = FromRun(trained, trained.part(part))
         return Loaded(folder, model.eval(), model)
     raise SettingsError("neither a run nor a Hugging Face model", str(folder), "name a run, or a folder with config.json in it")
 
@@ -140,30 +140,18 @@ class FromRun(nn.Module):
 
     Args:
         trained: the run.
+        part: of a mixture's parts, the one whose head scores the vocabulary.
     """
 
-    def __init__(self, trained: TrainedRun) -> None:
+    def __init__(self, trained: TrainedRun, part: Part) -> None:
         super().__init__()
         self.learner = trained.learner
-        self.program = trained.program
+        self._part = part
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None, **others: Tensor) -> Tensor:
-        """Scores over the vocabulary; arguments and result as in ``Loaded.logits``."""
-        program = self.program
+        """Return scores over the vocabulary; arguments and result as in ``Loaded.logits``."""
+        program = self._part.program
         given = others if attention_mask is None else {"attention_mask": attention_mask, **others}
-        rows = program.backbone_of(self.learner).vocabulary_size
-        read = inputs_of(program.model, rows, program.vocabulary.roles, input_ids, given)
-        inputs = {
-            "ids": read.ids,
-            "segments": read.segments,
-            "positions": read.positions,
-            "decoder_ids": read.decoder_ids,
-        }
-        batch = Batch(
-            inputs={name: tensor for name, tensor in inputs.items() if tensor is not None},
-            targets={},
-            layout=read.layout,
-            samples=torch.arange(len(read.ids)),
-            normalisers={},
-        )
-        return program.token_scores(self.learner, batch)
+        tokens = self.learner.backbone.vocabulary_size
+        inputs = inputs_of(program.model, tokens, program.vocabulary.roles, input_ids, given)
+        return self._part.learner(self.learner).token_scores(inputs)

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from plmtrain.backbones import Backbone
 from plmtrain.backbones.encoder_decoder import EncoderDecoder
-from plmtrain.batch import Layout
+from plmtrain.batch import Inputs
 from plmtrain.nn.boundary import SpanBoundaryHead
 from plmtrain.nn.heads import MaskedLMHead, PairHead, Pooler, ReplacedTokenHead, SentenceHead, TiedHead
 from plmtrain.settings.models.base import ModelSettings
@@ -58,25 +58,6 @@ class Model:
     def modules(self) -> dict[str, nn.Module]:
         """All modules, each by what it is called."""
         return {"a backbone": self.backbone, **{called(kind): head for kind, head in self.heads.items()}}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Inputs:
-    """What a model reads.
-
-    Args:
-        ids: [batch, length] token ids.
-        layout: who may see whom.
-        segments: [batch, length] segment ids, where the model has segments.
-        positions: [batch, length] positions counted from 0; None for their order in the row.
-        decoder_ids: [batch, decoder length] what a decoder reads; None for the same ids.
-    """
-
-    ids: Tensor
-    layout: Layout
-    segments: Tensor | None = None
-    positions: Tensor | None = None
-    decoder_ids: Tensor | None = None
 
 
 Scores = Callable[[Any, Model, Tensor, Inputs], Tensor]
@@ -126,28 +107,18 @@ def called(kind: type[nn.Module]) -> str:
     return _HEADS[kind][0] if kind in _HEADS else _NOWHERE.get(kind, f"a {kind.__name__}")
 
 
-def last_hidden(model: Model, inputs: Inputs) -> Tensor:
-    """The last hidden states: of the decoder, where there is one.  # [batch, length, width]"""
-    backbone = model.backbone
-    hidden = backbone.encode(inputs.ids, inputs.layout, inputs.segments, inputs.positions)
-    if isinstance(backbone, EncoderDecoder):
-        read = inputs.ids if inputs.decoder_ids is None else inputs.decoder_ids
-        return backbone.decode(read, hidden, Layout(causal=True), inputs.layout)
-    return hidden
-
-
 def outputs(model: Model, inputs: Inputs) -> dict[str, Tensor]:
-    """What a model computes: its hidden states, and the scores of each of its heads, by what they are called."""
-    hidden = last_hidden(model, inputs)
+    """Compute a model's hidden states, and the scores of each of its heads, by what they are called."""
+    hidden = model.backbone.hidden(inputs)
     scores = {called(kind): _HEADS[kind][1](head, model, hidden, inputs) for kind, head in model.heads.items() if kind in _HEADS}
     return {"a backbone": hidden, **scores}
 
 
 def vocabulary_scores(model: Model, inputs: Inputs) -> Tensor | None:
-    """The scores of a model's language-model head, [batch, length, vocabulary]; None if it has none."""
+    """Return the scores of a model's language-model head, [batch, length, vocabulary]; None if it has none."""
     head = model.heads.get(MaskedLMHead) or model.heads.get(TiedHead)
     if head is not None:
-        return _vocabulary(head, model, last_hidden(model, inputs), inputs)
+        return _vocabulary(head, model, model.backbone.hidden(inputs), inputs)
     if isinstance(model.backbone, EncoderDecoder) and not model.heads:
-        return functional.linear(last_hidden(model, inputs), model.backbone.embedding_weight)
+        return functional.linear(model.backbone.hidden(inputs), model.backbone.embedding_weight)
     return None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from plmtrain import objectives, tasks
 from plmtrain.errors import SettingsError
@@ -12,7 +11,7 @@ from plmtrain.interop import hugging_face
 from plmtrain.interop.hugging_face import HuggingFaceModel
 from plmtrain.interop.tokenizers import tokenizer_in
 from plmtrain.nn.heads import MaskedLMHead, PairHead, Pooler, SentenceHead, TiedHead
-from plmtrain.programs.program import Program
+from plmtrain.programs.program import Trainable
 from plmtrain.settings.models.encoder import EncoderSettings
 from plmtrain.settings.models.encoder_decoder import EncoderDecoderSettings
 from plmtrain.settings.objectives.bart import BartSettings
@@ -49,8 +48,8 @@ def load_trained(folder: Path, report: Callable[[str], None] = lambda line: None
     return Trained(folder=folder, tokenizer=tokenizer, program=program, learner=learner.eval())
 
 
-def _program(read: HuggingFaceModel, vocabulary: Vocabulary, folder: Path) -> Program[Any]:
-    """A program that could have trained a model."""
+def _program(read: HuggingFaceModel, vocabulary: Vocabulary, folder: Path) -> Trainable:
+    """Make a program that could have trained a model."""
     model = read.settings
     if isinstance(model, EncoderSettings) and model.languages and TiedHead in read.heads:
         return objectives.build(TranslationLMSettings(name="tlm"), model, vocabulary)

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 
 from plmtrain import keyed_random
-from plmtrain.batch import Layout
+from plmtrain.batch import Inputs, Layout
 from plmtrain.errors import CheckpointError
-from plmtrain.interop.model import Inputs, Model, outputs
+from plmtrain.interop.model import Model, outputs
 from plmtrain.keyed_random import Keys
 
 _ROWS = 4
@@ -29,10 +29,12 @@ def random_inputs(model: Model, pad: int) -> Inputs:
     ids = keyed_random.integers(_DRAWN, keys, length, model.backbone.vocabulary_size)
     # Two-stream models compare segments and have no table of them.
     segments = 2 if model.settings.kind == "two_stream" else getattr(model.settings, "segment_rows", 0)
+    tokens = torch.from_numpy(np.where(real, ids, pad))
     return Inputs(
-        ids=torch.from_numpy(np.where(real, ids, pad)),
+        ids=tokens,
         layout=Layout.of(real),
         segments=torch.from_numpy(keyed_random.integers(f"{_DRAWN}, segments", keys, length, segments)) if segments > 1 else None,
+        decoder=Inputs(ids=tokens, layout=Layout(causal=True)) if model.settings.kind == "encoder_decoder" else None,
     )
 
 

@@ -1,18 +1,17 @@
-"""Pretraining objectives: one module for each ``type`` of objective settings, with one Program in it."""
+"""Pretraining objectives: one module for each ``type`` of objective settings, with one Program (or Mixture) in it."""
 
 from __future__ import annotations
 
 import importlib
-from typing import Any
 
-from plmtrain.programs.program import Program
+from plmtrain.programs.program import AnyProgram, Program, Trainable
 from plmtrain.settings.models.base import ModelSettings
 from plmtrain.settings.objectives.base import ObjectiveSettings
 from plmtrain.text.vocabulary import Vocabulary
 
 
-def build(settings: ObjectiveSettings, model: ModelSettings, vocabulary: Vocabulary) -> Program[Any]:
-    """The program of some objective settings.
+def build(settings: ObjectiveSettings, model: ModelSettings, vocabulary: Vocabulary) -> Trainable:
+    """Make the program, or the mixture of programs, of some objective settings.
 
     Args:
         settings: ``settings.type`` names the module of this package that has it.
@@ -24,8 +23,14 @@ def build(settings: ObjectiveSettings, model: ModelSettings, vocabulary: Vocabul
     """
     module = importlib.import_module(f"{__name__}.{settings.type}")
     (program,) = (
-        found
-        for found in vars(module).values()
-        if isinstance(found, type) and issubclass(found, Program) and found.__module__ == module.__name__
+        member
+        for member in vars(module).values()
+        if isinstance(member, type) and issubclass(member, Trainable) and member.__module__ == module.__name__
     )
-    return program.of(settings, model, vocabulary, lambda inner: build(inner, model, vocabulary))
+
+    def build_program(inner: ObjectiveSettings) -> AnyProgram:
+        made = build(inner, model, vocabulary)
+        assert isinstance(made, Program), "a mixture is made of programs"
+        return made
+
+    return program.of(settings, model, vocabulary, build_program)

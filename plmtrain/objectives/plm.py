@@ -7,7 +7,8 @@ stream predicts targets, of which it knows the places alone.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -15,48 +16,65 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from plmtrain.backbones.two_stream import NOTHING, Memory, TwoStream, remember
-from plmtrain.batch import Batch, Layout, Term
+from plmtrain.batch import Batch, Inputs, Layout, Term
 from plmtrain.corruption.prediction_order import CONTEXT, choose_spans, fill_up, in_turn, permuted_ranks
 from plmtrain.data.rows.stream_segments import CLASSIFYING, FRAMING, PADDING, segment_pairs
 from plmtrain.errors import SettingsError
 from plmtrain.keyed_random import several_row_bits
 from plmtrain.nn.heads import TiedHead
 from plmtrain.nn.loss import cross_entropy_sum
-from plmtrain.programs.masked.filling import filled, filled_masks, hide_a_word, mask_questions, read_filled
-from plmtrain.programs.program import Answer, Carry, Demonstration, Inspection, MakeBackbone, Program, Shown
+from plmtrain.programs.answering import Answer, Answering, Demonstration
+from plmtrain.programs.inspection import Inspection, Shown
+from plmtrain.programs.learner import Learner
+from plmtrain.programs.masked.filling import best_at_masks, filled_masks, hide_a_word, mask_questions, read_filled
+from plmtrain.programs.masked.program import unigram_loss
+from plmtrain.programs.program import Baseline, Carry, MakeBackbone, Program, RowShape
 from plmtrain.settings.models.two_stream import TwoStreamSettings
 from plmtrain.settings.objectives.plm import PermutationLMSettings
 
 if TYPE_CHECKING:
-    from plmtrain.backbones import Backbone
     from plmtrain.data.rows.rows import Rows
     from plmtrain.keyed_random import Keys
     from plmtrain.text.tokenizer import Tokenizer
+    from plmtrain.text.vocabulary import Vocabulary
 
 PICTURED = 6
 """Targets of a row whose sight ``inspect`` draws."""
 
 
-class PermutationLMLearner(nn.Module):
+class PermutationLMLearner(Learner):
     """Both streams, and the head that scores the vocabulary.
 
     Args:
-        backbone: the two streams.
+        streams: the backbone.
         head: scores states against its token embeddings.
     """
 
-    def __init__(self, backbone: TwoStream, head: TiedHead) -> None:
-        super().__init__()
-        self.backbone = backbone
+    def __init__(self, streams: TwoStream, head: TiedHead) -> None:
+        super().__init__(streams)
         self.head = head
 
+    @property
+    def streams(self) -> TwoStream:
+        """The backbone, with its query stream."""
+        assert isinstance(self.backbone, TwoStream)
+        return self.backbone
+
+    @property
+    def token_head(self) -> nn.Module:
+        return self.head
+
     def scores(self, hidden: Tensor) -> Tensor:
-        """Logits over the vocabulary.  # [..., width] -> [..., vocabulary]"""
+        """Return logits over the vocabulary.  # [..., width] -> [..., vocabulary]"""
         logits: Tensor = self.head(hidden, self.backbone.embedding_weight)
         return logits
 
+    def token_scores(self, inputs: Inputs) -> Tensor:
+        """Return the content stream's logits, as transformers' class without a permutation: each position knows its token."""
+        return self.scores(self.backbone.encode(inputs))
 
-class PermutationLM(Program[PermutationLMSettings]):
+
+class PermutationLM(Program[PermutationLMSettings, TwoStreamSettings, PermutationLMLearner]):
     """Predict some tokens of a row in a random order.
 
     A row is a stretch that goes on from the row before, and two segments (``plmtrain.data.rows.stream_segments``). Targets are
@@ -67,30 +85,28 @@ class PermutationLM(Program[PermutationLMSettings]):
     """
 
     terms = ("plm",)
+    has_perplexity = True
+    baseline = Baseline("loss", "unigram_loss", "predicted tokens")
 
-    def row_length(self, sequence_length: int) -> int:
-        least = self._reuse(sequence_length) + 2 + FRAMING
+    def row_shape(self, sequence_length: int) -> RowShape:
+        """Return the shape of a row: the next one begins after the stretch; without one, after the whole text."""
+        reuse, numbers = self._reuse(sequence_length), 4  # bytes of a number in fp32
+        least = reuse + 2 + FRAMING
         if sequence_length < least:
             raise SettingsError(
                 f"rows of {sequence_length} tokens have no room for two segments",
-                f"objective.reuse_len={self._reuse(sequence_length)} leaves {sequence_length - self._reuse(sequence_length)}",
+                f"objective.reuse_len={reuse} leaves {sequence_length - reuse}",
                 f"lower objective.reuse_len, or raise trainer.sequence_length to {least} or more",
             )
-        return sequence_length - FRAMING
-
-    def row_advance(self, sequence_length: int) -> int:
-        """The next row begins behind the stretch; without one, behind the whole text."""
-        return self._reuse(sequence_length) or self.row_length(sequence_length)
-
-    def other_length(self, sequence_length: int) -> int:
-        if self.settings.random_share == 0:
-            return 0
-        return self.row_length(sequence_length) - self._reuse(sequence_length)
-
-    def carry_size(self, sequence_length: int) -> int:
-        model, numbers = cast(TwoStreamSettings, self.model), 4  # bytes of a number in fp32
-        remembered = self._remembered(sequence_length) if self._reuse(sequence_length) else 0
-        return remembered * (model.layers * model.width * numbers + 8)  # a state of each layer, and the document
+        length = sequence_length - FRAMING
+        remembered = self._remembered(sequence_length) if reuse else 0
+        return RowShape(
+            length=length,
+            advance=reuse or length,
+            others=0 if self.settings.random_share == 0 else length - reuse,
+            # A state of each layer, and the document.
+            carry_bytes=remembered * (self.model.layers * self.model.width * numbers + 8),
+        )
 
     def collate(self, rows: Rows, keys: Keys) -> Batch:
         length = rows.tokens.shape[1] + FRAMING
@@ -98,36 +114,32 @@ class PermutationLM(Program[PermutationLMSettings]):
         pairs = segment_pairs(rows, self.vocabulary, keys, reuse=reuse, random_share=self.settings.random_share)
         chosen, ranks = self._targets(pairs.ids, pairs.word_starts, reuse, keys)
 
-        # Rows with fewer targets than others predict their first token some times more, and nobody looks.
+        # Rows with fewer targets than others predict their first token again; the loss does not read those predictions.
         counts = chosen.sum(axis=1)
         row, column = np.nonzero(chosen)
         turn = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)
         places = np.zeros((len(chosen), counts.max(initial=0)), np.int64)
         places[row, turn] = column
         fresh = np.ones(len(rows), np.bool_) if rows.fresh is None else rows.fresh
+        layout = Layout(
+            ranks=torch.from_numpy(ranks), documents=None if pairs.documents is None else torch.from_numpy(pairs.documents)
+        )
         return Batch(
-            inputs={
-                "ids": torch.from_numpy(pairs.ids),
-                "segments": torch.from_numpy(pairs.segments),
-                "places": torch.from_numpy(places),
-                "fresh": torch.from_numpy(fresh),
-            },
+            inputs=Inputs(ids=torch.from_numpy(pairs.ids), layout=layout, segments=torch.from_numpy(pairs.segments)),
             targets={
+                "places": torch.from_numpy(places),
                 "positions": torch.from_numpy(row * places.shape[1] + turn),  # within the places
                 "labels": torch.from_numpy(pairs.ids[row, column]),
             },
-            layout=Layout(
-                ranks=torch.from_numpy(ranks),
-                documents=None if pairs.documents is None else torch.from_numpy(pairs.documents),
-            ),
             samples=torch.from_numpy(keys.samples),
             normalisers={"plm": float(len(row))},
+            fresh=torch.from_numpy(fresh),
         )
 
     def _targets(
         self, ids: NDArray[np.int64], word_starts: NDArray[np.bool_], reuse: int, keys: Keys
     ) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-        """Which tokens are predicted, and the order of all, [rows, length] each."""
+        """Choose which tokens are predicted, and the order of all, [rows, length] each."""
         settings, length = self.settings, ids.shape[1]
         excluded = self.vocabulary.is_special[ids]
         framing = (ids == self.vocabulary["sep"]) | (ids == self.vocabulary["cls"])
@@ -139,98 +151,53 @@ class PermutationLM(Program[PermutationLMSettings]):
             purposes = [f"plm.{purpose}.{len(chosen)}" for purpose in ("spans", "tokens", "order")]
             spans, tokens, order = several_row_bits(purposes, keys)
             budgets = np.minimum(budget, (~excluded[:, part]).sum(axis=1))
-            found = choose_spans(
+            targets = choose_spans(
                 spans, word_starts[:, part], excluded[:, part], budgets, context=settings.context, longest=settings.max_gram
             )
-            found = fill_up(tokens, found, excluded[:, part], budgets)
-            chosen.append(found)
-            ranks.append(permuted_ranks(order, found | framing[:, part], settings.perm_size or length))
+            targets = fill_up(tokens, targets, excluded[:, part], budgets)
+            chosen.append(targets)
+            ranks.append(permuted_ranks(order, targets | framing[:, part], settings.perm_size or length))
         return np.concatenate(chosen, axis=1), in_turn(*ranks)
-
-    def collate_for_prediction(self, rows: Rows) -> Batch:
-        """Texts as single segments, padded on the left. Masks come last in the order, and see the frame but not each other."""
-        width = rows.tokens.shape[1]
-        shift = (width - rows.lengths)[:, None]
-        source = np.arange(width) - shift
-        ids = np.full((len(rows), width + 2), self.vocabulary["pad"], np.int64)
-        ids[:, :width] = np.where(source >= 0, np.take_along_axis(rows.tokens, np.maximum(source, 0), axis=1), ids[:, :width])
-        ids[:, width:] = self.vocabulary["sep"], self.vocabulary["cls"]
-        real = np.arange(width + 2) >= shift
-        segments = np.where(real, 0, PADDING)
-        segments[:, -1] = CLASSIFYING
-        ranks = np.full(ids.shape, CONTEXT)
-        ranks[np.isin(ids, [self.vocabulary["sep"], self.vocabulary["cls"]])] = 0
-        ranks[ids == self.vocabulary["mask"]] = 1
-        return Batch(
-            inputs={"ids": torch.from_numpy(ids), "segments": torch.from_numpy(segments)},
-            targets={},
-            layout=Layout(tokens=torch.from_numpy(real), ranks=torch.from_numpy(ranks)),
-            samples=torch.arange(len(rows)),
-            normalisers={},
-        )
 
     def build(self, make: MakeBackbone) -> PermutationLMLearner:
         backbone = make(self.model)
         assert isinstance(backbone, TwoStream)
         return PermutationLMLearner(backbone, TiedHead(backbone.vocabulary_size))
 
-    def loss(self, learner: nn.Module, batch: Batch, carry: Carry) -> tuple[dict[str, Term], Carry]:
-        learner = cast(PermutationLMLearner, learner)
-        inputs, layout = batch.inputs, batch.layout
-        memory = _memory(carry, inputs["fresh"])
-        hidden, read = learner.backbone.predict(inputs["ids"], layout, inputs["places"], inputs["segments"], memory)
+    def loss(self, learner: PermutationLMLearner, batch: Batch, carry: Carry) -> tuple[dict[str, Term], Carry]:
+        inputs, layout, labels = batch.inputs, batch.layout, batch.targets["labels"]
+        assert batch.fresh is not None
+        memory = _memory(carry, batch.fresh)
+        hidden, read = learner.streams.predict(inputs, batch.targets["places"], memory)
         predicted = hidden.flatten(0, 1).index_select(0, batch.targets["positions"])  # [targets, width]
-        logits, labels = learner.scores(predicted), batch.targets["labels"]
-        counts = {} if learner.training else {"accuracy": (logits.argmax(-1) == labels).sum()}
+        logits = learner.scores(predicted)
+        counts = {}
+        if not learner.training:
+            counts["accuracy"] = (logits.argmax(-1) == labels).sum()
+            counts["tokens"] = torch.bincount(labels, minlength=logits.shape[1])
         term = Term(total=cross_entropy_sum(logits, labels), normaliser=batch.normalisers["plm"], counts=counts)
 
-        length = inputs["ids"].shape[1]
+        length = inputs.ids.shape[1]
         reuse, most = self._reuse(length), self._remembered(length)
         if not reuse or not most:
             return {"plm": term}, {}
-        documents = torch.zeros_like(inputs["ids"]) if layout.documents is None else layout.documents
+        documents = torch.zeros_like(inputs.ids) if layout.documents is None else layout.documents
         after = remember(memory, read, documents, reuse, most)
         return {"plm": term}, {"memory": after.states, "memory_documents": after.documents}
 
-    def backbone_of(self, learner: nn.Module) -> Backbone:
-        return cast(PermutationLMLearner, learner).backbone
+    def measures(self, counts: Mapping[str, NDArray[np.float64]], unigram: NDArray[np.float64] | None) -> dict[str, float]:
+        """Compute ``unigram_loss``, of the predicted tokens: none of them is visible."""
+        return unigram_loss("unigram_loss", counts["plm/tokens"], unigram)
 
-    @torch.no_grad()
-    def predict(self, learner: nn.Module, batch: Batch) -> list[dict[str, Any]]:
-        """Fill every mask by the query stream; the answers are those of ``plmtrain.programs.masked.filling.filled``."""
-        learner = cast(PermutationLMLearner, learner)
-        ids, segments = batch.inputs["ids"], batch.inputs["segments"]
-        masked = ids == self.vocabulary["mask"]
-        counts = masked.sum(dim=1)
-        masks = masked.nonzero()  # [masks, 2]
-        turn = torch.arange(len(masks), device=ids.device) - (counts.cumsum(0) - counts).repeat_interleave(counts)
-        places = ids.new_zeros(len(ids), int(counts.max()) if len(ids) else 0)
-        places[masks[:, 0], turn] = masks[:, 1]
-        hidden, _ = learner.backbone.predict(ids, batch.layout, places, segments)
-        padding = (segments == PADDING).sum(dim=1)
-        own = torch.stack([masks[:, 0], masks[:, 1] - padding[masks[:, 0]]], dim=1)
-        return filled(own, learner.scores(hidden[masks[:, 0], turn]), batch.samples, opening=0)
-
-    def questions(self, texts: Sequence[str], tokenizer: Tokenizer) -> Rows:
-        """Texts with masks to fill, written by the mask's name."""
-        return mask_questions(texts, tokenizer)
-
-    def read_out(self, text: str, ids: NDArray[np.int64], answer: Mapping[str, Any], tokenizer: Tokenizer) -> Answer:
-        return read_filled(text, ids, answer, tokenizer)
-
-    def demonstrate(self, learner: nn.Module, rows: Rows, tokenizer: Tokenizer) -> Demonstration:
-        """Hide one word in each sentence, and show what the model puts there."""
-        asked, places = hide_a_word(rows, self.vocabulary["mask"])
-        return filled_masks(rows, places, self.predict(learner, self.collate_for_prediction(asked)), tokenizer)
-
-    def token_scores(self, learner: nn.Module, batch: Batch) -> Tensor:
-        """The content stream's, as in transformers' class without a permutation: each position knows its own token."""
-        learner = cast(PermutationLMLearner, learner)
-        return learner.scores(learner.backbone.encode(batch.inputs["ids"], batch.layout, batch.inputs.get("segments")))
+    @cached_property
+    def answering(self) -> PermutedFilling:
+        return PermutedFilling(self.vocabulary, longest=self.row_shape(self.model.positions).length)
 
     def inspect(self, batch: Batch) -> Inspection:
-        ids, segments = batch.inputs["ids"].numpy(), batch.inputs["segments"].numpy()
-        places, ranks = batch.inputs["places"].numpy(), cast(Tensor, batch.layout.ranks).numpy()
+        assert batch.inputs.segments is not None
+        assert batch.layout.ranks is not None
+        ids, segments = batch.inputs.ids.numpy(), batch.inputs.segments.numpy()
+        places, ranks = batch.targets["places"].numpy(), batch.layout.ranks.numpy()
         target = np.zeros(ids.shape, np.bool_)
         row, turn = np.divmod(batch.targets["positions"].numpy(), max(1, places.shape[1]))
         target[row, places[row, turn]] = True
@@ -260,7 +227,7 @@ class PermutationLM(Program[PermutationLMSettings]):
     def _shown(
         self, ids: NDArray[np.int64], marks: NDArray[np.str_], ranks: NDArray[np.int64], documents: Tensor | None, row: int
     ) -> Shown:
-        """A row, its targets in the order of their prediction, and what the first and last of them see."""
+        """Draw a row, its targets in the order of their prediction, and what the first and last of them see."""
         order = np.flatnonzero(marks == "target")
         order = order[np.argsort(ranks[order])]
         lines = {
@@ -279,7 +246,7 @@ class PermutationLM(Program[PermutationLMSettings]):
         return Shown(lines)
 
     def _reuse(self, length: int) -> int:
-        """Tokens of the stretch in a row of some length."""
+        """Return the tokens of the stretch in a row of some length."""
         return length // 2 if self.settings.reuse_len is None else self.settings.reuse_len
 
     def _remembered(self, length: int) -> int:
@@ -287,9 +254,72 @@ class PermutationLM(Program[PermutationLMSettings]):
 
 
 def _memory(carry: Carry, fresh: Tensor) -> Memory | None:
-    """What the step before handed on; rows that begin anew find nothing in it."""
+    """Return the memory of the step before; rows that begin anew find nothing in it."""
     if not carry:
         return None
     documents = carry["memory_documents"].masked_fill(fresh[:, None], NOTHING)
-    # Whatever it was, not a number included, nothing of it must be left: what is not seen is still multiplied by zero.
+    # Not even a NaN must be left of it: what is not seen is still multiplied by zero.
     return Memory(carry["memory"].masked_fill(fresh[:, None, None, None], 0.0), documents)
+
+
+class PermutedFilling(Answering[PermutationLMLearner]):
+    """Fill the masks of a text by the query stream.
+
+    Args:
+        vocabulary: the tokens that rows are made of.
+        longest: the most tokens of text that a question may have.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, longest: int) -> None:
+        self.vocabulary, self.longest = vocabulary, longest
+
+    def questions(self, texts: Sequence[str], tokenizer: Tokenizer) -> Rows:
+        """Encode texts in which masks are written by their name."""
+        return mask_questions(texts, tokenizer)
+
+    def collate(self, rows: Rows) -> Batch:
+        """Make texts ready as single segments, padded on the left. Masks come last in the order, and see the frame but not each
+        other."""
+        width = rows.tokens.shape[1]
+        shift = (width - rows.lengths)[:, None]
+        source = np.arange(width) - shift
+        ids = np.full((len(rows), width + 2), self.vocabulary["pad"], np.int64)
+        ids[:, :width] = np.where(source >= 0, np.take_along_axis(rows.tokens, np.maximum(source, 0), axis=1), ids[:, :width])
+        ids[:, width:] = self.vocabulary["sep"], self.vocabulary["cls"]
+        real = np.arange(width + 2) >= shift
+        segments = np.where(real, 0, PADDING)
+        segments[:, -1] = CLASSIFYING
+        ranks = np.full(ids.shape, CONTEXT)
+        ranks[np.isin(ids, [self.vocabulary["sep"], self.vocabulary["cls"]])] = 0
+        ranks[ids == self.vocabulary["mask"]] = 1
+        layout = Layout(tokens=torch.from_numpy(real), ranks=torch.from_numpy(ranks))
+        return Batch(
+            inputs=Inputs(ids=torch.from_numpy(ids), layout=layout, segments=torch.from_numpy(segments)),
+            targets={},
+            samples=torch.arange(len(rows)),
+            normalisers={},
+        )
+
+    @torch.no_grad()
+    def predict(self, learner: PermutationLMLearner, batch: Batch) -> list[dict[str, Any]]:
+        """Fill every mask; the answers are those of ``best_at_masks``."""
+        ids, segments = batch.inputs.ids, batch.inputs.segments
+        assert segments is not None
+        masked = ids == self.vocabulary["mask"]
+        counts = masked.sum(dim=1)
+        masks = masked.nonzero()  # [masks, 2]
+        turn = torch.arange(len(masks), device=ids.device) - (counts.cumsum(0) - counts).repeat_interleave(counts)
+        places = ids.new_zeros(len(ids), int(counts.max()) if len(ids) else 0)
+        places[masks[:, 0], turn] = masks[:, 1]
+        hidden, _ = learner.streams.predict(batch.inputs, places)
+        padding = (segments == PADDING).sum(dim=1)
+        own = torch.stack([masks[:, 0], masks[:, 1] - padding[masks[:, 0]]], dim=1)
+        return best_at_masks(own, learner.scores(hidden[masks[:, 0], turn]), batch.samples, opening=0)
+
+    def read_out(self, text: str, ids: NDArray[np.int64], answer: Mapping[str, Any], tokenizer: Tokenizer) -> Answer:
+        return read_filled(text, ids, answer, tokenizer)
+
+    def demonstrate(self, learner: PermutationLMLearner, rows: Rows, tokenizer: Tokenizer) -> Demonstration:
+        """Hide one word in each sentence, and show what the model puts there."""
+        hidden, places = hide_a_word(rows, self.vocabulary["mask"])
+        return filled_masks(rows, places, self.predict(learner, self.collate(hidden)), tokenizer)

@@ -8,24 +8,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, cast
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from plmtrain.batch import Batch, Layout, Term
+from plmtrain.batch import Batch, Inputs, Layout, Term
 from plmtrain.corruption.masked_rows import Masker
 from plmtrain.data.rows.framing import framed
+from plmtrain.data.rows.rows import side_by_side
 from plmtrain.keyed_random import as_uniform, row_bits, spread_at
 from plmtrain.metrics import roc
 from plmtrain.nn.heads import MaskedLMHead, ReplacedTokenHead
 from plmtrain.nn.loss import cross_entropy_sum
 from plmtrain.nn.sampling import draw
-from plmtrain.programs.masked.filling import hide_a_word, with_gap, word
+from plmtrain.programs.answering import Answer, Answering, Demonstration
+from plmtrain.programs.inspection import Inspection
+from plmtrain.programs.learner import Learner
+from plmtrain.programs.masked.filling import framed_batch, hide_a_word, with_gap, word
 from plmtrain.programs.masked.inspection import masked_inspection
-from plmtrain.programs.program import Answer, Carry, Demonstration, Inspection, MakeBackbone, Program
+from plmtrain.programs.masked.program import unigram_loss
+from plmtrain.programs.program import Baseline, Carry, MakeBackbone, Program, RowShape
 from plmtrain.settings.models.encoder import EncoderSettings
 from plmtrain.settings.objectives.rtd import RTDSettings
 
@@ -35,7 +41,6 @@ if TYPE_CHECKING:
     from plmtrain.backbones import Backbone
     from plmtrain.data.rows.rows import Rows
     from plmtrain.keyed_random import Keys
-    from plmtrain.settings.models.base import ModelSettings
     from plmtrain.text.tokenizer import Tokenizer
     from plmtrain.text.vocabulary import Vocabulary
 
@@ -43,7 +48,7 @@ BINS, HIGHEST = 2**15, 16.0
 """The histogram of the discriminator's logits for the area under the ROC curve: its bins, evenly from minus the highest to it."""
 
 
-class RTDLearner(nn.Module):
+class RTDLearner(Learner):
     """A discriminator with its head, and a generator with its own.
 
     Args:
@@ -54,24 +59,31 @@ class RTDLearner(nn.Module):
     """
 
     def __init__(self, backbone: Backbone, head: ReplacedTokenHead, generator: Backbone, generator_head: MaskedLMHead) -> None:
-        super().__init__()
-        self.backbone = backbone
+        super().__init__(backbone)
         self.head = head
         self.generator = generator
         self.generator_head = generator_head
 
     def generator_logits(self, hidden: Tensor) -> Tensor:
-        """The generator's logits over the vocabulary.  # [n, generator's width] -> [n, vocabulary]"""
+        """Return the generator's logits over the vocabulary.  # [n, generator's width] -> [n, vocabulary]"""
         logits: Tensor = self.generator_head(hidden, self.generator.embedding_weight)
         return logits
 
-    def discriminator_logits(self, ids: Tensor, layout: Layout) -> Tensor:
-        """The logit of each token of having been replaced.  # [batch, length] -> [batch, length]"""
-        logits: Tensor = self.head(self.backbone.encode(ids, layout))
+    def discriminator_logits(self, inputs: Inputs) -> Tensor:
+        """Return the logit of each token of having been replaced.  # [batch, length]"""
+        logits: Tensor = self.head(self.backbone.encode(inputs))
         return logits.float()
 
+    def token_scores(self, inputs: Inputs) -> Tensor:
+        """Return the generator's logits: the discriminator has no language-model head."""
+        return self.generator_logits(self.generator.encode(inputs))
 
-class ReplacedTokenDetection(Program[RTDSettings]):
+    def models(self) -> Mapping[str, Sequence[nn.Module]]:
+        """Return the discriminator, and the generator with embeddings of its own."""
+        return {"discriminator": [self.backbone, self.head], "generator": [self.generator.whole(), self.generator_head]}
+
+
+class ReplacedTokenDetection(Program[RTDSettings, EncoderSettings, RTDLearner]):
     """Predict hidden tokens with the generator, write what it draws in their place, and tell the written from the original.
 
     A token that the generator draws right is an original. The discriminator is asked about every token but padding; special
@@ -79,13 +91,14 @@ class ReplacedTokenDetection(Program[RTDSettings]):
     """
 
     terms = ("mlm", "rtd")
+    baseline = Baseline("hidden_loss", "hidden_unigram_loss", "hidden tokens, by the generator")
 
-    def __init__(self, settings: RTDSettings, model: ModelSettings, vocabulary: Vocabulary) -> None:
+    def __init__(self, settings: RTDSettings, model: EncoderSettings, vocabulary: Vocabulary) -> None:
         super().__init__(settings, model, vocabulary)
         self.mask = Masker(settings, vocabulary)
 
-    def row_length(self, sequence_length: int) -> int:
-        return sequence_length - 2
+    def row_shape(self, sequence_length: int) -> RowShape:
+        return RowShape(length=sequence_length - 2)
 
     def collate(self, rows: Rows, keys: Keys) -> Batch:
         original = framed(rows, self.vocabulary)
@@ -93,17 +106,16 @@ class ReplacedTokenDetection(Program[RTDSettings]):
         row, column = np.divmod(masked.positions, original.ids.shape[1])
         uniforms = as_uniform(spread_at(row_bits("rtd.draw", keys).take(row), column))  # [predicted]
         return Batch(
-            inputs={"ids": torch.from_numpy(masked.ids)},
+            inputs=Inputs(ids=torch.from_numpy(masked.ids), layout=Layout.of(original.real, original.documents)),
             targets={"positions": torch.from_numpy(masked.positions), "labels": torch.from_numpy(masked.labels)},
-            layout=Layout.of(original.real, original.documents),
             samples=torch.from_numpy(keys.samples),
             normalisers={"mlm": float(len(masked.positions)), "rtd": float(original.lengths.sum())},
             draws={"uniforms": torch.from_numpy(uniforms)},
         )
 
     def generator_settings(self) -> EncoderSettings:
-        """The generator's shape (Clark et al. 2020, section 3.2 and appendix A; ``get_generator_config`` in their code)."""
-        model, settings = cast(EncoderSettings, self.model), self.settings
+        """Return the generator's shape (Clark et al. 2020, section 3.2 and appendix A; their ``get_generator_config``)."""
+        model, settings = self.model, self.settings
         width = max(1, round(model.width * settings.generator_width))
         most = max(1, width // settings.generator_head_width)
         changed = {
@@ -118,7 +130,7 @@ class ReplacedTokenDetection(Program[RTDSettings]):
         return type(model).model_validate({**model.model_dump(), **changed})
 
     def build(self, make: MakeBackbone) -> RTDLearner:
-        model, shape = cast(EncoderSettings, self.model), self.generator_settings()
+        model, shape = self.model, self.generator_settings()
         initial: dict[str, Any] = {"initial_std": model.initial_std, "initial_truncated": model.initial_truncated}
         backbone, generator = make(model), make(shape)
         if self.settings.share_embeddings:
@@ -129,16 +141,15 @@ class ReplacedTokenDetection(Program[RTDSettings]):
         )
         return RTDLearner(backbone, head, generator, generator_head)
 
-    def loss(self, learner: nn.Module, batch: Batch, carry: Carry) -> tuple[dict[str, Term], Carry]:
-        learner = cast(RTDLearner, learner)
-        ids, positions, labels = batch.inputs["ids"], batch.targets["positions"], batch.targets["labels"]
-        hidden = learner.generator.encode_at(ids, batch.layout, positions)  # [predicted, generator's width]
+    def loss(self, learner: RTDLearner, batch: Batch, carry: Carry) -> tuple[dict[str, Term], Carry]:
+        labels = batch.targets["labels"]
+        hidden = learner.generator.encode_at(batch.inputs, batch.targets["positions"])  # [predicted, generator's width]
         guesses = learner.generator_logits(hidden)  # [predicted, vocabulary]
         generator_loss = cross_entropy_sum(guesses, labels)
 
         drawn = draw(guesses.detach(), batch.draws["uniforms"], self.settings.temperature)  # [predicted]
         written, replaced = self.write(batch, drawn)
-        logits = learner.discriminator_logits(written, batch.layout)  # [batch, length]
+        logits = learner.discriminator_logits(replace(batch.inputs, ids=written))  # [batch, length]
         losses = functional.binary_cross_entropy_with_logits(logits, replaced.float(), reduction="none")
         if batch.layout.tokens is not None:
             losses = losses.masked_fill(~batch.layout.tokens, 0.0)
@@ -160,7 +171,7 @@ class ReplacedTokenDetection(Program[RTDSettings]):
         }, carry
 
     def write(self, batch: Batch, drawn: Tensor) -> tuple[Tensor, Tensor]:
-        """What the discriminator reads, and which of its tokens are not the original ones.
+        """Return what the discriminator reads, and which of its tokens are not the original ones.
 
         Args:
             batch: of ``collate``.
@@ -169,68 +180,81 @@ class ReplacedTokenDetection(Program[RTDSettings]):
         Returns:
             [batch, length] ids, and [batch, length] bool.
         """
-        ids, positions = batch.inputs["ids"], batch.targets["positions"]
+        ids, positions = batch.inputs.ids, batch.targets["positions"]
         # Every chosen token is overwritten, so the masked row with the draws in it is the original row with the draws in it.
         written = ids.flatten().index_copy(0, positions, drawn)
         replaced = torch.zeros_like(written, dtype=torch.bool).index_copy(0, positions, drawn != batch.targets["labels"])
         return written.view_as(ids), replaced.view_as(ids)
 
     def _generator_counts(self, batch: Batch, guesses: Tensor, drawn: Tensor) -> dict[str, Tensor]:
-        """How well the generator did: right guesses, draws that differ from the original, and its loss where it saw nothing."""
+        """Count right guesses of the generator, draws that differ from the original, and its loss at hidden tokens."""
         labels = batch.targets["labels"]
-        read = batch.inputs["ids"].flatten().index_select(0, batch.targets["positions"])
-        unseen = read == self.vocabulary["mask"]
-        lost = functional.cross_entropy(guesses.float(), labels, reduction="none")
+        hidden = batch.inputs.ids.flatten().index_select(0, batch.targets["positions"]) == self.vocabulary["mask"]
+        losses = functional.cross_entropy(guesses.float(), labels, reduction="none")
         return {
             "accuracy": (guesses.argmax(-1) == labels).sum(),
             "replaced": (drawn != labels).sum(),
-            "unseen": torch.stack([lost.masked_fill(~unseen, 0.0).sum(), unseen.sum()]),
+            "hidden": torch.stack([losses.masked_fill(~hidden, 0.0).sum(), hidden.sum()]),
+            "hidden_tokens": torch.bincount(labels[hidden], minlength=guesses.shape[1]),
         }
 
     def _discriminator_counts(self, batch: Batch, logits: Tensor, replaced: Tensor) -> dict[str, Tensor]:
-        """How well the discriminator did: right ones, and a histogram of its logits for tokens left and replaced."""
+        """Count right verdicts of the discriminator, with a histogram of its logits for original and for replaced tokens."""
         right = (logits > 0) == replaced
         real = batch.layout.tokens if batch.layout.tokens is not None else torch.ones_like(right)
-        original = batch.inputs["ids"].flatten().index_copy(0, batch.targets["positions"], batch.targets["labels"])
+        original = batch.inputs.ids.flatten().index_copy(0, batch.targets["positions"], batch.targets["labels"])
         special = torch.from_numpy(self.vocabulary.is_special).to(original.device)[original].view_as(right)
-        asked = real & ~special  # special tokens are never replaced: to know that is no merit
+        asked = real & ~special  # special tokens are never replaced: to know that takes no skill
         bins = ((logits.nan_to_num() + HIGHEST) * (BINS / (2 * HIGHEST))).long().clamp(0, BINS - 1) + BINS * replaced
         return {"accuracy": (right & real).sum(), "logits": torch.bincount(bins[asked], minlength=2 * BINS).view(2, BINS)}
 
-    def measures(self, counts: Mapping[str, NDArray[np.float64]]) -> dict[str, float]:
-        """Of the generator, ``mlm/unseen_loss``: nats a token that was hidden from it, since those left in place can be copied.
-        Of the discriminator, ``rtd/auc`` with the ends of its 95 % interval, over all tokens that are not special."""
-        lost, unseen = counts["mlm/unseen"].tolist()
-        values = {"mlm/unseen_loss": lost / unseen} if unseen else {}
+    def measures(self, counts: Mapping[str, NDArray[np.float64]], unigram: NDArray[np.float64] | None) -> dict[str, float]:
+        """Compute of the generator ``hidden_loss`` (nats a hidden token, since those left in place can be copied) and the
+        unigram loss of the same tokens; of the discriminator ``rtd/auc`` with the ends of its 95 % interval, over all tokens that
+        are not special."""
+        values: dict[str, float] = {}
+        total, hidden = counts["mlm/hidden"].tolist()
+        if hidden:
+            values = {"hidden_loss": total / hidden, **unigram_loss("hidden_unigram_loss", counts["mlm/hidden_tokens"], unigram)}
         if area := roc.area(*counts["rtd/logits"]):
             values |= dict(zip(("rtd/auc", "rtd/auc_low", "rtd/auc_high"), area, strict=True))
         return values
 
-    def backbone_of(self, learner: nn.Module) -> Backbone:
-        return cast(RTDLearner, learner).backbone
+    @cached_property
+    def answering(self) -> ReplacementFinding:
+        return ReplacementFinding(self.vocabulary, longest=self.row_shape(self.model.positions).length)
 
-    def token_head_of(self, learner: nn.Module) -> nn.Module | None:
-        """None: the head that scores the vocabulary is the generator's."""
-        return None
+    def inspect(self, batch: Batch) -> Inspection:
+        note = (
+            "input is what the generator reads. The discriminator reads the original with the generator's draws in place of the "
+            "targets: which those are, and so which tokens are replaced, is known only while a generator trains."
+        )
+        return masked_inspection(batch, self.vocabulary, notes=(note,))
 
-    def models(self, learner: nn.Module) -> Mapping[str, Sequence[nn.Module]]:
-        """The discriminator, and the generator with embeddings of its own."""
-        learner = cast(RTDLearner, learner)
-        return {
-            "discriminator": [learner.backbone, learner.head],
-            "generator": [learner.generator.whole(), learner.generator_head],
-        }
+
+class ReplacementFinding(Answering[RTDLearner]):
+    """Say of each token of a text how likely it is to have been replaced.
+
+    Args:
+        vocabulary: the tokens that rows are made of.
+        longest: the most tokens of text that a question may have.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, longest: int) -> None:
+        self.vocabulary, self.longest = vocabulary, longest
+
+    def questions(self, texts: Sequence[str], tokenizer: Tokenizer) -> Rows:
+        """Encode texts; names of special tokens in them are mere text."""
+        return side_by_side(tokenizer.encode(texts), self.vocabulary["pad"])
+
+    def collate(self, rows: Rows) -> Batch:
+        return framed_batch(rows, self.vocabulary)
 
     @torch.no_grad()
-    def predict(self, learner: nn.Module, batch: Batch) -> list[dict[str, Any]]:
-        """Say of each token how likely it is to have been replaced.
-
-        Returns:
-            For each row its ``sample`` and ``replaced``: a probability for each of the row's own tokens.
-        """
-        learner = cast(RTDLearner, learner)
-        ids = batch.inputs["ids"]
-        probabilities = learner.discriminator_logits(ids, batch.layout).sigmoid()
+    def predict(self, learner: RTDLearner, batch: Batch) -> list[dict[str, Any]]:
+        """Return for each row its ``sample`` and ``replaced``: a probability for each of the row's own tokens."""
+        ids = batch.inputs.ids
+        probabilities = learner.discriminator_logits(batch.inputs).sigmoid()
         real = torch.ones_like(ids) if batch.layout.tokens is None else batch.layout.tokens
         return [
             {"sample": sample, "replaced": row[1 : length - 1]}
@@ -238,7 +262,7 @@ class ReplacedTokenDetection(Program[RTDSettings]):
         ]
 
     def read_out(self, text: str, ids: NDArray[np.int64], answer: Mapping[str, Any], tokenizer: Tokenizer) -> Answer:
-        """The text's tokens, each with its probability; for people, those more likely replaced than not stand in brackets."""
+        """List the text's tokens, each with its probability; for people, those more likely replaced than not in brackets."""
         pieces = [piece.strip() for piece in tokenizer.pieces(ids)]
         judged = list(zip(pieces, answer["replaced"], strict=True))
         tokens = [{"token": piece, "replaced": probability} for piece, probability in judged]
@@ -247,40 +271,24 @@ class ReplacedTokenDetection(Program[RTDSettings]):
         return Answer({"text": text, "tokens": tokens}, [line, f"  looks replaced most: {piece} {highest:.1%}"])
 
     @torch.no_grad()
-    def demonstrate(self, learner: nn.Module, rows: Rows, tokenizer: Tokenizer) -> Demonstration:
-        """Let the generator replace one word in each sentence by the best other one, and show what the discriminator says."""
-        learner = cast(RTDLearner, learner)
+    def demonstrate(self, learner: RTDLearner, rows: Rows, tokenizer: Tokenizer) -> Demonstration:
+        """Let the generator replace one word in each sentence by the best other one, and show the discriminator's verdict."""
         masked, places = hide_a_word(rows, self.vocabulary["mask"])
         every = np.arange(len(rows))
-        asked = self.collate_for_prediction(masked)
-        hidden = learner.generator.encode(asked.inputs["ids"], asked.layout)
+        hidden = learner.generator.encode(self.collate(masked).inputs)
         logits = learner.generator_logits(hidden[every, places + 1])
         was = rows.tokens[every, places]
-        logits[every, was] = -torch.inf  # as it would be, that is no replacement
+        logits[every, was] = -torch.inf  # the original would be no replacement
         tokens = rows.tokens.copy()
         tokens[every, places] = logits.argmax(-1).numpy()
-        answers = self.predict(learner, self.collate_for_prediction(replace(rows, tokens=tokens)))
-        found = []
+        answers = self.predict(learner, self.collate(replace(rows, tokens=tokens)))
+        shown = []
         for row, (place, answer) in enumerate(zip(places.tolist(), answers, strict=True)):
             ids = tokens[row, : rows.lengths[row]]
             others = [(p, at) for at, p in enumerate(answer["replaced"]) if at != place]
             highest, where = max(others)
             sentence = with_gap(tokenizer, ids, place, f"[{word(tokenizer, int(ids[place]))}]")
             elsewhere = f"{word(tokenizer, int(ids[where]))} {highest:.0%}"
-            found.append((sentence, word(tokenizer, int(was[row])), f"{answer['replaced'][place]:.0%}", elsewhere))
+            shown.append((sentence, word(tokenizer, int(was[row])), f"{answer['replaced'][place]:.0%}", elsewhere))
         headings = ("sentence with one token replaced", "was", "looks replaced", "highest elsewhere")
-        return Demonstration("replaced tokens (held-out text)", headings, found)
-
-    def token_scores(self, learner: nn.Module, batch: Batch) -> Tensor:
-        """The generator's: the discriminator has no language-model head."""
-        learner = cast(RTDLearner, learner)
-        inputs = batch.inputs
-        hidden = learner.generator.encode(inputs["ids"], batch.layout, inputs.get("segments"), inputs.get("positions"))
-        return learner.generator_logits(hidden)
-
-    def inspect(self, batch: Batch) -> Inspection:
-        note = (
-            "input is what the generator reads. The discriminator reads the original with the generator's draws in place of the "
-            "targets: which those are, and so which tokens are replaced, is known only while a generator trains."
-        )
-        return masked_inspection(batch, self.vocabulary, notes=(note,))
+        return Demonstration("replaced tokens (held-out text)", headings, shown)

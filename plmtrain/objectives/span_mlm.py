@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
-
-from torch import nn
+from typing import TYPE_CHECKING
 
 from plmtrain.batch import Batch, Term
-from plmtrain.nn.loss import cross_entropy_sum
 from plmtrain.programs.masked.program import MaskedLearner
 from plmtrain.programs.masked.spans import SpanMasked
 from plmtrain.programs.program import Carry, MakeBackbone
@@ -18,22 +15,19 @@ if TYPE_CHECKING:
     from plmtrain.keyed_random import Keys
 
 
-class SpanMLM(SpanMasked[SpanMLMSettings]):
-    """Predict the tokens of hidden spans of words, from what is left of the row."""
+class SpanMLM(SpanMasked[SpanMLMSettings, MaskedLearner]):
+    """Predict the tokens of hidden spans of words, from the rest of the row."""
 
     terms = ("mlm",)
+    has_perplexity = True
 
     def collate(self, rows: Rows, keys: Keys) -> Batch:
         return self.batch(*self.masked(rows, keys), keys)
 
     def build(self, make: MakeBackbone) -> MaskedLearner:
         backbone = make(self.model)
-        return MaskedLearner(backbone, self.token_head(backbone))
+        return MaskedLearner(backbone, self.head(backbone))
 
-    def loss(self, learner: nn.Module, batch: Batch, carry: Carry) -> tuple[dict[str, Term], Carry]:
-        learner = cast(MaskedLearner, learner)
-        hidden = learner.backbone.encode_at(batch.inputs["ids"], batch.layout, batch.targets["positions"])  # [predicted, width]
-        logits = learner.scores(hidden)  # [predicted, vocabulary]
-        total = cross_entropy_sum(logits, batch.targets["labels"])
-        counts = {} if learner.training else self.unseen_counts(batch, logits)
-        return {"mlm": Term(total=total, normaliser=batch.normalisers["mlm"], counts=counts)}, carry
+    def loss(self, learner: MaskedLearner, batch: Batch, carry: Carry) -> tuple[dict[str, Term], Carry]:
+        hidden = learner.backbone.encode_at(batch.inputs, batch.targets["positions"])  # [predicted, width]
+        return {"mlm": self.mlm_term(learner, batch, learner.scores(hidden))}, carry

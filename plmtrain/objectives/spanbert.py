@@ -7,20 +7,20 @@ the authors' code (which counts one target more in the second, so that it never 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from plmtrain.batch import Batch, Term
 from plmtrain.corruption.span_rows import boundary_targets
 from plmtrain.nn.boundary import SpanBoundaryHead
 from plmtrain.nn.heads import MaskedLMHead, TiedHead
 from plmtrain.nn.loss import cross_entropy_sum
+from plmtrain.programs.inspection import Inspection
 from plmtrain.programs.masked.program import MaskedLearner
 from plmtrain.programs.masked.spans import SpanMasked
-from plmtrain.programs.program import Carry, Inspection, MakeBackbone
-from plmtrain.settings.models.encoder import EncoderSettings
+from plmtrain.programs.program import Carry, MakeBackbone
 from plmtrain.settings.objectives.spanbert import SpanBERTSettings
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class SpanBERTLearner(MaskedLearner):
-    """An encoder with a head for tokens, and one for what lies between two of them.
+    """An encoder with a head for tokens, and one for the tokens between two boundaries.
 
     Args:
         backbone: the encoder.
@@ -48,7 +48,7 @@ class SpanBERTLearner(MaskedLearner):
         return logits
 
 
-class SpanBERT(SpanMasked[SpanBERTSettings]):
+class SpanBERT(SpanMasked[SpanBERTSettings, SpanBERTLearner]):
     """Predict the tokens of hidden spans of words, and again from the two tokens beside each span.
 
     Spans that touch the end of a row, or of a document within it, have no second prediction.
@@ -58,17 +58,18 @@ class SpanBERT(SpanMasked[SpanBERTSettings]):
 
     def collate(self, rows: Rows, keys: Keys) -> Batch:
         original, masked = self.masked(rows, keys)
-        batch, found = self.batch(original, masked, keys), boundary_targets(masked, self.settings.boundary_targets)
-        arrays = {"left": found.left, "right": found.right, "spans": found.spans, "places": found.places}
-        arrays["boundary_labels"] = masked.labels.take(found.predicted)
+        batch = self.batch(original, masked, keys)
+        bounded = boundary_targets(masked, self.settings.boundary_targets)
+        arrays = {"left": bounded.left, "right": bounded.right, "spans": bounded.spans, "places": bounded.places}
+        arrays["boundary_labels"] = masked.labels.take(bounded.predicted)
         return replace(
             batch,
             targets={**batch.targets, **{name: torch.from_numpy(array) for name, array in arrays.items()}},
-            normalisers={**batch.normalisers, "sbo": float(len(found.predicted))},
+            normalisers={**batch.normalisers, "sbo": float(len(bounded.predicted))},
         )
 
     def build(self, make: MakeBackbone) -> SpanBERTLearner:
-        model = cast(EncoderSettings, self.model)
+        model = self.model
         backbone = make(model)
         boundary_head = SpanBoundaryHead(
             backbone.width,
@@ -81,33 +82,29 @@ class SpanBERT(SpanMasked[SpanBERTSettings]):
             initial_std=model.initial_std,
             initial_truncated=model.initial_truncated,
         )
-        return SpanBERTLearner(backbone, self.token_head(backbone), boundary_head)
+        return SpanBERTLearner(backbone, self.head(backbone), boundary_head)
 
-    def loss(self, learner: nn.Module, batch: Batch, carry: Carry) -> tuple[dict[str, Term], Carry]:
-        learner = cast(SpanBERTLearner, learner)
+    def loss(self, learner: SpanBERTLearner, batch: Batch, carry: Carry) -> tuple[dict[str, Term], Carry]:
         targets = batch.targets
         parts = [targets["positions"], targets["left"], targets["right"]]
-        hidden = learner.backbone.encode_at(batch.inputs["ids"], batch.layout, torch.cat(parts))
-        inner, left, right = torch.split(
-            hidden, [len(part) for part in parts]
-        )  # [predicted, width], twice [bounded spans, width]
-        logits = learner.scores(inner)  # [predicted, vocabulary]
-        left, right = (state.index_select(0, targets["spans"]) for state in (left, right))  # each [targets, width]
+        hidden = learner.backbone.encode_at(batch.inputs, torch.cat(parts))
+        # [predicted, width], twice [bounded spans, width]
+        inner, left, right = torch.split(hidden, [len(part) for part in parts])
+        left, right = (state.index_select(0, targets["spans"]) for state in (left, right))  # [targets, width] each
         guesses = learner.boundary_scores(left, right, targets["places"])  # [targets, vocabulary]
-        totals = cross_entropy_sum(logits, targets["labels"]), cross_entropy_sum(guesses, targets["boundary_labels"])
-        counts: tuple[dict[str, Tensor], ...] = ({}, {})
-        if not learner.training:
-            counts = self.unseen_counts(batch, logits), {"accuracy": (guesses.argmax(-1) == targets["boundary_labels"]).sum()}
-        weights = 1.0, self.settings.boundary_weight
-        return {
-            name: Term(total=total, normaliser=batch.normalisers[name], weight=weight, counts=found)
-            for name, total, weight, found in zip(self.terms, totals, weights, counts, strict=True)
-        }, carry
+        labels = targets["boundary_labels"]
+        boundary = Term(
+            total=cross_entropy_sum(guesses, labels),
+            normaliser=batch.normalisers["sbo"],
+            weight=self.settings.boundary_weight,
+            counts={} if learner.training else {"accuracy": (guesses.argmax(-1) == labels).sum()},
+        )
+        return {"mlm": self.mlm_term(learner, batch, learner.scores(inner)), "sbo": boundary}, carry
 
     def inspect(self, batch: Batch) -> Inspection:
-        found, targets = super().inspect(batch), batch.targets
+        inspection, targets = super().inspect(batch), batch.targets
         rates = {
             "spans with boundaries": (len(targets["left"]), len(targets["span_tokens"])),
             "predicted from boundaries": (len(targets["boundary_labels"]), len(targets["labels"])),
         }
-        return replace(found, rates={**found.rates, **rates})
+        return replace(inspection, rates={**inspection.rates, **rates})

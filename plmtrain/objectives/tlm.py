@@ -7,25 +7,24 @@ each batch has rows of both, in fixed shares, and all predicted tokens weigh the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, cast
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
-from plmtrain.batch import Batch, Layout, Term
+from plmtrain.batch import Batch, Term
 from plmtrain.corruption.frequency_masking import FrequencyMasker
 from plmtrain.data.rows.side_framing import FRAMING, FramedSides, framed_sides
-from plmtrain.data.rows.translations import LanguageRows
 from plmtrain.keyed_random import row_bits
-from plmtrain.nn.loss import cross_entropy_sum
+from plmtrain.programs.inspection import Inspection, Shown
 from plmtrain.programs.masked.program import MaskedLearner, MaskedProgram
-from plmtrain.programs.masked.translations import asked_sides, read_sides
-from plmtrain.programs.program import Answer, Carry, Inspection, MakeBackbone, Shown
-from plmtrain.settings.models.encoder import EncoderSettings
+from plmtrain.programs.masked.translations import SideFilling, side_inputs
+from plmtrain.programs.program import Carry, MakeBackbone, RowShape
 from plmtrain.settings.objectives.tlm import TranslationLMSettings
 
 if TYPE_CHECKING:
@@ -33,24 +32,24 @@ if TYPE_CHECKING:
 
     from plmtrain.data.rows.rows import Rows
     from plmtrain.keyed_random import Keys
-    from plmtrain.settings.models.base import ModelSettings
-    from plmtrain.text.tokenizer import Tokenizer
+    from plmtrain.settings.models.encoder import EncoderSettings
     from plmtrain.text.vocabulary import Vocabulary
 
 
-class TranslationLM(MaskedProgram[TranslationLMSettings]):
+class TranslationLM(MaskedProgram[TranslationLMSettings, MaskedLearner]):
     """Predict hidden tokens of a text, or of a text and its translation, where both sides are seen."""
 
     terms = ("mlm",)
     counted = ("tokens",)
+    has_perplexity = True
 
-    def __init__(self, settings: TranslationLMSettings, model: ModelSettings, vocabulary: Vocabulary) -> None:
+    def __init__(self, settings: TranslationLMSettings, model: EncoderSettings, vocabulary: Vocabulary) -> None:
         super().__init__(settings, model, vocabulary)
-        self.languages = cast(EncoderSettings, model).languages
+        self.languages = model.languages
         self.mask = FrequencyMasker(settings, settings.frequency_exponent, vocabulary)
 
-    def row_length(self, sequence_length: int) -> int:
-        return sequence_length - FRAMING
+    def row_shape(self, sequence_length: int) -> RowShape:
+        return RowShape(length=sequence_length - FRAMING)
 
     def collate(self, rows: Rows, keys: Keys) -> Batch:
         swapped = (row_bits("tlm.direction", keys) & np.uint64(1)).astype(np.bool_)
@@ -58,109 +57,67 @@ class TranslationLM(MaskedProgram[TranslationLMSettings]):
         masked = self.mask(original, original.shares, keys)
         at = masked.positions
         return Batch(
-            inputs={**self._inputs(original), "ids": torch.from_numpy(masked.ids)},
+            inputs=side_inputs(replace(original, ids=masked.ids), self.languages),
             targets={
                 "positions": torch.from_numpy(at),
                 "labels": torch.from_numpy(masked.labels),
                 "kinds": torch.from_numpy(self._kinds(original)[at]),
-                "shares": torch.from_numpy(original.shares.reshape(-1)[at]),
                 "translated": torch.from_numpy(original.translated),
                 "languages": torch.from_numpy(original.languages),
             },
-            layout=Layout.of(original.real),
             samples=torch.from_numpy(keys.samples),
             normalisers={"mlm": float(len(at)), "tokens": float(original.lengths.sum())},
         )
 
-    def _inputs(self, rows: FramedSides) -> dict[str, Tensor]:
-        inputs = {"ids": torch.from_numpy(rows.ids), "positions": torch.from_numpy(rows.positions)}
-        if self.languages:
-            inputs["segments"] = torch.from_numpy(rows.languages)
-        return inputs
-
     def _kinds(self, rows: FramedSides) -> NDArray[np.int64]:
-        """The language of each token, and behind all languages once more for those that stand beside a translation."""
+        """Number the language of each token; those of rows with a translation come after all languages once more."""
         count = max(1, len(self.languages))
         languages = rows.languages if self.languages else np.zeros_like(rows.languages)
         kinds: NDArray[np.int64] = (languages + count * rows.translated[:, None]).reshape(-1)
         return kinds
 
-    def collate_for_prediction(self, rows: Rows) -> Batch:
-        original = framed_sides(rows, self.vocabulary)
-        inputs = self._inputs(original)
-        if not isinstance(rows, LanguageRows):  # nobody knows which language it is in
-            inputs.pop("segments", None)
-        return Batch(
-            inputs=inputs,
-            targets={"first": torch.from_numpy(original.first)},
-            layout=Layout.of(original.real),
-            samples=torch.arange(len(rows)),
-            normalisers={},
-        )
-
     def build(self, make: MakeBackbone) -> MaskedLearner:
-        model = cast(EncoderSettings, self.model)
-        backbone = make(model)
-        if model.initial_by_width and not backbone.embedding_weight.is_meta:
+        backbone = make(self.model)
+        if self.model.initial_by_width and not backbone.embedding_weight.is_meta:
             with torch.no_grad():
                 backbone.embedding_weight[self.vocabulary["pad"]] = 0.0  # as in the authors' code
-        return MaskedLearner(backbone, self.token_head(backbone))
+        return MaskedLearner(backbone, self.head(backbone))
 
-    def loss(self, learner: nn.Module, batch: Batch, carry: Carry) -> tuple[dict[str, Term], Carry]:
-        learner = cast(MaskedLearner, learner)
-        inputs, labels = batch.inputs, batch.targets["labels"]
-        hidden = learner.backbone.encode_at(
-            inputs["ids"], batch.layout, batch.targets["positions"], inputs.get("segments"), inputs["positions"]
-        )  # [predicted, width]
-        logits = learner.scores(hidden)  # [predicted, vocabulary]
-        total = cross_entropy_sum(logits, labels)
-        counts = {} if learner.training else self._counted(batch, logits)
-        return {"mlm": Term(total=total, normaliser=batch.normalisers["mlm"], counts=counts)}, carry
+    def loss(self, learner: MaskedLearner, batch: Batch, carry: Carry) -> tuple[dict[str, Term], Carry]:
+        hidden = learner.backbone.encode_at(batch.inputs, batch.targets["positions"])  # [predicted, width]
+        return {"mlm": self.mlm_term(learner, batch, learner.scores(hidden))}, carry
 
-    def _counted(self, batch: Batch, logits: Tensor) -> dict[str, Tensor]:
-        """Right guesses, what frequencies alone would lose, and the loss in each language, with a translation and without."""
-        labels, kinds, shares = (batch.targets[name] for name in ("labels", "kinds", "shares"))
-        lost = functional.cross_entropy(logits.float(), labels, reduction="none").double()
-        sums = torch.zeros(2 * max(1, len(self.languages)), 2, dtype=torch.float64, device=lost.device)
-        sums.index_add_(0, kinds, torch.stack([lost, torch.ones_like(lost)], dim=1))
-        return {
-            "accuracy": (logits.argmax(-1) == labels).sum(),
-            "unigram_loss": -shares.clamp(min=1e-12).log().sum(),
-            "kinds": sums,
-        }
+    def prediction_counts(self, batch: Batch, logits: Tensor) -> dict[str, Tensor]:
+        """Count as for any masked program, and sum the loss in each language, with a translation and without."""
+        labels, kinds = batch.targets["labels"], batch.targets["kinds"]
+        losses = functional.cross_entropy(logits.float(), labels, reduction="none").double()
+        sums = torch.zeros(2 * max(1, len(self.languages)), 2, dtype=torch.float64, device=losses.device)
+        sums.index_add_(0, kinds, torch.stack([losses, torch.ones_like(losses)], dim=1))
+        return {**super().prediction_counts(batch, logits), "kinds": sums}
 
-    def measures(self, counts: Mapping[str, NDArray[np.float64]]) -> dict[str, float]:
-        """``mlm/loss_alone_de``: nats a token of a language in rows without a translation; ``mlm/loss_translated_de``: in those
-        with one. Beside them, ``mlm/unigram_loss`` is what frequencies alone would lose on the same tokens."""
+    def measures(self, counts: Mapping[str, NDArray[np.float64]], unigram: NDArray[np.float64] | None) -> dict[str, float]:
+        """Compute the measures of hidden tokens, and by language ``mlm/loss_alone_de``, nats a token of rows without a
+        translation, and ``mlm/loss_translated_de``, of rows with one."""
         names = [f"_{language}" for language in self.languages] or [""]
         named = [f"mlm/loss_{kind}{name}" for kind in ("alone", "translated") for name in names]
-        return {name: lost / seen for name, (lost, seen) in zip(named, counts["mlm/kinds"].tolist(), strict=True) if seen}
+        by_kind = zip(named, counts["mlm/kinds"].tolist(), strict=True)
+        return {**super().measures(counts, unigram), **{name: total / count for name, (total, count) in by_kind if count}}
 
-    @torch.no_grad()
-    def predict(self, learner: nn.Module, batch: Batch) -> list[dict[str, Any]]:
-        """Fill every mask; each has the ``side`` that it is in, and its position there."""
-        answers = super().predict(learner, batch)
-        for answer, first in zip(answers, batch.targets["first"].tolist(), strict=True):
-            for mask in answer["masks"]:
-                mask["side"] = int(mask["position"] >= first - 1)
-                mask["position"] -= first if mask["side"] else 0
-        return answers
-
-    def questions(self, texts: Sequence[str], tokenizer: Tokenizer) -> Rows:
-        """Texts with masks to fill, each behind its language as ``de: Ein Text``; behind a tab may stand its translation."""
-        return asked_sides(texts, tokenizer, self.languages, self.row_length(self.model.positions))
-
-    def read_out(self, text: str, ids: NDArray[np.int64], answer: Mapping[str, Any], tokenizer: Tokenizer) -> Answer:
-        return read_sides(text, self.questions([text], tokenizer), answer, tokenizer)
+    @cached_property
+    def answering(self) -> SideFilling:
+        longest = self.row_shape(self.model.positions).length
+        return SideFilling(self.vocabulary, longest, self.languages)
 
     def inspect(self, batch: Batch) -> Inspection:
-        found = super().inspect(batch)
+        inspection = super().inspect(batch)
+        assert batch.layout.tokens is not None
+        assert batch.inputs.positions is not None
         translated, languages = batch.targets["translated"].numpy(), batch.targets["languages"].numpy()
-        real, positions = cast(Tensor, batch.layout.tokens).numpy(), batch.inputs["positions"].numpy()
+        real, positions = batch.layout.tokens.numpy(), batch.inputs.positions.numpy()
         told = [self._told(row) for row in (np.where(real, languages, -1))]
         rows = [
             Shown({f"{line} ({what})" if line == "original" else line: tokens for line, tokens in row.lines.items()})
-            for row, what in zip(found.rows, told, strict=True)
+            for row, what in zip(inspection.rows, told, strict=True)
         ]
         begins = real & (positions == 0)
         sides = np.bincount(languages[begins], minlength=len(self.languages)).tolist()
@@ -175,10 +132,10 @@ class TranslationLM(MaskedProgram[TranslationLMSettings]):
             ),
             **{f"sides in {name}": (count, sum(sides)) for name, count in zip(self.languages, sides, strict=False)},
         }
-        return replace(found, rows=rows, rates={**found.rates, **rates})
+        return replace(inspection, rows=rows, rates={**inspection.rates, **rates})
 
     def _told(self, languages: NDArray[np.int64]) -> str:
-        """The languages of a row, in order."""
+        """Name the languages of a row, in order."""
         spoken = languages[languages >= 0]
         changes = [0, *(np.flatnonzero(np.diff(spoken)) + 1).tolist()]
         return " > ".join(self.languages[spoken[place]] if self.languages else str(spoken[place]) for place in changes)

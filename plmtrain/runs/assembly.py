@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from plmtrain import backbones, keyed_random
 from plmtrain.console import tell
@@ -16,7 +15,8 @@ from plmtrain.errors import SettingsError
 from plmtrain.files import atomic_folder
 from plmtrain.interop.initial import load_backbone, token_rows
 from plmtrain.optim import optimizer
-from plmtrain.programs.program import Program
+from plmtrain.programs.learner import Learner
+from plmtrain.programs.program import Trainable
 from plmtrain.runs.material import Material
 from plmtrain.settings.identity import RESOLVED
 from plmtrain.settings.run import RunSettings
@@ -32,7 +32,7 @@ from plmtrain.training.reporting import RunReporter
 from plmtrain.training.run_folder import RunFolder
 from plmtrain.training.state import TrainingState, checkpoint_size, load_weights
 from plmtrain.training.trackers import Tracker
-from plmtrain.training.trainer import Parts, Trainer
+from plmtrain.training.trainer import Setup, Trainer
 
 
 def train(material: Material, folder: RunFolder, settings_hash: str) -> Trainer:
@@ -47,22 +47,23 @@ def train(material: Material, folder: RunFolder, settings_hash: str) -> Trainer:
         The trainer, which has nothing left to do.
     """
     trainer = assemble(material, folder, settings_hash)
-    parts, settings, learner = trainer.parts, material.settings, trainer.state.learner
-    program, group = parts.programs[-1], parts.group
+    setup, settings, learner = trainer.setup, material.settings, trainer.state.learner
+    program, group = setup.programs[-1], setup.group
     try:
         trainer.run()
     finally:
-        if parts.reporter is not None:
-            parts.reporter.close()
+        if setup.reporter is not None:
+            setup.reporter.close()
             folder.write_status("running", **_facts(trainer.progress, settings, program))
     step, best_step = trainer.progress.step, trainer.progress.best_step
     if program.selection.decides and best_step not in (None, step):
-        load_weights(learner, parts.checkpoints.at(best_step))
-    material.conclude(program, learner.eval(), parts.plan[-1], group, folder.path)
+        load_weights(learner, setup.checkpoints.at(best_step))
+    material.conclude(program, learner.eval(), setup.plan[-1], group, folder.path)
     if group.is_main:
         reason = "stopped early: validation did not improve" if trainer.stopped_early else "all steps are done"
         folder.write_status("finished", 0, reason, **_facts(trainer.progress, settings, program))
-        shown = material.closing(program, learner.eval().to("cpu"), trainer.progress.best_metric)
+        measured = folder.metrics().validation(best_step) if best_step is not None else {}
+        shown = material.closing(program, learner.eval().to("cpu"), trainer.progress.best_metric, measured)
         tell(*shown, str(folder.path))
     group.close()
     return trainer
@@ -115,12 +116,13 @@ def assemble(material: Material, folder: RunFolder, settings_hash: str) -> Train
         reporter = _reporter(material, folder, programs[-1], learner, resolved, progress)
 
     return Trainer(
-        Parts(
+        Setup(
             settings=settings,
             plan=phases,
             programs=programs,
             rows=[material.rows("train", program, phase) for program, phase in zip(programs, phases, strict=True)],
             held_out=material.rows("validation", programs[-1], phases[-1]),
+            unigram=material.unigram,
             precision=precision,
             group=group,
             checkpoints=checkpoints,
@@ -137,32 +139,34 @@ def embedded_tokens(settings: RunSettings, tokenizer: Tokenizer) -> int:
     return tokens if settings.init is None else token_rows(Path(settings.init), tokens)
 
 
-def carried(programs: Sequence[Program[Any]], phases: Sequence[Phase]) -> int:
+def carried(programs: Sequence[Trainable], phases: Sequence[Phase]) -> int:
     """Bytes of the carry of all processes, at most."""
     return max(
-        part.carry_size(phase.sequence_length) * phase.batch_size
+        part.program.row_shape(phase.sequence_length).carry_bytes * phase.batch_size
         for program, phase in zip(programs, phases, strict=True)
-        for part in (program, *program.parts.values())
+        for part in program.parts.members
     )
 
 
-def build_learner(settings: RunSettings, program: Program[Any], vocabulary_size: int) -> nn.Module:
+def build_learner(settings: RunSettings, program: Trainable, vocabulary_size: int) -> Learner:
     """A fresh learner in train mode, with the backbone that ``init`` names, and blocks compiled if that is asked for."""
     torch.manual_seed(keyed_random.scalar("initial weights", settings.seed))
     learner = program.build(lambda model: backbones.build(model, vocabulary_size))
     if settings.init is not None:
-        load_backbone(Path(settings.init), program.backbone_of(learner), program.pooler_of(learner))
+        load_backbone(Path(settings.init), learner.backbone, learner.pooler_layer)
     if settings.trainer.compile:
         compile_blocks(learner, program)
-    return learner.train()
+    learner.train()
+    return learner
 
 
-def compile_blocks(learner: nn.Module, program: Program[Any]) -> None:
+def compile_blocks(learner: Learner, program: Trainable) -> None:
     """Have the blocks of a learner's backbones compiled when they are called."""
-    for part in learner.modules():
-        for block in part.blocks() if isinstance(part, backbones.Backbone) else ():
+    ragged = any(part.program.ragged for part in program.parts.members)
+    for module in learner.modules():
+        for block in module.blocks() if isinstance(module, backbones.Backbone) else ():
             # One kernel for each shape or one for all, never one for shapes seen before: a resumed run must compute the same.
-            block.compile(dynamic=program.ragged)
+            block.compile(dynamic=ragged)
 
 
 def require_same_data(saved: Checkpoint, now: Identity, material: Material, folder: RunFolder) -> None:
@@ -199,8 +203,8 @@ def _told_apart(folder: RunFolder, resolved: dict[str, Any]) -> list[str]:
 def _reporter(
     material: Material,
     folder: RunFolder,
-    program: Program[Any],
-    learner: nn.Module,
+    program: Trainable,
+    learner: Learner,
     resolved: dict[str, Any],
     progress: Progress,
 ) -> RunReporter:
@@ -215,8 +219,7 @@ def _reporter(
     material.keep(folder.path)
     metrics = folder.metrics()
     metrics.keep_until(progress.step)
-    entropy = material.unigram_entropy if len(program.terms) == 1 else None  # a sum of several losses does not compare
-    line = ProgressLine(settings.trainer.steps, first_step=progress.step, unigram_entropy=entropy)
+    line = ProgressLine(settings.trainer.steps, first_step=progress.step, baseline=program.parts.main.baseline)
     tracker = Tracker(
         settings.tracker,
         folder.trackers_path,
@@ -233,7 +236,7 @@ def _reporter(
     return RunReporter(folder, metrics, line, tracker)
 
 
-def _facts(progress: Progress, settings: RunSettings, program: Program[Any]) -> dict[str, Any]:
+def _facts(progress: Progress, settings: RunSettings, program: Trainable) -> dict[str, Any]:
     return {
         "step": progress.step,
         "total_steps": settings.trainer.steps,

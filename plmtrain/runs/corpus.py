@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from plmtrain.data.corpus.pair_store import PairStore
     from plmtrain.data.corpus.store import Split, Store
     from plmtrain.data.rows.rows import PartedRows, RowSource
-    from plmtrain.programs.program import Program
+    from plmtrain.programs.program import AnyProgram, Trainable
     from plmtrain.text.tokenizer import Tokenizer
     from plmtrain.text.vocabulary import Vocabulary
 
@@ -39,71 +39,70 @@ class Corpus:
     folder: Path
     manifest: Manifest
 
-    def rows(self, split: Split, program: Program[Any], phase: Phase, isolate_documents: bool) -> RowSource | PartedRows:
-        """The rows of a split as an objective reads them in a phase; where it has parts, as each of them does.
+    def rows(self, split: Split, program: Trainable, phase: Phase, isolate_documents: bool) -> RowSource | PartedRows:
+        """Return the rows of a split as an objective reads them in a phase; of a mixture, as each of its parts does.
 
         Args:
             split: ``train`` or ``validation``.
             program: the objective's; ``reads`` of its settings says how.
-            phase: which gives the sequence length, and the number of streams where rows go on from one another.
+            phase: gives the sequence length, and the number of streams where rows continue one another.
             isolate_documents: whether rows say which document each token is of.
         """
         from plmtrain.data.corpus.store import Store
         from plmtrain.data.rows.rows import PartedRows
 
-        sources: dict[Reads, Callable[..., RowSource]] = {
-            "blocks": _blocks,
-            "streams": _streams,
-            "segment_pairs": _segment_pairs,
-            "translations": _translations,
-        }
         store = Store.open(self.folder, split)
-        if program.parts:
-            return PartedRows(
-                {
-                    name: sources[part.settings.reads](store, part, phase, isolate_documents)
-                    for name, part in program.parts.items()
-                }
-            )
-        return sources[program.settings.reads](store, program, phase, isolate_documents)
+        rows = {
+            part.name: _SOURCES[part.program.settings.reads](store, part.program, phase, isolate_documents)
+            for part in program.parts.members
+        }
+        return rows[None] if None in rows else PartedRows({name: rows[name] for name in program.parts.names})
 
 
-def _blocks(store: Store, program: Program[Any], phase: Phase, isolate_documents: bool) -> RowSource:
+def _blocks(store: Store, program: AnyProgram, phase: Phase, isolate_documents: bool) -> RowSource:
     from plmtrain.data.rows.blocks import Blocks
 
-    return Blocks(store, program.row_length(phase.sequence_length), isolate_documents)
+    return Blocks(store, program.row_shape(phase.sequence_length).length, isolate_documents)
 
 
-def _streams(store: Store, program: Program[Any], phase: Phase, isolate_documents: bool) -> RowSource:
+def _streams(store: Store, program: AnyProgram, phase: Phase, isolate_documents: bool) -> RowSource:
     from plmtrain.data.rows.streams import Streams, held_out_streams
 
-    length, advance = program.row_length(phase.sequence_length), program.row_advance(phase.sequence_length)
-    streams = phase.batch_size
+    shape, streams = program.row_shape(phase.sequence_length), phase.batch_size
+    advance = shape.advance or shape.length
     if store.split == "validation":
-        streams = held_out_streams(len(store), length, advance, most=streams)
-    others = program.other_length(phase.sequence_length)
-    return Streams(store, length, streams, advance=advance, others=others, isolate_documents=isolate_documents)
+        streams = held_out_streams(len(store), shape.length, advance, most=streams)
+    return Streams(store, shape.length, streams, advance=advance, others=shape.others, isolate_documents=isolate_documents)
 
 
-def _translations(store: Store, program: Program[Any], phase: Phase, isolate_documents: bool) -> RowSource:
+def _translations(store: Store, program: AnyProgram, phase: Phase, isolate_documents: bool) -> RowSource:
     from plmtrain.data.rows.translations import Translations
 
     assert not isolate_documents, "refused with the settings"
     settings = program.settings
     return Translations(
         store,
-        program.row_length(phase.sequence_length),
+        program.row_shape(phase.sequence_length).length,
         translation_share=settings.translation_share,
         exponent=settings.language_exponent,
     )
 
 
-def _segment_pairs(store: Store, program: Program[Any], phase: Phase, isolate_documents: bool) -> RowSource:
+def _segment_pairs(store: Store, program: AnyProgram, phase: Phase, isolate_documents: bool) -> RowSource:
     from plmtrain.data.rows.pair_rows import PairSource
 
     assert not isolate_documents, "refused with the settings"
-    length = program.row_length(phase.sequence_length)
+    length = program.row_shape(phase.sequence_length).length
     return PairSource(store, _cut(store, program.settings, length, lambda moment: None), length)
+
+
+_SOURCES: Mapping[Reads, Callable[[Store, AnyProgram, Phase, bool], RowSource]] = {
+    "blocks": _blocks,
+    "streams": _streams,
+    "segment_pairs": _segment_pairs,
+    "translations": _translations,
+}
+"""How each way to read prepared text (``ObjectiveSettings.reads``) makes rows of it."""
 
 
 def _cut(store: Store, settings: Any, length: int, report: Report) -> PairStore:
@@ -156,8 +155,8 @@ def objective_in(settings: PretrainSettings, phase: Phase) -> ObjectiveSettings:
     return settings.objective.changed(phase.objective) if phase.objective else settings.objective
 
 
-def programs_of(settings: PretrainSettings, phases: Sequence[Phase], vocabulary: Vocabulary) -> list[Program[Any]]:
-    """One program for each phase."""
+def programs_of(settings: PretrainSettings, phases: Sequence[Phase], vocabulary: Vocabulary) -> list[Trainable]:
+    """Make one program, or mixture, for each phase."""
     from plmtrain import objectives
 
     return [objectives.build(objective_in(settings, phase), settings.model, vocabulary) for phase in phases]

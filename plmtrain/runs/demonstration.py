@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.table import Table
@@ -13,31 +13,37 @@ from plmtrain.data.rows.rows import Rows, side_by_side
 from plmtrain.data.rows.translations import LanguageRows
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from plmtrain.data.corpus.store import Store
-    from plmtrain.programs.program import Program
+    from plmtrain.programs.learner import Learner
+    from plmtrain.programs.parts import Part
     from plmtrain.text.tokenizer import Tokenizer
 
 _TOKENS = range(8, 28)
 """How long a sentence of the table may be."""
 
 
-def demonstration(program: Program[Any], learner: nn.Module, tokenizer: Tokenizer, store: Store, count: int = 6) -> Table:
-    """What a program shows of its learner on some held-out sentences.
+def demonstration(part: Part, learner: Learner, tokenizer: Tokenizer, store: Store, count: int = 6) -> Table | None:
+    """Make the table of what a program shows of its learner on some held-out sentences.
 
     Args:
-        program: what trained it.
-        learner: in eval mode.
+        part: of what the run trained.
+        learner: of the whole run, in eval mode.
         tokenizer: for showing tokens.
         store: held-out text.
         count: sentences at most.
+
+    Returns:
+        None for a program without answers.
     """
-    sentences = _sentences(store, program.vocabulary["pad"], count)
+    answering = part.program.answering
+    if answering is None:
+        return None
+    sentences = _sentences(store, part.program.vocabulary["pad"], count)
     if not len(sentences):
         return Table(title="no held-out sentence is short enough to be shown", title_justify="left", show_header=False)
-    shown = program.demonstrate(learner, sentences, tokenizer)
-    table = Table(title=shown.title, title_justify="left")
+    shown = answering.demonstrate(part.learner(learner), sentences, tokenizer)
+    title = shown.title if part.name is None else f"{part.name}: {shown.title}"
+    table = Table(title=title, title_justify="left")
     for column, heading in enumerate(shown.headings):
         table.add_column(heading, overflow="fold", ratio=None if column else 3)
     for cells in shown.rows:

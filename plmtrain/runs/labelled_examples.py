@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,11 +23,11 @@ from plmtrain.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-    from torch import nn
 
     from plmtrain.data.loading.order import Phase
     from plmtrain.data.rows.rows import RowSource
-    from plmtrain.programs.program import Program
+    from plmtrain.programs.learner import Learner
+    from plmtrain.programs.program import Trainable
     from plmtrain.training.group import Group
 
 PREDICTIONS = "predictions.jsonl"
@@ -65,14 +65,14 @@ class LabelledExamples(Material):
         examples = _examples(settings, only="validation")
         return cls(settings, _tokenizer(settings, examples, report), examples)
 
-    def programs(self, phases: Sequence[Phase]) -> list[Program[Any]]:
+    def programs(self, phases: Sequence[Phase]) -> list[Trainable]:
         from plmtrain import tasks
 
         task, model, vocabulary = self.settings.task, self.settings.model, self.tokenizer.vocabulary
         return [tasks.build(task, model, vocabulary, phase.sequence_length) for phase in phases]
 
-    def rows(self, split: Split, program: Program[Any], phase: Phase) -> RowSource:
-        return EncodedExamples(*self._encoded[split], most=program.row_length(phase.sequence_length))
+    def rows(self, split: Split, program: Trainable, phase: Phase) -> RowSource:
+        return EncodedExamples(*self._encoded[split], most=program.parts.main.program.row_shape(phase.sequence_length).length)
 
     def keep(self, folder: Path) -> None:
         write_json_atomically(make_folder(folder / "data") / "manifest.json", self._described())
@@ -129,14 +129,16 @@ class LabelledExamples(Material):
         lengths = sum(np.diff(part.starts) for part in texts)
         return float(np.mean(lengths + 1 + len(texts) > length))
 
-    def conclude(self, program: Program[Any], learner: nn.Module, phase: Phase, group: Group, folder: Path) -> None:
+    def conclude(self, program: Trainable, learner: Learner, phase: Phase, group: Group, folder: Path) -> None:
         """Answer the held-out examples with the best checkpoint."""
         from plmtrain.training.precision import choose
         from plmtrain.training.prediction import predict_all
 
         rows = self.rows("validation", program, phase)
+        answering = program.parts.main.program.answering
+        assert answering is not None
         precision = choose(self.settings.trainer.precision, group.device)
-        answers = predict_all(program, learner, rows, group, batch_size=phase.batch_size, precision=precision)
+        answers = predict_all(answering, learner, rows, group, batch_size=phase.batch_size, precision=precision)
         if group.is_main:
             held_out = self.examples.splits["validation"]
             task = self.settings.task
@@ -152,7 +154,9 @@ class LabelledExamples(Material):
             write_text_atomically(folder / PREDICTIONS, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
             self._outcome = [answer["label"] for answer in answers]
 
-    def closing(self, program: Program[Any], learner: nn.Module, best: float | None) -> list[RenderableType]:
+    def closing(
+        self, program: Trainable, learner: Learner, best: float | None, measured: Mapping[str, float]
+    ) -> list[RenderableType]:
         from rich.table import Table
 
         held_out = self.examples.splits["validation"]

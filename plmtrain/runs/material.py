@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from rich.console import RenderableType
-    from torch import nn
 
     from plmtrain.data.corpus.store import Split
     from plmtrain.data.loading.order import Phase
     from plmtrain.data.rows.rows import PartedRows, RowSource
-    from plmtrain.programs.program import Program
+    from plmtrain.programs.learner import Learner
+    from plmtrain.programs.program import Trainable
     from plmtrain.settings.run import RunSettings
     from plmtrain.text.tokenizer import Tokenizer
     from plmtrain.training.group import Group
@@ -29,20 +31,23 @@ class Material(ABC):
         digest: of the data.
     """
 
-    unigram_entropy: float | None = None
-    """Of the training text, in nats a token, where the loss can be compared with it."""
-
     def __init__(self, settings: RunSettings, tokenizer: Tokenizer, digest: str) -> None:
         self.settings = settings
         self.tokenizer = tokenizer
         self.digest = digest
 
-    @abstractmethod
-    def programs(self, phases: Sequence[Phase]) -> list[Program[Any]]:
-        """One program for each phase."""
+    @property
+    def unigram(self) -> NDArray[np.float64] | None:
+        """The loss of each token, in nats, for a model that knows only how frequent each is in the training text; None where
+        there is no such text.  # [vocabulary]"""
+        return None
 
     @abstractmethod
-    def rows(self, split: Split, program: Program[Any], phase: Phase) -> RowSource | PartedRows:
+    def programs(self, phases: Sequence[Phase]) -> list[Trainable]:
+        """Make one program, or mixture, for each phase."""
+
+    @abstractmethod
+    def rows(self, split: Split, program: Trainable, phase: Phase) -> RowSource | PartedRows:
         """The rows of a split as a program reads them in a phase."""
 
     @abstractmethod
@@ -62,7 +67,7 @@ class Material(ABC):
         """What the run says of its data at its start."""
 
     def conclude(  # noqa: B027  # most have nothing to do
-        self, program: Program[Any], learner: nn.Module, phase: Phase, group: Group, folder: Path
+        self, program: Trainable, learner: Learner, phase: Phase, group: Group, folder: Path
     ) -> None:
         """Use the run's result before the run ends, say to answer what is held out. All processes call it.
 
@@ -75,5 +80,14 @@ class Material(ABC):
         """
 
     @abstractmethod
-    def closing(self, program: Program[Any], learner: nn.Module, best: float | None) -> list[RenderableType]:
-        """What the run shows at its end."""
+    def closing(
+        self, program: Trainable, learner: Learner, best: float | None, measured: Mapping[str, float]
+    ) -> list[RenderableType]:
+        """Return what the run shows at its end.
+
+        Args:
+            program: what trained it, in its last phase.
+            learner: with the weights that are the run's result, in eval mode, on the CPU.
+            best: the best value of the measure that selects checkpoints.
+            measured: all measures of that validation; empty if they are lost.
+        """

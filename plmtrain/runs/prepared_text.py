@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from plmtrain.data.corpus import corpus_manifest
 from plmtrain.data.corpus.updates import Report
@@ -16,13 +16,15 @@ from plmtrain.runs.material import Material
 from plmtrain.settings.run import PretrainSettings
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from rich.console import RenderableType
-    from torch import nn
 
     from plmtrain.data.corpus.store import Split
     from plmtrain.data.loading.order import Phase
     from plmtrain.data.rows.rows import PartedRows, RowSource
-    from plmtrain.programs.program import Program
+    from plmtrain.programs.learner import Learner
+    from plmtrain.programs.program import Trainable
 
 
 class PreparedText(Material):
@@ -38,7 +40,15 @@ class PreparedText(Material):
     def __init__(self, settings: PretrainSettings, corpus: Corpus) -> None:
         super().__init__(settings, corpus.tokenizer, corpus.manifest.digest)
         self.corpus = corpus
-        self.unigram_entropy = corpus.manifest.unigram_entropy
+
+    @property
+    def unigram(self) -> NDArray[np.float64]:
+        from plmtrain.data.corpus.frequencies import token_counts, unigram_losses
+        from plmtrain.data.corpus.store import Store
+
+        manifest = self.corpus.manifest
+        store = Store.open(self.corpus.folder, "train")
+        return unigram_losses(token_counts(store, manifest.vocabulary_size, manifest.document_end))
 
     @classmethod
     def of(cls, settings: PretrainSettings, report: Report) -> PreparedText:
@@ -56,10 +66,10 @@ class PreparedText(Material):
         """The text of a run, or other text, to evaluate the run on."""
         return cls(settings, corpus_of(settings, report))
 
-    def programs(self, phases: Sequence[Phase]) -> list[Program[Any]]:
+    def programs(self, phases: Sequence[Phase]) -> list[Trainable]:
         return programs_of(self.settings, phases, self.tokenizer.vocabulary)
 
-    def rows(self, split: Split, program: Program[Any], phase: Phase) -> RowSource | PartedRows:
+    def rows(self, split: Split, program: Trainable, phase: Phase) -> RowSource | PartedRows:
         return self.corpus.rows(split, program, phase, self.settings.data.isolate_documents)
 
     def keep(self, folder: Path) -> None:
@@ -76,7 +86,8 @@ class PreparedText(Material):
             f"{manifest.splits['train'].tokens:,} training tokens, {manifest.splits['validation'].tokens:,} held out, "
             f"vocabulary {self._vocabulary()}; "
             f"{steps:,} steps, {tokens:,} tokens\n"
-            f"unigram entropy {manifest.unigram_entropy:.3f} nats a token: a language model that knows frequencies only"
+            f"unigram entropy {manifest.unigram_entropy:.3f} nats a token: about what a model that knows only token frequencies "
+            "loses on each hidden token; validation compares both on the same tokens"
             + "".join(f"\n{line}" for line in self.repetitions())
         )
 
@@ -97,18 +108,17 @@ class PreparedText(Material):
             found.append(f"{manifest.overlap:,} of {held_out.documents:,} held-out documents are in the training text, too")
         return found
 
-    def closing(self, program: Program[Any], learner: nn.Module, best: float | None) -> list[RenderableType]:
+    def closing(
+        self, program: Trainable, learner: Learner, best: float | None, measured: Mapping[str, float]
+    ) -> list[RenderableType]:
         from plmtrain.data.corpus.store import Store
         from plmtrain.runs.demonstration import demonstration
 
         held_out = Store.open(self.corpus.folder, "validation")
-        asked = program.parts.values() or [program]
-        shown: list[RenderableType] = [demonstration(part, learner, self.tokenizer, held_out) for part in asked]
-        if best is not None and len(program.terms) > 1:  # a sum of several losses is no language model's
-            shown.append(f"best validation loss {best:.3f}")
-        elif best is not None:
-            entropy = self.corpus.manifest.unigram_entropy
-            side = "below" if best < entropy else "above"
-            distance = f"{abs(entropy - best):.3f} {side} the unigram entropy {entropy:.3f}"
-            shown.append(f"best validation loss {best:.3f} nats a token, {distance}")
+        tables = [demonstration(part, learner, self.tokenizer, held_out) for part in program.parts.members]
+        shown: list[RenderableType] = [table for table in tables if table is not None]
+        baselines = [part.baseline for part in program.parts.members if part.baseline is not None]
+        compared = [line for baseline in baselines if (line := baseline.compare(measured))]
+        if best is not None:
+            shown += ["\n".join([f"best validation loss {best:.3f}", *compared])]
         return shown

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from typing import Any
 
-from plmtrain.programs.program import Program
+from plmtrain.programs.program import AnyProgram, Program
 from plmtrain.settings.models.base import ModelSettings
 from plmtrain.settings.tasks.base import TaskSettings
 from plmtrain.text.vocabulary import Vocabulary
 
 
-def build(settings: TaskSettings, model: ModelSettings, vocabulary: Vocabulary, sequence_length: int) -> Program[Any]:
+def build(settings: TaskSettings, model: ModelSettings, vocabulary: Vocabulary, sequence_length: int) -> AnyProgram:
     """The program of some task settings.
 
     Args:
@@ -26,9 +25,9 @@ def build(settings: TaskSettings, model: ModelSettings, vocabulary: Vocabulary, 
     """
     module = importlib.import_module(f"{__name__}.{settings.type}")
     (program,) = (
-        found
-        for found in vars(module).values()
-        if isinstance(found, type) and issubclass(found, Program) and found.__module__ == module.__name__
+        member
+        for member in vars(module).values()
+        if isinstance(member, type) and issubclass(member, Program) and member.__module__ == module.__name__
     )
-    make: Callable[..., Program[Any]] = program  # tasks take a sequence length besides what every program takes
+    make: Callable[..., AnyProgram] = program  # tasks take a sequence length besides what every program takes
     return make(settings, model, vocabulary, sequence_length)

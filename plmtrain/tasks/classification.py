@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
@@ -13,20 +14,23 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from plmtrain.batch import Batch, Layout, Term
+from plmtrain.batch import Batch, Inputs, Layout, Term, shift_right
 from plmtrain.data.rows.row_formats import RowFormat, formatted
 from plmtrain.data.tables.examples import EncodedExamples, ExampleRows, Texts
 from plmtrain.errors import DataError
 from plmtrain.nn.heads import SentenceHead
 from plmtrain.nn.loss import cross_entropy_sum
-from plmtrain.programs.program import Answer, Carry, Inspection, MakeBackbone, Program, Selection, Shown
+from plmtrain.programs.answering import Answer, Answering
+from plmtrain.programs.inspection import Inspection, Shown
+from plmtrain.programs.learner import Learner
+from plmtrain.programs.program import Carry, MakeBackbone, Program, RowShape, Selection
+from plmtrain.settings.models.base import ModelSettings
 from plmtrain.settings.tasks.classification import ClassificationSettings
 
 if TYPE_CHECKING:
     from plmtrain.backbones import Backbone
     from plmtrain.data.rows.rows import Rows
     from plmtrain.keyed_random import Keys
-    from plmtrain.settings.models.base import ModelSettings
     from plmtrain.text.tokenizer import Tokenizer
     from plmtrain.text.vocabulary import Vocabulary
 
@@ -63,43 +67,47 @@ HEADS: Mapping[str, Published] = {
 """By family of models, the head as transformers has it; ELECTRA's own code scores the dropped first state with one layer."""
 
 
-class ClassificationLearner(nn.Module):
+class ClassificationLearner(Learner):
     """A backbone and a sentence head.
 
     Args:
-        backbone: what reads the row.
-        head: what scores it.
-        reads: the state that stands for a row.
-        closing: the id of the token that closes one.
+        backbone: reads the row.
+        head: scores it.
+        published: the head of the model's family: which state stands for a row, and whether its first layer is the pooler.
+        closing: the id of the token that closes a row.
     """
 
-    def __init__(self, backbone: Backbone, head: SentenceHead, reads: str, closing: int) -> None:
-        super().__init__()
-        self.backbone, self.head = backbone, head
-        self._reads, self._closing = reads, closing
+    def __init__(self, backbone: Backbone, head: SentenceHead, published: Published, closing: int) -> None:
+        super().__init__(backbone)
+        self.head = head
+        self._published, self._closing = published, closing
 
-    def scores(self, batch: Batch) -> Tensor:
-        """Logits of the classes.  # [batch, classes]"""
-        ids, layout = batch.inputs["ids"], batch.layout
-        hidden = self.backbone.encode(ids, layout, batch.inputs.get("segments"))  # [batch, length, width]
-        if self._reads == "decoder":
-            state = self._written(ids, layout, hidden)
+    @property
+    def pooler_layer(self) -> nn.Linear | None:
+        return self.head.dense if self._published.pooled else None
+
+    def scores(self, inputs: Inputs) -> Tensor:
+        """Return the logits of the classes.  # [batch, classes]"""
+        reads = self._published.reads
+        if reads == "decoder":
+            state = self._closing_state(inputs)
         else:
-            state = hidden[:, 0] if self._reads == "first" else hidden[:, -1]
+            hidden = self.backbone.encode(inputs)  # [batch, length, width]
+            state = hidden[:, 0] if reads == "first" else hidden[:, -1]
         scores: Tensor = self.head(state)
         return scores
 
-    def _written(self, ids: Tensor, layout: Layout, memory: Tensor) -> Tensor:
-        """The decoder's state where it would write the closing token, having read all before it (Lewis et al. 2020, section
-        3.1; as in the authors' code, the closing token also stands in front).  # [batch, width]"""
-        before = torch.cat([torch.full_like(ids[:, :1], self._closing), ids[:, :-1]], dim=1)
-        decode = cast(Any, self.backbone).decode
-        states: Tensor = decode(before, memory, Layout(tokens=layout.tokens, causal=True), layout)
-        tokens = torch.ones_like(ids, dtype=torch.bool) if layout.tokens is None else layout.tokens
+    def _closing_state(self, inputs: Inputs) -> Tensor:
+        """Return the decoder's state where it would write the closing token, having read all before it (Lewis et al. 2020,
+        section 3.1; as in the authors' code, the closing token also stands in front).  # [batch, width]"""
+        ids, tokens = inputs.ids, inputs.layout.tokens
+        decoder = Inputs(ids=shift_right(ids, self._closing), layout=Layout(tokens=tokens, causal=True))
+        states = self.backbone.hidden(replace(inputs, decoder=decoder))
+        tokens = torch.ones_like(ids, dtype=torch.bool) if tokens is None else tokens
         return states[torch.arange(len(ids), device=ids.device), tokens.sum(dim=1) - 1]
 
 
-class Classification(Program[ClassificationSettings]):
+class Classification(Program[ClassificationSettings, ModelSettings, ClassificationLearner]):
     """Tell which class a text, or a pair of texts, is of.
 
     Args:
@@ -112,7 +120,7 @@ class Classification(Program[ClassificationSettings]):
     terms = ("classification",)
     ragged = True
     counted = ("tokens",)
-    in_nats_a_token = False
+    unit = "nats an example"
 
     def __init__(
         self, settings: ClassificationSettings, model: ModelSettings, vocabulary: Vocabulary, sequence_length: int
@@ -127,25 +135,24 @@ class Classification(Program[ClassificationSettings]):
     def selection(self) -> Selection:
         return Selection(self.settings.metrics[0], higher=True, decides=True)
 
-    def row_length(self, sequence_length: int) -> int:
-        return sequence_length - self.format.framing
+    def row_shape(self, sequence_length: int) -> RowShape:
+        return RowShape(length=sequence_length - self.format.framing)
 
     def collate(self, rows: Rows, keys: Keys) -> Batch:
-        rows = cast(ExampleRows, rows)
+        assert isinstance(rows, ExampleRows)
         assert rows.labels is not None
-        return self._batch(rows, {"labels": torch.from_numpy(rows.labels)}, torch.from_numpy(keys.samples))
+        return self.batch(rows, {"labels": torch.from_numpy(rows.labels)}, torch.from_numpy(keys.samples))
 
-    def collate_for_prediction(self, rows: Rows) -> Batch:
-        return self._batch(rows, {}, torch.arange(len(rows)))
-
-    def _batch(self, rows: Rows, targets: Mapping[str, Tensor], samples: Tensor) -> Batch:
+    def batch(self, rows: Rows, targets: Mapping[str, Tensor], samples: Tensor) -> Batch:
+        """Frame texts or pairs as the model's family does."""
         laid_out = formatted(rows, self.format, self.vocabulary, self.model.positions)
-        inputs = {"ids": torch.from_numpy(laid_out.ids)}
-        if self._segmented:
-            inputs["segments"] = torch.from_numpy(laid_out.segments)
-        layout = Layout.of(laid_out.real)
-        normalisers = {"classification": float(len(rows)), "tokens": float(laid_out.real.sum())}
-        return Batch(inputs=inputs, targets=targets, layout=layout, samples=samples, normalisers=normalisers)
+        segments = torch.from_numpy(laid_out.segments) if self._segmented else None
+        return Batch(
+            inputs=Inputs(ids=torch.from_numpy(laid_out.ids), layout=Layout.of(laid_out.real), segments=segments),
+            targets=targets,
+            samples=samples,
+            normalisers={"classification": float(len(rows)), "tokens": float(laid_out.real.sum())},
+        )
 
     def build(self, make: MakeBackbone) -> ClassificationLearner:
         backbone = make(self.model)
@@ -163,10 +170,10 @@ class Classification(Program[ClassificationSettings]):
             initial_std=model.initial_std,
             initial_truncated=getattr(model, "initial_truncated", False),
         )
-        return ClassificationLearner(backbone, head, self.published.reads, self.vocabulary["sep"])
+        return ClassificationLearner(backbone, head, self.published, self.vocabulary["sep"])
 
-    def loss(self, learner: nn.Module, batch: Batch, carry: Carry) -> tuple[dict[str, Term], Carry]:
-        logits = cast(ClassificationLearner, learner).scores(batch)
+    def loss(self, learner: ClassificationLearner, batch: Batch, carry: Carry) -> tuple[dict[str, Term], Carry]:
+        logits = learner.scores(batch.inputs)
         labels, classes = batch.targets["labels"], logits.shape[1]
         counts = {}
         if not learner.training:
@@ -175,58 +182,17 @@ class Classification(Program[ClassificationSettings]):
         total = cross_entropy_sum(logits, labels)
         return {"classification": Term(total=total, normaliser=batch.normalisers["classification"], counts=counts)}, carry
 
-    def measures(self, counts: Mapping[str, NDArray[np.float64]]) -> dict[str, float]:
-        """The task's metrics, from how often each class (rows) was taken for each (columns)."""
+    def measures(self, counts: Mapping[str, NDArray[np.float64]], unigram: NDArray[np.float64] | None) -> dict[str, float]:
+        """Compute the task's metrics from how often each class (rows) was taken for each (columns)."""
         confusion = counts["classification/confusion"]
         return {name: measure(name, confusion) for name in self.settings.metrics}
 
-    def backbone_of(self, learner: nn.Module) -> Backbone:
-        return cast(ClassificationLearner, learner).backbone
-
-    def pooler_of(self, learner: nn.Module) -> nn.Linear | None:
-        return cast(ClassificationLearner, learner).head.dense if self.published.pooled else None
-
-    @torch.no_grad()
-    def predict(self, learner: nn.Module, batch: Batch) -> list[dict[str, Any]]:
-        """For each row its ``sample``, the likeliest ``label``, and the ``probabilities`` of all by name."""
-        shares = functional.softmax(cast(ClassificationLearner, learner).scores(batch).float(), dim=-1)
-        names = self.settings.labels
-        return [
-            {"sample": sample, "label": names[int(np.argmax(row))], "probabilities": dict(zip(names, row, strict=True))}
-            for sample, row in zip(batch.samples.tolist(), shares.tolist(), strict=True)
-        ]
-
-    def questions(self, texts: Sequence[str], tokenizer: Tokenizer) -> ExampleRows:
-        """A text a line; a pair is two texts with a tab between them. A JSON object has them by column."""
-        columns = [self._columns(text) for text in texts]
-        encoded = [Texts.encode(column, tokenizer) for column in zip(*columns, strict=True)]
-        return EncodedExamples(encoded, None, self.row_length(self.sequence_length)).fetch(np.arange(len(texts)))
-
-    def _columns(self, text: str) -> tuple[str, ...]:
-        names = self.settings.text
-        if text.lstrip().startswith("{"):
-            try:
-                found = json.loads(text)
-            except ValueError:
-                found = None
-            if isinstance(found, dict) and all(isinstance(found.get(name), str) for name in names):
-                return tuple(found[name] for name in names)
-        parts = tuple(text.split("\t")) if len(names) > 1 else (text,)
-        if len(parts) != len(names):
-            tab, keys = " TAB ".join(name.upper() for name in names), ", ".join(f'"{name}": "..."' for name in names)
-            raise DataError(
-                f"a pair of texts was expected, and this has {len(parts)}", f"'{text[:60]}'", f"write {tab}, or {{{keys}}}"
-            )
-        return parts
-
-    def read_out(self, text: str, ids: NDArray[np.int64], answer: Mapping[str, Any], tokenizer: Tokenizer) -> Answer:
-        label, shares = answer["label"], answer["probabilities"]
-        columns = dict(zip(self.settings.text, self._columns(text), strict=True))
-        line = "\t".join([label, f"{shares[label]:.1%}", *columns.values()])
-        return Answer({**columns, "label": label, "probabilities": shares}, [line])
+    @cached_property
+    def answering(self) -> Classifying:
+        return Classifying(self)
 
     def inspect(self, batch: Batch) -> Inspection:
-        ids, real = batch.inputs["ids"].numpy(), np.asarray(batch.layout.tokens)
+        ids, real = batch.inputs.ids.numpy(), np.asarray(batch.layout.tokens)
         special = self.vocabulary.is_special[ids]
         labels = batch.targets["labels"].numpy()
         rows = [
@@ -245,6 +211,60 @@ class Classification(Program[ClassificationSettings]):
         return Inspection(
             rows=rows, rates=rates, histograms={"tokens in a row": dict(zip(lengths.tolist(), times.tolist(), strict=True))}
         )
+
+
+class Classifying(Answering[ClassificationLearner]):
+    """Classify texts or pairs.
+
+    Args:
+        program: frames them, and has the names of the classes.
+    """
+
+    def __init__(self, program: Classification) -> None:
+        self.program, self.settings = program, program.settings
+        self.longest = program.row_shape(program.sequence_length).length
+
+    def collate(self, rows: Rows) -> Batch:
+        return self.program.batch(rows, {}, torch.arange(len(rows)))
+
+    @torch.no_grad()
+    def predict(self, learner: ClassificationLearner, batch: Batch) -> list[dict[str, Any]]:
+        """Return for each row its ``sample``, the likeliest ``label``, and the ``probabilities`` of all by name."""
+        shares = functional.softmax(learner.scores(batch.inputs).float(), dim=-1)
+        names = self.settings.labels
+        return [
+            {"sample": sample, "label": names[int(np.argmax(row))], "probabilities": dict(zip(names, row, strict=True))}
+            for sample, row in zip(batch.samples.tolist(), shares.tolist(), strict=True)
+        ]
+
+    def questions(self, texts: Sequence[str], tokenizer: Tokenizer) -> ExampleRows:
+        """Encode a text a line; a pair is two texts with a tab between them. A JSON object has them by column."""
+        columns = [self._columns(text) for text in texts]
+        encoded = [Texts.encode(column, tokenizer) for column in zip(*columns, strict=True)]
+        return EncodedExamples(encoded, None, self.longest).fetch(np.arange(len(texts)))
+
+    def _columns(self, text: str) -> tuple[str, ...]:
+        names = self.settings.text
+        if text.lstrip().startswith("{"):
+            try:
+                cells = json.loads(text)
+            except ValueError:
+                cells = None
+            if isinstance(cells, dict) and all(isinstance(cells.get(name), str) for name in names):
+                return tuple(cells[name] for name in names)
+        parts = tuple(text.split("\t")) if len(names) > 1 else (text,)
+        if len(parts) != len(names):
+            tab, keys = " TAB ".join(name.upper() for name in names), ", ".join(f'"{name}": "..."' for name in names)
+            raise DataError(
+                f"a pair of texts was expected, and this has {len(parts)}", f"'{text[:60]}'", f"write {tab}, or {{{keys}}}"
+            )
+        return parts
+
+    def read_out(self, text: str, ids: NDArray[np.int64], answer: Mapping[str, Any], tokenizer: Tokenizer) -> Answer:
+        label, shares = answer["label"], answer["probabilities"]
+        columns = dict(zip(self.settings.text, self._columns(text), strict=True))
+        line = "\t".join([label, f"{shares[label]:.1%}", *columns.values()])
+        return Answer({**columns, "label": label, "probabilities": shares}, [line])
 
 
 def measure(name: str, confusion: NDArray[np.float64]) -> float:

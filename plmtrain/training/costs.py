@@ -27,7 +27,8 @@ from plmtrain.errors import DivergedError
 from plmtrain.keyed_random import Keys
 from plmtrain.optim import optimizer
 from plmtrain.optim.schedule import learning_rate
-from plmtrain.programs.program import Carry, Program
+from plmtrain.programs.parts import Part
+from plmtrain.programs.program import Carry
 from plmtrain.settings.run import RunSettings
 from plmtrain.training import memory
 from plmtrain.training.group import Group
@@ -63,17 +64,17 @@ class Work:
         return self.kept[0] + rows * self.kept[1]
 
 
-def work_of(module: Step, program: Program[Any], rows: RowSource, device: torch.device, seed: int) -> Work:
+def work_of(module: Step, part: Part, rows: RowSource, device: torch.device, seed: int) -> Work:
     """Find out what rows take, by one row and by two.
 
     Args:
         module: with a learner that is not compiled, in train mode, on the device.
-        program: what computes the loss.
+        part: computes the loss.
         rows: of a phase; at least two.
         device: where the learner is.
         seed: the run's.
     """
-    found = [_forth_and_back(module, program, _first(program, rows, count, seed).to(device)) for count in (1, 2)]
+    found = [_forth_and_back(module, part, _first(part, rows, count, seed).to(device)) for count in (1, 2)]
     (flops, kept, _), (flops_of_two, kept_of_two, seconds) = found
 
     def line(one: int, two: int) -> tuple[int, int]:
@@ -83,18 +84,18 @@ def work_of(module: Step, program: Program[Any], rows: RowSource, device: torch.
     return Work(line(flops, flops_of_two), line(kept, kept_of_two), seconds / 2)
 
 
-def _first(program: Program[Any], rows: RowSource, count: int, seed: int) -> Batch:
+def _first(part: Part, rows: RowSource, count: int, seed: int) -> Batch:
     samples = np.arange(count, dtype=np.int64)
-    return program.collate(rows.fetch(samples), Keys(seed, np.zeros(count, np.int64), samples))
+    return part.program.collate(rows.fetch(samples), Keys(seed, np.zeros(count, np.int64), samples))
 
 
-def _forth_and_back(module: Step, program: Program[Any], batch: Batch) -> tuple[int, int, float]:
+def _forth_and_back(module: Step, part: Part, batch: Batch) -> tuple[int, int, float]:
     """Operations, bytes kept between the two, and seconds."""
     carry: Carry = {}
     with torch.no_grad():  # a carry grows over the first rows of a stream
         for _ in range(_GROWS):
             before = _size(carry)
-            _, carry = module(program, batch, carry)
+            _, carry = module(part, batch, carry)
             if _size(carry) == before:
                 break
     weights = {weight.untyped_storage().data_ptr() for weight in module.parameters()}
@@ -108,7 +109,7 @@ def _forth_and_back(module: Step, program: Program[Any], batch: Batch) -> tuple[
 
     began = time.perf_counter()
     with _counter() as counter, saved_tensors_hooks(keep, lambda tensor: tensor):
-        terms, _ = module(program, batch, carry)
+        terms, _ = module(part, batch, carry)
         torch.autograd.backward(whole_loss(terms, batch.normalisers))
     for weight in module.parameters():
         weight.grad = None
@@ -159,7 +160,7 @@ class Measured:
 
 def measure(
     module: nn.Module,
-    program: Program[Any],
+    part: Part,
     rows: RowSource,
     phase: Phase,
     settings: RunSettings,
@@ -170,7 +171,7 @@ def measure(
 
     Args:
         module: the wrapped ``Step``.
-        program: what computes the loss.
+        part: computes the loss.
         rows: of training.
         phase: whose batch is what one process reads, from step 0 on.
         settings: the run's.
@@ -187,10 +188,10 @@ def measure(
     memory.forget_peak(group.device)
     carry: Carry = {}
     seconds, tokens = [], []
-    for step, batches, began in _timed(rows, program, phase, settings, group.device):
+    for step, batches, began in _timed(rows, part, phase, settings, group.device):
         outcome = take_step(
             module,
-            program,
+            part,
             batches,
             carry,
             optimiser,
@@ -216,10 +217,10 @@ def measure(
 
 
 def _timed(
-    rows: RowSource, program: Program[Any], phase: Phase, settings: RunSettings, device: torch.device
+    rows: RowSource, part: Part, phase: Phase, settings: RunSettings, device: torch.device
 ) -> Iterator[tuple[int, Sequence[Batch], float]]:
     """Steps with their micro-batches, and when their loading began."""
-    steps = iter(StepLoader([rows], [program], [phase], seed=settings.seed, pin_memory=device.type == "cuda"))
+    steps = iter(StepLoader([rows], [part.program], [phase], seed=settings.seed, pin_memory=device.type == "cuda"))
     for _ in range(phase.steps):
         stopping.safe_point()
         began = time.perf_counter()

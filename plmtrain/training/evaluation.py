@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from plmtrain.batch import Batch
-from plmtrain.data.rows.rows import PartedRows, RowSource, streams_of
+from plmtrain.data.rows.rows import PartedRows, RowSource, rows_of, streams_of
 from plmtrain.faults import fault_point
 from plmtrain.keyed_random import Keys
-from plmtrain.programs.program import Carry, Program
+from plmtrain.programs.parts import Part
+from plmtrain.programs.program import AnyProgram, Carry, Trainable
 from plmtrain.training.group import Group
 
 _SEED = 0
@@ -22,7 +23,7 @@ _SEED = 0
 
 
 def held_out_batches(
-    program: Program[Any], rows: RowSource, batch_size: int, group: Group, limit: int | None
+    program: AnyProgram, rows: RowSource, batch_size: int, group: Group, limit: int | None
 ) -> Iterator[tuple[Batch, bool]]:
     """This process's part of every batch of held-out rows, and whether it counts.
 
@@ -41,11 +42,12 @@ def held_out_batches(
 @torch.no_grad()
 def evaluate(
     module: nn.Module,
-    program: Program[Any],
+    trained: Trainable,
     rows: RowSource | PartedRows,
     group: Group,
     *,
     batch_size: int,
+    unigram: NDArray[np.float64] | None = None,
     limit: int | None = None,
     step: int | None = None,
 ) -> dict[str, float] | None:
@@ -53,63 +55,66 @@ def evaluate(
 
     Args:
         module: the wrapped ``Step``.
-        program: what computes the loss.
+        trained: the program, or the mixture, that computes the loss.
         rows: the held-out rows.
         group: the processes that evaluate together.
         batch_size: rows at a time, over all processes.
+        unigram: [vocabulary] as in ``Program.measures``.
         limit: at most so many batches.
         step: the training step, for faults on purpose.
 
     Returns:
-        ``loss``, ``loss/TERM`` and ``TERM/COUNT`` (say ``mlm/accuracy``) for each term, what the program makes of counts of
-        several numbers, and ``perplexity`` where there is one term, a language model's; what ``Program.joined`` makes of them
-        where the program has parts; None if a signal asked to stop meanwhile.
+        ``loss``, ``loss/TERM`` and ``TERM/COUNT`` (say ``mlm/accuracy``) for each term, ``Program.measures``, and ``perplexity``
+        where the loss is a language model's; of a mixture, what ``Parts.join`` makes of them; None if a signal asked to stop
+        meanwhile.
     """
-    if not isinstance(rows, PartedRows):
-        return _evaluate(module, program, rows, group, batch_size, limit, step)
-    measured: dict[str, dict[str, float]] = {}
-    for name, part in program.parts.items():
-        values = _evaluate(module, part, rows.parts[name], group, batch_size, limit, step)
+    parts = trained.parts
+    measured: dict[str | None, dict[str, float]] = {}
+    for part in parts.members:
+        values = _evaluate(module, part, rows_of(rows, part.name), group, batch_size, unigram, limit, step)
         if values is None:
             return None
-        measured[name] = values
-    return program.joined(measured)
+        measured[part.name] = values
+    return measured[None] if parts.join is None else parts.join({name: measured[name] for name in parts.names})
 
 
 def _evaluate(
     module: nn.Module,
-    program: Program[Any],
+    part: Part,
     rows: RowSource,
     group: Group,
     batch_size: int,
+    unigram: NDArray[np.float64] | None,
     limit: int | None,
     step: int | None,
 ) -> dict[str, float] | None:
-    """``evaluate`` of a program without parts."""
+    """Evaluate one part."""
     was_training = module.training
     module.eval()
     sums: dict[str, Tensor] = {}
     weights: dict[str, float] = {}
     carry: Carry = {}
     try:
-        for batch, counts in held_out_batches(program, rows, batch_size, group, limit):
+        for batch, counts in held_out_batches(part.program, rows, batch_size, group, limit):
             fault_point("eval", step)
             if group.anyone_asked_to_stop():
                 return None
-            terms, carry = module(program, batch.to(group.device), carry)
+            terms, carry = module(part, batch.to(group.device), carry)
             for name, term in terms.items():
                 weights[name] = term.weight
-                found = {f"loss/{name}": term.total, f"normaliser/{name}": torch.tensor(float(term.normaliser))}
-                found |= {f"{name}/{what}": count for what, count in term.counts.items()}
-                for key, value in found.items():
+                counted = {f"loss/{name}": term.total, f"normaliser/{name}": torch.tensor(float(term.normaliser))}
+                counted |= {f"{name}/{key}": count for key, count in term.counts.items()}
+                for key, value in counted.items():
                     sums[key] = sums.get(key, torch.zeros((), dtype=torch.float64)) + counts * value.double().cpu()
     finally:
         module.train(was_training)
-    return _ratios(sums, weights, group, program)
+    return _ratios(sums, weights, group, part.program, unigram)
 
 
-def _ratios(sums: dict[str, Tensor], weights: dict[str, float], group: Group, program: Program[Any]) -> dict[str, float]:
-    """Sums over all processes, each divided by its term's normaliser; counts of several numbers are the program's."""
+def _ratios(
+    sums: dict[str, Tensor], weights: dict[str, float], group: Group, program: AnyProgram, unigram: NDArray[np.float64] | None
+) -> dict[str, float]:
+    """Divide the sums over all processes by their term's normaliser; counts of several numbers go to ``Program.measures``."""
     names = sorted(sums)
     whole = group.sum(torch.cat([sums[name].flatten() for name in names]).to(group.device)).cpu()
     parts = torch.split(whole, [sums[name].numel() for name in names])
@@ -120,8 +125,9 @@ def _ratios(sums: dict[str, Tensor], weights: dict[str, float], group: Group, pr
         counted = max(totals.pop(f"normaliser/{name}"), 1e-9)
         values[f"loss/{name}"] = totals.pop(f"loss/{name}") / counted
         values |= {key: total / counted for key, total in totals.items() if key.startswith(f"{name}/")}
-    values |= program.measures({name: part.numpy() for name, part in added.items() if part.dim()})
+    several = {name: part.numpy() for name, part in added.items() if part.dim()}
+    values |= program.measures(several, unigram)
     values["loss"] = sum(weights[name] * values[f"loss/{name}"] for name in program.terms)
-    if len(program.terms) == 1 and program.in_nats_a_token:
+    if program.has_perplexity:
         values["perplexity"] = math.exp(min(values["loss"], 700.0))
     return values

@@ -57,6 +57,13 @@ class MetricsLog:
             for _, record in _lines(content):
                 yield record
 
+    def validation(self, step: int) -> dict[str, float]:
+        """Return the measures of the validation at a step, without ``val/``; empty if there is none."""
+        for record in self.records():
+            if record.get("step") == step and any(key.startswith("val/") for key in record):
+                return {key.removeprefix("val/"): value for key, value in record.items() if key.startswith("val/")}
+        return {}
+
     def _cut_half_line(self) -> None:
         """A line without its end was being written when its writer died; nothing may be joined to it."""
         if self.path.exists():

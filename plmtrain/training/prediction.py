@@ -5,24 +5,24 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from torch import nn
 
 from plmtrain import stopping
 from plmtrain.data.rows.rows import RowSource
-from plmtrain.programs.program import Program
+from plmtrain.programs.answering import Answering
+from plmtrain.programs.learner import Learner
 from plmtrain.training.group import Group
 from plmtrain.training.precision import Precision, autocast
 
 
 def predict_all(
-    program: Program[Any], learner: nn.Module, rows: RowSource, group: Group, *, batch_size: int, precision: Precision
+    answering: Answering[Any], learner: Learner, rows: RowSource, group: Group, *, batch_size: int, precision: Precision
 ) -> list[dict[str, Any]]:
-    """The answers for all rows, in their order, in every process.
+    """Return the answers for all rows, in their order, in every process.
 
     Args:
-        program: what answers.
+        answering: how the learner is asked.
         learner: in eval mode, on the group's device.
-        rows: what is asked about.
+        rows: the questions.
         group: the processes that share the rows.
         batch_size: rows at a time, over all processes.
         precision: of matrix products.
@@ -40,9 +40,9 @@ def predict_all(
         everyone = np.arange(first, min(first + batch_size, len(rows)))
         part = np.array_split(everyone, group.size)[group.rank]
         if len(part):
-            batch = program.collate_for_prediction(rows.fetch(part)).to(group.device)
+            batch = answering.collate(rows.fetch(part)).to(group.device)
             with autocast(precision, group.device):
-                answers = program.predict(learner, batch)
+                answers = answering.predict(learner, batch)
             own += [{**answer, "sample": int(part[answer["sample"]])} for answer in answers]
     answered = {answer["sample"]: answer for answer in group.gather_json(own)}
     assert len(answered) == len(rows)

@@ -18,6 +18,7 @@ from rich.live import Live
 from rich.text import Text
 
 from plmtrain.console import QuietConsole
+from plmtrain.programs.program import Baseline
 
 _REDRAW = 0.1
 """Seconds between two drawings of the live line."""
@@ -29,8 +30,7 @@ class ProgressLine:
     Args:
         total: steps in all.
         first_step: steps that were done before this process.
-        unigram_entropy: the corpus's, in nats a token; drawn beside the loss, since a model that only knows how frequent tokens
-            are stands there.
+        baseline: what a validation is compared with, drawn beside the loss; None where nothing compares.
         stream: where to draw; standard output if not given.
         clock: seconds; tests give their own.
     """
@@ -40,13 +40,14 @@ class ProgressLine:
         total: int,
         *,
         first_step: int = 0,
-        unigram_entropy: float | None = None,
+        baseline: Baseline | None = None,
         stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._total = total
         self._first_step = self._done = first_step
-        self._unigram_entropy = unigram_entropy
+        self._baseline = baseline
+        self._compared = ""
         self._stream: TextIO = stream or sys.stdout or io.StringIO()  # standard output is None if it was closed before the start
         self._clock = clock
         self._began: float | None = None
@@ -75,14 +76,22 @@ class ProgressLine:
         """Something was measured: a training record (``loss``, ``lr`` ...) or a validation (``val/loss`` ...)."""
         validation = {name.removeprefix("val/"): value for name, value in record.items() if name.startswith("val/")}
         if validation:
-            told = ", ".join(f"{name} {_number(value)}" for name, value in _readable(validation).items())
-            self.note(f"{self._count(int(record['step']))}  validation: {told}")
+            self.note(f"{self._count(int(record['step']))}  validation: {'; '.join(self._sentences(validation))}")
             return
         self._record = dict(record)
         if self._live is None:
             self.note("  ".join(self._parts(self._clock())))
         else:
             self._refresh(self._clock())
+
+    def _sentences(self, validation: Mapping[str, float]) -> list[str]:
+        """Put a validation into words: its measures, and how it compares with the baseline."""
+        comparison = "" if self._baseline is None else self._baseline.compare(validation)
+        if self._baseline is None or not comparison:
+            return [_listed(validation)]
+        self._compared = self._baseline.brief(validation)
+        shown_apart = {self._baseline.reference, self._baseline.measure} - {"loss"}
+        return [_listed({name: value for name, value in validation.items() if name not in shown_apart}), comparison]
 
     def note(self, text: str) -> None:
         """A line that stays; on a terminal it stands above the live one."""
@@ -124,8 +133,8 @@ class ProgressLine:
         parts = [self._count(self._done if self._live is not None else int(record.get("step", self._done)))]
         if "loss" in record:
             parts.append(f"loss {_number(record['loss'])}")
-            if self._unigram_entropy is not None:
-                parts.append(f"(unigram {_number(self._unigram_entropy)})")
+        if self._compared:
+            parts.append(f"({self._compared})")
         if (left := self._seconds_left(now)) is not None:
             parts.append(f"{duration(left)} left")
         if "tokens_per_second" in record:
@@ -176,6 +185,10 @@ def _readable(values: Mapping[str, float]) -> dict[str, float]:
         term, _, rest = name.removeprefix(f"{only}/").partition("/")
         words[(f"{rest} loss" if term == "loss" and rest else f"{term} {rest}").strip().replace("_", " ")] = found[name]
     return words
+
+
+def _listed(measures: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {_number(value)}" for name, value in _readable(measures).items())
 
 
 def _number(value: float) -> str:

@@ -1,18 +1,17 @@
-"""A trained run, back from its folder. Nothing in the folder is run: it holds JSON, YAML and tensors only."""
+"""Loading a trained run from its folder. Nothing in the folder is run: it holds JSON, YAML and tensors only."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
-
-from torch import nn
 
 from plmtrain import backbones, objectives
 from plmtrain import tasks as fine_tuning
 from plmtrain.errors import CheckpointError, SettingsError, nearest
-from plmtrain.programs.program import Program
+from plmtrain.programs.learner import Learner
+from plmtrain.programs.parts import Part
+from plmtrain.programs.program import Trainable
 from plmtrain.settings.decode import settings_from_run
 from plmtrain.settings.identity import RESOLVED
 from plmtrain.settings.run import FinetuneSettings, PretrainSettings, RunSettings
@@ -30,26 +29,28 @@ class Trained:
     Args:
         folder: where it lies.
         tokenizer: its tokenizer.
-        program: what it was trained by, or could be; of a run, with the settings of its last phase.
+        program: the program or mixture that trained it, or could have; of a run, with the settings of its last phase.
         learner: its weights, in eval mode.
     """
 
     folder: Path
     tokenizer: Tokenizer
-    program: Program[Any]
-    learner: nn.Module
+    program: Trainable
+    learner: Learner
 
-    def of_part(self, name: str) -> Self:
-        """The same model, asked as one part of what it was trained by.
+    def part(self, name: str | None) -> Part:
+        """Return a part of what it was trained by; the one with the largest share where none is named.
 
         Raises:
             SettingsError: if there is no such part.
         """
         parts = self.program.parts
-        if name not in parts:
-            remedy = nearest(name, parts) if parts else "leave it away: only a mixture has parts"
+        if name is None:
+            return parts.main
+        if name not in parts.names:
+            remedy = nearest(name, parts.names) if parts.names else "omit it: only a mixture has parts"
             raise SettingsError(f"{self.folder} has no part '{name}'", f"part: {name}", remedy)
-        return replace(self, program=parts[name])
+        return parts.named(name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,8 +76,8 @@ def tokenizer_folder(folder: Path) -> Path:
     return RunFolder(folder).tokenizer_path if is_run(folder) else folder
 
 
-def program_of(settings: RunSettings, vocabulary: Vocabulary) -> Program[Any]:
-    """What a run is trained by, with the settings of its last phase."""
+def program_of(settings: RunSettings, vocabulary: Vocabulary) -> Trainable:
+    """Make the program or mixture that trains a run, with the settings of its last phase."""
     if isinstance(settings, FinetuneSettings):
         return fine_tuning.build(settings.task, settings.model, vocabulary, settings.trainer.sequence_length)
     assert isinstance(settings, PretrainSettings)

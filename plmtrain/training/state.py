@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from plmtrain.errors import CheckpointError
 from plmtrain.optim.optimizer import load_state_tensors, state_tensors
+from plmtrain.programs.learner import Learner
 from plmtrain.programs.program import Carry
 from plmtrain.training.checkpoint import Checkpoint
 from plmtrain.training.group import Group
@@ -26,7 +27,7 @@ class TrainingState:
         carry: what the program handed on, for this process's rows.
     """
 
-    learner: nn.Module
+    learner: Learner
     optimizer: torch.optim.Optimizer
     carry: Carry
 

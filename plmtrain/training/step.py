@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +13,9 @@ from torch import Tensor, nn
 from plmtrain import faults, keyed_random
 from plmtrain.batch import Batch, Term
 from plmtrain.optim.clipping import clip_by_global_norm
-from plmtrain.programs.program import Carry, Program
+from plmtrain.programs.learner import Learner
+from plmtrain.programs.parts import Part
+from plmtrain.programs.program import Carry
 from plmtrain.training.group import Group
 from plmtrain.training.precision import Precision, autocast
 
@@ -22,17 +23,17 @@ from plmtrain.training.precision import Precision, autocast
 class Step(nn.Module):
     """The one module that is wrapped for several processes: its forward pass is the program's loss.
 
-    Nobody calls the learner itself while it trains: a submodule called past the wrapper leaves gradients unreduced.
+    The learner itself is never called while it trains: a submodule called past the wrapper leaves gradients unreduced.
     """
 
-    def __init__(self, learner: nn.Module, precision: Precision) -> None:
+    def __init__(self, learner: Learner, precision: Precision) -> None:
         super().__init__()
         self.learner = learner
         self.precision = precision
 
-    def forward(self, program: Program[Any], batch: Batch, carry: Carry) -> tuple[dict[str, Term], Carry]:
+    def forward(self, part: Part, batch: Batch, carry: Carry) -> tuple[dict[str, Term], Carry]:
         with autocast(self.precision, batch.samples.device):
-            return program.loss(self.learner, batch, carry)
+            return part.program.loss(part.learner(self.learner), batch, carry)
 
 
 @dataclass(frozen=True)
@@ -58,20 +59,20 @@ class Outcome:
 
 
 def global_normalisers(batches: Sequence[Batch], terms: Sequence[str], group: Group) -> dict[str, float]:
-    """What each term counts, over all micro-batches of all processes."""
+    """Sum what each term counts over all micro-batches of all processes."""
     local = torch.tensor([sum(batch.normalisers[name] for batch in batches) for name in terms], dtype=torch.float64)
     return dict(zip(terms, group.sum(local.to(group.device)).tolist(), strict=True))
 
 
 def whole_loss(terms: Mapping[str, Term], normalisers: Mapping[str, float]) -> Tensor:
-    """The sum of all terms, each divided by what it counts. A term that counts nothing is an exact zero."""
+    """Sum all terms, each divided by what it counts. A term that counts nothing is an exact zero."""
     parts = [term.total * (term.weight / max(normalisers[name], 1e-9)) for name, term in terms.items()]
     return torch.stack(parts).sum()
 
 
 def take_step(
     module: nn.Module,
-    program: Program[Any],
+    part: Part,
     batches: Sequence[Batch],
     carry: Carry,
     optimizer: torch.optim.Optimizer,
@@ -87,7 +88,7 @@ def take_step(
 
     Args:
         module: the wrapped ``Step``.
-        program: what computes the loss.
+        part: computes the loss.
         batches: this process's micro-batches, in order.
         carry: what the step before handed on, for this process's rows in order.
         optimizer: holds the parameters to change.
@@ -98,7 +99,7 @@ def take_step(
         learning_rate: of this step.
         clip_norm: the longest gradient that is not cut; None for no limit.
     """
-    normalisers = global_normalisers(batches, (*program.terms, *program.counted), group)
+    normalisers = global_normalisers(batches, (*part.program.terms, *part.program.counted), group)
     totals: dict[str, Tensor] = {}
     weights: dict[str, float] = {}
     handed_on: list[Carry] = []
@@ -110,7 +111,7 @@ def take_step(
         rows = slice(first_row, first_row := first_row + len(batch.samples))
         is_last = turn == len(batches) - 1
         with nullcontext() if is_last else group.local_gradients(module):
-            terms, batch_carry = module(program, batch.to(group.device), {name: tensor[rows] for name, tensor in carry.items()})
+            terms, batch_carry = module(part, batch.to(group.device), {name: tensor[rows] for name, tensor in carry.items()})
             loss = whole_loss(terms, normalisers) * group.size  # gradients are averaged over the group, we want their sum
             faults.fault_point("train.backward", step)
             if faults.wanted("train.backward", step) == "nan":

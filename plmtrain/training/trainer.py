@@ -11,9 +11,11 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from plmtrain import faults, stopping
@@ -23,7 +25,8 @@ from plmtrain.data.loading.step_loader import StepLoader
 from plmtrain.data.rows.rows import PartedRows, RowSource
 from plmtrain.errors import DivergedError
 from plmtrain.optim.schedule import learning_rate
-from plmtrain.programs.program import Program
+from plmtrain.programs.parts import Part, trains_all
+from plmtrain.programs.program import Trainable
 from plmtrain.settings.run import RunSettings
 from plmtrain.training.checkpoint import Checkpoints
 from plmtrain.training.evaluation import evaluate
@@ -54,15 +57,16 @@ class Reporter(Protocol):
 
 
 @dataclass(frozen=True)
-class Parts:
-    """What the commands put together for the trainer.
+class Setup:
+    """Everything that a run puts together for the trainer.
 
     Args:
         settings: the run's settings.
         plan: its phases.
-        programs: one program for each phase.
+        programs: one program, or mixture, for each phase.
         rows: one source of training rows for each phase.
         held_out: the held-out rows, as the last phase reads them.
+        unigram: [vocabulary] the unigram loss of each token of the text, in nats; None where there is no text.
         precision: of matrix products.
         group: the processes that train together.
         checkpoints: where they are kept.
@@ -71,9 +75,10 @@ class Parts:
 
     settings: RunSettings
     plan: Sequence[Phase]
-    programs: Sequence[Program[Any]]
+    programs: Sequence[Trainable]
     rows: Sequence[RowSource | PartedRows]
     held_out: RowSource | PartedRows
+    unigram: NDArray[np.float64] | None
     precision: Precision
     group: Group
     checkpoints: Checkpoints
@@ -84,24 +89,23 @@ class Trainer:
     """Trains one run.
 
     Args:
-        parts: what the commands put together.
+        setup: everything that the run puts together.
         state: the learner and its optimiser, fresh or restored.
         progress: how far it is.
     """
 
-    def __init__(self, parts: Parts, state: TrainingState, progress: Progress) -> None:
-        self.parts = parts
+    def __init__(self, setup: Setup, state: TrainingState, progress: Progress) -> None:
+        self.setup = setup
         self.state = state
         self.progress = progress
-        whole = all(program.trains_all(state.learner) for program in parts.programs)
-        self.module: nn.Module = parts.group.wrap(Step(state.learner, parts.precision), whole)
+        self.module: nn.Module = setup.group.wrap(Step(state.learner, setup.precision), trains_all(state.learner))
         # fp16 needs its loss scaled up; everywhere else the scaler passes everything through.
-        self.scaler = torch.amp.GradScaler(parts.group.device.type, enabled=parts.precision == "fp16")
+        self.scaler = torch.amp.GradScaler(setup.group.device.type, enabled=setup.precision == "fp16")
         if progress.loss_scale and self.scaler.is_enabled():
             self.scaler.load_state_dict(dict(progress.loss_scale))
         self._saved = progress
-        self._selection = parts.programs[-1].selection
-        self._order = Order(parts.settings.seed, parts.plan)
+        self._selection = setup.programs[-1].selection
+        self._order = Order(setup.settings.seed, setup.plan)
         self._clock = _Clock(progress.tokens)
 
     def run(self) -> Progress:
@@ -125,37 +129,38 @@ class Trainer:
     def finished(self) -> bool:
         """Whether nothing is left to do: the last step is taken and validated, or validation ended the run before."""
         done = self.progress.step
-        return (done >= self.parts.settings.trainer.steps and self.progress.evaluated_step == done) or self.stopped_early
+        return (done >= self.setup.settings.trainer.steps and self.progress.evaluated_step == done) or self.stopped_early
 
     @property
     def stopped_early(self) -> bool:
         """Whether validation has not become better for ``trainer.patience`` validations."""
-        patience = self.parts.settings.trainer.patience
+        patience = self.setup.settings.trainer.patience
         return patience is not None and self.progress.evaluations_without_improvement >= patience
 
     def _steps(self) -> StepLoader:
-        parts, trainer = self.parts, self.parts.settings.trainer
+        setup, trainer = self.setup, self.setup.settings.trainer
         return StepLoader(
-            parts.rows,
-            parts.programs,
-            parts.plan,
-            seed=parts.settings.seed,
-            rank=parts.group.rank,
-            world=parts.group.size,
+            setup.rows,
+            setup.programs,
+            setup.plan,
+            seed=setup.settings.seed,
+            rank=setup.group.rank,
+            world=setup.group.size,
             first_step=self.progress.step,
             workers=trainer.workers,
-            pin_memory=parts.group.device.type == "cuda",
-            timeout=parts.settings.launch.timeout,
+            pin_memory=setup.group.device.type == "cuda",
+            timeout=setup.settings.launch.timeout,
         )
 
     def _step(self, number: int, batches: Sequence[Batch]) -> None:
-        settings, group = self.parts.settings, self.parts.group
+        settings, group = self.setup.settings, self.setup.group
         if number == 0:
             faults.fault_point("train.first_step", number)
         phase = self._order.phase_at(number)
+        part = self.setup.programs[phase.index].parts.draw(settings.seed, number)
         outcome = take_step(
             self.module,
-            self.parts.programs[phase.index].drawn(settings.seed, number),
+            part,
             batches,
             # A phase has rows of its own, perhaps as many and as long as those before it, but none that go on from them.
             {} if number == phase.first_step else self.state.carry,
@@ -178,8 +183,8 @@ class Trainer:
         )
         overflowed = self.scaler.is_enabled() and self.scaler.get_scale() >= _LEAST_SCALE
         if not outcome.updated and not overflowed:
-            self._not_finite(number, batches, outcome)
-        self._log(number, outcome, lr)
+            self._not_finite(number, part, batches, outcome)
+        self._log(number, part, outcome, lr)
 
     def _tokens_read(self, number: int, outcome: Outcome) -> int:
         """Tokens that were read up to a step and in it: without padding where the program counts them, else as rows have them."""
@@ -188,11 +193,11 @@ class Trainer:
         phase = self._order.phase_at(number)
         return self.progress.tokens + phase.batch_size * phase.sequence_length
 
-    def _log(self, number: int, outcome: Outcome, lr: float) -> None:
-        done, trainer, reporter = number + 1, self.parts.settings.trainer, self.parts.reporter
+    def _log(self, number: int, part: Part, outcome: Outcome, lr: float) -> None:
+        done, trainer, reporter = number + 1, self.setup.settings.trainer, self.setup.reporter
         if done % trainer.log_every == 0 or done == trainer.steps:
             names = list(outcome.totals)
-            totals = self.parts.group.sum(torch.stack([outcome.totals[name].double() for name in names])).tolist()
+            totals = self.setup.group.sum(torch.stack([outcome.totals[name].double() for name in names])).tolist()
             losses = {name: total / max(outcome.normalisers[name], 1e-9) for name, total in zip(names, totals, strict=True)}
             if reporter is not None:
                 reporter.record(
@@ -200,7 +205,7 @@ class Trainer:
                         "step": done,
                         "tokens": self.progress.tokens,
                         "loss": sum(outcome.weights[name] * loss for name, loss in losses.items()),
-                        **{f"loss/{name}": loss for name, loss in losses.items()},
+                        **{part.key(f"loss/{name}"): loss for name, loss in losses.items()},
                         "lr": lr,
                         "grad_norm": outcome.gradient_norm,
                         **self._clock.read(self.progress.tokens),
@@ -210,17 +215,17 @@ class Trainer:
         if reporter is not None:
             reporter.step(done)
 
-    def _not_finite(self, number: int, batches: Sequence[Batch], outcome: Outcome) -> None:
+    def _not_finite(self, number: int, part: Part, batches: Sequence[Batch], outcome: Outcome) -> None:
         """A gradient was not finite: the update was not applied anywhere. Keep what is needed to look into it."""
-        trainer = self.parts.settings.trainer
-        if self.parts.reporter is not None:
-            self.parts.reporter.incident(
+        trainer = self.setup.settings.trainer
+        if self.setup.reporter is not None:
+            self.setup.reporter.incident(
                 number + 1,
                 {
                     "gradient_norm": str(outcome.gradient_norm),
-                    "loss": {name: str(float(total)) for name, total in outcome.totals.items()},
+                    "loss": {part.key(f"loss/{name}"): str(float(total)) for name, total in outcome.totals.items()},
                     "samples": [sample for batch in batches for sample in batch.samples.tolist()],
-                    "seed": self.parts.settings.seed,
+                    "seed": self.setup.settings.seed,
                 },
             )
         if trainer.on_nonfinite == "stop" or self.progress.skipped_in_a_row > trainer.max_skipped:
@@ -233,12 +238,12 @@ class Trainer:
 
     def _edge(self) -> bool:
         """Do what is due between two steps; returns whether to stop here."""
-        done, trainer = self.progress.step, self.parts.settings.trainer
+        done, trainer = self.progress.step, self.setup.settings.trainer
         due = done > 0 and (done % trainer.evaluate_every == 0 or done == trainer.steps)
         if due and self.progress.evaluated_step != done:
             with self._clock.paused():
                 self._evaluate(done)
-        stop = self.parts.group.anyone_asked_to_stop()
+        stop = self.setup.group.anyone_asked_to_stop()
         best = self._selection.decides and self.progress.best_step == done  # what may be the run's result must be kept
         due = done % trainer.save_every == 0 or self.finished or stop or best
         if due and done > 0 and self._saved != self.progress:
@@ -247,13 +252,14 @@ class Trainer:
         return stop and not self.finished
 
     def _evaluate(self, done: int) -> None:
-        parts, trainer = self.parts, self.parts.settings.trainer
+        setup, trainer = self.setup, self.setup.settings.trainer
         values = evaluate(
             self.module,
-            parts.programs[-1],
-            parts.held_out,
-            parts.group,
-            batch_size=parts.plan[-1].batch_size,
+            setup.programs[-1],
+            setup.held_out,
+            setup.group,
+            batch_size=setup.plan[-1].batch_size,
+            unigram=setup.unigram,
             limit=trainer.evaluate_batches,
             step=done,
         )
@@ -268,15 +274,15 @@ class Trainer:
             best_step=done if better else self.progress.best_step,
             evaluations_without_improvement=0 if better else self.progress.evaluations_without_improvement + 1,
         )
-        if parts.reporter is not None:
-            parts.reporter.record({"step": done, **{f"val/{name}": value for name, value in values.items()}})
+        if setup.reporter is not None:
+            setup.reporter.record({"step": done, **{f"val/{name}": value for name, value in values.items()}})
 
     def save(self) -> None:
         """Save everything as it stands; all processes call it, the main one writes."""
-        tensors = self.state.tensors(self.parts.group)
-        if self.parts.group.is_main:
-            self.parts.checkpoints.save(self.progress.step, tensors, self.progress, best_step=self.progress.best_step)
-        self.parts.group.wait()
+        tensors = self.state.tensors(self.setup.group)
+        if self.setup.group.is_main:
+            self.setup.checkpoints.save(self.progress.step, tensors, self.progress, best_step=self.progress.best_step)
+        self.setup.group.wait()
         self._saved = self.progress
 
 

@@ -52,7 +52,7 @@ def test_both_lengths_are_cut_and_read(folder: Path) -> None:
 def test_a_finished_run_is_used(folder: Path) -> None:
     result = plmtrain("evaluate", "runs/run", "--json", cwd=folder)
     assert result.code == 0, result.err
-    assert {"loss/nsp", "nsp/accuracy", "mlm/unseen_loss"} <= json.loads(result.out).keys()
+    assert {"loss/nsp", "nsp/accuracy", "hidden_loss", "hidden_unigram_loss"} <= json.loads(result.out).keys()
     result = plmtrain("predict", "runs/run", "abc def.\tghi abc.", "abc [MASK].", "abc [MASK].\tabc.", "--json", cwd=folder)
     assert result.code == 0, result.err
     answers = [json.loads(line) for line in result.out.splitlines()]

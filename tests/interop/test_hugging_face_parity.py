@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 transformers = pytest.importorskip("transformers")
 
-from plmtrain.batch import Layout  # noqa: E402
+from plmtrain.batch import Inputs, Layout  # noqa: E402
 from plmtrain.interop import hugging_face  # noqa: E402
 from plmtrain.interop.load import FromHuggingFace  # noqa: E402
 from plmtrain.interop.model import Model  # noqa: E402
@@ -118,7 +118,9 @@ def test_hidden_states_of_every_layer(case: Case, pair: tuple[nn.Module, FromHug
     if positions is not None:
         positions = positions - ours.settings.position_offset
     layout = Layout(tokens=mask.bool())
-    found = ours.backbone.encode_layers(ids, layout, inputs.get("token_type_ids"), positions)
+    found = ours.backbone.encode_layers(
+        Inputs(ids=ids, layout=layout, segments=inputs.get("token_type_ids"), positions=positions)
+    )
     assert len(found) == len(expected)
     for layer in range(len(found)):
         difference = (found[layer] - expected[layer])[mask.bool()].abs().max()
@@ -192,7 +194,7 @@ def test_the_pooler_of_a_bare_model(tmp_path: Path) -> None:
         ids = torch.randint(2, VOCABULARY, (3, 9))
         with torch.no_grad():
             expected = theirs(input_ids=ids, attention_mask=torch.ones_like(ids)).pooler_output
-            found = read.heads[Pooler](read.backbone.encode(ids, Layout()))
+            found = read.heads[Pooler](read.backbone.encode(Inputs(ids=ids)))
         assert torch.allclose(found, expected, atol=1e-5)
 
 

@@ -46,7 +46,6 @@ def test_rates_agree_with_transformers() -> None:
     import torch
     import transformers
 
-
     def theirs(make, **arguments) -> list[float]:
         optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=PEAK)
         scheduler = make(optimizer, num_warmup_steps=8, **arguments)

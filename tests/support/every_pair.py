@@ -99,9 +99,9 @@ def train(overrides: Sequence[str], steps: int) -> PretrainSettings:
     for phase, program in zip(phases, programs, strict=True):
         rows = material.rows("train", program, phase)
         first = replace(phase, index=0, first_step=0, steps=steps, samples_before=0)
-        for part in program.parts.values() or [program]:
+        for part in program.parts.members:
             carry = {}
-            for number, batches in StepLoader([rows_of(rows, part.part)], [part], [first], seed=1):
+            for number, batches in StepLoader([rows_of(rows, part.name)], [part.program], [first], seed=1):
                 outcome = take_step(
                     module,
                     part,
@@ -120,7 +120,7 @@ def train(overrides: Sequence[str], steps: int) -> PretrainSettings:
                 carry = outcome.carry
     assert any(not torch.equal(old, new) for old, new in zip(before, learner.parameters(), strict=True))
     held_out = material.rows("validation", programs[-1], phases[-1])
-    values = evaluate(module, programs[-1], held_out, group, batch_size=phases[-1].batch_size, limit=1)
+    values = evaluate(module, programs[-1], held_out, group, batch_size=phases[-1].batch_size, unigram=material.unigram, limit=1)
     assert values is not None
     assert torch.tensor(list(values.values())).isfinite().all()
     return settings

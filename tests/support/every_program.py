@@ -65,7 +65,7 @@ class Kind:
         if self.task is None:
             return TinyRun(path, overrides, self.system, vocabulary_of(settings.tokenizer.family), epoch=22)
         trained = self.task(settings.model, dropout=None if settings.model.dropout else 0.0)
-        most = trained.row_length(settings.trainer.sequence_length)
+        most = trained.row_shape(settings.trainer.sequence_length).length
         rows, held_out = examples(37, most), examples(11, most, seed=1)
         return TinyRun(path, overrides, self.system, rows=rows, held_out=held_out, program=trained)
 
@@ -105,7 +105,7 @@ PROGRAMS: Mapping[str, Kind] = {
     "spanbert": Kind(
         _system("model=bert objective=spanbert model.positions=32 objective.position_width=8 objective.mask_probability=0.3"),
         "mask_probability:0.2",
-        logged=("val/loss/sbo", "val/mlm/unseen_loss"),
+        logged=("val/loss/sbo", "val/hidden_loss"),
     ),
     "rtd": Kind(
         _system("model=electra objective=rtd model.positions=32 model.embedding_width=12 objective.generator_width=0.5"),

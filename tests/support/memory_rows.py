@@ -117,20 +117,19 @@ def memory_store(tokens: int, seed: int, vocabulary: Vocabulary) -> Store:
 
 
 def _blocks(program: Any, phase: Phase, count: int, seed: int) -> MemoryRows:
-    return MemoryRows(count, program.row_length(phase.sequence_length), seed, program.vocabulary, divided=True)
+    return MemoryRows(count, program.row_shape(phase.sequence_length).length, seed, program.vocabulary, divided=True)
 
 
 def _pairs(program: Any, phase: Phase, count: int, seed: int) -> MemoryPairs:
-    return MemoryPairs(count, program.row_length(phase.sequence_length), seed, program.vocabulary)
+    return MemoryPairs(count, program.row_shape(phase.sequence_length).length, seed, program.vocabulary)
 
 
 def _streams(program: Any, phase: Phase, count: int, seed: int) -> Streams:
     """As many streams as a step has rows, and five held-out ones; each has rows at five times."""
-    length, advance = program.row_length(phase.sequence_length), program.row_advance(phase.sequence_length)
+    shape = program.row_shape(phase.sequence_length)
     streams = 5 if seed else phase.batch_size
-    store = memory_store(streams * (length + 4 * advance), seed, program.vocabulary)
-    others = program.other_length(phase.sequence_length)
-    return Streams(store, length, streams, advance=advance, others=others, isolate_documents=True)
+    store = memory_store(streams * (shape.length + 4 * (shape.advance or shape.length)), seed, program.vocabulary)
+    return Streams(store, shape.length, streams, advance=shape.advance, others=shape.others, isolate_documents=True)
 
 
 def _translations(program: Any, phase: Phase, count: int, seed: int) -> Translations:
@@ -138,7 +137,7 @@ def _translations(program: Any, phase: Phase, count: int, seed: int) -> Translat
     first = (max(special) + 2) // 2 * 2
     store = corpus(count // 4, seed, languages=languages, first=first, end=program.vocabulary["sep"])
     chosen = program.settings
-    length = program.row_length(phase.sequence_length)
+    length = program.row_shape(phase.sequence_length).length
     return Translations(store, length, translation_share=chosen.translation_share, exponent=chosen.language_exponent)
 
 
@@ -154,7 +153,8 @@ def memory_rows(program: Any, phase: Phase, count: int, seed: int = 0) -> RowSou
         count: how many, where a row stands by itself.
         seed: of the tokens; 0 for those to train on.
     """
-    if program.parts:
-        parts = program.parts.items()
-        return PartedRows({name: memory_rows(part, phase, count + 7 * turn, seed) for turn, (name, part) in enumerate(parts)})
-    return _SOURCES[program.settings.reads](program, phase, count, seed)
+    rows = {
+        part.name: _SOURCES[part.program.settings.reads](part.program, phase, count + 7 * turn, seed)
+        for turn, part in enumerate(program.parts.members)
+    }
+    return rows[None] if None in rows else PartedRows(rows)

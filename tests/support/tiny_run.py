@@ -7,13 +7,14 @@ import json
 import multiprocessing
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import torch
 from support.memory_rows import VOCABULARY, memory_rows
 
@@ -54,6 +55,10 @@ class MemoryMaterial(Material):
         super().__init__(run.settings, tokenizer, "tiny")
         self.run = run
 
+    @property
+    def unigram(self) -> np.ndarray | None:
+        return None if self.run.program is not None else np.ones(self.run.vocabulary.size)
+
     def programs(self, phases: Sequence[Phase]) -> list[Any]:
         if self.run.program is not None:
             return [self.run.program] * len(phases)
@@ -76,7 +81,7 @@ class MemoryMaterial(Material):
     def opening(self) -> str:
         return ""
 
-    def closing(self, program: Any, learner: torch.nn.Module, best: float | None) -> list[Any]:
+    def closing(self, program: Any, learner: Any, best: float | None, measured: Mapping[str, float]) -> list[Any]:
         return []
 
 

@@ -13,7 +13,7 @@ from plmtrain import backbones, objectives
 from plmtrain.data.loading.order import plan
 from plmtrain.data.rows.rows import Rows
 from plmtrain.keyed_random import Keys
-from plmtrain.programs.program import Program
+from plmtrain.programs.program import AnyProgram
 from plmtrain.settings.composing.compose import compose
 from plmtrain.settings.decode import pretrain_settings
 from plmtrain.settings.run import PretrainSettings
@@ -33,16 +33,16 @@ FORTH_AND_BACK = 3
 class Fresh(MemoryRows):
     """Rows of a text with other texts, of which each begins anew."""
 
-    def __init__(self, count: int, program: Program[Any]) -> None:
-        super().__init__(count, program.row_length(LENGTH))
-        self.others = MemoryRows(count, max(1, program.other_length(LENGTH)), seed=1)
+    def __init__(self, count: int, program: AnyProgram) -> None:
+        super().__init__(count, program.row_shape(LENGTH).length)
+        self.others = MemoryRows(count, max(1, program.row_shape(LENGTH).others), seed=1)
 
     def fetch(self, indices: np.ndarray) -> Rows:
         rows, others = super().fetch(indices), self.others.fetch(indices)
         return Rows(**{**rows.__dict__, "fresh": np.zeros(len(indices), np.bool_), "others": others})
 
 
-def made(*words: str) -> tuple[PretrainSettings, Program[Any], torch.nn.Module]:
+def made(*words: str) -> tuple[PretrainSettings, AnyProgram, torch.nn.Module]:
     torch.set_num_threads(1)
     settings = pretrain_settings(compose([*SHAPE, *words]))
     program = objectives.build(settings.objective, settings.model, VOCABULARY)
@@ -50,13 +50,13 @@ def made(*words: str) -> tuple[PretrainSettings, Program[Any], torch.nn.Module]:
     return settings, program, learner
 
 
-def work(*words: str) -> tuple[Work, Program[Any]]:
+def work(*words: str) -> tuple[Work, AnyProgram]:
     _, program, learner = made(*words)
     module = Step(learner, "fp32")
-    return work_of(module, program, Fresh(4, program), torch.device("cpu"), seed=1), program
+    return work_of(module, program.parts.main, Fresh(4, program), torch.device("cpu"), seed=1), program
 
 
-def predicted(program: Program[Any], term: str = "mlm") -> float:
+def predicted(program: AnyProgram, term: str = "mlm") -> float:
     rows = Fresh(4, program).fetch(np.arange(2))
     return program.collate(rows, Keys(1, np.zeros(2, np.int64), np.arange(2))).normalisers[term] / 2
 
@@ -129,7 +129,7 @@ def test_an_encoder_and_a_decoder() -> None:
     """The decoder's layers have attention to the encoder's states besides, and score the vocabulary at every token."""
     found, program = work("model=bart", "objective=bart", "objective.mask=0.2", "objective.infill=0", "objective.permute=0")
     batch = program.collate(Fresh(4, program).fetch(np.arange(2)), Keys(1, np.zeros(2, np.int64), np.arange(2)))
-    read, written = batch.inputs["ids"].shape[1], batch.inputs["decoder_ids"].shape[1]
+    read, written = batch.inputs.ids.shape[1], batch.inputs.decoder.ids.shape[1]
     across = LAYERS * (4 * written * WIDTH**2 + 4 * read * WIDTH**2 + 4 * written * read * WIDTH)
     scores = 2 * len(batch.targets["labels"]) // 2 * WIDTH * TOKENS
     forth = encoder(read, read) + encoder(written, written) + across + scores
@@ -144,11 +144,11 @@ def test_room_for_a_checkpoint_is_what_a_checkpoint_takes() -> None:
     for _ in range(4):
         _, carry = program.loss(learner, batch, carry)
     carried = sum(tensor.nbytes for tensor in carry.values())
-    assert program.carry_size(LENGTH) * 4 == carried > 0
+    assert program.row_shape(LENGTH).carry_bytes * 4 == carried > 0
     weights = sum(weight.nbytes for weight in learner.parameters())
     assert checkpoint_size(learner, carried) == 3 * weights + carried
     assert settings.trainer.batch_size == 4
-    assert made("model=bert", "objective=mlm")[1].carry_size(LENGTH) == 0
+    assert made("model=bert", "objective=mlm")[1].row_shape(LENGTH).carry_bytes == 0
 
 
 def test_rows_keep_memory_in_proportion() -> None:
@@ -163,7 +163,9 @@ def test_real_steps_are_taken_and_timed() -> None:
     settings, program, learner = made("model=bert", "objective=mlm", "trainer.batch_size=8", "trainer.micro_batch_size=4")
     before = [weight.detach().clone() for weight in learner.parameters()]
     (phase,) = plan(settings.trainer)
-    measured = measure(Step(learner, "fp32"), program, Fresh(40, program), phase, settings, "fp32", Group("cpu", 60, 1))
+    measured = measure(
+        Step(learner, "fp32"), program.parts.main, Fresh(40, program), phase, settings, "fp32", Group("cpu", 60, 1)
+    )
     assert measured.rows == 8
     assert measured.tokens == 8 * LENGTH
     assert 0 < measured.seconds < 60

@@ -26,8 +26,8 @@ def answering(folder: Path, count: int) -> Callable[[], None]:
         torch.manual_seed(0)
         learner = task.build(lambda model: backbones.build(model, VOCABULARY.size)).eval()
         group = Group("cpu", 60, 1)
-        rows = examples(count, task.row_length(14))
-        answers = predict_all(task, learner, rows, group, batch_size=4, precision="fp32")
+        rows = examples(count, task.row_shape(14).length)
+        answers = predict_all(task.answering, learner, rows, group, batch_size=4, precision="fp32")
         (folder / f"{group.size}-{group.rank}.json").write_text(json.dumps(answers))
 
     return act

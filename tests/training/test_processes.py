@@ -67,7 +67,7 @@ def test_weights_are_equal_in_all_processes(tmp_path: Path) -> None:
     def go_and_write() -> None:
         trainer = run.go()
         whole = torch.cat([parameter.detach().flatten() for parameter in trainer.state.learner.parameters()])
-        (tmp_path / f"rank-{trainer.parts.group.rank}").write_bytes(whole.numpy().tobytes())
+        (tmp_path / f"rank-{trainer.setup.group.rank}").write_bytes(whole.numpy().tobytes())
 
     assert in_group(go_and_write, 2) == [0, 0]
     assert (tmp_path / "rank-0").read_bytes() == (tmp_path / "rank-1").read_bytes()

@@ -15,18 +15,22 @@ from pathlib import Path
 
 import pytest
 
+from plmtrain.programs.program import Baseline
 from plmtrain.training.progress_line import ProgressLine
+
+BASELINE = Baseline("hidden_loss", "hidden_unigram_loss", "hidden tokens")
 
 TRAIN = textwrap.dedent(
     """
     from plmtrain.training.progress_line import ProgressLine
-    with ProgressLine(400, unigram_entropy=7.25) as line:
+    from plmtrain.programs.program import Baseline
+    with ProgressLine(400, baseline=Baseline("hidden_loss", "hidden_unigram_loss", "hidden tokens")) as line:
         for step in range(1, 401):
             line.step(step)
             if step % 20 == 0:
                 line.record({"step": step, "tokens": step * 10, "loss": 700 / step, "lr": 1e-4, "tokens_per_second": 123456.7})
             if step % 200 == 0:
-                line.record({"step": step, "val/loss": 6.5, "val/perplexity": 665.1})
+                line.record({"step": step, "val/loss": 6.5, "val/hidden_loss": 7.0, "val/hidden_unigram_loss": 7.25})
         line.note("done \\u2713 \\ud55c")
     import pathlib, sys
     pathlib.Path(sys.argv[1]).write_text("trained to the end")
@@ -44,15 +48,20 @@ def clock(seconds: float) -> Iterator[float]:
 
 def test_plain_lines_where_there_is_no_terminal() -> None:
     stream, ticks = io.StringIO(), clock(1.0)
-    line = ProgressLine(100, first_step=40, unigram_entropy=7.25, stream=stream, clock=lambda: next(ticks))
+    line = ProgressLine(100, first_step=40, baseline=BASELINE, stream=stream, clock=lambda: next(ticks))
     for step in range(41, 61):
         line.step(step)
     line.record({"step": 60, "loss": 7.3121, "lr": 1e-4, "tokens_per_second": 12345.6, "seconds": 3.0})
-    line.record({"step": 60, "val/loss": 7.1, "val/perplexity": 1212.9})
+    line.record({"step": 60, "val/loss": 7.1, "val/perplexity": 1212.9, "val/hidden_loss": 7.2, "val/hidden_unigram_loss": 7.25})
+    line.record({"step": 60, "loss": 7.3121})
     line.close()
-    training, validation = stream.getvalue().splitlines()
-    assert training == "step 60/100  loss 7.3121  (unigram 7.2500)  42 s left  12,346 tokens/s  lr 1.00e-04"
-    assert validation == "step 60/100  validation: loss 7.1000, perplexity 1213"
+    training, validation, after = stream.getvalue().splitlines()
+    assert training == "step 60/100  loss 7.3121  42 s left  12,346 tokens/s  lr 1.00e-04"
+    assert validation == (
+        "step 60/100  validation: loss 7.1000, perplexity 1213; "
+        "hidden tokens 7.200 nats each, 0.050 below their unigram loss 7.250"
+    )
+    assert after.startswith("step 60/100  loss 7.3121  (hidden tokens 0.050 below unigram)  ")
 
 
 @pytest.mark.parametrize(
@@ -106,7 +115,7 @@ def on_a_terminal(tmp_path: Path, columns: int, **environment: str) -> str:
 
 def test_a_live_line_on_a_terminal(tmp_path: Path) -> None:
     sent = on_a_terminal(tmp_path, 100, TERM="xterm", LANG="C.UTF-8")
-    assert "step 400/400  loss 1.7500  (unigram 7.2500)" in sent
+    assert "step 400/400  loss 1.7500  (hidden tokens 0.250 below unigram)" in sent
     assert "perplexity 665.1" in sent
     assert "done ✓ 한" in sent
     assert sent.count("\n") < 10, "it stays on its line"

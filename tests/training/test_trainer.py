@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from support.memory_rows import VOCABULARY, MemoryRows
+from support.every_program import PROGRAMS
+from support.memory_rows import VOCABULARY, MemoryPairs, MemoryRows
 from support.tiny_run import TinyRun, in_child
 from torch.nn import functional
 
@@ -96,12 +98,12 @@ def test_validation_is_the_plain_cross_entropy_of_the_hidden_tokens(tmp_path: Pa
     """Against full logits, and the same whenever it is computed."""
     run = TinyRun(tmp_path / "run", ("optimizer.lr=1e-30",))
     trainer = run.go()
-    learner, program = trainer.state.learner.eval(), trainer.parts.programs[-1]
+    learner, program = trainer.state.learner.eval(), trainer.setup.programs[-1]
     rows = MemoryRows(10, 12, seed=1)
     everyone = np.arange(10)
     batch = program.collate(rows.fetch(everyone), Keys(0, np.zeros(10, np.int64), everyone))
     with torch.no_grad():
-        scores = program.token_scores(learner, batch).flatten(0, 1)
+        scores = learner.token_scores(batch.inputs).flatten(0, 1)
     labels = torch.full((len(scores),), -100)
     labels[batch.targets["positions"]] = batch.targets["labels"]
     expected = float(functional.cross_entropy(scores, labels, ignore_index=-100))
@@ -141,3 +143,29 @@ def test_it_learns(tmp_path: Path) -> None:
     (last,) = [record["loss"] for record in run.records() if "loss" in record]
     assert last < 0.5 < math.log(12)
     assert VOCABULARY.size == 64
+
+
+@pytest.mark.parametrize("name", ["nsp", "sop"])
+def test_tokens_are_counted_without_padding(tmp_path: Path, name: str) -> None:
+    """Five steps of eight are one epoch of 40 pairs, each between three special tokens."""
+    run = replace(PROGRAMS[name].run(tmp_path, "trainer.steps=5"), epoch=40)
+    assert in_child(run.go) == 0
+    lengths = MemoryPairs(40, 11).lengths
+    assert [record["tokens"] for record in run.records() if "tokens" in record][-1] == lengths.sum() + 3 * 40
+    held_out = next(record for record in run.records() if "val/loss" in record)
+    assert held_out["val/loss"] == pytest.approx(held_out["val/loss/mlm"] + held_out[f"val/loss/{name}"])
+    low, middle, high = (held_out[f"val/{name}/balanced_accuracy{end}"] for end in ("_low", "", "_high"))
+    assert 0 <= low <= middle <= high <= 1
+    assert "val/perplexity" not in held_out
+
+
+def test_the_best_checkpoint_of_a_task_is_kept_and_known(tmp_path: Path) -> None:
+    run = PROGRAMS["classification"].run(tmp_path, "trainer.evaluate_every=1", "trainer.save_every=100")
+    assert in_child(run.go) == 0
+    validations = {int(record["step"]): record["val/accuracy"] for record in run.records() if "val/accuracy" in record}
+    assert len(validations) == 12
+    best = max(validations, key=lambda step: (validations[step], -step))
+    progress = run.checkpoint.progress
+    assert (run.checkpoint.step, progress.best_step, progress.best_metric) == (12, best, validations[best])
+    assert run.folder.checkpoints().at(best).step == best
+    assert "val/perplexity" not in run.records()[-1]

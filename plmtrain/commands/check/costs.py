@@ -6,7 +6,6 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 
@@ -16,7 +15,8 @@ from plmtrain.data.loading.order import Order, Phase, check_divisible, plan
 from plmtrain.data.rows.rows import PartedRows, RowSource, rows_of
 from plmtrain.errors import DiskError, MemoryExhausted
 from plmtrain.files import free_bytes, nearest_folder, size_in_words
-from plmtrain.programs.program import Program
+from plmtrain.programs.parts import Part
+from plmtrain.programs.program import Trainable
 from plmtrain.runs.assembly import build_learner, carried, compile_blocks, embedded_tokens, require_same_data
 from plmtrain.runs.material import Material
 from plmtrain.settings.run import RunSettings
@@ -82,15 +82,15 @@ class _Costs:
         check_divisible(self.phases, self.settings.launch.processes)
         self.whole = material.programs(self.phases)
         self.last = self.phases[-1]
-        self.phases, self.programs = _one_after_the_other(self.phases, self.whole, self.settings.seed)
+        self.phases, self.parts = _one_after_the_other(self.phases, self.whole, self.settings.seed)
         self.held_out: RowSource | PartedRows | None = None
         self.rows: list[RowSource] = []
 
     def find_rows(self) -> None:
         """The rows of every phase, and those held out."""
         self.rows = [
-            rows_of(self.material.rows("train", program, phase), program.part)
-            for program, phase in zip(self.programs, self.phases, strict=True)
+            rows_of(self.material.rows("train", program, phase), part.name)
+            for (program, part), phase in zip(self.parts, self.phases, strict=True)
         ]
 
     def find_held_out(self) -> None:
@@ -104,7 +104,7 @@ class _Costs:
             learner = self.whole[0].build(lambda model: backbones.build(model, tokens))
         parameters = sum(weight.numel() for weight in learner.parameters())
         self.report.fact("model", f"{parameters:,} parameters", parameters=parameters)
-        self._find_room(checkpoint_size(learner, carried(self.programs, self.phases)))
+        self._find_room(checkpoint_size(learner, carried([program for program, _ in self.parts], self.phases)))
         return sum(weight.numel() * weight.element_size() for weight in learner.parameters())
 
     def _find_room(self, size: int) -> None:
@@ -148,9 +148,9 @@ class _Costs:
         learner = build_learner(eager, self.whole[0], tokens).to(group.device)
         module = Step(learner, precision)
         shapes = []
-        for phase, program, rows in zip(self.phases, self.programs, self.rows, strict=True):
+        for phase, (_, part), rows in zip(self.phases, self.parts, self.rows, strict=True):
             share = phase.batch_size // processes
-            work = work_of(module, program, rows, group.device, settings.seed)
+            work = work_of(module, part, rows, group.device, settings.seed)
             shapes.append(_Shape(phase, share, min(share, phase.micro_batch_size or share), work))
         self._tell_work(shapes)
         if not self._fits(shapes, weights, group):
@@ -171,7 +171,7 @@ class _Costs:
         processes, now, available = self.settings.launch.processes, memory.taken(group.device), memory.available(group.device)
         largest = max(shapes, key=lambda shape: shape.work.kept_of(shape.micro))
         kept = largest.work.kept_of(largest.micro)
-        carry = carried(self.programs, self.phases) // processes
+        carry = carried([program for program, _ in self.parts], self.phases) // processes
         own = (now or 0) + 3 * weights + kept + carry
         self.report.fact(
             "memory",
@@ -210,13 +210,13 @@ class _Costs:
         """Take real steps of every phase's shape, and tell how long the run will take."""
         found: dict[tuple[str | None, int, int, int | None], Measured] = {}
         rates = []
-        for shape, program in zip(shapes, self.programs, strict=True):
+        for shape, (program, part) in zip(shapes, self.parts, strict=True):
             phase = shape.phase
-            key = (program.part, phase.sequence_length, phase.batch_size, phase.micro_batch_size)
+            key = (part.name, phase.sequence_length, phase.batch_size, phase.micro_batch_size)
             if key not in found:
-                part = replace(phase, batch_size=_measured_rows(shape), micro_batch_size=shape.micro)
-                rows = rows_of(self.material.rows("train", program, part), program.part)
-                found[key] = measure(module, program, rows, part, self.settings, precision, group)
+                shorter = replace(phase, batch_size=_measured_rows(shape), micro_batch_size=shape.micro)
+                rows = rows_of(self.material.rows("train", program, shorter), part.name)
+                found[key] = measure(module, part, rows, shorter, self.settings, precision, group)
             rates.append(found[key])
         self._tell_time(shapes, rates, group, precision)
 
@@ -256,22 +256,24 @@ class _Costs:
 
 
 def _one_after_the_other(
-    phases: Sequence[Phase], programs: Sequence[Program[Any]], seed: int
-) -> tuple[tuple[Phase, ...], list[Program[Any]]]:
-    """The phases of a run, and the program of each; each part of one for as many steps as it has, one after the other."""
-    found: list[tuple[Phase, Program[Any]]] = []
+    phases: Sequence[Phase], programs: Sequence[Trainable], seed: int
+) -> tuple[tuple[Phase, ...], list[tuple[Trainable, Part]]]:
+    """Divide the phases of a run by part: of a mixture, each part for as many steps as it is drawn, one after the other."""
+    divided: list[tuple[Phase, tuple[Trainable, Part]]] = []
     for phase, program in zip(phases, programs, strict=True):
         looked_at = min(phase.steps, _DRAWN_STEPS)
-        drawn = Counter(program.drawn(seed, phase.first_step + step).part for step in range(looked_at))
+        parts = program.parts
+        drawn = Counter(parts.draw(seed, phase.first_step + step).name for step in range(looked_at))
         counted_steps = done = 0
-        for part in program.parts.values() or [program]:
-            counted_steps += drawn[part.part]
+        for part in parts.members:
+            counted_steps += drawn[part.name]
             steps = round(phase.steps * counted_steps / looked_at) - done
             if steps:
                 first = phase.first_step + done
-                found.append((replace(phase, index=len(found), first_step=first, steps=steps), part))
+                shorter = replace(phase, index=len(divided), first_step=first, steps=steps)
+                divided.append((shorter, (program, part)))
                 done += steps
-    return tuple(phase for phase, _ in found), [program for _, program in found]
+    return tuple(phase for phase, _ in divided), [both for _, both in divided]
 
 
 def examine_costs(material: Material, folder: RunFolder, checkpoint: Checkpoint | None, report: Report) -> None:

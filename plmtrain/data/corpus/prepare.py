@@ -21,10 +21,11 @@ from plmtrain.data.corpus import corpus_manifest as manifests
 from plmtrain.data.corpus.corpus_manifest import Manifest
 from plmtrain.data.corpus.documents import Reading, reading_of, text_bytes
 from plmtrain.data.corpus.encoding import Encoded, encode, end_mark, token_type
+from plmtrain.data.corpus.frequencies import unigram_entropy
 from plmtrain.data.corpus.processes import available_cores, ordered_map
 from plmtrain.data.corpus.sources import Sources, find
 from plmtrain.data.corpus.splitting import Held, choose, cut_position
-from plmtrain.data.corpus.staging import SplitWriter, Staging, unigram_entropy
+from plmtrain.data.corpus.staging import SplitWriter, Staging
 from plmtrain.data.corpus.store import Split
 from plmtrain.data.corpus.updates import Progress, Report
 from plmtrain.errors import DataError

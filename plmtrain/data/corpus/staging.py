@@ -145,7 +145,7 @@ class SplitWriter:
         folder: the split's folder, which is made.
         token_type: the type of the tokens.
         vocabulary_size: how many different tokens there are.
-        parallel: whether documents have languages and translations: they are written, too, and how often each token occurs.
+        parallel: whether documents have languages and translations: they are written, too.
     """
 
     def __init__(
@@ -182,9 +182,8 @@ class SplitWriter:
         writers = [self._tokens, self._word_starts, *self._starts.values(), *self._each.values()]
         for writer in self._starts.values():
             writer.write(np.array([self._end]))
-        if self._each:
-            writers.append(NpyWriter(self._folder / "frequencies.npy", np.dtype(np.int64)))
-            writers[-1].write(self.frequencies)
+        writers.append(NpyWriter(self._folder / "frequencies.npy", np.dtype(np.int64)))
+        writers[-1].write(self.frequencies)
         for writer in writers:
             writer.close()
         documents = sum(map(len, self._hashes))
@@ -198,10 +197,3 @@ class SplitWriter:
             sha256={writer.path.name: sha256(writer.path) for writer in writers},
         )
         return counts, distinct
-
-
-def unigram_entropy(frequencies: NDArray[np.int64]) -> float:
-    """Of tokens that occur so often, in nats a token: the loss of a model that has learnt frequencies only."""
-    counts = frequencies[frequencies > 0].astype(np.float64)
-    shares = counts / counts.sum()
-    return float(-(shares * np.log(shares)).sum())

@@ -14,8 +14,8 @@ import threading
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from multiprocessing.process import BaseProcess
 from typing import TYPE_CHECKING, Any
@@ -32,7 +32,7 @@ from plmtrain.stopping import SIGNALS
 
 if TYPE_CHECKING:
     from plmtrain.data.rows.rows import PartedRows, RowSource
-    from plmtrain.programs.program import Program
+    from plmtrain.programs.program import AnyProgram, Trainable
 
 _POLL = 2  # seconds between two looks at the workers while one is waited for
 
@@ -42,7 +42,7 @@ class StepLoader:
 
     Args:
         source_of_phase: the rows that each phase reads.
-        program_of_phase: the program of each phase.
+        program_of_phase: the program, or mixture, of each phase.
         plan: the phases, from ``order.plan``.
         seed: the run's seed.
         rank, world: which of how many processes this is.
@@ -58,7 +58,7 @@ class StepLoader:
     def __init__(
         self,
         source_of_phase: Sequence[RowSource | PartedRows],
-        program_of_phase: Sequence[Program[Any]],
+        program_of_phase: Sequence[Trainable],
         plan: Sequence[Phase],
         *,
         seed: int,
@@ -154,7 +154,7 @@ class _Steps(Dataset["_Made"]):
     """What one process takes at each step, by the number of the step."""
 
     def __init__(
-        self, sources: Sequence[RowSource | PartedRows], programs: Sequence[Program[Any]], order: Order, rank: int, world: int
+        self, sources: Sequence[RowSource | PartedRows], programs: Sequence[Trainable], order: Order, rank: int, world: int
     ) -> None:
         self._sources, self._programs, self._order, self._rank, self._world = sources, programs, order, rank, world
 
@@ -165,11 +165,11 @@ class _Steps(Dataset["_Made"]):
         source = self._at(step)[1]
         return shard(self._order.step_samples(step, len(source), streams_of(source)), self._rank, self._world)
 
-    def _at(self, step: int) -> tuple[Program[Any], RowSource]:
-        """What a step trains, and the rows that it reads."""
+    def _at(self, step: int) -> tuple[AnyProgram, RowSource]:
+        """Return the program that a step trains, and the rows that it reads."""
         index = self._order.phase_at(step).index
-        program = self._programs[index].drawn(self._order.seed, step)
-        return program, rows_of(self._sources[index], program.part)
+        part = self._programs[index].parts.draw(self._order.seed, step)
+        return part.program, rows_of(self._sources[index], part.name)
 
     def __getitem__(self, step: int) -> _Made:
         phase = self._order.phase_at(step)
@@ -201,37 +201,11 @@ class _Made:
         return _Made(self.step, [batch.pin_memory() for batch in self.batches], self.error)
 
     def __getstate__(self) -> tuple[Any, ...]:
-        return self.step, [_map(batch, torch.Tensor.numpy) for batch in self.batches], self.error
+        return self.step, [batch.map(torch.Tensor.numpy) for batch in self.batches], self.error
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         self.step, batches, self.error = state
-        self.batches = [_map(batch, torch.from_numpy) for batch in batches]
-
-
-def _map(batch: Batch, change: Callable[[Any], Any]) -> Batch:
-    """The batch with each of its arrays changed."""
-
-    def each(arrays: Mapping[str, Any]) -> dict[str, Any]:
-        return {name: change(array) for name, array in arrays.items()}
-
-    def maybe(array: Any) -> Any:
-        return None if array is None else change(array)
-
-    layout = batch.layout
-    return replace(
-        batch,
-        inputs=each(batch.inputs),
-        targets=each(batch.targets),
-        draws=each(batch.draws),
-        samples=change(batch.samples),
-        layout=replace(
-            layout,
-            tokens=maybe(layout.tokens),
-            documents=maybe(layout.documents),
-            ranks=maybe(layout.ranks),
-            visible=maybe(layout.visible),
-        ),
-    )
+        self.batches = [batch.map(torch.from_numpy) for batch in batches]
 
 
 def _as_it_is(made: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What noise did to a batch: the rows drawn, and how much was hidden, left out, inserted and moved."""
+"""Inspection of noised batches: the rows drawn, and how much was hidden, deleted, inserted and moved."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from numpy.typing import NDArray
 
 from plmtrain.batch import Batch
 from plmtrain.corruption.noising import DELETED, FIRST, HIDDEN, INSERTED, MOVED
-from plmtrain.programs.program import Inspection, Shown
+from plmtrain.programs.inspection import Inspection, Shown
 from plmtrain.text.vocabulary import Vocabulary
 
 
 def noise_inspection(batch: Batch, labels: NDArray[np.int64], vocabulary: Vocabulary, span_mean: float | None) -> Inspection:
-    """What noise did to a batch.
+    """Show what noise did to a batch.
 
     Args:
-        batch: its input has ``ids``, its targets ``origins`` and ``marks`` as ``NoisedRows`` has them.
+        batch: its targets have ``origins`` and ``marks`` as ``NoisedRows`` has them.
         labels: [rows, length] the rows as they were, padding included.
         vocabulary: the tokens that rows are made of.
         span_mean: of the Poisson distribution of span lengths, in words; None where no spans were cut.
     """
-    ids, origins = batch.inputs["ids"].numpy(), batch.targets["origins"].numpy()
+    ids, origins = batch.inputs.ids.numpy(), batch.targets["origins"].numpy()
     marks = batch.targets["marks"].numpy()
     read = np.ones(ids.shape, np.bool_) if batch.layout.tokens is None else batch.layout.tokens.numpy()
     text = labels != vocabulary["pad"]
@@ -78,5 +78,5 @@ def noise_inspection(batch: Batch, labels: NDArray[np.int64], vocabulary: Vocabu
 
 
 def _poisson(spans: int, mean: float, most: int) -> dict[int, int]:
-    """How many of some spans would have each length."""
+    """Return how many of some spans would have each length."""
     return {k: round(spans * math.exp(k * math.log(mean) - mean - math.lgamma(k + 1))) for k in range(most + 1)}

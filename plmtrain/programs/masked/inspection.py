@@ -1,4 +1,4 @@
-"""What masking did to a batch: shared by the programs whose rows are masked."""
+"""Inspection of masked batches: shared by the programs whose rows are masked."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plmtrain.batch import Batch
-from plmtrain.programs.program import Inspection, Shown
+from plmtrain.programs.inspection import Inspection, Shown
 from plmtrain.text.vocabulary import Vocabulary
 
 
 def masked_inspection(batch: Batch, vocabulary: Vocabulary, notes: Sequence[str] = ()) -> Inspection:
-    """Each row before and after, what is predicted of it, and how often what was done.
+    """Show each row before and after masking and what is predicted of it, and count what was done.
 
     Args:
-        batch: with ``ids`` as its input, and as targets the ``labels`` at ``positions`` of its flattened rows.
+        batch: whose targets are the ``labels`` at ``positions`` of its flattened rows.
         vocabulary: the tokens that rows are made of.
         notes: what else is to be said.
     """
-    shown = batch.inputs["ids"].numpy()
+    shown = batch.inputs.ids.numpy()
     labels, positions = batch.targets["labels"].numpy(), batch.targets["positions"].numpy()
     original = shown.copy()
     original.reshape(-1)[positions] = labels

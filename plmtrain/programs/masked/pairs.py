@@ -1,8 +1,8 @@
-"""Masked language modelling on pairs of segments, with a question about the pair: what next sentence prediction and sentence
-order prediction have in common.
+"""The base of masked language modelling on pairs of segments, with a question about the pair: next sentence prediction and
+sentence order prediction.
 
-A row is two segments. Some of its tokens are predicted, and from its first state it is told whether the second segment is what
-follows the first (Devlin et al. 2019, section 3.1; Lan et al. 2020, section 3.1). The loss is the sum of both.
+A row is two segments. Some of its tokens are predicted, and from its first state whether the second segment follows the first
+(Devlin et al. 2019, section 3.1; Lan et al. 2020, section 3.1). The loss is the sum of both.
 """
 
 from __future__ import annotations
@@ -11,24 +11,26 @@ import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from plmtrain.batch import Batch, Layout, Term
+from plmtrain.batch import Batch, Inputs, Layout, Term
 from plmtrain.corruption.masked_rows import Masker
 from plmtrain.data.rows.framing import framed, framed_pairs
 from plmtrain.data.rows.pair_rows import PairRows, asked_pairs, first_lengths
 from plmtrain.data.rows.row_formats import RowFormat
 from plmtrain.nn.heads import MaskedLMHead, PairHead, Pooler, TiedHead
 from plmtrain.nn.loss import cross_entropy_sum
-from plmtrain.programs.masked.filling import mask_questions
+from plmtrain.programs.answering import Answer
+from plmtrain.programs.inspection import Inspection, Shown
+from plmtrain.programs.masked.filling import MaskFilling, mask_questions
 from plmtrain.programs.masked.program import MaskedLearner, MaskedProgram
-from plmtrain.programs.program import Answer, Carry, Inspection, MakeBackbone, Shown
+from plmtrain.programs.program import Carry, MakeBackbone, RowShape
 from plmtrain.settings.masking import MaskingSettings
-from plmtrain.settings.models.encoder import EncoderSettings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
     from plmtrain.backbones import Backbone
     from plmtrain.data.rows.rows import Rows
     from plmtrain.keyed_random import Keys
-    from plmtrain.settings.models.base import ModelSettings
+    from plmtrain.settings.models.encoder import EncoderSettings
     from plmtrain.text.tokenizer import Tokenizer
     from plmtrain.text.vocabulary import Vocabulary
 
@@ -44,13 +46,13 @@ SettingsT = TypeVar("SettingsT", bound=MaskingSettings)
 
 
 class PairedLearner(MaskedLearner):
-    """An encoder with a language-model head, and what tells pairs apart on a summary of the row.
+    """An encoder with a language-model head, and a head for pairs on a summary of the row.
 
     Args:
         backbone: the encoder.
         head: scores hidden states against its token embeddings.
-        pooler: sums up a row at its first token.
-        pair_head: scores the sum.
+        pooler: summarises a row at its first token.
+        pair_head: scores the summary.
     """
 
     def __init__(self, backbone: Backbone, head: MaskedLMHead | TiedHead, pooler: Pooler, pair_head: PairHead) -> None:
@@ -58,13 +60,17 @@ class PairedLearner(MaskedLearner):
         self.pooler = pooler
         self.pair_head = pair_head
 
+    @property
+    def pooler_layer(self) -> nn.Linear:
+        return self.pooler.dense
+
     def verdicts(self, first: Tensor) -> Tensor:
-        """Logits of the pair's being as it was, and of its being changed.  # [batch, width] -> [batch, 2]"""
+        """Return logits of a pair as it was, and of a changed one.  # [batch, width] -> [batch, 2]"""
         logits: Tensor = self.pair_head(self.pooler(first[:, None]))
         return logits
 
 
-class PairedMaskedLM(MaskedProgram[SettingsT]):
+class PairedMaskedLM(MaskedProgram[SettingsT, PairedLearner]):
     """Predict hidden tokens of a pair of segments, and whether the second follows the first.
 
     The labels are those of both papers' code: 0 for a pair as it stands in the text, 1 for one that was changed.
@@ -73,35 +79,34 @@ class PairedMaskedLM(MaskedProgram[SettingsT]):
     counted = ("tokens",)
 
     as_it_was: ClassVar[str]
-    """What a pair is called whose second segment follows the first."""
+    """The name of pairs whose second segment follows the first."""
     changed: ClassVar[str]
-    """What the others are called."""
+    """The name of the others."""
 
-    def __init__(self, settings: SettingsT, model: ModelSettings, vocabulary: Vocabulary) -> None:
+    def __init__(self, settings: SettingsT, model: EncoderSettings, vocabulary: Vocabulary) -> None:
         super().__init__(settings, model, vocabulary)
         self.mask = self.masker()
         self.format = RowFormat.of(model.family, 2)
 
     @abstractmethod
     def masker(self) -> Masker:
-        """What hides tokens."""
+        """Make what hides tokens."""
 
-    def row_length(self, sequence_length: int) -> int:
-        return sequence_length - self.format.framing
+    def row_shape(self, sequence_length: int) -> RowShape:
+        return RowShape(length=sequence_length - self.format.framing)
 
     def collate(self, rows: Rows, keys: Keys) -> Batch:
-        rows = cast(PairRows, rows)
+        assert isinstance(rows, PairRows)
         assert rows.labels is not None
         original = framed_pairs(rows, self.format, self.vocabulary)
         masked = self.mask(original, keys)
         return Batch(
-            inputs=self._inputs(masked.ids, original.segments),
+            inputs=pair_inputs(self.model, masked.ids, original.segments, original.real),
             targets={
                 "positions": torch.from_numpy(masked.positions),
                 "labels": torch.from_numpy(masked.labels),
                 "pairs": torch.from_numpy(rows.labels),
             },
-            layout=Layout.of(original.real),
             samples=torch.from_numpy(keys.samples),
             normalisers={
                 self.terms[0]: float(len(masked.positions)),
@@ -110,66 +115,32 @@ class PairedMaskedLM(MaskedProgram[SettingsT]):
             },
         )
 
-    def _inputs(self, ids: NDArray[np.int64], segments: NDArray[np.int64]) -> dict[str, Tensor]:
-        inputs = {"ids": torch.from_numpy(ids)}
-        if cast(EncoderSettings, self.model).segments > 1:
-            inputs["segments"] = torch.from_numpy(segments)
-        return inputs
-
-    def collate_for_prediction(self, rows: Rows) -> Batch:
-        """Pairs, and texts alone: those whose second segment is empty, or that know of no segments."""
-        first = first_lengths(rows)
-        alone = first == rows.lengths
-        pairs = framed_pairs(asked_pairs(rows), self.format, self.vocabulary)
-        single = framed(rows, self.vocabulary)
-        more = pairs.ids.shape[1] - single.ids.shape[1]
-        ids = np.where(alone[:, None], np.pad(single.ids, ((0, 0), (0, more)), constant_values=self.vocabulary["pad"]), pairs.ids)
-        lengths = np.where(alone, single.lengths, pairs.lengths)
-        return Batch(
-            inputs=self._inputs(ids, np.where(alone[:, None], 0, pairs.segments)),
-            targets={"first": torch.from_numpy(first)},
-            layout=Layout.of(np.arange(ids.shape[1]) < lengths[:, None]),
-            samples=torch.arange(len(rows)),
-            normalisers={},
-        )
-
     def build(self, make: MakeBackbone) -> PairedLearner:
-        model = cast(EncoderSettings, self.model)
-        initial: dict[str, Any] = {"initial_std": model.initial_std, "initial_truncated": model.initial_truncated}
-        backbone = make(model)
+        initial: dict[str, Any] = {"initial_std": self.model.initial_std, "initial_truncated": self.model.initial_truncated}
+        backbone = make(self.model)
         return PairedLearner(
-            backbone, self.token_head(backbone), Pooler(backbone.width, **initial), PairHead(backbone.width, **initial)
+            backbone, self.head(backbone), Pooler(backbone.width, **initial), PairHead(backbone.width, **initial)
         )
 
-    def loss(self, learner: nn.Module, batch: Batch, carry: Carry) -> tuple[dict[str, Term], Carry]:
-        learner = cast(PairedLearner, learner)
-        ids, labels, pairs = batch.inputs["ids"], batch.targets["labels"], batch.targets["pairs"]
+    def loss(self, learner: PairedLearner, batch: Batch, carry: Carry) -> tuple[dict[str, Term], Carry]:
+        ids, pairs = batch.inputs.ids, batch.targets["pairs"]
         first = torch.arange(len(ids), device=ids.device) * ids.shape[1]
         at = torch.cat([first, batch.targets["positions"]])
-        hidden = learner.backbone.encode_at(ids, batch.layout, at, batch.inputs.get("segments"))  # [batch + predicted, width]
+        hidden = learner.backbone.encode_at(batch.inputs, at)  # [batch + predicted, width]
         verdicts = learner.verdicts(hidden[: len(ids)])  # [batch, 2]
-        logits = learner.scores(hidden[len(ids) :])  # [predicted, vocabulary]
-        totals = cross_entropy_sum(logits, labels), cross_entropy_sum(verdicts, pairs)
-        counts: tuple[dict[str, Tensor], ...] = ({}, {})
-        if not learner.training:
-            counts = self.unseen_counts(batch, logits), self._judged(verdicts, pairs)
-        return {
-            name: Term(total=total, normaliser=batch.normalisers[name], counts=found)
-            for name, total, found in zip(self.terms, totals, counts, strict=True)
-        }, carry
-
-    def _judged(self, verdicts: Tensor, pairs: Tensor) -> dict[str, Tensor]:
-        """Right verdicts, and how often each kind of pair was taken for each."""
-        found = verdicts.argmax(-1)
-        confusion = torch.bincount(pairs * 2 + found, minlength=4).reshape(2, 2)
-        return {"accuracy": (found == pairs).sum(), "confusion": confusion}
-
-    def measures(self, counts: Mapping[str, NDArray[np.float64]]) -> dict[str, float]:
-        """``mlm/unseen_loss``: nats a token that was hidden, since those left in place can be copied. Of the pairs, the balanced
-        accuracy (the mean of the shares of right verdicts on either kind: 0.5 by chance) with the ends of its 95 % interval."""
         mlm, pair = self.terms
-        lost, unseen = counts[f"{mlm}/unseen"].tolist()
-        values = {f"{mlm}/unseen_loss": lost / unseen} if unseen else {}
+        judged = Term(
+            total=cross_entropy_sum(verdicts, pairs),
+            normaliser=batch.normalisers[pair],
+            counts={} if learner.training else _judged(verdicts, pairs),
+        )
+        return {mlm: self.mlm_term(learner, batch, learner.scores(hidden[len(ids) :])), pair: judged}, carry
+
+    def measures(self, counts: Mapping[str, NDArray[np.float64]], unigram: NDArray[np.float64] | None) -> dict[str, float]:
+        """Compute the measures of hidden tokens, and of the pairs the balanced accuracy (the mean of the shares of right
+        verdicts on either kind: 0.5 by chance) with the ends of its 95 % interval."""
+        pair = self.terms[1]
+        values = super().measures(counts, unigram)
         confusion = counts[f"{pair}/confusion"]
         each = confusion.sum(axis=1)
         if each.all():
@@ -184,18 +155,90 @@ class PairedMaskedLM(MaskedProgram[SettingsT]):
             }
         return values
 
+    @cached_property
+    def answering(self) -> PairFilling:
+        return PairFilling(self)
+
+    def inspect(self, batch: Batch) -> Inspection:
+        inspection = super().inspect(batch)
+        assert batch.layout.tokens is not None
+        pairs, lengths = batch.targets["pairs"].tolist(), batch.layout.tokens.sum(1)
+        names = [self.changed if pair else self.as_it_was for pair in pairs]
+        full = batch.inputs.ids.shape[1]
+        rates = {f"pairs {self.changed}": (sum(pairs), len(pairs)), "rows not full": (int((lengths < full).sum()), len(pairs))}
+        rows = [
+            Shown({f"{line} ({name})" if line == "original" else line: tokens for line, tokens in row.lines.items()})
+            for row, name in zip(inspection.rows, names, strict=True)
+        ]
+        return replace(inspection, rows=rows, rates={**rates, **inspection.rates})
+
+
+def pair_inputs(
+    model: EncoderSettings, ids: NDArray[np.int64], segments: NDArray[np.int64], real: NDArray[np.bool_] | None
+) -> Inputs:
+    """Return rows of pairs as the backbone reads them: with segments where the model has them."""
+    told = torch.from_numpy(segments) if model.segments > 1 else None
+    return Inputs(ids=torch.from_numpy(ids), layout=Layout.of(real), segments=told)
+
+
+def _judged(verdicts: Tensor, pairs: Tensor) -> dict[str, Tensor]:
+    """Count right verdicts, and how often each kind of pair was taken for each."""
+    judged = verdicts.argmax(-1)
+    confusion = torch.bincount(pairs * 2 + judged, minlength=4).reshape(2, 2)
+    return {"accuracy": (judged == pairs).sum(), "confusion": confusion}
+
+
+class PairFilling(MaskFilling):
+    """Fill the masks of a text or a pair, and judge the pair.
+
+    Args:
+        program: gives the row format and the names of the two kinds of pairs.
+    """
+
+    def __init__(self, program: PairedMaskedLM[Any]) -> None:
+        super().__init__(program.vocabulary, program.row_shape(program.model.positions).length)
+        self.model, self.format = program.model, program.format
+        self.as_it_was, self.changed = program.as_it_was, program.changed
+
+    def questions(self, texts: Sequence[str], tokenizer: Tokenizer) -> PairRows:
+        """Encode texts with masks to fill; two with a tab between them are a pair, which may have none."""
+        parts = [text.partition("\t") for text in texts]
+        for text, (_, tab, _) in zip(texts, parts, strict=True):
+            if not tab:
+                mask_questions([text], tokenizer)  # which refuses a text without a mask
+        encode = tokenizer.encode_with_specials
+        return PairRows.of([(encode(first), encode(second)) for first, _, second in parts], self.vocabulary["pad"])
+
+    def collate(self, rows: Rows) -> Batch:
+        """Make pairs ready, and single texts: those whose second segment is empty, or that have no segments."""
+        first = first_lengths(rows)
+        alone = first == rows.lengths
+        pairs = framed_pairs(asked_pairs(rows), self.format, self.vocabulary)
+        single = framed(rows, self.vocabulary)
+        more = pairs.ids.shape[1] - single.ids.shape[1]
+        ids = np.where(alone[:, None], np.pad(single.ids, ((0, 0), (0, more)), constant_values=self.vocabulary["pad"]), pairs.ids)
+        lengths = np.where(alone, single.lengths, pairs.lengths)
+        segments = np.where(alone[:, None], 0, pairs.segments)
+        return Batch(
+            inputs=pair_inputs(self.model, ids, segments, np.arange(ids.shape[1]) < lengths[:, None]),
+            targets={"first": torch.from_numpy(first)},
+            samples=torch.arange(len(rows)),
+            normalisers={},
+        )
+
     @torch.no_grad()
-    def predict(self, learner: nn.Module, batch: Batch) -> list[dict[str, Any]]:
-        """Fill every mask (``plmtrain.programs.masked.filling.filled``), and say of each pair how likely it is to be as it was.
+    def predict(self, learner: MaskedLearner, batch: Batch) -> list[dict[str, Any]]:
+        """Fill every mask, and say of each pair how likely it is to be as it was.
 
         Returns:
             For each row its ``sample``, its ``masks``, and for a pair the probability under the name of ``as_it_was``.
         """
-        learner = cast(PairedLearner, learner)
-        first, hidden = batch.targets["first"].tolist(), self.encoded(learner, batch)
+        assert isinstance(learner, PairedLearner)
+        assert batch.layout.tokens is not None
+        first, hidden = batch.targets["first"].tolist(), learner.backbone.encode(batch.inputs)
         answers = self.fill(learner, batch, hidden)
         shares = learner.verdicts(hidden[:, 0]).float().softmax(-1)[:, 0].tolist()
-        lengths = cast(Tensor, batch.layout.tokens).sum(1).tolist()
+        lengths = batch.layout.tokens.sum(1).tolist()
         between = self.format.framing - 2  # special tokens between the segments of a pair
         for answer, own, length, share in zip(answers, first, lengths, shares, strict=True):
             if length == own + 2:
@@ -205,31 +248,10 @@ class PairedMaskedLM(MaskedProgram[SettingsT]):
                 mask["position"] -= between if mask["position"] > own else 0
         return answers
 
-    def questions(self, texts: Sequence[str], tokenizer: Tokenizer) -> PairRows:
-        """Texts with masks to fill; two with a tab between them are a pair, which may have none."""
-        parts = [text.partition("\t") for text in texts]
-        for text, (_, tab, _) in zip(texts, parts, strict=True):
-            if not tab:
-                mask_questions([text], tokenizer)  # which tells of a mask that is missing
-        encode = tokenizer.encode_with_specials
-        return PairRows.of([(encode(first), encode(second)) for first, _, second in parts], self.vocabulary["pad"])
-
     def read_out(self, text: str, ids: NDArray[np.int64], answer: Mapping[str, Any], tokenizer: Tokenizer) -> Answer:
-        found = super().read_out(text, ids, answer, tokenizer)
+        filled = super().read_out(text, ids, answer, tokenizer)
         if self.as_it_was not in answer:
-            return found
+            return filled
         share = answer[self.as_it_was]
-        lines = [*found.lines, f"  {self.as_it_was} {share:.1%}, {self.changed} {1 - share:.1%}"]
-        return Answer({**found.values, self.as_it_was: share}, lines)
-
-    def inspect(self, batch: Batch) -> Inspection:
-        found = super().inspect(batch)
-        pairs, lengths = batch.targets["pairs"].tolist(), cast(Tensor, batch.layout.tokens).sum(1)
-        names = [self.changed if pair else self.as_it_was for pair in pairs]
-        full = batch.inputs["ids"].shape[1]
-        rates = {f"pairs {self.changed}": (sum(pairs), len(pairs)), "rows not full": (int((lengths < full).sum()), len(pairs))}
-        rows = [
-            Shown({f"{line} ({name})" if line == "original" else line: tokens for line, tokens in row.lines.items()})
-            for row, name in zip(found.rows, names, strict=True)
-        ]
-        return replace(found, rows=rows, rates={**rates, **found.rates})
+        lines = [*filled.lines, f"  {self.as_it_was} {share:.1%}, {self.changed} {1 - share:.1%}"]
+        return Answer({**filled.values, self.as_it_was: share}, lines)

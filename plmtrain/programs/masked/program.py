@@ -1,22 +1,28 @@
-"""What all masked language models have in common once they are trained: they fill masks.
+"""The base of all objectives that hide tokens of a row and predict them with an encoder.
 
-Each objective says for itself what it hides and what its loss is; how hidden tokens are scored, and how a user's masks are
-filled, is the same for all of them, and stands here.
+Each objective says for itself what it hides and what its loss is; how hidden tokens are scored, counted and shown is the same
+for all of them, and stands here. How a user's masks are filled is in ``plmtrain.programs.masked.filling``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from plmtrain.batch import Term
 from plmtrain.nn.heads import MaskedLMHead, TiedHead, vocabulary_head
-from plmtrain.programs.masked.filling import filled, filled_masks, hide_a_word, mask_questions, read_filled
+from plmtrain.nn.loss import cross_entropy_sum
+from plmtrain.programs.answering import Answering
+from plmtrain.programs.inspection import Inspection
+from plmtrain.programs.learner import Learner
+from plmtrain.programs.masked.filling import MaskFilling
 from plmtrain.programs.masked.inspection import masked_inspection
-from plmtrain.programs.program import Answer, Demonstration, Inspection, Program
+from plmtrain.programs.program import Baseline, Program
 from plmtrain.settings.models.encoder import EncoderSettings
 
 if TYPE_CHECKING:
@@ -24,14 +30,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from plmtrain.backbones import Backbone
-    from plmtrain.batch import Batch
-    from plmtrain.data.rows.rows import Rows
-    from plmtrain.text.tokenizer import Tokenizer
+    from plmtrain.batch import Batch, Inputs
 
 SettingsT = TypeVar("SettingsT")
+MaskedLearnerT = TypeVar("MaskedLearnerT", bound="MaskedLearner")
 
 
-class MaskedLearner(nn.Module):
+class MaskedLearner(Learner):
     """An encoder and the head that scores the vocabulary at the predicted positions.
 
     Args:
@@ -40,68 +45,86 @@ class MaskedLearner(nn.Module):
     """
 
     def __init__(self, backbone: Backbone, head: MaskedLMHead | TiedHead) -> None:
-        super().__init__()
-        self.backbone = backbone
+        super().__init__(backbone)
         self.head = head
 
+    @property
+    def token_head(self) -> nn.Module:
+        return self.head
+
     def scores(self, hidden: Tensor) -> Tensor:
-        """Logits over the vocabulary.  # [n, width] -> [n, vocabulary]"""
+        """Return logits over the vocabulary.  # [n, width] -> [n, vocabulary]"""
         logits: Tensor = self.head(hidden, self.backbone.embedding_weight)
         return logits
 
+    def token_scores(self, inputs: Inputs) -> Tensor:
+        return self.scores(self.backbone.encode(inputs))
 
-class MaskedProgram(Program[SettingsT]):
-    """Predict tokens of a row, most of which are hidden. Its learner is a ``MaskedLearner``."""
 
-    def token_head(self, backbone: Backbone) -> MaskedLMHead | TiedHead:
-        """The language-model head of an encoder, with fresh weights."""
-        return vocabulary_head(cast(EncoderSettings, self.model), backbone.vocabulary_size)
+class MaskedProgram(Program[SettingsT, EncoderSettings, MaskedLearnerT]):
+    """Predict tokens of a row, most of which are hidden."""
 
-    def backbone_of(self, learner: nn.Module) -> Backbone:
-        return cast(MaskedLearner, learner).backbone
+    baseline = Baseline("hidden_loss", "hidden_unigram_loss", "hidden tokens")
 
-    def encoded(self, learner: nn.Module, batch: Batch) -> Tensor:
-        """The last layer's states at every position.  # [batch, length, width]"""
-        inputs = batch.inputs
-        return cast(MaskedLearner, learner).backbone.encode(
-            inputs["ids"], batch.layout, inputs.get("segments"), inputs.get("positions")
-        )
+    def head(self, backbone: Backbone) -> MaskedLMHead | TiedHead:
+        """Build the language-model head of an encoder, with fresh weights."""
+        return vocabulary_head(self.model, backbone.vocabulary_size)
 
-    def fill(self, learner: nn.Module, batch: Batch, hidden: Tensor) -> list[dict[str, Any]]:
-        """Fill every mask by the states of its row; the answers are those of ``plmtrain.programs.masked.filling.filled``."""
-        masks = (batch.inputs["ids"] == self.vocabulary["mask"]).nonzero()  # [masks, 2]
-        logits = cast(MaskedLearner, learner).scores(hidden[masks[:, 0], masks[:, 1]])  # [masks, vocabulary]
-        return filled(masks, logits, batch.samples, opening=1)
-
-    @torch.no_grad()
-    def predict(self, learner: nn.Module, batch: Batch) -> list[dict[str, Any]]:
-        """Fill every mask; the answers are those of ``plmtrain.programs.masked.filling.filled``."""
-        return self.fill(learner, batch, self.encoded(learner, batch))
-
-    def questions(self, texts: Sequence[str], tokenizer: Tokenizer) -> Rows:
-        """Texts with masks to fill, written by the mask's name."""
-        return mask_questions(texts, tokenizer)
-
-    def read_out(self, text: str, ids: NDArray[np.int64], answer: Mapping[str, Any], tokenizer: Tokenizer) -> Answer:
-        return read_filled(text, ids, answer, tokenizer)
-
-    def demonstrate(self, learner: nn.Module, rows: Rows, tokenizer: Tokenizer) -> Demonstration:
-        """Hide one word in each sentence, and show what the model puts there."""
-        asked, places = hide_a_word(rows, self.vocabulary["mask"])
-        return filled_masks(rows, places, self.predict(learner, self.collate_for_prediction(asked)), tokenizer)
-
-    def token_scores(self, learner: nn.Module, batch: Batch) -> Tensor:
-        return cast(MaskedLearner, learner).scores(self.encoded(learner, batch))
+    @cached_property
+    def answering(self) -> Answering[MaskedLearnerT]:
+        return MaskFilling(self.vocabulary, longest=self.row_shape(self.model.positions).length)
 
     def inspect(self, batch: Batch) -> Inspection:
         return masked_inspection(batch, self.vocabulary)
 
-    def unseen_counts(self, batch: Batch, logits: Tensor) -> dict[str, Tensor]:
-        """Right guesses, and the loss where the token was not to be seen, with how often that was."""
+    def mlm_term(self, learner: MaskedLearnerT, batch: Batch, logits: Tensor) -> Term:
+        """Return the loss of the predicted tokens, with its counts outside training.
+
+        Args:
+            learner: which made the logits.
+            batch: with ``labels`` at ``positions`` as its targets.
+            logits: [predicted, vocabulary].
+        """
+        total = cross_entropy_sum(logits, batch.targets["labels"])
+        counts = {} if learner.training else self.prediction_counts(batch, logits)
+        return Term(total=total, normaliser=batch.normalisers["mlm"], counts=counts)
+
+    def prediction_counts(self, batch: Batch, logits: Tensor) -> dict[str, Tensor]:
+        """Count right predictions, and the loss and the tokens of the hidden targets.
+
+        A tenth of the targets stand in the row as they are, and can be copied: the loss of all targets flatters a model that
+        has learnt nothing else. A target is hidden where the mask stands in its place.
+
+        Args:
+            batch: with ``labels`` at ``positions`` as its targets.
+            logits: [predicted, vocabulary].
+        """
         labels = batch.targets["labels"]
-        unseen = batch.inputs["ids"].flatten().index_select(0, batch.targets["positions"]) == self.vocabulary["mask"]
-        lost = functional.cross_entropy(logits.float(), labels, reduction="none")
+        hidden = batch.inputs.ids.flatten().index_select(0, batch.targets["positions"]) == self.vocabulary["mask"]
+        losses = functional.cross_entropy(logits.float(), labels, reduction="none")
         return {
             "accuracy": (logits.argmax(-1) == labels).sum(),
-            "unseen": torch.stack([lost.masked_fill(~unseen, 0.0).sum(), unseen.sum()]),
+            "hidden": torch.stack([losses.masked_fill(~hidden, 0.0).sum(), hidden.sum()]),
+            "hidden_tokens": torch.bincount(labels[hidden], minlength=logits.shape[1]),
         }
+
+    def measures(self, counts: Mapping[str, NDArray[np.float64]], unigram: NDArray[np.float64] | None) -> dict[str, float]:
+        """Compute ``hidden_loss``, in nats a hidden token, and ``hidden_unigram_loss``, that of the same tokens by their
+        frequencies alone."""
+        total, hidden = counts["mlm/hidden"].tolist()
+        if not hidden:
+            return {}
+        return {"hidden_loss": total / hidden, **unigram_loss("hidden_unigram_loss", counts["mlm/hidden_tokens"], unigram)}
+
+
+def unigram_loss(name: str, tokens: NDArray[np.float64], unigram: NDArray[np.float64] | None) -> dict[str, float]:
+    """Return the mean loss of some tokens for a model that knows only how frequent each token is.
+
+    Args:
+        name: of the measure.
+        tokens: [embedded tokens] how often each occurs.
+        unigram: [vocabulary] as in ``Program.measures``; without it there is no such measure.
+    """
+    if unigram is None or not tokens.sum():
+        return {}
+    return {name: float(tokens[: len(unigram)] @ unigram / tokens.sum())}

@@ -1,4 +1,4 @@
-"""Questions about a text and its translation, with the language of each: how they are written, and how answers are read."""
+"""Filling masks in a text and its translation, with the language of each: how they are written, and how answers are read."""
 
 from __future__ import annotations
 
@@ -7,19 +7,76 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 
+from plmtrain.batch import Batch, Inputs, Layout
 from plmtrain.data.rows.rows import Rows, side_by_side
+from plmtrain.data.rows.side_framing import FramedSides, framed_sides
 from plmtrain.data.rows.translations import LanguageRows
 from plmtrain.errors import DataError
-from plmtrain.programs.masked.filling import read_filled
-from plmtrain.programs.program import Answer
+from plmtrain.programs.answering import Answer
+from plmtrain.programs.masked.filling import MaskFilling, read_filled
 
 if TYPE_CHECKING:
+    from plmtrain.programs.masked.program import MaskedLearner
     from plmtrain.text.tokenizer import Tokenizer
+    from plmtrain.text.vocabulary import Vocabulary
+
+
+def side_inputs(rows: FramedSides, languages: Sequence[str]) -> Inputs:
+    """Return framed sides as the backbone reads them: with positions of their own, and languages where the model has them."""
+    return Inputs(
+        ids=torch.from_numpy(rows.ids),
+        layout=Layout.of(rows.real),
+        segments=torch.from_numpy(rows.languages) if languages else None,
+        positions=torch.from_numpy(rows.positions),
+    )
+
+
+class SideFilling(MaskFilling):
+    """Fill the masks of a text and its translation.
+
+    Args:
+        vocabulary: the tokens that rows are made of.
+        longest: the most tokens of text on a side.
+        languages: of the model, by their numbers; empty where it has none.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, longest: int, languages: Sequence[str]) -> None:
+        super().__init__(vocabulary, longest)
+        self.languages = languages
+
+    def questions(self, texts: Sequence[str], tokenizer: Tokenizer) -> Rows:
+        """Encode texts with masks to fill, each after its language as ``de: Ein Text``; its translation may follow a tab."""
+        return asked_sides(texts, tokenizer, self.languages, self.longest)
+
+    def collate(self, rows: Rows) -> Batch:
+        original = framed_sides(rows, self.vocabulary)
+        known = isinstance(rows, LanguageRows)  # else the language is unknown, and no embedding of one is added
+        return Batch(
+            inputs=side_inputs(original, self.languages if known else ()),
+            targets={"first": torch.from_numpy(original.first)},
+            samples=torch.arange(len(rows)),
+            normalisers={},
+        )
+
+    @torch.no_grad()
+    def predict(self, learner: MaskedLearner, batch: Batch) -> list[dict[str, Any]]:
+        """Fill every mask; each has the ``side`` that it is in, and its position there."""
+        answers = super().predict(learner, batch)
+        for answer, first in zip(answers, batch.targets["first"].tolist(), strict=True):
+            for mask in answer["masks"]:
+                mask["side"] = int(mask["position"] >= first - 1)
+                mask["position"] -= first if mask["side"] else 0
+        return answers
+
+    def read_out(self, text: str, ids: NDArray[np.int64], answer: Mapping[str, Any], tokenizer: Tokenizer) -> Answer:
+        return read_sides(text, self.questions([text], tokenizer), answer, tokenizer)
 
 
 def asked_sides(texts: Sequence[str], tokenizer: Tokenizer, languages: Sequence[str], most: int) -> Rows:
-    """Rows of texts in which masks are written by their name.
+    """Encode texts in which masks are written by their name.
 
     Args:
         texts: each as ``LANGUAGE: TEXT``, or two of these with a tab between them.
@@ -63,14 +120,14 @@ def asked_sides(texts: Sequence[str], tokenizer: Tokenizer, languages: Sequence[
 
 
 def _language(text: str, languages: Sequence[str]) -> tuple[int, str]:
-    """The number of a text's language, and the text."""
+    """Return the number of a text's language, and the text without its prefix."""
     if not languages:
         return 0, text
-    found = re.match(r"\s*([A-Za-z0-9_.-]+):\s*", text)
-    if found is None or found[1] not in languages:
+    prefix = re.match(r"\s*([A-Za-z0-9_.-]+):\s*", text)
+    if prefix is None or prefix[1] not in languages:
         remedy = f"begin it with its language, one of {', '.join(languages)}: '{languages[0]}: {text.strip()[:30]}'"
         raise DataError("the text does not say which language it is in", _shown(text), remedy)
-    return languages.index(found[1]), text[found.end() :]
+    return languages.index(prefix[1]), text[prefix.end() :]
 
 
 def _shown(text: str) -> str:
@@ -78,7 +135,7 @@ def _shown(text: str) -> str:
 
 
 def read_sides(text: str, rows: Rows, answer: Mapping[str, Any], tokenizer: Tokenizer) -> Answer:
-    """An answer in words: each side with the likeliest tokens, and the candidates for each mask.
+    """Put an answer into words: each side with the likeliest tokens, and the candidates for each mask.
 
     Args:
         text: what was asked.
@@ -93,8 +150,8 @@ def read_sides(text: str, rows: Rows, answer: Mapping[str, Any], tokenizer: Toke
         if part is None or not part.lengths[0]:
             continue
         own = [mask for mask in answer["masks"] if mask["side"] == side]
-        found = read_filled(text, part.tokens[0, : part.lengths[0]], {"masks": own}, tokenizer)
-        written.append(found.values["filled"])
-        masks += found.values["masks"]
-        lines += found.lines
+        filled = read_filled(text, part.tokens[0, : part.lengths[0]], {"masks": own}, tokenizer)
+        written.append(filled.values["filled"])
+        masks += filled.values["masks"]
+        lines += filled.lines
     return Answer({"text": text, "filled": "\t".join(written), "masks": masks}, lines)

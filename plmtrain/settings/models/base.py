@@ -1,10 +1,10 @@
-"""What every model's settings say."""
+"""What the settings of every model have in common."""
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from plmtrain.settings.base import Name, Settings
 
@@ -18,8 +18,38 @@ class ModelSettings(Settings):
     type: str
     """The module of ``plmtrain.backbones`` that builds it."""
     name: Name
-    """What users call it: the name of its YAML."""
+    """The name that users know it by: that of its YAML."""
     family: str
     """The published system that it follows, for the names of its tensors in a Hugging Face folder."""
     positions: int = Field(gt=0)
     """The longest sequence that it takes, in tokens."""
+
+
+class TransformerSettings(ModelSettings):
+    """The shape of a Transformer: blocks of attention and a feed-forward layer (Vaswani et al. 2017, section 3)."""
+
+    layers: int = Field(12, gt=0)
+    """How often a block is applied."""
+    width: int = Field(768, gt=0)
+    """The size of a hidden state."""
+    heads: int = Field(12, gt=0)
+    """Attention heads in a block; they divide the width."""
+    feed_forward: int = Field(3072, gt=0)
+    """The size of a block's inner layer."""
+    positions: int = Field(512, gt=0)
+    activation: Literal["gelu", "gelu_tanh", "relu"] = "gelu"
+    norm_eps: float = Field(1e-12, gt=0)
+    dropout: float = Field(0.1, ge=0, lt=1)
+    """Of embeddings and of each sub-layer's output."""
+    attention_dropout: float = Field(0.1, ge=0, lt=1)
+    """Of attention probabilities."""
+    initial_std: float = Field(0.02, gt=0)
+    """Standard deviation of the initial weights."""
+    initial_truncated: bool = False
+    """Whether initial weights beyond two standard deviations are drawn again, as in BERT's code."""
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> Self:
+        if self.width % self.heads:
+            raise ValueError(f"heads ({self.heads}) must divide width ({self.width})")
+        return self

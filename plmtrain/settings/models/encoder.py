@@ -7,27 +7,18 @@ from typing import ClassVar, Literal
 from pydantic import Field, model_validator
 
 from plmtrain.settings.base import Name
-from plmtrain.settings.models.base import ModelSettings
+from plmtrain.settings.models.base import TransformerSettings
 
 
-class EncoderSettings(ModelSettings):
+class EncoderSettings(TransformerSettings):
     """A post-LN encoder with absolute positions (Devlin et al. 2019, section 3)."""
 
     kind: ClassVar[str] = "encoder"
 
     type: Literal["encoder"] = "encoder"
     family: Literal["bert", "roberta", "albert", "electra", "distilbert", "xlm"] = "bert"
-    layers: int = Field(12, gt=0)
-    """How often a block is applied."""
-    width: int = Field(768, gt=0)
-    """The size of a hidden state."""
-    heads: int = Field(12, gt=0)
-    """Attention heads in a block; they divide the width."""
-    feed_forward: int = Field(3072, gt=0)
-    """The size of a block's inner layer."""
     embedding_width: int | None = Field(None, gt=0)
     """The size of an embedding where it is not the width (ALBERT section 3.1, ELECTRA appendix A): a projection joins them."""
-    positions: int = Field(512, gt=0)
     position_offset: int = Field(0, ge=0)
     """Unused rows at the head of the position table: 2 in RoBERTa, whose code counts from the padding id."""
     segments: int = Field(2, ge=0)
@@ -41,24 +32,8 @@ class EncoderSettings(ModelSettings):
     """Whether every layer is the same block (ALBERT section 3.1)."""
     always_project: bool = False
     """Whether the projection behind the embeddings is there even where the widths agree, as in ALBERT."""
-    activation: Literal["gelu", "gelu_tanh", "relu"] = "gelu"
-    norm_eps: float = Field(1e-12, gt=0)
-    dropout: float = Field(0.1, ge=0, lt=1)
-    """Of embeddings and of each sub-layer's output."""
-    attention_dropout: float = Field(0.1, ge=0, lt=1)
-    """Of attention probabilities."""
-    initial_std: float = Field(0.02, gt=0)
-    """Standard deviation of the initial weights."""
-    initial_truncated: bool = False
-    """Whether initial weights beyond two standard deviations are drawn again, as in BERT's code."""
     initial_by_width: bool = False
     """Whether embeddings begin with a standard deviation of width^-1/2 instead, as in XLM's code."""
-
-    @model_validator(mode="after")
-    def _heads_divide_width(self) -> EncoderSettings:
-        if self.width % self.heads:
-            raise ValueError(f"heads ({self.heads}) must divide width ({self.width})")
-        return self
 
     @model_validator(mode="after")
     def _one_table(self) -> EncoderSettings:

@@ -9,7 +9,7 @@ import pytest
 
 from plmtrain.data.corpus import staging as module
 from plmtrain.data.corpus.encoding import Encoded
-from plmtrain.data.corpus.staging import NpyWriter, SplitWriter, Staging, unigram_entropy
+from plmtrain.data.corpus.staging import NpyWriter, SplitWriter, Staging
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.uint32, np.int64, np.bool_])
@@ -82,9 +82,3 @@ def test_a_split(tmp_path: Path) -> None:
     writer.add(CHUNKS[0])
     writer.add(CHUNKS[0])
     assert writer.finish()[0].duplicates == 2
-
-
-def test_unigram_entropy() -> None:
-    assert unigram_entropy(np.array([0, 5, 5, 5, 5])) == pytest.approx(np.log(4))
-    assert unigram_entropy(np.array([9, 0])) == 0
-    assert unigram_entropy(np.array([1, 3])) == pytest.approx(-(0.25 * np.log(0.25) + 0.75 * np.log(0.75)))

@@ -14,12 +14,13 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from plmtrain.batch import Batch, Layout
+from plmtrain.batch import Batch, Inputs, Layout
 from plmtrain.data.loading.order import Order, plan
 from plmtrain.data.loading.step_loader import StepLoader
 from plmtrain.data.rows.rows import Rows
 from plmtrain.errors import DataError, DistributedError, SettingsError
 from plmtrain.keyed_random import Keys, bits
+from plmtrain.programs.parts import Parts
 from plmtrain.settings.trainer import PhaseSettings, TrainerSettings
 
 
@@ -40,22 +41,22 @@ class Numbered:
 class Noisy:
     """A program that adds keyed noise, and does something else at one sample."""
 
-    part = None
-
     def __init__(self, at: int | None = None, act: Callable[[], None] | None = None) -> None:
         self.at, self.act = at, act
 
-    def drawn(self, seed: int, step: int) -> Noisy:
-        return self
+    @property
+    def parts(self) -> Parts:
+        return Parts.alone(self)
 
     def collate(self, rows: Rows, keys: Keys) -> Batch:
         if self.act is not None and self.at in keys.samples:
             self.act()
         noise = bits("noise", keys, rows.tokens.shape[1]).astype(np.int64)
         return Batch(
-            inputs={"ids": torch.from_numpy(rows.tokens), "half": torch.ones(2, dtype=torch.float32)},
-            targets={"none": torch.zeros(0, dtype=torch.int64)},
-            layout=Layout(tokens=torch.from_numpy(rows.word_starts), causal=True),
+            inputs=Inputs(
+                ids=torch.from_numpy(rows.tokens), layout=Layout(tokens=torch.from_numpy(rows.word_starts), causal=True)
+            ),
+            targets={"none": torch.zeros(0, dtype=torch.int64), "half": torch.ones(2, dtype=torch.float32)},
             samples=torch.from_numpy(keys.samples),
             draws={"noise": torch.from_numpy(noise)},
             normalisers={"term": float(len(rows))},
@@ -83,9 +84,9 @@ def loader(program: Noisy | None = None, **options: int) -> StepLoader:
 
 
 def plain(batch: Batch) -> list[object]:
-    tensors = [*batch.inputs.values(), *batch.targets.values(), *batch.draws.values(), batch.samples, batch.layout.tokens]
+    tensors = [batch.inputs.ids, *batch.targets.values(), *batch.draws.values(), batch.samples, batch.layout.tokens]
     facts = [(str(tensor.dtype), tensor.tolist()) for tensor in tensors if tensor is not None]
-    return [list(batch.inputs), facts, dict(batch.normalisers), batch.layout.causal, batch.layout.documents]
+    return [list(batch.targets), facts, dict(batch.normalisers), batch.layout.causal, batch.layout.documents]
 
 
 def everything(found: StepLoader) -> list[tuple[int, list[list[object]]]]:
@@ -108,7 +109,7 @@ def test_steps_are_those_of_the_order() -> None:
         assert [sample for batch in batches for sample in batch.samples.tolist()] == keys.samples.tolist()
         assert [len(batch.samples) for batch in batches] == ([5, 5, 2] if 5 <= step < 9 else [2, 2, 2])
         for batch in batches:
-            assert (batch.inputs["ids"] == batch.samples[:, None]).all()
+            assert (batch.inputs.ids == batch.samples[:, None]).all()
 
 
 @pytest.mark.parametrize("workers", [0, 1, 3])
