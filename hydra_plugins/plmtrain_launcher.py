@@ -30,6 +30,6 @@ class PlmtrainLauncher(Launcher):
         self.task = task_function
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        from plmtrain.settings.composing.multirun import launch
+        from plmtrain.settings.composing.multirun import run_jobs
 
-        return launch(self.task, job_overrides, initial_job_idx, self.jobs)
+        return run_jobs(self.task, job_overrides, initial_job_idx, self.jobs)

@@ -1,4 +1,4 @@
-"""``python -m plmtrain``, and what torchrun and accelerate launch start."""
+"""``python -m plmtrain``, which torchrun and accelerate launch also start."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What passes between the data, the programs and the trainer: inputs, batches, and the terms of a loss."""
+"""Types that the data, the programs and the trainer exchange: inputs, batches, and the terms of a loss."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 Change = Callable[[Any], Any]
-"""What ``map`` applies to every tensor: a move to another device, or a conversion to NumPy and back."""
+"""The function that ``map`` applies to every tensor, such as a move to another device or a conversion to NumPy and back."""
 
 
 def _maybe(change: Change, tensor: Tensor | None) -> Any:
@@ -21,15 +21,15 @@ def _maybe(change: Change, tensor: Tensor | None) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """Who may see whom. Every attention kernel reads it; none reads anything else.
+    """The rules of attention: which positions may see which. Attention kernels read these rules and nothing else.
 
     Args:
-        tokens: [batch, length] bool, true at real tokens; None where no row is padded.
-        documents: [batch, length] int, positions see only their own document; None where a row is one.
-        causal: whether a position sees nothing to its right.
-        ranks: [batch, length] int, the place of each position in the order in which a row is predicted: a position sees only
-            those whose rank is not greater than its own.
-        visible: [batch, length, length] bool, an extra rule: whether a query (second axis) may see a key (third axis).
+        tokens: [batch, length] bool, true at real tokens; None if no row is padded.
+        documents: [batch, length] int, a position sees only positions of its own document; None if a row is one document.
+        causal: whether a position sees only itself and the positions to its left.
+        ranks: [batch, length] int, the rank of each position in the order of prediction: a position sees only positions whose
+            rank is not greater than its own.
+        visible: [batch, length, length] bool, an additional rule: whether a query (second axis) may see a key (third axis).
     """
 
     tokens: Tensor | None = None
@@ -42,7 +42,7 @@ class Layout:
     def of(
         cls, tokens: NDArray[np.bool_] | None = None, documents: NDArray[np.int64] | None = None, *, causal: bool = False
     ) -> Layout:
-        """Make a layout of arrays."""
+        """Make a layout from NumPy arrays."""
         return cls(
             tokens=None if tokens is None else torch.from_numpy(tokens),
             documents=None if documents is None else torch.from_numpy(documents),
@@ -50,7 +50,7 @@ class Layout:
         )
 
     def map(self, change: Change) -> Layout:
-        """Return the layout with each of its tensors changed."""
+        """Return the layout with ``change`` applied to each tensor."""
         return replace(
             self,
             tokens=_maybe(change, self.tokens),
@@ -62,14 +62,14 @@ class Layout:
 
 @dataclass(frozen=True, kw_only=True)
 class Inputs:
-    """What a backbone reads.
+    """The inputs of a backbone.
 
     Args:
         ids: [batch, length] token ids.
-        layout: who may see whom.
-        segments: [batch, length] segment ids, or numbers of languages; None for the first segment throughout, or no language.
-        positions: [batch, length] positions counted from 0; None for their order in the row.
-        decoder: what the decoder reads, where there is one beside the encoder.
+        layout: which positions may see which.
+        segments: [batch, length] segment ids, or language ids; None for the first segment everywhere, or no language.
+        positions: [batch, length] positions from 0; None to count them along the row.
+        decoder: the inputs of the decoder, for an encoder-decoder.
     """
 
     ids: Tensor
@@ -79,7 +79,7 @@ class Inputs:
     decoder: Inputs | None = None
 
     def map(self, change: Change) -> Inputs:
-        """Return the inputs with each of their tensors changed."""
+        """Return the inputs with ``change`` applied to each tensor."""
         return Inputs(
             ids=change(self.ids),
             layout=self.layout.map(change),
@@ -90,10 +90,10 @@ class Inputs:
 
 
 def shift_right(ids: Tensor, start: int) -> Tensor:
-    """Return what a decoder reads while it writes rows: the start token, and each row without its last token.
+    """Return a decoder's inputs for teacher forcing: the start token, then each row without its last token.
 
     Args:
-        ids: [batch, length] what is written.
+        ids: [batch, length] the token ids that the decoder predicts.
         start: the id of the start token.
     """
     return torch.cat([torch.full_like(ids[:, :1], start), ids[:, :-1]], dim=1)
@@ -101,15 +101,15 @@ def shift_right(ids: Tensor, start: int) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """Rows made ready for a loss, with every random number that the loss will need.
+    """A batch of rows prepared for a loss, with every random number that the loss needs.
 
     Args:
-        inputs: what the backbone reads.
-        targets: where the loss predicts, and what it compares with, by name.
+        inputs: the backbone's inputs.
+        targets: positions and labels of the predictions, by name.
         samples: [batch] the index of each sample in the data.
-        normalisers: for each term of the loss, how much it counts: the number that its sum is divided by.
-        draws: random numbers that the loss needs, by name.
-        fresh: [batch] whether a row begins its stream anew, so that nothing carried reaches it; None where rows stand alone.
+        normalisers: for each term of the loss, the number of its targets, by which its sum is divided.
+        draws: the random numbers that the loss needs, by name.
+        fresh: [batch] whether a row starts a new stream, so that it must ignore the carry; None if rows are independent.
     """
 
     inputs: Inputs
@@ -121,11 +121,11 @@ class Batch:
 
     @property
     def layout(self) -> Layout:
-        """Who may see whom in the inputs."""
+        """Which positions may see which in the inputs."""
         return self.inputs.layout
 
     def map(self, change: Change) -> Batch:
-        """Return the batch with each of its tensors changed. Only here, and in the parts that it calls, are they listed."""
+        """Return the batch with ``change`` applied to each tensor. Only the ``map`` methods list the tensor fields."""
         return Batch(
             inputs=self.inputs.map(change),
             targets={name: change(tensor) for name, tensor in self.targets.items()},
@@ -136,7 +136,7 @@ class Batch:
         )
 
     def to(self, device: torch.device) -> Batch:
-        """Return the batch on a device; from page-locked memory the copies run beside the computation."""
+        """Return the batch on a device; copies from page-locked memory run in parallel with the computation."""
         return self.map(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> Batch:
@@ -146,14 +146,14 @@ class Batch:
 
 @dataclass(frozen=True, kw_only=True)
 class Term:
-    """One term of a loss, as a sum, so that it can be divided by its normaliser over all micro-batches and processes.
+    """One term of a loss, as a sum: it is divided by its normaliser over all micro-batches and processes.
 
     Args:
         total: the sum of the losses, a scalar attached to the graph.
-        normaliser: what the sum counts, from ``Batch.normalisers``.
+        normaliser: the number of targets in the sum, from ``Batch.normalisers``.
         weight: the term's weight in the whole loss.
-        counts: further sums over the same targets (say, of correct predictions), reported divided by the same normaliser;
-            those of several numbers (say, a histogram) go to ``Program.measures`` instead.
+        counts: further sums over the same targets. A scalar (e.g. the number of correct predictions) is reported divided by the
+            same normaliser; an array (e.g. a histogram) goes to ``Program.measures`` instead.
     """
 
     total: Tensor

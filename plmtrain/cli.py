@@ -1,4 +1,4 @@
-"""The command line: a verb leads to its command. Nothing heavy is imported before a command needs it."""
+"""The command line: each verb has a command. Nothing heavy is imported before a command needs it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from plmtrain import help as words
 from plmtrain.errors import SettingsError, nearest, understood
 
 
-def report(error: BaseException) -> int:
-    """Tell an error in three lines on standard error, and give its exit code."""
+def report_error(error: BaseException) -> int:
+    """Print an error in three lines on standard error, and return its exit code."""
     problem = understood(error)
     debug = os.environ.get("PLMTRAIN_DEBUG") == "1"
     if debug:
@@ -22,7 +22,7 @@ def report(error: BaseException) -> int:
     elif problem is not None:
         print(problem, file=sys.stderr)
     else:
-        # A run keeps its tracebacks in log.txt and says where on the error itself; others get a file of their own.
+        # A run writes its tracebacks to log.txt and stores the path in the error; other errors get their own file.
         place = getattr(error, "plmtrain_log", None) or _keep(error)
         line = str(error).strip().split("\n")[0]
         print(f"this should not have happened: {type(error).__name__}{': ' + line if line else ''}", file=sys.stderr)
@@ -60,9 +60,9 @@ def _dispatch(arguments: Sequence[str]) -> int:
         print(words.of(verb))
         return 0
     if words.VERBS[verb].composes:
-        from plmtrain.settings.composing.arguments import split
+        from plmtrain.settings.composing.arguments import parse_arguments
 
-        options = split([word for word in rest if word not in words.VERBS[verb].options])
+        options = parse_arguments([word for word in rest if word not in words.VERBS[verb].options])
         if options.multirun:
             from plmtrain.commands import sweep
 
@@ -79,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line.
 
     Args:
-        argv: what stands after ``plmtrain``; the process's own arguments if not given.
+        argv: the arguments after ``plmtrain``; those of the process if omitted.
 
     Returns:
         the exit code.
@@ -89,14 +89,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except BrokenPipeError:
-        # Whoever read our output has gone, as with `plmtrain list | head -1`: that is no failure. Standard output is
-        # pointed elsewhere, since Python flushes it once more at exit and would complain.
+        # The reader of the output has closed the pipe, as with `plmtrain list | head -1`: that is not a failure. Standard output
+        # is redirected, since Python flushes it once more at exit and would report an error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except SystemExit:
         raise
     except BaseException as error:
-        return report(error)
+        return report_error(error)
 
 
 def console() -> None:

@@ -1,4 +1,4 @@
-"""Telling a person something beside the training, whatever has become of standard output."""
+"""Messages to the user beside the training, whatever the state of standard output."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from rich.console import Console, RenderableType
 
 
 class QuietConsole(Console):
-    """A console that tells of a closed pipe by an error: rich would end the process."""
+    """A console that reports a closed pipe as an error, where rich would end the process."""
 
     def on_broken_pipe(self) -> None:
-        """Pass the error on."""
+        """Raise the error again."""
         raise BrokenPipeError
 
 
-def tell(*what: RenderableType) -> None:
-    """Print lines or tables. Once whoever reads us has gone (``plmtrain pretrain … | head``), nothing is told any more."""
+def tell(*items: RenderableType) -> None:
+    """Print lines or tables; after the reader of a pipe has closed it (``plmtrain pretrain … | head``), print nothing more."""
     try:
         console = QuietConsole(highlight=False)
-        for one in what:
-            # A line stays one line: a terminal breaks it by itself, and elsewhere nobody wants it broken.
-            console.print(one, markup=False, soft_wrap=True) if isinstance(one, str) else console.print(one)
+        for item in items:
+            # A line is not wrapped here: a terminal wraps it by itself, and elsewhere it must stay one line.
+            console.print(item, markup=False, soft_wrap=True) if isinstance(item, str) else console.print(item)
         sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except UnicodeEncodeError:  # the C locale
-        for one in what:
-            print(str(one).encode("ascii", "backslashreplace").decode() if isinstance(one, str) else "")
+        for item in items:
+            print(str(item).encode("ascii", "backslashreplace").decode() if isinstance(item, str) else "")
 
 
 def warn(line: str) -> None:
-    """Tell of something that may not be as the user thinks, on standard error."""
+    """Print a warning on standard error."""
     with suppress(OSError):
         print(line.encode("ascii", "backslashreplace").decode(), file=sys.stderr)

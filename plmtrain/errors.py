@@ -1,8 +1,7 @@
 """Errors that a user can act on.
 
-Each carries three short lines (what is wrong, where it comes from, what to do) and the exit code that the command line
-promises for its kind. Anything else that escapes is a fault of ours and ends with exit code 1 and a full traceback in the
-run's log.
+Each has three short lines (what is wrong, where it comes from, what to do) and the exit code that the command line defines for
+its kind. Any other error is a fault of plmtrain: it ends with exit code 1 and a full traceback in the run's log.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from collections.abc import Iterable
 
 
 class PlmtrainError(Exception):
-    """A failure that the user can understand and mend.
+    """A failure that the user can understand and correct.
 
     Args:
         what: what is wrong, in one line.
@@ -30,7 +29,7 @@ class PlmtrainError(Exception):
     def __str__(self) -> str:
         return "\n".join(line for line in (self.what, self.where, self.remedy) if line)
 
-    def __reduce__(self):  # type: ignore[no-untyped-def]  # worker processes send their errors home
+    def __reduce__(self):  # type: ignore[no-untyped-def]  # worker processes send their errors to the parent
         return type(self), (self.what, self.where, self.remedy)
 
 
@@ -41,7 +40,7 @@ class SettingsError(PlmtrainError):
 
 
 class SettingsErrors(SettingsError):
-    """Every mistake found in one set of settings, told at once."""
+    """All errors in one set of settings, reported together."""
 
     def __init__(self, errors: Iterable[SettingsError]) -> None:
         self.errors = tuple(errors)
@@ -58,7 +57,7 @@ class DataError(PlmtrainError):
 
 
 class CheckpointError(PlmtrainError):
-    """No usable checkpoint, or a damaged one where none other is left."""
+    """No usable checkpoint, or a damaged one without any other left."""
 
     exit_code = 4
 
@@ -88,13 +87,13 @@ class DistributedError(PlmtrainError):
 
 
 class Stopped(PlmtrainError):
-    """A signal asked the run to stop; it can be resumed with the same command."""
+    """A signal requested a stop; the run can be resumed with the same command."""
 
     exit_code = 75
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:
-    """A remedy that names the closest valid spelling, or lists the valid names where none is close."""
+    """Return a remedy with the closest valid spelling, or with all valid names if none is close."""
     names = sorted(valid)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     return f"did you mean '{close[0]}'?" if close else f"use one of: {', '.join(names)}"
@@ -104,16 +103,16 @@ _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.ERO
 
 
 def understood(error: BaseException) -> PlmtrainError | None:
-    """An error that the user can act on, made of one that came from Python, torch or the operating system.
+    """Convert an error of Python, torch or the operating system to one that the user can act on.
 
     Returns:
-        None for a fault of ours.
+        None for a fault of plmtrain.
     """
     if isinstance(error, PlmtrainError):
         return error
     if isinstance(error, KeyboardInterrupt):
         return Stopped("stopped by SIGINT", "", "the same command goes on from here")
-    # By name, since torch must not be imported to ask whether an error is its own.
+    # By name, since this must not import torch.
     kind = type(error).__name__
     if (
         isinstance(error, MemoryError)
@@ -133,7 +132,7 @@ def understood(error: BaseException) -> PlmtrainError | None:
             else "check the disk, its mount and the permissions"
         )
         return DiskError(f"disk: {error.strerror}", f"path: {place}" if place else "", remedy)
-    # Gloo, which joins processes on CPUs, tells of a lost one by a plain RuntimeError with its own source file in it.
+    # Gloo, which joins processes on CPUs, reports a lost one by a plain RuntimeError that names its own source file.
     lost = isinstance(error, RuntimeError) and "/gloo/transport/" in str(error)
     if lost or kind in ("DistBackendError", "DistNetworkError", "DistStoreError"):
         return DistributedError(

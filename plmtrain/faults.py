@@ -1,7 +1,7 @@
-"""Faults on purpose, for the tests that prove what a run survives.
+"""Injected faults, for the tests of what a run survives.
 
-``PLMTRAIN_FAULT="POINT[@STEP][:ACTION]"`` is read only where ``PLMTRAIN_TESTING=1``; otherwise a point costs one comparison.
-Several faults are separated by commas. Without an action the process is killed.
+``PLMTRAIN_FAULT="POINT[@STEP][:ACTION]"`` is only read if ``PLMTRAIN_TESTING=1``; otherwise a point costs one comparison. Several
+faults are separated by commas. Without an action the process is killed.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ _ACTIONS: dict[str, Callable[[], None]] = {
 
 def _parse(text: str) -> list[tuple[str, int | None, str]]:
     faults = []
-    for one in filter(None, text.split(",")):
-        place, _, action = one.partition(":")
+    for fault in filter(None, text.split(",")):
+        place, _, action = fault.partition(":")
         point, _, step = place.partition("@")
         faults.append((point, int(step) if step else None, action or "kill9"))
     return faults
@@ -71,13 +71,13 @@ _faults = _parse(os.environ.get("PLMTRAIN_FAULT", "")) if os.environ.get("PLMTRA
 
 
 def plan(text: str) -> None:
-    """Replace the planned faults, as children forked by the tests do."""
+    """Replace the planned faults, as the tests' forked children do."""
     global _faults
     _faults = _parse(text)
 
 
 def wanted(point: str, step: int | None = None) -> str | None:
-    """The action planned for this point, if any: for actions that only the caller can take (nan, inf, spike, oom)."""
+    """Return the action planned for this point, if any: for actions that only the caller can take (nan, inf, spike, oom)."""
     for name, at, action in _faults:
         if name == point and at in (None, step):
             return action
@@ -85,13 +85,13 @@ def wanted(point: str, step: int | None = None) -> str | None:
 
 
 def fault_point(point: str, step: int | None = None) -> None:
-    """Act out the fault planned for this point, if any.
+    """Carry out the fault planned for this point, if any.
 
     Args:
         point: the name of the place, such as ``save.rename``.
-        step: the training step there, where there is one.
+        step: the training step there, if there is one.
     """
     if _faults and (action := wanted(point, step)) in _ACTIONS:
         _ACTIONS[action]()
-        # Reached again, a point that sent a signal would send a second one, which means "at once".
+        # If it were reached again, a point that sends a signal would send a second one, which means "at once".
         _faults[:] = [fault for fault in _faults if fault[0] != point or fault[1] not in (None, step)]

@@ -1,8 +1,8 @@
-"""Files and folders that are either whole or not there, whatever happens while they are written.
+"""Files and folders that are either complete or not there, whatever happens while they are written.
 
-The recipe is always the same: write beside the target under a name that ends in ``.tmp``, flush to the disk, rename, flush
-the folder that holds the name (Pillai et al. 2014, "All file systems are not created equal", section 4). What a killed
-process leaves behind is recognised by its name and cleared by whoever owns the folder next.
+The method is always the same: write beside the target under a name that ends in ``.tmp``, flush to the disk, rename, flush the
+folder that contains the name (Pillai et al. 2014, "All file systems are not created equal", section 4). The leftovers of a killed
+process are recognised by their names and removed by the next owner of the folder.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _OF_THE_NAME = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.ENOTE
 
 
 def size_in_words(count: int) -> str:
-    """A number of bytes as people read it."""
+    """Format a number of bytes for people."""
     size = float(count)
     for unit in ("bytes", "KiB", "MiB", "GiB"):
         if size < 1024:
@@ -46,7 +46,7 @@ def size_in_words(count: int) -> str:
 
 
 def free_bytes(path: Path) -> int | None:
-    """What this user may still write at a path (or at the nearest folder above it that exists); None if that is unknown."""
+    """Return the bytes that this user can still write at a path (or at the nearest existing folder above it); None if unknown."""
     for place in (path, *path.absolute().parents):
         with suppress(OSError):
             return shutil.disk_usage(place).free
@@ -54,17 +54,17 @@ def free_bytes(path: Path) -> int | None:
 
 
 def nearest_folder(path: Path) -> Path:
-    """The folder at a path, or else the nearest one above it that exists."""
+    """Return the folder at a path, or the nearest existing one above it."""
     return next(place for place in (path.absolute(), *path.absolute().parents) if place.is_dir())
 
 
 def disk_error(error: OSError, path: Path, needed: int | None = None) -> DiskError:
-    """The failure of a write, as the user should hear of it.
+    """Build the error that reports a failed write to the user.
 
     Args:
-        error: what the operating system said.
-        path: what was being written.
-        needed: bytes that the whole of it takes, where that is known.
+        error: from the operating system.
+        path: of the file or folder being written.
+        needed: the bytes of all of it, if known.
     """
     reason = os.strerror(error.errno) if error.errno else str(error)
     free = free_bytes(path)
@@ -74,13 +74,15 @@ def disk_error(error: OSError, path: Path, needed: int | None = None) -> DiskErr
     return DiskError(
         f"cannot write {path.name}: {reason}" + (f" ({', '.join(amounts)})" if amounts else ""),
         str(path),
-        "make room and run the same command again" if full else "check the folder, its permissions and its disk, then run again",
+        "free some space and run the same command again"
+        if full
+        else "check the folder, its permissions and its disk, then run again",
     )
 
 
 @contextmanager
 def disk_errors(path: Path, needed: int | None = None) -> Iterator[None]:
-    """Turn what the disk under a path does to us into a DiskError; other errors pass as they are."""
+    """Turn errors of the disk under a path into a DiskError; other errors pass unchanged."""
     try:
         yield
     except OSError as error:
@@ -91,13 +93,13 @@ def disk_errors(path: Path, needed: int | None = None) -> Iterator[None]:
 
 
 def _is_near(place: Path, path: Path) -> bool:
-    """Whether a path lies in the folder of another one, or above it: not, say, among the files that are read."""
+    """Return whether a path lies in the folder of another one, or above it: not, for example, among the files that are read."""
     place, folder = place.absolute(), path.absolute().parent
     return place.is_relative_to(folder) or folder.is_relative_to(place)
 
 
 def fsync(path: Path) -> None:
-    """Have a file's bytes, or a folder's names, on the disk and not only in its cache."""
+    """Flush a file's bytes, or a folder's names, from the cache to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -110,7 +112,7 @@ def fsync(path: Path) -> None:
 
 
 def make_folder(path: Path) -> Path:
-    """Create a folder and those above it, so that the names outlive a power cut too."""
+    """Create a folder and those above it, so that the names survive a power failure too."""
     missing = [place for place in (path, *path.parents) if not place.exists()]
     with disk_errors(path):
         path.mkdir(parents=True, exist_ok=True)
@@ -120,15 +122,15 @@ def make_folder(path: Path) -> Path:
 
 
 def temporary_name(target: Path) -> Path:
-    """A name beside the target that nobody else uses, and that ``clear_leftovers`` knows."""
+    """Return an unused name beside the target that ``clear_leftovers`` recognises."""
     return target.with_name(f"{target.name}.{secrets.token_hex(4)}{_TEMPORARY}")
 
 
 def write_bytes_atomically(path: Path, data: bytes) -> None:
-    """Write a file so that readers see the old one or the new one, and never a part.
+    """Write a file so that readers see the old one or the new one, and never a part of it.
 
     Raises:
-        DiskError: if the disk refuses; the old file is as it was.
+        DiskError: if the disk refuses; the old file is unchanged.
     """
     temporary = temporary_name(path)
     with disk_errors(path, len(data)):
@@ -146,12 +148,12 @@ def write_bytes_atomically(path: Path, data: bytes) -> None:
 
 
 def write_text_atomically(path: Path, text: str) -> None:
-    """``write_bytes_atomically`` for text, as UTF-8."""
+    """Write text as UTF-8 with ``write_bytes_atomically``."""
     write_bytes_atomically(path, text.encode())
 
 
 def write_json_atomically(path: Path, value: Any) -> None:
-    """``write_text_atomically`` for a JSON value, indented for people."""
+    """Write a JSON value with ``write_text_atomically``, indented for people."""
     write_text_atomically(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
@@ -159,19 +161,20 @@ def write_json_atomically(path: Path, value: Any) -> None:
 def atomic_folder(
     target: Path, *, needed: int | None = None, replace: bool = False, before_rename: Callable[[], None] | None = None
 ) -> Iterator[Path]:
-    """Write a folder that appears at its place only when it is whole and on the disk.
+    """Write a folder that appears at its place only when it is complete and on the disk.
 
-    The body writes into the temporary folder that it is given. Afterwards each file and folder in it is flushed, the whole is
-    renamed to ``target``, and the parent is flushed. If the body raises, the temporary folder is removed.
+    The body writes into a temporary folder. Afterwards each file and folder in it is flushed, the temporary folder is renamed to
+    ``target``, and the parent is flushed. If the body raises, the temporary folder is removed.
 
     Args:
         target: where the folder is to appear; its parent is created.
-        needed: bytes that it takes, for the message if there is no room.
-        replace: whether a folder that stands at ``target`` gives way; it goes last, and comes back if we are killed before.
-        before_rename: called when all is on the disk and before the folder appears.
+        needed: the bytes that it takes, for the message if there is no room.
+        replace: whether an existing folder at ``target`` is replaced; it is removed last, and restored if this process is killed
+            before.
+        before_rename: called when everything is on the disk and before the folder appears.
 
     Raises:
-        DiskError: if the disk refuses, or if something stands at ``target`` and may not be replaced.
+        DiskError: if the disk refuses, or if something exists at ``target`` and may not be replaced.
     """
     make_folder(target.parent)
     temporary = temporary_name(target)
@@ -197,7 +200,7 @@ def flush_tree(folder: Path) -> None:
 
 
 def _publish(temporary: Path, target: Path, replace: bool) -> None:
-    """Rename, moving an older folder aside where one stands and may go."""
+    """Rename, after moving an existing folder aside if it may be replaced."""
     aside = target.with_name(target.name + _REPLACED)
     moved = replace and target.exists()
     if moved:
@@ -205,7 +208,7 @@ def _publish(temporary: Path, target: Path, replace: bool) -> None:
             remove_folder(aside)
         target.rename(aside)
     elif target.exists():
-        # An empty folder would silently give way to a rename.
+        # A rename would silently replace an empty folder.
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
     try:
         temporary.rename(target)
@@ -220,16 +223,17 @@ def _publish(temporary: Path, target: Path, replace: bool) -> None:
 
 
 def remove_folder(folder: Path) -> None:
-    """Remove a folder so that nobody ever meets a half of it: first its name goes, then what is in it."""
+    """Remove a folder so that no process ever sees a part of it: first its name goes, then its contents."""
     temporary = temporary_name(folder)
     folder.rename(temporary)
     shutil.rmtree(temporary, ignore_errors=True)
 
 
 def clear_leftovers(folder: Path) -> list[str]:
-    """Clear what killed writers left in a folder that is ours alone now.
+    """Remove the leftovers of killed writers in a folder that only this process uses now.
 
-    Temporary files and folders go. A folder that was moved aside for a newer one comes back if the newer one never appeared.
+    Temporary files and folders are removed. A folder that was moved aside for a newer one is restored if the newer one never
+    appeared.
 
     Returns:
         The names that were cleared.
@@ -252,7 +256,7 @@ def clear_leftovers(folder: Path) -> list[str]:
 
 
 def clear_leftovers_of(target: Path) -> None:
-    """Clear what killed writers left beside a place that nobody writes to now."""
+    """Remove the leftovers of killed writers beside a path that no process writes to now."""
     left = re.compile(rf"{re.escape(target.name)}\.[0-9a-f]{{8}}{re.escape(_TEMPORARY)}")
     for place in target.parent.iterdir() if target.parent.is_dir() else ():
         if left.fullmatch(place.name) and place.is_dir() and not place.is_symlink():
@@ -260,7 +264,7 @@ def clear_leftovers_of(target: Path) -> None:
 
 
 def sha256(path: Path) -> str:
-    """The SHA-256 of a file's content, in hexadecimal; memory does not depend on its size."""
+    """Return the SHA-256 of a file's content, in hexadecimal; memory use does not depend on its size."""
     digest = hashlib.sha256()
     buffer = memoryview(bytearray(min(CHUNK, max(1, path.stat().st_size))))
     with path.open("rb", buffering=0) as file:
@@ -270,15 +274,15 @@ def sha256(path: Path) -> str:
 
 
 class FolderLock:
-    """One process at a time; the others wait. The kernel frees it when its holder ends, however it ends.
+    """A lock that one process holds at a time while others wait. The kernel releases it when its holder ends in any way.
 
-    A POSIX record lock: unlike ``flock``, children forked by the holder do not keep it when the holder is killed. It excludes
-    processes, not threads, and nobody on a file system that has no locks (some parallel ones are mounted so): what it guards
-    must then still be atomic, only not single.
+    It is a POSIX record lock: unlike with ``flock``, children forked by the holder do not keep it when the holder is killed. It
+    excludes processes, not threads, and has no effect on a file system without locks (some parallel ones are mounted so): what it
+    guards must then still be atomic, but may be done twice.
 
     Args:
         path: the lock's file, which is created and stays. Nothing else may open it.
-        on_wait: called once if somebody else holds it.
+        on_wait: called once if another process holds the lock.
     """
 
     def __init__(self, path: Path, on_wait: Callable[[], None] | None = None) -> None:

@@ -1,4 +1,4 @@
-"""The words of ``--help``. Imports nothing: help must be there at once."""
+"""The texts of ``--help``. Imports nothing heavy: help must appear at once."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Verb:
-    """What help says of a verb.
+    """The help of a verb.
 
     Args:
         summary: what it does, in one line.
-        usage: what stands after ``plmtrain``.
+        usage: the arguments of ``plmtrain``.
         about: a paragraph.
         examples: command lines with a comment each.
         composes: whether it takes Hydra overrides, and with them ``-m``, ``--cfg job`` and ``--config-dir``.
-        options: what it takes besides, where it composes.
+        options: its further options, if it composes.
     """
 
     summary: str
@@ -30,8 +30,8 @@ VERBS = {
     "pretrain": Verb(
         "pretrain a model on text",
         "pretrain [GROUP=CHOICE | KEY=VALUE]...",
-        "Trains the tokenizer and prepares the text first where that has not been done. The same command again resumes the\n"
-        "run, or says that it is finished. Everything of the run is in runs/NAME/.",
+        "Trains the tokenizer and prepares the text first, unless that has been done. The same command again resumes the\n"
+        "run, or reports that it is finished. All files of the run are in runs/NAME/.",
         (
             ("plmtrain pretrain model=roberta objective=dynamic_mlm data=sample size=tiny", "some minutes on two cores"),
             ("plmtrain pretrain model=bert objective=mlm data=text data.files=[mytext.txt] size=small", "your own text"),
@@ -45,8 +45,8 @@ VERBS = {
         "train a run or a Hugging Face model for a task",
         "finetune task=TASK init=RUN_OR_FOLDER [KEY=VALUE]...",
         "Trains on labelled examples in TSV, CSV or JSON lines, or on a public dataset; model and tokenizer are those of init=,\n"
-        "without it model= has random weights. The best checkpoint by the metric is the result; what it makes of held-out\n"
-        "examples is in runs/NAME/predictions.jsonl. The same command again resumes the run, or says that it is finished.",
+        "without it model= has random weights. The best checkpoint by the metric is the result; its predictions for held-out\n"
+        "examples are in runs/NAME/predictions.jsonl. The same command again resumes the run, or reports that it is finished.",
         (
             (
                 "plmtrain finetune task=classification data.files=[train.tsv] data.validation_files=[dev.tsv] task.text=text "
@@ -58,6 +58,11 @@ VERBS = {
                 "trainer.epochs=5",
                 "pairs, a tenth of them held out, from random weights",
             ),
+            (
+                "plmtrain finetune task=regression data.files=[train.tsv] task.text=[sentence1,sentence2] task.label=score "
+                "init=runs/mine",
+                "scores of pairs",
+            ),
             ("plmtrain finetune task=glue/sst2 init=runs/mine", "a public dataset, from the hub"),
             ("plmtrain finetune task=glue/rte task.folder=glue init=runs/mine", "the same from a folder, without a connection"),
             ("plmtrain finetune -m task=glue/rte init=runs/mine seed=1,2,3", "three seeds, with mean and spread"),
@@ -67,8 +72,8 @@ VERBS = {
     "evaluate": Verb(
         "held-out loss and perplexity of a run; metrics of a fine-tuned one",
         "evaluate RUN [--json] [KEY=VALUE]...",
-        "Computes loss, perplexity and accuracy with the newest checkpoint, on the run's held-out text or on other text; of a\n"
-        "fine-tuned run the task's metrics with the best checkpoint.",
+        "Computes loss, perplexity and accuracy with the newest checkpoint, on the run's held-out text or on other text; for a\n"
+        "fine-tuned run, the task's metrics with the best checkpoint.",
         (
             ("plmtrain evaluate runs/roberta-dynamic_mlm-1f2e3d4c", "the validation text of the run"),
             ("plmtrain evaluate runs/mine data=text data.files=[a.txt] data.validation_files=[b.txt]", "the text of b.txt"),
@@ -80,9 +85,9 @@ VERBS = {
         "predict RUN [TEXT]... [--part PART] [--file FILE] [--json] [--batch-size N] [--beams N | --sample]...",
         "Reads text from the arguments, from a file or from standard input, one a line; writes text, or JSON lines with --json.\n"
         "A mixture answers as the part with the largest share, or as --part says.\n"
-        "A run that writes text takes --beams, --length-penalty, --early-stopping, or --sample with --temperature, --top-k,\n"
-        "--top-p and --seed; and --max-length, --min-length, --no-repeat-ngram. They mean what they mean in transformers'\n"
-        "generate, but that lengths do not count the token that the decoder starts from.",
+        "A run that generates text takes --beams, --length-penalty, --early-stopping, or --sample with --temperature, --top-k,\n"
+        "--top-p and --seed; and --max-length, --min-length, --no-repeat-ngram. Their meaning is that of transformers'\n"
+        "generate, except that lengths do not count the token that the decoder starts from.",
         (
             ('plmtrain predict runs/mine "The file is [MASK] now."', "one sentence"),
             ('plmtrain predict runs/my-bart "The file <mask> now." --beams 4', "restored text, by beam search"),
@@ -90,36 +95,38 @@ VERBS = {
         ),
     ),
     "inspect": Verb(
-        "show what an objective does to your text",
+        "show what an objective or a task does to your data",
         "inspect [GROUP=CHOICE | KEY=VALUE]...",
-        "Draws original, corrupted input and targets in colour, and measures rates. No model is built.",
+        "Draws original, corrupted input and targets in colour, and measures rates; of a task the rows as the model reads\n"
+        "them, each with its right answer. No model is built.",
         (
             ("plmtrain inspect objective=dynamic_mlm data=sample", "the sample text"),
             ("plmtrain inspect model=bert objective=whole_word_mlm data=text data.files=[mytext.txt]", "your own text"),
+            ("plmtrain inspect task=classification data.files=[train.tsv] init=runs/mine", "your own examples"),
         ),
         composes=True,
     ),
     "tokenizer": Verb(
         "train a tokenizer alone",
         "tokenizer [FOLDER] [GROUP=CHOICE | KEY=VALUE]...",
-        "Trains the tokenizer that a run with the same settings would train, and writes it into FOLDER, too, if one is named.",
+        "Trains the tokenizer that a run with the same settings would train, and also writes it into FOLDER, if one is named.",
         (("plmtrain tokenizer model=bert data=text data.files=[mytext.txt] tokenizer.vocab_size=16000", "your own text"),),
         composes=True,
     ),
     "prepare": Verb(
         "turn text into a prepared data folder alone",
         "prepare [GROUP=CHOICE | KEY=VALUE]...",
-        "Does what a run with the same settings would do before its first step: a big text need not be prepared on the\n"
-        "machine that trains.",
+        "Does what a run with the same settings would do before its first step, so that a large text need not be prepared on\n"
+        "the machine that trains.",
         (("plmtrain prepare model=roberta data=jsonl data.files=['corpus/*.jsonl']", "your own text"),),
         composes=True,
     ),
     "check": Verb(
         "find everything wrong with a run before it starts, and what it will cost",
         "check [--json] [GROUP=CHOICE | KEY=VALUE]...",
-        "Takes what pretrain takes, or, with task=, what finetune takes. Tells all that is wrong at once, from settings and\n"
-        "text to memory and disk; then what the run will cost, its time by two real steps of its own shapes. Nothing is written\n"
-        "into the run's folder; its text is prepared, and is then there for the run. The exit code is 0, or the one that the\n"
+        "Takes the settings of pretrain, or, with task=, those of finetune. Reports all errors at once, from settings and text\n"
+        "to memory and disk; then what the run will cost, its time by two real steps of its own shapes. Nothing is written\n"
+        "into the run's folder; its text is prepared, and the run will use it. The exit code is 0, or the one that the\n"
         "run would end with.",
         (
             ("plmtrain check model=roberta objective=dynamic_mlm data=sample size=tiny", "of a pretraining run"),
@@ -133,8 +140,8 @@ VERBS = {
         "a run as a folder that transformers loads",
         "export RUN HF_FOLDER [part=PART]",
         "Writes config.json, model.safetensors, the tokenizer and a model card; reads them back, and lets the folder appear\n"
-        "only if every weight is equal and the model computes the same. RUN may be an imported folder, too. An RTD run exports\n"
-        "its discriminator, and with part=generator the other; a mixture the part with the largest share, or part=NAME.",
+        "only if every weight is equal and the model computes the same. RUN may be an imported folder too. An RTD run exports\n"
+        "its discriminator, and its generator with part=generator; a mixture the part with the largest share, or part=NAME.",
         (
             ("plmtrain export runs/mine mine-hf", 'then: AutoModelForMaskedLM.from_pretrained("mine-hf")'),
             ("plmtrain export runs/electra-rtd-1f2e3d4c generator part=generator", "a part of a run"),
@@ -143,14 +150,14 @@ VERBS = {
     "import": Verb(
         "a Hugging Face folder for use wherever a run is",
         "import HF_FOLDER FOLDER",
-        "Judges a stranger's folder (no pickle, no code, weights whole and finite), writes what plmtrain understands of it, and\n"
-        "reads that back. The new folder serves predict, export, init= and plmtrain.load.",
+        "Checks a folder from elsewhere (no pickle, no code, weights complete and finite), writes what plmtrain can use of it,\n"
+        "and reads that back. The new folder works with predict, export, init= and plmtrain.load.",
         (("plmtrain import downloads/bert-base-uncased bert", "then: plmtrain predict bert ..., or init=bert"),),
     ),
     "list": Verb(
         "models, sizes, objectives, data sets; which objective goes with which model",
         "list [GROUP | matrix] [--json] [--config-dir DIR]",
-        "Names every choice of every group, with a line about each.",
+        "Lists every choice of every group, with a line about each.",
         (
             ("plmtrain list", "all groups"),
             ("plmtrain list model", "the models"),
@@ -161,7 +168,7 @@ VERBS = {
         "check every file of every checkpoint of a run",
         "verify RUN [--json]",
         "Compares size and checksum of each file with the manifest of its checkpoint.",
-        (("plmtrain verify runs/mine", "exit 0, or 4 where something is damaged"),),
+        (("plmtrain verify runs/mine", "exit 0, or 4 if something is damaged"),),
     ),
     "completion": Verb(
         "print the script for tab completion",
@@ -185,7 +192,7 @@ def _examples(examples: tuple[tuple[str, str], ...]) -> list[str]:
 
 
 def overview() -> str:
-    """The help of ``plmtrain`` itself."""
+    """Return the help of ``plmtrain`` itself."""
     width = max(map(len, VERBS))
     return "\n".join(
         [
@@ -204,7 +211,7 @@ def overview() -> str:
 
 
 def of(name: str) -> str:
-    """The help of a verb."""
+    """Return the help of a verb."""
     verb = VERBS[name]
     lines = [f"usage: plmtrain {verb.usage}", "", verb.about, ""]
     if verb.composes:
@@ -213,7 +220,7 @@ def of(name: str) -> str:
             "  GROUP=CHOICE      model=roberta: a YAML file of a group; plmtrain list shows them all",
             "  KEY=VALUE         trainer.steps=1000: one setting",
             "options:",
-            "  --cfg job         print the settings, with where each comes from, and start nothing",
+            "  --cfg job         print the settings, each with its origin, and start nothing",
             "  --config-dir DIR  YAML files of your own, in DIR/model/, DIR/data/ and so on",
         ]
         if "--json" in verb.options:

@@ -1,9 +1,9 @@
-"""Random numbers as a function of what they are for, never of what was drawn before.
+"""Random numbers as a function of their purpose and place, never of earlier draws.
 
 A number is the hash of (purpose, seed, epoch, sample, position), so that a mask or a permutation is the same in one process or
 eight, before and after a resume. The hash is the output function of SplitMix64 (Steele, Lea and Flood 2014, "Fast splittable
-pseudorandom number generators"), vectorised over samples and positions. Epoch and sample each pass through it before they
-are combined, so that neighbouring keys share nothing.
+pseudorandom number generators"), vectorised over samples and positions. Epoch and sample each pass through it before they are
+combined, so that neighbouring keys are unrelated.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _FIRST_FACTOR, _SECOND_FACTOR = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D04
 
 @dataclass(frozen=True)
 class Keys:
-    """What the noise of some rows is a function of.
+    """The keys of some rows' random numbers.
 
     Args:
         seed: the run's seed.
@@ -44,7 +44,7 @@ class Keys:
 
 
 def _mix(x: Bits) -> Bits:
-    """SplitMix64's finaliser, in place: a bijection, so that different numbers stay different."""
+    """Apply SplitMix64's finaliser in place: a bijection, so that different numbers stay different."""
     shifted = x >> _FIRST
     x ^= shifted
     x *= _FIRST_FACTOR
@@ -60,34 +60,34 @@ def _purpose(purpose: str) -> int:
 
 
 def _absorb(state: Bits, word: NDArray[np.int64] | int) -> Bits:
-    """The state after one more word of the key."""
+    """Return the state after one more word of the key."""
     return _mix((state ^ np.asarray(word).astype(np.uint64)) + _GOLDEN)
 
 
 @lru_cache(maxsize=256)
 def _seeded(purpose: str, seed: int) -> np.uint64:
-    """The state after a purpose and a seed, which all rows share."""
+    """Return the state after a purpose and a seed, which all rows share."""
     return np.uint64(_absorb(np.full(1, _purpose(purpose), np.uint64), seed)[0])
 
 
 def row_bits(purpose: str, keys: Keys) -> Bits:
-    """One 64-bit number a row.  # [rows]"""
+    """Return one 64-bit number for each row.  # [rows]"""
     (states,) = several_row_bits((purpose,), keys)
     return cast(Bits, states)
 
 
 def several_row_bits(purposes: Sequence[str], keys: Keys) -> Bits:
-    """``row_bits`` of several purposes at the cost of one.  # [purposes, rows]"""
+    """Return ``row_bits`` of several purposes at the cost of one.  # [purposes, rows]"""
     seeded = np.array([[_seeded(purpose, keys.seed)] for purpose in purposes])
     return _absorb(_absorb(seeded, keys.epochs), keys.samples)
 
 
 def spread(rows: Bits, length: int) -> Bits:
-    """Many numbers from one number a row: those of a row are all different.
+    """Return many numbers from one number for each row: those of a row are all different.
 
     Args:
         rows: [rows] from ``row_bits``.
-        length: positions in a row. A row's first numbers do not depend on it.
+        length: positions in a row. The first numbers of a row do not depend on it.
 
     Returns:
         [rows, length] 64-bit integers.
@@ -97,26 +97,26 @@ def spread(rows: Bits, length: int) -> Bits:
 
 
 def spread_at(rows: Bits, positions: NDArray[np.int64]) -> Bits:
-    """What ``spread`` gives at some positions alone.
+    """Return the numbers of ``spread`` at some positions only.
 
     Args:
-        rows: [n] the number of each position's row; anything that is broadcast with the positions will do.
+        rows: [n] the number of each position's row, or any shape that broadcasts with the positions.
         positions: [n] positions in those rows.
     """
     return _mix(rows + (positions.astype(np.uint64) + np.uint64(1)) * _GOLDEN)
 
 
 def orders(rows: Bits, length: int) -> Orders:
-    """A random order of the positions of each row: half the work of ``spread``, where nothing but the order is wanted.
+    """Return a random order of the positions of each row, with half the work of ``spread``; use it where only the order matters.
 
     Args:
         rows: [rows] from ``row_bits``.
-        length: positions in a row. A row's first numbers are the same for all up to 1023.
+        length: positions in a row. The first numbers of a row are the same for all lengths up to 1023.
 
     Returns:
         [rows, length] numbers that are different within a row. The high bits are random; the low ones, as many as
-        ``position_bits`` says, are the position itself, which settles the order where the high bits are equal: for one pair
-        in 2**22 up to 1023 positions. No number is the highest of its type.
+        ``position_bits`` gives, are the position itself, which decides the order where the high bits are equal: for one pair in
+        2**22 up to 1023 positions. No number is the highest of its type.
     """
     low = position_bits(length)
     # Two numbers from one hash.
@@ -127,7 +127,7 @@ def orders(rows: Bits, length: int) -> Orders:
 
 
 def position_bits(length: int) -> int:
-    """How many low bits of ``orders`` hold the position.
+    """Return how many low bits of ``orders`` contain the position.
 
     Raises:
         ValueError: beyond 2**20 positions, where too few random bits would be left.
@@ -138,12 +138,12 @@ def position_bits(length: int) -> int:
 
 
 def bits(purpose: str, keys: Keys, length: int) -> Bits:
-    """64-bit numbers, one for each position of each row.
+    """Return 64-bit numbers, one for each position of each row.
 
     Args:
-        purpose: what the numbers are for; another purpose gives unrelated numbers.
+        purpose: of the numbers; different purposes give unrelated numbers.
         keys: the seed, epoch and sample of each row.
-        length: positions in a row. Row r's first numbers do not depend on it.
+        length: positions in a row. The first numbers of a row do not depend on it.
 
     Returns:
         [rows, length] uniform over all 64-bit integers.
@@ -152,13 +152,13 @@ def bits(purpose: str, keys: Keys, length: int) -> Bits:
 
 
 def as_uniform(random: Bits) -> NDArray[np.float64]:
-    """Numbers in [0, 1) with 53 random bits."""
+    """Return numbers in [0, 1) with 53 random bits."""
     numbers: NDArray[np.float64] = np.multiply(random >> np.uint64(11), 2.0**-53, dtype=np.float64)
     return numbers
 
 
 def as_integers(random: Bits, below: int | NDArray[np.int64]) -> NDArray[np.int64]:
-    """Integers in [0, below), by the high half's fixed-point product: a bias of less than below / 2**32.
+    """Return integers in [0, below), by the high half's fixed-point product: the bias is less than below / 2**32.
 
     Raises:
         ValueError: if ``below`` is not within [1, 2**32).
@@ -171,17 +171,17 @@ def as_integers(random: Bits, below: int | NDArray[np.int64]) -> NDArray[np.int6
 
 
 def uniform(purpose: str, keys: Keys, length: int) -> NDArray[np.float64]:
-    """Numbers in [0, 1), one for each position of each row.  # [rows, length]"""
+    """Return numbers in [0, 1), one for each position of each row.  # [rows, length]"""
     return as_uniform(bits(purpose, keys, length))
 
 
 def integers(purpose: str, keys: Keys, length: int, below: int | NDArray[np.int64]) -> NDArray[np.int64]:
-    """Integers in [0, below), one for each position of each row.  # [rows, length]"""
+    """Return integers in [0, below), one for each position of each row.  # [rows, length]"""
     return as_integers(bits(purpose, keys, length), below)
 
 
 def scalar(purpose: str, *words: int) -> int:
-    """One number below 2**63: a seed for a library's generator, or a draw that whole groups of processes share."""
+    """Return one number below 2**63: a seed for a library's generator, or a draw that a group of processes shares."""
     state = np.full(1, _purpose(purpose), np.uint64)
     for word in words:
         state = _absorb(state, word)
@@ -189,15 +189,15 @@ def scalar(purpose: str, *words: int) -> int:
 
 
 def permute(positions: NDArray[np.int64], size: int, purpose: str, *words: int) -> NDArray[np.int64]:
-    """The images of some positions under a keyed permutation of range(size), without the permutation itself.
+    """Return the images of some positions under a keyed permutation of range(size), without building the permutation.
 
-    An eight-round Feistel network (four leave a bias among fewer than twenty) on the smallest even number of bits that holds
-    ``size``, walked until it lands inside (Black and Rogaway 2002, "Ciphers with arbitrary finite domains"), so that seeking
-    to any position costs the same.
+    It is an eight-round Feistel network (four leave a bias among fewer than twenty) on the smallest even number of bits holding
+    ``size``, iterated until the image is in range (Black and Rogaway 2002, "Ciphers with arbitrary finite domains"), so that
+    seeking to any position costs the same.
 
     Args:
         positions: [n] positions within range(size).
-        size: how many there are to permute.
+        size: the number of positions.
         purpose, words: the key.
 
     Returns:

@@ -1,7 +1,7 @@
-"""Masking what looks like a secret, before anything is written where others may read it.
+"""Mask anything that looks like a secret before it is written where others may read it.
 
-Secrets have no business in settings, but they get there: a token on a command line, a password in a URL. A value is masked
-for its own look or for the name of its key; a mask too many only costs a name.
+Secrets do not belong into settings, but they get there: a token on a command line, a password in a URL. A value is masked for its
+own form or for the name of its key; masking too much only costs a name.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ _SECRETS = re.compile(
           hf_[A-Za-z0-9]{16,}                                   # Hugging Face
         | api_org_[A-Za-z0-9]{16,}
         | wandb_v1_[A-Za-z0-9_]{16,}                            # Weights & Biases, since 2025
-        | sk-[A-Za-z0-9_-]{16,}                                 # OpenAI, Anthropic and their kin
+        | sk-[A-Za-z0-9_-]{16,}                                 # OpenAI, Anthropic and others
         | gh[oprsu]_[A-Za-z0-9]{16,} | github_pat_[A-Za-z0-9_]{16,} | glpat-[A-Za-z0-9_-]{16,}
         | (?:AKIA|ASIA)[A-Z0-9]{16}                             # AWS
         | AIza[A-Za-z0-9_-]{30,}                                # Google
         | xox[abeprs]-[A-Za-z0-9-]{10,}                         # Slack
         | eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]*   # JSON web tokens
       )
-      | (?<![0-9A-Za-z]) (?<!snapshots/) [0-9a-f]{40} (?![0-9A-Za-z])   # Weights & Biases, before; no revision in hub's cache
+      | (?<![0-9A-Za-z]) (?<!snapshots/) [0-9a-f]{40} (?![0-9A-Za-z])   # Weights & Biases, before 2025; not hub revisions
       | (?<=://) [^\s/@]+ (?=@)                                 # user and password in a URL
       | (?i: (?<=[Bb]earer\s) [A-Za-z0-9._~+/=-]{8,} )
     """,
@@ -44,7 +44,7 @@ _EMPTY = frozenset({"null", "none", "true", "false", ""})
 
 
 def redact_text(text: str) -> str:
-    """A text with everything in it masked that looks like a secret, ``password=...`` too."""
+    """Return a text with everything masked that looks like a secret, ``password=...`` included."""
     return _ASSIGNED.sub(_mask_assigned, _SECRETS.sub(MASK, text))
 
 
@@ -62,11 +62,11 @@ def _is_number(text: str) -> bool:
 
 
 def redact(value: Any) -> Any:
-    """A JSON-like value, masked throughout: strings that look like secrets, and strings under keys that name one."""
+    """Mask a JSON-like value: strings that look like secrets, and strings under keys that name one."""
     if isinstance(value, Mapping):
-        return {key: _redact_under(str(key), one) for key, one in value.items()}
+        return {key: _redact_under(str(key), item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [redact(one) for one in value]
+        return [redact(item) for item in value]
     return redact_text(value) if isinstance(value, str) else value
 
 
@@ -74,7 +74,7 @@ def _redact_under(key: str, value: Any) -> Any:
     if not _SECRET_KEY.fullmatch(key):
         return redact(value)
     if isinstance(value, Mapping):
-        return {name: _redact_under(key, one) for name, one in value.items()}
+        return {name: _redact_under(key, item) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_redact_under(key, one) for one in value]
+        return [_redact_under(key, item) for item in value]
     return MASK if isinstance(value, str) and value else value

@@ -1,10 +1,10 @@
-"""How fast rows are masked on one core, beside the collators of transformers: the same rows, in turn, medians.
+"""Speed of masking rows on one core, against the collators of transformers: the same rows, in turn, medians.
 
     python scripts/benchmark_masking.py [ROWSxLENGTH ...]
 
-Both sides begin with token ids and end with tensors. transformers gets what its documentation recommends: Python lists with the
-special tokens' mask made beforehand (and offsets, for whole words), which is how ``datasets`` yields them. Its rule is another
-one: independent draws instead of an exact budget, and whole words always become the mask.
+Both sides start with token ids and end with tensors. transformers gets the input that its documentation recommends: Python lists
+with a precomputed special-tokens mask (and offsets, for whole words), as ``datasets`` yields them. Its rule differs: independent
+draws instead of an exact budget, and whole words always become the mask.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ OBJECTIVES: dict[str, dict[str, Any]] = {
 
 
 def text(rows: int, length: int) -> Rows:
-    """Random rows in which three tokens of four begin a word, and one of two hundred ends a document."""
+    """Draw random rows in which three tokens of four begin a word, and one of two hundred ends a document."""
     draw = np.random.default_rng(0)
     tokens = draw.integers(len(ROLES), SIZE, (rows, length - 2))
     tokens[draw.random(tokens.shape) < 1 / 200] = ROLES["sep"]
@@ -83,7 +83,7 @@ def theirs(name: str, rows: Rows) -> Callable[[], object]:
 
 
 def seconds(work: Callable[[], object], times: int) -> float:
-    """How long the work takes once."""
+    """Return the duration of the work, averaged over some repetitions."""
     began = time.perf_counter()
     for _ in range(times):
         work()
@@ -98,7 +98,7 @@ def main(shapes: list[str]) -> None:
         rows = text(height, length)
         for name in OBJECTIVES:
             sides = {"ours": ours(name, rows), "theirs": theirs(name, rows)}
-            once = {side: seconds(work, 1) for side, work in sides.items()}  # warms up, too
+            once = {side: seconds(work, 1) for side, work in sides.items()}  # also warms up
             times = {side: max(1, int(0.05 / spent)) for side, spent in once.items()}
             spent: dict[str, list[float]] = {side: [] for side in sides}
             for _ in range(ROUNDS):

@@ -1,8 +1,8 @@
-"""How fast rows are corrupted and made into batches on one core, by each of BART's noises.
+"""Speed of corrupting rows and collating them on one core, for each of BART's noises.
 
     python scripts/benchmark_noising.py [ROWSxLENGTH ...]
 
-Times are of the process, so that other work on the machine disturbs little; medians.
+Times are process times, so that other work on the machine has little effect; medians.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ NOISES: dict[str, dict[str, Any]] = {
 
 
 def text(rows: int, length: int) -> Rows:
-    """Random rows in which three tokens of four begin a word, one of 22 a sentence, and one of 400 ends a document."""
+    """Draw random rows in which three tokens of four begin a word, one of 22 a sentence, and one of 400 ends a document."""
     draw = np.random.default_rng(0)
     tokens = draw.integers(4, SIZE - 1, (rows, length - 2))
     tokens[draw.random(tokens.shape) < 1 / 400] = VOCABULARY["sep"]

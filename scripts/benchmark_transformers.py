@@ -5,8 +5,8 @@
 
 Both train the same model on the same prepared tokens with the same number of threads, each with its own defaults otherwise:
 plmtrain by its command line, transformers with ``BertForMaskedLM`` and ``DataCollatorForLanguageModeling``. Every round runs each
-of them once, in turn and in a process of its own, so that a machine that slows down slows both; the first steps of a process
-do not count. What is compared are medians.
+of them once, in turn and in a process of its own, so that a slower machine slows both; the first steps of a process do not count.
+Medians are compared.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SHAPE = {"layers": 4, "width": 256, "heads": 4, "feed_forward": 1024}
 
 @dataclass(frozen=True)
 class Measured:
-    """What one process did: tokens per second of each step that counts, and its peak of memory in bytes."""
+    """Measurements of one process: tokens per second of each step that counts, and its peak memory in bytes."""
 
     rates: list[float]
     memory: int
@@ -57,16 +57,16 @@ def main() -> int:
             for precision in options.precisions:
                 ours = _plmtrain(folder, f"{precision}-{turn}", precision, options, overrides)
                 peer = _transformers(folder, f"{precision}-{turn}", precision, options)
-                for who, one in (("plmtrain", ours), ("transformers", peer)):
-                    measured.setdefault((precision, who), []).append(one)
-                    rate = statistics.median(one.rates)
-                    print(f"round {turn + 1} of {options.rounds}  {precision}  {who:12}  {rate:8,.0f} tokens/s", flush=True)
+                for library, result in (("plmtrain", ours), ("transformers", peer)):
+                    measured.setdefault((precision, library), []).append(result)
+                    rate = statistics.median(result.rates)
+                    print(f"round {turn + 1} of {options.rounds}  {precision}  {library:12}  {rate:8,.0f} tokens/s", flush=True)
         _print_table(measured, options)
     return 0
 
 
 def _tokenizer(folder: Path, overrides: list[str]) -> Path:
-    """A tokenizer for the text, with BERT's number of tokens: a small text gives fewer, the rest stay unused."""
+    """Train a tokenizer on the text, padded to BERT's vocabulary size: a small text gives fewer tokens, the rest are unused."""
     _run(["-m", "plmtrain", "tokenizer", f"tokenizer.vocab_size={VOCABULARY}", *overrides], log=folder / "tokenizer.log")
     (trained,) = (folder / "prepared" / "tokenizers").glob("*/tokenizer.json")
     content = json.loads(trained.read_text("utf-8"))
@@ -79,7 +79,7 @@ def _tokenizer(folder: Path, overrides: list[str]) -> Path:
 
 
 def _plmtrain(folder: Path, name: str, precision: str, options: argparse.Namespace, overrides: list[str]) -> Measured:
-    """Run ``plmtrain pretrain``; its own clock leaves validation and saving out."""
+    """Run ``plmtrain pretrain``; its own time excludes validation and saving."""
     shape = [f"model.{key}={value}" for key, value in SHAPE.items()]
     memory = _run(
         [
@@ -96,7 +96,7 @@ def _plmtrain(folder: Path, name: str, precision: str, options: argparse.Namespa
 
 
 def _transformers(folder: Path, name: str, precision: str, options: argparse.Namespace) -> Measured:
-    """Run the peer on the tokens that plmtrain prepared."""
+    """Run transformers on the tokens that plmtrain prepared."""
     (manifest,) = (folder / "prepared").glob("*/manifest.json")
     log = folder / f"transformers-{name}.log"
     tokenizer = folder / "runs" / name / "tokenizer"
@@ -110,7 +110,7 @@ def _transformers(folder: Path, name: str, precision: str, options: argparse.Nam
 
 
 def _run(arguments: list[str], log: Path) -> int:
-    """Run Python to its end, its output in a file; returns the peak of its memory in bytes."""
+    """Run Python to its end, its output in a file; return its peak memory in bytes."""
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
     with log.open("w") as output:
         process = subprocess.Popen([sys.executable, *arguments], stdout=output, stderr=subprocess.STDOUT, env=environment)
@@ -121,7 +121,7 @@ def _run(arguments: list[str], log: Path) -> int:
 
 
 def _train_with_transformers(prepared: Path, tokenizer_folder: Path, precision: str, steps: int) -> None:
-    """Train, and print the time at which each step ended, the start of training before them."""
+    """Train, and print the start time of the training and the end time of each step."""
     import numpy as np
     import torch
     from transformers import (
@@ -189,12 +189,12 @@ def _print_table(measured: dict[tuple[str, str], list[Measured]], options: argpa
     print(f"{'':6}{'plmtrain tokens/s':>30}{'transformers tokens/s':>30}{'ratio':>8}{'peak memory':>24}")
     for precision in options.precisions:
         cells, medians, peaks = [], [], []
-        for who in ("plmtrain", "transformers"):
-            rounds = measured[precision, who]
-            medians.append(statistics.median(rate for one in rounds for rate in one.rates))
-            middles = sorted(statistics.median(one.rates) for one in rounds)
+        for library in ("plmtrain", "transformers"):
+            rounds = measured[precision, library]
+            medians.append(statistics.median(rate for result in rounds for rate in result.rates))
+            middles = sorted(statistics.median(result.rates) for result in rounds)
             cells.append(f"{medians[-1]:,.0f} ({middles[0]:,.0f}-{middles[-1]:,.0f})")
-            peaks.append(f"{max(one.memory for one in rounds) / 2**30:.2f} GiB")
+            peaks.append(f"{max(result.memory for result in rounds) / 2**30:.2f} GiB")
         ratio = f"{medians[0] / medians[1]:.2f}"
         print(f"{precision:6}{cells[0]:>30}{cells[1]:>30}{ratio:>8}{' / '.join(peaks):>24}")
 

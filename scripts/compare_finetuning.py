@@ -2,9 +2,9 @@
 
     python scripts/compare_finetuning.py BERT_FOLDER train.tsv dev.tsv --text text --label label
 
-Both start from the same Hugging Face folder and differ in nothing but their random numbers: the same examples, batch, length,
-number of steps, optimiser, schedule and dropout. Each seed is a process of its own for either, in turn. What is compared are mean
-and spread over the seeds of the accuracy after the last step; below stands what the same model comes to from random weights.
+Both start from the same Hugging Face folder and differ only in their random numbers: the same examples, batch, length, number of
+steps, optimiser, schedule and dropout. Each seed is a process of its own for either, in turn. The accuracy after the last step is
+compared, as mean and spread over the seeds; below it is the accuracy of the same model from random weights.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ def main() -> int:
     parser.add_argument("validation", type=Path, help="TSV with a header")
     parser.add_argument("--text", default="text")
     parser.add_argument("--label", default="label")
-    parser.add_argument("--rows", type=int, default=1600, help="of the training examples, the first so many")
+    parser.add_argument("--rows", type=int, default=1600, help="use only the first ROWS training examples")
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--length", type=int, default=64, help="tokens in a row at most")
+    parser.add_argument("--length", type=int, default=64, help="the most tokens in a row")
     parser.add_argument("--lr", type=float, default=1e-4)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--threads", type=int, default=os.cpu_count())
@@ -50,18 +50,18 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         options.train = _beginning(options.train, folder / "train.tsv", options.rows)
-        found: dict[str, list[tuple[float, float]]] = {"plmtrain": [], "transformers": [], "random weights": []}
+        results: dict[str, list[tuple[float, float]]] = {"plmtrain": [], "transformers": [], "random weights": []}
         for seed in options.seeds:
-            found["plmtrain"].append(_plmtrain(options, folder, seed, [f"init={options.init}"]))
-            found["transformers"].append(_peer(options, folder, seed))
-        found["random weights"].append(_plmtrain(options, folder, options.seeds[0], _shape(options.init)))
+            results["plmtrain"].append(_plmtrain(options, folder, seed, [f"init={options.init}"]))
+            results["transformers"].append(_peer(options, folder, seed))
+        results["random weights"].append(_plmtrain(options, folder, options.seeds[0], _shape(options.init)))
     print(f"{options.rows} examples, {options.steps} steps of {options.batch}, {options.length} tokens, seeds {options.seeds}")
     print(f"{'':<16}{'accuracy':>9}{'±':>8}   {'each':<27}{'seconds':>8}")
-    for who, results in found.items():
-        accuracies, seconds = zip(*results, strict=True)
+    for library, measured in results.items():
+        accuracies, seconds = zip(*measured, strict=True)
         spread = statistics.stdev(accuracies) if len(accuracies) > 1 else float("nan")
         each = " ".join(f"{accuracy:.4f}" for accuracy in accuracies)
-        print(f"{who:<16}{statistics.fmean(accuracies):>9.4f}{spread:>8.4f}   {each:<27}{statistics.fmean(seconds):>8.0f}")
+        print(f"{library:<16}{statistics.fmean(accuracies):>9.4f}{spread:>8.4f}   {each:<27}{statistics.fmean(seconds):>8.0f}")
     return 0
 
 
@@ -77,7 +77,7 @@ def _beginning(source: Path, target: Path, rows: int) -> Path:
 
 
 def _shape(init: Path) -> list[str]:
-    """The overrides that make a model of the folder's shape with random weights and the folder's tokenizer."""
+    """Return the overrides for a model of the folder's shape with random weights and the folder's tokenizer."""
     from plmtrain.interop.hugging_face import settings_of
 
     values = settings_of(init).model_dump(mode="json", exclude={"type", "name", "family", "kind"})
@@ -86,7 +86,7 @@ def _shape(init: Path) -> list[str]:
 
 
 def _plmtrain(options: argparse.Namespace, folder: Path, seed: int, start: list[str]) -> tuple[float, float]:
-    """Accuracy after the last step, and seconds."""
+    """Return the accuracy after the last step, and the duration in seconds."""
     name = f"{len(start)}-{seed}"
     command = [
         *(sys.executable, "-m", "plmtrain", "finetune", "task=classification", f"name={name}", f"runs_dir={folder}"),
@@ -127,7 +127,7 @@ def _peer(options: argparse.Namespace, folder: Path, seed: int) -> tuple[float, 
 
 
 def _train_with_transformers(options: argparse.Namespace) -> float:
-    """Accuracy after the last step."""
+    """Return the accuracy after the last step."""
     import torch
     import transformers
 

@@ -44,7 +44,7 @@ SVG = """\
 
 
 def draw_inspect(target: Path) -> None:
-    """Draw what ``plmtrain inspect`` prints, in its colours."""
+    """Draw the output of ``plmtrain inspect``, in its colours."""
     from rich.console import Console
     from rich.text import Text
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # A sample sweep: three learning rates with two seeds each, on the documentation inside this Python (half an hour on two cores).
-# The same command again runs only what is missing; runs/sweeps/ has the table. More settings may follow:
+# The same command again only runs missing jobs; runs/sweeps/ has the table. More settings may follow:
 #   scripts/sweep_learning_rate.sh trainer.steps=1000 hydra.launcher.jobs=2
 # On a cluster: pip install hydra-submitit-launcher, and add hydra/launcher=submitit_slurm hydra.launcher.partition=NAME.
 set -euo pipefail

@@ -16,7 +16,7 @@ import yaml
 from plmtrain import cli, help
 from plmtrain.errors import DataError, DiskError, MemoryExhausted, understood
 from plmtrain.runs.command_settings import kind_for
-from plmtrain.settings.composing.arguments import split
+from plmtrain.settings.composing.arguments import parse_arguments
 from plmtrain.settings.composing.compose import compose
 from plmtrain.settings.decode import pretrain_settings, run_settings, settings_from_run
 
@@ -142,7 +142,7 @@ def test_a_single_run_composes_without_writing(tmp_path: Path, monkeypatch: pyte
 
 
 def test_options_may_stand_anywhere(tmp_path: Path) -> None:
-    options = split(["seed=1", "--config-dir", str(tmp_path), "-m", "trainer.steps=2"])
+    options = parse_arguments(["seed=1", "--config-dir", str(tmp_path), "-m", "trainer.steps=2"])
     assert options.overrides == ("seed=1", "trainer.steps=2")
     assert options.config_dir == str(tmp_path)
     assert options.multirun

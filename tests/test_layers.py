@@ -35,11 +35,19 @@ FLOORS = (
     {"corruption"},
     {"text"},
     {"settings"},
-    {"batch", "keyed_random", "console", "faults", "stopping", "files", "redaction", "errors", "help"},
+    {"batch", "families", "keyed_random", "console", "faults", "stopping", "files", "redaction", "errors", "help"},
 )
 """From the roof to the ground: a part may import every part of a lower floor, and on the ground each other."""
 
-PLUGINS = ("objectives", "tasks", "backbones", "settings.objectives", "settings.tasks", "settings.models")
+PLUGINS = (
+    "objectives",
+    "tasks",
+    "backbones",
+    "settings.objectives",
+    "settings.tasks",
+    "settings.models",
+    "data.tables.readers",
+)
 """Folders whose modules are found by name and know nothing of each other; what they share has one of the names below."""
 
 SHARED = {"backbones": {"backbones"}, "settings.objectives": {"base"}, "settings.tasks": {"base"}, "settings.models": {"base"}}
@@ -151,13 +159,25 @@ def test_settings_and_corruption_know_nothing_heavy() -> None:
 
 
 def test_text_and_data_are_numpy_alone() -> None:
-    wrong = (found for found in IMPORTS if found.part in ("text", "data", "keyed_random") and found.library in HEAVY)
+    wrong = (found for found in IMPORTS if found.part in ("text", "data", "families", "keyed_random") and found.library in HEAVY)
     assert _told(found for found in wrong if found.module != "data.loading.step_loader") == []
 
 
 def test_the_roof_and_the_ground_import_nothing_heavy_at_once() -> None:
     """``plmtrain --help`` waits for neither torch nor Hydra."""
-    light = ("__init__", "__main__", "cli", "help", "errors", "faults", "stopping", "files", "redaction", "keyed_random")
+    light = (
+        "__init__",
+        "__main__",
+        "cli",
+        "help",
+        "errors",
+        "families",
+        "faults",
+        "stopping",
+        "files",
+        "redaction",
+        "keyed_random",
+    )
     wrong = (found for found in IMPORTS if found.part in light and found.library in HEAVY | {"hydra", "omegaconf"})
     assert _told(found for found in wrong if not found.lazy) == []
 

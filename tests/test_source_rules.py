@@ -152,3 +152,138 @@ def test_docstrings_are_british() -> None:
                 sentences = re.sub(r"``.*?``", "", ast.get_docstring(node) or "", flags=re.DOTALL)
                 wrong += [f"{_name(path)}: {word}" for word in AMERICAN.findall(sentences)]
     assert wrong == []
+
+
+PLAIN = (
+    "backbones/",
+    "batch.py",
+    "cli.py",
+    "commands/__init__.py",
+    "commands/check/__init__.py",
+    "commands/check/command.py",
+    "commands/check/costs.py",
+    "commands/check/findings.py",
+    "commands/completion.py",
+    "commands/evaluate.py",
+    "commands/export.py",
+    "commands/finetune.py",
+    "commands/import.py",
+    "commands/list.py",
+    "commands/prepare.py",
+    "commands/pretrain.py",
+    "commands/show.py",
+    "commands/sweep/",
+    "commands/tokenizer.py",
+    "commands/verify.py",
+    "console.py",
+    "corruption/",
+    "data/corpus/corpus_manifest.py",
+    "data/corpus/documents.py",
+    "data/corpus/pair_cutting.py",
+    "data/corpus/pair_store.py",
+    "data/corpus/parallel.py",
+    "data/corpus/prepare.py",
+    "data/corpus/processes.py",
+    "data/corpus/sources.py",
+    "data/corpus/splitting.py",
+    "data/corpus/staging.py",
+    "data/corpus/store.py",
+    "data/corpus/trained_tokenizers.py",
+    "data/corpus/updates.py",
+    "data/loading/",
+    "errors.py",
+    "faults.py",
+    "files.py",
+    "generation/",
+    "help.py",
+    "interop/",
+    "keyed_random.py",
+    "metrics/",
+    "nn/",
+    "objectives/",
+    "optim/",
+    "programs/",
+    "redaction.py",
+    "runs/__init__.py",
+    "runs/assembly.py",
+    "runs/command_settings.py",
+    "runs/corpus.py",
+    "runs/demonstration.py",
+    "runs/lifecycle.py",
+    "runs/material.py",
+    "runs/preparation.py",
+    "runs/prepared_text.py",
+    "settings/base.py",
+    "settings/composing/",
+    "settings/data.py",
+    "settings/decode.py",
+    "settings/generation.py",
+    "settings/identity.py",
+    "settings/lookup.py",
+    "settings/masking.py",
+    "settings/noising.py",
+    "settings/objectives/",
+    "settings/optimizer.py",
+    "settings/pairs.py",
+    "settings/run.py",
+    "settings/spans.py",
+    "settings/trainer.py",
+    "settings/wording.py",
+    "stopping.py",
+    "study/",
+    "text/pipelines.py",
+    "text/prose.py",
+    "text/readers.py",
+    "text/sample.py",
+    "text/sentences.py",
+    "text/tokenizer.py",
+    "text/vocabulary.py",
+    "text/word_counts.py",
+    "text/word_starts.py",
+    "training/",
+)
+"""Modules and folders of the package whose language is checked: the list grows until it is the whole package."""
+
+
+def unplain(source: str) -> list[str]:
+    """Documentation strings that begin with "What", and names that only say that something was found, each with its line."""
+    wrong = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            if re.match(r"\s*What\b", node.value.value):
+                wrong.append(f"{node.lineno}: {node.value.value.strip().splitlines()[0]}")
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            wrong += [f"{node.lineno}: {node.id}"] if node.id == "found" else []
+        elif isinstance(node, ast.arg):
+            wrong += [f"{node.lineno}: {node.arg}"] if node.arg == "found" else []
+        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+            wrong += [f"{node.lineno}: {node.name}"] if node.name == "found" else []
+    return wrong
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        '"""What a module is for."""',
+        'def f():\n    """What it gives."""',
+        'class C:\n    size: int\n    """What it holds."""',
+        "found = 1",
+        "found: int = 1",
+        "for found in ():\n    pass",
+        "if found := 1:\n    pass",
+        "f(lambda found: 1)",
+        "def found():\n    pass",
+        "def f(found):\n    pass",
+    ],
+)
+def test_the_rule_of_language_sees_what_it_forbids(source: str) -> None:
+    assert unplain(source)
+
+
+def test_docstrings_and_names_say_what_a_thing_is() -> None:
+    package = ROOT / "plmtrain"
+    for entry in PLAIN:
+        assert (package / entry).exists(), f"{entry} is gone: take it off the list"
+    checked = [path for path in SOURCES if path.relative_to(package).as_posix().startswith(PLAIN)]
+    wrong = {_name(path): unplain(path.read_text("utf-8")) for path in checked}
+    assert {name: lines for name, lines in wrong.items() if lines} == {}

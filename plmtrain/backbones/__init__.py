@@ -1,4 +1,4 @@
-"""Backbones: from token ids to hidden states. One module for each ``type`` of model settings."""
+"""Backbones: modules that turn token ids into hidden states. One module for each ``type`` of model settings."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from plmtrain.settings.models.base import ModelSettings
 
 
 class Backbone(nn.Module):
-    """Everything below the heads: the part of a learner that outlives pretraining.
+    """The model below the heads: the part of a learner that is kept after pretraining.
 
     Args:
         settings: the shape of the model.
-        vocabulary_size: rows of the token embedding.
+        vocabulary_size: the number of rows of the token embedding.
     """
 
     width: int
@@ -33,22 +33,22 @@ class Backbone(nn.Module):
     @property
     @abstractmethod
     def embedding_weight(self) -> Tensor:
-        """The token embeddings, which language-model heads share.  # [vocabulary, embedding width]"""
+        """The token embeddings, to which language-model heads are tied.  # [vocabulary, embedding width]"""
 
     @abstractmethod
     def encode_layers(self, inputs: Inputs) -> list[Tensor]:
-        """Return the embeddings' output and that of every layer of the encoder, [batch, length, width] each."""
+        """Return the output of the embeddings and of every encoder layer, [batch, length, width] each."""
 
     def encode(self, inputs: Inputs) -> Tensor:
         """Return the encoder's last hidden states.  # [batch, length, width]"""
         return self.encode_layers(inputs)[-1]
 
     def encode_at(self, inputs: Inputs, at: Tensor) -> Tensor:
-        """Return the last hidden states where a loss needs them; a backbone may do less work for fewer of them.
+        """Return the last hidden states at the positions that a loss needs; a backbone may skip the work for the others.
 
         Args:
             inputs: as in ``encode``.
-            at: [n] indices into batch * length.
+            at: [n] positions in the flattened batch * length.
 
         Returns:
             [n, width].
@@ -56,40 +56,40 @@ class Backbone(nn.Module):
         return self.encode(inputs).flatten(0, 1).index_select(0, at)
 
     def hidden(self, inputs: Inputs) -> Tensor:
-        """Return the states that a head reads: the decoder's where there is one, else ``encode``'s.  # [batch, length, width]"""
+        """Return the hidden states for the heads: the decoder's if there is one, else the encoder's.  # [batch, length, width]"""
         return self.encode(inputs)
 
     def borrow_embeddings(self, lender: Backbone) -> None:
-        """Embed with another backbone's tables: this one's own are dropped, and the lender lists the shared ones.
+        """Use the embedding tables of another backbone. This one's own are dropped; only the lender registers the shared ones.
 
         Args:
             lender: a backbone with embeddings of the same shape, in the same learner.
 
         Raises:
-            SettingsError: if this kind of backbone cannot.
+            SettingsError: if this type of backbone cannot share embeddings.
         """
         kind = f"model.type={self.settings.type}"
-        raise SettingsError("its embeddings cannot be shared with another backbone", kind, "train it with embeddings of its own")
+        raise SettingsError("its embeddings cannot be shared with another backbone", kind, "train it with its own embeddings")
 
     def whole(self) -> Backbone:
-        """Return this backbone with nothing borrowed: itself, or else a copy."""
+        """Return a backbone that owns all its modules: itself if it borrows none, else a copy."""
         return self
 
     def unread_by_encode(self) -> list[nn.Parameter]:
-        """Return the parameters that only pretraining reads, and ``encode`` does not: fine-tuning must freeze them."""
+        """Return the parameters that only pretraining uses and ``encode`` does not: fine-tuning must freeze them."""
         return []
 
     @abstractmethod
     def blocks(self) -> list[nn.Module]:
-        """Return the repeated blocks, each once: the units to compile, to checkpoint and to shard."""
+        """Return the repeated blocks, each once: the units of compilation, activation checkpointing and sharding."""
 
 
 def build(settings: ModelSettings, vocabulary_size: int) -> Backbone:
-    """Build the backbone of some model settings, with fresh weights from torch's global generator.
+    """Build the backbone that the model settings describe, with initial weights from torch's global generator.
 
     Args:
-        settings: ``settings.type`` names the module of this package that has it.
-        vocabulary_size: rows of the token embedding.
+        settings: ``settings.type`` names the module of this package.
+        vocabulary_size: the number of rows of the token embedding.
     """
     module = importlib.import_module(f"{__name__}.{settings.type}")
     backbone: Backbone = module.backbone(settings, vocabulary_size)

@@ -1,8 +1,8 @@
-"""BERT (Devlin et al. 2019, section 3) and its kin: RoBERTa, ALBERT, ELECTRA, DistilBERT and XLM are settings of one encoder.
+"""BERT's encoder (Devlin et al. 2019, section 3). RoBERTa, ALBERT, ELECTRA, DistilBERT and XLM are other settings of it.
 
-RoBERTa has other positions and another norm constant, ALBERT shares one block among all layers, ALBERT and ELECTRA embed in
-fewer dimensions than they compute in, DistilBERT has no segments, XLM has languages in their place. Poolers and output layers
-are not here: heads own what only they use.
+RoBERTa has a position offset and another norm constant. ALBERT shares one block among all layers. ALBERT and ELECTRA have
+embeddings narrower than their hidden states. DistilBERT has no segments; XLM has languages instead. Poolers and output layers
+belong to the heads.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Encoder(Backbone):
 
     Args:
         settings: the shape of the model.
-        vocabulary_size: rows of the token embedding.
+        vocabulary_size: the number of rows of the token embedding.
     """
 
     settings: EncoderSettings
@@ -81,14 +81,14 @@ class Encoder(Backbone):
         seen = visibility(inputs.layout, hidden)
         for layer in range(self.settings.layers - 1):
             hidden = self.layers[0 if self.settings.shared_layers else layer](hidden, seen)
-        # The last layer is read nowhere else: with 15 % of the tokens predicted, most of its work would be wasted.
+        # Only these positions of the last layer are used: with 15 % of the tokens predicted, computing all would be wasted work.
         last = self.layers[-1]
         assert isinstance(last, PostNormBlock)
         return last.at(hidden, seen, at)
 
     def borrow_embeddings(self, lender: Backbone) -> None:
         assert isinstance(lender, Encoder)
-        assert isinstance(lender.embeddings, Embeddings), "what is borrowed is not lent again"
+        assert isinstance(lender.embeddings, Embeddings), "borrowed embeddings cannot be lent again"
         assert lender.embedding_weight.shape == self.embedding_weight.shape
         self.embeddings = BorrowedEmbeddings(lender.embeddings, self.embeddings.projection)
 

@@ -1,7 +1,7 @@
-"""BART's backbone (Lewis et al. 2020, section 2.1): an encoder that sees a whole row, a decoder that writes one from the left.
+"""BART's backbone (Lewis et al. 2020, section 2.1): a bidirectional encoder and an autoregressive decoder.
 
-Both are post-LN with learned positions and a norm behind the embedding sum; embeddings are not scaled, and there is no norm
-behind the last block. One token table serves the encoder, the decoder and whoever scores the vocabulary.
+Both are post-LN with learned positions and a layer norm after the embedding sum. Embeddings are not scaled, and there is no
+layer norm after the last block. The encoder, the decoder and the output layer share one token embedding.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class EncoderDecoder(Backbone):
 
     Args:
         settings: the shape of the model.
-        vocabulary_size: rows of the token embedding.
+        vocabulary_size: the number of rows of the token embedding.
     """
 
     settings: EncoderDecoderSettings
@@ -41,7 +41,7 @@ class EncoderDecoder(Backbone):
 
     def encode_layers(self, inputs: Inputs) -> list[Tensor]:
         assert inputs.segments is None, "there are no segments"
-        assert inputs.positions is None, "positions are those of the row"
+        assert inputs.positions is None, "positions are counted along the row"
         states: list[Tensor] = [self.encoder.embeddings(self.token(inputs.ids))]
         seen = visibility(inputs.layout, states[0])
         for block in self.encoder.layers:
@@ -52,20 +52,20 @@ class EncoderDecoder(Backbone):
         """Return the decoder's last hidden states.
 
         Args:
-            inputs: whose ``decoder`` side has the tokens so far, with a causal layout; with a cache, only the tokens that it
-                does not hold yet: all at once, or one at a time.
+            inputs: ``inputs.decoder`` has the tokens so far, with a causal layout. With a cache, it has only the tokens that the
+                cache does not hold yet: all of a first call, or one at a time.
             memory: [batch, memory length, width] from ``encode``.
-            cache: from ``new_cache``; it holds the tokens before these, and is extended by these.
+            cache: from ``new_cache``; it holds the preceding tokens, and these are added to it.
 
         Returns:
             [batch, length, width].
         """
         own = inputs.decoder
-        assert own is not None, "the decoder needs inputs of its own"
+        assert own is not None, "the decoder has no inputs"
         past = cache[0].own.length if cache is not None else 0
         hidden: Tensor = self.decoder.embeddings(self.token(own.ids), past)
         assert not past or own.ids.shape[1] == 1
-        seen = Visibility() if past else visibility(own.layout, hidden)  # a single new token sees all before it
+        seen = Visibility() if past else visibility(own.layout, hidden)  # a single new token sees all preceding ones
         memory_seen = cross_visibility(own.layout, inputs.layout, hidden)
         for index, block in enumerate(self.decoder.layers):
             hidden = block(hidden, seen, memory, memory_seen, None if cache is None else cache[index])
@@ -78,8 +78,8 @@ class EncoderDecoder(Backbone):
         """Make an empty cache for ``decode``.
 
         Args:
-            length: the most tokens that will be written.
-            memory_length: of the memory.
+            length: the maximum number of generated tokens.
+            memory_length: the length of the memory.
         """
         return [BlockCache(Cache(length), Cache(memory_length)) for _ in self.decoder.layers]
 
@@ -88,7 +88,7 @@ class EncoderDecoder(Backbone):
 
 
 class _Stack(nn.Module):
-    """The embeddings and blocks of one side."""
+    """The embeddings and blocks of the encoder or the decoder."""
 
     def __init__(self, settings: EncoderDecoderSettings, block: type[PostNormBlock]) -> None:
         super().__init__()

@@ -1,7 +1,8 @@
-"""XLNet (Yang et al. 2019, sections 2.3 to 2.5): a content stream that reads a row, and a query stream that predicts it.
+"""XLNet (Yang et al. 2019, sections 2.3 to 2.5): a content stream that encodes a row, and a query stream that predicts it.
 
-Both have the same weights. A content state stands for a token and may know it; a query state knows only its place and what
-comes before it in the order of prediction. Keys and values come from the content stream, and from the memory of the row before.
+Both streams use the same weights. A content state encodes its position and its token. A query state encodes its position and
+the tokens before it in the order of prediction, not its own token. Keys and values come from the content stream and from the
+memory of the preceding rows.
 """
 
 from __future__ import annotations
@@ -23,27 +24,27 @@ from plmtrain.nn.relative_attention import RelativeAttention, Sight, places_in_t
 from plmtrain.settings.models.two_stream import TwoStreamSettings
 
 NOTHING = -1
-"""The document of a place of the memory that holds nothing."""
+"""The document id of an empty memory position."""
 
 
 class Memory(NamedTuple):
-    """What the rows before left, without a gradient. Its segment is the first one."""
+    """Hidden states of the preceding rows, without a gradient. They count as the first segment."""
 
     states: Tensor
-    """[batch, layers, remembered, width], what each layer read, the latest at the end."""
+    """[batch, layers, remembered, width], the inputs of each layer, the latest last."""
     documents: Tensor
-    """[batch, remembered], the document of each place, ``NOTHING`` where there is none to see."""
+    """[batch, remembered], the document of each position, ``NOTHING`` where it is empty."""
 
 
 def remember(memory: Memory | None, states: Sequence[Tensor], documents: Tensor, reuse: int, most: int) -> Memory:
-    """The memory for the next row (section 2.4): the one before, and behind it the beginning of this row.
+    """Return the memory for the next row (section 2.4): the previous memory, then the start of this row.
 
     Args:
-        memory: of the rows before; None for none.
-        states: what each layer read, [batch, length, width] each.
+        memory: the memory of the preceding rows, or None.
+        states: the inputs of each layer, [batch, length, width] each.
         documents: [batch, length] the document of each token, ``NOTHING`` at padding.
-        reuse: tokens at the beginning of the row that the next row does not read again.
-        most: tokens to remember; older ones are forgotten.
+        reuse: the number of tokens at the start of the row that the next row does not read again.
+        most: the maximum number of tokens to keep; older ones are dropped.
     """
     kept = torch.stack([state[:, :reuse] for state in states], dim=1).detach()
     documents = documents[:, :reuse]
@@ -55,7 +56,7 @@ def remember(memory: Memory | None, states: Sequence[Tensor], documents: Tensor,
 
 
 class TwoStreamBlock(nn.Module):
-    """Relative attention and a feed-forward layer, a norm behind each, for one stream or both.
+    """Relative attention and a feed-forward layer, each followed by a layer norm, for one stream or both.
 
     Args:
         settings: the shape of the model.
@@ -73,22 +74,22 @@ class TwoStreamBlock(nn.Module):
     def forward(
         self, content: Tensor, memory: Tensor | None, table: Tensor, streams: Sequence[tuple[Tensor, Sight]]
     ) -> list[Tensor]:
-        """One layer.
+        """Run one layer.
 
         Args:
-            content: [batch, length, width] the content stream, which all streams see.
-            memory: [batch, remembered, width] what this layer read before; None for nothing.
-            table: of distances.
-            streams: the states that ask, [batch, query, width], each with what it sees.
+            content: [batch, length, width] the content stream, from which keys and values are computed.
+            memory: [batch, remembered, width] this layer's inputs of the preceding rows, or None.
+            table: the encodings of relative distances.
+            streams: the query states of each stream, [batch, query, width], each with its visibility.
 
         Returns:
-            The states of each stream.
+            The output states of each stream.
         """
         seen = content if memory is None else torch.cat([memory.to(content.dtype), content], dim=1)
         keys = self.attention.keys(seen, table)
-        return [self._beyond(hidden, self.attention(hidden, keys, sight)) for hidden, sight in streams]
+        return [self._feed_forward(hidden, self.attention(hidden, keys, sight)) for hidden, sight in streams]
 
-    def _beyond(self, hidden: Tensor, mixed: Tensor) -> Tensor:
+    def _feed_forward(self, hidden: Tensor, mixed: Tensor) -> Tensor:
         hidden = self.attention_norm(add_dropped(hidden, mixed, self.dropout, self.training))
         inner = dropout(activate(self.activation, self.feed_forward_in(hidden)), self.dropout, self.training)
         output: Tensor = self.feed_forward_norm(add_dropped(hidden, self.feed_forward_out(inner), self.dropout, self.training))
@@ -100,7 +101,7 @@ class TwoStream(Backbone):
 
     Args:
         settings: the shape of the model.
-        vocabulary_size: rows of the token embedding.
+        vocabulary_size: the number of rows of the token embedding.
     """
 
     settings: TwoStreamSettings
@@ -109,7 +110,7 @@ class TwoStream(Backbone):
         super().__init__(settings, vocabulary_size)
         self.width = self.embedding_width = settings.width
         self.token = nn.Embedding(vocabulary_size, settings.width)
-        self.mask = nn.Parameter(torch.empty(1, 1, settings.width))  # what a query state begins as: w in section 2.3
+        self.mask = nn.Parameter(torch.empty(1, 1, settings.width))  # the initial query state: w in section 2.3
         self.layers = nn.ModuleList(TwoStreamBlock(settings) for _ in range(settings.layers))
         initialise(self, settings.initial_std, settings.initial_truncated)
         nn.init.normal_(self.mask, std=settings.initial_std)
@@ -122,15 +123,15 @@ class TwoStream(Backbone):
         return self.token.weight
 
     def encode(self, inputs: Inputs) -> Tensor:
-        """Return the content stream: without ranks in the layout, every token sees every other.  # [batch, length, width]"""
+        """Return the content stream; without ranks in the layout, attention is bidirectional.  # [batch, length, width]"""
         return self._drop(self.encode_layers(inputs)[-1])
 
     def encode_layers(self, inputs: Inputs, memory: Memory | None = None) -> list[Tensor]:
-        """Return what each layer reads in the content stream, and the last one's output, [batch, length, width] each.
+        """Return the content stream's input of each layer, and the last layer's output, [batch, length, width] each.
 
         Args:
-            inputs: without positions, which are relative.
-            memory: of the rows before; None for none.
+            inputs: without positions, since positions are relative.
+            memory: the memory of the preceding rows, or None.
         """
         assert inputs.positions is None, "there are no absolute positions"
         states = [self._drop(self.token(inputs.ids))]
@@ -142,16 +143,16 @@ class TwoStream(Backbone):
         return states
 
     def predict(self, inputs: Inputs, places: Tensor, memory: Memory | None = None) -> tuple[Tensor, list[Tensor]]:
-        """Compute both streams, the query stream at some places only.
+        """Compute both streams, the query stream at the given positions only.
 
         Args:
-            inputs: the tokens, those to predict among them. With ``ranks`` in the layout, a query state sees the tokens of
-                lesser rank than its own, and never its own.
-            places: [batch, predicted] positions in the row.
-            memory: of the rows before; None for none.
+            inputs: the tokens, including those to predict. With ``ranks`` in the layout, a query state sees the tokens of
+                lower rank than its own, and never its own token.
+            places: [batch, predicted] the positions to predict.
+            memory: the memory of the preceding rows, or None.
 
         Returns:
-            The last query states, [batch, predicted, width], and what each layer read of the content stream, [batch, length,
+            The last query states, [batch, predicted, width], and the content stream's input of each layer, [batch, length,
             width] each, for ``remember``. The content stream's last output is not needed and not computed.
         """
         content = self._drop(self.token(inputs.ids))
@@ -179,21 +180,21 @@ class TwoStream(Backbone):
         return dropout(hidden, self.settings.dropout, self.training)
 
     def _table(self, content: Tensor, memory: Memory | None) -> Tensor:
-        """The table of distances. Its dropout is the same in all rows, as in Transformer-XL's code."""
+        """Return the encodings of relative distances. Their dropout is the same in all rows, as in Transformer-XL's code."""
         length = content.shape[1]
         keys = length + (0 if memory is None else memory.documents.shape[1])
         return self._drop(sinusoids(length, keys, self.width, content.device).to(content.dtype))
 
     def _sight(self, content: Tensor, inputs: Inputs, memory: Memory | None) -> Sight:
-        """What the content stream sees: what the layout allows, the memory, and always itself."""
+        """Return the content stream's visibility: what the layout allows, the memory, and always its own position."""
         length, segments = content.shape[1], inputs.segments
         seen = may_see(inputs.layout, length, content.device)
         if seen is not None:
             seen = seen | torch.eye(length, dtype=torch.bool, device=content.device)
-        return self._joined(content, seen, segments, segments, inputs.layout.documents, memory)
+        return self._with_memory(content, seen, segments, segments, inputs.layout.documents, memory)
 
     def _query_sight(self, content: Tensor, inputs: Inputs, memory: Memory | None, places: Tensor) -> Sight:
-        """What the query stream sees: what the layout allows but for equal ranks, the memory, and never itself."""
+        """Return the query stream's visibility: what the layout allows at lower ranks, the memory, and never its own position."""
         length, layout, segments = content.shape[1], inputs.layout, inputs.segments
         seen = torch.arange(length, device=places.device) != places[..., None]  # [batch, predicted, length]
         if layout.ranks is not None:
@@ -201,42 +202,42 @@ class TwoStream(Backbone):
         rest = may_see(replace(layout, ranks=None), length, content.device)
         if rest is not None:
             seen &= rest if rest.shape[1] == 1 else _rows(rest.expand(len(places), -1, -1), places)
-        asking = None if segments is None else segments.gather(1, places)
+        query_segments = None if segments is None else segments.gather(1, places)
         documents = None if layout.documents is None else layout.documents.gather(1, places)
-        sight = self._joined(content, seen, asking, segments, documents, memory)
+        sight = self._with_memory(content, seen, query_segments, segments, documents, memory)
         keys = length + (0 if memory is None else memory.documents.shape[1])
         return sight._replace(distances=places_in_table(places, length, keys))
 
-    def _joined(
+    def _with_memory(
         self,
         content: Tensor,
         seen: Tensor | None,
-        asking: Tensor | None,
+        query_segments: Tensor | None,
         segments: Tensor | None,
         documents: Tensor | None,
         memory: Memory | None,
     ) -> Sight:
-        """What queries see, with the memory before the row.
+        """Return the visibility of queries over the memory followed by the row.
 
         Args:
-            content: for its type.
-            seen: [batch or 1, query, length] what they see of the row; None for all of it.
-            asking: [batch, query] their segments.
-            segments: [batch, length] those of the row.
-            documents: [batch, query] their documents where documents are told apart.
-            memory: what the rows before left.
+            content: gives the device and the dtype.
+            seen: [batch or 1, query, length] whether a query sees a position of the row; None for all positions.
+            query_segments: [batch, query] the queries' segments.
+            segments: [batch, length] the row's segments.
+            documents: [batch, query] the queries' documents; None if documents are not isolated.
+            memory: the memory of the preceding rows, or None.
         """
-        differs = None if asking is None or segments is None else asking[:, :, None] != segments[:, None, :]
+        differs = None if query_segments is None or segments is None else query_segments[:, :, None] != segments[:, None, :]
         if memory is not None:
-            # Who remembers nothing sees no empty place: a row that begins anew is as if there were no memory.
+            # Empty positions are masked, so a row that starts a new stream computes as without a memory.
             known = memory.documents[:, None, :] != NOTHING  # [batch, 1, remembered]
             if documents is not None:
                 known = known & (memory.documents[:, None, :] == documents[:, :, None])
             if seen is None:
                 seen = torch.ones(1, content.shape[1], content.shape[1], dtype=torch.bool, device=content.device)
             seen = torch.cat([known.expand(-1, seen.shape[1], -1), seen.expand(len(known), -1, -1)], dim=2)
-            if differs is not None and asking is not None:
-                before = (asking != 0)[:, :, None].expand(-1, -1, memory.documents.shape[1])
+            if differs is not None and query_segments is not None:
+                before = (query_segments != 0)[:, :, None].expand(-1, -1, memory.documents.shape[1])
                 differs = torch.cat([before, differs], dim=2)
         visibility = None if seen is None else ready(seen, content)
         kind = content.dtype if visibility is None or visibility.bias is None else visibility.bias.dtype
@@ -244,7 +245,7 @@ class TwoStream(Backbone):
 
 
 def _rows(matrices: Tensor, places: Tensor) -> Tensor:
-    """Some rows of each matrix.  # [batch, length, length], [batch, predicted] -> [batch, predicted, length]"""
+    """Return some rows of each matrix.  # [batch, length, length], [batch, predicted] -> [batch, predicted, length]"""
     return matrices.gather(1, places[..., None].expand(-1, -1, matrices.shape[2]))
 
 

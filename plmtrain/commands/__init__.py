@@ -1,1 +1,1 @@
-"""One module for each verb, with a function ``run(arguments)``; a verb never imports another verb."""
+"""The verbs of the command line: one module for each, with a function ``run(arguments)``. A verb never imports another verb."""

@@ -1,4 +1,4 @@
-"""``plmtrain completion``: the scripts for tab completion, and the answers that they ask for. Neither torch nor Hydra."""
+"""``plmtrain completion``: the scripts for tab completion, and the candidates that they ask for. Neither torch nor Hydra."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from plmtrain.errors import SettingsError, nearest
 from plmtrain.help import VERBS
 from plmtrain.settings.composing.folders import GROUPS, OPTIONAL_GROUPS, choices, groups_of, primary_of
 
-# Readline takes `=` for the end of a word, so bash is given only what follows it; candidates bring their own space.
+# Readline ends words at `=`, so bash only gets what follows it; candidates include their own space.
 _BASH = r"""_plmtrain_complete() {
     local line="${COMP_LINE:0:COMP_POINT}" word IFS=$'\n'
     COMPREPLY=($("${COMP_WORDS[0]}" completion query "$line" 2>/dev/null))
@@ -37,33 +37,37 @@ compdef _plmtrain_complete plmtrain
 SCRIPTS = {"bash": _BASH, "zsh": _ZSH}
 
 
-def _fields(primary: str) -> Mapping[str, Any]:
-    """The type of each setting of a kind of run by its full key, of all models, objectives and tasks."""
-    from pydantic import BaseModel
-
+def _fields(primary: str) -> Mapping[str, list[str]]:
+    """Return the values that each setting of a kind of run can be, by its full key, of all models, objectives and tasks."""
+    from plmtrain.settings.base import Settings
     from plmtrain.settings.lookup import model_classes, objective_classes, task_classes
     from plmtrain.settings.run import FinetuneSettings, PretrainSettings
 
     run = FinetuneSettings if primary == "finetune" else PretrainSettings
-    found: dict[str, Any] = {}
+    variants: dict[str, Mapping[str, type[Settings]]] = {
+        "model": model_classes(),
+        "objective": objective_classes(),
+        "task": task_classes(),
+    }
+    offered: dict[str, list[str]] = {}
 
-    def walk(settings: type[BaseModel], prefix: str) -> None:
+    def walk(settings: type[Settings], prefix: str) -> None:
         for name, info in settings.model_fields.items():
             kind = info.annotation
-            if isinstance(kind, type) and issubclass(kind, BaseModel):
+            if prefix + name in variants:
+                for variant in variants[name].values():
+                    walk(variant, f"{name}.")
+            elif isinstance(kind, type) and issubclass(kind, Settings):
                 walk(kind, f"{prefix}{name}.")
             else:
-                found[prefix + name] = kind
+                offered.setdefault(prefix + name, []).extend(settings.names_of(name) or _values(kind))
 
     walk(run, "")
-    for name, classes in (("model", model_classes()), ("objective", objective_classes()), ("task", task_classes())):
-        for settings in classes.values() if name in run.model_fields else ():
-            walk(settings, f"{name}.")
-    return found
+    return offered
 
 
 def _values(kind: Any) -> list[str]:
-    """The values that a setting of this type can be, where they can be counted."""
+    """Return the possible values of a setting of this type, if they can be enumerated."""
     if kind is bool:
         return ["true", "false"]
     if get_origin(kind) is Literal:
@@ -72,7 +76,7 @@ def _values(kind: Any) -> list[str]:
 
 
 def _settings(primary: str, word: str, config_dir: str | None) -> Iterable[str]:
-    """How an override that begins like this may go on."""
+    """Return the completions of an override."""
     key, equals, value = word.partition("=")
     groups, fields = groups_of(primary), _fields(primary)
     if not equals:
@@ -80,30 +84,30 @@ def _settings(primary: str, word: str, config_dir: str | None) -> Iterable[str]:
             return [f"{name}=" for name in fields]
         prefixes = {f"{name.split('.')[0]}." for name in fields if "." in name}
         return [*(f"{group}=" for group in groups), *prefixes, *(f"{name}=" for name in fields if "." not in name)]
-    # After a comma it is the next value of a sweep.
+    # After a comma comes the next value of a sweep.
     before = value.rpartition(",")[0]
     before = f"{key}={before}," if before else f"{key}="
     if key in groups:
         offered = choices(key, config_dir) + (["null"] if key in OPTIONAL_GROUPS else [])
     else:
-        offered = _values(fields.get(key))
-    return [f"{before}{one} " for one in offered]
+        offered = fields.get(key, [])
+    return [f"{before}{candidate} " for candidate in offered]
 
 
 def candidates(line: str) -> list[str]:
-    """What the last word of a command line may become, sorted; complete words end in a space."""
+    """Return the completions of the last word of a command line, sorted; complete words end in a space."""
     words = line.split()
     word = "" if line[-1:].isspace() or not words else words.pop()
     if len(words) < 2:
         offered: Iterable[str] = [f"{verb} " for verb in VERBS]
-        return sorted(one for one in offered if words and one.startswith(word))
+        return sorted(candidate for candidate in offered if words and candidate.startswith(word))
     verb, last = words[1], words[-1]
     if verb == "list":
         offered = [f"{group} " for group in (*GROUPS, "matrix")]
     elif verb == "completion":
         offered = [f"{shell} " for shell in SCRIPTS]
     elif verb not in VERBS or not VERBS[verb].composes or last in ("--config-dir", "-cd"):
-        offered = []  # a folder or a file: the shell's own completion takes over
+        offered = []  # a folder or a file: left to the shell's own completion
     elif last in ("--cfg", "-c"):
         offered = ["job "]
     elif word.startswith("-"):
@@ -111,9 +115,9 @@ def candidates(line: str) -> list[str]:
         offered += ["--multirun "] if verb in ("pretrain", "finetune") else []
     else:
         folders = [after for flag, after in pairwise(words) if flag in ("--config-dir", "-cd")]
-        kinds = {primary_of(verb, arguments) for arguments in ((), ("task=",))}  # what a check is of may not be said yet
-        offered = [one for kind in kinds for one in _settings(kind, word, folders[-1] if folders else None)]
-    return sorted({one for one in offered if one.startswith(word)})
+        kinds = {primary_of(verb, arguments) for arguments in ((), ("task=",))}  # for check, the task may come later
+        offered = [candidate for kind in kinds for candidate in _settings(kind, word, folders[-1] if folders else None)]
+    return sorted({candidate for candidate in offered if candidate.startswith(word)})
 
 
 def run(arguments: list[str]) -> int:
@@ -122,9 +126,9 @@ def run(arguments: list[str]) -> int:
         print("\n".join(candidates(arguments[1])))
         return 0
     if len(arguments) != 1 or arguments[0] not in SCRIPTS:
-        given = " ".join(arguments) or "nothing"
+        shown = " ".join(arguments) or "nothing"
         raise SettingsError(
-            f"completion is for one shell, not for '{given}'", "plmtrain completion SHELL", nearest(given, SCRIPTS)
+            f"completion is for one shell, not for '{shown}'", "plmtrain completion SHELL", nearest(shown, SCRIPTS)
         )
     print(SCRIPTS[arguments[0]], end="")
     return 0

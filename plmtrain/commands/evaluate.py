@@ -1,4 +1,4 @@
-"""``plmtrain evaluate``: a run's held-out loss, or its loss on other text; of a fine-tuned run, its task's metrics."""
+"""``plmtrain evaluate``: compute a run's loss on held-out or other text, or a fine-tuned run's metrics."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from plmtrain.console import tell
-from plmtrain.data.corpus.updates import Report
+from plmtrain.data.corpus.updates import OnUpdate
 from plmtrain.errors import SettingsError, SettingsErrors
 from plmtrain.runs.labelled_examples import LabelledExamples
 from plmtrain.runs.material import Material
@@ -25,19 +25,20 @@ _READ_BESIDES = frozenset(
     "launch.timeout trainer.batch_size trainer.sequence_length trainer.phases trainer.evaluate_batches trainer.precision "
     "trainer.threads trainer.device".split()
 )
-"""The groups of settings that an evaluation reads, and single ones of other groups."""
+"""The groups of settings that an evaluation reads, and single settings of other groups."""
 
 
 def run(arguments: list[str]) -> int:
-    """Evaluate a run on its own held-out text, or on that of other data."""
+    """Evaluate a run on its own held-out data, or on other data."""
     words = [word for word in arguments if word != "--json"]
     if not words or "=" in words[0]:
         raise SettingsError("evaluate needs a run", "plmtrain evaluate RUN [OVERRIDES]", "name a folder below runs/")
 
-    from plmtrain.data.loading.order import plan
+    from plmtrain.data.loading.order import plan_phases
     from plmtrain.training.evaluation import evaluate
     from plmtrain.training.group import Group
-    from plmtrain.training.precision import choose
+    from plmtrain.training.precision import choose_precision
+    from plmtrain.training.progress import encode_floats
     from plmtrain.training.restore import load_run, program_of
     from plmtrain.training.step import Step
 
@@ -48,13 +49,13 @@ def run(arguments: list[str]) -> int:
     settings = settings.model_copy(
         update={"tokenizer": settings.tokenizer.model_copy(update={"path": str(trained.folder / "tokenizer")})}
     )
-    with preparation_report() as report:
-        material = _held_out(settings, words[1:], report)
+    with preparation_report() as on_update:
+        material = _held_out(settings, words[1:], on_update)
     group = Group(settings.trainer.device, settings.launch.timeout, settings.trainer.threads)
-    phase = plan(settings.trainer)[-1]
+    phase = plan_phases(settings.trainer)[-1]
     program = program_of(settings, trained.tokenizer.vocabulary)
     rows = material.rows("validation", program, phase)
-    precision = choose(settings.trainer.precision, group.device)
+    precision = choose_precision(settings.trainer.precision, group.device)
     values = evaluate(
         Step(trained.learner, precision).to(group.device),
         program,
@@ -69,7 +70,7 @@ def run(arguments: list[str]) -> int:
 
         raise stopping.stopped()
     if "--json" in arguments:
-        print(json.dumps({"run": str(trained.folder), "step": trained.step, "rows": len(rows), **values}))
+        print(json.dumps(encode_floats({"run": str(trained.folder), "step": trained.step, "rows": len(rows), **values})))
         return 0
     tell(f"{trained.folder} at step {trained.step}, {len(rows):,} held-out rows")
     table = Table()
@@ -83,7 +84,7 @@ def run(arguments: list[str]) -> int:
 
 
 def _require_meaning(trained: RunSettings, wanted: RunSettings) -> None:
-    """Refuse what an evaluation does not read, or what the run's weights do not fit.
+    """Refuse overrides that an evaluation does not read, or that do not fit the run's weights.
 
     Raises:
         SettingsErrors: for each such setting.
@@ -93,22 +94,22 @@ def _require_meaning(trained: RunSettings, wanted: RunSettings) -> None:
     idle = [change for change in fitting if change.key.partition(".")[0] not in _READ and change.key not in _READ_BESIDES]
     if errors := [
         SettingsError(
-            f"{change.key} changes nothing of a run that is trained",
+            f"{change.key} has no effect on a trained run",
             f"command line: {change}",
-            f"leave it away: an evaluation reads {', '.join((*_READ, *sorted(_READ_BESIDES)))}",
+            f"omit it: an evaluation reads {', '.join((*_READ, *sorted(_READ_BESIDES)))}",
         )
         for change in (*changed.structural, *idle)
     ]:
         raise SettingsErrors(errors)
 
 
-def _held_out(settings: RunSettings, overrides: Sequence[str], report: Report) -> Material:
-    """What a run is evaluated on; of other files of labelled examples all."""
+def _held_out(settings: RunSettings, overrides: Sequence[str], on_update: OnUpdate) -> Material:
+    """Return the data to evaluate a run on; of other files of labelled examples, all rows."""
     if isinstance(settings, FinetuneSettings):
         named = {text.partition("=")[0] for text in overrides}
         if "data.files" in named and "data.validation_files" not in named:
             data = settings.data.model_copy(update={"validation_files": settings.data.files})
             settings = settings.model_copy(update={"data": data})
-        return LabelledExamples.held_out(settings, report)
+        return LabelledExamples.held_out(settings, on_update)
     assert isinstance(settings, PretrainSettings)
-    return PreparedText.held_out(settings, report)
+    return PreparedText.held_out(settings, on_update)

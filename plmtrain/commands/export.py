@@ -9,7 +9,7 @@ from plmtrain.errors import SettingsError
 
 
 def run(arguments: list[str]) -> int:
-    """Write, read back, compare, and say what there is now."""
+    """Write the folder, read it back, compare, and print the result."""
     parts = [word.removeprefix("part=") for word in arguments if word.startswith("part=")]
     words = [word for word in arguments if not word.startswith("part=")]
     if len(words) != 2 or len(parts) > 1 or any(word.startswith("-") for word in words):
@@ -28,7 +28,7 @@ def run(arguments: list[str]) -> int:
     if is_run(source) or not (source / "config.json").is_file():
         published = export(load_run(source, report=warn), target, *parts)
     elif parts:
-        raise SettingsError("a Hugging Face folder has no parts", f"command line: part={parts[0]}", "leave it away")
+        raise SettingsError("a Hugging Face folder has no parts", f"command line: part={parts[0]}", "omit it")
     else:
         published = import_folder(source, target, warn)
     tell(f"{target}: {published}")

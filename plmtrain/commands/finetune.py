@@ -1,4 +1,4 @@
-"""``plmtrain finetune``: a task on labelled examples, from pretrained weights."""
+"""``plmtrain finetune``: fine-tune pretrained weights for a task on labelled examples."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from plmtrain.settings.run import FinetuneSettings
 
 
 def run(arguments: list[str]) -> int:
-    """Train a run to its end, or on from where it stopped."""
+    """Start or resume a run, and train it to its end."""
     settings = settings_for("finetune", arguments)
     assert isinstance(settings, FinetuneSettings)
-    return carry_out(["finetune", *arguments], settings, lambda report: LabelledExamples.of(settings, report))
+    return carry_out(["finetune", *arguments], settings, lambda on_update: LabelledExamples.of(settings, on_update))

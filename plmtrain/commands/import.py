@@ -1,4 +1,4 @@
-"""``plmtrain import``: a Hugging Face folder, judged and rewritten, that serves wherever a run does."""
+"""``plmtrain import``: a Hugging Face folder, checked and rewritten, that can be used wherever a run can."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from plmtrain.errors import SettingsError
 
 
 def run(arguments: list[str]) -> int:
-    """Read, write, read back, compare, and say what there is now."""
+    """Read the folder, write it, read it back, compare, and print the result."""
     if len(arguments) != 2 or any(word.startswith("-") for word in arguments):
         remedy = "write: plmtrain import HF_FOLDER FOLDER"
         raise SettingsError("import takes a Hugging Face folder and a new folder", f"command line: {' '.join(arguments)}", remedy)

@@ -1,4 +1,4 @@
-"""``plmtrain list``: what there is to choose from, and which objective goes with which model. No torch, no Hydra."""
+"""``plmtrain list``: the choices of each group, and which objective goes with which model. No torch, no Hydra."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ from rich.console import Console
 from rich.table import Table
 
 from plmtrain.errors import SettingsError, SettingsErrors, nearest
-from plmtrain.settings.composing.arguments import split
-from plmtrain.settings.composing.folders import GROUPS, choices, find
-from plmtrain.settings.composing.sections import section
+from plmtrain.settings.composing.arguments import parse_arguments
+from plmtrain.settings.composing.folders import GROUPS, choices, find_choice, section
 
 if TYPE_CHECKING:
     from plmtrain.settings.base import Settings
@@ -27,26 +26,26 @@ SettingsT = TypeVar("SettingsT", bound="Settings")
 
 
 def _about(file: Path) -> str:
-    """The comment that a file begins with: its description."""
-    words = []
+    """Return the comment at the beginning of a file: its description."""
+    lines_of_comment = []
     for line in file.read_text(encoding="utf-8").splitlines():
         if not line.startswith("#"):
             break
         if "@package" not in line:
-            words.append(line.lstrip("# "))
-    return " ".join(words)
+            lines_of_comment.append(line.lstrip("# "))
+    return " ".join(lines_of_comment)
 
 
 def groups(wanted: list[str], config_dir: str | None) -> dict[str, dict[str, str]]:
-    """For each group, its choices with a line about each."""
+    """Return for each group its choices with a line about each."""
     return {
-        group: {choice: _about(file) for choice in choices(group, config_dir) if (file := find(group, choice, config_dir))}
+        group: {choice: _about(file) for choice in choices(group, config_dir) if (file := find_choice(group, choice, config_dir))}
         for group in wanted
     }
 
 
 def matrix(config_dir: str | None) -> dict[str, dict[str, str]]:
-    """For each model, whether each objective trains it: ``yes``, or why not. A run's own rules judge them."""
+    """Return for each model whether each objective trains it: ``yes``, or the reason why not, by the rules of a run."""
     from plmtrain.settings.rules import broken_rules
     from plmtrain.settings.tokenizer import TokenizerSettings
 
@@ -83,7 +82,7 @@ def _model(choice: str, config_dir: str | None) -> ModelSettings:
 
 
 def _objective(choice: str, config_dir: str | None) -> ObjectiveSettings | None:
-    """The settings of an objective; None if it is made of others."""
+    """Return the settings of an objective; None if it combines others."""
     from plmtrain.settings.lookup import objective_classes
 
     values, classes = section("objective", choice, config_dir), objective_classes()
@@ -96,7 +95,7 @@ def _decoded(group: str, choice: str, values: dict[str, Any], classes: Mapping[s
 
     from plmtrain.settings.wording import what_is_wrong
 
-    # What refers to another group of settings is left at its default: there is no run that would have that group.
+    # A value that refers to another group of settings is left at its default: no run provides that group here.
     values = {key: value for key, value in values.items() if not (isinstance(value, str) and "${" in value)}
     kind = str(values.get("type"))
     if kind not in classes:
@@ -105,12 +104,12 @@ def _decoded(group: str, choice: str, values: dict[str, Any], classes: Mapping[s
         return classes[kind].model_validate(values)
     except ValidationError as error:
         valid = [f"{group}.{key}" for key in classes[kind].model_fields]
-        found = what_is_wrong(error, valid, f"{group}.").values()
-        raise SettingsErrors(SettingsError(what, f"{group}={choice}", remedy) for what, remedy in found) from None
+        problems = what_is_wrong(error, valid, f"{group}.").values()
+        raise SettingsErrors(SettingsError(what, f"{group}={choice}", remedy) for what, remedy in problems) from None
 
 
 def _print(lines: dict[str, dict[str, str]]) -> None:
-    """Names and their descriptions, wrapped on a terminal and a line each elsewhere, so that grep finds whole entries."""
+    """Print names and their descriptions, wrapped on a terminal and one line each elsewhere, so that grep finds whole entries."""
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     column = 2 + max((len(choice) for members in lines.values() for choice in members), default=0)
     for group, members in lines.items():
@@ -123,23 +122,23 @@ def _print(lines: dict[str, dict[str, str]]) -> None:
 
 def run(arguments: list[str]) -> int:
     """List one group, all of them, or the matrix; ``--json`` for programs."""
-    options = split([word for word in arguments if word != "--json"])
+    options = parse_arguments([word for word in arguments if word != "--json"])
     valid = (*GROUPS, "matrix")
-    # `list models` is what one says in English.
+    # Users also write the plural, as in `list models`.
     wanted = [name if name in valid else name.removesuffix("s") for name in options.overrides]
     for name in wanted:
         if name not in valid:
             raise SettingsError(f"there is no group '{name}'", f"plmtrain list {name}", nearest(name, valid))
-    found = matrix(options.config_dir) if "matrix" in wanted else groups(wanted or list(GROUPS), options.config_dir)
+    listing = matrix(options.config_dir) if "matrix" in wanted else groups(wanted or list(GROUPS), options.config_dir)
     if "--json" in arguments:
-        print(json.dumps(found))
+        print(json.dumps(listing))
     elif "matrix" in wanted:
-        table = Table("model", *next(iter(found.values())), title="which objective goes with which model", title_justify="left")
-        for model, row in found.items():
+        table = Table("model", *next(iter(listing.values())), title="which objective goes with which model", title_justify="left")
+        for model, row in listing.items():
             table.add_row(model, *row.values())
         console = Console()
-        # Cut columns help nobody: where no terminal sets the width, the table takes what it needs.
+        # Truncated columns are useless: where no terminal sets the width, the table takes what it needs.
         (console if console.is_terminal else Console(width=1000)).print(table)
     else:
-        _print(found)
+        _print(listing)
     return 0

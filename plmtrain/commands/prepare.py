@@ -12,17 +12,17 @@ from plmtrain.settings.decode import pretrain_settings
 
 
 def run(arguments: list[str]) -> int:
-    """Prepare the text and say what is in it."""
+    """Prepare the text and print its counts."""
     settings = pretrain_settings(compose(arguments))
-    with preparation_report() as report:
-        corpus = corpus_of(settings, report)
-        derive(corpus, settings, report)
+    with preparation_report() as on_update:
+        corpus = corpus_of(settings, on_update)
+        derive(corpus, settings, on_update)
     Console().print(corpus_table(corpus))
     return 0
 
 
 def corpus_table(corpus: Corpus) -> Table:
-    """What a preparation found."""
+    """Return the counts of prepared text as a table."""
     manifest = corpus.manifest
     table = Table(title=str(corpus.folder), title_justify="left")
     for heading in ("", *manifest.splits):

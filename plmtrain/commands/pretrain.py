@@ -1,4 +1,4 @@
-"""``plmtrain pretrain``: an objective on text."""
+"""``plmtrain pretrain``: pretrain a model with an objective on text."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ from plmtrain.settings.decode import pretrain_settings
 
 
 def run(arguments: list[str]) -> int:
-    """Train a run to its end, or on from where it stopped."""
+    """Start or resume a run, and train it to its end."""
     settings = pretrain_settings(compose(arguments))
-    return carry_out(["pretrain", *arguments], settings, lambda report: PreparedText.of(settings, report))
+    return carry_out(["pretrain", *arguments], settings, lambda on_update: PreparedText.of(settings, on_update))

@@ -1,4 +1,4 @@
-"""``--cfg job``: the settings of a run as YAML, each that is not a shipped default with where it comes from."""
+"""``--cfg job``: the settings of a run as YAML; each that is not a shipped default has its origin in a comment."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from plmtrain.settings.decode import run_settings
 
 
 def _scalar(value: Any) -> str:
-    """A value as YAML on one line; JSON is YAML."""
+    """Write a value as YAML on one line; JSON is YAML."""
     if (
         isinstance(value, str)
         and value
@@ -42,7 +42,7 @@ def _lines(values: dict[str, Any], composed: Composed, key: str = "", indent: st
 
 
 def run(verb: str, options: Arguments) -> int:
-    """Print the settings of the run that a verb would carry out, checked; start nothing."""
+    """Print the checked settings of the run that a verb would start, without starting it."""
     composed = composed_for(verb, options.overrides, options.config_dir)
     settings = run_settings(composed, kind_for(verb, options.overrides))
     print("\n".join(_lines(settings.model_dump(mode="json"), composed)))

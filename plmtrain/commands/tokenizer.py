@@ -13,11 +13,11 @@ from plmtrain.settings.decode import pretrain_settings
 
 
 def run(arguments: list[str]) -> int:
-    """Train a tokenizer on the training text, or find the one that was trained on it before."""
+    """Train a tokenizer on the training text, or load the one that was trained on it before."""
     folder = Path(arguments.pop(0)) if arguments and "=" not in arguments[0] and not arguments[0].startswith("-") else None
     settings = pretrain_settings(compose(arguments))
-    with preparation_report() as report:
-        tokenizer = tokenizer_of(settings, report)
+    with preparation_report() as on_update:
+        tokenizer = tokenizer_of(settings, on_update)
     place = folder or Path(settings.data.prepared_dir) / "tokenizers"
     if folder is not None:
         tokenizer.save(folder)

@@ -1,4 +1,4 @@
-"""``plmtrain verify RUN``: reads every byte of every checkpoint and compares it with what was written."""
+"""``plmtrain verify RUN``: read every byte of every checkpoint and compare it with the manifest."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from plmtrain.errors import CheckpointError, SettingsError
 
 
 def run(arguments: list[str]) -> int:
-    """Print each file of each checkpoint with its verdict.
+    """Print each file of each checkpoint with its state.
 
     Raises:
         SettingsError: if the folder is not a run.
         CheckpointError: if a file is damaged, or saved checkpoints are gone.
     """
     from plmtrain.training.checkpoint import Journal
-    from plmtrain.training.checkpoint_manifest import check, step_folders
+    from plmtrain.training.checkpoint_manifest import check_checkpoint, step_folders
 
     words = [word for word in arguments if word != "--json"]
     if len(words) != 1:
@@ -30,7 +30,7 @@ def run(arguments: list[str]) -> int:
     steps = step_folders(folder / "checkpoints")
     rows: list[dict[str, Any]] = []
     for path in steps.values():
-        for name, problem in check(path, journal.run_id).files.items():
+        for name, problem in check_checkpoint(path, journal.run_id).files.items():
             rows.append({"checkpoint": path.name, "file": name, "problem": problem})
             if "--json" not in arguments:
                 print(f"{path.name}/{name}: {'ok' if problem is None else f'DAMAGED, {problem}'}", flush=True)
@@ -42,10 +42,10 @@ def run(arguments: list[str]) -> int:
         raise CheckpointError(
             f"{len(damaged)} of {len(rows)} files are damaged",
             ", ".join(f"{row['checkpoint']}/{row['file']}" for row in damaged[:5]) + (" ..." if len(damaged) > 5 else ""),
-            "the next start of the run passes damaged checkpoints over; restore them from a copy if the newest is among them",
+            "the next start of the run skips damaged checkpoints; restore them from a copy if the newest is among them",
         )
     if gone := journal.missing(steps):
         raise CheckpointError(f"{gone} was saved and is gone", str(folder / "checkpoints"), "restore it from a copy")
     if "--json" not in arguments:
-        print(f"{len(rows)} files of {len(steps)} checkpoints are sound" if steps else "there is no checkpoint yet")
+        print(f"{len(rows)} files of {len(steps)} checkpoints are intact" if steps else "there is no checkpoint yet")
     return 0

@@ -1,1 +1,1 @@
-"""What objectives do to rows: pure functions and small classes on arrays of token ids, in NumPy alone."""
+"""Corruptions of rows: pure functions and small classes on arrays of token ids, in NumPy alone."""

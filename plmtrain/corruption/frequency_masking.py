@@ -1,7 +1,7 @@
-"""Choosing rare tokens to predict more often than frequent ones, by XLM's rule (Lample and Conneau 2019, section 3.3).
+"""Masking that prefers rare tokens, by XLM's rule (Lample and Conneau 2019, section 3.3).
 
-Tokens are drawn without replacement in proportion to frequency^-alpha. The authors draw so many from a whole batch; here each
-row gives its own share, so that a row's mask is the same in any batch.
+Tokens are drawn without replacement in proportion to frequency^-alpha. The authors draw them from a whole batch; here each row
+has its own budget, so that a row's mask is the same in any batch.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from plmtrain.text.vocabulary import Vocabulary
 def choose_weighted(
     random: Bits, weights: NDArray[np.float64], excluded: NDArray[np.bool_], budgets: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """A number of tokens from each row, drawn one after another in proportion to their weights among those that are left.
+    """Draw tokens of each row without replacement, in proportion to their weights.
 
-    The order in which exponential clocks ring whose rates are the weights is that of such draws (Efraimidis and Spirakis 2006,
-    "Weighted random sampling with a reservoir").
+    Exponential clocks whose rates are the weights ring in the order of such draws (Efraimidis and Spirakis 2006, "Weighted
+    random sampling with a reservoir").
 
     Args:
         random: [rows, length] from ``keyed_random.spread``.
         weights: [rows, length] above zero.
-        excluded: [rows, length] what must not be chosen.
-        budgets: [rows] how many to choose; all there are, where a row has fewer.
+        excluded: [rows, length] tokens that must not be chosen.
+        budgets: [rows] how many to choose; where a row has fewer, all of them.
 
     Returns:
         [chosen] indices into rows * length, ascending.
@@ -36,7 +36,7 @@ def choose_weighted(
     rows, width = random.shape
     if rows == 0 or width == 0:
         return np.empty(0, np.int64)
-    rings = -np.log1p(-as_uniform(random)) / weights  # uniform in [0, 1): one less it is never zero
+    rings = -np.log1p(-as_uniform(random)) / weights  # the uniform number is in [0, 1), so one minus it is never zero
     rings[excluded] = np.inf
     taken = np.minimum(budgets, np.count_nonzero(~excluded, axis=1))
     order = np.argsort(rings, axis=1, kind="stable")
@@ -45,12 +45,12 @@ def choose_weighted(
 
 
 class FrequencyMasker:
-    """Hides tokens of framed rows. Special tokens are never chosen.
+    """Masks tokens of framed rows. Special tokens are never chosen.
 
     Args:
-        settings: how many tokens, and behind what.
-        exponent: alpha; 0 predicts each token by a coin of its own.
-        vocabulary: the tokens that rows are made of.
+        settings: how many tokens, and what replaces them.
+        exponent: alpha; with 0 each token is predicted with the same probability, independently of the others.
+        vocabulary: of the rows' tokens.
     """
 
     def __init__(self, settings: HidingSettings, exponent: float, vocabulary: Vocabulary) -> None:
@@ -64,11 +64,11 @@ class FrequencyMasker:
         )
 
     def __call__(self, rows: FramedRows, shares: NDArray[np.float64], keys: Keys) -> MaskedRows:
-        """Hide tokens, a function of each row and its key alone; the rows given are left as they are.
+        """Mask tokens, as a function of each row and its key alone; the input rows are not changed.
 
         Args:
-            rows: what to hide them in.
-            shares: [rows, length] how frequent each token is, above zero where it is not special.
+            rows: the rows to mask.
+            shares: [rows, length] the frequency of each token, above zero where it is not special.
             keys: of the rows.
         """
         ids = rows.ids.copy()

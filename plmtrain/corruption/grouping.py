@@ -1,4 +1,4 @@
-"""Small steps that every noise on runs of tokens takes: ranges behind one another, and shuffling within groups."""
+"""Index arithmetic that several corruptions share: concatenated ranges, and shuffling within groups."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ _HALF = np.uint64(32)
 
 
 def ranges(first: Indices, lengths: Indices) -> Indices:
-    """The numbers of several ranges, one range behind the other.
+    """Concatenate several ranges of consecutive numbers.
 
     Args:
         first: [ranges] where each begins.
         lengths: [ranges] how many numbers each has; 0 for none.
     """
-    behind = np.cumsum(lengths)
-    return np.repeat(first + lengths - behind, lengths) + np.arange(int(behind[-1]) if len(behind) else 0)
+    ends = np.cumsum(lengths)
+    return np.repeat(first + lengths - ends, lengths) + np.arange(int(ends[-1]) if len(ends) else 0)
 
 
 def shuffled(groups: Indices, random: Bits) -> Indices:
-    """Members of groups, group after group and in random order within each.
+    """Order the members of groups group by group, at random within each.
 
     Args:
         groups: [members] the group of each, ascending from 0 or more.
-        random: [members] numbers; where the high halves of two are equal, the first member comes first.
+        random: [members] numbers; where the high halves of two are equal, the earlier member comes first.
 
     Returns:
         [members] indices.
@@ -38,7 +38,7 @@ def shuffled(groups: Indices, random: Bits) -> Indices:
     """
     if not len(groups):
         return np.empty(0, np.int64)
-    # One sort for groups and order together: the group in the highest bits, then the order, then the index.
+    # A single sort for groups and order: the group in the highest bits, then the order, then the index.
     low = np.uint64(len(groups).bit_length())
     if int(low) + int(groups[-1]).bit_length() > 32:
         raise ValueError("too many members at a time")
@@ -51,6 +51,6 @@ def shuffled(groups: Indices, random: Bits) -> Indices:
 
 
 def share_of(counts: Indices, share: float) -> Indices:
-    """A share of each number, rounded up; what floating point adds to a whole number is none."""
+    """Return a share of each number, rounded up; the error of floating point does not push a whole number up."""
     rounded: Indices = np.ceil(counts * share - 1e-9).astype(np.int64)
     return rounded

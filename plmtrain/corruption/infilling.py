@@ -1,4 +1,4 @@
-"""Text infilling (Lewis et al. 2020, section 2.2): spans of words, each behind one mask, as the authors' code chooses them."""
+"""Text infilling (Lewis et al. 2020, section 2.2): spans of words, each replaced by one mask, chosen as in the authors' code."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from plmtrain.keyed_random import Bits, as_integers, orders, spread
 
 
 @dataclass(frozen=True, kw_only=True)
-class Spans:
-    """What is cut out of some rows.
+class InfilledSpans:
+    """The spans that are cut out of some rows.
 
     Args:
         first: [spans] the first token of each, an index into rows * length, ascending.
-        end: [spans] the token behind its last one.
-        words: [spans] its words.
-        empty: [rows] spans of no words: masks to be inserted.
+        end: [spans] the token after its last one.
+        words: [spans] how many words it has.
+        empty: [rows] how many spans have no words: masks to insert.
     """
 
     first: Indices
@@ -33,7 +33,7 @@ class Spans:
 
 @lru_cache(maxsize=16)
 def _poisson(mean: float) -> NDArray[np.uint64]:
-    """The cumulative distribution on the scale of 64 random bits, until it cannot be told from one."""
+    """Return the cumulative distribution, scaled to 64 random bits, up to where it rounds to one."""
     total, term, count, thresholds = 0.0, math.exp(-mean), 0, []
     while count <= mean or term > 2.0**-60:
         total += term
@@ -44,11 +44,11 @@ def _poisson(mean: float) -> NDArray[np.uint64]:
 
 
 def draw_lengths(random: Bits, budgets: Indices, mean: float) -> tuple[Indices, Indices, Indices]:
-    """Lengths from a Poisson distribution, drawn until they reach each row's budget, the last cut to fit it.
+    """Draw lengths from a Poisson distribution until they reach each row's budget, and cut the last one to fit it.
 
     Args:
         random: [rows] numbers.
-        budgets: [rows] what a row's lengths add up to.
+        budgets: [rows] the sum of a row's lengths.
         mean: of the distribution.
 
     Returns:
@@ -69,20 +69,20 @@ def draw_lengths(random: Bits, budgets: Indices, mean: float) -> tuple[Indices, 
     return lengths, counts, np.sum(used, axis=1) - counts
 
 
-def choose_spans(
+def choose_infilled_spans(
     word_starts: NDArray[np.bool_], fixed: NDArray[np.bool_], share: float, mean: float, lengths: Bits, places: Bits, last: Bits
-) -> Spans:
-    """Spans that hold a share of each row's words, rounded up, where none meets another.
+) -> InfilledSpans:
+    """Choose spans that hold a share of each row's words, rounded up; no two of them touch.
 
-    Each span begins at a word of its own and goes on for as many words as its length says, or up to the next fixed token.
-    Spans that overlap are one, so that fewer words than the share are hidden, as in the authors' code.
+    Each span begins at a different word and goes on for as many words as its length says, or up to the next fixed token.
+    Overlapping spans are merged, so that fewer words than the share are hidden, as in the authors' code.
 
     Args:
         word_starts: [rows, length] whether a token begins a word.
-        fixed: [rows, length] tokens that no span crosses; the first and the last of each row are some.
+        fixed: [rows, length] tokens that no span crosses, among them the first and the last of each row.
         share: of the words.
         mean: of the lengths' distribution.
-        lengths, places, last: [rows] numbers for how long, where, and which span has the length that was cut.
+        lengths, places, last: [rows] random numbers for the lengths, the places, and which span gets the length that was cut.
     """
     width = fixed.shape[1]
     words = word_starts & ~fixed
@@ -99,11 +99,11 @@ def choose_spans(
     opens[1:] = at[1:] >= reach[:-1]
     closes = np.append(opens[1:], True)[: len(at)]
     begin, end = at[opens], reach[closes]
-    return Spans(first=edges.take(begin), end=edges.take(end), words=end - begin, empty=empty)
+    return InfilledSpans(first=edges.take(begin), end=edges.take(end), words=end - begin, empty=empty)
 
 
 def _shuffle_last(lengths: Indices, counts: Indices, random: Bits) -> None:
-    """Give the last length of each row, the one that was cut, to any of its spans; the others are alike to begin with."""
+    """Give the last length of each row, the one that was cut, to a random span; the others are identically distributed."""
     some = np.flatnonzero(counts)
     ends = np.cumsum(counts)[some]
     chosen = ends - 1 - as_integers(random[some], counts[some])

@@ -1,7 +1,7 @@
-"""Whole rows with some of their tokens hidden: what masked language modelling, and everything built on it, reads.
+"""Whole rows with some of their tokens masked: the input of masked language modelling and of everything built on it.
 
-Special tokens are never chosen: neither those that frame a row, nor document ends, nor unknown tokens. BERT leaves the first
-two alone; RoBERTa's code leaves none, which is most likely an oversight.
+Special tokens are never chosen: neither those that frame a row, nor document ends, nor unknown tokens. BERT does not mask the
+first two either; RoBERTa's code may mask all of them, most likely by an oversight.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from plmtrain.settings.masking import MaskingSettings
 from plmtrain.text.vocabulary import Vocabulary
 
 CACHED = 2**15
-"""Tokens whose random numbers are made at a time, so that they stay in a core's cache."""
+"""Tokens whose random numbers are made at a time, so that they fit into a core's cache."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FramedRows:
-    """Rows as a model reads them, special tokens included.
+    """Rows in the form that a model reads, special tokens included.
 
     Args:
         ids: [rows, length] token ids.
         word_starts: [rows, length] whether a token begins a word; special tokens do.
         lengths: [rows] tokens that are not padding.
-        real: [rows, length] which tokens are not padding; None where none is.
+        real: [rows, length] which tokens are not padding; None without padding.
         documents: [rows, length] the document of each token; None where rows are not divided.
-        sentence_starts: [rows, length] whether a token begins a sentence; None where nobody says.
+        sentence_starts: [rows, length] whether a token begins a sentence; None where that is unknown.
     """
 
     ids: NDArray[np.int64]
@@ -44,10 +44,10 @@ class FramedRows:
 
 @dataclass(frozen=True, kw_only=True)
 class MaskedRows:
-    """Framed rows in which tokens are hidden.
+    """Framed rows in which tokens are masked.
 
     Args:
-        ids: [rows, length] what the model reads.
+        ids: [rows, length] the model's input.
         positions: [predicted] the tokens to predict, as indices into rows * length, ascending.
         labels: [predicted] their original ids.
     """
@@ -58,11 +58,11 @@ class MaskedRows:
 
 
 class Masker:
-    """Hides tokens of framed rows.
+    """Masks tokens of framed rows.
 
     Args:
-        settings: how many, which, and behind what.
-        vocabulary: the tokens that rows are made of.
+        settings: how many, which, and what replaces them.
+        vocabulary: of the rows' tokens.
     """
 
     def __init__(self, settings: MaskingSettings, vocabulary: Vocabulary) -> None:
@@ -77,8 +77,8 @@ class Masker:
         )
 
     def __call__(self, rows: FramedRows, keys: Keys) -> MaskedRows:
-        """Hide tokens, a function of each row and its key alone; the rows given are left as they are."""
-        if self.settings.copies is not None:  # static masking: later epochs see the masks of the first ones again
+        """Mask tokens, as a function of each row and its key alone; the input rows are not changed."""
+        if self.settings.copies is not None:  # static masking: later epochs repeat the masks of the first ones
             keys = replace(keys, epochs=keys.epochs % self.settings.copies)
         ids = rows.ids.copy()
         excluded = self.vocabulary.is_special.take(ids)
@@ -93,7 +93,7 @@ class Masker:
         return MaskedRows(ids=ids, positions=positions, labels=labels)
 
     def _budgets(self, lengths: NDArray[np.int64], excluded: NDArray[np.bool_], random: Bits) -> NDArray[np.int64]:
-        """How many tokens of each row are predicted."""
+        """Return how many tokens of each row are predicted."""
         whole = lengths if self.settings.budget_counts_specials else np.sum(~excluded, axis=1)
         if self.settings.budget == "round":
             budgets = rounded_budgets(whole, self.settings.mask_probability)
@@ -104,16 +104,16 @@ class Masker:
     def _chosen(
         self, word_starts: NDArray[np.bool_], random: Bits, excluded: NDArray[np.bool_], budgets: NDArray[np.int64]
     ) -> NDArray[np.int64]:
-        """The predicted positions, as indices into rows * length, ascending."""
+        """Choose the predicted positions, as indices into rows * length, ascending."""
         length = excluded.shape[1]
-        stretch = max(1, CACHED // length)
+        rows_at_a_time = max(1, CACHED // length)
         chosen = [np.empty(0, np.int64)]
-        for first in range(0, len(excluded), stretch):
-            part = slice(first, first + stretch)
+        for first in range(0, len(excluded), rows_at_a_time):
+            part = slice(first, first + rows_at_a_time)
             order = orders(random[part], length)
             if self.settings.whole_words:
-                found = choose_words(order, excluded[part], word_starts[part], budgets[part])
+                positions = choose_words(order, excluded[part], word_starts[part], budgets[part])
             else:
-                found = choose_tokens(order, excluded[part], budgets[part])
-            chosen.append(found + first * length)
+                positions = choose_tokens(order, excluded[part], budgets[part])
+            chosen.append(positions + first * length)
         return np.concatenate(chosen)

@@ -1,7 +1,7 @@
-"""Choosing tokens to predict, and hiding them (Devlin et al. 2019, section 3.1; Liu et al. 2019, section 4.1).
+"""Choose tokens to predict, and replace them (Devlin et al. 2019, section 3.1; Liu et al. 2019, section 4.1).
 
-Three steps, each a pure function: how many tokens of each row are predicted, which ones, and what stands in their place. A
-token is chosen by the random number of its own position, so that a row's mask is the same in any batch.
+Three steps, each a pure function: how many tokens of each row are predicted, which ones, and what replaces them. A token is
+chosen by the random number of its own position, so that a row's mask is the same in any batch.
 """
 
 from __future__ import annotations
@@ -14,47 +14,23 @@ from numpy.typing import NDArray
 from plmtrain.keyed_random import Bits, Orders, as_integers
 
 LAST = np.uint32(2**32 - 1)
-"""The place in a random order of what must not be chosen."""
-
-
-def frame(
-    tokens: NDArray[np.int64], lengths: NDArray[np.int64], *, opening: int, closing: int, padding: int
-) -> tuple[NDArray[np.int64], NDArray[np.bool_] | None]:
-    """Rows of text between the tokens that open and close a model's row.
-
-    Args:
-        tokens: [rows, text] token ids.
-        lengths: [rows] how many tokens each row has; the padding is behind them, and behind the closing token.
-
-    Returns:
-        The ids, [rows, text + 2], and which of them are not padding; None where none is.
-    """
-    ids = np.empty((len(tokens), tokens.shape[1] + 2), np.int64)
-    ids[:, 0] = opening
-    ids[:, 1:-1] = tokens
-    ids[:, -1] = closing
-    if (lengths == tokens.shape[1]).all():
-        return ids, None
-    real = np.arange(ids.shape[1]) < (lengths + 2)[:, None]
-    ids[~real] = padding
-    ids[np.arange(len(ids)), lengths + 1] = closing
-    return ids, real
+"""The place in a random order of a token that must not be chosen."""
 
 
 def rounded_budgets(lengths: NDArray[np.int64], share: float) -> NDArray[np.int64]:
-    """BERT's code: the share of a row, rounded, and at least one token.
+    """Return BERT's budgets: the share of a row, rounded, and at least one token.
 
-    Halves go to the even number, as in ``round`` of Python 3, which the code calls (Python 2 rounded them up).
+    Halves round to the even number, as ``round`` does in Python 3, which the code calls (in Python 2 it rounded them up).
 
     Args:
-        lengths: [rows] what the share is of.
+        lengths: [rows] the numbers of which the share is taken.
     """
     rounded: NDArray[np.int64] = np.rint(lengths * share).astype(np.int64)
     return np.maximum(1, rounded)
 
 
 def stochastic_budgets(lengths: NDArray[np.int64], share: float, uniform: NDArray[np.float64]) -> NDArray[np.int64]:
-    """RoBERTa's code: the share of a row plus a number in [0, 1), rounded down, so that the mean is the share itself.
+    """Return RoBERTa's budgets: the share of a row plus a number in [0, 1), rounded down, so that the mean is the share itself.
 
     Args:
         lengths, uniform: [rows].
@@ -63,12 +39,12 @@ def stochastic_budgets(lengths: NDArray[np.int64], share: float, uniform: NDArra
 
 
 def choose_tokens(order: Orders, excluded: NDArray[np.bool_], budgets: NDArray[np.int64]) -> NDArray[np.int64]:
-    """A number of tokens from each row, every set of that size being equally likely.
+    """Choose a number of tokens of each row; every set of that size is equally likely.
 
     Args:
-        order: [rows, length] the random order of each row's tokens (``keyed_random.orders``); used up.
-        excluded: [rows, length] what must not be chosen.
-        budgets: [rows] how many to choose, the first ones in that order; all there are, where a row has fewer.
+        order: [rows, length] the random order of each row's tokens (``keyed_random.orders``); overwritten.
+        excluded: [rows, length] tokens that must not be chosen.
+        budgets: [rows] how many to choose, the first ones in that order; where a row has fewer, all of them.
 
     Returns:
         [chosen] indices into rows * length, ascending.
@@ -85,13 +61,13 @@ def choose_tokens(order: Orders, excluded: NDArray[np.bool_], budgets: NDArray[n
 
 @dataclass(frozen=True, kw_only=True)
 class Replacement:
-    """What stands in the place of a predicted token.
+    """The replacement of predicted tokens.
 
     Args:
-        mask: the id that hides a token.
-        mask_share: the share of predicted tokens that it hides.
+        mask: the id of the mask.
+        mask_share: the share of predicted tokens that the mask replaces.
         random_share: the share that a random token replaces; the rest stay as they are.
-        random_ids: [n] the tokens that the random one is drawn from, each as likely; the original may be drawn too.
+        random_ids: [n] the tokens that the random one is drawn from, uniformly; the original may be drawn too.
     """
 
     mask: int
@@ -100,11 +76,11 @@ class Replacement:
     random_ids: NDArray[np.int64]
 
     def __call__(self, originals: NDArray[np.int64], random: Bits) -> NDArray[np.int64]:
-        """What the model reads instead.
+        """Return the ids that the model reads instead.
 
         Args:
             originals: [predicted] token ids.
-            random: [predicted] one number each; its low half decides what happens, its high half which token comes.
+            random: [predicted] one number each; the low half decides what happens, the high half draws the random token.
         """
         choice = random & np.uint64(2**32 - 1)
         changed = choice < np.uint64(round((self.mask_share + self.random_share) * 2**32))

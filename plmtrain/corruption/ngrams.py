@@ -1,9 +1,8 @@
-"""Choosing spans of a few words to predict, by the rule of ALBERT's code (Lan et al. 2020, section 4.1).
+"""Choose spans of a few words to predict, by the rule of ALBERT's code (Lan et al. 2020, section 4.1).
 
 Words are visited in random order, and at each a number of words n is drawn, with p(n) proportional to 1 / n. The span of n words
-from there on is predicted if the budget has room for it, or else as many of its words as there is room for; one that has a
-predicted word in it is passed over. Spans end where the text does: unlike in that code, none reaches from one segment into the
-next.
+from there on is predicted if the budget has room for it, or else as many of its words as there is room for; a span that has a
+predicted word in it is skipped. Spans end where the text does: unlike in that code, none crosses from one segment into the next.
 """
 
 from __future__ import annotations
@@ -25,14 +24,14 @@ _LAST = np.uint64(2**64 - 1)
 def choose_ngrams(
     random: Bits, excluded: NDArray[np.bool_], word_starts: NDArray[np.bool_], budgets: Indices, longest: int
 ) -> Indices:
-    """Spans of words of each row, in random order, as many as fit its budget.
+    """Choose spans of words of each row, in random order, as many as fit its budget.
 
     A word goes from its first token to the next one that begins a word or is excluded.
 
     Args:
         random: [rows, length] numbers that are different within a row; a word's place in the order is the high half of its first
-            token's number, and the low half says of how many words the span is.
-        excluded: [rows, length] what must not be chosen; a span ends before it.
+            token's number, and the low half gives the number of words of the span.
+        excluded: [rows, length] tokens that must not be chosen; a span ends before them.
         word_starts: [rows, length] whether a token begins a word.
         budgets: [rows] the most tokens to choose.
         longest: words of the longest span.
@@ -46,10 +45,10 @@ def choose_ngrams(
     begins = word_starts | excluded
     begins[:, 1:] |= excluded[:, :-1]
     begins[:, 0] = True
-    edges = np.append(np.flatnonzero(begins), rows * width)  # where words, and what is excluded, begin
+    edges = np.append(np.flatnonzero(begins), rows * width)  # where words and excluded tokens begin
     number = np.empty(rows * width, np.int64)
     number[edges[:-1]] = np.arange(len(edges) - 1)
-    # No span goes on into what is excluded, nor into the next row.
+    # No span crosses an excluded token or the end of its row.
     barriers = np.append(np.flatnonzero(excluded.reshape(-1)[edges[:-1]] | (edges[:-1] % width == 0)), len(edges) - 1)
     limits = barriers[np.searchsorted(barriers, np.arange(len(edges) - 1), side="right")]
 
@@ -73,7 +72,7 @@ def choose_ngrams(
         wanted = 1 + np.searchsorted(bounds, random[active, place] & _LOW, side="right")
         members, limit = word[:, None] + ahead, limits[word][:, None]  # [active, longest] the words of a span
         sizes = edges[np.minimum(members + 1, limit)] - edges[word][:, None]  # of spans of 1, 2 ... words
-        # Longer spans take more room, so that those that fit are the first ones.
+        # Longer spans take more room, so those that fit come first.
         fitting = np.minimum(np.sum(sizes <= room[active][:, None], axis=1), wanted)
         inside = (ahead < fitting[:, None]) & (members < limit)
         free = (fitting > 0) & ~np.any(taken[np.minimum(members, len(taken) - 1)] & inside, axis=1)
@@ -88,11 +87,11 @@ def choose_ngrams(
 
 
 class NgramMasker(Masker):
-    """Hides spans of a few words of framed rows.
+    """Masks spans of a few words of framed rows.
 
     Args:
-        settings: how many tokens, and behind what; where they are not of whole words, each token counts as a word.
-        vocabulary: the tokens that rows are made of.
+        settings: how many tokens, and what replaces them; where they are not of whole words, each token counts as a word.
+        vocabulary: of the rows' tokens.
         longest: words of the longest span.
     """
 

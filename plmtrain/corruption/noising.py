@@ -1,8 +1,8 @@
-"""Rows corrupted in any of BART's ways, and what became of each token (Lewis et al. 2020, section 2.2).
+"""Rows corrupted by any of BART's noises, and what happened to each token (Lewis et al. 2020, section 2.2).
 
-The noises act in the order of the authors' code: sentences change places, spans and tokens are hidden or left out, masks are
-inserted, documents are rotated. The tokens that frame a row and those that end documents stay what and where they are under every
-noise; the target of a row is the row itself.
+The noises are applied in the order of the authors' code: sentences are permuted, spans and tokens are masked or deleted, masks
+are inserted, documents are rotated. The tokens that frame a row and those that end documents stay unchanged and in place under
+every noise; the target of a row is the row itself.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plmtrain.corruption.grouping import Indices, ranges, share_of
-from plmtrain.corruption.infilling import choose_spans
+from plmtrain.corruption.infilling import choose_infilled_spans
 from plmtrain.corruption.masked_rows import CACHED, FramedRows
 from plmtrain.corruption.masking import choose_tokens
 from plmtrain.corruption.sentence_permutation import permute_sentences, rotation
@@ -22,10 +22,10 @@ from plmtrain.settings.noising import NoisingSettings
 from plmtrain.text.vocabulary import Vocabulary
 
 HIDDEN, DELETED, MOVED, FIRST = (np.uint8(1 << bit) for bit in range(4))
-"""What became of a token: hidden behind a mask, left out, of a sentence that moved; and whether a sentence begins with it."""
+"""Marks of a token: masked, deleted, in a sentence that moved; and whether a sentence begins with it."""
 
 INSERTED = -1
-"""The origin of a mask that hides nothing."""
+"""The origin of a mask that hides no word."""
 
 _STREAMS = ("sentences", "order", "lengths", "spans", "last", "mask", "delete", "insert", "rotate", "random", "token")
 
@@ -35,11 +35,11 @@ class NoisedRows:
     """Framed rows that were corrupted.
 
     Args:
-        ids: [rows, longest] what the model reads.
-        real: [rows, longest] which tokens are not padding; None where none is.
-        origins: [rows, longest] int32, where a token stands in the row that was corrupted. Masks have ``INSERTED`` less the
-            words that they hide; padding has an origin that means nothing.
-        marks: [rows, length] of the row that was corrupted: what became of each token, in bits.
+        ids: [rows, longest] the model's input.
+        real: [rows, longest] which tokens are not padding; None without padding.
+        origins: [rows, longest] int32, a token's place in the original row. Masks have ``INSERTED`` minus the number of words
+            that they hide; padding has an arbitrary origin.
+        marks: [rows, length] for each token of the original row: what happened to it, in bits.
         documents: [rows, longest] the document of each token; None where rows are not divided.
     """
 
@@ -54,9 +54,9 @@ class Noiser:
     """Corrupts framed rows.
 
     Args:
-        settings: how.
-        vocabulary: the tokens that rows are made of.
-        longest: no row is made longer than this by insertions; one that comes longer stays as long as it is.
+        settings: which noises, and how much of each.
+        vocabulary: of the rows' tokens.
+        longest: insertions make no row longer than this; a row that is already longer keeps its length.
     """
 
     def __init__(self, settings: NoisingSettings, vocabulary: Vocabulary, longest: int) -> None:
@@ -69,22 +69,22 @@ class Noiser:
             self._fixed[vocabulary["unk"]] = False
 
     def __call__(self, rows: FramedRows, keys: Keys) -> NoisedRows:
-        """Corrupt rows, a function of each row and its key alone; the rows given are left as they are."""
+        """Corrupt rows, as a function of each row and its key alone; the input rows are not changed."""
         random = several_row_bits([f"noise.{stream}" for stream in _STREAMS], keys)  # [streams, rows]
         count, width = rows.ids.shape
-        stretch = max(1, CACHED // width)
+        rows_at_a_time = max(1, CACHED // width)
         marks = np.zeros(rows.ids.shape, np.uint8)
         parts = []
-        for first in range(0, count, stretch):
-            part = slice(first, first + stretch)
-            parts.append(self._stretch(rows, part, dict(zip(_STREAMS, random[:, part], strict=True)), marks[part]))
+        for first in range(0, count, rows_at_a_time):
+            part = slice(first, first + rows_at_a_time)
+            parts.append(self._some_rows(rows, part, dict(zip(_STREAMS, random[:, part], strict=True)), marks[part]))
         lengths, origins, ids = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
         return self._assembled(rows, lengths, origins, ids, marks)
 
-    def _stretch(
+    def _some_rows(
         self, rows: FramedRows, part: slice, random: dict[str, Bits], marks: NDArray[np.uint8]
     ) -> tuple[Indices, Indices, Indices]:
-        """Some rows, as many as a core's cache holds: their new lengths, and behind one another the origins and the ids."""
+        """Corrupt as many rows as fit into a core's cache: return their new lengths, and their origins and ids, concatenated."""
         chosen, ids = self.settings, rows.ids[part]
         places = _Places(self._fixed.take(ids), marks.reshape(-1), None if rows.real is None else ~rows.real[part])
         if chosen.permute:
@@ -116,7 +116,7 @@ class Noiser:
         return lengths, origins, read
 
     def _shown(self, random: dict[str, Bits], row: Indices, column: Indices) -> Indices | int:
-        """What stands in the place of masks."""
+        """Return what replaces the masked tokens: the mask, or random tokens."""
         if not self.settings.random_share:
             return self._mask
         swapped = as_uniform(spread_at(random["random"].take(row), column)) < self.settings.random_share
@@ -127,7 +127,7 @@ class Noiser:
     def _assembled(
         self, rows: FramedRows, lengths: Indices, origins: Indices, ids: Indices, marks: NDArray[np.uint8]
     ) -> NoisedRows:
-        """Rows of any length side by side."""
+        """Assemble rows of different lengths into padded arrays."""
         count, longest = len(lengths), int(lengths.max(initial=0))
         ragged = count > 0 and int(lengths.min()) < longest
         real = np.arange(longest) < lengths[:, None] if ragged else None
@@ -141,7 +141,7 @@ class Noiser:
 
         documents = None
         if rows.documents is not None:
-            # A mask is in the document of what follows it; the token that closes a row follows all.
+            # A mask belongs to the document of the token that follows it; the token that closes a row follows all others.
             places = np.where(origins >= 0, np.arange(len(origins)), len(origins))
             following = np.minimum.accumulate(places[::-1])[::-1]
             row = np.repeat(np.arange(count), lengths)
@@ -149,7 +149,7 @@ class Noiser:
             if real is not None:
                 documents[~real] = np.repeat(rows.documents.max(axis=1, initial=0), longest - lengths)
         return NoisedRows(
-            ids=side_by_side(ids, self.vocabulary["pad"], np.int64),
+            ids=side_by_side(ids, self.vocabulary.padding, np.int64),
             real=real,
             origins=side_by_side(origins, INSERTED, np.int32),
             marks=marks,
@@ -158,18 +158,18 @@ class Noiser:
 
 
 class _Places:
-    """Some rows while they are corrupted: what stands at each of their places.
+    """Some rows while they are corrupted: the contents of each place.
 
     Args:
-        fixed: [rows, length] the tokens that stay what and where they are.
-        marks: [rows * length] what becomes of each token; written into.
-        padding: [rows, length] where no token is; None for nowhere.
+        fixed: [rows, length] the tokens that stay unchanged and in place.
+        marks: [rows * length] what happens to each token; written to.
+        padding: [rows, length] which places are padding; None without padding.
     """
 
     def __init__(self, fixed: NDArray[np.bool_], marks: NDArray[np.uint8], padding: NDArray[np.bool_] | None) -> None:
         self.fixed = fixed
         self._marks = marks
-        self._order: Indices | None = None  # the token that stood at each place before any was hidden; None for its own
+        self._order: Indices | None = None  # the token at each place before any was masked; None without a permutation
         self._stands = np.arange(fixed.size)  # that token, or a mask
         self._gone = np.zeros(fixed.size, np.bool_) if padding is None else padding.reshape(-1)
 
@@ -181,11 +181,11 @@ class _Places:
         self._order, self._stands = permuted.order, permuted.order.copy()
 
     def infill(self, word_starts: NDArray[np.bool_], chosen: NoisingSettings, random: dict[str, Bits]) -> Indices:
-        """Hide spans; returns how many spans of each row hold nothing."""
+        """Mask spans, and return how many spans of each row are empty."""
         if self._order is not None:
             word_starts = word_starts.reshape(-1).take(self._order).reshape(word_starts.shape)
         numbers = (random["lengths"], random["spans"], random["last"])
-        spans = choose_spans(word_starts, self.fixed, chosen.infill, chosen.span_mean, *numbers)
+        spans = choose_infilled_spans(word_starts, self.fixed, chosen.infill, chosen.span_mean, *numbers)
         inside = ranges(spans.first, spans.end - spans.first)
         self._mark(inside, HIDDEN)
         self._gone[inside] = True
@@ -204,12 +204,12 @@ class _Places:
         self._gone[deleted] = True
 
     def left(self) -> tuple[Indices, Indices]:
-        """What stands in the rows, one behind the other, and how many each of them has."""
+        """Return the remaining contents of the rows, concatenated, and how many places each row has."""
         kept = ~self._gone
         return self._stands.take(np.flatnonzero(kept)), np.sum(kept.reshape(self.fixed.shape), axis=1)
 
     def _tokens(self, share: float, random: Bits) -> Indices:
-        """Places of a share of each row's tokens, among those that still stand."""
+        """Choose places of a share of each row's tokens, among those that are still there."""
         taken = self.fixed | (self._gone | (self._stands < 0)).reshape(self.fixed.shape)
         return choose_tokens(orders(random, self.fixed.shape[1]), taken, share_of(np.sum(~self.fixed, axis=1), share))
 
@@ -218,11 +218,11 @@ class _Places:
 
 
 def _inserted(origins: Indices, lengths: Indices, counts: Indices, random: Bits) -> tuple[Indices, Indices]:
-    """Rows with masks put in between: any places but the first and the last of a row, each set of them as likely.
+    """Insert masks into rows at any places but the first and the last of a row, each set of places being equally likely.
 
     Args:
-        origins: [tokens] of rows behind one another.
-        lengths, counts, random: [rows] tokens of each, masks to insert, and numbers.
+        origins: [tokens] of the concatenated rows.
+        lengths, counts, random: [rows] tokens of each, masks to insert, and random numbers.
 
     Returns:
         The origins with ``INSERTED`` between them, and the new lengths.
@@ -232,7 +232,7 @@ def _inserted(origins: Indices, lengths: Indices, counts: Indices, random: Bits)
     never = int(lengths.max()) + most
     slots = np.full((len(counts), most), never)
     for turn in range(most):
-        # Each mask goes to any gap between what stands there already; what is behind it moves on.
+        # Each mask goes into any gap between the tokens that are already there; those after it move on.
         slot = np.where(turn < counts, as_integers(numbers[:, turn], lengths - 1 + turn) + 1, never)
         slots[:, :turn] += slots[:, :turn] >= slot[:, None]
         slots[:, turn] = slot

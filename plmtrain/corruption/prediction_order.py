@@ -1,8 +1,8 @@
-"""What permutation language modelling predicts, and in which order (Yang et al. 2019, sections 2.2 and 2.3; the authors' code,
+"""The targets of permutation language modelling and their order (Yang et al. 2019, sections 2.2 and 2.3; the authors' code,
 ``data_utils.py``).
 
-About one token in K is a target. Targets are chosen as spans amid context, and predicted in a random order; all else is context
-that every target sees.
+About one token in K is a target. Targets are chosen as spans amid context and predicted in a random order; all other tokens are
+context that every target sees.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from plmtrain.corruption.masking import choose_tokens
 from plmtrain.keyed_random import Bits, as_integers, as_uniform, orders, spread, spread_at
 
 CONTEXT = -1
-"""The rank of tokens that are not predicted: each target sees them, and they see each other alone."""
+"""The rank of tokens that are not predicted: every target sees them, and they see only each other."""
 
 _LOW = np.uint64(32)
 
 
-def choose_spans(
+def choose_target_spans(
     random: Bits,
     starts: NDArray[np.bool_],
     excluded: NDArray[np.bool_],
@@ -28,16 +28,17 @@ def choose_spans(
     context: int,
     longest: int,
 ) -> NDArray[np.bool_]:
-    """Spans from left to right, as many as fit the budget of a row.
+    """Choose spans from left to right, as many as fit the budget of a row.
 
-    A span of n tokens stands in a window of n * context: a uniform part of it lies to its left, but the span begins at the next
-    word; what is left of the window lies to its right. n is drawn from 1 ... longest with a probability of 1/n each, and is no
-    more than what the budget has left. A span that would reach the end of the row is not taken, and ends the row's spans.
+    A span of n tokens lies in a window of n * context tokens: a uniformly drawn part of the window comes before the span, which
+    then begins at the next word; the rest of the window comes after it. n is drawn from 1 ... longest with probability
+    proportional to 1/n, and is at most what is left of the budget. A span that would reach the end of the row is not taken, and
+    ends the row's spans.
 
     Args:
         random: [rows] one number each.
         starts: [rows, length] whether a token begins a word.
-        excluded: [rows, length] what must not be predicted: no span begins there, and within a span it is passed over.
+        excluded: [rows, length] tokens that must not be predicted: no span begins there, and within a span they are skipped.
         budgets: [rows] the most tokens to choose.
         context: tokens of a window for each token of its span (K in section 2.3).
         longest: the longest span.
@@ -46,9 +47,9 @@ def choose_spans(
         [rows, length] the chosen tokens: nearly as many as the budget.
     """
     rows, length = starts.shape
-    chosen = np.zeros((rows, length + 1), np.int8)  # +1 where a span begins, -1 behind its end
+    chosen = np.zeros((rows, length + 1), np.int8)  # +1 where a span begins, -1 after its end
     opening = _next(starts & ~excluded)
-    counted = np.zeros((rows, length + 1), np.int64)  # tokens before each place that may be predicted
+    counted = np.zeros((rows, length + 1), np.int64)  # predictable tokens before each place
     np.cumsum(~excluded, axis=1, out=counted[:, 1:])
     shares = np.cumsum(1 / np.arange(1, longest + 1))
     shares /= shares[-1]
@@ -78,12 +79,12 @@ def choose_spans(
 def fill_up(
     random: Bits, chosen: NDArray[np.bool_], excluded: NDArray[np.bool_], budgets: NDArray[np.int64]
 ) -> NDArray[np.bool_]:
-    """What was chosen, and single random tokens up to the budget exactly, or as many as there are.
+    """Add single random tokens to a choice until the budget is met exactly, or all tokens are chosen.
 
     Args:
         random: [rows] one number each.
-        chosen: [rows, length] what is chosen already, no more than the budget.
-        excluded: [rows, length] what must not be chosen.
+        chosen: [rows, length] the tokens already chosen, at most the budget.
+        excluded: [rows, length] tokens that must not be chosen.
         budgets: [rows] how many tokens to choose in all.
     """
     missing = budgets - chosen.sum(axis=1)
@@ -93,7 +94,7 @@ def fill_up(
 
 
 def _next(marks: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """The first mark at or behind each place; the length where there is none.  # [rows, length] -> [rows, length + 1]"""
+    """Return the first mark at or after each place; the length where there is none.  # [rows, length] -> [rows, length + 1]"""
     rows, length = marks.shape
     places = np.full((rows, length + 1), length, np.int64)
     np.copyto(places[:, :-1], np.arange(length), where=marks)
@@ -101,11 +102,11 @@ def _next(marks: NDArray[np.bool_]) -> NDArray[np.int64]:
 
 
 def permuted_ranks(random: Bits, ordered: NDArray[np.bool_], window: int) -> NDArray[np.int64]:
-    """The order in which a row is predicted.
+    """Draw the order in which the tokens of a row are predicted.
 
     Args:
         random: [rows] one number each.
-        ordered: [rows, length] what has a place in the order: targets, and the tokens that frame the text.
+        ordered: [rows, length] the tokens with a place in the order: targets, and the tokens that frame the text.
         window: places that are permuted among each other; windows follow one another from left to right.
 
     Returns:
@@ -118,7 +119,7 @@ def permuted_ranks(random: Bits, ordered: NDArray[np.bool_], window: int) -> NDA
     window = min(window, length)
     windows = -(-length // window)
     numbers = spread(random, windows * window)
-    numbers[:, length:] = np.uint64(2**64 - 1)  # the last window may be short: what it lacks comes behind all that it has
+    numbers[:, length:] = np.uint64(2**64 - 1)  # the last window may be short: its missing places sort last
     numbers = numbers.reshape(rows, windows, window)
     order = np.empty(numbers.shape, np.int64)
     np.put_along_axis(order, numbers.argsort(axis=2), np.arange(window), axis=2)
@@ -127,7 +128,7 @@ def permuted_ranks(random: Bits, ordered: NDArray[np.bool_], window: int) -> NDA
 
 
 def in_turn(first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The ranks of two parts of a row, of which the second sees all of the first, and the first nothing of the second.
+    """Join the ranks of two parts of a row, where the second part sees all of the first, and the first none of the second.
 
     Args:
         first, second: [rows, part] the ranks of each part by itself.

@@ -1,7 +1,7 @@
-"""Moving text about: sentence permutation and document rotation (Lewis et al. 2020, section 2.2).
+"""Sentence permutation and document rotation (Lewis et al. 2020, section 2.2).
 
-Both act on stretches: what stands between two fixed tokens (those that frame a row, and document ends), so that a sentence
-stays in its document and a document keeps its end. The authors' code knows rows only, which hold one document each there.
+Both work on stretches: the tokens between two fixed ones (those that frame a row, and document ends), so that a sentence stays
+in its document and a document keeps its end. The authors' code only handles rows that hold one document each.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from plmtrain.keyed_random import Bits, as_uniform, spread_at
 
 @dataclass(frozen=True, kw_only=True)
 class Permuted:
-    """Sentences in another order.
+    """Sentences in a new order.
 
     Args:
         order: [rows * length] the token that stands at each place.
@@ -33,17 +33,17 @@ class Permuted:
 def permute_sentences(
     sentence_starts: NDArray[np.bool_], fixed: NDArray[np.bool_], share: float, choice: Bits, places: Bits
 ) -> Permuted:
-    """Let a share of each stretch's sentences change places among themselves.
+    """Permute a share of each stretch's sentences among themselves.
 
-    A sentence ends where the next one starts. So the last one closes with its stretch, and what a row begins with counts as a
-    sentence, as in the authors' code; there, however, sentences end at tokens that are a full stop, so that text without full
-    stops is never permuted and a question goes with the sentence behind it.
+    A sentence ends where the next one starts. So the last one ends with its stretch, and the beginning of a row counts as a
+    sentence, as in the authors' code. There, however, sentences end at tokens that are a full stop, so that text without full
+    stops is never permuted and a question stays with the sentence after it.
 
     Args:
         sentence_starts: [rows, length] whether a token begins a sentence.
         fixed: [rows, length] tokens that stay in place; the first of each row is one.
         share: of sentences, rounded up in each stretch.
-        choice, places: [rows] numbers that say which sentences, and where to.
+        choice, places: [rows] random numbers: which sentences, and where to.
     """
     width = fixed.shape[1]
     first, lengths, still, stretch = _stretches(sentence_starts, fixed)
@@ -65,7 +65,7 @@ def permute_sentences(
 
 
 def _stretches(begins: NDArray[np.bool_], fixed: NDArray[np.bool_]) -> tuple[Indices, Indices, NDArray[np.bool_], Indices]:
-    """The parts that rows fall into: first token, length, whether it is one fixed token, and the stretch that it is in."""
+    """Return the parts that rows consist of: first token, length, whether it is a single fixed token, and its stretch."""
     edges = begins.reshape(-1) | fixed.reshape(-1)
     edges[1:] |= fixed.reshape(-1)[:-1]
     first = np.flatnonzero(edges)
@@ -77,13 +77,13 @@ def _stretches(begins: NDArray[np.bool_], fixed: NDArray[np.bool_]) -> tuple[Ind
 
 
 def rotation(fixed: NDArray[np.bool_], row: Indices, column: Indices, share: float, random: Bits) -> Indices:
-    """Let stretches begin with any of their tokens, each as likely.
+    """Let stretches begin at a uniformly drawn token.
 
     Args:
-        fixed: [tokens] tokens that stay in place, of rows behind one another; the first is one.
+        fixed: [tokens] whether a token stays in place, of concatenated rows; the first one does.
         row: [tokens] the row of each.
         column: [tokens] its place in the row.
-        share: how likely a stretch is to be rotated.
+        share: the probability that a stretch is rotated.
         random: [rows] numbers.
 
     Returns:

@@ -1,7 +1,7 @@
-"""Whole rows with spans of words hidden (Joshi et al. 2020, sections 3.1 and 3.2).
+"""Whole rows with spans of words masked (Joshi et al. 2020, sections 3.1 and 3.2).
 
-All tokens of a span share one fate: masks stand for them all, or random tokens, or themselves. Special tokens are never chosen;
-in the authors' code they stand around the text, and unknown ones, which that code may choose, teach nothing.
+All tokens of a span are treated alike: all are masked, all become random tokens, or all stay. Special tokens are never chosen.
+In the authors' code they only occur around the text; that code may choose unknown tokens, from which nothing is learnt.
 """
 
 from __future__ import annotations
@@ -13,26 +13,26 @@ from numpy.typing import NDArray
 
 from plmtrain.corruption.grouping import Indices, ranges, share_of
 from plmtrain.corruption.masked_rows import FramedRows, MaskedRows
-from plmtrain.corruption.spans import choose_spans, length_limits, runs, tokens_of
+from plmtrain.corruption.spans import choose_span_tokens, length_limits, runs, tokens_of
 from plmtrain.keyed_random import Keys, as_integers, several_row_bits, spread_at
 from plmtrain.settings.spans import SpanSettings
 from plmtrain.text.vocabulary import Vocabulary
 
 _FRAME = ("cls", "sep", "pad", "bos", "eos")
-"""The roles of tokens that stand around text: no span has its boundary there."""
+"""The roles of tokens that frame text: they are no boundary of a span."""
 
 _LOW = np.uint64(2**32 - 1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SpanMaskedRows(MaskedRows):
-    """Framed rows in which spans are hidden; ``positions`` are the tokens of one span after the other.
+    """Framed rows in which spans are masked; ``positions`` are the tokens of the spans, span by span.
 
     Args:
         first: [spans] the first token of each, as an index into rows * length, ascending.
-        lengths: [spans] its tokens.
-        words: [spans] in how many words they are, cut ones included.
-        bounded: [spans] whether text stands on both sides of it.
+        lengths: [spans] how many tokens it has.
+        words: [spans] how many words it touches, cut ones included.
+        bounded: [spans] whether there is text on both sides of it.
     """
 
     first: NDArray[np.int64]
@@ -43,13 +43,13 @@ class SpanMaskedRows(MaskedRows):
 
 @dataclass(frozen=True, kw_only=True)
 class BoundaryTargets:
-    """What is predicted from the boundaries of spans.
+    """The targets that are predicted from the boundaries of spans.
 
     Args:
         left, right: [bounded spans] the tokens beside each, as indices into rows * length.
         spans: [targets] the bounded span of each target.
         places: [targets] its place in that span, counted from 0.
-        predicted: [targets] which of the rows' ``positions`` and ``labels`` it is.
+        predicted: [targets] its index in the rows' ``positions`` and ``labels``.
     """
 
     left: NDArray[np.int64]
@@ -60,11 +60,11 @@ class BoundaryTargets:
 
 
 class SpanMasker:
-    """Hides spans of framed rows.
+    """Masks spans of framed rows.
 
     Args:
-        settings: how many, how long, and behind what.
-        vocabulary: the tokens that rows are made of.
+        settings: how many tokens, how long the spans are, and what replaces them.
+        vocabulary: of the rows' tokens.
     """
 
     def __init__(self, settings: SpanSettings, vocabulary: Vocabulary) -> None:
@@ -75,11 +75,11 @@ class SpanMasker:
         self.is_frame[[vocabulary.roles[role] for role in _FRAME if role in vocabulary.roles]] = True
 
     def __call__(self, rows: FramedRows, text: NDArray[np.unsignedinteger] | None, keys: Keys) -> SpanMaskedRows:
-        """Hide spans, a function of each row, of its key and of the text; the rows given are left as they are.
+        """Mask spans, as a function of each row, its key and the text; the input rows are not changed.
 
         Args:
-            rows: what to hide them in.
-            text: what the rows are from; None where that is not known, and random tokens are not drawn from it.
+            rows: the rows to mask.
+            text: the text that the rows are from; None where it is unknown and random tokens are not drawn from it.
             keys: one for each row.
         """
         settings, width = self.settings, rows.ids.shape[1]
@@ -88,7 +88,7 @@ class SpanMasker:
         budgets = share_of(width - np.count_nonzero(frame, axis=1), settings.mask_probability)
         choice, fate, token = several_row_bits(("spans.choose", "spans.fate", "spans.token"), keys)  # each [rows]
         limits = length_limits(settings.stop_probability, settings.longest_span)
-        positions = choose_spans(choice, excluded, rows.word_starts, budgets, limits)
+        positions = choose_span_tokens(choice, excluded, rows.word_starts, budgets, limits)
         first, lengths = runs(positions)
 
         flat = ids.reshape(-1)
@@ -110,7 +110,7 @@ class SpanMasker:
             labels=labels,
             first=first,
             lengths=lengths,
-            # One more than the words that begin behind the first token.
+            # One more than the words that begin after the first token.
             words=1 + starts.take(first + lengths - 1) - starts.take(first),
             bounded=inside.take(first - 1) & inside.take(first + lengths),
         )
@@ -119,12 +119,12 @@ class SpanMasker:
         if self.settings.random_tokens == "ordinary":
             ordinary = self.vocabulary.ordinary_ids
             return ordinary.take(as_integers(random, len(ordinary)))
-        assert text is not None, "rows whose source does not hand out its text"
+        assert text is not None, "the source of these rows does not provide its text"
         return tokens_of(text, random, self.vocabulary.is_special)
 
 
 def boundary_targets(rows: SpanMaskedRows, most: int) -> BoundaryTargets:
-    """The tokens that are predicted from the boundaries of their spans: those of spans with text on both sides.
+    """Return the tokens that are predicted from the boundaries of their spans: those of spans with text on both sides.
 
     Args:
         rows: with their spans.

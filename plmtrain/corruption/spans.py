@@ -1,10 +1,10 @@
 """Spans of words to predict (Joshi et al. 2020, section 3.1, and the authors' code).
 
-Until a row's budget of tokens is reached, the length of a span is drawn, in words, and a token, which is passed over if it is
-hidden already; the span begins with that token's word. The last one is cut where the budget ends, be it within a word. Spans that
-overlap or touch are one, so that the tokens beside a span are never hidden themselves.
+Until a row's budget of tokens is reached, the length of a span in words and a token are drawn. A token that is already chosen is
+skipped; otherwise the span begins with the token's word. The last span is cut where the budget ends, even within a word. Spans
+that overlap or touch are merged, so that the tokens beside a span are never masked themselves.
 
-The authors choose in one segment of text between special tokens. Here a row may have document ends in it: no span holds one, and
+The authors choose in one segment of text between special tokens. Here a row may contain document ends: no span contains one, and
 none has its boundary there.
 """
 
@@ -24,32 +24,32 @@ _LOW = np.uint64(2**32 - 1)
 
 @lru_cache(maxsize=16)
 def length_limits(stop: float, longest: int) -> NDArray[np.uint64]:
-    """The cumulative distribution of lengths 1, 2 ... on the scale of 32 random bits: geometric, cut off and scaled to one.
+    """Return the cumulative distribution of lengths 1, 2 ..., scaled to 32 random bits: geometric, truncated and renormalised.
 
     Args:
         stop: the probability that a span ends after any of its words.
         longest: the greatest length.
 
     Returns:
-        [longest - 1]; a number's length is one more than how many of these it reaches.
+        [longest - 1]; a random number's length is one more than the count of limits that it reaches.
     """
     shares = (1 - stop) ** np.arange(longest)
     limits: NDArray[np.uint64] = np.round(np.cumsum(shares)[:-1] / shares.sum() * _HALF).astype(np.uint64)
     return limits
 
 
-def choose_spans(
+def choose_span_tokens(
     random: Bits, excluded: NDArray[np.bool_], word_starts: NDArray[np.bool_], budgets: Indices, limits: NDArray[np.uint64]
 ) -> Indices:
-    """Tokens of random spans, as many of each row as its budget.
+    """Choose tokens of random spans, as many of each row as its budget.
 
     A word goes from its first token to the next one that begins a word or is excluded.
 
     Args:
         random: [rows] one number each.
-        excluded: [rows, length] what must not be chosen, where spans end; the first and the last token of each row are.
+        excluded: [rows, length] tokens that must not be chosen, where spans end; the first and the last token of each row are.
         word_starts: [rows, length] whether a token begins a word.
-        budgets: [rows] how many tokens to choose; all there are, where a row has fewer.
+        budgets: [rows] how many tokens to choose; where a row has fewer, all of them.
         limits: from ``length_limits``.
 
     Returns:
@@ -66,7 +66,7 @@ def choose_spans(
     offsets = np.cumsum(counts) - counts
     budgets = np.minimum(budgets, counts)
 
-    # A turn is one draw of each row. Their spans go on beyond the budget until all rows have reached it, and are cut then.
+    # A turn is one draw of each row. Rows go on beyond their budget until all have reached theirs; the excess is cut at the end.
     turns, done = int(budgets.max(initial=0)) // 3 + 4, 0
     hidden = np.zeros((rows, width), np.bool_)
     spans = []
@@ -88,10 +88,10 @@ def choose_spans(
 
 
 def _cut(spans: Indices, width: int, budgets: Indices) -> Indices:
-    """The tokens that are hidden before each row's budget is reached.
+    """Return the tokens that are masked before each row's budget is reached.
 
     Args:
-        spans: [any number] of all rows in the order in which they are hidden, some again and again; indices into rows * length.
+        spans: [any number] of all rows in the order in which they are masked, with repetitions; indices into rows * length.
         width: the length.
         budgets: [rows] how many to keep.
 
@@ -110,7 +110,7 @@ def _cut(spans: Indices, width: int, budgets: Indices) -> Indices:
 
 
 def runs(positions: Indices) -> tuple[Indices, Indices]:
-    """The spans that chosen tokens make up where those that touch are one.
+    """Merge chosen tokens that touch into spans.
 
     Args:
         positions: [chosen] ascending.
@@ -125,10 +125,10 @@ def runs(positions: Indices) -> tuple[Indices, Indices]:
 
 
 def tokens_of(text: NDArray[np.unsignedinteger], random: Bits, is_special: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Random tokens of a text, none of them special: each comes as often as it stands there.
+    """Draw tokens of a text that are not special, each in proportion to its frequency there.
 
     Args:
-        text: [tokens] of which some are not special.
+        text: [tokens], not all of them special.
         random: [n] one number each.
         is_special: [vocabulary].
 
@@ -139,7 +139,7 @@ def tokens_of(text: NDArray[np.unsignedinteger], random: Bits, is_special: NDArr
     left = np.arange(len(random))
     turn = 0
     while len(left):
-        # The high bits as a share of the text, which may well be longer than 2**32 tokens.
+        # The high bits as a share of the text, which may be longer than 2**32 tokens.
         places = ((spread_at(random[left], np.full(len(left), turn)) >> np.uint64(11)) * 2.0**-53 * len(text)).astype(np.int64)
         drawn[left] = text[places]
         left = left[is_special.take(drawn[left])]

@@ -1,7 +1,7 @@
-"""Choosing whole words to predict, by the rule of BERT's code (``create_pretraining_data.py``, whole-word masking).
+"""Choose whole words to predict, by the rule of BERT's code (``create_pretraining_data.py``, whole-word masking).
 
-Words are visited in random order. One that still fits the budget is taken; one that does not is passed over, not cut, so that
-a row falls short of its budget only where no word that would fit is left.
+Words are visited in random order. A word that still fits the budget is taken; one that does not is skipped, not cut, so that a
+row falls short of its budget only where no remaining word would fit.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from plmtrain.corruption.masking import LAST
 from plmtrain.keyed_random import Orders, position_bits
 
 _MORE = 8
-"""Words of a row that are looked at beyond its budget: seldom does the end of a budget need others."""
+"""Words of a row that are visited beyond its budget: filling a budget seldom needs more."""
 
 
 def choose_words(order: Orders, excluded: NDArray[np.bool_], word_starts: NDArray[np.bool_], budgets: Indices) -> Indices:
-    """Words of each row, in random order, as many as fit its budget.
+    """Choose words of each row, in random order, as many as fit its budget.
 
-    A word goes from its first token to the next one that begins a word or is excluded; the rest of a word that a row begins
-    with counts as a word.
+    A word goes from its first token to the next one that begins a word or is excluded; the rest of a cut word at the beginning
+    of a row counts as a word.
 
     Args:
-        order: [rows, length] the random order of each row's tokens (``keyed_random.orders``), which for words is that of
-            their first ones; used up.
-        excluded: [rows, length] what must not be chosen.
+        order: [rows, length] the random order of each row's tokens (``keyed_random.orders``); the order of words is that of
+            their first tokens; overwritten.
+        excluded: [rows, length] tokens that must not be chosen.
         word_starts: [rows, length] whether a token begins a word.
         budgets: [rows] the most tokens to choose.
 
@@ -37,18 +37,18 @@ def choose_words(order: Orders, excluded: NDArray[np.bool_], word_starts: NDArra
     if rows == 0 or width == 0:
         return np.empty(0, np.int64)
     lengths, begins = _words(excluded, word_starts)
-    # What is excluded, and what does not begin a word, comes last. (Multiplying is several times as fast as a masked copy.)
+    # Excluded tokens, and those that do not begin a word, sort last. (Multiplying is several times as fast as a masked copy.)
     order |= (excluded >= begins) * LAST
     order.sort(axis=1)
 
-    # A word is one token at least, so that as many words as the budget has tokens nearly always fill it; if not, all are seen.
+    # A word is at least one token, so as many words as the budget has tokens nearly always fill it; if not, all are visited.
     chosen = []
     unfilled = np.arange(rows)
     for seen in (min(width, int(budgets.max()) + _MORE), width):
         words = order[unfilled, :seen]
         places = (words & np.uint32(2 ** position_bits(width) - 1)) + (unfilled * width)[:, None]
         sizes = lengths.take(places, mode="clip")
-        sizes[words == LAST] = 2**32  # no budget holds what is no word
+        sizes[words == LAST] = 2**32  # fits no budget
         taken, left = _take(sizes, budgets[unfilled])
         filled = left == 0 if seen < width else np.ones(len(left), np.bool_)
         chosen.append(places[taken & filled[:, None]])
@@ -60,7 +60,8 @@ def choose_words(order: Orders, excluded: NDArray[np.bool_], word_starts: NDArra
 
 
 def _words(excluded: NDArray[np.bool_], word_starts: NDArray[np.bool_]) -> tuple[Indices, NDArray[np.bool_]]:
-    """Where words and excluded tokens begin, [rows, length], and how long each is there, [rows * length]; elsewhere anything."""
+    """Return the length of each word or excluded token, [rows * length], arbitrary except where one begins, and where they begin,
+    [rows, length]."""
     begins = word_starts | excluded
     begins[:, 1:] |= excluded[:, :-1]
     begins[:, 0] = True
@@ -87,7 +88,7 @@ def _take(sizes: Indices, budgets: Indices) -> tuple[NDArray[np.bool_], Indices]
     taken = total[:, 1:] <= budgets[:, None]
     stops = np.count_nonzero(taken, axis=1)
     left = budgets - total[np.arange(len(total)), stops]
-    # One by one: the few behind it, in rows that have room left.
+    # One by one: the few after it, in rows that have room left.
     rows = np.flatnonzero(left)
     for row, stop, room in zip(rows.tolist(), stops[rows].tolist(), left[rows].tolist(), strict=True):
         for word, size in enumerate(sizes[row, stop + 1 :].tolist(), stop + 1):

@@ -1,8 +1,8 @@
-"""Beam search: several beginnings of each text are written side by side, and the likeliest whole one is taken.
+"""Beam search: several prefixes of each text are extended in parallel, and the most likely complete text is returned.
 
-The order of operations is that of transformers' ``_beam_search`` (version 5), down to how ties fall: each step looks at twice as
-many continuations as there are beams, so that as many go on even if all the best have ended; ended texts compete by their
-log-probability divided by a power of their length; a row is done when its best beginning could no longer beat its worst text.
+The order of operations is that of transformers' ``_beam_search`` (version 5), including ties. Each step considers
+twice as many continuations as there are beams, so that enough go on even if all the best have ended. Ended texts compete by their
+log-probability divided by a power of their length. A row is done when its best prefix can no longer beat its worst ended text.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from plmtrain.settings.generation import GenerationSettings
 from plmtrain.stopping import safe_point
 
 _OUT = -1.0e9
-"""Added to the score of what may no longer be chosen."""
+"""Added to the score of a continuation that may no longer be chosen."""
 
 
 @torch.no_grad()
 def search(writer: Writer, rows: int, specials: Specials, settings: GenerationSettings, limit: int) -> list[list[int]]:
-    """Write one text for each row; arguments and result as in ``generation.write``."""
+    """Generate one text for each row; arguments and result as in ``generation.generate``."""
     beams, device = settings.beams, writer.device
     running = torch.full((rows, beams, limit + 1), specials.pad, device=device)
     running[:, :, 0] = specials.start
-    # At first all beams are alike: only the first one may be gone on from.
+    # At first all beams are equal: only the first one may be continued.
     running_scores = torch.zeros(rows, beams, device=device)
     running_scores[:, 1:] = _OUT
     ended = _Ended(
@@ -80,7 +80,7 @@ class _Ended:
         self.texts, self.scores, self.whole = texts, scores, whole
 
     def with_more(self, texts: Tensor, scores: Tensor, whole: Tensor) -> _Ended:
-        """The best of these and of others.  # texts [rows, others, limit + 1]; scores and whole [rows, others]"""
+        """Return the best of these and of other texts.  # texts [rows, others, limit + 1]; scores and whole [rows, others]"""
         scores = torch.cat((self.scores, scores), dim=1)
         best = scores.topk(self.scores.shape[1]).indices
         return _Ended(
@@ -91,6 +91,6 @@ class _Ended:
 
 
 def _take(tensor: Tensor, indices: Tensor) -> Tensor:
-    """Some of the second axis, by row.  # [rows, n, ...], [rows, m] -> [rows, m, ...]"""
+    """Select along the second axis, by row.  # [rows, n, ...], [rows, m] -> [rows, m, ...]"""
     wide = indices.reshape(*indices.shape, *[1] * (tensor.dim() - 2)).expand(-1, -1, *tensor.shape[2:])
     return tensor.gather(1, wide)

@@ -1,4 +1,4 @@
-"""Which tokens may come next: forced first and last tokens, a shortest length, and no n-gram twice."""
+"""Rules for the next token: forced first and last tokens, a minimum length, and no repeated n-gram."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class Specials:
     """The tokens that begin and end texts.
 
     Args:
-        start: what the decoder reads before anything is written.
-        end: what ends a text.
-        pad: what stands behind the end.
-        first: what every text begins with; None to leave it to the model.
-        last: what a text ends with that has become as long as it may; None to leave it to the model.
+        start: the decoder's first input token.
+        end: ends a text.
+        pad: fills the places after the end.
+        first: the first token of every text; None if the model chooses it.
+        last: the last token of a text that has reached the greatest length; None if the model chooses it.
     """
 
     start: int
@@ -31,14 +31,14 @@ class Specials:
 
 
 def allowed(scores: Tensor, texts: Tensor, specials: Specials, settings: GenerationSettings, limit: int) -> Tensor:
-    """Scores with minus infinity at tokens that may not come next, and zero at one that must.
+    """Return the scores with minus infinity at tokens that may not come next, and zero at a forced one.
 
     Args:
         scores: [texts, vocabulary] of the next token.
-        texts: [texts, length] what was read so far, the start token included.
+        texts: [texts, length] the tokens so far, the start token included.
         specials: the tokens that begin and end texts.
-        settings: how to write.
-        limit: tokens that are written at most.
+        settings: how to generate.
+        limit: the most tokens to generate.
     """
     written = texts.shape[1] - 1
     if settings.no_repeat_ngram:
@@ -61,7 +61,7 @@ def _only(scores: Tensor, token: int) -> Tensor:
 
 
 def _completes(texts: Tensor, size: int, vocabulary: int) -> Tensor:
-    """Which tokens would complete a sequence of tokens that a text has already.  # [texts, vocabulary]"""
+    """Return the tokens that would complete an n-gram that a text already contains.  # [texts, vocabulary]"""
     banned = torch.zeros(len(texts), vocabulary + 1, dtype=torch.bool, device=texts.device)
     if texts.shape[1] >= size:
         begun = texts[:, texts.shape[1] + 1 - size :]

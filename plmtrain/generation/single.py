@@ -1,4 +1,4 @@
-"""One text for each row: the likeliest token each time, or one drawn at random."""
+"""One text for each row: the most likely token each time, or one drawn at random."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from torch import Tensor
 from plmtrain.generation.rules import Specials, allowed
 from plmtrain.generation.writer import Writer
 from plmtrain.keyed_random import Keys, uniform
-from plmtrain.nn.sampling import draw
+from plmtrain.nn.sampling import draw_classes
 from plmtrain.settings.generation import GenerationSettings
 from plmtrain.stopping import safe_point
 
 
 @torch.no_grad()
 def draw_or_follow(writer: Writer, rows: int, specials: Specials, settings: GenerationSettings, limit: int) -> list[list[int]]:
-    """Write one text for each row; arguments and result as in ``generation.write``."""
+    """Generate one text for each row; arguments and result as in ``generation.generate``."""
     texts = torch.full((rows, 1), specials.start, device=writer.device)
     ended = torch.zeros(rows, dtype=torch.bool, device=writer.device)
     draws = uniform("generation", Keys(settings.seed, np.zeros(rows, np.int64), np.arange(rows)), limit)
@@ -27,7 +27,7 @@ def draw_or_follow(writer: Writer, rows: int, specials: Specials, settings: Gene
         scores = allowed(writer.advance(texts[:, -1]).float(), texts, specials, settings, limit)
         if settings.sample:
             numbers = torch.from_numpy(draws[:, turn]).to(writer.device)
-            token = draw(likely(scores / settings.temperature, settings.top_k, settings.top_p), numbers)
+            token = draw_classes(likely(scores / settings.temperature, settings.top_k, settings.top_p), numbers)
         else:
             token = scores.argmax(-1)
         token = torch.where(ended, specials.pad, token)
@@ -39,12 +39,12 @@ def draw_or_follow(writer: Writer, rows: int, specials: Specials, settings: Gene
 
 
 def likely(scores: Tensor, top_k: int | None, top_p: float) -> Tensor:
-    """Scores with minus infinity at what is not likely enough to be drawn.
+    """Return the scores with minus infinity at tokens that are too unlikely to be drawn.
 
     Args:
         scores: [rows, vocabulary].
-        top_k: only so many of the likeliest tokens stay (Fan et al. 2018).
-        top_p: only the fewest likeliest tokens stay that have this probability together (Holtzman et al. 2020, section 3.1).
+        top_k: only this many of the most likely tokens stay (Fan et al. 2018).
+        top_p: only the smallest set of most likely tokens with this total probability stays (Holtzman et al. 2020, section 3.1).
     """
     if top_k is not None and top_k < scores.shape[1]:
         scores = scores.masked_fill(scores < scores.topk(top_k, dim=-1).values[:, -1:], -math.inf)
@@ -57,5 +57,5 @@ def likely(scores: Tensor, top_k: int | None, top_p: float) -> Tensor:
 
 
 def until_end(text: list[int], end: int) -> list[int]:
-    """A text up to the token that ends it."""
+    """Return a text up to and including the token that ends it."""
     return text[: text.index(end) + 1] if end in text else text

@@ -1,4 +1,4 @@
-"""What generation asks of a model: scores of the next token of several texts, one token after the other."""
+"""The interface between generation and a model: scores of the next token of several texts, token by token."""
 
 from __future__ import annotations
 
@@ -14,37 +14,37 @@ from plmtrain.batch import Inputs, Layout
 
 
 class Writer(Protocol):
-    """A model with what it has written so far."""
+    """A model and the text that it has generated so far."""
 
     @property
     def device(self) -> torch.device:
-        """Where its scores are."""
+        """The device of its scores."""
         ...
 
     def advance(self, tokens: Tensor) -> Tensor:
-        """Add a token to each text.  # [texts] -> [texts, vocabulary] scores of the token behind it"""
+        """Append a token to each text.  # [texts] -> [texts, vocabulary] scores of the next token"""
         ...
 
     def select(self, texts: Tensor) -> None:
-        """Go on with some of the texts, in that order; one may be taken more than once.  # [texts] indices"""
+        """Continue with some of the texts, in that order; one may be taken more than once.  # [texts] indices"""
         ...
 
 
 class EncoderDecoderWriter:
-    """A decoder that writes while it attends to encoded rows.
+    """A decoder that generates while it attends to encoded rows.
 
     Args:
         backbone: in eval mode.
-        inputs: what is encoded; its decoder side is not read.
-        copies: texts written for each row, side by side.
-        limit: tokens that are written at most, the start token included.
+        inputs: the encoder's input; its decoder side is not read.
+        copies: texts generated for each row, in parallel.
+        limit: the most tokens to generate, the start token included.
     """
 
     def __init__(self, backbone: EncoderDecoder, inputs: Inputs, copies: int, limit: int) -> None:
         self._backbone = backbone
         self._memory = backbone.encode(inputs).repeat_interleave(copies, dim=0)
         tokens = inputs.layout.tokens
-        # Documents are not told apart while writing: a text may go on past the place where one ended.
+        # Documents are not distinguished during generation: a text may continue after the place where one ended.
         self._read = Inputs(
             ids=inputs.ids, layout=Layout(tokens=None if tokens is None else tokens.repeat_interleave(copies, dim=0))
         )

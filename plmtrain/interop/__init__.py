@@ -1,1 +1,1 @@
-"""To and from Hugging Face folders, without the transformers library and without running anything that a folder brings."""
+"""Import from and export to Hugging Face folders, without the transformers library and without executing code from a folder."""

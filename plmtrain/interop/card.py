@@ -1,6 +1,6 @@
-"""README.md of an exported model: what it is, what it learnt from, how, how well, and how to use it.
+"""README.md of an exported model: what it is, its training data, settings and metrics, and how to use it.
 
-Written for strangers: no path of the machine, nothing that looks like a secret, no name of a file that it was trained on.
+It is written for strangers: no path of the machine, nothing that looks like a secret, no name of a training file.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 from plmtrain.errors import PlmtrainError
 from plmtrain.interop.folder import read_json
 from plmtrain.interop.model import Model, called
-from plmtrain.interop.publishing import Published
+from plmtrain.interop.publishing import PublishedFolder
 from plmtrain.redaction import redact, redact_text
 from plmtrain.training.checkpoint_manifest import versions
 from plmtrain.training.restore import TrainedRun
@@ -27,14 +27,14 @@ _AUTO_CLASSES = {
     "ForConditionalGeneration": ("AutoModelForSeq2SeqLM", "text2text-generation"),
     "LMHeadModel": ("AutoModelForCausalLM", "text-generation"),
 }
-"""For the end of a class's name, the class that finds it, and what the hub calls its use."""
+"""By the end of a class's name, the class that loads it, and the hub's name for its use."""
 
 _TRAINING = ("steps", "epochs", "batch_size", "sequence_length", "phases")
-"""The trainer's settings that change a result and are worth telling."""
+"""The trainer's settings that change a result."""
 
 
-def card_of_run(trained: TrainedRun, model: Model, published: Published) -> str:
-    """The card of an exported run."""
+def card_of_run(trained: TrainedRun, model: Model, published: PublishedFolder) -> str:
+    """Return the card of an exported run."""
     settings = trained.settings
     values: dict[str, Any] = redact(settings.model_dump(mode="json"))
     groups: dict[str, Any] = {name: values[name] for name in ("objective", "task", "optimizer", "schedule") if name in values}
@@ -57,20 +57,20 @@ def card_of_run(trained: TrainedRun, model: Model, published: Published) -> str:
     )
 
 
-def card_of_import(origin: str, model: Model, published: Published) -> str:
-    """The card of a folder that was read from elsewhere.
+def card_of_import(origin: str, model: Model, published: PublishedFolder) -> str:
+    """Return the card of an imported folder.
 
     Args:
-        origin: what is known of where it came from.
+        origin: what is known of its origin.
         model: the model.
-        published: how its writing went.
+        published: the result of writing it.
     """
     return _card(f"{model.settings.family} from a Hugging Face folder", model, published, [origin], {})
 
 
-def _card(title: str, model: Model, published: Published, about: Iterable[str], sections: Mapping[str, str]) -> str:
+def _card(title: str, model: Model, published: PublishedFolder, about: Iterable[str], sections: Mapping[str, str]) -> str:
     saved = published.saved
-    auto, use = next((found for end, found in _AUTO_CLASSES.items() if saved.architecture.endswith(end)), ("AutoModel", None))
+    auto, use = next((entry for end, entry in _AUTO_CLASSES.items() if saved.architecture.endswith(end)), ("AutoModel", None))
     head = ["---", "library_name: transformers", *([f"pipeline_tag: {use}"] if use else []), "tags:", "- plmtrain", "---", ""]
     parameters = sum(
         parameter.numel()
@@ -95,7 +95,7 @@ def _card(title: str, model: Model, published: Published, about: Iterable[str], 
         "",
         "## Shape",
         "",
-        _table(("setting", "value"), [(key, _told(value)) for key, value in model.settings.model_dump(mode="json").items()]),
+        _table(("setting", "value"), [(key, _shown(value)) for key, value in model.settings.model_dump(mode="json").items()]),
         *(line for name, text in sections.items() if text for line in (f"## {name}", "", text)),
         "## Checked",
         "",
@@ -116,7 +116,7 @@ def _first_line(program: object) -> str:
 
 
 def _data(trained: TrainedRun) -> Iterator[str]:
-    """What the run's folder says of its text or its examples."""
+    """Yield the description of the run's text or examples."""
     try:
         yield from _summary(read_json(trained.folder / "data" / "manifest.json"))
     except (PlmtrainError, KeyError, TypeError, ValueError, AttributeError):
@@ -126,7 +126,7 @@ def _data(trained: TrainedRun) -> Iterator[str]:
 
 
 def _summary(manifest: Mapping[str, Any]) -> list[str]:
-    """What a manifest says of prepared text, or of labelled examples."""
+    """Return the description of prepared text, or of labelled examples, by their manifest."""
     skipped = f"{manifest['skipped']:,} lines could not be read and were skipped"
     if "examples" in manifest:
         return [*(f"{split}: {count:,} examples" for split, count in manifest["examples"].items()), skipped]
@@ -140,25 +140,25 @@ def _summary(manifest: Mapping[str, Any]) -> list[str]:
 
 
 def _measures(trained: TrainedRun) -> Iterator[tuple[str, str, str]]:
-    """The newest losses of the run, up to the step of the weights."""
+    """Yield the newest losses of the run, up to the step of the weights."""
     newest: dict[str, tuple[float, int]] = {}
     for record in RunFolder(trained.folder).metrics().records():
         step = record.get("step")
         if isinstance(step, int) and step <= trained.step:
-            told = {key: value for key, value in record.items() if key == "loss" or key.startswith(("loss/", "val/"))}
-            newest |= {key: (value, step) for key, value in told.items() if isinstance(value, int | float)}
+            losses = {key: value for key, value in record.items() if key == "loss" or key.startswith(("loss/", "val/"))}
+            newest |= {key: (value, step) for key, value in losses.items() if isinstance(value, int | float)}
     for key, (value, step) in sorted(newest.items()):
         yield key, f"{value:.4f}", f"{step:,}"
 
 
 def _settings(groups: Mapping[str, Any], others: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for group, values in groups.items():
-        yield from ((f"{group}.{key}", _told(value)) for key, value in values.items() if value is not None)
-    yield from ((key, _told(value)) for key, value in others.items())
+        yield from ((f"{group}.{key}", _shown(value)) for key, value in values.items() if value is not None)
+    yield from ((key, _shown(value)) for key, value in others.items())
 
 
-def _told(value: Any) -> str:
-    """A setting's value; of a path, the last part."""
+def _shown(value: Any) -> str:
+    """Return a setting's value as text; of a path, the last part."""
     text = "yes" if value is True else "no" if value is False else "none" if value is None else str(value)
     if isinstance(value, str) and ("/" in text or "\\" in text):
         text = Path(text.replace("\\", "/")).name

@@ -1,4 +1,4 @@
-"""From a run to a Hugging Face folder."""
+"""Export a run to a Hugging Face folder."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from pathlib import Path
 from plmtrain.errors import SettingsError, nearest
 from plmtrain.interop.card import card_of_run
 from plmtrain.interop.model import Model
-from plmtrain.interop.publishing import Published, publish
+from plmtrain.interop.publishing import PublishedFolder, publish
 from plmtrain.training.restore import TrainedRun
 
 
-def export(trained: TrainedRun, target: Path, part: str | None = None) -> Published:
+def export(trained: TrainedRun, target: Path, part: str | None = None) -> PublishedFolder:
     """Write a run's model as a folder that transformers loads.
 
     Args:
         trained: the run.
         target: the folder, which does not exist yet.
-        part: which of the learner's models; the one that the program means where none is named.
+        part: which of the learner's models; the program's main one if omitted.
 
     Raises:
-        SettingsError: if there is no such part, the place is taken, or transformers has no class for the model.
-        CheckpointError: if what was written is not what the run is; nothing is left of it.
+        SettingsError: if there is no such part, the path is in use, or transformers has no class for the model.
+        CheckpointError: if the files differ from the run's model; the folder is removed.
         DiskError: if the disk refuses.
     """
     models = trained.learner.models()

@@ -1,4 +1,4 @@
-"""What a published family's Hugging Face folder looks like: the keys of its config.json and the names of its tensors."""
+"""The description of a published family's Hugging Face folders: the keys of config.json and the names of tensors."""
 
 from __future__ import annotations
 
@@ -11,32 +11,31 @@ from torch import Tensor, nn
 
 from plmtrain.errors import SettingsError
 from plmtrain.settings.models.base import ModelSettings
-from plmtrain.settings.tokenizer import Family as TokenizerFamily
 
 SettingsT = TypeVar("SettingsT", bound=ModelSettings)
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where a tensor of ours is in a file: it is another one, or consists of several, one below the other.
+    """The tensors of a file that correspond to one of plmtrain's: a single one, or several that are concatenated by rows.
 
     Args:
-        names: theirs.
+        names: the names in the file.
     """
 
     names: tuple[str, ...]
 
     def split(self, tensor: Tensor) -> Sequence[Tensor]:
-        """Ours as theirs."""
+        """Convert plmtrain's tensor to the file's."""
         return tensor.chunk(len(self.names))
 
     def join(self, tensors: Sequence[Tensor]) -> Tensor:
-        """Theirs as ours."""
+        """Convert the file's tensors to plmtrain's."""
         return torch.cat(list(tensors)) if len(tensors) > 1 else tensors[0]
 
 
 Names = dict[str, Source]
-"""For each tensor of ours, where it is in a file."""
+"""The file's tensors for each name of plmtrain's."""
 
 ACTIVATIONS = {
     "gelu": "gelu",
@@ -45,105 +44,106 @@ ACTIVATIONS = {
     "gelu_pytorch_tanh": "gelu_tanh",
     "relu": "relu",
 }
-"""Their names for activations, and ours."""
+"""The names of activations in config.json, and plmtrain's names."""
 
 THEIR_ACTIVATIONS = {"gelu": "gelu", "gelu_tanh": "gelu_new", "relu": "relu"}
 
 
 class Config:
-    """A config.json, read key by key so that a wrong value is told by its name.
+    """A config.json, read key by key so that an error names the key of the invalid value.
 
     Args:
-        values: what the file holds.
-        source: the file, for messages.
+        values: the content of the file.
+        source: the path of the file, for messages.
     """
 
     def __init__(self, values: Mapping[str, Any], source: str) -> None:
         self.values, self.source = values, source
 
     def whole(self, key: str, default: int) -> int:
-        """A whole number, neither negative nor so large that the product of two would overflow a tensor's size."""
+        """Return an integer that is not negative, and so small that the product of two cannot overflow a tensor's size."""
         value = self.values.get(key, default)
         if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**28:
-            raise self.wrong(key, value, "a whole number that a model may have")
+            raise self.wrong(key, value, "a non-negative integer of a plausible size")
         return value
 
     def number(self, key: str, default: float) -> float:
-        """Any number."""
+        """Return a number."""
         value = self.values.get(key, default)
         if not isinstance(value, (int, float)) or isinstance(value, bool):
             raise self.wrong(key, value, "a number")
         return float(value)
 
     def activation(self, key: str, default: str) -> str:
-        """Our name of an activation."""
+        """Return plmtrain's name of an activation."""
         value = self.values.get(key, default)
         if not isinstance(value, str) or value not in ACTIVATIONS:
             raise self.wrong(key, value, f"one of {', '.join(sorted(ACTIVATIONS))}")
         return ACTIVATIONS[value]
 
     def labels(self) -> tuple[str, ...]:
-        """The classes that a classifier tells apart; two without names where the file says nothing."""
+        """Return the names of a head's outputs; two without names if the file does not give them."""
         named = self.values.get("id2label", {"0": "LABEL_0", "1": "LABEL_1"})
         numbers = {str(number) for number in range(len(named))} if isinstance(named, Mapping) else set()
         texts = isinstance(named, Mapping) and all(isinstance(label, str) for label in named.values())
         if not texts or not numbers or named.keys() != numbers or len(set(named.values())) < len(named):
-            raise self.wrong("id2label", named, "a name for each class, by its number")
+            raise self.wrong("id2label", named, "a name for each class number")
         return tuple(named[str(number)] for number in range(len(named)))
 
     def demand(self, key: str, *accepted: Any) -> None:
-        """Refuse a model that does something of which we have no part; a missing key is the first accepted value."""
+        """Refuse a model with a feature that plmtrain does not support; a missing key means the first accepted value."""
         value = self.values.get(key, accepted[0])
         if value not in accepted:
             raise self.wrong(key, value, " or ".join(map(str, accepted)))
 
     def wrong(self, key: str, value: Any, expected: str) -> SettingsError:
-        """The error for a value that cannot be used."""
+        """Return the error for a value that is not supported."""
         return SettingsError(f"{key} is {value!r:.80}, expected {expected}", self.source, "this model cannot be read")
 
 
 Kinds = frozenset[type[nn.Module]]
-"""Kinds of heads, by their classes."""
+"""The types of heads, given by their classes."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Head(Generic[SettingsT]):
-    """One kind of head in a family's names.
+    """A type of head with a family's names.
 
     Args:
-        make: builds it from the model's settings and the config.json of the folder that has its tensors.
-        names: of its tensors; those that the bare class has, too, begin with the backbone's prefix.
-        only_if_named: whether its tensors alone do not tell it from other heads, so that config.json must name its class.
-        config: the keys of a config.json that say what the head computes.
+        make: builds it from the model's settings and the folder's config.json.
+        names: the names of its tensors; names that the bare class also has start with the backbone's prefix.
+        only_if_named: whether its tensors are those of other heads as well, so that config.json must name its class.
+        config: from the head and its classes to the keys of a config.json that define what the head computes.
+        labels: from a config.json to the classes of the head; none for a head without classes.
     """
 
     make: Callable[[SettingsT, Config], nn.Module]
     names: Names
     only_if_named: bool = False
-    config: Callable[[Any], dict[str, Any]] = lambda head: {}
+    config: Callable[[Any, tuple[str, ...]], dict[str, Any]] = lambda head, labels: {}
+    labels: Callable[[Config], tuple[str, ...]] = lambda config: ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Family(Generic[SettingsT]):
-    """One family's folder.
+    """The format of a family's folders.
 
     Args:
         settings: the class of its models' settings.
-        prefix: what the backbone's names begin with in classes with heads.
-        shape: from a config.json to the keyword arguments of the settings.
-        config: the keys of a config.json that say a model's shape.
-        unlike: the settings that this family's code cannot follow, each with what it demands; empty if it can follow all.
-        backbone: names of the backbone's tensors, without the prefix.
+        prefix: the prefix of the backbone's names in classes with heads.
+        shape: converts a config.json to the keyword arguments of the settings.
+        config: converts settings to the keys of a config.json that define a model's shape.
+        unlike: the settings that the family's code in transformers demands where plmtrain supports other values; may be empty.
+        backbone: the names of the backbone's tensors, without the prefix.
         heads: the heads of its classes.
         bare: the class whose names have no prefix.
-        classes: transformers' classes, each with the heads that it has.
-        repeats: names that a file may have beside others, or in their place, each with the one that it is equal to.
-        buffers: names of what is no weight and may be in files, without the prefix.
-        zeros: a tensor that the classes with heads save although it is always zero; one that is not is no model of ours.
-        generation: whether its models write text, which transformers wants to be told how to begin.
-        tolerance: how far a score may lie from that of the same weights read anew.
-        tokenizer: whose special tokens its models are used with.
-        aliases: keys of a config.json that say what another key says in other files; they count where they are there.
+        classes: transformers' classes, each with its heads.
+        repeats: names of tensors that a file may contain in addition to, or instead of, the equal tensors they are mapped to.
+        buffers: names of tensors in files that are not weights, without the prefix.
+        zeros: a tensor that the classes with heads save although it is always zero; if it is not, the model is not supported.
+        generation: whether its models generate text, so that transformers needs the start token in the config.json.
+        tolerance: the maximum difference of scores after an export and a new import of the weights.
+        aliases: alternative keys of a config.json; if present, each has precedence over the key it is mapped to.
         special: further keys of a config.json that name special tokens, each with the token's role.
     """
 
@@ -161,23 +161,22 @@ class Family(Generic[SettingsT]):
     zeros: str | None = None
     generation: bool = False
     tolerance: float = 1e-5
-    tokenizer: TokenizerFamily = "bert"
     aliases: Mapping[str, str] = field(default_factory=dict)
     special: Mapping[str, str] = field(default_factory=dict)
 
 
 def one(ours: str, theirs: str) -> Names:
-    """The name of a tensor."""
+    """Return the names of a single tensor."""
     return {ours: Source((theirs,))}
 
 
 def pair(ours: str, *theirs: str) -> Names:
-    """The names of a layer's weight and bias."""
+    """Return the names of a layer's weight and bias."""
     return {f"{ours}.{kind}": Source(tuple(f"{name}.{kind}" for name in theirs)) for kind in ("weight", "bias")}
 
 
 def unlike(settings: ModelSettings, demands: Mapping[str, Any]) -> list[str]:
-    """What differs between settings and a family's demands, each as ``key=demanded (is actual)``."""
+    """Return the differences between settings and a family's demands, each as ``key=demanded (is actual)``."""
     return [
         f"{key}={wanted} (is {getattr(settings, key)})" for key, wanted in demands.items() if getattr(settings, key) != wanted
     ]

@@ -1,7 +1,7 @@
-"""Read the files of a Hugging Face folder as what they are: a stranger's.
+"""Read the files of a Hugging Face folder, which may be a stranger's.
 
-JSON and safetensors only. No name in a file leads out of the folder, nothing that it brings is run, and sizes are checked
-before memory is taken.
+JSON and safetensors only. No name in a file leads out of the folder, no code in it is run, and sizes are checked before memory is
+allocated.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json", "tf_model.h5", 
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON file that holds one object.
+    """Read a JSON file that contains one object.
 
     Raises:
         SettingsError: if it does not, or is far larger than any such file.
@@ -34,37 +34,37 @@ def read_json(path: Path) -> dict[str, Any]:
         size = path.stat().st_size
         if size > _JSON_LIMIT:
             raise SettingsError(
-                f"{path.name} has {size:,} bytes, which no such file needs", str(path), "this folder cannot be read"
+                f"{path.name} has {size:,} bytes, more than any such file needs", str(path), "this folder cannot be read"
             )
         values = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        raise SettingsError(f"{path.name} is no JSON: {error}", str(path), "this folder cannot be read") from None
+        raise SettingsError(f"{path.name} is not JSON: {error}", str(path), "this folder cannot be read") from None
     except OSError as error:
         raise SettingsError(f"{path.name} cannot be read: {error.strerror}", str(path), "check the path") from None
     if not isinstance(values, dict):
-        raise SettingsError(f"{path.name} holds no JSON object", str(path), "this folder cannot be read")
+        raise SettingsError(f"{path.name} is not a JSON object", str(path), "this folder cannot be read")
     return values
 
 
 def refuse_code(values: Mapping[str, Any], path: Path) -> None:
-    """Refuse what would need code that a folder brings.
+    """Refuse a folder that needs its own code.
 
     Args:
-        values: what its config.json or tokenizer_config.json holds.
+        values: the contents of its config.json or tokenizer_config.json.
         path: that file.
 
     Raises:
-        SettingsError: if it names any.
+        SettingsError: if it names any code.
     """
     if "auto_map" in values:
-        raise SettingsError("the folder brings code of its own (auto_map)", str(path), "plmtrain never runs a folder's code")
+        raise SettingsError("the folder contains its own code (auto_map)", str(path), "plmtrain never runs a folder's code")
 
 
 class Tensors:
-    """The tensors of a folder: names and shapes at once, each tensor's numbers when it is asked for.
+    """The tensors of a folder: names and shapes at once, each tensor's values on request.
 
     Args:
-        folder: has model.safetensors, or an index and the files that it names.
+        folder: contains model.safetensors, or an index and the files that it names.
 
     Raises:
         SettingsError: if the folder has no safetensors, or names files outside itself.
@@ -79,16 +79,16 @@ class Tensors:
                 if name in self._files:
                     raise CheckpointError(f"{name} is in two files", str(path), "this folder cannot be read")
                 self._files[name] = path
-                # Names of layer norms in checkpoints that were converted from TensorFlow.
+                # Checkpoints that were converted from TensorFlow name the weights of layer norms differently.
                 self.shapes[name] = shape
         self._modern = {_modern_name(name): name for name in self._files}
         self.shapes = {modern: self.shapes[name] for modern, name in self._modern.items()}
 
     def read(self, name: str) -> Tensor:
-        """One tensor in fp32.
+        """Read one tensor in fp32.
 
         Raises:
-            CheckpointError: if it holds anything but finite real numbers.
+            CheckpointError: if it contains anything but finite real numbers.
         """
         original = self._modern[name]
         path = self._files[original]
@@ -96,11 +96,11 @@ class Tensors:
             tensor: Tensor = file.get_tensor(original)
         if not tensor.is_floating_point():
             raise CheckpointError(
-                f"{original} holds {str(tensor.dtype).removeprefix('torch.')}", str(path), "expected real numbers"
+                f"{original} contains {str(tensor.dtype).removeprefix('torch.')}", str(path), "expected real numbers"
             )
         tensor = tensor.float()
         if not bool(torch.isfinite(tensor).all()):
-            raise CheckpointError(f"{original} holds numbers that are not finite", str(path), "this model is broken")
+            raise CheckpointError(f"{original} contains numbers that are not finite", str(path), "this model is broken")
         return tensor
 
 
@@ -117,7 +117,7 @@ def _weight_files(folder: Path) -> list[Path]:
     if (folder / _INDEX).exists():
         names = read_json(folder / _INDEX).get("weight_map")
         if not isinstance(names, Mapping) or not all(isinstance(name, str) for name in names.values()):
-            raise SettingsError("weight_map is no table of file names", str(folder / _INDEX), "this folder cannot be read")
+            raise SettingsError("weight_map is not a table of file names", str(folder / _INDEX), "this folder cannot be read")
         return [_inside(folder, name) for name in sorted(set(names.values()))]
     if pickled := [name for name in _PICKLED if (folder / name).exists()]:
         raise SettingsError(
@@ -129,7 +129,7 @@ def _weight_files(folder: Path) -> list[Path]:
 
 
 def _inside(folder: Path, name: str) -> Path:
-    """The file of a name that a folder's index brings."""
+    """Return the file that a folder's index names."""
     if name != Path(name).name or not name.endswith(".safetensors"):
         raise SettingsError(
             f"{name!r:.80} is not the plain name of a safetensors file", str(folder), "this folder cannot be read"
@@ -141,10 +141,10 @@ def _inside(folder: Path, name: str) -> Path:
 
 
 def own_file(folder: Path, name: str) -> Path:
-    """A folder's own file, there or not.
+    """Return a folder's own file, whether it exists or not.
 
     Args:
-        folder: a stranger's.
+        folder: possibly a stranger's.
         name: a plain name.
 
     Raises:
@@ -152,7 +152,7 @@ def own_file(folder: Path, name: str) -> Path:
     """
     path = folder / name
     real = path.resolve()
-    # The one layout in which links lead out: the hub's cache keeps snapshots/REVISION/FILE -> ../../blobs/HASH.
+    # In one layout links lead out of the folder: the hub's cache has snapshots/REVISION/FILE -> ../../blobs/HASH.
     homes = {folder.resolve(), folder.resolve().parent.parent / "blobs"} if folder.resolve().parent.name == "snapshots" else set()
     if real.parent not in homes | {folder.resolve()}:
         raise SettingsError(f"{name} is a link that leads out of the folder", str(folder), "copy the file itself here")
@@ -160,13 +160,13 @@ def own_file(folder: Path, name: str) -> Path:
 
 
 def _shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """The shape of each tensor of a file, from its header alone."""
+    """Return the shape of each tensor of a file, from its header alone."""
     with path.open("rb") as file:
         header = int.from_bytes(file.read(8), "little")
     if header > min(_HEADER_LIMIT, path.stat().st_size):
         raise CheckpointError(f"{path.name} has a header of {header:,} bytes", str(path), "the file is damaged")
     try:
-        # The library refuses overlapping, missing and wrongly sized stretches when it opens the file.
+        # The library refuses overlapping, missing and wrongly sized ranges when it opens the file.
         with safe_open(path, framework="pt") as file:
             return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118  # no mapping
     except (SafetensorError, OSError) as error:

@@ -1,11 +1,11 @@
-"""Labelled datasets of Hugging Face's hub, or folders that are laid out like them, by the ``datasets`` library.
+"""Labelled datasets of Hugging Face's hub, or folders with the same layout, by the ``datasets`` library.
 
-Nothing is fetched unless a task names a dataset and neither files nor a folder; a dataset's code is never run.
+Nothing is downloaded unless a task names a dataset and neither files nor a folder; a dataset's code is never run.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,31 +23,31 @@ class Dataset:
         split: by the dataset's own name.
 
     Raises:
-        DataError: if there is none that can be read.
+        DataError: if there is none, or it cannot be read.
     """
 
     def __init__(self, task: TaskSettings, split: str) -> None:
         parts = (task.folder or task.hub, task.subset, split)
         self.name = ", ".join(str(part) for part in parts if part is not None)
-        with _told(self.name):
+        with _library_errors(self.name):
             self._rows = _opened(task, split)
 
     def labels(self, column: str) -> tuple[str, ...]:
-        """The names of the classes of a column, in the order of their numbers; none where it is no column of classes."""
+        """Return the names of the classes of a column, in the order of their numbers; none if it is not a column of classes."""
         return tuple(getattr((self._rows.features or {}).get(column), "names", None) or ())
 
-    def read(self, columns: dict[str, str]) -> Iterator[Row]:
-        """The rows, with class numbers replaced by their names.
+    def read(self, columns: Mapping[str, str]) -> Iterator[Row]:
+        """Yield the rows, with class numbers replaced by their names.
 
         Args:
-            columns: those that must be there, each with the setting that names it.
+            columns: the required columns, each with the setting that names it.
 
         Raises:
             DataError: if one is missing, or a label is not public.
         """
         names = {column: self.labels(column) for column in columns}
         number = 0
-        with _told(self.name):
+        with _library_errors(self.name):
             for number, cells in enumerate(self._rows, start=1):
                 where = f"{self.name}, row {number}"
                 for column, setting in columns.items():
@@ -57,15 +57,15 @@ class Dataset:
                         raise DataError(what, where, f"{setting}: {nearest(column, cells)}")
                 yield Row(where, {name: _named(value, names.get(name, ()), where) for name, value in cells.items()})
         if not number:
-            raise DataError("there is no row in this dataset", self.name, "take another split")
+            raise DataError("this dataset has no rows", self.name, "use another split")
 
 
 def _named(value: Any, names: tuple[str, ...], where: str) -> Any:
     if not names or not isinstance(value, int):
         return value
     if not 0 <= value < len(names):
-        remedy = "take another split: task.train_split=, task.validation_split="
-        raise DataError(f"the label {value} is none of {len(names)}: labels of this split are not public", where, remedy)
+        remedy = "use another split: task.train_split=, task.validation_split="
+        raise DataError(f"the label {value} is not one of {len(names)}: labels of this split are not public", where, remedy)
     return names[value]
 
 
@@ -76,21 +76,21 @@ def _opened(task: TaskSettings, split: str) -> Any:
         return load_dataset(task.hub, task.subset, split=split)
     folder = Path(task.folder).expanduser()
     if not folder.is_dir():
-        raise DataError("there is no such folder", f"task.folder={task.folder}", "name one that is laid out like the dataset")
-    # Read as it is: the library's cache of files on this machine would miss an edit.
+        raise DataError("there is no such folder", f"task.folder={task.folder}", "name one with the dataset's layout")
+    # Read directly: the library's cache of files on this machine would miss an edit.
     if task.subset is not None and (folder / task.subset).is_dir():
         return load_dataset(str(folder / task.subset), split=split, streaming=True)
     return load_dataset(str(folder), task.subset, split=split, streaming=True)
 
 
 @contextmanager
-def _told(name: str) -> Iterator[None]:
-    """Failures of the library in our words."""
+def _library_errors(name: str) -> Iterator[None]:
+    """Report failures of the library in plmtrain's words."""
     try:
         yield
     except (DataError, GeneratorExit):
         raise
-    except Exception as error:  # network, layout, parquet: the library raises what it likes
+    except Exception as error:  # network, layout, parquet: the library raises many types
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        remedy = "without a connection: task.folder=FOLDER of a copy, or files of yours, data.files=[train.tsv]"
+        remedy = "without a connection: task.folder=FOLDER of a copy, or your own files, data.files=[train.tsv]"
         raise DataError(f"the dataset {name} cannot be read", reason, remedy) from error

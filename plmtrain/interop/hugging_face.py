@@ -1,4 +1,4 @@
-"""A model from a Hugging Face folder, and one to such a folder (config.json and model.safetensors)."""
+"""Reading a model from a Hugging Face folder (config.json and model.safetensors), and writing one."""
 
 from __future__ import annotations
 
@@ -20,28 +20,27 @@ from plmtrain.interop import families
 from plmtrain.interop.family import Config, Family, Kinds, Names
 from plmtrain.interop.folder import WEIGHTS, Tensors, own_file, read_json, refuse_code
 from plmtrain.interop.model import Model
-from plmtrain.interop.placing import fill, flat, listed, present, renamed, split
-from plmtrain.nn.heads import SentenceHead
+from plmtrain.interop.placing import fill, flat, listed, named_tensors, present, renamed
 from plmtrain.settings.models.base import ModelSettings
 from plmtrain.training import tensor_file
 
 FAMILIES = tuple(sorted(module.name for module in pkgutil.iter_modules(families.__path__)))
-"""What ``model_type`` in a config.json may be."""
+"""The supported values of ``model_type`` in a config.json."""
 
 CONFIG = "config.json"
 GENERATION = "generation_config.json"
 
 _MOST_LAYERS = 1000
-"""More than any model of these families has; without a limit, a shared layer could be applied for ever."""
+"""More layers than any model of these families has; without a limit, a shared layer could be applied almost endlessly."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class HuggingFaceModel(Model):
-    """What a folder holds, in our parts.
+    """The content of a folder as modules of plmtrain.
 
     Args:
         config: the folder's config.json.
-        others: names of tensors that belong to none of our parts, such as those of a head that we do not have.
+        others: names of tensors that belong to none of the modules, such as those of an unsupported head.
     """
 
     config: Mapping[str, Any]
@@ -49,29 +48,29 @@ class HuggingFaceModel(Model):
 
     @property
     def roles(self) -> dict[str, int]:
-        """The ids of special tokens, by role, that the config.json names."""
+        """The ids of the special tokens that the config.json names, by role."""
         named = {role: self.config.get(f"{role}_token_id") for role in ("pad", "cls", "sep", "mask", "bos", "eos")}
         return {role: token for role, token in named.items() if isinstance(token, int)}
 
     @property
     def family(self) -> Family[Any]:
-        """The family that it is of."""
+        """The model's family."""
         return family_of(self.settings.family, "")
 
     @property
     def offers(self) -> list[str]:
-        """What is in the folder, for messages."""
+        """The modules and unknown tensors in the folder, for messages."""
         return [*self.modules, *(f"{name} (not read)" for name in sorted({name.split(".")[0] for name in self.others}))]
 
 
 @dataclass(frozen=True)
 class Saved:
-    """What became of a model in a folder.
+    """The result of saving a model.
 
     Args:
-        architecture: transformers' class that reads it.
-        kinds: the heads that the class has.
-        left_out: the heads for which it has no place.
+        architecture: the class of transformers that reads it.
+        kinds: the heads of the class.
+        left_out: the heads that the class does not have, which were omitted.
     """
 
     architecture: str
@@ -80,31 +79,31 @@ class Saved:
 
 
 def family_of(name: object, source: str) -> Family[Any]:
-    """The family of a ``model_type``.
+    """Return the family of a ``model_type``.
 
     Raises:
-        SettingsError: if we have no such model.
+        SettingsError: if plmtrain does not support the family.
     """
     if name not in FAMILIES:
-        raise SettingsError(f"model_type is {name!r:.80}, which plmtrain does not know", source, nearest(str(name), FAMILIES))
+        raise SettingsError(f"model_type is {name!r:.80}, which plmtrain does not support", source, nearest(str(name), FAMILIES))
     family: Family[Any] = importlib.import_module(f"{families.__name__}.{name}").FAMILY
     return family
 
 
 def settings_of(folder: str | Path) -> ModelSettings:
-    """The shape of a folder's model; its weights are not looked at.
+    """Return the settings of a folder's model, without reading its weights.
 
     Raises:
-        SettingsError: if it holds no model that we have, or code of its own.
+        SettingsError: if its model is not supported, or needs custom code.
     """
     return _shape(Path(folder))[2]
 
 
 def read(folder: str | Path) -> HuggingFaceModel:
-    """Read a folder that transformers' ``save_pretrained`` or ``save`` below wrote.
+    """Read a folder written by transformers' ``save_pretrained`` or by ``save``.
 
     Raises:
-        SettingsError: if it holds no model that we have, or code of its own.
+        SettingsError: if its model is not supported, or needs custom code.
         CheckpointError: if tensors are missing, unknown, of the wrong shape, damaged or not finite.
     """
     folder = Path(folder)
@@ -114,7 +113,7 @@ def read(folder: str | Path) -> HuggingFaceModel:
     prefix = family.prefix if any(name.startswith(family.prefix) for name in tensors.shapes) else ""
 
     def here(name: str) -> str:
-        """A name of the family's as this file has it, which may be that of a class without a prefix."""
+        """Return a name of the family as in this file, which may have the names of the class without a prefix."""
         return prefix + name.removeprefix(family.prefix) if name.startswith(family.prefix) else name
 
     repeats = {here(name): here(other) for name, other in family.repeats.items()}
@@ -126,8 +125,7 @@ def read(folder: str | Path) -> HuggingFaceModel:
         heads = {kind: family.heads[kind].make(settings, config) for kind in head_names}
     known = flat([backbone_names, *head_names.values()]) | repeats.keys() | {prefix + name for name in family.buffers}
     _refuse_unknown(tensors, prefix, backbone_names, known, folder)
-    if SentenceHead in heads:
-        config.demand("problem_type", None, "single_label_classification", "regression")
+    labels = next((labels for kind in heads if (labels := family.heads[kind].labels(config))), ())
     fill(backbone, backbone_names, tensors, folder)
     for kind, names in head_names.items():
         fill(heads[kind], names, tensors, folder)
@@ -135,11 +133,11 @@ def read(folder: str | Path) -> HuggingFaceModel:
     if family.zeros in tensors.shapes:
         known.add(family.zeros)
         if tensors.read(family.zeros).any():
-            raise CheckpointError(f"{family.zeros} is not zero", str(folder), "plmtrain has no such part")
+            raise CheckpointError(f"{family.zeros} is not zero", str(folder), "plmtrain does not support this tensor")
     return HuggingFaceModel(
         backbone=backbone.eval(),
         heads={kind: head.eval() for kind, head in heads.items()},
-        labels=config.labels() if SentenceHead in heads else (),
+        labels=labels,
         config=config.values,
         others=tuple(sorted(tensors.shapes.keys() - known)),
     )
@@ -166,7 +164,7 @@ def _shape(folder: Path) -> tuple[Family[Any], Config, ModelSettings]:
 
 
 def _name(folder: Path) -> str:
-    """A name for the model that settings accept, whatever its folder is called."""
+    """Return a name for the model that the settings accept, whatever the name of its folder."""
     kept = "".join(
         letter if letter.isascii() and (letter.isalnum() or letter in "_.-") else "_" for letter in folder.resolve().name
     )
@@ -176,22 +174,22 @@ def _name(folder: Path) -> str:
 def _kinds(
     family: Family[Any], config: Config, names: Mapping[type[nn.Module], Names], tensors: Tensors
 ) -> list[type[nn.Module]]:
-    """The heads that a file has: if any tensor of one is there, all of them must be."""
+    """Return the heads in a file; a head with any of its tensors in the file must have all of them."""
     stated = config.values.get("architectures")
     named = stated[0] if isinstance(stated, list) and stated else None
     wanted: Kinds = next((kinds for name, kinds in family.classes if name == named), frozenset())
-    found = [kind for kind in names if kind in wanted and flat([names[kind]]) & tensors.shapes.keys()]
-    used = flat(names[kind] for kind in found)
-    found += [
+    kinds = [kind for kind in names if kind in wanted and flat([names[kind]]) & tensors.shapes.keys()]
+    used = flat(names[kind] for kind in kinds)
+    kinds += [
         kind
         for kind in names
         if kind not in wanted and not family.heads[kind].only_if_named and (flat([names[kind]]) & tensors.shapes.keys()) - used
     ]
-    return found
+    return kinds
 
 
 def _refuse_unknown(tensors: Tensors, prefix: str, backbone: Names, known: set[str], folder: Path) -> None:
-    """A backbone with more tensors than ours computes something else."""
+    """Refuse a backbone with unknown tensors, since it computes something else."""
     roots = (prefix,) if prefix else tuple({f"{name.split('.')[0]}." for name in flat([backbone])})
     unknown = sorted(name for name in tensors.shapes if name.startswith(roots) and name not in known)
     if unknown:
@@ -199,38 +197,40 @@ def _refuse_unknown(tensors: Tensors, prefix: str, backbone: Names, known: set[s
 
 
 def _refuse_untied(repeats: Mapping[str, str], tensors: Tensors, folder: Path) -> None:
-    """What repeats another tensor must be equal to it: here the output layer shares the token embeddings."""
+    """Refuse tied tensors that are not equal: in plmtrain the output layer shares the token embeddings."""
     for name, other in repeats.items():
         both = name in tensors.shapes and other in tensors.shapes
         if both and not torch.equal(tensors.read(name), tensors.read(other)):
-            raise CheckpointError(f"{name} differs from what it is tied to", str(folder), "plmtrain has no untied output layer")
+            raise CheckpointError(
+                f"{name} differs from what it is tied to", str(folder), "plmtrain does not support an untied output layer"
+            )
 
 
 def class_for(family: Family[Any], kinds: Kinds) -> tuple[str, Kinds]:
-    """The class of a family that has as many of these heads as any, and no other."""
-    return max(((name, has) for name, has in family.classes if has <= kinds), key=lambda found: len(found[1]))
+    """Return the class of a family that has most of these heads, and no others."""
+    return max(((name, has) for name, has in family.classes if has <= kinds), key=lambda entry: len(entry[1]))
 
 
 def save(folder: str | Path, model: Model, roles: Mapping[str, int]) -> Saved:
     """Write config.json and model.safetensors as transformers' ``save_pretrained`` would.
 
     Args:
-        folder: created if need be; it has neither of the two yet.
-        model: heads for which the family has no class are left out.
+        folder: created if necessary; it must not contain the two files yet.
+        model: heads that no class of the family has are omitted.
         roles: the id of each special token by its role.
 
     Raises:
-        SettingsError: if the family's code in transformers cannot compute what this model computes.
-        DiskError: if the disk refuses.
+        SettingsError: if the family's code in transformers computes something else than this model.
+        DiskError: if the files cannot be written.
     """
     settings = model.settings
     family = family_of(settings.family, settings.name)
     architecture, kinds = class_for(family, frozenset(model.heads))
     if differences := family.unlike(settings):
         raise SettingsError(
-            f"transformers' {architecture} cannot follow this model",
+            f"transformers' {architecture} cannot compute this model",
             f"it would need model.{', model.'.join(differences)}",
-            "export a model of the family's own shape",
+            "export a model with the family's own settings",
         )
     special = {f"{role}_token_id": roles.get(role) for role in ("bos", "eos", "pad")}
     special |= {key: roles[role] for key, role in family.special.items() if role in roles}
@@ -243,9 +243,13 @@ def save(folder: str | Path, model: Model, roles: Mapping[str, int]) -> Saved:
         )
     heads = {kind: family.heads[kind] for kind in kinds}
     bare = architecture == family.bare
-    tensors = split(model.backbone, renamed(family.backbone(settings), lambda name: name if bare else family.prefix + name))
+    tensors = named_tensors(
+        model.backbone, renamed(family.backbone(settings), lambda name: name if bare else family.prefix + name)
+    )
     for kind, head in heads.items():
-        tensors |= split(model.heads[kind], renamed(head.names, lambda name: name.removeprefix(family.prefix) if bare else name))
+        tensors |= named_tensors(
+            model.heads[kind], renamed(head.names, lambda name: name.removeprefix(family.prefix) if bare else name)
+        )
     if family.zeros is not None and not heads:
         tensors[family.zeros] = torch.zeros(1, model.backbone.vocabulary_size)
     config = {
@@ -256,16 +260,13 @@ def save(folder: str | Path, model: Model, roles: Mapping[str, int]) -> Saved:
         "tie_word_embeddings": True,
         **special,
         **shape,
-        **{key: value for kind, head in heads.items() for key, value in head.config(model.heads[kind]).items()},
+        **{key: value for kind, head in heads.items() for key, value in head.config(model.heads[kind], model.labels).items()},
     }
-    if SentenceHead in kinds:
-        config["id2label"] = {str(number): label for number, label in enumerate(model.labels)}
-        config["label2id"] = {label: number for number, label in enumerate(model.labels)}
     folder = make_folder(Path(folder))
     with disk_errors(folder / WEIGHTS, tensor_file.byte_size(tensors)):
         tensor_file.write(folder / WEIGHTS, tensors)
     if family.generation:
-        # What is written begins behind the closing token and with the opening one, as in training.
+        # Generated text starts after the closing token, with the opening one, as in training.
         config["decoder_start_token_id"] = start = roles.get("eos")
         if not heads:
             forced = {"forced_bos_token_id": roles.get("bos"), "forced_eos_token_id": start}

@@ -1,8 +1,8 @@
-"""From a Hugging Face folder to one that serves wherever a run does.
+"""Import a Hugging Face folder into one that can be used wherever a run can.
 
-It keeps Hugging Face's layout, which ``plmtrain.load``, ``init=``, ``predict`` and ``export`` read as it is, so that there is
-no second way to load a model. What importing adds is that everything was judged before, once: one safetensors file in fp32, no
-pickle, no code, no name that leads elsewhere, weights that are finite and compute the same when they are read back.
+It keeps Hugging Face's layout, which ``plmtrain.load``, ``init=``, ``predict`` and ``export`` read directly, so that there is
+only one way to load a model. Importing adds that everything was checked once: one safetensors file in fp32, no pickle, no code,
+no name that leads out of the folder, weights that are finite and compute the same after reading them back.
 """
 
 from __future__ import annotations
@@ -15,34 +15,33 @@ from plmtrain.interop import hugging_face
 from plmtrain.interop.card import card_of_import
 from plmtrain.interop.hugging_face import HuggingFaceModel
 from plmtrain.interop.initial import weights_digest
-from plmtrain.interop.publishing import Published, publish
+from plmtrain.interop.publishing import PublishedFolder, publish
 from plmtrain.interop.tokenizers import has_tokenizer, tokenizer_in
-from plmtrain.settings.tokenizer import ROLES
 from plmtrain.text.tokenizer import Tokenizer
 
 
-def import_folder(source: Path, target: Path, warn: Callable[[str], None]) -> Published:
-    """Read a Hugging Face folder and write what plmtrain understands of it.
+def import_folder(source: Path, target: Path, warn: Callable[[str], None]) -> PublishedFolder:
+    """Read a Hugging Face folder and write what plmtrain can use of it.
 
     Args:
-        source: a stranger's folder.
+        source: the folder, possibly a stranger's.
         target: the folder to write, which does not exist yet.
-        warn: hears of what is missing or was left out.
+        warn: called with each thing that is missing or omitted.
 
     Raises:
-        SettingsError: if the folder holds no model that we have, pickled weights or code, or if the place is taken.
-        CheckpointError: if its weights are damaged, or if what was written is not what was read; nothing is left of it.
+        SettingsError: if the folder contains no supported model, pickled weights or code, or if the path is in use.
+        CheckpointError: if its weights are damaged, or if the files differ from what was read; the new folder is removed.
         DataError: if its tokenizer is damaged.
         DiskError: if the disk refuses.
     """
     model = hugging_face.read(source)
     tokenizer = tokenizer_in(source) if has_tokenizer(source) else None
     if tokenizer is None:
-        warn("there is no tokenizer here that plmtrain reads: the model takes token ids only")
+        warn("there is no tokenizer here that plmtrain can read: the model only takes token ids")
     for line in _missing(model, tokenizer):
         warn(line)
     if model.others:
-        warn(f"left out, for plmtrain does not know them: {', '.join(model.others[:8])}{' ...' if len(model.others) > 8 else ''}")
+        warn(f"omitted, since plmtrain cannot use them: {', '.join(model.others[:8])}{' ...' if len(model.others) > 8 else ''}")
     digest = weights_digest(source)
     origin = f"Its weights had the digest {digest[:16]} in the folder that they were read from."
     roles = tokenizer.vocabulary.roles if tokenizer is not None else {}
@@ -50,13 +49,11 @@ def import_folder(source: Path, target: Path, warn: Callable[[str], None]) -> Pu
 
 
 def _missing(model: HuggingFaceModel, tokenizer: Tokenizer | None) -> Iterator[str]:
-    """What the tokenizer lacks."""
+    """Check that the tokenizer fits the model, and yield what it lacks."""
     if tokenizer is None:
         return
     rows, tokens = model.backbone.vocabulary_size, tokenizer.vocabulary.size
     if tokens > rows:
-        raise DataError(
-            f"the tokenizer has {tokens} tokens, the model {rows}", "", "take the tokenizer that belongs to the model"
-        )
-    if missing := ROLES[model.family.tokenizer] - tokenizer.vocabulary.roles.keys():
-        yield f"the tokenizer has no token for: {', '.join(sorted(missing))}; what needs one will say so"
+        raise DataError(f"the tokenizer has {tokens} tokens, the model {rows}", "", "use the tokenizer that belongs to the model")
+    if missing := model.settings.published.tokens.roles.keys() - tokenizer.vocabulary.roles.keys():
+        yield f"the tokenizer has no token for: {', '.join(sorted(missing))}; uses that need one will fail"

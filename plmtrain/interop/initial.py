@@ -1,4 +1,4 @@
-"""The weights that a run starts from: the backbone of another run, or of a Hugging Face folder."""
+"""Initial weights of a run: the backbone of another run, or of a Hugging Face folder."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from plmtrain.training.run_folder import RunFolder
 
 
 def weights_digest(folder: Path) -> str:
-    """The digest of the weights in a run's or a Hugging Face folder.
+    """Return the digest of the weights in the folder of a run or a Hugging Face model.
 
     Raises:
         SettingsError: if there are none.
@@ -37,11 +37,11 @@ def weights_digest(folder: Path) -> str:
 
 
 def token_rows(folder: Path, tokens: int) -> int:
-    """Rows of the token embedding of a run or a Hugging Face folder: published ones may have more than there are tokens.
+    """Return the rows of the token embedding of a run or a Hugging Face folder; published models may have unused rows.
 
     Args:
-        folder: of either.
-        tokens: how many there are.
+        folder: the folder of either.
+        tokens: the size of the vocabulary.
     """
     if is_run(folder):
         rows = (RunFolder(folder).config().get(RESOLVED) or {}).get("vocabulary")
@@ -51,15 +51,15 @@ def token_rows(folder: Path, tokens: int) -> int:
 
 
 def load_backbone(folder: Path, backbone: Backbone, pooler: nn.Linear | None = None) -> None:
-    """Give a backbone the weights of another one of the same shape.
+    """Load the weights of another backbone of the same shape.
 
     Args:
         folder: a run or a Hugging Face folder.
-        backbone: takes its weights.
-        pooler: takes those of the layer that summarises a row, where the folder has one; None where there is no such layer.
+        backbone: the backbone that receives the weights.
+        pooler: receives the pooler's weights if the folder has them; None if the learner has no pooler.
 
     Raises:
-        SettingsError: if the shapes differ; it names the tensors.
+        SettingsError: if the shapes differ; the message names the tensors.
         CheckpointError: if the weights cannot be used.
     """
     if is_run(folder):
@@ -78,10 +78,10 @@ def load_backbone(folder: Path, backbone: Backbone, pooler: nn.Linear | None = N
         for name, tensor in ours.items()
         if name not in theirs or theirs[name].shape != tensor.shape
     ]
-    wrong += [f"{name} has no place" for name in theirs.keys() - ours.keys()]
+    wrong += [f"{name} is not in the model" for name in theirs.keys() - ours.keys()]
     if wrong:
         raise SettingsError(
-            "the weights to start from are of another shape",
+            "the weights to start from have another shape",
             f"init={folder}: {'; '.join(sorted(wrong)[:4])}",
             "choose the same model, size and tokenizer",
         )

@@ -1,4 +1,4 @@
-"""From the arguments of transformers' classes to what our models read."""
+"""Conversion of the arguments of transformers' classes to the inputs of plmtrain's models."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ _READS: Mapping[str, tuple[str, ...]] = {
     "two_stream": ("attention_mask", "token_type_ids"),
     "encoder_decoder": ("attention_mask", "decoder_input_ids"),
 }
-"""For each kind of model, what it reads besides ``input_ids``."""
+"""The arguments besides ``input_ids`` that each kind of model reads."""
 
 
 def inputs_of(settings: ModelSettings, tokens: int, roles: Mapping[str, int], ids: Tensor, given: Mapping[str, Tensor]) -> Inputs:
     """Make the inputs of a model.
 
     Args:
-        settings: of the model.
-        tokens: rows of its token embedding.
-        roles: the ids of special tokens by role, as far as they are known.
+        settings: the model's settings.
+        tokens: the number of rows of its token embedding.
+        roles: the known ids of special tokens, by role.
         ids: [batch, length] token ids.
-        given: what else there is, by transformers' names.
+        given: the further arguments, by transformers' names.
 
     Raises:
-        SettingsError: for what the model does not read.
-        DataError: if ids or lengths are beyond the model's.
+        SettingsError: for an argument that the model does not read.
+        DataError: if ids or lengths exceed the model's.
     """
     reads = _READS.get(settings.kind, ("attention_mask",))
     if getattr(settings, "languages", ()):
@@ -46,7 +46,7 @@ def inputs_of(settings: ModelSettings, tokens: int, roles: Mapping[str, int], id
     decoder = None
     if isinstance(settings, EncoderSettings):
         if settings.segments == 0:
-            segments = None  # DistilBERT has none; tokenizers of BERT's kind still make them
+            segments = None  # DistilBERT has no segments, but tokenizers like BERT's still return them
         if settings.languages:
             segments = values.get("langs")
         _check_segments("langs" if settings.languages else "token_type_ids", segments, settings.segment_rows)
@@ -57,21 +57,21 @@ def inputs_of(settings: ModelSettings, tokens: int, roles: Mapping[str, int], id
         decoder_ids = shift_right(ids, _start(roles)) if decoder_ids is None else decoder_ids
         _check_ids("decoder_input_ids", decoder_ids, settings.positions, tokens)
         decoder = Inputs(ids=decoder_ids, layout=Layout(causal=True))
-    if settings.family == "xlm" and mask is None and "pad" in roles:
-        # Their class takes what is left of a row without its padding, wherever that stands.
+    if settings.published.counts_padding and mask is None and "pad" in roles:
+        # transformers' class removes padding anywhere in a row.
         mask = torch.arange(ids.shape[1], device=ids.device) < (ids != roles["pad"]).sum(dim=1, keepdim=True)
     layout = Layout(tokens=None if mask is None else mask.bool())
     return Inputs(ids=ids, layout=layout, segments=segments, positions=positions, decoder=decoder)
 
 
 def _positions(ids: Tensor, position_ids: Tensor | None, offset: int, pad: int) -> Tensor | None:
-    """Positions counted from 0, as transformers' class of the model's kind has them; None for their order in the row.
+    """Return positions from 0, as in transformers' class of the model's kind; None to count them along the row.
 
     Args:
         ids: [batch, length] token ids.
-        position_ids: [batch, length] rows of the position table, where the caller names them.
-        offset: rows at the head of that table that no position uses.
-        pad: the padding's id. RoBERTa's class, which has such an offset, counts the other tokens, wherever padding stands.
+        position_ids: [batch, length] rows of the position table, if the caller gives them.
+        offset: the number of unused rows at the start of that table.
+        pad: the padding token's id. RoBERTa's class, which has an offset, counts only the other tokens, wherever padding is.
     """
     if position_ids is not None:
         return position_ids - offset
@@ -82,7 +82,7 @@ def _positions(ids: Tensor, position_ids: Tensor | None, offset: int, pad: int) 
 
 
 def _start(roles: Mapping[str, int]) -> int:
-    """Return the token that a decoder begins with where nothing is given for it: the closing one."""
+    """Return the default start token of a decoder: the closing token."""
     start = roles.get("eos", roles.get("sep"))
     if start is None:
         raise SettingsError("the decoder's start token is unknown", "logits", "give decoder_input_ids")
@@ -90,21 +90,21 @@ def _start(roles: Mapping[str, int]) -> int:
 
 
 def _check_segments(name: str, segments: Tensor | None, known: int) -> None:
-    """Refuse segment ids, or numbers of languages, that the model has no row for."""
+    """Refuse segment ids or language ids that exceed the model's embedding."""
     if segments is not None and segments.numel() and not 0 <= int(segments.min()) <= int(segments.max()) < known:
         raise DataError(
             f"{name} from {int(segments.min())} to {int(segments.max())}",
             f"the model has {known} {'languages' if name == 'langs' else 'segments'}",
-            "leave them out",
+            "omit them",
         )
 
 
 def _check_ids(name: str, ids: Tensor, positions: int, tokens: int) -> None:
-    """Refuse ids that the model has no row for."""
+    """Refuse token ids and lengths that exceed the model's embeddings."""
     if ids.ndim != 2:
         raise DataError(f"{name} is {list(ids.shape)}", "logits", "give [batch, length]")
     if ids.shape[1] > positions:
-        raise DataError(f"{ids.shape[1]} tokens in a row", f"the model takes {positions}", "cut the text")
+        raise DataError(f"{ids.shape[1]} tokens in a row", f"the model takes at most {positions}", "truncate the text")
     if ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < tokens:
         vocabulary = f"the model has {tokens} tokens"
         raise DataError(f"{name} from {int(ids.min())} to {int(ids.max())}", vocabulary, "use the model's own tokenizer")

@@ -1,4 +1,4 @@
-"""``plmtrain.load``: a trained model in three lines of Python."""
+"""``plmtrain.load``: load a trained model in Python."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model ready to use.
+    """A loaded model.
 
     Args:
-        folder: where it came from.
+        folder: the folder it was loaded from.
         model: the torch module, in eval mode.
-        scores: computes what ``logits`` returns, from the same arguments.
+        scores: computes the result of ``logits`` from the same arguments.
     """
 
     folder: Path
@@ -40,10 +40,10 @@ class Loaded:
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
-        """Turns text into ids and back.
+        """The model's tokenizer.
 
         Raises:
-            DataError: if the folder has none; a model without one still takes ids.
+            DataError: if the folder has none; the model can still be used with token ids.
         """
         return tokenizer_in(tokenizer_folder(self.folder))
 
@@ -55,21 +55,21 @@ class Loaded:
         decoder_input_ids: Tensor | None = None,
         **inputs: Tensor,
     ) -> Tensor:
-        """The language-model head's scores at every position.
+        """Return the language-model head's logits at every position.
 
         Args:
             input_ids: [batch, length] token ids.
-            attention_mask: [batch, length], 1 at real tokens and 0 at padding; None where there is none.
-            token_type_ids: [batch, length] segment ids; None for the first segment throughout.
-            decoder_input_ids: [batch, length] for models with a decoder beside their encoder.
-            inputs: what else the model reads, such as ``position_ids``.
+            attention_mask: [batch, length], 1 at real tokens and 0 at padding; None without padding.
+            token_type_ids: [batch, length] segment ids; None for the first segment everywhere.
+            decoder_input_ids: [batch, length] the decoder's input of an encoder-decoder.
+            inputs: further arguments of the model, such as ``position_ids``.
 
         Returns:
             [batch, length, vocabulary].
 
         Raises:
-            SettingsError: if there is no language-model head, or an input that the model does not read.
-            DataError: if ids or lengths are beyond the model's.
+            SettingsError: if there is no language-model head, or for an argument that the model does not read.
+            DataError: if ids or lengths exceed the model's.
         """
         given = {
             "attention_mask": attention_mask,
@@ -82,14 +82,14 @@ class Loaded:
 
 
 def load(folder: str | Path, part: str | None = None) -> Loaded:
-    """Load a run's or a Hugging Face folder.
+    """Load the model of a run or a Hugging Face folder.
 
     Args:
-        folder: of either.
-        part: of a mixture's parts, the one whose head scores the vocabulary; the one with the largest share if not given.
+        folder: the folder of either.
+        part: for a mixture, the part whose language-model head is used; the one with the largest share if None.
 
     Raises:
-        SettingsError: if the folder holds neither, or no such part.
+        SettingsError: if the folder contains neither, or the run has no part with this name.
         CheckpointError: if its weights cannot be used.
     """
     folder = Path(folder)
@@ -108,10 +108,10 @@ def load(folder: str | Path, part: str | None = None) -> Loaded:
 
 
 class FromHuggingFace(nn.Module):
-    """The parts of a Hugging Face folder as one module that reads what transformers' class would.
+    """The modules of a Hugging Face folder as one module with the arguments of transformers' class.
 
     Args:
-        read: the parts.
+        read: the content of the folder.
     """
 
     def __init__(self, read: HuggingFaceModel) -> None:
@@ -122,13 +122,13 @@ class FromHuggingFace(nn.Module):
         self._read = read
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None, **others: Tensor) -> Tensor:
-        """Scores over the vocabulary; arguments and result as in ``Loaded.logits``."""
+        """Return the logits over the vocabulary; arguments and result as in ``Loaded.logits``."""
         given = others if attention_mask is None else {"attention_mask": attention_mask, **others}
         inputs = inputs_of(self.settings, self.backbone.vocabulary_size, self._read.roles, input_ids, given)
         scores = vocabulary_scores(self._read, inputs)
         if scores is None:
             raise SettingsError(
-                "there is no language-model head here",
+                "there is no language-model head",
                 f"the folder offers {', '.join(self._read.offers)}",
                 "use .model.backbone.encode, or load a folder of a class with a language-model head",
             )
@@ -136,11 +136,11 @@ class FromHuggingFace(nn.Module):
 
 
 class FromRun(nn.Module):
-    """A run's learner as one module that reads what transformers' class of its kind would.
+    """A run's learner as one module with the arguments of transformers' class of its kind.
 
     Args:
         trained: the run.
-        part: of a mixture's parts, the one whose head scores the vocabulary.
+        part: the part whose language-model head is used.
     """
 
     def __init__(self, trained: TrainedRun, part: Part) -> None:
@@ -149,7 +149,7 @@ class FromRun(nn.Module):
         self._part = part
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None, **others: Tensor) -> Tensor:
-        """Return scores over the vocabulary; arguments and result as in ``Loaded.logits``."""
+        """Return the logits over the vocabulary; arguments and result as in ``Loaded.logits``."""
         program = self._part.program
         given = others if attention_mask is None else {"attention_mask": attention_mask, **others}
         tokens = self.learner.backbone.vocabulary_size

@@ -1,4 +1,4 @@
-"""A model as Hugging Face's classes cut it: a backbone and the heads on it, and what they compute."""
+"""A model as in Hugging Face's classes: a backbone and its heads, and their outputs."""
 
 from __future__ import annotations
 
@@ -16,17 +16,16 @@ from plmtrain.batch import Inputs
 from plmtrain.nn.boundary import SpanBoundaryHead
 from plmtrain.nn.heads import MaskedLMHead, PairHead, Pooler, ReplacedTokenHead, SentenceHead, TiedHead
 from plmtrain.settings.models.base import ModelSettings
-from plmtrain.tasks.classification import HEADS
 
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """A backbone and the heads on it.
+    """A backbone and its heads.
 
     Args:
-        backbone: always there.
-        heads: by their classes.
-        labels: the classes that a classifier tells apart, in the order of their numbers.
+        backbone: the backbone.
+        heads: the heads, by their classes.
+        labels: the classes of a classifier, in the order of their numbers; none without a classifier.
     """
 
     backbone: Backbone
@@ -35,7 +34,7 @@ class Model:
 
     @classmethod
     def of(cls, modules: Iterable[nn.Module], labels: tuple[str, ...] = ()) -> Model:
-        """The model that some modules are, one of them a backbone. What that shares with another one, it gets for itself."""
+        """Make a model from modules, one of them a backbone, which gets its own copy of borrowed embeddings."""
         modules = list(modules)
         (backbone,) = (module for module in modules if isinstance(module, Backbone))
         heads = {type(module): module for module in modules if module is not backbone}
@@ -43,25 +42,25 @@ class Model:
 
     @property
     def settings(self) -> ModelSettings:
-        """The shape of the backbone."""
+        """The backbone's settings."""
         return self.backbone.settings
 
     @property
     def pooler(self) -> nn.Linear | None:
-        """The dense layer that sums up a row at its first token; in some families' classifiers it is the first of the head."""
+        """The pooler's dense layer on the first token, or None; in some families it is the first layer of the classifier."""
         if Pooler in self.heads:
             return cast(Pooler, self.heads[Pooler]).dense
-        head = self.heads.get(SentenceHead)
-        return cast(SentenceHead, head).dense if head is not None and HEADS[self.settings.family].pooled else None
+        head, published = self.heads.get(SentenceHead), self.settings.published.head
+        return cast(SentenceHead, head).dense if head is not None and published is not None and published.pooled else None
 
     @property
     def modules(self) -> dict[str, nn.Module]:
-        """All modules, each by what it is called."""
+        """All modules, by their names in messages."""
         return {"a backbone": self.backbone, **{called(kind): head for kind, head in self.heads.items()}}
 
 
 Scores = Callable[[Any, Model, Tensor, Inputs], Tensor]
-"""What a head makes of a model's last hidden states, [batch, length, width], and of what the model read."""
+"""A function from a model's last hidden states, [batch, length, width], and its inputs to a head's output."""
 
 
 def _vocabulary(head: nn.Module, model: Model, hidden: Tensor, inputs: Inputs) -> Tensor:
@@ -80,7 +79,7 @@ def _pairs(head: nn.Module, model: Model, hidden: Tensor, inputs: Inputs) -> Ten
 
 
 def _sentences(head: nn.Module, model: Model, hidden: Tensor, inputs: Inputs) -> Tensor:
-    reads = HEADS[model.settings.family].reads
+    reads = model.settings.published.reads
     tokens = torch.ones_like(inputs.ids, dtype=torch.bool) if inputs.layout.tokens is None else inputs.layout.tokens
     closing = tokens.sum(dim=1) - 1
     state = hidden[torch.arange(len(hidden)), closing] if reads == "decoder" else hidden[:, 0 if reads == "first" else -1]
@@ -93,22 +92,22 @@ _HEADS: Mapping[type[nn.Module], tuple[str, Scores]] = {
     TiedHead: ("a language-model head", _vocabulary),
     Pooler: ("a pooler", _tokens),
     ReplacedTokenHead: ("a head for replaced tokens", _tokens),
-    SentenceHead: ("a head for classes", _sentences),
+    SentenceHead: ("a sentence head", _sentences),
     PairHead: ("a head for pairs of sentences", _pairs),
 }
 
 
 _NOWHERE: Mapping[type[nn.Module], str] = {SpanBoundaryHead: "a head for what lies between two tokens"}
-"""Heads for which no class of transformers has a place, by what they are called."""
+"""Heads that no class of transformers has, with their names in messages."""
 
 
 def called(kind: type[nn.Module]) -> str:
-    """What a kind of head is called in messages."""
+    """Return the name of a type of head in messages."""
     return _HEADS[kind][0] if kind in _HEADS else _NOWHERE.get(kind, f"a {kind.__name__}")
 
 
 def outputs(model: Model, inputs: Inputs) -> dict[str, Tensor]:
-    """Compute a model's hidden states, and the scores of each of its heads, by what they are called."""
+    """Return a model's hidden states and the outputs of its heads, by their names in messages."""
     hidden = model.backbone.hidden(inputs)
     scores = {called(kind): _HEADS[kind][1](head, model, hidden, inputs) for kind, head in model.heads.items() if kind in _HEADS}
     return {"a backbone": hidden, **scores}

@@ -1,4 +1,4 @@
-"""Moving tensors between our modules and the names that another library gives them."""
+"""Moving tensors between plmtrain's modules and the names that another library gives them."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from plmtrain.interop.family import Names
 from plmtrain.interop.folder import Tensors
 
 _NAMED = 8
-"""How many tensors an error names at most."""
+"""The most tensors that an error names."""
 
 
 def renamed(names: Names, change: Callable[[str], str]) -> Names:
-    """The same tensors of ours under other names of theirs."""
+    """Return the same mapping with the other library's names changed."""
     return {ours: replace(source, names=tuple(map(change, source.names))) for ours, source in names.items()}
 
 
 def present(names: Names, repeats: Mapping[str, str], tensors: Tensors) -> Names:
-    """The names with which a file has these tensors: where one is missing, that of an equal one that is there."""
+    """Return the names under which a file has these tensors: a missing tensor is replaced by an equal one that is there."""
     elsewhere = {name: other for other, name in repeats.items() if other in tensors.shapes}
 
-    def found(name: str) -> str:
+    def present_name(name: str) -> str:
         return name if name in tensors.shapes else elsewhere.get(name, name)
 
-    return renamed(names, found)
+    return renamed(names, present_name)
 
 
 def flat(names: Iterable[Names]) -> set[str]:
-    """All of their names."""
+    """Return all of the other library's names."""
     return {name for part in names for source in part.values() for name in source.names}
 
 
 def fill(module: nn.Module, names: Names, tensors: Tensors, folder: Path) -> None:
-    """Give a module on the meta device its numbers; shapes are compared before anything is read.
+    """Load a module on the meta device; shapes are compared before anything is read.
 
     Raises:
         CheckpointError: if a tensor is missing or of another shape.
@@ -46,7 +46,7 @@ def fill(module: nn.Module, names: Names, tensors: Tensors, folder: Path) -> Non
     assert own.keys() == names.keys()
     if missing := sorted(flat([names]) - tensors.shapes.keys()):
         raise CheckpointError(
-            f"missing tensors: {listed(missing)}", str(folder), "the model is not whole, or config.json is wrong"
+            f"missing tensors: {listed(missing)}", str(folder), "the model is incomplete, or config.json is wrong"
         )
     for ours, source in names.items():
         for name, expected in zip(source.names, source.split(own[ours]), strict=True):
@@ -60,17 +60,17 @@ def fill(module: nn.Module, names: Names, tensors: Tensors, folder: Path) -> Non
     module.load_state_dict(filled, assign=True)
 
 
-def split(module: nn.Module, names: Names) -> dict[str, Tensor]:
-    """A module's tensors by their names, in fp32 on the CPU."""
+def named_tensors(module: nn.Module, names: Names) -> dict[str, Tensor]:
+    """Return a module's tensors by the other library's names, in fp32 on the CPU."""
     own = dict(module.named_parameters())
     assert own.keys() == names.keys()
-    found: dict[str, Tensor] = {}
+    tensors: dict[str, Tensor] = {}
     for ours, source in names.items():
-        found |= zip(source.names, source.split(own[ours].detach().float().cpu()), strict=True)
-    return found
+        tensors |= zip(source.names, source.split(own[ours].detach().float().cpu()), strict=True)
+    return tensors
 
 
 def listed(names: list[str]) -> str:
-    """Some names for a message."""
+    """List some names for a message."""
     rest = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return ", ".join(names[:_NAMED]) + rest

@@ -1,4 +1,4 @@
-"""Writing a model as a Hugging Face folder that is there whole and verified, or not at all."""
+"""Writing a model as a Hugging Face folder that appears complete and verified, or not at all."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ CARD = "README.md"
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishedFolder:
     """A folder that was written.
 
     Args:
-        saved: what became of the model in it.
-        difference: the largest difference between what the model computes and what its files compute.
-        tolerance: the largest that would have been allowed.
+        saved: how the model was saved in it.
+        difference: the largest difference between the outputs of the model and of its files.
+        tolerance: the largest difference that is allowed.
     """
 
     saved: Saved
@@ -39,14 +39,14 @@ class Published:
 
 
 def require_free(target: Path) -> None:
-    """Refuse a place where something is.
+    """Refuse a path that is in use.
 
     Raises:
-        SettingsError: if it is not free.
+        SettingsError: if something exists there.
     """
     taken = target.is_symlink() or (target.exists() and not (target.is_dir() and not any(target.iterdir())))
     if taken:
-        raise SettingsError("there is something at this place already", str(target), "name a folder that does not exist yet")
+        raise SettingsError("something exists at this path already", str(target), "name a folder that does not exist yet")
 
 
 def publish(
@@ -54,31 +54,31 @@ def publish(
     model: Model,
     tokenizer: Tokenizer | None,
     roles: Mapping[str, int],
-    describe: Callable[[Published], str],
-) -> Published:
+    describe: Callable[[PublishedFolder], str],
+) -> PublishedFolder:
     """Write a model, read it back, compare, and only then let the folder appear.
 
     Args:
-        target: where to; nothing or an empty folder.
+        target: the folder; nothing or an empty folder may exist there.
         model: in eval mode.
-        tokenizer: its tokenizer, where it has one.
+        tokenizer: its tokenizer, if it has one.
         roles: the id of each special token by its role.
-        describe: what README.md is to say of it.
+        describe: returns the text of README.md.
 
     Raises:
-        SettingsError: if the place is taken, or transformers has no class that computes what the model computes.
-        CheckpointError: if what was written is not what the model is.
+        SettingsError: if the path is in use, or transformers has no class that computes the same as the model.
+        CheckpointError: if the files differ from the model.
         DiskError: if the disk refuses.
     """
     require_free(target)
     clear_leftovers_of(target)
     tolerance = family_of(model.settings.family, model.settings.name).tolerance
 
-    def make_way() -> None:
+    def remove_empty_target() -> None:
         if target.exists():
             target.rmdir()  # refused by the system if it is no longer empty
 
-    with atomic_folder(target, before_rename=make_way) as folder:
+    with atomic_folder(target, before_rename=remove_empty_target) as folder:
         saved = hugging_face.save(folder, model, roles)
         if tokenizer is not None:
             tokenizer.save(folder, model_max_length=model.settings.positions)
@@ -86,8 +86,8 @@ def publish(
         safe_point()
         difference = verify(hugging_face.read(folder), model, roles.get("pad", 0), tolerance, str(target))
         if tokenizer is not None and Tokenizer.load(folder).digest != tokenizer.digest:
-            raise CheckpointError("the tokenizer was not written as it is", str(target), "nothing is left of it")
+            raise CheckpointError("the tokenizer changed when it was written", str(target), "the folder was removed")
         safe_point()
-        published = Published(saved, difference, tolerance)
+        published = PublishedFolder(saved, difference, tolerance)
         (folder / CARD).write_text(describe(published), encoding="utf-8", newline="\n")
     return published

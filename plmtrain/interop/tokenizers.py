@@ -1,4 +1,4 @@
-"""The tokenizer of a stranger's folder."""
+"""Reading the tokenizer of an untrusted folder."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ _FILES = (*_DEFINITIONS, CONFIG_FILE, SPECIALS_FILE, "merges.txt")
 
 
 def has_tokenizer(folder: Path) -> bool:
-    """Whether a folder has a tokenizer of a kind that we read."""
+    """Return whether a folder has a tokenizer of a supported kind."""
     return any((folder / name).is_file() for name in _DEFINITIONS)
 
 
 def tokenizer_in(folder: Path) -> Tokenizer:
-    """The tokenizer in a Hugging Face folder; nothing that the folder brings is run.
+    """Return the tokenizer in a Hugging Face folder, without executing code from the folder.
 
     Raises:
-        SettingsError: if it needs code of its own, or a file of it is a link that leads out of the folder.
-        DataError: if there is none that can be read.
+        SettingsError: if it needs custom code, or one of its files is a link that leads out of the folder.
+        DataError: if there is no readable tokenizer.
     """
     for name in _FILES:
         own_file(folder, name)

@@ -1,4 +1,4 @@
-"""A model that can be asked, whatever folder it is in: a run of ours, or a Hugging Face folder, imported or not."""
+"""Loading a trained model for prediction from any folder: a run, or a Hugging Face folder, imported or not."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from plmtrain.errors import SettingsError
 from plmtrain.interop import hugging_face
 from plmtrain.interop.hugging_face import HuggingFaceModel
 from plmtrain.interop.tokenizers import tokenizer_in
-from plmtrain.nn.heads import MaskedLMHead, PairHead, Pooler, SentenceHead, TiedHead
+from plmtrain.nn.heads import MaskedLMHead, PairHead, Pooler, TiedHead
 from plmtrain.programs.program import Trainable
 from plmtrain.settings.models.encoder import EncoderSettings
 from plmtrain.settings.models.encoder_decoder import EncoderDecoderSettings
@@ -20,7 +20,6 @@ from plmtrain.settings.objectives.nsp import NextSentenceSettings
 from plmtrain.settings.objectives.plm import PermutationLMSettings
 from plmtrain.settings.objectives.sop import SentenceOrderSettings
 from plmtrain.settings.objectives.tlm import TranslationLMSettings
-from plmtrain.settings.tasks.classification import ClassificationSettings
 from plmtrain.text.vocabulary import Vocabulary
 from plmtrain.training.restore import Trained, is_run, load_run
 
@@ -29,11 +28,11 @@ def load_trained(folder: Path, report: Callable[[str], None] = lambda line: None
     """Load a run's newest sound checkpoint, or the model in a Hugging Face folder.
 
     Args:
-        folder: of either.
-        report: hears of damaged checkpoints that were passed over.
+        folder: the folder of either.
+        report: called with a message for each damaged checkpoint that was skipped.
 
     Raises:
-        SettingsError: if the folder holds neither, or a model that no objective of ours trains.
+        SettingsError: if the folder contains neither, or a model that no objective of plmtrain trains.
         CheckpointError: if its weights cannot be used.
     """
     if is_run(folder) or not (folder / hugging_face.CONFIG).is_file():
@@ -49,21 +48,20 @@ def load_trained(folder: Path, report: Callable[[str], None] = lambda line: None
 
 
 def _program(read: HuggingFaceModel, vocabulary: Vocabulary, folder: Path) -> Trainable:
-    """Make a program that could have trained a model."""
+    """Make a program for prediction with a model's heads."""
     model = read.settings
     if isinstance(model, EncoderSettings) and model.languages and TiedHead in read.heads:
         return objectives.build(TranslationLMSettings(name="tlm"), model, vocabulary)
     if {MaskedLMHead, Pooler, PairHead} <= read.heads.keys():
-        pairs = SentenceOrderSettings(name="sop") if model.family == "albert" else NextSentenceSettings(name="nsp")
+        pairs = SentenceOrderSettings(name="sop") if model.published.pairs == "sop" else NextSentenceSettings(name="nsp")
         return objectives.build(pairs, model, vocabulary)
     if MaskedLMHead in read.heads or (isinstance(model, EncoderSettings) and TiedHead in read.heads):
         return objectives.build(MaskedLMSettings(name="mlm"), model, vocabulary)
-    if SentenceHead in read.heads and len(read.labels) > 1:
-        task = ClassificationSettings(name="classification", text=("text",), labels=read.labels)
+    if (task := tasks.of_heads(read.heads.keys(), read.labels)) is not None:
         return tasks.build(task, model, vocabulary, model.positions)
     if TiedHead in read.heads:
         return objectives.build(PermutationLMSettings(name="plm"), model, vocabulary)
     if isinstance(model, EncoderDecoderSettings) and not read.heads:
         return objectives.build(BartSettings(name="bart"), model, vocabulary)
     remedy = "start a run from it with init=, or take a folder with a language-model head"
-    raise SettingsError("there is nothing here to ask", f"{folder} offers {', '.join(read.offers)}", remedy)
+    raise SettingsError("this model cannot answer", f"{folder} offers {', '.join(read.offers)}", remedy)

@@ -1,4 +1,4 @@
-"""Proof that what was written is what was trained: the files are read again into fresh modules, and both compute the same."""
+"""Verification of written files: they are read again into fresh modules, and the outputs of both are compared."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ _DRAWN = "rows that verify an export"
 
 
 def random_inputs(model: Model, pad: int) -> Inputs:
-    """Rows of random tokens of different lengths, in all segments that a model has; the same rows in every process.
+    """Draw rows of random tokens of different lengths, with all segments of the model; the same rows in every process.
 
     Args:
-        model: what is to read them.
+        model: the model that reads them.
         pad: the padding's id.
     """
     length = min(_LENGTH, model.settings.positions)
     keys = Keys(0, np.zeros(_ROWS, np.int64), np.arange(_ROWS))
     real = np.arange(length) < np.array([[length], [max(1, length // 2)], [1], [max(1, length - 1)]])  # [rows, length]
     ids = keyed_random.integers(_DRAWN, keys, length, model.backbone.vocabulary_size)
-    # Two-stream models compare segments and have no table of them.
+    # Two-stream models compare segments without a table of them.
     segments = 2 if model.settings.kind == "two_stream" else getattr(model.settings, "segment_rows", 0)
     tokens = torch.from_numpy(np.where(real, ids, pad))
     return Inputs(
@@ -43,11 +43,11 @@ def verify(written: Model, original: Model, pad: int, tolerance: float, place: s
     """Compare a model that was read back with the one that was written.
 
     Args:
-        written: what the files hold.
-        original: may have heads besides, for which the files have no place.
+        written: the model read from the files.
+        original: may have further heads, which the files cannot hold.
         pad: the padding's id.
-        tolerance: how far a score may lie from the original's.
-        place: where the files are, for messages.
+        tolerance: the largest difference of a score from the original's.
+        place: of the files, for messages.
 
     Returns:
         The largest difference of any hidden state or score.
@@ -57,19 +57,19 @@ def verify(written: Model, original: Model, pad: int, tolerance: float, place: s
     """
     for name, module in written.modules.items():
         expected = original.modules[name].state_dict()
-        found = module.state_dict()
-        wrong = sorted(found.keys() ^ expected.keys())
-        wrong += [key for key in found.keys() & expected.keys() if not torch.equal(found[key], expected[key].float().cpu())]
+        actual = module.state_dict()
+        wrong = sorted(actual.keys() ^ expected.keys())
+        wrong += [key for key in actual.keys() & expected.keys() if not torch.equal(actual[key], expected[key].float().cpu())]
         if wrong:
-            raise CheckpointError(f"{name} was not written as it is: {', '.join(wrong[:4])}", place, "nothing is left of it")
+            raise CheckpointError(f"{name} changed when it was written: {', '.join(wrong[:4])}", place, "the folder was removed")
     inputs = random_inputs(original, pad)
-    expected, found = outputs(original, inputs), outputs(written, inputs)
-    differences = {name: float((scores - expected[name]).abs().max()) for name, scores in found.items()}
+    expected, actual = outputs(original, inputs), outputs(written, inputs)
+    differences = {name: float((scores - expected[name]).abs().max()) for name, scores in actual.items()}
     for name, difference in differences.items():
-        if not difference <= tolerance:  # a difference that is no number fails, too
+        if not difference <= tolerance:  # a difference of NaN fails too
             raise CheckpointError(
-                f"{name} computes otherwise when it is read back: {difference:.1e} apart, {tolerance:.0e} allowed",
+                f"{name} differs when it is read back: by {difference:.1e}, {tolerance:.0e} allowed",
                 place,
-                "nothing is left of it",
+                "the folder was removed",
             )
     return max(differences.values())

@@ -1,6 +1,6 @@
-"""Scaled dot-product attention (Vaswani et al. 2017, section 3.2), and who may see whom in it.
+"""Scaled dot-product attention (Vaswani et al. 2017, section 3.2), and which positions see each other in it.
 
-This is the only place that reads a layout. The rules of a layout are combined once for each forward pass, and not at all where
+This is the only module that reads a layout. The rules of a layout are combined once for each forward pass, and not at all where
 there are none.
 """
 
@@ -18,28 +18,28 @@ from plmtrain.nn.dropout import kept, kept_scale
 
 
 class Visibility(NamedTuple):
-    """A layout made ready for the attention of every layer.
+    """A layout prepared for the attention of every layer.
 
     Where a query may see no key at all, ``bias`` lets it see all of them, so that its softmax is finite, and ``sighted`` then
-    makes its output zero. The usual ways, a large negative number or minus infinity, give a mean over keys that it may not see,
-    or NaN.
+    makes its output zero. The usual methods, a large negative number or minus infinity, give a mean over keys that it may not
+    see, or NaN.
     """
 
     bias: Tensor | None = None
-    """[batch, 1, 1 or query, key], added to scores: 0 where a query sees a key, else minus infinity. None where nothing but
-    ``causal`` hides any."""
+    """[batch, 1, 1 or query, key], added to scores: 0 where a query sees a key, else minus infinity. None where only ``causal``
+    hides any."""
     sighted: Tensor | None = None
-    """[batch, 1, 1 or query, 1], 1 where a query sees any key, else 0; None where every one does."""
+    """[batch, 1, 1 or query, 1], 1 where a query sees any key, else 0; None where every query does."""
     causal: bool = False
-    """Whether a query sees only keys that are not to its right. False where ``bias`` says so already."""
+    """Whether a query sees only keys that are not to its right. False where ``bias`` contains that rule already."""
 
 
 def visibility(layout: Layout, hidden: Tensor) -> Visibility:
-    """Make a layout ready.
+    """Prepare a layout for attention.
 
     Args:
-        layout: who may see whom.
-        hidden: [batch, length, width] what the first layer gets.
+        layout: which positions see each other.
+        hidden: [batch, length, width] the input of the first layer.
     """
     if all(rule is None for rule in (layout.tokens, layout.documents, layout.ranks, layout.visible)):
         return Visibility(causal=layout.causal)
@@ -49,12 +49,12 @@ def visibility(layout: Layout, hidden: Tensor) -> Visibility:
 
 
 def cross_visibility(layout: Layout, memory: Layout, hidden: Tensor) -> Visibility:
-    """Make ready what positions may see of another sequence: its real tokens, and those of their own document.
+    """Prepare what positions see of another sequence: its tokens without padding, and those of their own document.
 
     Args:
-        layout: of the sequence that looks.
-        memory: of the sequence that is seen.
-        hidden: [batch, length, width] what the first layer of the looking sequence gets.
+        layout: of the sequence with the queries.
+        memory: of the sequence with the keys.
+        hidden: [batch, length, width] the input of the first layer, of the sequence with the queries.
     """
     rules = []
     if memory.tokens is not None:
@@ -70,9 +70,9 @@ def may_see(layout: Layout, length: int, device: torch.device) -> Tensor | None:
     """Combine the rules of a layout.
 
     Args:
-        layout: who may see whom.
+        layout: which positions see each other.
         length: of a row.
-        device: where the rules are.
+        device: of the rules.
 
     Returns:
         [batch or 1, query or 1, key] whether a query may see a key; None where each may see all.
@@ -97,14 +97,14 @@ def may_see(layout: Layout, length: int, device: torch.device) -> Tensor | None:
 
 
 def ready(seen: Tensor, hidden: Tensor) -> Visibility:
-    """Make one rule ready for attention.
+    """Prepare one rule for attention.
 
     Args:
         seen: [batch or 1, query or 1, key] whether a query may see a key.
-        hidden: what the first layer gets, for its type.
+        hidden: the input of the first layer, for its type.
     """
     sighted = seen.any(dim=-1, keepdim=True)
-    # Attention's products are in autocast's type where that is on, and adding another type would cost a copy in every layer.
+    # Attention's products have autocast's type where that is on, and adding another type would cost a copy in every layer.
     device = hidden.device.type
     kind = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
     return Visibility(bias=_bias(seen | ~sighted, kind)[:, None], sighted=sighted[:, None].to(kind))
@@ -123,7 +123,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, seen: Visibility, probabil
 
     Args:
         query, key, value: [batch, heads, length, head width].
-        seen: who may see whom.
+        seen: which positions see each other.
         probability: of dropping an attention weight; 0 outside training.
 
     Returns:
@@ -142,11 +142,11 @@ def attend(query: Tensor, key: Tensor, value: Tensor, seen: Visibility, probabil
 
 
 def _by_products_is_faster(query: Tensor, probability: float) -> bool:
-    """Whether to write attention out.
+    """Return whether explicit matrix products are faster than torch's kernel.
 
-    Torch's CPU kernel has no dropout, and is slow on the way back in bf16. On one core with AVX-512 and no AMX, at 128, 256 and
-    512 positions, writing it out took 0.5 to 0.9 of the time with dropout, and in bf16 0.3 to 0.9 without. In fp32 without
-    dropout neither is always ahead, and where no gradient is needed torch's kernel was. GPUs were not measured.
+    Torch's CPU kernel has no dropout, and has a slow backward pass in bf16. On one core with AVX-512 and no AMX, at 128, 256 and
+    512 positions, explicit products took 0.5 to 0.9 of the time with dropout, and in bf16 0.3 to 0.9 without. In fp32 without
+    dropout neither was always faster, and without gradients torch's kernel was. GPUs were not measured.
     """
     if query.device.type != "cpu":
         return False
@@ -158,17 +158,17 @@ def _by_products(query: Tensor, key: Tensor, value: Tensor, seen: Visibility, pr
     scores: Tensor = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)  # [batch, heads, query, key]
     weights = (scores if bias is None else scores + bias).softmax(dim=-1)
     if probability:
-        # Dropout's scale goes to the values, of which there are fewer than weights.
+        # Dropout's scale is applied to the values, of which there are fewer than weights.
         weights = weights * kept(weights, probability)
         value = value * kept_scale(probability)
     return weights @ value
 
 
 class Cache:
-    """The keys and values that one attention has made so far, so that a sequence that grows pays for its new positions only.
+    """The keys and values that one attention layer has computed so far, so that a growing sequence only computes new positions.
 
     Args:
-        capacity: how many positions there will be at most.
+        capacity: the most positions there will be.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -177,7 +177,7 @@ class Cache:
         self.length = 0
 
     def extend(self, key: Tensor, value: Tensor) -> None:
-        """Keep those of further positions.  # each [batch, heads, new, head width]"""
+        """Append those of further positions.  # each [batch, heads, new, head width]"""
         if self._kept is None:
             batch, heads, _, width = key.shape
             self._kept = key.new_empty(2, batch, heads, self._capacity, width)
@@ -188,23 +188,23 @@ class Cache:
         self.length = end
 
     def read(self) -> tuple[Tensor, Tensor]:
-        """All keys and values.  # each [batch, heads, length, head width]"""
+        """Return all keys and values.  # each [batch, heads, length, head width]"""
         assert self._kept is not None
         key, value = self._kept[:, :, :, : self.length]
         return key, value
 
     def select(self, rows: Tensor) -> None:
-        """Go on with some rows of the batch, in that order; a row may be taken more than once.  # [rows] indices"""
+        """Continue with some rows of the batch, in that order; a row may be taken more than once.  # [rows] indices"""
         if self._kept is not None:
             self._kept = self._kept.index_select(1, rows)
 
 
 class JoinedLinear(nn.Linear):
-    """Several square layers that read the same, in one product.
+    """Several square linear layers with the same input, in one product.
 
     Args:
-        width: what each reads and gives.
-        parts: how many there are; optimisers that measure a layer's weights as a whole measure each.
+        width: the size of each layer's input and output.
+        parts: the number of layers; optimisers that measure the norm of a layer's weights measure each.
     """
 
     def __init__(self, width: int, parts: int) -> None:
@@ -217,7 +217,7 @@ class SelfAttention(nn.Module):
 
     Args:
         width: the size of a hidden state.
-        heads: how many heads share it.
+        heads: the number of heads.
         attention_dropout: of attention weights.
     """
 
@@ -233,8 +233,8 @@ class SelfAttention(nn.Module):
 
         Args:
             hidden: [batch, length, width].
-            seen: who may see whom.
-            cache: the keys and values of the positions before these, which are added to it.
+            seen: which positions see each other.
+            cache: the keys and values of the positions before these; theirs are appended.
 
         Returns:
             The shape of ``hidden``.
@@ -243,7 +243,7 @@ class SelfAttention(nn.Module):
         return output
 
     def mixed(self, hidden: Tensor, seen: Visibility, cache: Cache | None = None) -> Tensor:
-        """What the heads give, side by side, before the output's product joins them; arguments and shape as in ``forward``."""
+        """Return the outputs of the heads, concatenated, before the output product; arguments and shape as in ``forward``."""
         batch, length, width = hidden.shape
         parts = self.query_key_value(hidden).view(batch, length, 3, self.heads, width // self.heads)
         query, key, value = parts.permute(2, 0, 3, 1, 4).contiguous()  # each [batch, heads, length, head width]
@@ -259,7 +259,7 @@ class CrossAttention(nn.Module):
 
     Args:
         width: the size of a hidden state in both.
-        heads: how many heads share it.
+        heads: the number of heads.
         attention_dropout: of attention weights.
     """
 
@@ -277,8 +277,8 @@ class CrossAttention(nn.Module):
         Args:
             hidden: [batch, length, width].
             memory: [batch, memory length, width] the other sequence.
-            seen: who may see whom, from ``cross_visibility``.
-            cache: keeps the memory's keys and values from the first call to all others.
+            seen: which positions see each other, from ``cross_visibility``.
+            cache: keeps the memory's keys and values of the first call for all others.
 
         Returns:
             The shape of ``hidden``.

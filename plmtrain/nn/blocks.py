@@ -1,4 +1,4 @@
-"""Transformer blocks with a norm behind each sub-layer (Vaswani et al. 2017, section 3.1): BERT's, and those of a decoder."""
+"""Transformer blocks with a norm after each sub-layer (Vaswani et al. 2017, section 3.1): BERT's, and those of a decoder."""
 
 from __future__ import annotations
 
@@ -44,16 +44,16 @@ class PostNormBlock(nn.Module):
         self.feed_forward_norm = nn.LayerNorm(width, eps=norm_eps)
 
     def forward(self, hidden: Tensor, seen: Visibility) -> Tensor:
-        """One layer.  # [batch, length, width] -> the same"""
+        """Compute the layer.  # [batch, length, width] -> the same"""
         hidden = self.attention_norm(self._add(hidden, self.attention(hidden, seen)))
         return self._fed_forward(hidden)
 
     def at(self, hidden: Tensor, seen: Visibility, positions: Tensor) -> Tensor:
-        """One layer, at some positions only: all are attended to, and everything behind attention is done for those alone.
+        """Compute the layer at some positions only: all are attended to, and the rest is computed for those alone.
 
         Args:
             hidden: [batch, length, width].
-            seen: who may see whom.
+            seen: which positions see each other.
             positions: [n] indices into batch * length.
 
         Returns:
@@ -75,10 +75,10 @@ class PostNormBlock(nn.Module):
 
 @dataclass(frozen=True)
 class BlockCache:
-    """What a decoder's block keeps of the positions that it has been through.
+    """The keys and values that a decoder's block has computed so far.
 
     Args:
-        own: of the sequence that is being written.
+        own: of the sequence that is being generated.
         cross: of the memory.
     """
 
@@ -86,7 +86,7 @@ class BlockCache:
     cross: Cache
 
     def select(self, rows: Tensor) -> None:
-        """Go on with some rows of the batch, in that order.  # [rows] indices"""
+        """Continue with some rows of the batch, in that order.  # [rows] indices"""
         self.own.select(rows)
         self.cross.select(rows)
 
@@ -112,16 +112,16 @@ class PostNormDecoderBlock(PostNormBlock):
         self.cross_attention = CrossAttention(width, heads, attention_dropout)
         self.cross_attention_norm = nn.LayerNorm(width, eps=norm_eps)
 
-    def forward(  # type: ignore[override]  # a decoder's block is never taken for an encoder's
+    def forward(  # type: ignore[override]  # a decoder's block never stands in for an encoder's
         self, hidden: Tensor, seen: Visibility, memory: Tensor, memory_seen: Visibility, cache: BlockCache | None = None
     ) -> Tensor:
-        """One layer.
+        """Compute the layer.
 
         Args:
             hidden: [batch, length, width].
-            seen: who may see whom among them.
+            seen: which of its positions see each other.
             memory: [batch, memory length, width].
-            memory_seen: who may see whom of the memory.
+            memory_seen: which positions see which of the memory.
             cache: of the positions before these.
 
         Returns:

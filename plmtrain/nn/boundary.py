@@ -11,21 +11,21 @@ from plmtrain.nn.initialisation import initialise
 
 
 class SpanBoundaryHead(nn.Module):
-    """Scores of a token in a span, from the states beside the span and the token's place in it (Joshi et al. 2020, section 3.2).
+    """Logits of a token in a span, from the states beside the span and the token's place in it (Joshi et al. 2020, section 3.2).
 
-    Two layers norm(activation(dense(x))) on the two states and an embedding of the place, side by side; then the token
-    embeddings, plus a bias, as in the authors' code.
+    Two layers norm(activation(dense(x))) on the concatenation of the two states and an embedding of the place; then the product
+    with the token embeddings, plus a bias, as in the authors' code.
 
     Args:
         width: the size of a hidden state.
         embedding_width: the size of a token embedding.
-        vocabulary_size: how many tokens are scored.
+        vocabulary_size: the number of logits.
         activation: ``gelu``, ``gelu_tanh`` or ``relu``.
         norm_eps: added to the variance by the norms.
-        places: how many tokens of a span are scored.
+        places: the most tokens of a span that are predicted.
         place_width: the size of a place's embedding.
         initial_std: standard deviation of the initial weights.
-        initial_truncated: whether weights beyond two standard deviations are drawn again.
+        initial_truncated: whether weights beyond two standard deviations are redrawn.
     """
 
     def __init__(
@@ -52,10 +52,10 @@ class SpanBoundaryHead(nn.Module):
         initialise(self, initial_std, initial_truncated)
 
     def forward(self, left: Tensor, right: Tensor, places: Tensor, embedding_weight: Tensor) -> Tensor:
-        """Score some tokens.
+        """Compute the logits of some tokens.
 
         Args:
-            left, right: [n, width] the states of the tokens beside each one's span.
+            left, right: [n, width] the states of the tokens beside each token's span.
             places: [n] its place in the span, counted from 0.
             embedding_weight: [vocabulary, embedding width] the backbone's token table.
 

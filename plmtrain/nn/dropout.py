@@ -1,9 +1,8 @@
-"""Dropout (Srivastava et al. 2014) from cheaply drawn random numbers.
+"""Dropout (Srivastava et al. 2014) from random numbers that are cheap to draw.
 
-On a CPU torch's dropout draws a whole random number for every element, one after the other, and multiplies by a mask of
-another type. Here one 64-bit number serves four elements, and the mask has the
-elements' own type. The stream of numbers starts from a seed drawn from torch's global generator, so that a seed set before
-a step determines the step.
+On a CPU torch's dropout draws a whole random number for every element, one by one, and multiplies by a mask of another type.
+Here one 64-bit number serves four elements, and the mask has the elements' own type. The stream of numbers starts from a seed
+that is drawn from torch's global generator, so that a seed set before a step determines the step.
 """
 
 from __future__ import annotations
@@ -20,21 +19,20 @@ _LEVELS = 2**16
 
 
 def dropped_levels(probability: float) -> int:
-    """How many of the 65,536 values of 16 random bits drop an element: the probability is rounded to that grid."""
+    """Return how many of the 65,536 values of 16 random bits drop an element: the probability is rounded to that grid."""
     return round(probability * _LEVELS)
 
 
 def kept_scale(probability: float) -> float:
-    """What kept elements are multiplied by, so that the expectation stays: exact for the rounded probability."""
+    """Return the factor of kept elements that preserves the expectation: exact for the rounded probability."""
     return _LEVELS / (_LEVELS - dropped_levels(probability))
 
 
 @torch.library.custom_op("plmtrain::keep", mutates_args=())
 def _keep(seed: Tensor, dropped: int, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
-    """1 where an element stays and 0 where it is dropped, a function of the seed alone.
+    """Return 1 where an element is kept and 0 where it is dropped, a function of the seed alone.
 
-    One operator, because compilers cannot look into NumPy, whose SFC64 gives a number in about half the time that torch's
-    generator takes.
+    It is a custom operator because compilers cannot trace NumPy, whose SFC64 takes about half the time of torch's generator.
 
     Args:
         seed: [] int64, not negative.
@@ -53,7 +51,7 @@ def _(seed: Tensor, dropped: int, shape: Sequence[int], dtype: torch.dtype) -> T
 
 
 def kept(like: Tensor, probability: float) -> Tensor:
-    """1 where an element stays and 0 where it is dropped, with probability dropped_levels(probability) / 65536 each.
+    """Return 1 where an element is kept and 0 where it is dropped, with probability dropped_levels(probability) / 65536.
 
     Args:
         like: on a CPU; the shape and type of the result.
@@ -64,14 +62,14 @@ def kept(like: Tensor, probability: float) -> Tensor:
 
 
 def dropout(hidden: Tensor, probability: float, training: bool) -> Tensor:
-    """Set elements to zero at random and scale the others so that the expectation stays.
+    """Set elements to zero at random and scale the others so that the expectation is preserved.
 
-    On a CPU the probability is rounded to a multiple of 1/65536 and the scale matches what it was rounded to; on other devices
+    On a CPU the probability is rounded to a multiple of 1/65536, and the scale matches the rounded value; on other devices
     torch's own kernel is used.
 
     Args:
         hidden: any shape.
-        probability: of an element's being dropped, within [0, 1).
+        probability: of dropping an element, within [0, 1).
         training: whether to drop at all.
     """
     if not training or probability == 0:
@@ -82,7 +80,7 @@ def dropout(hidden: Tensor, probability: float, training: bool) -> Tensor:
 
 
 def add_dropped(residual: Tensor, hidden: Tensor, probability: float, training: bool) -> Tensor:
-    """residual + dropout(hidden), with one walk over the memory less."""
+    """Return residual + dropout(hidden), with one pass over the memory less."""
     if not training or probability == 0 or hidden.device.type != "cpu":
         return residual + dropout(hidden, probability, training)
     return torch.add(residual, hidden * kept(hidden, probability), alpha=kept_scale(probability))

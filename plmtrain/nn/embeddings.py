@@ -10,16 +10,16 @@ from plmtrain.nn.dropout import dropout
 
 
 class Embeddings(nn.Module):
-    """drop(norm(token + position + segment)), brought to the blocks' width where that is another.
+    """drop(norm(token + position + segment)), projected to the blocks' width where that differs.
 
     Args:
         vocabulary_size: rows of the token table.
         width: the size of an embedding.
         positions: the longest sequence.
-        position_offset: rows at the head of the position table that no position uses.
+        position_offset: unused rows at the beginning of the position table.
         segments: rows of the table of segments, or of languages; 0 for none.
-        segments_are_optional: whether nothing is added where none are given, as for languages.
-        output_width: what a projection brings embeddings to; None for no projection.
+        segments_are_optional: whether nothing is added where no segments are passed, as for languages.
+        output_width: the width of the projection; None for no projection.
         norm_eps: added to the variance by the norm.
         dropout: of the embeddings.
     """
@@ -60,7 +60,7 @@ class Embeddings(nn.Module):
         return _projected(self.embed(ids, segments, positions), self.projection)
 
     def embed(self, ids: Tensor, segments: Tensor | None, positions: Tensor | None) -> Tensor:
-        """``forward`` before the projection.  # [batch, length, width]"""
+        """Compute ``forward`` without the projection.  # [batch, length, width]"""
         if positions is None:
             first = self.position_offset
             placed = self.position.weight[first : first + ids.shape[1]]  # [length, width]
@@ -73,18 +73,18 @@ class Embeddings(nn.Module):
 
 
 class BorrowedEmbeddings(nn.Module):
-    """Another backbone's embeddings behind a projection of one's own.
+    """Another backbone's embeddings with a projection of their own.
 
-    The tables and the norm stay the lender's: it alone lists, saves and moves them, so that none is counted twice.
+    The tables and the norm belong to the lender: it alone lists, saves and moves them, so that none is counted twice.
 
     Args:
-        lender: whose embeddings they are.
-        projection: from their width to the borrower's; None where the widths agree.
+        lender: the module that owns the embeddings.
+        projection: from their width to the borrower's; None where the widths are equal.
     """
 
     def __init__(self, lender: Embeddings, projection: nn.Linear | None) -> None:
         super().__init__()
-        self._lender = (lender,)  # within a tuple, where torch does not look for modules
+        self._lender = (lender,)  # in a tuple, where torch does not look for modules
         self.projection = projection
 
     @property
@@ -97,7 +97,7 @@ class BorrowedEmbeddings(nn.Module):
         return _projected(self._lender[0].embed(ids, segments, positions), self.projection)
 
     def owned(self) -> Embeddings:
-        """A copy that owes nothing to the lender."""
+        """Return a copy that is independent of the lender."""
         own = copy.deepcopy(self._lender[0])
         own.projection = copy.deepcopy(self.projection)
         return own

@@ -1,4 +1,4 @@
-"""Heads that stand on a backbone."""
+"""Heads on top of a backbone."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from plmtrain.settings.models.encoder import EncoderSettings
 
 
 class MaskedLMHead(nn.Module):
-    """Scores over the vocabulary: norm(activation(dense(h))) times the token embeddings, plus a bias (BERT's code).
+    """Logits over the vocabulary: norm(activation(dense(h))) times the token embeddings, plus a bias (BERT's code).
 
     Args:
         width: the size of a hidden state.
         embedding_width: the size of a token embedding.
-        vocabulary_size: how many tokens are scored.
+        vocabulary_size: the number of logits.
         activation: ``gelu``, ``gelu_tanh`` or ``relu``.
         norm_eps: added to the variance by the norm.
         initial_std: standard deviation of the initial weights.
-        initial_truncated: whether weights beyond two standard deviations are drawn again.
+        initial_truncated: whether weights beyond two standard deviations are redrawn.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class MaskedLMHead(nn.Module):
         initialise(self, initial_std, initial_truncated)
 
     def forward(self, hidden: Tensor, embedding_weight: Tensor) -> Tensor:
-        """Score some positions.
+        """Compute the logits of some positions.
 
         Args:
             hidden: [n, width] hidden states of the positions.
@@ -63,7 +63,7 @@ class Pooler(nn.Module):
     Args:
         width: the size of a hidden state.
         initial_std: standard deviation of the initial weights.
-        initial_truncated: whether weights beyond two standard deviations are drawn again.
+        initial_truncated: whether weights beyond two standard deviations are redrawn.
     """
 
     def __init__(self, width: int, *, initial_std: float = 0.02, initial_truncated: bool = False) -> None:
@@ -72,18 +72,18 @@ class Pooler(nn.Module):
         initialise(self, initial_std, initial_truncated)
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """Summarise rows.  # [batch, length, width] -> [batch, width]"""
+        """Pool rows.  # [batch, length, width] -> [batch, width]"""
         return torch.tanh(self.dense(hidden[:, 0]))
 
 
 class PairHead(nn.Module):
-    """Two scores of a summarised row: whether its second part belongs where it stands (BERT's next sentence, Devlin et al. 2019,
-    section 3.1; ALBERT's sentence order, Lan et al. 2020, section 3.1).
+    """Two logits of a pooled row: whether its second part belongs where it is (BERT's next sentence, Devlin et al. 2019, section
+    3.1; ALBERT's sentence order, Lan et al. 2020, section 3.1).
 
     Args:
-        width: the size of a summary.
+        width: the size of a pooled state.
         initial_std: standard deviation of the initial weights.
-        initial_truncated: whether weights beyond two standard deviations are drawn again.
+        initial_truncated: whether weights beyond two standard deviations are redrawn.
     """
 
     def __init__(self, width: int, *, initial_std: float = 0.02, initial_truncated: bool = False) -> None:
@@ -92,19 +92,19 @@ class PairHead(nn.Module):
         initialise(self, initial_std, initial_truncated)
 
     def forward(self, summary: Tensor) -> Tensor:
-        """Score rows; the first score is that of parts that belong together.  # [batch, width] -> [batch, 2]"""
+        """Compute the logits; the first one is that of parts that belong together.  # [batch, width] -> [batch, 2]"""
         scores: Tensor = self.scores(summary)
         return scores
 
 
 class ReplacedTokenHead(nn.Module):
-    """Whether a token was replaced: one number from activation(dense(h)), with no norm between (Clark et al. 2020, section 2).
+    """The logit that a token was replaced: a linear layer on activation(dense(h)), without a norm (Clark et al. 2020, section 2).
 
     Args:
         width: the size of a hidden state.
         activation: ``gelu``, ``gelu_tanh`` or ``relu``.
         initial_std: standard deviation of the initial weights.
-        initial_truncated: whether weights beyond two standard deviations are drawn again.
+        initial_truncated: whether weights beyond two standard deviations are redrawn.
     """
 
     def __init__(self, width: int, activation: str, *, initial_std: float = 0.02, initial_truncated: bool = False) -> None:
@@ -115,25 +115,25 @@ class ReplacedTokenHead(nn.Module):
         initialise(self, initial_std, initial_truncated)
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """The logit of having been replaced.  # [..., width] -> [...]"""
+        """Compute the logit of having been replaced.  # [..., width] -> [...]"""
         scores: Tensor = self.score(activate(self.activation, self.dense(hidden)))
         return scores.squeeze(-1)
 
 
 class SentenceHead(nn.Module):
-    """Scores of classes from one state of a row: dropout -> dense -> activation -> dropout -> linear.
+    """Logits of classes from one state of a row: dropout -> dense -> activation -> dropout -> linear.
 
-    All published sentence heads are this; they differ in whether the first dropout is there, and in the activation. In BERT
+    All published sentence heads have this form; they differ in whether the first dropout exists, and in the activation. In BERT
     and ALBERT ``dense`` is the pretrained pooler's.
 
     Args:
         width: the size of a hidden state.
-        classes: how many scores there are.
+        classes: the number of classes.
         activation: ``tanh``, ``gelu``, ``gelu_tanh`` or ``relu``.
         dropout_before: of the state.
-        dropout: of what is scored.
+        dropout: of the input of the last layer.
         initial_std: standard deviation of the initial weights.
-        initial_truncated: whether weights beyond two standard deviations are drawn again.
+        initial_truncated: whether weights beyond two standard deviations are redrawn.
     """
 
     def __init__(
@@ -154,7 +154,7 @@ class SentenceHead(nn.Module):
         initialise(self, initial_std, initial_truncated)
 
     def forward(self, state: Tensor) -> Tensor:
-        """Score rows.  # [batch, width] -> [batch, classes]"""
+        """Compute the logits.  # [batch, width] -> [batch, classes]"""
         inner = self.dense(dropout(state, self.dropout_before, self.training))
         inner = torch.tanh(inner) if self.activation == "tanh" else activate(self.activation, inner)
         scores: Tensor = self.scores(dropout(inner, self.dropout, self.training))
@@ -162,10 +162,10 @@ class SentenceHead(nn.Module):
 
 
 class TiedHead(nn.Module):
-    """Scores over the vocabulary: hidden states times the token embeddings, plus a bias (XLNet's code).
+    """Logits over the vocabulary: hidden states times the token embeddings, plus a bias (XLNet's code).
 
     Args:
-        vocabulary_size: how many tokens are scored.
+        vocabulary_size: the number of logits.
     """
 
     def __init__(self, vocabulary_size: int) -> None:
@@ -173,7 +173,7 @@ class TiedHead(nn.Module):
         self.bias = nn.Parameter(torch.zeros(vocabulary_size))
 
     def forward(self, hidden: Tensor, embedding_weight: Tensor) -> Tensor:
-        """Score some positions.
+        """Compute the logits of some positions.
 
         Args:
             hidden: [..., width] hidden states of the positions.
@@ -186,11 +186,11 @@ class TiedHead(nn.Module):
 
 
 def vocabulary_head(settings: EncoderSettings, vocabulary_size: int) -> MaskedLMHead | TiedHead:
-    """The language-model head of an encoder, with fresh weights.
+    """Build the language-model head of an encoder, with fresh weights.
 
     Args:
         settings: of the encoder.
-        vocabulary_size: how many tokens are scored.
+        vocabulary_size: the number of logits.
     """
     if not settings.head_layer:
         return TiedHead(vocabulary_size)

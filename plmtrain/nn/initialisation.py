@@ -1,4 +1,4 @@
-"""How weights start: Devlin et al. 2019's code draws them from a narrow normal distribution, biases at zero, norms at one."""
+"""Initial weights: Devlin et al. 2019's code draws them from a narrow normal distribution; biases are zero, norms one."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from torch import nn
 
 
 def initialise(module: nn.Module, std: float, truncated: bool) -> None:
-    """Draw all weights of a module and its parts anew, from torch's global generator.
+    """Draw all weights of a module and its submodules anew, from torch's global generator.
 
     Args:
         module: linear layers and embeddings get normal weights, layer norms become the identity; biases are zero.
         std: the standard deviation of the weights.
-        truncated: whether weights beyond two standard deviations are drawn again, as BERT's TensorFlow code does.
+        truncated: whether weights beyond two standard deviations are redrawn, as in BERT's TensorFlow code.
     """
     for part in module.modules():
         if isinstance(part, (nn.Linear, nn.Embedding)):

@@ -8,12 +8,12 @@ from plmtrain.nn.dropout import dropout
 
 
 class PositionedEmbeddings(nn.Module):
-    """drop(norm(token + position)) of tokens that were looked up in a table elsewhere, which several parts share.
+    """drop(norm(token + position)) of token embeddings that are looked up elsewhere, in a table that several parts share.
 
     Args:
         width: the size of an embedding.
         positions: the longest sequence.
-        position_offset: rows at the head of the position table that no position uses.
+        position_offset: unused rows at the beginning of the position table.
         norm_eps: added to the variance by the norm.
         dropout: of the embeddings.
     """
@@ -26,7 +26,7 @@ class PositionedEmbeddings(nn.Module):
         self.norm = nn.LayerNorm(width, eps=norm_eps)
 
     def forward(self, tokens: Tensor, first: int = 0) -> Tensor:
-        """Embed looked-up tokens.
+        """Add positions to token embeddings.
 
         Args:
             tokens: [batch, length, width].

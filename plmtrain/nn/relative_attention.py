@@ -1,7 +1,7 @@
 """Attention with relative positions and segments (Dai et al. 2019, section 3.3; Yang et al. 2019, section 2.5).
 
-A query scores a key by what it is, by how far away it is, and by whether it is of the same segment, each with a bias of its own
-beside the query. Keys may lie before the row, in a memory, and the queries may be some positions of the row alone.
+The score of a query and a key is the sum of three parts: the key's content, its distance, and whether it is of the same segment,
+each with its own bias beside the query. Keys may include a memory before the row, and the queries may be a subset of the row.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from plmtrain.nn.dropout import dropout
 
 
 class Sight(NamedTuple):
-    """What some queries see of the keys, the same in every layer."""
+    """Which keys some queries see, and how these relate to them; the same in every layer."""
 
     seen: Visibility | None
-    """Who may see whom, [batch, 1, query, key]; None where each query sees every key."""
+    """Which queries see which keys, [batch, 1, query, key]; None where each query sees every key."""
     differs: Tensor | None = None
-    """[batch, 1, query, key], 1 where a key is of another segment, else 0; None where all are of one."""
+    """[batch, 1, query, key], 1 where a key is of another segment than the query, else 0; None where all are of one."""
     distances: Tensor | None = None
-    """[batch, 1, query, key] where in the table of distances a pair's is; None where the queries are the whole row."""
+    """[batch, 1, query, key] the index of each pair in the table of distances; None where the queries are the whole row."""
 
 
-class Keys(NamedTuple):
-    """What queries are compared with and mix, the same for all streams."""
+class ProjectedKeys(NamedTuple):
+    """Keys, values and distances after a layer's projections, the same for all streams."""
 
     keys: Tensor
     """[batch, heads, key, head width]."""
@@ -38,11 +38,11 @@ class Keys(NamedTuple):
 
 
 def sinusoids(length: int, keys: int, width: int, device: torch.device) -> Tensor:
-    """The table of distances between the queries of a row and the keys that end with it.
+    """Return the table of distances between the queries of a row and the keys, of which the last ones are the row itself.
 
     Args:
-        length: queries.
-        keys: as many or more.
+        length: the number of queries.
+        keys: the number of keys, at least as many.
         width: of a hidden state: the first half are sines, the second half cosines of the same angles.
 
     Returns:
@@ -55,12 +55,12 @@ def sinusoids(length: int, keys: int, width: int, device: torch.device) -> Tenso
 
 
 def places_in_table(queries: Tensor, length: int, keys: int) -> Tensor:
-    """Where in the table of distances some queries find each key.
+    """Return the index of each pair of some queries and all keys in the table of distances.
 
     Args:
         queries: [batch, query] positions in the row.
         length: of the row.
-        keys: as many or more, ending with the row.
+        keys: the number of keys, at least as many; the last ones are the row.
 
     Returns:
         [batch, 1, query, key].
@@ -69,10 +69,10 @@ def places_in_table(queries: Tensor, length: int, keys: int) -> Tensor:
 
 
 def shifted(scores: Tensor, keys: int) -> Tensor:
-    """Scores of each query for each distance, moved so that they are scores for each key.
+    """Rearrange scores of each query for each distance into scores for each key.
 
-    Query i finds key j at the place j + length - i. Read row after row, one number shorter each, that is where it stands (Dai
-    et al. 2019, appendix B).
+    The score of query i and key j is at column j + length - i. Reading the rows as if each were one number shorter moves it to
+    column j (Dai et al. 2019, appendix B).
 
     Args:
         scores: [batch, heads, length, keys + length].
@@ -81,19 +81,19 @@ def shifted(scores: Tensor, keys: int) -> Tensor:
         [batch, heads, length, keys].
     """
     batch, heads, length, distances = scores.shape
-    turned = scores.reshape(batch, heads, distances, length)[:, :, 1:]
-    return turned.reshape(batch, heads, length, distances - 1)[..., :keys]
+    realigned = scores.reshape(batch, heads, distances, length)[:, :, 1:]
+    return realigned.reshape(batch, heads, length, distances - 1)[..., :keys]
 
 
 class RelativeAttention(nn.Module):
-    """softmax([(q + u)k + (q + v)r + (q + w)s] / sqrt(d)) v, the biases u, v, w and segments s being a layer's own.
+    """softmax([(q + u)k + (q + v)r + (q + w)s] / sqrt(d)) v, where each layer has its own biases u, v, w and segments s.
 
-    The table of segments holds a vector for the same and one for another segment. Only their difference matters, since a number
-    added to all scores of a query changes no softmax.
+    The table of segments has a vector for the same and one for another segment. Only their difference matters, since a number
+    added to all scores of a query does not change its softmax.
 
     Args:
         width: the size of a hidden state.
-        heads: how many heads share it.
+        heads: the number of heads.
         attention_dropout: of attention weights.
     """
 
@@ -112,27 +112,27 @@ class RelativeAttention(nn.Module):
         self.segments = nn.Parameter(torch.empty(2, heads, width // heads))  # the same, another
 
     def initialise(self, std: float) -> None:
-        """Draw what is neither a linear layer nor a norm."""
+        """Draw the parameters that belong to neither a linear layer nor a norm."""
         for parameter in (self.content_bias, self.distance_bias, self.segment_bias, self.segments):
             nn.init.normal_(parameter, std=std)
 
-    def keys(self, hidden: Tensor, table: Tensor) -> Keys:
-        """What queries of this layer are compared with.
+    def keys(self, hidden: Tensor, table: Tensor) -> ProjectedKeys:
+        """Project the keys, values and distances of this layer.
 
         Args:
-            hidden: [batch, key, width] the states that are seen.
+            hidden: [batch, key, width] the states that the queries see.
             table: [distance, width] from ``sinusoids``.
         """
         distances = self.distance(table).view(len(table), self.heads, -1)
-        return Keys(self._by_head(self.key(hidden)), self._by_head(self.value(hidden)), distances)
+        return ProjectedKeys(self._by_head(self.key(hidden)), self._by_head(self.value(hidden)), distances)
 
-    def forward(self, hidden: Tensor, keys: Keys, sight: Sight) -> Tensor:
-        """Mix what the queries see.
+    def forward(self, hidden: Tensor, keys: ProjectedKeys, sight: Sight) -> Tensor:
+        """Attend to the keys.
 
         Args:
-            hidden: [batch, query, width] the states that ask.
+            hidden: [batch, query, width] the queries' states.
             keys: from ``keys``.
-            sight: what the queries see.
+            sight: which keys the queries see.
 
         Returns:
             [batch, query, width]: zeros, before the residual is added, for a query that sees nothing.
@@ -140,16 +140,16 @@ class RelativeAttention(nn.Module):
         query = self._by_head(self.query(hidden))  # [batch, heads, query, head width]
         scale = query.shape[-1] ** -0.5
         scores = ((query + self.content_bias[:, None]) * scale) @ keys.keys.transpose(-1, -2)
-        asked = (query + self.distance_bias[:, None]) * scale
-        far = torch.einsum("bhqd,phd->bhqp", asked, keys.distances)  # [batch, heads, query, distance]
+        biased_query = (query + self.distance_bias[:, None]) * scale
+        distance_scores = torch.einsum("bhqd,phd->bhqp", biased_query, keys.distances)  # [batch, heads, query, distance]
         if sight.distances is None:
-            far = shifted(far, scores.shape[3])
+            distance_scores = shifted(distance_scores, scores.shape[3])
         else:
-            far = far.gather(3, sight.distances.expand(-1, self.heads, -1, -1))
-        scores = scores + far  # [batch, heads, query, key]
+            distance_scores = distance_scores.gather(3, sight.distances.expand(-1, self.heads, -1, -1))
+        scores = scores + distance_scores  # [batch, heads, query, key]
         if sight.differs is not None:
-            other = (self.segments[1] - self.segments[0])[:, :, None] * scale  # [heads, head width, 1]
-            scores = scores + ((query + self.segment_bias[:, None]) @ other) * sight.differs
+            segment_difference = (self.segments[1] - self.segments[0])[:, :, None] * scale  # [heads, head width, 1]
+            scores = scores + ((query + self.segment_bias[:, None]) @ segment_difference) * sight.differs
         if sight.seen is not None and sight.seen.bias is not None:
             scores = scores + sight.seen.bias
         weights = dropout(scores.softmax(dim=-1), self.attention_dropout, self.training)

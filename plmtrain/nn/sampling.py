@@ -1,6 +1,7 @@
-"""Drawing tokens from a softmax by inverting its cumulative distribution at given uniform numbers.
+"""Drawing classes from a softmax by inverting its cumulative distribution at uniform numbers.
 
-The numbers are made where the batch is made, so that a draw is a function of the sample and not of who computes it or when.
+The numbers are made together with the batch, so that a draw is a function of the sample, not of the process or time of its
+computation.
 """
 
 from __future__ import annotations
@@ -9,20 +10,20 @@ import torch
 from torch import Tensor
 
 _CACHED = 2**19
-"""Numbers that a core's cache holds: on a CPU the logits are worked on in pieces of about so many."""
+"""Numbers that fit into a core's cache: on a CPU the logits are processed in pieces of about this size."""
 
 _BELOW_ONE = 1 - 2**-24
 """The greatest fp32 number below one: times any total, it stays below that total."""
 
 
 @torch.no_grad()
-def draw(logits: Tensor, uniforms: Tensor, temperature: float = 1.0) -> Tensor:
-    """One class for each row, from softmax(logits / temperature), in fp32 whatever the logits' type.
+def draw_classes(logits: Tensor, uniforms: Tensor, temperature: float = 1.0) -> Tensor:
+    """Draw one class for each row from softmax(logits / temperature), in fp32 whatever the logits' type.
 
     Args:
-        logits: [n, classes]; no gradient goes back through the draw.
+        logits: [n, classes]; the draw passes no gradient.
         uniforms: [n] numbers in [0, 1).
-        temperature: below 1 likelier classes are drawn more often still, above 1 less often.
+        temperature: below 1 the distribution is sharper, above 1 flatter.
 
     Returns:
         [n] int64 classes, none of them of probability zero.
@@ -34,7 +35,7 @@ def draw(logits: Tensor, uniforms: Tensor, temperature: float = 1.0) -> Tensor:
         rows = slice(start, start + step)
         scaled = logits[rows].float() / temperature
         cumulative = (scaled - scaled.amax(dim=1, keepdim=True)).exp_().cumsum(dim=1)  # not normalised: the last is the total
-        # The first class whose cumulative weight exceeds this share of the total: rounding can never leave it without one.
+        # The first class whose cumulative weight exceeds this share of the total; despite rounding there always is one.
         share = uniforms[rows, None].float().clamp(max=_BELOW_ONE) * cumulative[:, -1:]
         drawn[rows] = torch.searchsorted(cumulative, share, right=True)[:, 0]
-    return drawn.clamp_(max=classes - 1)  # a row that is not finite has no such class, and a run that diverges must get to say so
+    return drawn.clamp_(max=classes - 1)  # a row that is not finite has no such class; a diverging run must still report that

@@ -1,4 +1,4 @@
-"""Pretraining objectives: one module for each ``type`` of objective settings, with one Program (or Mixture) in it."""
+"""Pretraining objectives: one module for each ``type`` of objective settings, containing one Program (or Mixture)."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from plmtrain.text.vocabulary import Vocabulary
 
 
 def build(settings: ObjectiveSettings, model: ModelSettings, vocabulary: Vocabulary) -> Trainable:
-    """Make the program, or the mixture of programs, of some objective settings.
+    """Make the program, or the mixture of programs, that objective settings describe.
 
     Args:
-        settings: ``settings.type`` names the module of this package that has it.
-        model: the settings of the model that it trains.
-        vocabulary: the tokens that rows are made of.
+        settings: ``settings.type`` names the module of this package.
+        model: the settings of the model to train.
+        vocabulary: the vocabulary of the rows.
 
     Raises:
         SettingsError: if the vocabulary lacks a special token that the objective needs.
@@ -30,7 +30,7 @@ def build(settings: ObjectiveSettings, model: ModelSettings, vocabulary: Vocabul
 
     def build_program(inner: ObjectiveSettings) -> AnyProgram:
         made = build(inner, model, vocabulary)
-        assert isinstance(made, Program), "a mixture is made of programs"
+        assert isinstance(made, Program), "the parts of a mixture are programs"
         return made
 
     return program.of(settings, model, vocabulary, build_program)

@@ -1,8 +1,8 @@
-"""BART: restore a whole row of text from a corrupted one (Lewis et al. 2020, section 2).
+"""BART: reconstruct a row of text from its corrupted form (Lewis et al. 2020, section 2).
 
-The encoder reads the corrupted row, the decoder writes the row as it was, each token from those before it. All tokens of the row
-are predicted, those that were not corrupted too: that is the paper's loss. Copying is soon learnt, so the loss of the corrupted
-tokens alone is told beside it, without a weight.
+The encoder reads the corrupted row; the decoder predicts the original row autoregressively. As in the paper, the loss is over
+all tokens of the row, including those that were not corrupted. Copying is learnt early, so the loss of the corrupted tokens
+alone is reported as well, with weight 0.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from plmtrain.batch import Batch, Inputs, Layout, Term, shift_right
 from plmtrain.corruption.noising import DELETED, HIDDEN, Noiser
 from plmtrain.data.rows.framing import framed
 from plmtrain.data.rows.rows import side_by_side
-from plmtrain.generation import EncoderDecoderWriter, Specials, write
+from plmtrain.generation import EncoderDecoderWriter, Specials, generate
 from plmtrain.keyed_random import Keys
 from plmtrain.nn.loss import tied_cross_entropy
 from plmtrain.programs.answering import Answer, Answering, Demonstration
@@ -43,10 +43,10 @@ if TYPE_CHECKING:
 
 
 class BartLearner(Learner):
-    """An encoder and a decoder; the vocabulary is scored against the token embeddings, without a bias.
+    """An encoder-decoder; the output layer is the token embeddings, without a bias.
 
     Args:
-        pair: the backbone, both of them.
+        pair: the backbone, encoder and decoder.
     """
 
     def __init__(self, pair: EncoderDecoder) -> None:
@@ -59,12 +59,12 @@ class BartLearner(Learner):
         return self.backbone
 
     def token_scores(self, inputs: Inputs) -> Tensor:
-        """Return the logits of the token after each of the decoder's."""
+        """Return the logits of the next token at each position of the decoder."""
         return functional.linear(self.backbone.hidden(inputs), self.backbone.embedding_weight)
 
 
 class Bart(Program[BartSettings, EncoderDecoderSettings, BartLearner]):
-    """Write a row from its corrupted form."""
+    """Reconstruct a row from its corrupted form."""
 
     terms = ("denoising", "corrupted")
     ragged = True
@@ -75,10 +75,10 @@ class Bart(Program[BartSettings, EncoderDecoderSettings, BartLearner]):
         self.noise = Noiser(settings, vocabulary, longest=model.positions)
 
     def row_shape(self, sequence_length: int) -> RowShape:
-        return RowShape(length=sequence_length - 2)
+        return RowShape(length=sequence_length - self.format.framing)
 
     def collate(self, rows: Rows, keys: Keys) -> Batch:
-        original = framed(rows, self.vocabulary)
+        original = framed(rows, self.format, self.vocabulary)
         noised = self.noise(original, keys)
         labels, marks = original.ids, noised.marks
         targets: dict[str, NDArray[Any]] = {"origins": noised.origins, "marks": marks}
@@ -88,7 +88,7 @@ class Bart(Program[BartSettings, EncoderDecoderSettings, BartLearner]):
         else:
             written = np.flatnonzero(original.real)
             targets |= {"positions": written, "labels": labels[original.real], "corrupted": corrupted[original.real]}
-        # A decoder's position stands for the token that it writes, not for the one that it reads: documents are not shifted.
+        # A decoder's position belongs to the token that it predicts, not to its input token: documents are not shifted.
         decoder = Inputs(
             ids=shift_right(torch.from_numpy(labels), self.vocabulary["sep"]),
             layout=Layout.of(documents=original.documents, causal=True),
@@ -124,7 +124,7 @@ class Bart(Program[BartSettings, EncoderDecoderSettings, BartLearner]):
         }, carry
 
     def measures(self, counts: Mapping[str, NDArray[np.float64]], unigram: NDArray[np.float64] | None) -> dict[str, float]:
-        """Compute ``corrupted_unigram_loss``, of the corrupted tokens: the others are in the input, and can be copied."""
+        """Compute ``corrupted_unigram_loss`` over the corrupted tokens: the others can be copied from the input."""
         return unigram_loss("corrupted_unigram_loss", counts["corrupted/tokens"], unigram)
 
     @cached_property
@@ -142,11 +142,11 @@ class Bart(Program[BartSettings, EncoderDecoderSettings, BartLearner]):
 
 
 class Restoring(Answering[BartLearner]):
-    """Write a text anew in which masks may stand for missing words.
+    """Reconstruct a text in which masks may replace missing words.
 
     Args:
-        program: corrupts the sentences of a demonstration.
-        generation: how text is written.
+        program: the program, which corrupts the sentences of a demonstration.
+        generation: the settings of text generation.
     """
 
     def __init__(self, program: Bart, generation: GenerationSettings) -> None:
@@ -158,26 +158,26 @@ class Restoring(Answering[BartLearner]):
         return Restoring(self.program, chosen)
 
     def questions(self, texts: Sequence[str], tokenizer: Tokenizer) -> Rows:
-        """Encode texts in which masks may be written by their name."""
+        """Encode texts in which masks may be written as the mask token."""
         return side_by_side([tokenizer.encode_with_specials(text) for text in texts], self.vocabulary["pad"])
 
     def collate(self, rows: Rows) -> Batch:
-        return framed_batch(rows, self.vocabulary)
+        return framed_batch(rows, self.program.format, self.vocabulary)
 
     @torch.no_grad()
     def predict(self, learner: BartLearner, batch: Batch) -> list[dict[str, Any]]:
-        """Write each row anew.
+        """Reconstruct each row.
 
         Returns:
-            For each row its ``sample`` and the ids that were ``written``, without the tokens that frame them.
+            For each row its ``sample`` and the generated ids as ``written``, without the special tokens around them.
         """
         ids, chosen = batch.inputs.ids, self.generation
         opening, closing = self.vocabulary["cls"], self.vocabulary["sep"]
-        # Restored text is about as long as what is left of it, unless the masks hide much.
+        # The original is about as long as its corrupted form, unless masks replace long spans.
         limit = min(chosen.max_length or 2 * ids.shape[1] + 16, self.program.model.positions)
         specials = Specials(start=closing, end=closing, pad=self.vocabulary["pad"], first=opening, last=closing)
         writer = EncoderDecoderWriter(learner.pair, batch.inputs, chosen.beams, limit)
-        texts = write(writer, len(ids), specials, chosen, limit)
+        texts = generate(writer, len(ids), specials, chosen, limit)
         return [{"sample": sample, "written": text[1:-1]} for sample, text in zip(batch.samples.tolist(), texts, strict=True)]
 
     def read_out(self, text: str, ids: NDArray[np.int64], answer: Mapping[str, Any], tokenizer: Tokenizer) -> Answer:
@@ -185,7 +185,7 @@ class Restoring(Answering[BartLearner]):
         return Answer({"text": text, "restored": restored}, [restored])
 
     def demonstrate(self, learner: BartLearner, rows: Rows, tokenizer: Tokenizer) -> Demonstration:
-        """Corrupt sentences, and show what the model makes of them."""
+        """Corrupt sentences, and show the model's reconstructions."""
         batch = self.program.collate(rows, Keys(0, np.zeros(len(rows), np.int64), np.arange(len(rows))))
         shown = []
         for row, answer in enumerate(self.predict(learner, batch)):

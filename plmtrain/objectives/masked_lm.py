@@ -1,6 +1,6 @@
-"""Masked language modelling: predict a share of a row's tokens, most of which are hidden.
+"""Masked language modelling: predict a share of a row's tokens, most of which are masked.
 
-Devlin et al. 2019, section 3.1 (Task 1) and appendix A.1; with noise that is new in every epoch, Liu et al. 2019, section 4.1.
+Devlin et al. 2019, section 3.1 (Task 1) and appendix A.1. With new masks in every epoch, Liu et al. 2019, section 4.1.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 class MaskedLM(MaskedProgram[MaskedLMSettings, MaskedLearner]):
     """Predict the chosen tokens from the rest of their row.
 
-    Special tokens are never chosen: neither those that frame a row, nor document ends, nor unknown tokens. BERT's code excludes
-    only the first two kinds, RoBERTa's none; predicting them teaches nothing.
+    Special tokens are never chosen: not cls and sep, not document ends, and not unknown tokens. BERT's code excludes only the
+    first two kinds, RoBERTa's none; nothing is learnt by predicting them.
     """
 
     terms = ("mlm",)
@@ -38,10 +38,10 @@ class MaskedLM(MaskedProgram[MaskedLMSettings, MaskedLearner]):
         self.mask = Masker(settings, vocabulary)
 
     def row_shape(self, sequence_length: int) -> RowShape:
-        return RowShape(length=sequence_length - 2)
+        return RowShape(length=sequence_length - self.format.framing)
 
     def collate(self, rows: Rows, keys: Keys) -> Batch:
-        original = framed(rows, self.vocabulary)
+        original = framed(rows, self.format, self.vocabulary)
         masked = self.mask(original, keys)
         return Batch(
             inputs=Inputs(ids=torch.from_numpy(masked.ids), layout=Layout.of(original.real, original.documents)),

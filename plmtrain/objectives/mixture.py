@@ -1,8 +1,9 @@
-"""Several objectives on one backbone: each step trains one of them, drawn by key with its share.
+"""Several objectives on one backbone: each step trains one of them, drawn with probability proportional to its share.
 
-As in UniLM (Dong et al. 2019, section 2.3) and XLM (Lample and Conneau 2019, section 5.1), a step trains one objective alone.
-Every part reads the samples of the run's own step in rows of its own, whichever part was drawn before: no part has a position.
-What does not belong to the drawn part, its heads above all, has no gradient in that step and stays as it is, its moments too.
+As in UniLM (Dong et al. 2019, section 2.3) and XLM (Lample and Conneau 2019, section 5.1), a step trains a single objective. The
+draw is keyed by the seed and the step. A part reads the samples of the run's step, cut into its own rows, whichever parts were
+drawn before: parts keep no position in the data. Parameters that the drawn part does not use, such as the other parts' heads,
+have no gradient in that step; they and their moments do not change.
 """
 
 from __future__ import annotations
@@ -23,16 +24,16 @@ if TYPE_CHECKING:
 
 
 class Mixture(Trainable):
-    """Objectives on one backbone, one in each step; the one with the largest share answers where none is named.
+    """Objectives on one backbone, one in each step; the one with the largest share is the default part.
 
     Args:
-        settings: the shares.
+        settings: the shares of the objectives.
         programs: the objectives by name.
     """
 
     def __init__(self, settings: MixtureSettings, programs: Mapping[str, AnyProgram]) -> None:
         self.settings, self.programs = settings, programs
-        self._main = max(settings.shares, key=lambda name: settings.shares[name])  # of equal ones the first by name
+        self._main = max(settings.shares, key=lambda name: settings.shares[name])  # on ties, the first by name
         self.model, self.vocabulary = programs[self._main].model, programs[self._main].vocabulary
         trained = {name: share for name, share in settings.shares.items() if share}
         self._names, self._edges = list(trained), list(accumulate(trained.values()))
@@ -58,8 +59,8 @@ class Mixture(Trainable):
         return self._members[self._names[min(place, len(self._names) - 1)]]
 
     def _join(self, measured: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-        """Return all measures under their part's name, and ``loss``, what a step costs on average: the parts' losses by their
-        shares."""
+        """Return all measures under their part's name, and as ``loss`` the expected loss of a step: the mean of the parts'
+        losses, weighted by their shares."""
         shares = self.settings.shares
         joined: dict[str, float] = {}
         for name, values in measured.items():

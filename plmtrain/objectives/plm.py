@@ -1,7 +1,7 @@
-"""Permutation language modelling: predict tokens in a random order, each from what comes before it in that order.
+"""Permutation language modelling: predict tokens in a random order, each from the tokens before it in that order.
 
-Yang et al. 2019 (XLNet), sections 2.2 to 2.5. There is no mask in the input: the content stream reads every token, and the query
-stream predicts targets, of which it knows the places alone.
+Yang et al. 2019 (XLNet), sections 2.2 to 2.5. The input has no masks: the content stream reads every token, and the query stream
+predicts the targets from their positions and the tokens before them in the order.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 from plmtrain.backbones.two_stream import NOTHING, Memory, TwoStream, remember
 from plmtrain.batch import Batch, Inputs, Layout, Term
-from plmtrain.corruption.prediction_order import CONTEXT, choose_spans, fill_up, in_turn, permuted_ranks
-from plmtrain.data.rows.stream_segments import CLASSIFYING, FRAMING, PADDING, segment_pairs
+from plmtrain.corruption.prediction_order import CONTEXT, choose_target_spans, fill_up, in_turn, permuted_ranks
+from plmtrain.data.rows.row_formats import Places, RowFormat
+from plmtrain.data.rows.stream_segments import FRAMING, segment_pairs
 from plmtrain.errors import SettingsError
 from plmtrain.keyed_random import several_row_bits
 from plmtrain.nn.heads import TiedHead
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from plmtrain.text.vocabulary import Vocabulary
 
 PICTURED = 6
-"""Targets of a row whose sight ``inspect`` draws."""
+"""The number of targets of a row for which ``inspect`` shows the visible tokens."""
 
 
 class PermutationLMLearner(Learner):
@@ -47,7 +48,7 @@ class PermutationLMLearner(Learner):
 
     Args:
         streams: the backbone.
-        head: scores states against its token embeddings.
+        head: the language-model head.
     """
 
     def __init__(self, streams: TwoStream, head: TiedHead) -> None:
@@ -65,23 +66,23 @@ class PermutationLMLearner(Learner):
         return self.head
 
     def scores(self, hidden: Tensor) -> Tensor:
-        """Return logits over the vocabulary.  # [..., width] -> [..., vocabulary]"""
+        """Return the logits over the vocabulary.  # [..., width] -> [..., vocabulary]"""
         logits: Tensor = self.head(hidden, self.backbone.embedding_weight)
         return logits
 
     def token_scores(self, inputs: Inputs) -> Tensor:
-        """Return the content stream's logits, as transformers' class without a permutation: each position knows its token."""
+        """Return the content stream's logits, as transformers' class without a permutation: each position sees its token."""
         return self.scores(self.backbone.encode(inputs))
 
 
 class PermutationLM(Program[PermutationLMSettings, TwoStreamSettings, PermutationLMLearner]):
     """Predict some tokens of a row in a random order.
 
-    A row is a stretch that goes on from the row before, and two segments (``plmtrain.data.rows.stream_segments``). Targets are
-    chosen and ordered in the stretch and behind it separately; what is behind sees all of the stretch, the stretch nothing of
-    it, so that what is remembered of the stretch knows nothing of what comes next. Special tokens are never targets; those of the
-    frame, and document ends, have places in the order. Where documents are not isolated, those of one row and of its memory
-    see each other, as in the paper.
+    A row is a reused part, which continues the preceding row, followed by two segments
+    (``plmtrain.data.rows.stream_segments``). Targets are chosen and ordered separately in the reused part and in the rest. The
+    rest sees all of the reused part, which sees nothing of the rest, so the memory of the reused part contains no information
+    about later tokens. Special tokens are never targets; sep, cls and document ends have ranks in the order. Unless documents are
+    isolated, the documents of a row and of its memory see each other, as in the paper.
     """
 
     terms = ("plm",)
@@ -89,12 +90,12 @@ class PermutationLM(Program[PermutationLMSettings, TwoStreamSettings, Permutatio
     baseline = Baseline("loss", "unigram_loss", "predicted tokens")
 
     def row_shape(self, sequence_length: int) -> RowShape:
-        """Return the shape of a row: the next one begins after the stretch; without one, after the whole text."""
+        """Return the shape of a row: the next row starts after the reused part; without one, after the whole text."""
         reuse, numbers = self._reuse(sequence_length), 4  # bytes of a number in fp32
         least = reuse + 2 + FRAMING
         if sequence_length < least:
             raise SettingsError(
-                f"rows of {sequence_length} tokens have no room for two segments",
+                f"rows of {sequence_length} tokens are too short for two segments",
                 f"objective.reuse_len={reuse} leaves {sequence_length - reuse}",
                 f"lower objective.reuse_len, or raise trainer.sequence_length to {least} or more",
             )
@@ -104,7 +105,7 @@ class PermutationLM(Program[PermutationLMSettings, TwoStreamSettings, Permutatio
             length=length,
             advance=reuse or length,
             others=0 if self.settings.random_share == 0 else length - reuse,
-            # A state of each layer, and the document.
+            # A hidden state for each layer, and the document id.
             carry_bytes=remembered * (self.model.layers * self.model.width * numbers + 8),
         )
 
@@ -114,7 +115,7 @@ class PermutationLM(Program[PermutationLMSettings, TwoStreamSettings, Permutatio
         pairs = segment_pairs(rows, self.vocabulary, keys, reuse=reuse, random_share=self.settings.random_share)
         chosen, ranks = self._targets(pairs.ids, pairs.word_starts, reuse, keys)
 
-        # Rows with fewer targets than others predict their first token again; the loss does not read those predictions.
+        # Rows with fewer targets than others are padded with predictions of their first token, which the loss ignores.
         counts = chosen.sum(axis=1)
         row, column = np.nonzero(chosen)
         turn = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)
@@ -128,7 +129,7 @@ class PermutationLM(Program[PermutationLMSettings, TwoStreamSettings, Permutatio
             inputs=Inputs(ids=torch.from_numpy(pairs.ids), layout=layout, segments=torch.from_numpy(pairs.segments)),
             targets={
                 "places": torch.from_numpy(places),
-                "positions": torch.from_numpy(row * places.shape[1] + turn),  # within the places
+                "positions": torch.from_numpy(row * places.shape[1] + turn),  # in the flattened places
                 "labels": torch.from_numpy(pairs.ids[row, column]),
             },
             samples=torch.from_numpy(keys.samples),
@@ -139,19 +140,19 @@ class PermutationLM(Program[PermutationLMSettings, TwoStreamSettings, Permutatio
     def _targets(
         self, ids: NDArray[np.int64], word_starts: NDArray[np.bool_], reuse: int, keys: Keys
     ) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-        """Choose which tokens are predicted, and the order of all, [rows, length] each."""
+        """Choose the tokens to predict, and the ranks of all tokens, [rows, length] each."""
         settings, length = self.settings, ids.shape[1]
         excluded = self.vocabulary.is_special[ids]
         framing = (ids == self.vocabulary["sep"]) | (ids == self.vocabulary["cls"])
         whole = settings.num_predict or round(length / settings.context)
-        behind = whole * (length - reuse) // length
+        rest_targets = whole * (length - reuse) // length
         chosen: list[NDArray[np.bool_]] = []
         ranks: list[NDArray[np.int64]] = []
-        for part, budget in ((slice(0, reuse), whole - behind), (slice(reuse, length), behind)):
+        for part, budget in ((slice(0, reuse), whole - rest_targets), (slice(reuse, length), rest_targets)):
             purposes = [f"plm.{purpose}.{len(chosen)}" for purpose in ("spans", "tokens", "order")]
             spans, tokens, order = several_row_bits(purposes, keys)
             budgets = np.minimum(budget, (~excluded[:, part]).sum(axis=1))
-            targets = choose_spans(
+            targets = choose_target_spans(
                 spans, word_starts[:, part], excluded[:, part], budgets, context=settings.context, longest=settings.max_gram
             )
             targets = fill_up(tokens, targets, excluded[:, part], budgets)
@@ -182,16 +183,16 @@ class PermutationLM(Program[PermutationLMSettings, TwoStreamSettings, Permutatio
         if not reuse or not most:
             return {"plm": term}, {}
         documents = torch.zeros_like(inputs.ids) if layout.documents is None else layout.documents
-        after = remember(memory, read, documents, reuse, most)
-        return {"plm": term}, {"memory": after.states, "memory_documents": after.documents}
+        new_memory = remember(memory, read, documents, reuse, most)
+        return {"plm": term}, {"memory": new_memory.states, "memory_documents": new_memory.documents}
 
     def measures(self, counts: Mapping[str, NDArray[np.float64]], unigram: NDArray[np.float64] | None) -> dict[str, float]:
-        """Compute ``unigram_loss``, of the predicted tokens: none of them is visible."""
+        """Compute ``unigram_loss`` over the predicted tokens, none of which is visible to its own prediction."""
         return unigram_loss("unigram_loss", counts["plm/tokens"], unigram)
 
     @cached_property
     def answering(self) -> PermutedFilling:
-        return PermutedFilling(self.vocabulary, longest=self.row_shape(self.model.positions).length)
+        return PermutedFilling(self.format, self.vocabulary, longest=self.row_shape(self.model.positions).length)
 
     def inspect(self, batch: Batch) -> Inspection:
         assert batch.inputs.segments is not None
@@ -220,14 +221,14 @@ class PermutationLM(Program[PermutationLMSettings, TwoStreamSettings, Permutatio
             },
             histograms={
                 "predicted per row": dict(zip(sizes.tolist(), rows_of.tolist(), strict=True)),
-                "targets on end": dict(zip(runs.tolist(), times.tolist(), strict=True)),
+                "consecutive targets": dict(zip(runs.tolist(), times.tolist(), strict=True)),
             },
         )
 
     def _shown(
         self, ids: NDArray[np.int64], marks: NDArray[np.str_], ranks: NDArray[np.int64], documents: Tensor | None, row: int
     ) -> Shown:
-        """Draw a row, its targets in the order of their prediction, and what the first and last of them see."""
+        """Show a row, its targets in the order of prediction, and the tokens that some of them see (first and last included)."""
         order = np.flatnonzero(marks == "target")
         order = order[np.argsort(ranks[order])]
         lines = {
@@ -246,7 +247,7 @@ class PermutationLM(Program[PermutationLMSettings, TwoStreamSettings, Permutatio
         return Shown(lines)
 
     def _reuse(self, length: int) -> int:
-        """Return the tokens of the stretch in a row of some length."""
+        """Return the number of tokens in the reused part of a row."""
         return length // 2 if self.settings.reuse_len is None else self.settings.reuse_len
 
     def _remembered(self, length: int) -> int:
@@ -254,41 +255,36 @@ class PermutationLM(Program[PermutationLMSettings, TwoStreamSettings, Permutatio
 
 
 def _memory(carry: Carry, fresh: Tensor) -> Memory | None:
-    """Return the memory of the step before; rows that begin anew find nothing in it."""
+    """Return the memory of the preceding step, emptied for rows that start a new stream."""
     if not carry:
         return None
     documents = carry["memory_documents"].masked_fill(fresh[:, None], NOTHING)
-    # Not even a NaN must be left of it: what is not seen is still multiplied by zero.
+    # Zero the states too: attention multiplies masked values by zero, and zero times NaN would be NaN.
     return Memory(carry["memory"].masked_fill(fresh[:, None, None, None], 0.0), documents)
 
 
 class PermutedFilling(Answering[PermutationLMLearner]):
-    """Fill the masks of a text by the query stream.
+    """Fill the masks of a text with the query stream.
 
     Args:
-        vocabulary: the tokens that rows are made of.
-        longest: the most tokens of text that a question may have.
+        layout: the format of a text.
+        vocabulary: the vocabulary of the rows.
+        longest: the maximum number of text tokens in a question.
     """
 
-    def __init__(self, vocabulary: Vocabulary, longest: int) -> None:
-        self.vocabulary, self.longest = vocabulary, longest
+    def __init__(self, layout: RowFormat, vocabulary: Vocabulary, longest: int) -> None:
+        self.layout, self.vocabulary, self.longest = layout, vocabulary, longest
 
     def questions(self, texts: Sequence[str], tokenizer: Tokenizer) -> Rows:
-        """Encode texts in which masks are written by their name."""
+        """Encode texts in which masks are written as the mask token."""
         return mask_questions(texts, tokenizer)
 
     def collate(self, rows: Rows) -> Batch:
-        """Make texts ready as single segments, padded on the left. Masks come last in the order, and see the frame but not each
-        other."""
+        """Make the batch of texts as single segments, padded on the left. Masks are last in the order: they see the special
+        tokens but not each other."""
         width = rows.tokens.shape[1]
-        shift = (width - rows.lengths)[:, None]
-        source = np.arange(width) - shift
-        ids = np.full((len(rows), width + 2), self.vocabulary["pad"], np.int64)
-        ids[:, :width] = np.where(source >= 0, np.take_along_axis(rows.tokens, np.maximum(source, 0), axis=1), ids[:, :width])
-        ids[:, width:] = self.vocabulary["sep"], self.vocabulary["cls"]
-        real = np.arange(width + 2) >= shift
-        segments = np.where(real, 0, PADDING)
-        segments[:, -1] = CLASSIFYING
+        places = Places(self.layout, [rows.lengths], width + self.layout.framing, width)
+        ids, segments, real = places.ids(rows.tokens, self.vocabulary), places.segments, places.real
         ranks = np.full(ids.shape, CONTEXT)
         ranks[np.isin(ids, [self.vocabulary["sep"], self.vocabulary["cls"]])] = 0
         ranks[ids == self.vocabulary["mask"]] = 1
@@ -302,7 +298,7 @@ class PermutedFilling(Answering[PermutationLMLearner]):
 
     @torch.no_grad()
     def predict(self, learner: PermutationLMLearner, batch: Batch) -> list[dict[str, Any]]:
-        """Fill every mask; the answers are those of ``best_at_masks``."""
+        """Fill every mask; the answers have the format of ``best_at_masks``."""
         ids, segments = batch.inputs.ids, batch.inputs.segments
         assert segments is not None
         masked = ids == self.vocabulary["mask"]
@@ -312,7 +308,7 @@ class PermutedFilling(Answering[PermutationLMLearner]):
         places = ids.new_zeros(len(ids), int(counts.max()) if len(ids) else 0)
         places[masks[:, 0], turn] = masks[:, 1]
         hidden, _ = learner.streams.predict(batch.inputs, places)
-        padding = (segments == PADDING).sum(dim=1)
+        padding = (segments == self.layout.padding_segment).sum(dim=1)
         own = torch.stack([masks[:, 0], masks[:, 1] - padding[masks[:, 0]]], dim=1)
         return best_at_masks(own, learner.scores(hidden[masks[:, 0], turn]), batch.samples, opening=0)
 
@@ -320,6 +316,6 @@ class PermutedFilling(Answering[PermutationLMLearner]):
         return read_filled(text, ids, answer, tokenizer)
 
     def demonstrate(self, learner: PermutationLMLearner, rows: Rows, tokenizer: Tokenizer) -> Demonstration:
-        """Hide one word in each sentence, and show what the model puts there."""
+        """Mask one word in each sentence, and show the model's predictions."""
         hidden, places = hide_a_word(rows, self.vocabulary["mask"])
         return filled_masks(rows, places, self.predict(learner, self.collate(hidden)), tokenizer)

@@ -1,7 +1,7 @@
-"""Replaced token detection: a small generator rewrites some tokens, and the discriminator says of each token whether it did.
+"""Replaced token detection: a small generator replaces some tokens, and the discriminator predicts which ones.
 
-ELECTRA (Clark et al. 2020, arXiv 2003.10555), section 2. Not a GAN: the generator learns masked language modelling alone, and
-nothing of the discriminator's loss reaches it but through the embeddings that both share.
+ELECTRA (Clark et al. 2020, arXiv 2003.10555), section 2. It is not a GAN: the generator is trained with masked language modelling
+only, and the discriminator's loss has no gradient in it except through the shared embeddings.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from plmtrain.keyed_random import as_uniform, row_bits, spread_at
 from plmtrain.metrics import roc
 from plmtrain.nn.heads import MaskedLMHead, ReplacedTokenHead
 from plmtrain.nn.loss import cross_entropy_sum
-from plmtrain.nn.sampling import draw
+from plmtrain.nn.sampling import draw_classes
 from plmtrain.programs.answering import Answer, Answering, Demonstration
 from plmtrain.programs.inspection import Inspection
 from plmtrain.programs.learner import Learner
@@ -39,23 +39,24 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from plmtrain.backbones import Backbone
+    from plmtrain.data.rows.row_formats import RowFormat
     from plmtrain.data.rows.rows import Rows
     from plmtrain.keyed_random import Keys
     from plmtrain.text.tokenizer import Tokenizer
     from plmtrain.text.vocabulary import Vocabulary
 
 BINS, HIGHEST = 2**15, 16.0
-"""The histogram of the discriminator's logits for the area under the ROC curve: its bins, evenly from minus the highest to it."""
+"""The histogram of the discriminator's logits for the area under the ROC curve: equal bins from -HIGHEST to HIGHEST."""
 
 
 class RTDLearner(Learner):
     """A discriminator with its head, and a generator with its own.
 
     Args:
-        backbone: the discriminator, which outlives pretraining; it owns the embeddings that both share.
-        head: says of each hidden state how surely its token was replaced.
+        backbone: the discriminator, which is kept after pretraining; it owns the shared embeddings.
+        head: computes from each hidden state the logit that its token was replaced.
         generator: a smaller encoder.
-        generator_head: scores the generator's hidden states against its token embeddings.
+        generator_head: the generator's language-model head.
     """
 
     def __init__(self, backbone: Backbone, head: ReplacedTokenHead, generator: Backbone, generator_head: MaskedLMHead) -> None:
@@ -70,7 +71,7 @@ class RTDLearner(Learner):
         return logits
 
     def discriminator_logits(self, inputs: Inputs) -> Tensor:
-        """Return the logit of each token of having been replaced.  # [batch, length]"""
+        """Return the logit of each token that it was replaced.  # [batch, length]"""
         logits: Tensor = self.head(self.backbone.encode(inputs))
         return logits.float()
 
@@ -79,14 +80,14 @@ class RTDLearner(Learner):
         return self.generator_logits(self.generator.encode(inputs))
 
     def models(self) -> Mapping[str, Sequence[nn.Module]]:
-        """Return the discriminator, and the generator with embeddings of its own."""
+        """Return the discriminator, and the generator with its own copy of the embeddings."""
         return {"discriminator": [self.backbone, self.head], "generator": [self.generator.whole(), self.generator_head]}
 
 
 class ReplacedTokenDetection(Program[RTDSettings, EncoderSettings, RTDLearner]):
-    """Predict hidden tokens with the generator, write what it draws in their place, and tell the written from the original.
+    """Predict masked tokens with the generator, replace them by samples from it, and detect the replaced tokens.
 
-    A token that the generator draws right is an original. The discriminator is asked about every token but padding; special
+    A sample that equals the original token counts as original. The discriminator classifies every token except padding; special
     tokens are always original.
     """
 
@@ -98,10 +99,10 @@ class ReplacedTokenDetection(Program[RTDSettings, EncoderSettings, RTDLearner]):
         self.mask = Masker(settings, vocabulary)
 
     def row_shape(self, sequence_length: int) -> RowShape:
-        return RowShape(length=sequence_length - 2)
+        return RowShape(length=sequence_length - self.format.framing)
 
     def collate(self, rows: Rows, keys: Keys) -> Batch:
-        original = framed(rows, self.vocabulary)
+        original = framed(rows, self.format, self.vocabulary)
         masked = self.mask(original, keys)
         row, column = np.divmod(masked.positions, original.ids.shape[1])
         uniforms = as_uniform(spread_at(row_bits("rtd.draw", keys).take(row), column))  # [predicted]
@@ -114,7 +115,7 @@ class ReplacedTokenDetection(Program[RTDSettings, EncoderSettings, RTDLearner]):
         )
 
     def generator_settings(self) -> EncoderSettings:
-        """Return the generator's shape (Clark et al. 2020, section 3.2 and appendix A; their ``get_generator_config``)."""
+        """Return the generator's settings (Clark et al. 2020, section 3.2 and appendix A; their ``get_generator_config``)."""
         model, settings = self.model, self.settings
         width = max(1, round(model.width * settings.generator_width))
         most = max(1, width // settings.generator_head_width)
@@ -125,7 +126,7 @@ class ReplacedTokenDetection(Program[RTDSettings, EncoderSettings, RTDLearner]):
             "heads": next(heads for heads in range(most, 0, -1) if width % heads == 0),
             "feed_forward": max(1, round(width * settings.generator_feed_forward)),
             "embedding_width": (model.embedding_width or model.width) if settings.share_embeddings else None,
-            "head_layer": True,  # from its own width to that of the embeddings, whatever XLM's head is like
+            "head_layer": True,  # from its width to that of the embeddings, whatever the model's own setting
         }
         return type(model).model_validate({**model.model_dump(), **changed})
 
@@ -147,7 +148,7 @@ class ReplacedTokenDetection(Program[RTDSettings, EncoderSettings, RTDLearner]):
         guesses = learner.generator_logits(hidden)  # [predicted, vocabulary]
         generator_loss = cross_entropy_sum(guesses, labels)
 
-        drawn = draw(guesses.detach(), batch.draws["uniforms"], self.settings.temperature)  # [predicted]
+        drawn = draw_classes(guesses.detach(), batch.draws["uniforms"], self.settings.temperature)  # [predicted]
         written, replaced = self.write(batch, drawn)
         logits = learner.discriminator_logits(replace(batch.inputs, ids=written))  # [batch, length]
         losses = functional.binary_cross_entropy_with_logits(logits, replaced.float(), reduction="none")
@@ -171,23 +172,23 @@ class ReplacedTokenDetection(Program[RTDSettings, EncoderSettings, RTDLearner]):
         }, carry
 
     def write(self, batch: Batch, drawn: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what the discriminator reads, and which of its tokens are not the original ones.
+        """Return the discriminator's input, and which of its tokens differ from the original.
 
         Args:
-            batch: of ``collate``.
-            drawn: [predicted] a token for each chosen position.
+            batch: a batch of ``collate``.
+            drawn: [predicted] a sampled token for each chosen position.
 
         Returns:
             [batch, length] ids, and [batch, length] bool.
         """
         ids, positions = batch.inputs.ids, batch.targets["positions"]
-        # Every chosen token is overwritten, so the masked row with the draws in it is the original row with the draws in it.
+        # All chosen tokens are overwritten, so replacing them in the masked row is the same as in the original row.
         written = ids.flatten().index_copy(0, positions, drawn)
         replaced = torch.zeros_like(written, dtype=torch.bool).index_copy(0, positions, drawn != batch.targets["labels"])
         return written.view_as(ids), replaced.view_as(ids)
 
     def _generator_counts(self, batch: Batch, guesses: Tensor, drawn: Tensor) -> dict[str, Tensor]:
-        """Count right guesses of the generator, draws that differ from the original, and its loss at hidden tokens."""
+        """Count the generator's correct predictions, samples that differ from the original, and its loss on hidden tokens."""
         labels = batch.targets["labels"]
         hidden = batch.inputs.ids.flatten().index_select(0, batch.targets["positions"]) == self.vocabulary["mask"]
         losses = functional.cross_entropy(guesses.float(), labels, reduction="none")
@@ -199,19 +200,19 @@ class ReplacedTokenDetection(Program[RTDSettings, EncoderSettings, RTDLearner]):
         }
 
     def _discriminator_counts(self, batch: Batch, logits: Tensor, replaced: Tensor) -> dict[str, Tensor]:
-        """Count right verdicts of the discriminator, with a histogram of its logits for original and for replaced tokens."""
+        """Count the discriminator's correct predictions, with histograms of its logits for original and for replaced tokens."""
         right = (logits > 0) == replaced
         real = batch.layout.tokens if batch.layout.tokens is not None else torch.ones_like(right)
         original = batch.inputs.ids.flatten().index_copy(0, batch.targets["positions"], batch.targets["labels"])
         special = torch.from_numpy(self.vocabulary.is_special).to(original.device)[original].view_as(right)
-        asked = real & ~special  # special tokens are never replaced: to know that takes no skill
+        ordinary = real & ~special  # special tokens are never replaced, so they are trivial to classify
         bins = ((logits.nan_to_num() + HIGHEST) * (BINS / (2 * HIGHEST))).long().clamp(0, BINS - 1) + BINS * replaced
-        return {"accuracy": (right & real).sum(), "logits": torch.bincount(bins[asked], minlength=2 * BINS).view(2, BINS)}
+        return {"accuracy": (right & real).sum(), "logits": torch.bincount(bins[ordinary], minlength=2 * BINS).view(2, BINS)}
 
     def measures(self, counts: Mapping[str, NDArray[np.float64]], unigram: NDArray[np.float64] | None) -> dict[str, float]:
-        """Compute of the generator ``hidden_loss`` (nats a hidden token, since those left in place can be copied) and the
-        unigram loss of the same tokens; of the discriminator ``rtd/auc`` with the ends of its 95 % interval, over all tokens that
-        are not special."""
+        """Compute for the generator ``hidden_loss`` (nats per hidden token, since unchanged targets can be copied) and the
+        unigram loss of the same tokens; for the discriminator ``rtd/auc`` with the bounds of its 95 % confidence interval, over
+        all tokens that are not special."""
         values: dict[str, float] = {}
         total, hidden = counts["mlm/hidden"].tolist()
         if hidden:
@@ -222,37 +223,38 @@ class ReplacedTokenDetection(Program[RTDSettings, EncoderSettings, RTDLearner]):
 
     @cached_property
     def answering(self) -> ReplacementFinding:
-        return ReplacementFinding(self.vocabulary, longest=self.row_shape(self.model.positions).length)
+        return ReplacementFinding(self.format, self.vocabulary, longest=self.row_shape(self.model.positions).length)
 
     def inspect(self, batch: Batch) -> Inspection:
         note = (
-            "input is what the generator reads. The discriminator reads the original with the generator's draws in place of the "
-            "targets: which those are, and so which tokens are replaced, is known only while a generator trains."
+            "input is the generator's input. The discriminator reads the original with the generator's samples in place of the "
+            "targets: the samples, and so which tokens are replaced, are only known while a generator trains."
         )
         return masked_inspection(batch, self.vocabulary, notes=(note,))
 
 
 class ReplacementFinding(Answering[RTDLearner]):
-    """Say of each token of a text how likely it is to have been replaced.
+    """Compute for each token of a text the probability that it was replaced.
 
     Args:
-        vocabulary: the tokens that rows are made of.
-        longest: the most tokens of text that a question may have.
+        layout: the format of a text.
+        vocabulary: the vocabulary of the rows.
+        longest: the maximum number of text tokens in a question.
     """
 
-    def __init__(self, vocabulary: Vocabulary, longest: int) -> None:
-        self.vocabulary, self.longest = vocabulary, longest
+    def __init__(self, layout: RowFormat, vocabulary: Vocabulary, longest: int) -> None:
+        self.layout, self.vocabulary, self.longest = layout, vocabulary, longest
 
     def questions(self, texts: Sequence[str], tokenizer: Tokenizer) -> Rows:
-        """Encode texts; names of special tokens in them are mere text."""
-        return side_by_side(tokenizer.encode(texts), self.vocabulary["pad"])
+        """Encode texts; special tokens written in them are ordinary text."""
+        return side_by_side(tokenizer.encode(texts), self.vocabulary.padding)
 
     def collate(self, rows: Rows) -> Batch:
-        return framed_batch(rows, self.vocabulary)
+        return framed_batch(rows, self.layout, self.vocabulary)
 
     @torch.no_grad()
     def predict(self, learner: RTDLearner, batch: Batch) -> list[dict[str, Any]]:
-        """Return for each row its ``sample`` and ``replaced``: a probability for each of the row's own tokens."""
+        """Return for each row its ``sample`` and ``replaced``: a probability for each token of the text."""
         ids = batch.inputs.ids
         probabilities = learner.discriminator_logits(batch.inputs).sigmoid()
         real = torch.ones_like(ids) if batch.layout.tokens is None else batch.layout.tokens
@@ -262,7 +264,7 @@ class ReplacementFinding(Answering[RTDLearner]):
         ]
 
     def read_out(self, text: str, ids: NDArray[np.int64], answer: Mapping[str, Any], tokenizer: Tokenizer) -> Answer:
-        """List the text's tokens, each with its probability; for people, those more likely replaced than not in brackets."""
+        """List the text's tokens with their probabilities; in the lines, tokens above 50 % are in brackets."""
         pieces = [piece.strip() for piece in tokenizer.pieces(ids)]
         judged = list(zip(pieces, answer["replaced"], strict=True))
         tokens = [{"token": piece, "replaced": probability} for piece, probability in judged]
@@ -272,13 +274,13 @@ class ReplacementFinding(Answering[RTDLearner]):
 
     @torch.no_grad()
     def demonstrate(self, learner: RTDLearner, rows: Rows, tokenizer: Tokenizer) -> Demonstration:
-        """Let the generator replace one word in each sentence by the best other one, and show the discriminator's verdict."""
+        """Replace one word in each sentence by the generator's best other token, and show the discriminator's predictions."""
         masked, places = hide_a_word(rows, self.vocabulary["mask"])
         every = np.arange(len(rows))
         hidden = learner.generator.encode(self.collate(masked).inputs)
         logits = learner.generator_logits(hidden[every, places + 1])
         was = rows.tokens[every, places]
-        logits[every, was] = -torch.inf  # the original would be no replacement
+        logits[every, was] = -torch.inf  # exclude the original
         tokens = rows.tokens.copy()
         tokens[every, places] = logits.argmax(-1).numpy()
         answers = self.predict(learner, self.collate(replace(rows, tokens=tokens)))

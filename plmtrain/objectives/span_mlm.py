@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class SpanMLM(SpanMasked[SpanMLMSettings, MaskedLearner]):
-    """Predict the tokens of hidden spans of words, from the rest of the row."""
+    """Predict the tokens of masked spans of words from the rest of the row."""
 
     terms = ("mlm",)
     has_perplexity = True

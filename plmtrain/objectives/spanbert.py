@@ -1,7 +1,7 @@
-"""SpanBERT (Joshi et al. 2020): spans of words are predicted token by token, and once more from their boundaries alone.
+"""SpanBERT (Joshi et al. 2020): the tokens of masked spans are predicted, and again from the boundaries of the spans alone.
 
-Section 3.1, span masking; section 3.2, the span boundary objective. Both losses are means here, each over its own targets, as in
-the authors' code (which counts one target more in the second, so that it never divides by zero); the paper adds them up by token.
+Section 3.1, span masking; section 3.2, the span boundary objective. Each loss is a mean over its own targets, as in the authors'
+code (which adds one to the number of targets of the second to avoid a division by zero); the paper sums both for each token.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 
 
 class SpanBERTLearner(MaskedLearner):
-    """An encoder with a head for tokens, and one for the tokens between two boundaries.
+    """An encoder with a language-model head, and a span boundary head.
 
     Args:
         backbone: the encoder.
-        head: scores hidden states against its token embeddings.
-        boundary_head: scores pairs of hidden states against them.
+        head: the language-model head.
+        boundary_head: predicts a token from the hidden states of two boundaries.
     """
 
     def __init__(self, backbone: Backbone, head: MaskedLMHead | TiedHead, boundary_head: SpanBoundaryHead) -> None:
@@ -43,15 +43,15 @@ class SpanBERTLearner(MaskedLearner):
         self.boundary_head = boundary_head
 
     def boundary_scores(self, left: Tensor, right: Tensor, places: Tensor) -> Tensor:
-        """Logits over the vocabulary.  # [n, width], [n, width], [n] -> [n, vocabulary]"""
+        """Return the logits over the vocabulary.  # [n, width], [n, width], [n] -> [n, vocabulary]"""
         logits: Tensor = self.boundary_head(left, right, places, self.backbone.embedding_weight)
         return logits
 
 
 class SpanBERT(SpanMasked[SpanBERTSettings, SpanBERTLearner]):
-    """Predict the tokens of hidden spans of words, and again from the two tokens beside each span.
+    """Predict the tokens of masked spans of words, and again from the two tokens next to each span.
 
-    Spans that touch the end of a row, or of a document within it, have no second prediction.
+    Spans at an end of a row, or of a document within it, have no second prediction.
     """
 
     terms = ("mlm", "sbo")

@@ -1,8 +1,8 @@
-"""Translation language modelling beside masked language modelling: XLM (Lample and Conneau 2019, sections 3.3 to 3.5).
+"""Translation and masked language modelling together: XLM (Lample and Conneau 2019, sections 3.3 to 3.5).
 
-Some rows are text of one language, the others a sentence and its translation, in either order: tokens of both sides are
-predicted, and what is hidden in one may be read in the other. The authors take steps of one kind and of the other in turn; here
-each batch has rows of both, in fixed shares, and all predicted tokens weigh the same.
+Some rows are text in one language, the others a sentence and its translation, in either order. Tokens of both sides are masked
+and predicted, and a token masked on one side may be visible as its translation on the other. The authors alternate steps of both
+kinds; here each batch has rows of both, in fixed shares, and all predicted tokens have the same weight.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 class TranslationLM(MaskedProgram[TranslationLMSettings, MaskedLearner]):
-    """Predict hidden tokens of a text, or of a text and its translation, where both sides are seen."""
+    """Predict masked tokens of a text, or of a text and its translation, with attention over both sides."""
 
     terms = ("mlm",)
     counted = ("tokens",)
@@ -70,7 +70,7 @@ class TranslationLM(MaskedProgram[TranslationLMSettings, MaskedLearner]):
         )
 
     def _kinds(self, rows: FramedSides) -> NDArray[np.int64]:
-        """Number the language of each token; those of rows with a translation come after all languages once more."""
+        """Return an id for the language of each token; rows with a translation have a second range of ids."""
         count = max(1, len(self.languages))
         languages = rows.languages if self.languages else np.zeros_like(rows.languages)
         kinds: NDArray[np.int64] = (languages + count * rows.translated[:, None]).reshape(-1)
@@ -88,7 +88,7 @@ class TranslationLM(MaskedProgram[TranslationLMSettings, MaskedLearner]):
         return {"mlm": self.mlm_term(learner, batch, learner.scores(hidden))}, carry
 
     def prediction_counts(self, batch: Batch, logits: Tensor) -> dict[str, Tensor]:
-        """Count as for any masked program, and sum the loss in each language, with a translation and without."""
+        """Add to the counts of a masked program the loss for each language, with a translation and without."""
         labels, kinds = batch.targets["labels"], batch.targets["kinds"]
         losses = functional.cross_entropy(logits.float(), labels, reduction="none").double()
         sums = torch.zeros(2 * max(1, len(self.languages)), 2, dtype=torch.float64, device=losses.device)
@@ -96,8 +96,8 @@ class TranslationLM(MaskedProgram[TranslationLMSettings, MaskedLearner]):
         return {**super().prediction_counts(batch, logits), "kinds": sums}
 
     def measures(self, counts: Mapping[str, NDArray[np.float64]], unigram: NDArray[np.float64] | None) -> dict[str, float]:
-        """Compute the measures of hidden tokens, and by language ``mlm/loss_alone_de``, nats a token of rows without a
-        translation, and ``mlm/loss_translated_de``, of rows with one."""
+        """Compute the measures of masked tokens, and for each language ``mlm/loss_alone_de``, nats per token in rows without a
+        translation, and ``mlm/loss_translated_de``, in rows with one."""
         names = [f"_{language}" for language in self.languages] or [""]
         named = [f"mlm/loss_{kind}{name}" for kind in ("alone", "translated") for name in names]
         by_kind = zip(named, counts["mlm/kinds"].tolist(), strict=True)
@@ -106,7 +106,7 @@ class TranslationLM(MaskedProgram[TranslationLMSettings, MaskedLearner]):
     @cached_property
     def answering(self) -> SideFilling:
         longest = self.row_shape(self.model.positions).length
-        return SideFilling(self.vocabulary, longest, self.languages)
+        return SideFilling(self.format, self.vocabulary, longest, self.languages)
 
     def inspect(self, batch: Batch) -> Inspection:
         inspection = super().inspect(batch)
@@ -114,10 +114,10 @@ class TranslationLM(MaskedProgram[TranslationLMSettings, MaskedLearner]):
         assert batch.inputs.positions is not None
         translated, languages = batch.targets["translated"].numpy(), batch.targets["languages"].numpy()
         real, positions = batch.layout.tokens.numpy(), batch.inputs.positions.numpy()
-        told = [self._told(row) for row in (np.where(real, languages, -1))]
+        row_languages = [self._row_languages(row) for row in (np.where(real, languages, -1))]
         rows = [
-            Shown({f"{line} ({what})" if line == "original" else line: tokens for line, tokens in row.lines.items()})
-            for row, what in zip(inspection.rows, told, strict=True)
+            Shown({f"{line} ({names})" if line == "original" else line: tokens for line, tokens in row.lines.items()})
+            for row, names in zip(inspection.rows, row_languages, strict=True)
         ]
         begins = real & (positions == 0)
         sides = np.bincount(languages[begins], minlength=len(self.languages)).tolist()
@@ -134,8 +134,10 @@ class TranslationLM(MaskedProgram[TranslationLMSettings, MaskedLearner]):
         }
         return replace(inspection, rows=rows, rates={**inspection.rates, **rates})
 
-    def _told(self, languages: NDArray[np.int64]) -> str:
-        """Name the languages of a row, in order."""
-        spoken = languages[languages >= 0]
-        changes = [0, *(np.flatnonzero(np.diff(spoken)) + 1).tolist()]
-        return " > ".join(self.languages[spoken[place]] if self.languages else str(spoken[place]) for place in changes)
+    def _row_languages(self, languages: NDArray[np.int64]) -> str:
+        """Return the names of a row's languages, in order."""
+        real_languages = languages[languages >= 0]
+        changes = [0, *(np.flatnonzero(np.diff(real_languages)) + 1).tolist()]
+        return " > ".join(
+            self.languages[real_languages[place]] if self.languages else str(real_languages[place]) for place in changes
+        )

@@ -1,5 +1,5 @@
-"""AdamW in one fused kernel, which serves both forms of the optimiser: AdamW (Loshchilov and Hutter 2019, algorithm 2), and the
-one in the code of BERT and ELECTRA, which leaves the bias correction out.
+"""AdamW in one fused kernel, in both forms of the optimiser: AdamW (Loshchilov and Hutter 2019, algorithm 2), and the one in the
+code of BERT and ELECTRA, which omits the bias correction.
 """
 
 from __future__ import annotations
@@ -12,23 +12,23 @@ import torch
 from plmtrain.settings.optimizer import OptimizerSettings
 
 STATE = ("exp_avg", "exp_avg_sq", "step")
-"""What an optimiser remembers of each parameter: the two moments, and how often it was updated."""
+"""The optimiser's state of each parameter: the two moments, and the number of its updates."""
 
 
 class AdamW(torch.optim.Optimizer):
-    """Adam with decoupled weight decay, in the fused kernel behind ``torch.optim.AdamW(fused=True)``.
+    """Adam with decoupled weight decay, in the fused kernel that ``torch.optim.AdamW(fused=True)`` uses.
 
     With bias correction, for a parameter's update number t::
 
         w -= lr * weight_decay * w
         w -= lr * (m / (1 - beta1**t)) / (sqrt(v / (1 - beta2**t)) + eps)
 
-    Without it the two corrections are 1. Epsilon stands outside the root in both. A parameter without a gradient is left as
-    it is and its count does not move. Whoever takes the steps sets ``lr`` of the groups.
+    Without it the two corrections are 1. Epsilon is outside the root in both. A parameter without a gradient is not changed, nor
+    is its count. The caller of ``step`` sets ``lr`` of the groups.
 
     Args:
         groups: each with its ``params`` and its ``weight_decay``; no parameter twice. ``parts`` are for LAMB.
-        settings: rate, moments and whether they are corrected.
+        settings: rate, betas, and whether the moments are bias-corrected.
     """
 
     def __init__(self, groups: Iterable[dict[str, Any]], settings: OptimizerSettings) -> None:
@@ -36,9 +36,9 @@ class AdamW(torch.optim.Optimizer):
         self.bias_correction = settings.bias_correction
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Take a group over, with moments of zero.
+        """Add a group, with moments of zero.
 
-        This and ``zero_grad`` stand in for torch's own because those import its compiler: two seconds of every start.
+        This and ``zero_grad`` replace torch's own methods because those import its compiler: two seconds of every start.
         """
         self.param_groups.append({**self.defaults, **param_group})
         for parameter in param_group["params"]:
@@ -49,7 +49,7 @@ class AdamW(torch.optim.Optimizer):
             }
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forget all gradients, or make them zero."""
+        """Drop all gradients, or make them zero."""
         for group in self.param_groups:
             for parameter in group["params"]:
                 if set_to_none:
@@ -58,7 +58,7 @@ class AdamW(torch.optim.Optimizer):
                     parameter.grad.zero_()
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # type: ignore[override]  # torch's may evaluate the loss again: ours not
+    def step(self, closure: None = None) -> None:  # type: ignore[override]  # torch's may evaluate the loss again, this one not
         """Update every parameter that has a gradient."""
         for group in self.param_groups:
             parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
@@ -67,7 +67,7 @@ class AdamW(torch.optim.Optimizer):
             first, second, steps = ([self.state[parameter][name] for parameter in parameters] for name in STATE)
             torch._foreach_add_(steps, 1)
             if not self.bias_correction:
-                # The kernel corrects by 1 - beta**t: after infinitely many steps nothing is left to correct.
+                # The kernel corrects by 1 - beta**t, which is 1 at infinitely many steps: no correction.
                 steps = [torch.full_like(steps[0], torch.inf)] * len(steps)
             torch._fused_adamw_(
                 parameters,

@@ -1,4 +1,4 @@
-"""The global norm of gradients, and cutting them to a limit."""
+"""The global norm of gradients, and gradient clipping."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ def clip_by_global_norm(parameters: Iterable[nn.Parameter], max_norm: float | No
     """Scale all gradients by max_norm / max(norm, max_norm) (Pascanu et al. 2013, as in the code of BERT and ELECTRA).
 
     Args:
-        parameters: those whose gradients form the norm; without a gradient they are passed over.
-        max_norm: the limit; None only measures.
+        parameters: those whose gradients form the norm; parameters without a gradient are skipped.
+        max_norm: the limit; with None the norm is only measured.
 
     Returns:
         The norm before scaling, a float32 scalar on the gradients' device: nothing waits for the device until it is read. Where
@@ -24,7 +24,7 @@ def clip_by_global_norm(parameters: Iterable[nn.Parameter], max_norm: float | No
     if not gradients:
         return torch.zeros(())
     norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients, 2.0, torch.float32)))
-    # On a CPU the norm is known already, and a product with 1 would read and write every gradient for nothing.
+    # On a CPU the norm is known already, and multiplying by 1 would read and write every gradient for nothing.
     if max_norm is not None and not (norm.device.type == "cpu" and norm <= max_norm):
         torch._foreach_mul_(gradients, max_norm / norm.clamp(min=max_norm))
     return norm

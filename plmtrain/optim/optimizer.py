@@ -1,4 +1,4 @@
-"""The optimiser over the parameters of a learner, and its state as flat named tensors."""
+"""The optimiser of a learner's parameters, and its state as flat named tensors."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _TYPES = {"adamw": AdamW, "lamb": Lamb}
 
 
 def build(learner: nn.Module, settings: OptimizerSettings) -> AdamW:
-    """An optimiser over the parameters of a learner that take gradients, each shared one once.
+    """Build an optimiser of the parameters of a learner that require gradients; a shared parameter is included once.
 
-    Call it when the learner is on its device: the moments are made beside their parameters.
+    Call it when the learner is on its device: the moments are created on the device of their parameters.
     """
     owners = {f"{path}.{name}" if path else name: owner for path, owner in learner.named_modules() for name in owner._parameters}
     groups: dict[bool, list[nn.Parameter]] = {True: [], False: []}
@@ -29,7 +29,11 @@ def build(learner: nn.Module, settings: OptimizerSettings) -> AdamW:
             joined[parameter] = getattr(owners[name], "parts", 1)
     return _TYPES[settings.type](
         [
-            {"params": groups[True], "weight_decay": settings.weight_decay, "parts": [joined[one] for one in groups[True]]},
+            {
+                "params": groups[True],
+                "weight_decay": settings.weight_decay,
+                "parts": [joined[parameter] for parameter in groups[True]],
+            },
             {"params": groups[False], "weight_decay": 0.0, "parts": None},
         ],
         settings,
@@ -37,20 +41,20 @@ def build(learner: nn.Module, settings: OptimizerSettings) -> AdamW:
 
 
 def decays(owner: nn.Module, name: str, parameter: nn.Parameter) -> bool:
-    """Whether weight decay applies: to matrices, but not to norms, and not to biases of any shape (as attention's may have)."""
+    """Return whether weight decay applies: to matrices, not to norms, and not to biases of any shape (as in attention)."""
     if isinstance(owner, nn.LayerNorm | nn.RMSNorm):
         return False
     return parameter.dim() >= 2 and "bias" not in name.rpartition(".")[2]
 
 
 def state_tensors(optimizer: torch.optim.Optimizer, names: Iterable[tuple[str, nn.Parameter]]) -> dict[str, Tensor]:
-    """The optimiser's state, to be saved: ``PARAMETER.exp_avg``, ``PARAMETER.exp_avg_sq`` and ``PARAMETER.step``.
+    """Return the optimiser's state, for saving: ``PARAMETER.exp_avg``, ``PARAMETER.exp_avg_sq`` and ``PARAMETER.step``.
 
     The tensors are the optimiser's own: the next step changes them.
 
     Args:
-        optimizer: made by ``build``.
-        names: the learner's named parameters; those that the optimiser does not hold are passed over.
+        optimizer: from ``build``.
+        names: the learner's named parameters; those that the optimiser does not have are skipped.
     """
     return {
         f"{name}.{key}": optimizer.state[parameter][key]
@@ -64,7 +68,7 @@ def state_tensors(optimizer: torch.optim.Optimizer, names: Iterable[tuple[str, n
 def load_state_tensors(
     optimizer: torch.optim.Optimizer, names: Iterable[tuple[str, nn.Parameter]], tensors: Mapping[str, Tensor]
 ) -> None:
-    """Put back what ``state_tensors`` gave, bit for bit.
+    """Restore the tensors of ``state_tensors``, bit for bit.
 
     Raises:
         CheckpointError: if a tensor is missing, of another shape or type, or belongs to no parameter.

@@ -1,6 +1,6 @@
-"""The learning rate as a function of the step, so that there is nothing to restore on a resume.
+"""The learning rate as a function of the step, so that a resume has nothing to restore.
 
-Every rule counts t = the updates already made: 0 for the first. So did the originals: BERT's and ELECTRA's ``global_step``,
+Every rule counts t = the updates already made: 0 for the first. So do the originals: BERT's and ELECTRA's ``global_step``,
 fairseq's and XLM's ``num_updates``. A linear warm-up therefore makes its first update with rate 0 (with ``start`` of the peak,
 if that is set) and reaches the peak at t = w.
 """
@@ -13,7 +13,7 @@ from plmtrain.settings.optimizer import ScheduleSettings
 
 
 def learning_rate(step: int, settings: ScheduleSettings, peak: float, total_steps: int) -> float:
-    """The learning rate of optimiser step number ``step + 1``.
+    """Return the learning rate of optimiser step number ``step + 1``.
 
     With t = step, w = steps of warm-up, T = total_steps, e = settings.end and s = settings.start, as shares of the peak:
 
@@ -33,9 +33,9 @@ def learning_rate(step: int, settings: ScheduleSettings, peak: float, total_step
 
     Args:
         step: updates already made, from 0.
-        settings: which rule, and its numbers.
+        settings: the rule and its numbers.
         peak: the highest rate.
-        total_steps: T; from there on a decaying rate stays at its end.
+        total_steps: T; from there on a decaying rate stays at its end value.
     """
     warmup = settings.warmup_steps(total_steps)
     warming = step < warmup
@@ -46,7 +46,7 @@ def learning_rate(step: int, settings: ScheduleSettings, peak: float, total_step
 
 
 def _decay(step: int, warmup: int, settings: ScheduleSettings, total_steps: int) -> float:
-    """The decay's share of the peak."""
+    """Return the decay's share of the peak."""
     if settings.type == "constant":
         return 1.0
     if settings.type == "inverse_sqrt":

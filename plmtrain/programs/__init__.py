@@ -1,5 +1,6 @@
-"""What the trainer trains: the ``Program`` protocol and its neighbours.
+"""The ``Program`` interface between the trainer and the objectives and tasks.
 
-Here live the types that every program has (learner, answering, inspection, parts of a mixture) and the bases that several
-objectives share. The objectives and tasks themselves are one floor higher, in ``plmtrain.objectives`` and ``plmtrain.tasks``.
+It contains the types that every program uses (learner, answering, inspection, parts of a mixture) and the base classes that
+several objectives share. The objectives and tasks themselves are one layer higher, in ``plmtrain.objectives`` and
+``plmtrain.tasks``.
 """

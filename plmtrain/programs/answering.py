@@ -1,7 +1,7 @@
-"""How a trained learner is asked about texts, and how its answers are read.
+"""Predictions of a trained learner on texts, and their presentation as text.
 
-A text goes ``questions`` -> ``collate`` -> ``predict`` -> ``read_out``: only the first and the last know of text, the two
-between them of ids alone.
+A text passes through ``questions`` -> ``collate`` -> ``predict`` -> ``read_out``. The first and the last work with text, the two
+between them with token ids only.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ LearnerT_contra = TypeVar("LearnerT_contra", bound=Learner, contravariant=True)
 
 @dataclass(frozen=True)
 class Answer:
-    """What ``plmtrain predict`` prints for a text.
+    """The answer that ``plmtrain predict`` prints for a text.
 
     Args:
-        values: JSON-ready, with tokens written out as text.
-        lines: the same for people.
+        values: JSON-serialisable, with tokens as text.
+        lines: the same for a person to read.
     """
 
     values: Mapping[str, Any]
@@ -41,10 +41,10 @@ class Answer:
 
 @dataclass(frozen=True)
 class Demonstration:
-    """What a learner makes of some held-out sentences, as a table that closes its training.
+    """A table of a learner's predictions on some held-out sentences, printed when training ends.
 
     Args:
-        title: what is shown.
+        title: the table's title.
         headings: one for each column; the first is the widest.
         rows: the cells of each row.
     """
@@ -55,45 +55,67 @@ class Demonstration:
 
 
 class Answering(ABC, Generic[LearnerT_contra]):
-    """Questions to a learner and its answers."""
+    """The conversion of texts to a learner's inputs, and of its predictions to answers."""
 
     longest: int
-    """The most tokens of text that a question may have."""
+    """The maximum number of text tokens in a question."""
 
     @abstractmethod
     def questions(self, texts: Sequence[str], tokenizer: Tokenizer) -> Rows:
-        """Return rows that ask about texts, one for each, without the special tokens that ``collate`` adds.
+        """Encode texts to rows, one for each text, without the special tokens that ``collate`` adds.
 
         Raises:
-            DataError: if a text lacks what is needed, say a mask to fill.
+            DataError: if a text lacks something that the program needs, e.g. a mask to fill.
         """
 
     @abstractmethod
     def collate(self, rows: Rows) -> Batch:
-        """Make rows ready for ``predict``: nothing is hidden or changed that the user did not hide."""
+        """Make the batch for ``predict``, without masking or changing any token."""
 
     @abstractmethod
     def predict(self, learner: LearnerT_contra, batch: Batch) -> list[dict[str, Any]]:
-        """Return a JSON-ready answer for each row, with the index of its ``sample``."""
+        """Return a JSON-serialisable answer for each row, with the index of its ``sample``."""
 
     @abstractmethod
     def read_out(self, text: str, ids: NDArray[np.int64], answer: Mapping[str, Any], tokenizer: Tokenizer) -> Answer:
-        """Put an answer of ``predict`` into words.
+        """Convert an answer of ``predict`` to text.
 
         Args:
-            text: the question.
+            text: the text of the question.
             ids: [tokens] its tokens, from ``questions``.
-            answer: what ``predict`` gave for its row.
-            tokenizer: what turned it into tokens.
+            answer: the answer of ``predict`` for its row.
+            tokenizer: the tokenizer that encoded it.
         """
 
+    @property
+    def scored(self) -> tuple[str, ...]:
+        """The measures that ``score`` gives. Validation predicts all held-out rows where there are any; here sums are enough."""
+        return ()
+
+    def score(self, predictions: Sequence[Mapping[str, Any]], references: Sequence[Any]) -> dict[str, float]:
+        """Compare all answers with the right ones, for measures that no sum over rows gives.
+
+        Args:
+            predictions: the answers of ``predict``, one for each example.
+            references: the right ones, as the reader of the task reads them.
+
+        Returns:
+            A number for each of ``scored``; ``nan`` where it is undefined.
+        """
+        return {}
+
+    def merge(self, answers: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """Make the answer for an example from those for its rows; here an example is one row."""
+        (answer,) = answers
+        return answer
+
     def demonstrate(self, learner: LearnerT_contra, rows: Rows, tokenizer: Tokenizer) -> Demonstration:
-        """Show what the learner makes of some held-out sentences; here, its answers when it is asked about them.
+        """Make a table of the learner's predictions on some held-out sentences; by default, its answers to them.
 
         Args:
             learner: in eval mode.
-            rows: a sentence each.
-            tokenizer: what turned them into tokens.
+            rows: one sentence in each row.
+            tokenizer: the tokenizer that encoded them.
         """
         shown = []
         for row, answer in enumerate(self.predict(learner, self.collate(rows))):
@@ -103,10 +125,10 @@ class Answering(ABC, Generic[LearnerT_contra]):
         return Demonstration("answers (held-out text)", ("sentence", "answer"), shown)
 
     def writing(self, chosen: GenerationSettings) -> Self:
-        """Return the same questions and answers, with other settings of how text is written.
+        """Return the same with other settings of text generation.
 
         Raises:
-            SettingsError: if answers are not text that is written token by token.
+            SettingsError: if the answers are not generated text.
         """
         given = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(chosen.model_fields_set))
-        raise SettingsError("the run does not write text", given, "omit the options of text generation")
+        raise SettingsError("the run does not generate text", given, "omit the options of text generation")

@@ -1,4 +1,4 @@
-"""What ``plmtrain inspect`` shows of a program: rows as they are drawn, and counts over many of them."""
+"""The output of ``plmtrain inspect`` for a program: annotated rows, and statistics over many of them."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Shown:
-    """One row as ``plmtrain inspect`` draws it.
+    """One row as ``plmtrain inspect`` shows it.
 
     Args:
-        lines: by label (``original``, ``input``, ``target`` ...) the tokens of a line, each an id with its mark. Marks:
+        lines: by label (``original``, ``input``, ``target`` ...) the tokens of a line, each a token id with its mark. Marks:
             ``plain``, ``special``, ``masked``, ``random``, ``kept``, ``inserted``, ``deleted``, ``moved``, ``target``, ``blank``.
     """
 
@@ -20,13 +20,13 @@ class Shown:
 
 @dataclass(frozen=True)
 class Inspection:
-    """What a program did to a batch.
+    """A description of how a program made a batch.
 
     Args:
-        rows: each row as it is drawn.
-        rates: by name, a part and the whole that it is a part of; over batches both are summed.
-        histograms: by name, how often each value occurred.
-        notes: what cannot be seen in the rows, a sentence each.
+        rows: the annotated rows.
+        rates: by name, a numerator and its denominator; both are summed over batches.
+        histograms: by name, the number of times that each value occurred.
+        notes: facts that the rows do not show, one sentence each.
     """
 
     rows: Sequence[Shown]

@@ -15,7 +15,7 @@ class Learner(nn.Module):
     """A backbone and heads; subclasses add the heads.
 
     Args:
-        backbone: what outlives pretraining.
+        backbone: the part that is kept after pretraining.
     """
 
     backbone: Backbone
@@ -26,18 +26,18 @@ class Learner(nn.Module):
 
     @property
     def token_head(self) -> nn.Module | None:
-        """The head that scores the vocabulary from the backbone's states, where there is one."""
+        """The language-model head, or None."""
         return None
 
     @property
     def pooler_layer(self) -> nn.Linear | None:
-        """The dense layer that summarises a row at its first token, where there is one: it outlives pretraining, too."""
+        """The pooler's dense layer on the first token, or None; like the backbone, it is kept after pretraining."""
         return None
 
     def models(self) -> Mapping[str, Sequence[nn.Module]]:
-        """Return the models that the learner is made of: for each its backbone and the heads on it, as they are exported.
+        """Return the models that the learner contains, as they are exported: each one's backbone and its heads.
 
-        The first one is meant where none is named. Here the learner is one model with all its heads.
+        The first one is the default. By default, the learner is one model with all its heads.
         """
         own = [child for child in self.children() if child is not self.backbone]
         head = self.token_head
@@ -48,10 +48,10 @@ class Learner(nn.Module):
         """Return the language-model head's logits at every position, [batch, length, vocabulary].
 
         Raises:
-            SettingsError: if there is no such head.
+            SettingsError: if there is no language-model head.
         """
         raise SettingsError(
-            "there is no language-model head here",
+            "there is no language-model head",
             f"{type(self).__name__} has no scores over the vocabulary",
             "load a run of a language-model objective",
         )

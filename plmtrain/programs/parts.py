@@ -1,4 +1,4 @@
-"""The programs that a step may train: one alone, or several that share a backbone, as in a mixture."""
+"""The parts of a run's training: one program, or the several programs of a mixture that share a backbone."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Part:
-    """A program, and where its learner is.
+    """A program and its name within a mixture.
 
     Args:
-        name: of the part; None where the program is the whole.
-        program: what a step trains.
+        name: the part's name; None if the program is not in a mixture.
+        program: the program that a step trains.
     """
 
     name: str | None
     program: AnyProgram
 
     def learner(self, whole: Learner) -> Learner:
-        """Return the part's learner within the whole one."""
+        """Return the part's learner within the run's learner."""
         if self.name is None:
             return whole
         assert isinstance(whole, MixtureLearner)
         return whole.part(self.name)
 
     def key(self, measure: str) -> str:
-        """Return the name of one of the part's measures among those of the whole run: ``loss/TERM`` is ``loss/PART/TERM``."""
+        """Return the name of one of the part's measures within the run: ``loss/TERM`` becomes ``loss/PART/TERM``."""
         if self.name is None:
             return measure
         if measure == "loss" or measure.startswith("loss/"):
@@ -46,7 +46,7 @@ class Part:
 
     @property
     def baseline(self) -> Baseline | None:
-        """The program's baseline, in the measures of the whole run."""
+        """The program's baseline, with the run's names of measures."""
         own = self.program.baseline
         if own is None or self.name is None:
             return own
@@ -55,13 +55,13 @@ class Part:
 
 @dataclass(frozen=True)
 class Parts:
-    """The parts of what a run trains, and which of them each step trains.
+    """The parts of a run's training, and the choice of a part for each step.
 
     Args:
-        members: all of them, in the order of their names.
-        main: the one that answers where none is named.
-        draw: the part of a step, by the run's seed and the 0-based step; the same in all processes.
-        join: what a validation of all parts comes to, from what each part's own validation gave.
+        members: all parts, in the order of their names.
+        main: the default part.
+        draw: returns the part of a step from the run's seed and the 0-based step; the same in all processes.
+        join: combines the measures of each part's validation into those of the run.
     """
 
     members: Sequence[Part]
@@ -71,32 +71,31 @@ class Parts:
 
     @classmethod
     def alone(cls, program: AnyProgram) -> Parts:
-        """Return a program as the only, unnamed part of itself."""
+        """Return a program as the only part, without a name."""
         part = Part(None, program)
         return cls([part], part, lambda seed, step: part)
 
     @property
     def names(self) -> list[str]:
-        """The names of the parts; empty where a program stands alone."""
+        """The names of the parts; empty outside a mixture."""
         return [part.name for part in self.members if part.name is not None]
 
     def named(self, name: str) -> Part:
-        """Return the part of some name, which must be one of ``names``."""
+        """Return the part with a name, which must be one of ``names``."""
         return next(part for part in self.members if part.name == name)
 
 
 class MixtureLearner(Learner):
     """One backbone, and the heads of each part on it.
 
-    The head that scores the vocabulary is shared by the parts that have it in one shape, as in XLM (Lample and Conneau 2019) and
-    UniLM (Dong et al. 2019): whichever tokens a part asks for, the question is the same, and a part that is trained late or
-    seldom has a head that knows the vocabulary. All other heads are a part's own: those of NSP and SOP are of one shape and mean
-    opposite things.
+    Parts whose language-model heads have the same shape share one, as in XLM (Lample and Conneau 2019) and UniLM (Dong et al.
+    2019): the task of the head is the same whichever tokens a part predicts, and a part that is trained late or rarely then has
+    a trained head. All other heads belong to one part: those of NSP and SOP have the same shape but opposite labels.
 
     Args:
-        backbone: the shared one.
-        parts: the learner of each part, built on it. The backbone, and a head that an earlier part has, are lent to them.
-        main: the part whose heads are meant where none is named.
+        backbone: the shared backbone.
+        parts: the learner of each part, built on it. They borrow the backbone, and a head that an earlier part has.
+        main: the default part.
     """
 
     def __init__(self, backbone: Backbone, parts: Mapping[str, Learner], main: str) -> None:
@@ -129,7 +128,7 @@ class MixtureLearner(Learner):
         return self.part(self._main).pooler_layer
 
     def models(self) -> Mapping[str, Sequence[nn.Module]]:
-        """Return those of all parts by the part's name, or by both names where a part has several; the main part's first."""
+        """Return the models of all parts, the main part's first: named PART, or PART/MODEL if a part has several."""
         models: dict[str, Sequence[nn.Module]] = {}
         for name in (self._main, *self._lent):
             own = self.part(name).models()
@@ -163,17 +162,17 @@ def alike(one: nn.Module | None, other: nn.Module) -> bool:
 
 
 def lend(borrower: nn.Module, place: nn.Module, lent: nn.Module) -> None:
-    """Let a module use another in the place of one of its own; only the lender lists, saves and moves it.
+    """Replace a submodule by a module of another owner, which alone registers, saves and moves it.
 
     Args:
-        borrower: uses it from now on, wherever within it the place is.
-        place: what is taken out.
-        lent: what is used instead; the same module where it only ceases to be listed.
+        borrower: the module in which the submodule is replaced, at any depth.
+        place: the submodule to replace.
+        lent: the module that is used instead; the same module if it is only to be unregistered.
     """
     for module in list(borrower.modules()):
         for name in [name for name, child in module._modules.items() if child is place]:
             del module._modules[name]
-            module.__dict__[name] = lent  # where torch does not look for modules
+            module.__dict__[name] = lent  # not registered with torch
 
 
 def build_mixture(parts: Mapping[str, AnyProgram], make: MakeBackbone, common: ModelSettings, main: str) -> MixtureLearner:
@@ -181,9 +180,9 @@ def build_mixture(parts: Mapping[str, AnyProgram], make: MakeBackbone, common: M
 
     Args:
         parts: the programs.
-        make: builds a backbone.
-        common: the settings of the backbone that they share; one of other settings is a part's own.
-        main: the part whose heads are meant where none is named.
+        make: builds a backbone from model settings.
+        common: the settings of the shared backbone; a backbone with other settings belongs to one part.
+        main: the default part.
     """
     shared: list[Backbone] = []
 

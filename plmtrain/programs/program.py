@@ -1,8 +1,8 @@
-"""What the trainer trains: a program, be it a pretraining objective or a fine-tuning task.
+"""The interface of a program: a pretraining objective or a fine-tuning task, as the trainer sees it.
 
 A program turns rows into batches, builds the learner with exactly the heads that its loss uses, computes the terms of the
-loss as sums, and shows what it does to text. It holds settings and no state: all that outlives a step is in the learner, or
-in the carry that ``loss`` returns. How its learner is used afterwards is in ``plmtrain.programs.answering``.
+loss as sums, and shows how it changes text. It holds settings and no state: all state between steps is in the learner, or in
+the carry that ``loss`` returns. The use of a trained learner is in ``plmtrain.programs.answering``.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 
+from plmtrain.data.rows.row_formats import RowFormat
 from plmtrain.programs.parts import Parts
 from plmtrain.settings.models.base import ModelSettings
 
@@ -35,22 +36,22 @@ ModelT = TypeVar("ModelT", bound=ModelSettings)
 LearnerT = TypeVar("LearnerT", bound="Learner")
 
 Carry = Mapping[str, "Tensor"]
-"""Detached tensors that go on to the next step, [streams, ...] by name; empty for most programs."""
+"""Detached tensors that a step passes to the next one, [streams, ...] by name; empty for most programs."""
 
 
 class MakeBackbone(Protocol):
-    """Builds a backbone from model settings; ``build`` is given one."""
+    """A function that builds a backbone from model settings, the argument of ``build``."""
 
     def __call__(self, model: ModelSettings) -> Backbone: ...
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Which checkpoint of a run is its best.
+    """The criterion for a run's best checkpoint.
 
     Args:
-        measure: one of those that a validation gives.
-        higher: whether more of it is better.
+        measure: the name of a measure of validation.
+        higher: whether a higher value is better.
         decides: whether the run's result is its best checkpoint rather than its last one.
     """
 
@@ -61,12 +62,12 @@ class Selection:
 
 @dataclass(frozen=True)
 class Baseline:
-    """What a validation loss is compared with: the loss of a model that knows only how frequent each token is.
+    """The loss of a unigram model, with which a validation loss is compared.
 
     Args:
-        measure: the loss, one of the measures of a validation.
-        reference: the measure that has the unigram loss of the same tokens.
-        of: which tokens these are, in words.
+        measure: the name of the validation loss.
+        reference: the name of the measure that is the unigram loss of the same tokens.
+        of: a description of these tokens.
     """
 
     measure: str
@@ -74,10 +75,10 @@ class Baseline:
     of: str
 
     def compare(self, measured: Mapping[str, float]) -> str:
-        """Say how a validation compares with the baseline; empty where it measured nothing of both.
+        """Describe how a validation compares with the baseline; empty if it lacks one of the two measures.
 
         Args:
-            measured: by the names of measures.
+            measured: the measures of the validation, by name.
         """
         if (difference := self.difference(measured)) is None:
             return ""
@@ -85,12 +86,12 @@ class Baseline:
         return f"{self.of} {loss:.3f} nats each, {_side(difference)} their unigram loss {reference:.3f}"
 
     def brief(self, measured: Mapping[str, float]) -> str:
-        """Say the same in a few words."""
+        """Describe the comparison in a few words."""
         difference = self.difference(measured)
         return "" if difference is None else f"{self.of} {_side(difference)} unigram"
 
     def difference(self, measured: Mapping[str, float]) -> float | None:
-        """Return the loss minus that of the baseline; None where a validation did not measure both."""
+        """Return the loss minus the baseline's; None if the validation lacks one of the two."""
         if self.measure not in measured or self.reference not in measured:
             return None
         return measured[self.measure] - measured[self.reference]
@@ -102,13 +103,13 @@ def _side(difference: float) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class RowShape:
-    """What a program reads from its source for each row of the model.
+    """The text that a program reads for each row of the model.
 
     Args:
-        length: tokens of text in a row, so that the model's row is as long as the run's ``sequence_length``.
-        advance: where rows continue one another, tokens from the start of a row to that of the next one in its stream.
-        others: where rows continue one another, tokens of text from elsewhere beside the row's own.
-        carry_bytes: what a row hands on to the next step, at most: a checkpoint must have room for it.
+        length: the number of text tokens in a row, so that with special tokens it has the run's ``sequence_length``.
+        advance: in streams, the number of tokens from the start of a row to the start of the next one.
+        others: in streams, the number of text tokens from elsewhere in addition to the row's own.
+        carry_bytes: the maximum size of a row's carry, for which a checkpoint needs space.
     """
 
     length: int
@@ -118,12 +119,12 @@ class RowShape:
 
 
 class Trainable(ABC):
-    """What a run trains in a phase: one program, or a mixture of several.
+    """The program, or the mixture of programs, that a run trains in a phase.
 
     Args:
-        settings: its own settings.
+        settings: the settings of the objective or task.
         model: the settings of the model.
-        vocabulary: the tokens that rows are made of.
+        vocabulary: the vocabulary of the rows.
     """
 
     settings: Any
@@ -133,21 +134,21 @@ class Trainable(ABC):
     @classmethod
     @abstractmethod
     def of(cls, settings: Any, model: Any, vocabulary: Vocabulary, build: Callable[[Any], AnyProgram]) -> Self:
-        """Make it from settings.
+        """Make an instance from settings.
 
         Args:
             settings, model, vocabulary: as for the class.
-            build: makes the programs of settings within these, for a mixture.
+            build: makes the programs of a mixture from their settings.
         """
 
     @property
     @abstractmethod
     def parts(self) -> Parts:
-        """The programs that it is made of: each step trains one of them."""
+        """The programs that it consists of, one of which each step trains."""
 
     @property
     def selection(self) -> Selection:
-        """Which checkpoint is best: by the loss, and the run's result is its last checkpoint all the same."""
+        """The criterion for the best checkpoint: by default the loss, while the run's result is its last checkpoint."""
         return Selection()
 
     @abstractmethod
@@ -162,19 +163,19 @@ class Program(Trainable, Generic[SettingsT, ModelT, LearnerT]):
     """The names of the loss's terms."""
 
     ragged: bool = False
-    """Whether rows differ in length from batch to batch within a phase: compiled kernels must then serve any length."""
+    """Whether batches of a phase differ in length, so that compiled kernels must support any length."""
 
     counted: tuple[str, ...] = ()
-    """What ``Batch.normalisers`` counts besides the terms: ``tokens``, where rows are not all as long as the settings say."""
+    """Further keys of ``Batch.normalisers``: ``tokens``, if rows may be shorter than the settings say."""
 
     unit: str = "nats a token"
-    """What the loss is measured in, where it has one term."""
+    """The unit of the loss, if it has one term."""
 
     has_perplexity: bool = False
-    """Whether the loss has one term that is a language model's: its exponential is then a perplexity."""
+    """Whether the loss has one term whose exponential is a perplexity."""
 
     baseline: Baseline | None = None
-    """What a validation is compared with; None where nothing is of the same quantity."""
+    """The baseline of a validation; None if there is no comparable one."""
 
     def __init__(self, settings: SettingsT, model: ModelT, vocabulary: Vocabulary) -> None:
         self.settings: SettingsT = settings
@@ -185,21 +186,26 @@ class Program(Trainable, Generic[SettingsT, ModelT, LearnerT]):
     def of(cls, settings: SettingsT, model: ModelT, vocabulary: Vocabulary, build: Callable[[Any], AnyProgram]) -> Self:
         return cls(settings, model, vocabulary)
 
+    @cached_property
+    def format(self) -> RowFormat:
+        """How its rows are laid out: here as the model's family lays out one text."""
+        return RowFormat.of(self.model.family, 1)
+
     @property
     def parts(self) -> Parts:
         return Parts.alone(self)
 
     @abstractmethod
     def row_shape(self, sequence_length: int) -> RowShape:
-        """Return how much text a row takes so that the model's row is ``sequence_length`` long.
+        """Return the amount of text in a row so that the model's row is ``sequence_length`` long.
 
         Raises:
-            SettingsError: if so short a row cannot hold what the program needs.
+            SettingsError: if the row is too short for the program.
         """
 
     @abstractmethod
     def collate(self, rows: Rows, keys: Keys) -> Batch:
-        """Make rows ready for the loss: on the CPU, and a function of the rows and their keys alone."""
+        """Make the batch for the loss, on the CPU and as a pure function of the rows and their keys."""
 
     @abstractmethod
     def build(self, make: MakeBackbone) -> LearnerT:
@@ -207,28 +213,28 @@ class Program(Trainable, Generic[SettingsT, ModelT, LearnerT]):
 
     @abstractmethod
     def loss(self, learner: LearnerT, batch: Batch, carry: Carry) -> tuple[dict[str, Term], Carry]:
-        """Return the terms of the loss as sums, and what goes on to the next step."""
+        """Return the terms of the loss as sums, and the carry for the next step."""
 
     def measures(self, counts: Mapping[str, NDArray[np.float64]], unigram: NDArray[np.float64] | None) -> dict[str, float]:
-        """Compute measures from the counts of several numbers (``Term.counts``), say from a histogram; here none.
+        """Compute measures from array-valued counts (``Term.counts``), e.g. from a histogram; by default none.
 
         Args:
-            counts: by ``TERM/COUNT``, each added up over all held-out rows.
-            unigram: [vocabulary] the loss, in nats, of each token for a model that knows only how frequent each is in the
-                training text; None where there is no such text.
+            counts: by ``TERM/COUNT``, each summed over all held-out rows.
+            unigram: [vocabulary] the loss of each token, in nats, under the unigram distribution of the training text; None if
+                there is no such text.
 
         Returns:
-            By ``TERM/MEASURE``, to stand beside the losses; by ``MEASURE`` alone where the program is judged by it.
+            The measures, named ``TERM/MEASURE``, or ``MEASURE`` alone if it is a main measure of the program.
         """
         return {}
 
     @abstractmethod
     def inspect(self, batch: Batch) -> Inspection:
-        """Show what the program did to a batch; no learner is needed."""
+        """Show how the program made a batch; no learner is needed."""
 
     @cached_property
     def answering(self) -> Answering[LearnerT] | None:
-        """How the learner is asked about texts; None for a program without an answer."""
+        """The learner's predictions on texts; None for a program that has none."""
         return None
 
 

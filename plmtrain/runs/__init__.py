@@ -1,4 +1,4 @@
-"""A run: what it is made of (its text or its examples, its programs, its trainer) and how it lives (started, resumed, ended).
+"""Runs: assembling one from its text or examples, programs and trainer, and its lifecycle (start, resume, end).
 
 The training itself is in ``plmtrain.training``; the verbs that start runs are in ``plmtrain.commands``.
 """

@@ -1,4 +1,4 @@
-"""Putting the parts of a training process together: group, learner, optimiser, checkpoints, reporter, and the trainer."""
+"""The assembly of a training process: group, learner, optimiser, checkpoints, reporter and trainer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 from plmtrain import backbones, keyed_random
 from plmtrain.console import tell
-from plmtrain.data.loading.order import Phase, plan
+from plmtrain.data.loading.order import Phase, plan_phases
 from plmtrain.errors import SettingsError
 from plmtrain.files import atomic_folder
 from plmtrain.interop.initial import load_backbone, token_rows
@@ -25,7 +25,7 @@ from plmtrain.training import allocator
 from plmtrain.training.checkpoint import Checkpoint
 from plmtrain.training.checkpoint_manifest import Identity, versions
 from plmtrain.training.group import Group
-from plmtrain.training.precision import choose
+from plmtrain.training.precision import choose_precision
 from plmtrain.training.progress import Progress
 from plmtrain.training.progress_line import ProgressLine
 from plmtrain.training.reporting import RunReporter
@@ -36,15 +36,15 @@ from plmtrain.training.trainer import Setup, Trainer
 
 
 def train(material: Material, folder: RunFolder, settings_hash: str) -> Trainer:
-    """Train a run in this process, alone or as one of several, from its newest checkpoint to its end.
+    """Train a run in this process, which may be one of several, from its newest checkpoint to its end.
 
     Args:
         material: the run's data and programs.
-        folder: where the run is kept; its status is there already, and has the run's id.
-        settings_hash: of the settings that change the result.
+        folder: the run's folder; the run's id is in its status already.
+        settings_hash: the hash of the settings that change the result.
 
     Returns:
-        The trainer, which has nothing left to do.
+        The trainer, at the end of the run.
     """
     trainer = assemble(material, folder, settings_hash)
     setup, settings, learner = trainer.setup, material.settings, trainer.state.learner
@@ -70,7 +70,7 @@ def train(material: Material, folder: RunFolder, settings_hash: str) -> Trainer:
 
 
 def assemble(material: Material, folder: RunFolder, settings_hash: str) -> Trainer:
-    """Put the trainer of a run together in this process, at the step of the run's newest checkpoint.
+    """Build the trainer of a run in this process, and restore the run's newest checkpoint.
 
     Args:
         material, folder, settings_hash: as for ``train``.
@@ -78,12 +78,12 @@ def assemble(material: Material, folder: RunFolder, settings_hash: str) -> Train
     allocator.tune()
     settings = material.settings
     group = Group(settings.trainer.device, settings.launch.timeout, settings.trainer.threads)
-    phases = plan(settings.trainer)
+    phases = plan_phases(settings.trainer)
     programs = material.programs(phases)
     token_embeddings = embedded_tokens(settings, material.tokenizer)
     learner = build_learner(settings, programs[0], token_embeddings).to(group.device)
     state = TrainingState(learner, optimizer.build(learner, settings.optimizer), {})
-    precision = choose(settings.trainer.precision, group.device)
+    precision = choose_precision(settings.trainer.precision, group.device)
     resolved = {
         "precision": precision,
         "threads": torch.get_num_threads(),
@@ -104,15 +104,15 @@ def assemble(material: Material, folder: RunFolder, settings_hash: str) -> Train
         require_same_data(checkpoint, identity, material, folder)
         state.restore(checkpoint, group)
         progress = checkpoint.progress
-    # Whoever is not the main process must have read the old settings and checkpoints before they are replaced.
+    # The other processes must have read the old settings and checkpoints before the main process replaces them.
     group.wait()
 
     reporter = None
     if group.is_main:
-        # Twice: the next one is written before the old one goes.
+        # Twice, because the next checkpoint is written before the old one is deleted.
         checkpoints.require_space(2 * checkpoint_size(learner, carried(programs, phases)))
         if checkpoint is not None:
-            tell(f"going on from step {progress.step}", *_told_apart(folder, resolved))
+            tell(f"resuming from step {progress.step}", *_environment_changes(folder, resolved))
         reporter = _reporter(material, folder, programs[-1], learner, resolved, progress)
 
     return Trainer(
@@ -134,13 +134,13 @@ def assemble(material: Material, folder: RunFolder, settings_hash: str) -> Train
 
 
 def embedded_tokens(settings: RunSettings, tokenizer: Tokenizer) -> int:
-    """Rows of the token embedding: the vocabulary, or as many as what the run starts from has."""
+    """Return the number of rows of the token embedding: the vocabulary's size, or that of the weights the run starts from."""
     tokens = tokenizer.vocabulary.size
     return tokens if settings.init is None else token_rows(Path(settings.init), tokens)
 
 
 def carried(programs: Sequence[Trainable], phases: Sequence[Phase]) -> int:
-    """Bytes of the carry of all processes, at most."""
+    """Return the maximum number of bytes of the carry of all processes."""
     return max(
         part.program.row_shape(phase.sequence_length).carry_bytes * phase.batch_size
         for program, phase in zip(programs, phases, strict=True)
@@ -149,7 +149,7 @@ def carried(programs: Sequence[Trainable], phases: Sequence[Phase]) -> int:
 
 
 def build_learner(settings: RunSettings, program: Trainable, vocabulary_size: int) -> Learner:
-    """A fresh learner in train mode, with the backbone that ``init`` names, and blocks compiled if that is asked for."""
+    """Build a learner in train mode, with the backbone of ``init`` if given, and compiled blocks if requested."""
     torch.manual_seed(keyed_random.scalar("initial weights", settings.seed))
     learner = program.build(lambda model: backbones.build(model, vocabulary_size))
     if settings.init is not None:
@@ -161,40 +161,40 @@ def build_learner(settings: RunSettings, program: Trainable, vocabulary_size: in
 
 
 def compile_blocks(learner: Learner, program: Trainable) -> None:
-    """Have the blocks of a learner's backbones compiled when they are called."""
+    """Mark the blocks of a learner's backbones for compilation at their first call."""
     ragged = any(part.program.ragged for part in program.parts.members)
     for module in learner.modules():
         for block in module.blocks() if isinstance(module, backbones.Backbone) else ():
-            # One kernel for each shape or one for all, never one for shapes seen before: a resumed run must compute the same.
+            # One kernel for each shape or one for all, independent of earlier shapes: a resumed run must compute the same.
             block.compile(dynamic=ragged)
 
 
 def require_same_data(saved: Checkpoint, now: Identity, material: Material, folder: RunFolder) -> None:
-    """Refuse to go on with another tokenizer, or with data that were edited.
+    """Refuse to resume with another tokenizer, or with data that were edited.
 
     Raises:
-        SettingsError: if they are not those that the run began with, and ``resume.allow`` does not name them.
+        SettingsError: if they differ from those that the run started with, and ``resume.allow`` does not name them.
     """
     if saved.identity.tokenizer_digest != now.tokenizer_digest:
         raise SettingsError(
             "the tokenizer is not the one that the run began with",
             f"tokenizer {now.tokenizer_digest[:16]} instead of {saved.identity.tokenizer_digest[:16]}",
-            "restore the text or the tokenizer that it was made from, or start anew under another name=",
+            "restore the tokenizer or the text that it was trained on, or start another run with another name=",
         )
     allowed = any(key.partition(".")[0] == "data" for key in material.settings.resume.allow)
     if saved.identity.data_digest != now.data_digest and not allowed:
         raise SettingsError(
             "the data have changed since the run began",
             ", ".join(material.changes(folder.path)[:4]),
-            "restore them, start anew under another name=, or accept another result: resume.allow=[data.files]",
+            "restore them, start another run with another name=, or accept another result with resume.allow=[data.files]",
         )
 
 
-def _told_apart(folder: RunFolder, resolved: dict[str, Any]) -> list[str]:
-    """Where this process computes otherwise than the one that began the run: the result may differ in the last bits."""
+def _environment_changes(folder: RunFolder, resolved: dict[str, Any]) -> list[str]:
+    """Describe how this process's environment differs from that of the run's start: results may differ in the last bits."""
     before = folder.config().get(RESOLVED) or {}
     return [
-        f"{key} was {before[key]} and is {now}: the rest of the run may differ from an unbroken one in the last bits"
+        f"{key} was {before[key]} and is {now}: the rest of the run may differ from an uninterrupted one in the last bits"
         for key, now in resolved.items()
         if key in before and before[key] != now
     ]
@@ -208,7 +208,7 @@ def _reporter(
     resolved: dict[str, Any],
     progress: Progress,
 ) -> RunReporter:
-    """Write down what the run is, and open everything that hears of its progress."""
+    """Write the run's settings, status, tokenizer and data manifest, and open all outputs of its progress."""
     settings = material.settings
     values = settings.model_dump(mode="json")
     folder.write_config({**values, RESOLVED: resolved})

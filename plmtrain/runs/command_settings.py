@@ -1,4 +1,4 @@
-"""From a verb and its overrides to the settings of a run, whatever kind of run it is."""
+"""Composing the settings of a run from a verb and its overrides, for any kind of run."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from plmtrain.training.run_folder import RunFolder
 
 
 def kind_for(verb: str, arguments: Sequence[str] = ()) -> RunKind[Any]:
-    """The kind of run that a command composes.
+    """Return the kind of run that a command composes.
 
     Args:
-        verb: what stands after ``plmtrain``.
-        arguments: Hydra overrides; they tell of a verb for any kind of run which one is meant.
+        verb: the word after ``plmtrain``.
+        arguments: Hydra overrides, which decide the kind of run of a verb for any kind.
     """
     primary = primary_of(verb, arguments)
     return next((kind for kind in KINDS if kind.primary == primary), PRETRAIN)
 
 
 def composed_for(verb: str, arguments: Sequence[str], config_dir: str | None = None) -> Composed:
-    """Compose the settings of a run; what fine-tuning starts from brings its model and tokenizer along.
+    """Compose the settings of a run; with ``init``, the model and the tokenizer come from its folder.
 
     Args:
-        verb: what stands after ``plmtrain``.
+        verb: the word after ``plmtrain``.
         arguments: Hydra overrides.
         config_dir: the folder of ``--config-dir``.
 
@@ -48,28 +48,28 @@ def composed_for(verb: str, arguments: Sequence[str], config_dir: str | None = N
 
 
 def settings_for(verb: str, arguments: Sequence[str], config_dir: str | None = None) -> RunSettings:
-    """The settings of the run that a verb carries out; arguments as in ``composed_for``.
+    """Return the settings of a verb's run; arguments as in ``composed_for``.
 
     Raises:
-        SettingsErrors: everything that is wrong with them.
+        SettingsErrors: if the settings are invalid, with all errors.
     """
     settings: RunSettings = run_settings(composed_for(verb, arguments, config_dir), kind_for(verb, arguments))
     return settings
 
 
 def _started_from(folder: Path, composed: Composed) -> Composed:
-    """Settings in which the model and the tokenizer are those of the run or Hugging Face folder that is started from."""
+    """Return the settings with the model and the tokenizer of the run or Hugging Face folder to start from."""
     errors = list(composed.errors)
     place = f"init={folder}"
     for text in composed.groups:
         group = text.partition("=")[0]
         if group in ("model", "size", "tokenizer"):
-            errors.append(SettingsError(f"what {place} starts from has its own {group}", where(text), f"leave {group}= away"))
+            errors.append(SettingsError(f"{place} has its own {group}", where(text), f"omit {group}="))
     given = [key for key in composed.overrides if key.startswith(("model.", "tokenizer.")) and key != "tokenizer.path"]
     for key in given:
         if kind_of(key) == "structural":
-            what = f"{key} is that of what {place} starts from"
-            errors.append(SettingsError(what, where(composed.overrides[key]), "leave it away"))
+            what = f"{key} is given by {place}"
+            errors.append(SettingsError(what, where(composed.overrides[key]), "omit it"))
     try:
         model, tokenizer = _parts_of(folder)
     except PlmtrainError as error:
@@ -86,7 +86,7 @@ def _started_from(folder: Path, composed: Composed) -> Composed:
 
 
 def _parts_of(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The plain settings of the model and the tokenizer in a run or a Hugging Face folder.
+    """Return the settings of the model and the tokenizer in a run or a Hugging Face folder, as plain values.
 
     Raises:
         PlmtrainError: if the folder has none that can be read.
@@ -104,7 +104,7 @@ def _parts_of(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _tokenizer_in(folder: Path) -> dict[str, Any]:
-    """What can be said of a Hugging Face folder's tokenizer in the words of ours; nothing is trained by it."""
+    """Describe a Hugging Face folder's tokenizer with plmtrain's settings, which are not used to train one."""
     from plmtrain.text.tokenizer import Tokenizer
 
     tokenizer = Tokenizer.load(folder)

@@ -1,4 +1,4 @@
-"""Putting a run's parts together from its settings: the one place that joins text, model, objective and trainer."""
+"""Preparing a pretraining run's text, tokenizer, rows and programs from its settings."""
 
 from __future__ import annotations
 
@@ -8,45 +8,46 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plmtrain.data.corpus import corpus_manifest as manifests
-from plmtrain.data.corpus.corpus_manifest import Manifest
-from plmtrain.data.corpus.updates import Report
-from plmtrain.data.loading.order import Phase, plan
+from plmtrain.data.corpus.corpus_manifest import CorpusManifest
+from plmtrain.data.corpus.updates import OnUpdate
+from plmtrain.data.loading.order import Phase, plan_phases
+from plmtrain.data.splits import SPLITS
+from plmtrain.runs.material import require_tokens
 from plmtrain.settings.objectives.base import ObjectiveSettings, Reads
 from plmtrain.settings.run import PretrainSettings
 
 if TYPE_CHECKING:
     from plmtrain.data.corpus.pair_store import PairStore
-    from plmtrain.data.corpus.store import Split, Store
+    from plmtrain.data.corpus.store import Store
     from plmtrain.data.rows.rows import PartedRows, RowSource
+    from plmtrain.data.splits import Split
     from plmtrain.programs.program import AnyProgram, Trainable
     from plmtrain.text.tokenizer import Tokenizer
     from plmtrain.text.vocabulary import Vocabulary
 
-SPLITS: tuple[Split, ...] = ("train", "validation")
-
 
 @dataclass(frozen=True)
 class Corpus:
-    """Text made ready for a run.
+    """The prepared text of a run.
 
     Args:
-        tokenizer: what it was encoded with.
-        folder: the prepared data.
-        manifest: what is in it.
+        tokenizer: the tokenizer that encoded it.
+        folder: the folder of the prepared data.
+        manifest: the manifest of the folder.
     """
 
     tokenizer: Tokenizer
     folder: Path
-    manifest: Manifest
+    manifest: CorpusManifest
 
     def rows(self, split: Split, program: Trainable, phase: Phase, isolate_documents: bool) -> RowSource | PartedRows:
-        """Return the rows of a split as an objective reads them in a phase; of a mixture, as each of its parts does.
+        """Return the rows of a split for an objective in a phase; for a mixture, the rows for each part.
 
         Args:
             split: ``train`` or ``validation``.
-            program: the objective's; ``reads`` of its settings says how.
-            phase: gives the sequence length, and the number of streams where rows continue one another.
-            isolate_documents: whether rows say which document each token is of.
+            program: the objective's program; ``reads`` of its settings selects the kind of rows.
+            phase: gives the sequence length, and for streams their number.
+            isolate_documents: whether rows contain the document of each token.
         """
         from plmtrain.data.corpus.store import Store
         from plmtrain.data.rows.rows import PartedRows
@@ -78,7 +79,7 @@ def _streams(store: Store, program: AnyProgram, phase: Phase, isolate_documents:
 def _translations(store: Store, program: AnyProgram, phase: Phase, isolate_documents: bool) -> RowSource:
     from plmtrain.data.rows.translations import Translations
 
-    assert not isolate_documents, "refused with the settings"
+    assert not isolate_documents, "refused by the rules of the settings"
     settings = program.settings
     return Translations(
         store,
@@ -91,7 +92,7 @@ def _translations(store: Store, program: AnyProgram, phase: Phase, isolate_docum
 def _segment_pairs(store: Store, program: AnyProgram, phase: Phase, isolate_documents: bool) -> RowSource:
     from plmtrain.data.rows.pair_rows import PairSource
 
-    assert not isolate_documents, "refused with the settings"
+    assert not isolate_documents, "refused by the rules of the settings"
     length = program.row_shape(phase.sequence_length).length
     return PairSource(store, _cut(store, program.settings, length, lambda moment: None), length)
 
@@ -102,34 +103,34 @@ _SOURCES: Mapping[Reads, Callable[[Store, AnyProgram, Phase, bool], RowSource]] 
     "segment_pairs": _segment_pairs,
     "translations": _translations,
 }
-"""How each way to read prepared text (``ObjectiveSettings.reads``) makes rows of it."""
+"""The function that makes rows from prepared text, for each value of ``ObjectiveSettings.reads``."""
 
 
-def _cut(store: Store, settings: Any, length: int, report: Report) -> PairStore:
-    """The pairs of a split, cut now if that has not been done; what is held out is cut once."""
+def _cut(store: Store, settings: Any, length: int, on_update: OnUpdate) -> PairStore:
+    """Return the pairs of a split, cut now if necessary; held-out text is cut in one copy."""
     from plmtrain.data.corpus.pair_cutting import Cutting
     from plmtrain.data.corpus.pair_store import pairs_of
 
     copies = settings.pair_copies if store.split == "train" else 1
     cutting = Cutting(relation=settings.relation, tokens=length, copies=copies, short_share=settings.short_share)
-    return pairs_of(store, cutting, report)
+    return pairs_of(store, cutting, on_update)
 
 
-def derive(corpus: Corpus, settings: PretrainSettings, report: Report) -> None:
-    """Make of prepared text what the run's objective reads, where that is more than the text itself: a run does so before it
-    trains, and hears then of text that will not do."""
+def derive(corpus: Corpus, settings: PretrainSettings, on_update: OnUpdate) -> None:
+    """Derive from prepared text the further data that the objective reads, such as pairs. A run does so before it trains, so that
+    unsuitable text is reported early."""
     from plmtrain.data.corpus.store import Store
     from plmtrain.data.rows.row_formats import RowFormat
 
-    for phase in plan(settings.trainer):
+    for phase in plan_phases(settings.trainer):
         length = phase.sequence_length - RowFormat.of(settings.model.family, 2).framing
         for objective in objective_in(settings, phase).members().values():
             for split in SPLITS if objective.reads == "segment_pairs" else ():
-                _cut(Store.open(corpus.folder, split), objective, length, report)
+                _cut(Store.open(corpus.folder, split), objective, length, on_update)
 
 
-def tokenizer_of(settings: PretrainSettings, report: Callable[[Any], None]) -> Tokenizer:
-    """The tokenizer that the run uses: an existing one, that of what it starts from, or one trained on its text."""
+def tokenizer_of(settings: PretrainSettings, on_update: OnUpdate) -> Tokenizer:
+    """Return the run's tokenizer: an existing one, the one of ``init``, or one trained on its text."""
     from plmtrain.data.corpus.trained_tokenizers import tokenizer_for
 
     chosen = settings.tokenizer
@@ -137,21 +138,22 @@ def tokenizer_of(settings: PretrainSettings, report: Callable[[Any], None]) -> T
         from plmtrain.training.restore import tokenizer_folder
 
         chosen = chosen.model_copy(update={"path": str(tokenizer_folder(Path(settings.init)))})
-    return tokenizer_for(settings.data, chosen, report)
+    return tokenizer_for(settings.data, chosen, on_update)
 
 
-def corpus_of(settings: PretrainSettings, report: Callable[[Any], None]) -> Corpus:
-    """The run's text, prepared now if that has not been done."""
+def corpus_of(settings: PretrainSettings, on_update: OnUpdate) -> Corpus:
+    """Return the run's text, prepared now if necessary."""
     from plmtrain.data.corpus.prepare import prepare
 
-    tokenizer = tokenizer_of(settings, report)
-    longest = max(phase.sequence_length for phase in plan(settings.trainer))
-    folder = prepare(settings.data, tokenizer, minimum_validation_tokens=longest, report=report)
+    tokenizer = tokenizer_of(settings, on_update)
+    require_tokens(settings, tokenizer)
+    longest = max(phase.sequence_length for phase in plan_phases(settings.trainer))
+    folder = prepare(settings.data, tokenizer, minimum_validation_tokens=longest, on_update=on_update)
     return Corpus(tokenizer, folder, manifests.load(folder, tokenizer.digest))
 
 
 def objective_in(settings: PretrainSettings, phase: Phase) -> ObjectiveSettings:
-    """The objective's settings in one phase of the run."""
+    """Return the objective's settings in a phase of the run."""
     return settings.objective.changed(phase.objective) if phase.objective else settings.objective
 
 

@@ -1,7 +1,8 @@
-"""The table that closes a run: what its learner makes of sentences that it was not trained on."""
+"""The table at the end of a run: its learner's predictions on held-out sentences."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,45 +15,50 @@ from plmtrain.data.rows.translations import LanguageRows
 
 if TYPE_CHECKING:
     from plmtrain.data.corpus.store import Store
+    from plmtrain.programs.answering import Demonstration
     from plmtrain.programs.learner import Learner
     from plmtrain.programs.parts import Part
     from plmtrain.text.tokenizer import Tokenizer
 
 _TOKENS = range(8, 28)
-"""How long a sentence of the table may be."""
+"""The minimum and maximum number of tokens of a sentence in the table."""
 
 
 def demonstration(part: Part, learner: Learner, tokenizer: Tokenizer, store: Store, count: int = 6) -> Table | None:
-    """Make the table of what a program shows of its learner on some held-out sentences.
+    """Make the table of a learner's predictions on some held-out sentences.
 
     Args:
-        part: of what the run trained.
-        learner: of the whole run, in eval mode.
-        tokenizer: for showing tokens.
-        store: held-out text.
-        count: sentences at most.
+        part: a part of the run's program.
+        learner: the run's learner, in eval mode.
+        tokenizer: decodes tokens.
+        store: the held-out text.
+        count: the maximum number of sentences.
 
     Returns:
-        None for a program without answers.
+        The table; None for a program without answers.
     """
     answering = part.program.answering
     if answering is None:
         return None
-    sentences = _sentences(store, part.program.vocabulary["pad"], count)
+    sentences = _sentences(store, part.program.vocabulary.padding, count)
     if not len(sentences):
-        return Table(title="no held-out sentence is short enough to be shown", title_justify="left", show_header=False)
+        return Table(title="no held-out sentence is short enough to show", title_justify="left", show_header=False)
     shown = answering.demonstrate(part.learner(learner), sentences, tokenizer)
-    title = shown.title if part.name is None else f"{part.name}: {shown.title}"
-    table = Table(title=title, title_justify="left")
+    return table_of(shown if part.name is None else replace(shown, title=f"{part.name}: {shown.title}"))
+
+
+def table_of(shown: Demonstration) -> Table:
+    """Draw a demonstration."""
+    table = Table(title=shown.title, title_justify="left")
     for column, heading in enumerate(shown.headings):
-        table.add_column(heading, overflow="fold", ratio=None if column else 3)
+        table.add_column(Text(heading), overflow="fold", ratio=None if column else 3)
     for cells in shown.rows:
-        table.add_row(*map(Text, cells))  # text of the user's own, in which square brackets are no markup
+        table.add_row(*map(Text, cells))  # the user's text, in which square brackets are not markup
     return table
 
 
 def _sentences(store: Store, padding: int, count: int) -> Rows:
-    """Held-out sentences of a readable length, the same every time."""
+    """Return held-out sentences of a readable length, always the same ones."""
     lengths = np.diff(store.sentences)
     order = np.flatnonzero((lengths >= _TOKENS.start) & (lengths < _TOKENS.stop))
     order = order[keyed_random.permute(np.arange(len(order)), len(order), "fill table")] if len(order) else order

@@ -1,4 +1,4 @@
-"""The life of a run around its training: its folder's lock, its status, what it may change, and its processes."""
+"""The lifecycle of a run around its training: lock, status, changes of settings, and processes."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 
 from plmtrain import stopping
 from plmtrain.console import tell
-from plmtrain.data.corpus.updates import Report
-from plmtrain.data.loading.order import check_divisible, plan
+from plmtrain.data.corpus.updates import OnUpdate
+from plmtrain.data.loading.order import check_divisible, plan_phases
 from plmtrain.errors import SettingsErrors, Stopped, understood
 from plmtrain.redaction import redact
 from plmtrain.runs.material import Material
@@ -23,16 +23,16 @@ from plmtrain.training import launch
 from plmtrain.training.run_folder import RunFolder, State
 
 _FACTS = ("step", "total_steps", "best_step", "result_step")
-"""What a status says of the training, whoever writes it."""
+"""The keys of a status about training, which every status keeps."""
 
 
-def carry_out(command: Sequence[str], settings: RunSettings, prepare: Callable[[Report], Material]) -> int:
-    """Bring a run to its end: begin it, go on with it, or say that it is finished.
+def carry_out(command: Sequence[str], settings: RunSettings, prepare: Callable[[OnUpdate], Material]) -> int:
+    """Start a run or resume it, and train it to its end; if it is finished, say so.
 
     Args:
-        command: the whole command line behind ``plmtrain``, for starting further processes.
+        command: the command line after ``plmtrain``, for starting further processes.
         settings: the run's settings.
-        prepare: makes its data ready, before torch is imported.
+        prepare: prepares the run's data, before torch is imported.
 
     Returns:
         The exit code.
@@ -45,20 +45,20 @@ def carry_out(command: Sequence[str], settings: RunSettings, prepare: Callable[[
         status = folder.status()
         changed = changes(folder, settings)
         if status.get("state") == "finished" and not changed.refusals():
-            # Under another's launcher all processes must see it: one that did not would wait for the first one in vain.
+            # With an external launcher all processes must return here, or the others would wait for the first one in vain.
             if owns:
                 tell(f"{folder.path} is finished: {status.get('reason') or 'all steps are done'}")
             return 0
         if owns:
             _require_agreement(changed, settings)
-        with _told(folder, log, owns):
+        with _recorded(folder, log, owns):
             if owns:
                 folder.write_status("preparing", **_facts(folder))
-            with preparation_report() as report:
-                material = prepare(report)
+            with preparation_report() as on_update:
+                material = prepare(on_update)
             if settings.launch.processes > 1 and not launch.in_a_group():
-                check_divisible(plan(material.settings.trainer), settings.launch.processes)
-                return _conclude(folder, launch.launch(command, settings.launch.processes))
+                check_divisible(plan_phases(material.settings.trainer), settings.launch.processes)
+                return _conclude(folder, launch.launch_processes(command, settings.launch.processes))
             from plmtrain.runs.assembly import train
 
             train(material, folder, run_hash(settings, init_digest))
@@ -67,7 +67,7 @@ def carry_out(command: Sequence[str], settings: RunSettings, prepare: Callable[[
 
 @contextmanager
 def _owned(folder: RunFolder) -> Iterator[bool]:
-    """Hold the run's lock where this process answers for the run; whether it does."""
+    """Hold the run's lock if this process owns the run; yield whether it does."""
     if launch.started_by_us() or not launch.is_first():
         yield False
     else:
@@ -76,15 +76,15 @@ def _owned(folder: RunFolder) -> Iterator[bool]:
 
 
 @contextmanager
-def _told(folder: RunFolder, log: logging.Logger, owns: bool) -> Iterator[None]:
-    """Write how the run ended into its status, and the whole traceback into its log."""
+def _recorded(folder: RunFolder, log: logging.Logger, owns: bool) -> Iterator[None]:
+    """Write the reason of a failure into the run's status, and the traceback into its log."""
     try:
         yield
     except BaseException as error:
         problem = understood(error)
         log.error("the run ended", exc_info=error)
         if problem is None:
-            error.plmtrain_log = str(folder.log_path)  # type: ignore[attr-defined]  # where the command line says it is
+            error.plmtrain_log = str(folder.log_path)  # type: ignore[attr-defined]  # printed by the command line
         if owns or launch.is_first():
             state: State = "stopped" if isinstance(problem, Stopped) else "failed"
             code = problem.exit_code if problem is not None else 1
@@ -93,7 +93,7 @@ def _told(folder: RunFolder, log: logging.Logger, owns: bool) -> Iterator[None]:
 
 
 def _conclude(folder: RunFolder, code: int) -> int:
-    """After several processes: the status says what they agreed on, even where the first of them could not write it."""
+    """Write the common exit code of several processes into the status, if the first one could not write it."""
     if folder.status().get("exit_code") != code:
         state: State = "stopped" if code == Stopped.exit_code else "failed"
         folder.write_status(state, code, "a process of the run failed", **_facts(folder))
@@ -105,13 +105,13 @@ def _facts(folder: RunFolder) -> dict[str, Any]:
 
 
 def changes(folder: RunFolder, settings: RunSettings) -> Drift:
-    """How the settings differ from those that the run began with."""
+    """Return how the settings differ from those that the run began with."""
     new = redact(settings.model_dump(mode="json"))
     return drift(completed(folder.config()) if folder.exists else new, new)
 
 
 def _require_agreement(changed: Drift, settings: RunSettings) -> None:
-    """Refuse to go on with settings that would change the result unseen, and tell of those that may change.
+    """Refuse changed settings that would silently change the result, and print the other changes.
 
     Raises:
         SettingsErrors: for each setting that may not change.
@@ -123,7 +123,7 @@ def _require_agreement(changed: Drift, settings: RunSettings) -> None:
 
 
 def start_digest(settings: RunSettings) -> str | None:
-    """The digest of the weights that the run starts from."""
+    """Return the digest of the weights that the run starts from, or None."""
     if settings.init is None:
         return None
     from plmtrain.interop.initial import weights_digest

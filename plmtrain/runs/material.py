@@ -1,34 +1,69 @@
-"""What a run is made of that depends on its verb: its text or examples, its programs, and what it says at its start and end."""
+"""The parts of a run that differ between verbs: its text or examples, its programs, its first and last output, its length."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
+
+from plmtrain.data.loading.order import with_steps
+from plmtrain.errors import SettingsError, SettingsErrors
+from plmtrain.settings.rules import broken_rules, families_for, missing_roles
+from plmtrain.settings.run import FinetuneSettings, PretrainSettings, RunSettings
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from rich.console import RenderableType
 
-    from plmtrain.data.corpus.store import Split
     from plmtrain.data.loading.order import Phase
     from plmtrain.data.rows.rows import PartedRows, RowSource
+    from plmtrain.data.splits import Split
     from plmtrain.programs.learner import Learner
     from plmtrain.programs.program import Trainable
-    from plmtrain.settings.run import RunSettings
+    from plmtrain.settings.objectives.base import ObjectiveSettings
+    from plmtrain.settings.tasks.base import TaskSettings
     from plmtrain.text.tokenizer import Tokenizer
     from plmtrain.training.group import Group
 
+RunT = TypeVar("RunT", bound=RunSettings)
+
+
+def require_tokens(settings: RunSettings, tokenizer: Tokenizer) -> None:
+    """Refuse a tokenizer that lacks special tokens which the run's objective or task needs, before anything is encoded with it.
+
+    Raises:
+        SettingsErrors: for the objective, each of its parts, or the task.
+    """
+    programs: dict[str, ObjectiveSettings | TaskSettings] = {}
+    if isinstance(settings, PretrainSettings):
+        programs = {f"objective={part.name}": part for part in settings.objective.members().values()}
+    elif isinstance(settings, FinetuneSettings):
+        programs = {f"task={settings.task.name}": settings.task}
+    roles = tokenizer.vocabulary.roles
+    path, init = settings.tokenizer.path, settings.init
+    source = f"tokenizer.path={path}" if path is not None else "the trained tokenizer" if init is None else f"init={init}"
+    errors = [
+        SettingsError(
+            f"{name} needs tokens that the tokenizer lacks: {', '.join(missing)}",
+            f"{source} has: {', '.join(roles) or 'none of any use'}",
+            f"use a tokenizer of one of these families: {families_for(settings.model, program)}",
+        )
+        for name, program in programs.items()
+        if (missing := missing_roles(settings.model, program, roles))
+    ]
+    if errors:
+        raise SettingsErrors(errors)
+
 
 class Material(ABC):
-    """A run's data, made ready.
+    """A run's prepared data.
 
     Args:
-        settings: the run's settings, with what is only known now filled in.
-        tokenizer: what the data were encoded with.
-        digest: of the data.
+        settings: the run's settings, with the number of steps filled in.
+        tokenizer: the tokenizer that encoded the data.
+        digest: the digest of the data.
     """
 
     def __init__(self, settings: RunSettings, tokenizer: Tokenizer, digest: str) -> None:
@@ -38,8 +73,8 @@ class Material(ABC):
 
     @property
     def unigram(self) -> NDArray[np.float64] | None:
-        """The loss of each token, in nats, for a model that knows only how frequent each is in the training text; None where
-        there is no such text.  # [vocabulary]"""
+        """The loss of each token, in nats, under the unigram distribution of the training text; None if there is no such text.
+        # [vocabulary]"""
         return None
 
     @abstractmethod
@@ -48,46 +83,66 @@ class Material(ABC):
 
     @abstractmethod
     def rows(self, split: Split, program: Trainable, phase: Phase) -> RowSource | PartedRows:
-        """The rows of a split as a program reads them in a phase."""
+        """Return the rows of a split for a program in a phase."""
 
     @abstractmethod
     def keep(self, folder: Path) -> None:
-        """Write into a run's folder what tells its data from others."""
+        """Write a record of the data into a run's folder, to detect changes later."""
 
     @abstractmethod
     def changes(self, folder: Path) -> list[str]:
-        """What of the data is not as it was when ``keep`` wrote into the folder."""
+        """Return descriptions of the data's changes since ``keep`` wrote into the folder."""
 
     @abstractmethod
     def repetitions(self) -> list[str]:
-        """What of the data repeats itself, or is held out and trained on, too; a line each."""
+        """Return a line for each kind of duplicates, within the training data or between training and held-out data."""
 
     @abstractmethod
     def opening(self) -> str:
-        """What the run says of its data at its start."""
+        """Return the description of the data that is printed when the run starts."""
 
-    def conclude(  # noqa: B027  # most have nothing to do
+    def conclude(  # noqa: B027  # most classes do nothing here
         self, program: Trainable, learner: Learner, phase: Phase, group: Group, folder: Path
     ) -> None:
-        """Use the run's result before the run ends, say to answer what is held out. All processes call it.
+        """Use the run's result before the run ends, e.g. to predict the held-out examples. All processes must call it.
 
         Args:
-            program: what trained it.
-            learner: with the weights that are the run's result, in eval mode, on the group's device.
-            phase: the last one.
+            program: the program of the last phase.
+            learner: the learner with the weights of the run's result, in eval mode, on the group's device.
+            phase: the last phase.
             group: the processes that trained together.
-            folder: the run's.
+            folder: the run's folder.
         """
 
     @abstractmethod
     def closing(
         self, program: Trainable, learner: Learner, best: float | None, measured: Mapping[str, float]
     ) -> list[RenderableType]:
-        """Return what the run shows at its end.
+        """Return the output that is printed when the run ends.
 
         Args:
-            program: what trained it, in its last phase.
-            learner: with the weights that are the run's result, in eval mode, on the CPU.
+            program: the program of the last phase.
+            learner: the learner with the weights of the run's result, in eval mode, on the CPU.
             best: the best value of the measure that selects checkpoints.
-            measured: all measures of that validation; empty if they are lost.
+            measured: all measures of that validation; empty if they are unknown.
         """
+
+
+def counted(settings: RunT, rows: int) -> RunT:
+    """Return the settings with the number of steps filled in if they give epochs.
+
+    Args:
+        settings: the run's settings.
+        rows: the number of rows in an epoch.
+
+    Raises:
+        SettingsErrors: if the schedule is longer than this number of steps.
+    """
+    if settings.trainer.epochs is None:
+        return settings
+    trainer = with_steps(settings.trainer, rows)
+    length = f"{trainer.epochs:g} epochs of {rows:,} rows are {trainer.steps:,} steps"
+    changed = {"schedule": settings.schedule, "trainer": trainer.model_copy(update={"epochs": None})}
+    if errors := [SettingsError(what, f"{key}; {length}", remedy) for key, what, remedy in broken_rules(changed)]:
+        raise SettingsErrors(errors)
+    return settings.model_copy(update={"trainer": trainer})

@@ -1,4 +1,4 @@
-"""Showing how far the preparation of text is: a bar on a terminal, a line now and then elsewhere."""
+"""Progress of the preparation of text: a bar on a terminal, elsewhere a line from time to time."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from plmtrain.data.corpus.updates import Progress as Moment
-from plmtrain.data.corpus.updates import Report
+from plmtrain.data.corpus.updates import OnUpdate, PreparationUpdate
 
 _WORDS = {
-    "wait": "waiting for another process that prepares the same",
+    "wait": "waiting for another process that prepares the same text",
     "hash": "reading the sources",
     "tokenizer": "training the tokenizer",
     "encode": "encoding",
@@ -22,48 +21,48 @@ _WORDS = {
     "pairs": "cutting pairs of segments",
 }
 _SECONDS = 10.0
-"""Between two plain lines of one stage."""
+"""The minimum time between two plain lines of a stage."""
 
 
 @contextmanager
-def preparation_report() -> Iterator[Report]:
-    """Something to report moments of a preparation to."""
+def preparation_report() -> Iterator[OnUpdate]:
+    """Yield the function to which a preparation reports its progress."""
     console = Console(stderr=True)
     if console.is_terminal and not console.is_dumb_terminal:
-        with _bar(console) as report:
-            yield report
+        with _bar(console) as show:
+            yield show
     else:
         yield _lines()
 
 
 @contextmanager
-def _bar(console: Console) -> Iterator[Report]:
+def _bar(console: Console) -> Iterator[OnUpdate]:
     columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[facts]}"), TimeRemainingColumn()
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("", total=None, facts="")
 
-        def report(moment: Moment) -> None:
-            total = moment.total_bytes or None
-            progress.update(task, description=_WORDS[moment.stage], completed=moment.bytes, total=total, facts=_facts(moment))
+        def show(update: PreparationUpdate) -> None:
+            total = update.total_bytes or None
+            progress.update(task, description=_WORDS[update.stage], completed=update.bytes, total=total, facts=_facts(update))
 
-        yield report
+        yield show
 
 
-def _lines() -> Report:
-    stage, told = "", 0.0
+def _lines() -> OnUpdate:
+    stage, reported = "", 0.0
 
-    def report(moment: Moment) -> None:
-        nonlocal stage, told
+    def show(update: PreparationUpdate) -> None:
+        nonlocal stage, reported
         now = time.monotonic()
-        if moment.stage != stage or now - told > _SECONDS:
-            stage, told = moment.stage, now
-            share = f" {moment.bytes / moment.total_bytes:.0%}" if moment.total_bytes else ""
-            print(f"{_WORDS[moment.stage]}{share}  {_facts(moment)}".rstrip(), file=sys.stderr, flush=True)
+        if update.stage != stage or now - reported > _SECONDS:
+            stage, reported = update.stage, now
+            share = f" {update.bytes / update.total_bytes:.0%}" if update.total_bytes else ""
+            print(f"{_WORDS[update.stage]}{share}  {_facts(update)}".rstrip(), file=sys.stderr, flush=True)
 
-    return report
+    return show
 
 
-def _facts(moment: Moment) -> str:
-    parts = [f"{moment.documents:,} documents"] if moment.documents else []
-    parts += [f"{moment.tokens:,} tokens"] if moment.tokens else []
+def _facts(update: PreparationUpdate) -> str:
+    parts = [f"{update.documents:,} documents"] if update.documents else []
+    parts += [f"{update.tokens:,} tokens"] if update.tokens else []
     return ", ".join(parts)

@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from plmtrain.data.corpus import corpus_manifest
-from plmtrain.data.corpus.updates import Report
-from plmtrain.data.loading.order import plan
+from plmtrain.data.corpus.updates import OnUpdate
+from plmtrain.data.loading.order import plan_phases
 from plmtrain.files import make_folder
 from plmtrain.runs.corpus import Corpus, corpus_of, derive, programs_of
-from plmtrain.runs.counting import counted
-from plmtrain.runs.material import Material
+from plmtrain.runs.material import Material, counted
 from plmtrain.settings.run import PretrainSettings
 
 if TYPE_CHECKING:
@@ -20,19 +19,19 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from rich.console import RenderableType
 
-    from plmtrain.data.corpus.store import Split
     from plmtrain.data.loading.order import Phase
     from plmtrain.data.rows.rows import PartedRows, RowSource
+    from plmtrain.data.splits import Split
     from plmtrain.programs.learner import Learner
     from plmtrain.programs.program import Trainable
 
 
 class PreparedText(Material):
-    """The text of a pretraining run, prepared.
+    """The prepared text of a pretraining run.
 
     Args:
         settings: the run's settings.
-        corpus: its text.
+        corpus: the run's text.
     """
 
     settings: PretrainSettings
@@ -51,20 +50,20 @@ class PreparedText(Material):
         return unigram_losses(token_counts(store, manifest.vocabulary_size, manifest.document_end))
 
     @classmethod
-    def of(cls, settings: PretrainSettings, report: Report) -> PreparedText:
-        """Prepare the text now if that has not been done."""
-        corpus = corpus_of(settings, report)
-        derive(corpus, settings, report)
+    def of(cls, settings: PretrainSettings, on_update: OnUpdate) -> PreparedText:
+        """Make the material of a run; prepare its text now if necessary."""
+        corpus = corpus_of(settings, on_update)
+        derive(corpus, settings, on_update)
         if settings.trainer.epochs is not None:
-            (phase,) = plan(settings.trainer)
+            (phase,) = plan_phases(settings.trainer)
             (program,) = programs_of(settings, [phase], corpus.tokenizer.vocabulary)
             settings = counted(settings, len(corpus.rows("train", program, phase, settings.data.isolate_documents)))
         return cls(settings, corpus)
 
     @classmethod
-    def held_out(cls, settings: PretrainSettings, report: Report) -> PreparedText:
-        """The text of a run, or other text, to evaluate the run on."""
-        return cls(settings, corpus_of(settings, report))
+    def held_out(cls, settings: PretrainSettings, on_update: OnUpdate) -> PreparedText:
+        """Make the material for evaluating a run, on its own text or on other text."""
+        return cls(settings, corpus_of(settings, on_update))
 
     def programs(self, phases: Sequence[Phase]) -> list[Trainable]:
         return programs_of(self.settings, phases, self.tokenizer.vocabulary)
@@ -77,36 +76,36 @@ class PreparedText(Material):
 
     def changes(self, folder: Path) -> list[str]:
         changed = corpus_manifest.changed_sources(corpus_manifest.read_alone(folder / "data"), self.corpus.manifest)
-        return changed or ["the text is divided otherwise"]
+        return changed or ["the text is split differently"]
 
     def opening(self) -> str:
-        manifest, phases = self.corpus.manifest, plan(self.settings.trainer)
+        manifest, phases = self.corpus.manifest, plan_phases(self.settings.trainer)
         steps, tokens = phases[-1].end, sum(phase.steps * phase.batch_size * phase.sequence_length for phase in phases)
         return (
             f"{manifest.splits['train'].tokens:,} training tokens, {manifest.splits['validation'].tokens:,} held out, "
             f"vocabulary {self._vocabulary()}; "
             f"{steps:,} steps, {tokens:,} tokens\n"
-            f"unigram entropy {manifest.unigram_entropy:.3f} nats a token: about what a model that knows only token frequencies "
-            "loses on each hidden token; validation compares both on the same tokens"
+            f"unigram entropy {manifest.unigram_entropy:.3f} nats per token: about the loss per hidden token of a model that "
+            "knows only token frequencies; validation compares both on the same tokens"
             + "".join(f"\n{line}" for line in self.repetitions())
         )
 
     def _vocabulary(self) -> str:
-        """How many tokens there are; how many were asked for where the text gave fewer."""
+        """Return the vocabulary's size, and the requested size if the text gave fewer tokens."""
         settings, size = self.settings, self.tokenizer.vocabulary.size
         trained = settings.tokenizer.path is None and settings.init is None
         asked = settings.tokenizer.vocab_size if trained else size
-        return f"{size:,}" + (f" (the text gives no {asked:,})" if size < asked else "")
+        return f"{size:,}" + (f" (the text gives fewer than {asked:,})" if size < asked else "")
 
     def repetitions(self) -> list[str]:
         manifest = self.corpus.manifest
         train, held_out = manifest.splits["train"], manifest.splits["validation"]
-        found = []
+        lines = []
         if train.duplicates:
-            found.append(f"{train.duplicates:,} of {train.documents:,} training documents repeat another one")
+            lines.append(f"{train.duplicates:,} of {train.documents:,} training documents are duplicates")
         if manifest.overlap:
-            found.append(f"{manifest.overlap:,} of {held_out.documents:,} held-out documents are in the training text, too")
-        return found
+            lines.append(f"{manifest.overlap:,} of {held_out.documents:,} held-out documents are also in the training text")
+        return lines
 
     def closing(
         self, program: Trainable, learner: Learner, best: float | None, measured: Mapping[str, float]

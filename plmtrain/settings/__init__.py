@@ -1,1 +1,1 @@
-"""Settings: frozen pydantic classes with their rules, without torch. How they are composed from YAML is in ``composing``."""
+"""Settings: frozen pydantic classes with their rules, without torch. ``composing`` composes their values from YAML."""

@@ -1,4 +1,4 @@
-"""What all settings have in common: frozen, nothing unknown, nothing silently converted, no torch."""
+"""The base of all settings: frozen, unknown keys refused, no silent conversion, no torch."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+
+from plmtrain.errors import nearest
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64)]
 """A name that becomes part of a folder's name."""
@@ -15,38 +17,57 @@ Texts = Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isi
 
 
 class Settings(BaseModel):
-    """A group of settings that is fully checked when it is made, and never changes afterwards."""
+    """A group of settings that is fully checked when it is created, and never changes afterwards."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False, coerce_numbers_to_str=True)
 
     @field_validator("*", mode="before")
     @classmethod
     def _no_number_is_true(cls, value: Any, info: ValidationInfo) -> Any:
-        """``true`` would count as 1."""
+        """Refuse ``true`` where a number is expected: pydantic would take it for 1."""
         assert info.field_name is not None
         kinds = set(_kinds(cls.model_fields[info.field_name].annotation))
-        truths = [one for one in _ones(value) if isinstance(one, bool)]
+        truths = [item for item in _items(value) if isinstance(item, bool)]
         if truths and kinds & {int, float} and not kinds & {bool, Any}:
             wanted = "a number" if float in kinds else "a whole number"
-            raise ValueError(f"{str(truths[0]).lower()} is no number: give it {wanted}")
+            raise ValueError(f"{str(truths[0]).lower()} is not a number: give it {wanted}")
+        return value
+
+    @field_validator("*")
+    @classmethod
+    def _is_listed(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse a name that a table of the package does not have."""
+        assert info.field_name is not None
+        names = cls.names_of(info.field_name)
+        if names and value not in names:
+            raise ValueError(f"'{value}' is not known: {nearest(str(value), names)}")
         return value
 
     @classmethod
-    def keys_within(cls, values: Any) -> Iterator[str]:
-        """The keys that some values have below those of the class itself, for the nearest valid name.
+    def names_of(cls, field: str) -> list[str]:
+        """Return the names that a setting can have, where a table of the package lists them; empty where none does.
 
         Args:
-            values: what was given; it need not be sound.
+            field: the name of the setting in its group.
+        """
+        return []
+
+    @classmethod
+    def keys_within(cls, values: Any) -> Iterator[str]:
+        """Yield the keys that some values have below those of the class itself, for the nearest valid name.
+
+        Args:
+            values: as the user gave them; they may be invalid.
         """
         yield from ()
 
 
 def _kinds(annotation: Any) -> Iterator[Any]:
-    """The types that an annotation is made of."""
+    """Yield the types that an annotation consists of."""
     parts = get_args(annotation)
     yield from (kind for part in parts for kind in _kinds(part)) if parts else (annotation,)
 
 
-def _ones(value: Any) -> Iterator[Any]:
-    """A value, or what a list of values is made of."""
-    yield from (one for part in value for one in _ones(part)) if isinstance(value, list | tuple) else (value,)
+def _items(value: Any) -> Iterator[Any]:
+    """Yield a value, or the items of a nested list of values."""
+    yield from (item for part in value for item in _items(part)) if isinstance(value, list | tuple) else (value,)

@@ -1,4 +1,4 @@
-"""The text to train on."""
+"""The data to train on."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from plmtrain.settings.base import Name, Settings, Texts
 
 
 class TableSettings(Settings):
-    """Labelled examples in files: a header and rows, or JSON objects a line."""
+    """Labelled examples in files: a header and rows, or one JSON object a line."""
 
     files: Texts = ()
-    """Files, folders or globs; ``.gz`` is read as it is."""
+    """Files, folders or globs; ``.gz`` files are decompressed."""
     validation_files: Texts = ()
     """Held-out examples; without them a part of ``files`` is held out."""
     validation_fraction: float = Field(0.1, gt=0, lt=1)
     """The share of ``files`` that is held out where there are no ``validation_files``."""
     format: Literal["auto", "tsv", "csv", "jsonl"] = "auto"
-    """auto: by the file's ending. TSV has no quotes; CSV has quoted cells, which may hold commas and line ends."""
+    """auto: by the file's ending. TSV has no quotes; CSV has quoted cells, which may contain commas and line ends."""
     on_bad: Literal["stop", "skip"] = "stop"
     """Whether a row that cannot be read stops the run or is skipped and counted."""
     prepared_dir: str = "prepared"
-    """Where trained tokenizers are kept, by the digest of what they were made from."""
+    """The folder of trained tokenizers, each named by the digest of what it was made from."""
 
     @model_validator(mode="after")
     def _held_out_of_something(self) -> TableSettings:
@@ -36,13 +36,13 @@ class DataSettings(Settings):
     """A corpus: files, how they are read, and what is held out."""
 
     name: Name
-    """What users call it: the name of its YAML."""
+    """The name that users know it by: that of its YAML."""
     type: Literal["sample", "text", "jsonl", "parallel"]
-    """``sample`` is the documentation inside the Python installation; ``text`` files have paragraphs, blank lines between
-    documents where ``document_per`` says so; ``jsonl`` files have one document a line; ``parallel`` files have sentences beside
+    """``sample`` is the documentation inside the Python installation; ``text`` files contain paragraphs, with blank lines between
+    documents if ``document_per`` says so; ``jsonl`` files contain one document a line; ``parallel`` files contain sentences and
     their translations."""
     files: Texts = ()
-    """Files, folders or globs; ``.gz`` is read as it is."""
+    """Files, folders or globs; ``.gz`` files are decompressed."""
     validation_files: Texts = ()
     """Held-out text; without it, a part of ``files`` is held out."""
     validation_fraction: float = Field(0.01, gt=0, lt=1)
@@ -50,25 +50,25 @@ class DataSettings(Settings):
     text_column: str = "text"
     """The key of the text in a JSON line."""
     document_per: Literal["file", "blank_line", "line"] = "file"
-    """What a document is in ``text`` files: the whole file, what stands between blank lines, or a line."""
+    """The unit of a document in ``text`` files: the whole file, the lines between blank lines, or a line."""
     isolate_documents: bool = False
-    """Whether documents that share a row see only themselves (RoBERTa's full sentences do not: section 4.2)."""
+    """Whether documents in the same row cannot see each other (in RoBERTa's full sentences they can: section 4.2)."""
     on_bad: Literal["stop", "skip"] = "stop"
     """Whether a line that cannot be read stops the run or is skipped and counted."""
     prepared_dir: str = "prepared"
-    """Where prepared data and trained tokenizers are kept, by the digest of what they were made from."""
+    """The folder of prepared data and trained tokenizers, each named by the digest of what it was made from."""
     processes: int | None = Field(None, gt=0)
-    """Processes that prepare the text; all cores if not given."""
+    """Processes that prepare the text; all cores if omitted."""
     languages: tuple[Name, ...] = Field((), max_length=255)
     """The languages of parallel text, in the order of their numbers: the columns of its tables, the endings of its files, and
     the ``Language`` of its catalogues."""
     source_language: Name = "en"
     """The language of a catalogue's msgids."""
     monolingual: dict[str, Texts] = Field(default_factory=dict)
-    """By language, files of text without translations: JSON lines where they are called so, and plain text else. A language
-    without any is read from the sentences that have translations."""
+    """By language, files of text without translations: JSON lines if their names say so, otherwise plain text. A language without
+    such files is read from the sentences that have translations."""
     vocabulary_exponent: float = Field(0.5, ge=0, le=1)
-    """How languages share in training the tokenizer: each by its size to this power; 1 is as they are, 0 all alike."""
+    """The share of each language in training the tokenizer: its size to this power; 1: as it is, 0: equal shares."""
 
     @model_validator(mode="after")
     def _files(self) -> DataSettings:

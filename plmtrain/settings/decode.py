@@ -1,4 +1,4 @@
-"""From one plain dict to checked settings. Every mistake of a run is told at once, each with where it comes from."""
+"""From one plain dict to checked settings. All errors of a run are reported together, each with its origin."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class RunKind(Generic[RunT]):
     """A kind of run.
 
     Args:
-        primary: the YAML file that its composition begins with; the verb that carries it out is called so, too.
+        primary: the YAML file that its composition begins with, which is also the name of its verb.
         settings: the class of its settings.
-        variants: the groups whose ``type`` names a settings class: what those have in common, and which there are.
+        variants: the groups whose ``type`` names a settings class: the base of those classes, and all of them.
     """
 
     primary: str
@@ -48,7 +48,7 @@ KINDS: tuple[RunKind[Any], ...] = (PRETRAIN, FINETUNE)
 
 
 def keys_of(settings: type[BaseModel], prefix: str = "") -> Iterator[str]:
-    """The full keys of a settings class, those of its groups included."""
+    """Yield the full keys of a settings class, including those of its groups."""
     for name, info in settings.model_fields.items():
         annotation = info.annotation
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):
@@ -58,7 +58,7 @@ def keys_of(settings: type[BaseModel], prefix: str = "") -> Iterator[str]:
 
 
 def all_keys(kind: RunKind[Any], used: Classes) -> list[str]:
-    """Every full key of a kind of run.
+    """Return every full key of a kind of run.
 
     Args:
         kind: of run.
@@ -71,7 +71,7 @@ def all_keys(kind: RunKind[Any], used: Classes) -> list[str]:
 def _class_of(
     group: str, values: Mapping[str, Any], classes: Classes
 ) -> tuple[type[Settings] | None, tuple[str, str, str] | None]:
-    """The settings class that ``type`` names, or what is wrong with it: its key, what, and the remedy."""
+    """Return the settings class that ``type`` names, or what is wrong with it: its key, the error, and the remedy."""
     section = values.get(group)
     name = section.get("type") if isinstance(section, dict) else None
     if isinstance(name, str) and name in classes:
@@ -93,12 +93,12 @@ def finetune_settings(composed: Composed) -> FinetuneSettings:
 
 @dataclass(frozen=True)
 class Judged(Generic[RunT]):
-    """What there is to say of composed settings.
+    """Composed settings after their check.
 
     Args:
         settings: all of them; None if anything is wrong.
-        sections: the groups in which nothing is wrong, decoded; all of them where nothing is wrong anywhere.
-        errors: everything that is wrong, with what composing found.
+        sections: the groups without errors, decoded; all groups if there are no errors at all.
+        errors: all errors, including those of composing.
     """
 
     settings: RunT | None
@@ -110,7 +110,7 @@ def run_settings(composed: Composed, kind: RunKind[RunT]) -> RunT:
     """Decode the settings of a run.
 
     Raises:
-        SettingsErrors: everything that is wrong with them, with what composing found.
+        SettingsErrors: all errors in them, including those of composing.
     """
     judged = judge(composed, kind)
     if judged.settings is None:
@@ -119,11 +119,11 @@ def run_settings(composed: Composed, kind: RunKind[RunT]) -> RunT:
 
 
 def judge(composed: Composed, kind: RunKind[RunT]) -> Judged[RunT]:
-    """Decode the settings of a run as far as they can be."""
+    """Decode the settings of a run as far as possible."""
     errors = list(composed.errors)
     if "" in composed.broken:
         return Judged(None, {}, errors)
-    found: dict[str, tuple[str, str]] = {}  # by full key: what is wrong, and what to do
+    wrong: dict[str, tuple[str, str]] = {}  # by full key: what is wrong, and what to do
     values = dict(composed.values)
     decoded: dict[str, Settings] = {}
     used: dict[str, type[Settings]] = {}
@@ -133,67 +133,68 @@ def judge(composed: Composed, kind: RunKind[RunT]) -> Judged[RunT]:
         chosen, problem = _class_of(group, values, classes)
         used[group] = chosen or next(iter(classes.values()))
         if problem is not None:
-            found[problem[0]] = problem[1:]
+            wrong[problem[0]] = problem[1:]
     valid = all_keys(kind, used)
     valid += [f"{group}.{key}" for group, chosen in used.items() for key in chosen.keys_within(values.get(group))]
     for group, (base, _) in bases.items():
-        if f"{group}.type" not in found:
+        if f"{group}.type" not in wrong:
             try:
                 decoded[group] = used[group].model_validate(values[group])
             except ValidationError as error:
-                found |= what_is_wrong(error, valid, f"{group}.")
-        # The others are judged all the same: an empty instance stands in for what could not be decoded.
+                wrong |= what_is_wrong(error, valid, f"{group}.")
+        # The other groups are checked nevertheless: an empty instance replaces one that could not be decoded.
         values[group] = decoded.get(group) or base.model_construct()
     settings: RunT | None = None
     try:
         settings = kind.settings.model_validate(values)
     except ValidationError as error:
-        found |= what_is_wrong(error, valid)
+        wrong |= what_is_wrong(error, valid)
     sections: dict[str, Any] = {**decoded}
     if settings is not None:
         sections |= {name: getattr(settings, name) for name in kind.settings.model_fields if name not in bases}
     else:
-        sections |= _sound_sections(composed.values, found, kind)
+        sections |= _sound_sections(composed.values, wrong, kind)
     for key, what, remedy in broken_rules(sections):
-        found.setdefault(key, (what, remedy))
+        wrong.setdefault(key, (what, remedy))
     if "resume" in sections:
         for key in sections["resume"].allow:
             if not any(other == key or other.startswith(f"{key}.") for other in valid):
-                found.setdefault(
-                    "resume.allow", (f"resume.allow names a setting that is not there: '{key}'", nearest_key(key, valid))
-                )
+                wrong.setdefault("resume.allow", (f"resume.allow names an unknown setting: '{key}'", nearest_key(key, valid)))
             elif kind_of(key) == "structural":
-                found.setdefault(
+                wrong.setdefault(
                     "resume.allow",
-                    (f"resume.allow cannot name {key}: a checkpoint does not fit another one", "give the new run another name="),
+                    (
+                        f"resume.allow cannot name {key}: the checkpoint does not fit another value",
+                        "give the new run another name=",
+                    ),
                 )
     silent = composed.broken
-    for key, (what, remedy) in found.items():
+    for key, (what, remedy) in wrong.items():
         if not any(key == other or key.startswith(f"{other}.") or other.startswith(f"{key}.") for other in silent):
             errors.append(SettingsError(what, composed.origin(key), remedy))
     assert errors or settings is not None
     return Judged(None if errors else settings, sections, errors)
 
 
-def _sound_sections(values: Mapping[str, Any], found: Mapping[str, Any], run: RunKind[Any]) -> dict[str, Any]:
-    """The groups in which nothing is wrong, decoded alone, so that rules between them are still checked."""
+def _sound_sections(values: Mapping[str, Any], wrong: Mapping[str, Any], run: RunKind[Any]) -> dict[str, Any]:
+    """Decode each group without errors alone, so that rules between groups are still checked."""
     sound: dict[str, Any] = {}
     for name, info in run.settings.model_fields.items():
         kind = info.annotation
-        whole = not any(key == name or key.startswith(f"{name}.") for key in found)
+        whole = not any(key == name or key.startswith(f"{name}.") for key in wrong)
         if name not in run.variants and isinstance(kind, type) and issubclass(kind, Settings) and name in values and whole:
             sound[name] = kind.model_validate(values[name])
     return sound
 
 
 def settings_from_run(config: Mapping[str, Any]) -> RunSettings:
-    """Decode what a run's ``config.yaml`` holds. It is judged like a stranger's file: a run may have been downloaded.
+    """Decode a run's ``config.yaml``. It is checked like a stranger's file: a run may have been downloaded.
 
     Raises:
-        SettingsErrors: everything that is wrong with it.
+        SettingsErrors: all errors in it.
     """
     place = "file: config.yaml of the run"
-    errors = [SettingsError(what, place, "is this a run of plmtrain's?") for _, what, _ in unsafe(config)]
+    errors = [SettingsError(what, place, "check that this is a run of plmtrain") for _, what, _ in unsafe(config)]
     kind: RunKind[Any] = FINETUNE if "task" in config else PRETRAIN
     values = {key: value for key, value in config.items() if key in kind.settings.model_fields}
     decoded: RunSettings = run_settings(Composed(values, errors=tuple(errors), place=place), kind)
@@ -201,8 +202,8 @@ def settings_from_run(config: Mapping[str, Any]) -> RunSettings:
 
 
 def completed(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What a run's ``config.yaml`` holds, with the defaults of settings that came with a later version of plmtrain; as it is,
-    where this version cannot read it."""
+    """Return the values of a run's ``config.yaml``, completed by the defaults of settings that a later version of plmtrain added;
+    unchanged if this version cannot read it."""
     try:
         return settings_from_run(config).model_dump(mode="json")
     except SettingsErrors:
@@ -210,10 +211,10 @@ def completed(config: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def override(settings: RunT, arguments: Sequence[str]) -> RunT:
-    """A run's settings with overrides.
+    """Override settings of a run.
 
     Raises:
-        SettingsErrors: everything that is wrong with them.
+        SettingsErrors: all errors in them.
     """
     kind = next(kind for kind in KINDS if isinstance(settings, kind.settings))
     overridden: RunT = run_settings(change(settings.model_dump(mode="json"), arguments, kind.primary), kind)

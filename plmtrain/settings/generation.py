@@ -1,4 +1,4 @@
-"""How text is written, token by token, by every model that writes text."""
+"""Text generation, token by token, for every model that generates text."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ class GenerationSettings(Settings):
     """Greedy search, beam search or sampling, with the same meaning of each option as in transformers' ``generate``."""
 
     beams: int = Field(1, gt=0)
-    """Texts that beam search keeps side by side; 1 takes the likeliest token each time."""
+    """Texts that beam search keeps in parallel; 1 takes the most likely token each time."""
     sample: bool = False
     """Whether tokens are drawn at random instead."""
     temperature: float = Field(1.0, gt=0)
-    """When sampling: below 1 likelier tokens are drawn more often still, above 1 less often."""
+    """When sampling: below 1 the distribution is sharper, above 1 flatter."""
     top_k: int | None = Field(None, gt=0)
-    """When sampling: only so many of the likeliest tokens may be drawn."""
+    """When sampling: only this many of the most likely tokens may be drawn."""
     top_p: float = Field(1.0, gt=0, le=1)
-    """When sampling: only the fewest likeliest tokens that have this probability together may be drawn."""
+    """When sampling: only the smallest set of most likely tokens with this total probability may be drawn."""
     max_length: int | None = Field(None, gt=1)
-    """Tokens that are written at most, special ones included; what the program finds sensible if not given."""
+    """The most tokens that are generated, special ones included; chosen by the program if omitted."""
     min_length: int = Field(0, ge=0)
-    """Tokens that are written before the text may end."""
+    """Tokens that are generated before the text may end."""
     length_penalty: float = 1.0
     """With beams: scores are divided by the length to this power; above 0 favours longer texts."""
     no_repeat_ngram: int = Field(0, ge=0)
-    """No sequence of so many tokens is written twice; 0 for no such rule."""
+    """No sequence of this many tokens occurs twice; 0 for no such rule."""
     early_stopping: bool = False
-    """With beams: whether to stop as soon as as many texts have ended, rather than when none could become better."""
+    """With beams: whether to stop as soon as enough texts have ended, rather than when none could improve."""
     seed: int = Field(0, ge=0, lt=2**63)
     """When sampling: another seed draws other tokens."""
 
     @model_validator(mode="after")
     def _consistent(self) -> GenerationSettings:
         if self.sample and self.beams > 1:
-            raise ValueError("sample draws one text, beams search for the likeliest: give one of them")
+            raise ValueError("sample draws one text, beams search for the most likely one: give one of them")
         if self.max_length is not None and self.min_length > self.max_length:
             raise ValueError(f"min_length ({self.min_length}) is more than max_length ({self.max_length})")
         return self

@@ -1,6 +1,6 @@
-"""Which run a set of settings is: its hash, its folder's name, and what a change of settings means to a run that has begun.
+"""The identity of a run: its hash, its folder's name, and what a change of settings means to a run that has begun.
 
-Every process of a run and every resume must come to the same folder, so the name is a function of the settings alone.
+Every process of a run and every resume must arrive at the same folder, so the name is a function of the settings alone.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from plmtrain.errors import SettingsError
-from plmtrain.settings.lookup import objective_classes
+from plmtrain.settings.lookup import objective_classes, task_classes
 from plmtrain.settings.run import RunSettings
 
 Kind = Literal["free", "trajectory", "structural"]
 
 RESOLVED = "resolved"
-"""The key of ``config.yaml`` that holds what is no setting: what the process chose (precision, threads ...)."""
+"""The key of ``config.yaml`` for values that are not settings but the process's choices (precision, threads ...)."""
 
 _FREE_GROUPS = ("resume", "launch", "tracker")
 _FREE = frozenset(
@@ -39,13 +39,11 @@ _FREE = frozenset(
     }
 )
 _EVALUATION = frozenset({"trainer.evaluate_every", "trainer.evaluate_batches"})
-_STRUCTURAL = frozenset({"objective.type", "optimizer.type", "task.type", "task.labels"})
-_FILLED_IN = frozenset({"task.labels"})
-"""What may be left open, and is then found in the data once and for all."""
+_STRUCTURAL = frozenset({"objective.type", "optimizer.type", "task.type"})
 
 
 def kind_of(key: str, validation_decides: bool = False) -> Kind:
-    """What a changed key means to a run that has begun.
+    """Classify a changed key by what it means to a run that has begun.
 
     Args:
         key: the full key.
@@ -53,7 +51,7 @@ def kind_of(key: str, validation_decides: bool = False) -> Kind:
 
     Returns:
         ``free``: the result stays the same. ``trajectory``: the weights fit, and the result changes. ``structural``: the
-        checkpoint no longer fits, or means something else.
+        checkpoint no longer fits, or has another meaning.
     """
     group, _, name = key.partition(".")
     if group in _FREE_GROUPS or key in _FREE or (key in _EVALUATION and not validation_decides):
@@ -66,8 +64,10 @@ def kind_of(key: str, validation_decides: bool = False) -> Kind:
 
 
 def _decides_parameters(key: str) -> bool:
-    """Whether a setting of an objective, or of one of its parts, decides which parameters there are."""
+    """Return whether a setting of a task, of an objective, or of one of its parts, decides which parameters exist."""
     owner, _, name = key.rpartition(".")
+    if owner == "task":
+        return any(name in kind.decides_parameters for kind in task_classes().values())
     if owner == "objective":
         return any(name in kind.decides_parameters for kind in objective_classes().values())
     if owner.startswith("objective.parts."):
@@ -75,8 +75,14 @@ def _decides_parameters(key: str) -> bool:
     return False
 
 
+def _found_in_data(key: str) -> bool:
+    """Whether a setting may be left open, and is then found in the data once and for all."""
+    owner, _, name = key.rpartition(".")
+    return owner == "task" and any(name in kind.found_in_data for kind in task_classes().values())
+
+
 def _validation_decides(values: Mapping[str, Any]) -> bool:
-    """Whether a run's result depends on when it is validated: it may stop early, or ends with its best checkpoint.
+    """Return whether a run's result depends on when it is validated: it may stop early, or end with its best checkpoint.
 
     Args:
         values: its flat settings.
@@ -93,14 +99,14 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
 
 
 def run_hash(settings: RunSettings, init_digest: str | None = None) -> str:
-    """Eight hexadecimal digits of the settings that change the result.
+    """Return eight hexadecimal digits of a hash of the settings that change the result.
 
-    Only values that differ from a setting's default go in, so that a setting that a later version adds, with a default
+    Only values that differ from a setting's default are included, so that a setting that a later version adds, with a default
     that changes nothing, leaves the names of runs as they were.
 
     Args:
         settings: the run's settings.
-        init_digest: the digest of the weights that ``init`` names; they decide, not where they lie.
+        init_digest: the digest of the weights that ``init`` names, which counts instead of their place.
     """
     decides = _validation_decides(dict(_flat(settings.model_dump(mode="json"))))
     values = dict(_flat(settings.model_dump(mode="json", exclude_defaults=True)))
@@ -115,7 +121,7 @@ def run_hash(settings: RunSettings, init_digest: str | None = None) -> str:
 
 
 def run_name(settings: RunSettings, init_digest: str | None = None) -> str:
-    """``name``, or MODEL-OBJECTIVE-HASH, or MODEL-TASK-HASH. ``RunFolder.below`` makes a folder's name of whatever it is."""
+    """Return ``name``, or MODEL-OBJECTIVE-HASH, or MODEL-TASK-HASH; ``RunFolder.below`` turns it into a folder's name."""
     if settings.name is not None:
         return settings.name
     return f"{settings.model.name}-{settings.subject}-{run_hash(settings, init_digest)}"
@@ -135,14 +141,15 @@ class Change:
 
 @dataclass(frozen=True)
 class Drift:
-    """The settings that differ from those that a run began with, by what that means to it."""
+    """The settings that differ from those that a run began with, by what the difference means to it."""
 
     free: tuple[Change, ...] = ()
     trajectory: tuple[Change, ...] = ()
     structural: tuple[Change, ...] = ()
 
     def refusals(self, allow: Sequence[str] = ()) -> list[SettingsError]:
-        """Why the run cannot be resumed with these settings: one error for each change that is not harmless or allowed.
+        """Return the reasons why the run cannot be resumed with these settings: an error for each change that is neither free nor
+        allowed.
 
         Args:
             allow: ``resume.allow``: full keys, or groups.
@@ -154,24 +161,24 @@ class Drift:
         ]
         for change in self.trajectory:
             if not any(change.key == key or change.key.startswith(f"{key}.") for key in allow):
-                remedy = f"take the change back, or accept another result: resume.allow=[{change.key}]"
+                remedy = f"undo the change, or accept another result: resume.allow=[{change.key}]"
                 errors.append(SettingsError(str(change), place, remedy))
         return errors
 
 
 def drift(old: Mapping[str, Any], new: Mapping[str, Any]) -> Drift:
-    """What changed between two sets of settings.
+    """Compare two sets of settings.
 
     Args:
-        old: the plain values that the run began with (``config.yaml``); what is not a setting is not looked at.
-        new: the plain values of now.
+        old: the plain values that the run began with (``config.yaml``); values that are not settings are ignored.
+        new: the current plain values.
     """
     before, after = (dict(_flat({key: value for key, value in values.items() if key != RESOLVED})) for values in (old, new))
     decides = any(_validation_decides(values) for values in (before, after))
     counted_in_epochs = all(values.get("trainer.epochs") is not None for values in (before, after))
-    found: dict[Kind, list[Change]] = {"free": [], "trajectory": [], "structural": []}
+    changed: dict[Kind, list[Change]] = {"free": [], "trajectory": [], "structural": []}
     for key in sorted(before.keys() | after.keys()):
-        left_open = (key == "trainer.steps" and counted_in_epochs) or (key in _FILLED_IN and not after.get(key))
+        left_open = (key == "trainer.steps" and counted_in_epochs) or (_found_in_data(key) and not after.get(key))
         if before.get(key) != after.get(key) and not left_open:
-            found[kind_of(key, decides)].append(Change(key, before.get(key), after.get(key)))
-    return Drift(**{kind: tuple(changes) for kind, changes in found.items()})
+            changed[kind_of(key, decides)].append(Change(key, before.get(key), after.get(key)))
+    return Drift(**{kind: tuple(changes) for kind, changes in changed.items()})

@@ -1,4 +1,4 @@
-"""From the ``type`` in a YAML to its settings class: looked up among the package's own modules, never imported from outside."""
+"""The settings class of the ``type`` in a YAML file: looked up among the package's own modules, never imported from outside."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _types(package: str) -> list[str]:
 
 def _one_class(package: str, name: str, base: type[T]) -> type[T]:
     module = importlib.import_module(f"{package}.{name}")
-    found = [
+    classes = [
         value
         for value in vars(module).values()
         if isinstance(value, type)
@@ -30,26 +30,26 @@ def _one_class(package: str, name: str, base: type[T]) -> type[T]:
         and value.__module__ == module.__name__
         and "type" in value.model_fields
     ]
-    assert len(found) == 1, f"{module.__name__} must define one settings class"
-    return found[0]
+    assert len(classes) == 1, f"{module.__name__} must define one settings class"
+    return classes[0]
 
 
 @cache
 def model_classes() -> dict[str, type[ModelSettings]]:
-    """The settings class of each type of model."""
+    """Return the settings class of each type of model."""
     package = "plmtrain.settings.models"
     return {name: _one_class(package, name, ModelSettings) for name in _types(package)}
 
 
 @cache
 def objective_classes() -> dict[str, type[ObjectiveSettings]]:
-    """The settings class of each type of objective."""
+    """Return the settings class of each type of objective."""
     package = "plmtrain.settings.objectives"
     return {name: _one_class(package, name, ObjectiveSettings) for name in _types(package)}
 
 
 @cache
 def task_classes() -> dict[str, type[TaskSettings]]:
-    """The settings class of each type of task."""
+    """Return the settings class of each type of task."""
     package = "plmtrain.settings.tasks"
     return {name: _one_class(package, name, TaskSettings) for name in _types(package)}

@@ -1,4 +1,4 @@
-"""How tokens are chosen and hidden, for every objective that masks."""
+"""The choice and masking of tokens, for every objective that masks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from plmtrain.settings.base import Settings
 
 
 class HidingSettings(Settings):
-    """What stands in the place of predicted tokens (Devlin et al. 2019, section 3.1, Task 1)."""
+    """The replacement of predicted tokens (Devlin et al. 2019, section 3.1, Task 1)."""
 
     mask_probability: float = Field(0.15, gt=0, lt=1)
     """The share of a row's tokens that are predicted."""
@@ -19,7 +19,8 @@ class HidingSettings(Settings):
     random_share: float = Field(0.1, ge=0, le=1)
     """The share of predicted tokens that a random token replaces; the rest stay as they are."""
     random_tokens: Literal["all", "ordinary"] = "ordinary"
-    """Whether the random token may be any of the vocabulary, special ones too (BERT), or only ordinary ones (RoBERTa)."""
+    """Whether the random token is drawn from the whole vocabulary, special tokens included (BERT), or only from ordinary ones
+    (RoBERTa)."""
 
     @model_validator(mode="after")
     def _shares(self) -> HidingSettings:
@@ -32,13 +33,13 @@ class MaskingSettings(HidingSettings):
     """Devlin et al. 2019, section 3.1 (Task 1); Liu et al. 2019, section 4.1 (dynamic masking)."""
 
     budget: Literal["round", "stochastic"] = "round"
-    """How the share becomes a number: BERT rounds it, and takes at least one; RoBERTa adds a uniform number and rounds down."""
+    """How the share becomes a number: BERT rounds it, with a minimum of one; RoBERTa adds a uniform number and rounds down."""
     budget_counts_specials: bool = True
     """Whether the row's length in that share includes special tokens, as in BERT's and RoBERTa's code."""
     max_predictions: int | None = Field(None, gt=0)
-    """At most so many predictions in a row (BERT: 20 at length 128); None for no limit."""
+    """The most predictions in a row (BERT: 20 at length 128); None for no limit."""
     whole_words: bool = False
     """Whether all pieces of a word are predicted together, each replaced by its own draw (BERT's whole-word masking)."""
     copies: int | None = Field(None, gt=0)
-    """Static masking: how many masked copies of the text there are (BERT: 10); epoch e sees copy e modulo copies. None masks
-    anew in every epoch."""
+    """Static masking: the number of masked copies of the text (BERT: 10); epoch e sees copy e modulo copies. None for new
+    masks in every epoch."""

@@ -1,4 +1,4 @@
-"""The optimiser and the learning rate's course."""
+"""The optimiser and the schedule of the learning rate."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ class OptimizerSettings(Settings):
     lr: float = Field(gt=0)
     """The peak learning rate."""
     betas: tuple[_Mean, _Mean] = (0.9, 0.999)
-    """How much of the running means of the gradient and of its square each step keeps."""
+    """The share of the running means of the gradient and of its square that each step keeps."""
     eps: float = Field(1e-6, gt=0)
     weight_decay: float = Field(0.01, ge=0)
     """Not applied to biases and layer norms."""
     bias_correction: bool = True
     """Off for the optimisers of BERT's, ELECTRA's and ALBERT's code."""
     clip_norm: float | None = Field(1.0, gt=0)
-    """The global gradient norm is cut to this; null for no clipping, as in RoBERTa."""
+    """The global gradient norm is clipped to this; null for no clipping, as in RoBERTa."""
 
 
 class ScheduleSettings(Settings):
@@ -35,11 +35,11 @@ class ScheduleSettings(Settings):
     warmup: float = Field(0.06, ge=0)
     """Steps of linear warm-up: below 1 a share of all steps, else a number of steps."""
     start: float = Field(0.0, ge=0, le=1)
-    """What warm-up begins at, as a share of the peak."""
+    """The learning rate at which warm-up begins, as a share of the peak."""
     flat_warmup: bool = False
-    """Whether warm-up stands at the peak, as in T5 (inverse_sqrt alone)."""
+    """Whether the learning rate is at its peak during warm-up, as in T5 (inverse_sqrt alone)."""
     end: float = Field(0.0, ge=0, le=1)
-    """What the learning rate ends at, as a share of its peak (linear, polynomial, cosine, warmup_stable_decay)."""
+    """The final learning rate, as a share of the peak (linear, polynomial, cosine, warmup_stable_decay)."""
     power: float = Field(1.0, gt=0)
     """The exponent of polynomial decay."""
     decay_from: Literal["start", "warmup"] = "warmup"
@@ -50,20 +50,20 @@ class ScheduleSettings(Settings):
     """Steps of the final decay of warmup_stable_decay: below 1 a share of all steps, else a number of steps."""
 
     def warmup_steps(self, total_steps: int) -> int:
-        """Warm-up in steps."""
+        """Return the length of warm-up in steps."""
         return _in_steps(self.warmup, total_steps)
 
     def decay_steps(self, total_steps: int) -> int:
-        """The final decay of warmup_stable_decay in steps."""
+        """Return the length of warmup_stable_decay's final decay in steps."""
         return _in_steps(self.decay, total_steps)
 
     @model_validator(mode="after")
     def _nothing_is_ignored(self) -> ScheduleSettings:
         for key, types in _MEANT_FOR.items():
             if getattr(self, key) != type(self).model_fields[key].default and self.type not in types:
-                raise ValueError(f"{key} means nothing to type {self.type}; it is for {', '.join(types)}")
+                raise ValueError(f"{key} has no meaning for type {self.type}; it is for {', '.join(types)}")
         if self.flat_warmup and self.start:
-            raise ValueError("start means nothing to a warm-up that is flat_warmup")
+            raise ValueError("start has no meaning with flat_warmup")
         for key in ("warmup", "decay"):
             if (value := getattr(self, key)) >= 1 and value != int(value):
                 raise ValueError(f"{key} is {value:g}: below 1 it is a share of all steps, else a whole number of steps")

@@ -1,4 +1,4 @@
-"""How text is cut into pairs of segments, for every objective that reads pairs."""
+"""The cutting of text into pairs of segments, for every objective that reads pairs."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from plmtrain.settings.base import Settings
 
 
 class PairSettings(Settings):
-    """Devlin et al. 2019, section 3.1 (Task 2); Lan et al. 2020, section 3.1. An epoch is all copies."""
+    """Devlin et al. 2019, section 3.1 (Task 2); Lan et al. 2020, section 3.1. An epoch consists of all copies."""
 
     pair_copies: int = Field(10, gt=0)
-    """How many times the training text is cut into pairs, each time otherwise (BERT's and ALBERT's code: dupe_factor)."""
+    """How many times the training text is cut into pairs, differently each time (BERT's and ALBERT's code: dupe_factor)."""
     short_share: float = Field(0.1, ge=0, le=1)
-    """How often a pair is cut to a random length instead of one that fills its row."""
+    """The share of pairs that are cut to a random length instead of one that fills the row."""

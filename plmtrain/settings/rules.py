@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
 
-from plmtrain.settings.composing.folders import choices
-from plmtrain.settings.composing.sections import section
+from plmtrain.families import TOKENIZER_FAMILIES
+from plmtrain.settings.composing.folders import choices, section
 from plmtrain.settings.data import DataSettings, TableSettings
 from plmtrain.settings.lookup import objective_classes
 from plmtrain.settings.models.base import ModelSettings
@@ -16,7 +16,7 @@ from plmtrain.settings.objectives.base import ObjectiveSettings
 from plmtrain.settings.optimizer import ScheduleSettings
 from plmtrain.settings.run import LaunchSettings
 from plmtrain.settings.tasks.base import TaskSettings
-from plmtrain.settings.tokenizer import ROLES, TokenizerSettings
+from plmtrain.settings.tokenizer import TokenizerSettings
 from plmtrain.settings.trainer import TrainerSettings
 from plmtrain.settings.wording import what_is_wrong
 
@@ -70,23 +70,43 @@ def _task_has_no_phases(task: TaskSettings, trainer: TrainerSettings) -> Iterato
         yield "trainer.phases", "phases are for pretraining", f"leave them away: task={task.name} has one phase"
 
 
-def _objective_has_tokens(objective: ObjectiveSettings, tokenizer: TokenizerSettings) -> Iterator[Broken]:
+def missing_roles(model: ModelSettings, program: ObjectiveSettings | TaskSettings, roles: Collection[str]) -> list[str]:
+    """Return the roles of the special tokens that a program needs and a tokenizer lacks, sorted.
+
+    Args:
+        model: whose family says which tokens stand around texts.
+        program: which may need others, say a mask.
+        roles: those that the tokenizer has.
+    """
+    around = {part for part, _ in model.published.tokens.parts(program.texts_in_row) if isinstance(part, str)}
+    return sorted((program.roles | around) - set(roles))
+
+
+def families_for(model: ModelSettings, program: ObjectiveSettings | TaskSettings) -> str:
+    """Return the families whose tokenizers have all special tokens that a program needs, in words."""
+    rows = TOKENIZER_FAMILIES.items()
+    return ", ".join(sorted(name for name, row in rows if not missing_roles(model, program, row.roles)))
+
+
+def _objective_has_tokens(model: ModelSettings, objective: ObjectiveSettings, tokenizer: TokenizerSettings) -> Iterator[Broken]:
     for part in objective.members().values():
-        yield from _tokens_missing(f"objective={part.name}", part.roles, tokenizer)
+        yield from _tokens_missing(f"objective={part.name}", model, part, tokenizer)
 
 
-def _task_has_tokens(task: TaskSettings, tokenizer: TokenizerSettings) -> Iterator[Broken]:
-    return _tokens_missing(f"task={task.name}", task.roles, tokenizer)
+def _task_has_tokens(model: ModelSettings, task: TaskSettings, tokenizer: TokenizerSettings) -> Iterator[Broken]:
+    return _tokens_missing(f"task={task.name}", model, task, tokenizer)
 
 
-def _tokens_missing(program: str, roles: frozenset[str], tokenizer: TokenizerSettings) -> Iterator[Broken]:
-    missing = roles - ROLES[tokenizer.family]
+def _tokens_missing(
+    name: str, model: ModelSettings, program: ObjectiveSettings | TaskSettings, tokenizer: TokenizerSettings
+) -> Iterator[Broken]:
+    """Judge a tokenizer that will be trained; what an existing one has is only known when it is loaded."""
+    missing = missing_roles(model, program, tokenizer.tokens.roles)
     if tokenizer.path is None and missing:
-        able = ", ".join(family for family, known in ROLES.items() if roles <= known)
         yield (
             "tokenizer.family",
-            f"{program} needs tokens that family {tokenizer.family} lacks: {', '.join(sorted(missing))}",
-            f"tokenizer.family must be one of: {able}",
+            f"{name} needs tokens that family {tokenizer.family} lacks: {', '.join(missing)}",
+            f"tokenizer.family must be one of: {families_for(model, program)}",
         )
 
 
@@ -255,8 +275,8 @@ def _pairs_fill_rows(objective: ObjectiveSettings, trainer: TrainerSettings) -> 
 
 _RULES: tuple[tuple[tuple[str, ...], Callable[..., Iterator[Broken]]], ...] = (
     (("model", "objective"), _objective_fits_model),
-    (("objective", "tokenizer"), _objective_has_tokens),
-    (("task", "tokenizer"), _task_has_tokens),
+    (("model", "objective", "tokenizer"), _objective_has_tokens),
+    (("model", "task", "tokenizer"), _task_has_tokens),
     (("model", "trainer"), _sequences_fit_model),
     (("trainer", "launch"), _batches_divide),
     (("schedule", "trainer"), _schedule_fits),

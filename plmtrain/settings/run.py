@@ -25,7 +25,7 @@ class LaunchSettings(Settings):
 
 
 class TrackerSettings(Settings):
-    """Where metrics go besides metrics.jsonl."""
+    """Trackers that receive metrics besides metrics.jsonl."""
 
     type: Literal["none", "tensorboard", "wandb"] = "none"
     project: str = "plmtrain"
@@ -34,16 +34,16 @@ class TrackerSettings(Settings):
 
 
 class ResumeSettings(Settings):
-    """What a resume may change."""
+    """Changes that a resume allows."""
 
     allow: Texts = ()
     """Keys that change the result and may differ from those that the run began with."""
     strict: bool = False
-    """Whether a damaged checkpoint ends the command instead of being passed over for the one before."""
+    """Whether a damaged checkpoint ends the command instead of being skipped for the one before."""
 
 
 class RunSettings(Settings):
-    """What the settings of every run say, whatever it trains on."""
+    """The settings of every run, whatever its data."""
 
     model: SerializeAsAny[ModelSettings]
     tokenizer: TokenizerSettings
@@ -55,15 +55,15 @@ class RunSettings(Settings):
     resume: ResumeSettings = ResumeSettings()
     seed: int = Field(1, ge=0, lt=2**63)
     name: str | None = None
-    """The run's folder below runs_dir; made from the names of its parts and a hash of the settings if not given."""
+    """The run's folder below runs_dir; composed of the names of its parts and a hash of the settings if omitted."""
     runs_dir: str = "runs"
     init: str | None = None
     """A run or a Hugging Face folder whose backbone the run starts from."""
 
     @property
     def subject(self) -> str:
-        """What the run does with its model, for its name."""
-        raise AssertionError("every kind of run says what it does")
+        """The run's objective or task, for its name."""
+        raise AssertionError("every kind of run defines its subject")
 
 
 class PretrainSettings(RunSettings):

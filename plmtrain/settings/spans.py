@@ -1,4 +1,4 @@
-"""How spans of words are chosen and hidden, for every objective that masks spans."""
+"""The choice and masking of spans of words, for every objective that masks spans."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ class SpanSettings(Settings):
     stop_probability: float = Field(0.2, gt=0, lt=1)
     """A span's length in words is geometric: after each word it ends with this probability (p in section 3.1)."""
     longest_span: int = Field(10, gt=0)
-    """The most words of a span; the probabilities of those up to it are scaled to add up to one."""
+    """The most words of a span; the probabilities up to that length are renormalised."""
     mask_share: float = Field(0.8, ge=0, le=1)
     """The share of spans that masks replace."""
     random_share: float = Field(0.1, ge=0, le=1)
     """The share of spans that random tokens replace; the rest stay as they are."""
     random_tokens: Literal["text", "ordinary"] = "text"
-    """Whether a random token is any of the text, so that frequent ones come often, or any of the vocabulary's ordinary ones."""
+    """Whether a random token is drawn from the text, so that frequent tokens are more likely, or from the vocabulary's ordinary
+    tokens."""
 
     @model_validator(mode="after")
     def _shares(self) -> SpanSettings:

@@ -1,4 +1,4 @@
-"""How long, how much at a time, how precisely, and what is written on the way."""
+"""The trainer: how long, how much at a time, how precisely, and what is written meanwhile."""
 
 from __future__ import annotations
 
@@ -11,35 +11,35 @@ from plmtrain.settings.base import Settings
 
 
 class PhaseSettings(Settings):
-    """A stretch of a run with its own shape; what it does not name is as in the trainer."""
+    """A part of a run with its own shape; keys that it omits are as in the trainer."""
 
     steps: int | None = Field(None, gt=0)
-    """Optimiser steps of it; or else"""
+    """The number of its optimiser steps; give this or ``share``."""
     share: float | None = Field(None, gt=0, le=1)
-    """which part of the run's steps it is, so that a recipe fits a run of any length."""
+    """Its share of the run's steps, so that a recipe fits a run of any length."""
     sequence_length: int | None = Field(None, gt=0)
     batch_size: int | None = Field(None, gt=0)
     micro_batch_size: int | None = Field(None, gt=0)
     objective: dict[str, Any] = Field(default_factory=dict)
-    """Settings of the objective that differ in this phase: all but those that decide which parameters there are. The shares of a
-    mixture are among them, and so a run goes from one objective to another."""
+    """Settings of the objective that differ in this phase: all but those that decide which parameters exist. They include the
+    shares of a mixture, so that a run can go from one objective to another."""
 
 
 class TrainerSettings(Settings):
     """The trainer."""
 
     steps: int = Field(1000, gt=0)
-    """Optimiser steps in all; where ``epochs`` is given they follow from it once the rows are counted."""
+    """Optimiser steps in all; with ``epochs`` they are computed once the rows are counted."""
     epochs: float | None = Field(None, gt=0)
     """Passes over the rows."""
     batch_size: int = Field(32, gt=0)
     """Sequences in a step, over all processes and micro-batches."""
     micro_batch_size: int | None = Field(None, gt=0)
-    """Sequences that one process takes at a time; all of its share if not given. Changes memory, never the result."""
+    """Sequences that one process takes at a time; all of its share if omitted. It changes memory, never the result."""
     sequence_length: int = Field(128, gt=2)
     """Tokens in a sequence, special ones included."""
     phases: tuple[PhaseSettings, ...] = ()
-    """Stretches with other shapes, in order; their steps add up to ``steps``, or their shares to one."""
+    """Parts of the run with other shapes, in order; their steps add up to ``steps``, or their shares to one."""
     save_every: int = Field(200, gt=0)
     """Steps between checkpoints; the last step is always saved."""
     keep: int = Field(2, gt=0)
@@ -47,9 +47,9 @@ class TrainerSettings(Settings):
     evaluate_every: int = Field(200, gt=0)
     """Steps between validations; the last step is always validated."""
     evaluate_batches: int | None = Field(None, gt=0)
-    """Batches in a validation; all of the held-out text if not given."""
+    """Batches in a validation; all of the held-out text if omitted."""
     patience: int | None = Field(None, gt=0)
-    """Stop after so many validations without a better loss, or a better metric of the task; null to go to the end."""
+    """Stop after this many validations without a better loss, or a better metric of the task; null to train to the end."""
     log_every: int = Field(20, gt=0)
     """Steps between lines in metrics.jsonl."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
@@ -57,19 +57,19 @@ class TrainerSettings(Settings):
     compile: bool = False
     """Whether the backbone's blocks are compiled."""
     workers: int = Field(0, ge=0)
-    """Processes that read and corrupt rows beside the training; 0 does it in the training process."""
+    """Processes that read and corrupt rows beside the training; with 0 the training process does so."""
     threads: int | None = Field(None, gt=0)
-    """Threads of a training process on a CPU; its share of the cores if not given."""
+    """Threads of a training process on a CPU; its share of the cores if omitted."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     on_nonfinite: Literal["stop", "skip"] = "stop"
-    """What a loss or gradient that is not finite does: stops the run before the update, or skips that update."""
+    """On a loss or gradient that is not finite: stop the run before the update, or skip that update."""
     max_skipped: int = Field(10, gt=0)
-    """The run stops after so many skipped updates in a row."""
+    """The run stops after this many consecutive skipped updates."""
 
     @model_validator(mode="after")
     def _consistent(self) -> TrainerSettings:
         if self.phases and self.epochs is not None:
-            raise ValueError("phases are counted in steps: leave epochs away")
+            raise ValueError("phases are counted in steps: omit epochs")
         _check_lengths(self.phases, self.steps)
         return self
 
@@ -80,12 +80,12 @@ class TrainerSettings(Settings):
 
 
 def _check_lengths(phases: tuple[PhaseSettings, ...], steps: int) -> None:
-    """That phases are a run's steps, no more and no less, and that each has one."""
+    """Check that the phases add up to the run's steps exactly, and that each has at least one."""
     for index, phase in enumerate(phases):
         if (phase.steps is None) == (phase.share is None):
             raise ValueError(f"phase {index} needs either steps or share")
         if (phase.steps is None) != (phases[0].steps is None):
-            raise ValueError("phases are given either by steps or by share, all of them alike")
+            raise ValueError("phases must all be given by steps, or all by share")
     if not phases:
         return
     if phases[0].share is None:
@@ -98,7 +98,7 @@ def _check_lengths(phases: tuple[PhaseSettings, ...], steps: int) -> None:
 
 
 def _phase_steps(phases: tuple[PhaseSettings, ...], steps: int) -> tuple[int, ...]:
-    """Optimiser steps of each phase. Ends are rounded, not lengths: these always add up."""
+    """Return the optimiser steps of each phase. The ends are rounded, not the lengths, so that they always add up."""
     if phases[0].share is None:
         return tuple(phase.steps or 0 for phase in phases)
     ends = [round(steps * part) for part in accumulate(phase.share or 0.0 for phase in phases)]

@@ -1,4 +1,4 @@
-"""pydantic's errors in our words: what is wrong with a key, and what to do."""
+"""pydantic's errors in plmtrain's words: what is wrong with a key, and what to do."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _BOUNDS = {
 
 
 def nearest_key(key: str, valid: Sequence[str]) -> str:
-    """A remedy with the nearest valid full key: the same name elsewhere, a similar one, or all of its group."""
+    """Return a remedy with the nearest valid full key: the same name elsewhere, a similar one, or all of its group."""
     group, _, name = key.rpartition(".")
     groups = sorted({other.split(".")[0] for other in valid if "." in other})
     elsewhere = [other for other in valid if other.rpartition(".")[2] == name]
@@ -57,14 +57,14 @@ def _got(value: Any) -> str:
     return shown if len(shown) <= 80 else shown[:77] + "..."
 
 
-def _one(key: str, error: Any, valid: Sequence[str]) -> tuple[str, str]:
+def _explained(key: str, error: Any, valid: Sequence[str]) -> tuple[str, str]:
     kind, got, context = error["type"], error["input"], error.get("ctx", {})
     if kind == "extra_forbidden":
         return f"there is no setting '{key}'", nearest_key(key, valid)
     if kind == "missing":
         return f"{key} is missing", f"give it: {key}=VALUE"
     if kind == "value_error":
-        # Our own validators name fields of their group; the key's group makes them findable.
+        # plmtrain's own validators name fields of their group; with the key's group users can find them.
         what, _, remedy = str(context.get("error", error["msg"])).partition(": ")
         return f"{key}: {what}" if key else what, remedy or "change one of them"
     if kind == "literal_error":
@@ -93,18 +93,18 @@ def _one(key: str, error: Any, valid: Sequence[str]) -> tuple[str, str]:
 
 
 def what_is_wrong(error: ValidationError, valid: Sequence[str], prefix: str = "") -> dict[str, tuple[str, str]]:
-    """What a validation found, by full key: what is wrong, and what to do."""
-    found: dict[str, tuple[str, str]] = {}
-    for one in error.errors(include_url=False):
-        key = (prefix + ".".join(str(part) for part in one["loc"])).removesuffix(".")
-        unknown = _leaves(key, one["input"]) if one["type"] == "extra_forbidden" else [key]
+    """Return the errors of a validation by full key: what is wrong, and what to do."""
+    wrong: dict[str, tuple[str, str]] = {}
+    for problem in error.errors(include_url=False):
+        key = (prefix + ".".join(str(part) for part in problem["loc"])).removesuffix(".")
+        unknown = _leaves(key, problem["input"]) if problem["type"] == "extra_forbidden" else [key]
         for full in unknown:
-            found.setdefault(full, _one(full, one, valid))
-    return found
+            wrong.setdefault(full, _explained(full, problem, valid))
+    return wrong
 
 
 def _leaves(key: str, value: Any) -> list[str]:
-    """The full keys below a key that is not known: that is where its nearest valid name is found."""
+    """Return the full keys below an unknown key, for each of which the nearest valid name is searched."""
     if not isinstance(value, dict) or not value:
         return [key]
     return [leaf for name, inner in value.items() for leaf in _leaves(f"{key}.{name}", inner)]

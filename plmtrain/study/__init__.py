@@ -1,1 +1,1 @@
-"""What is known of several runs together. A single run is in ``plmtrain.runs``."""
+"""Results of several runs together. A single run is in ``plmtrain.runs``."""

@@ -1,1 +1,1 @@
-"""Text before it is numbers: readers of files, sentences, tokenizers."""
+"""Text before it becomes numbers: readers of files, sentences, tokenizers."""

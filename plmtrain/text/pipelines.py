@@ -1,8 +1,8 @@
-"""How each kind of tokenizer normalises text, cuts it into words, and puts it together again.
+"""The stages of each kind of tokenizer: how text is normalised, cut into words, and decoded.
 
 The stages are those of Hugging Face's classes for the same families, so that a saved folder gives the same ids there. Two
-things stand in for SentencePiece's own table, which is not at hand: NFKC, and the transformation of the two ASCII quotation
-marks that ALBERT's and XLNet's code does itself.
+things replace SentencePiece's own table, which is not available: NFKC, and the transformation of the two ASCII quotation marks
+that ALBERT's and XLNet's code does itself.
 """
 
 from __future__ import annotations
@@ -10,28 +10,27 @@ from __future__ import annotations
 from typing import Any
 
 from plmtrain.settings.tokenizer import TokenizerSettings
-from plmtrain.text.families import FAMILIES
 
 CONTINUATION = "##"
-"""What marks a WordPiece that continues a word."""
+"""The prefix of a WordPiece that continues a word."""
 
 _IDEOGRAPHIC = r"[\p{Han}\p{Hiragana}\p{Katakana}ー]"
 _OTHER_LETTER = rf"(?:(?!{_IDEOGRAPHIC}|\p{{Hangul}})[\p{{L}}\p{{M}}])"
-_ONE_SCRIPT = "|".join(f"▁?{one}+" for one in (_IDEOGRAPHIC, r"\p{Hangul}", _OTHER_LETTER, r"\p{N}", r"[^\p{L}\p{M}\p{N}▁]"))
+_ONE_SCRIPT = "|".join(f"▁?{kind}+" for kind in (_IDEOGRAPHIC, r"\p{Hangul}", _OTHER_LETTER, r"\p{N}", r"[^\p{L}\p{M}\p{N}▁]"))
 
 
 def normalizer(settings: TokenizerSettings) -> Any:
-    """The tokenizers library's normaliser for these settings; None where text stays as it is."""
+    """Return the tokenizers library's normaliser for these settings; None where text is not changed."""
     from tokenizers import normalizers
 
     if settings.type == "wordpiece":
-        # strip_accents=None strips them where text is lower-cased, as in BERT's code. It decomposes Hangul into its letters
-        # there, which is BERT's behaviour too: Korean is better trained with lowercase=false.
+        # strip_accents=None strips them where text is lower-cased, as in BERT's code. It then decomposes Hangul into its letters,
+        # which is BERT's behaviour too: for Korean, lowercase=false is better.
         return normalizers.BertNormalizer(
             clean_text=True, handle_chinese_chars=True, strip_accents=None, lowercase=settings.lowercase
         )
     stages: list[Any] = []
-    if settings.type == "unigram" and settings.family in ("albert", "xlnet"):
+    if settings.type == "unigram" and settings.tokens.straightens_quotes:
         stages += [normalizers.Replace("``", '"'), normalizers.Replace("''", '"')]
     if settings.lowercase:
         decompose = normalizers.NFKD() if settings.type == "unigram" else normalizers.NFD()
@@ -42,7 +41,7 @@ def normalizer(settings: TokenizerSettings) -> Any:
 
 
 def pre_tokenizer(settings: TokenizerSettings) -> Any:
-    """The tokenizers library's pre-tokeniser, which cuts text into words."""
+    """Return the tokenizers library's pre-tokeniser, which cuts text into words."""
     from tokenizers import pre_tokenizers
 
     match settings.type:
@@ -57,10 +56,10 @@ def pre_tokenizer(settings: TokenizerSettings) -> Any:
 
 
 def training_pre_tokenizer(settings: TokenizerSettings) -> Any:
-    """The pre-tokeniser that training uses, which may cut finer.
+    """Return the pre-tokeniser that training uses, which may cut finer.
 
     SentencePiece learns no piece of two scripts, or of letters with digits or punctuation (its ``split_by_unicode_script`` and
-    ``split_by_number``), though it cuts text at white space only.
+    ``split_by_number``), although it cuts text at white space only.
     """
     from tokenizers import Regex, pre_tokenizers
 
@@ -71,7 +70,7 @@ def training_pre_tokenizer(settings: TokenizerSettings) -> Any:
 
 
 def decoder(settings: TokenizerSettings) -> Any:
-    """The tokenizers library's decoder, which puts pieces together."""
+    """Return the tokenizers library's decoder, which joins pieces to text."""
     from tokenizers import decoders
 
     match settings.type:
@@ -84,7 +83,7 @@ def decoder(settings: TokenizerSettings) -> Any:
 
 
 def post_processor(settings: TokenizerSettings, ids: dict[str, int]) -> Any:
-    """The tokenizers library's post-processor, which adds the family's special tokens where they are asked for.
+    """Return the tokenizers library's post-processor, which adds the family's special tokens on request.
 
     Args:
         settings: the tokenizer's settings.
@@ -92,39 +91,35 @@ def post_processor(settings: TokenizerSettings, ids: dict[str, int]) -> Any:
     """
     from tokenizers import processors
 
-    family = FAMILIES[settings.family]
+    family = settings.tokens
     template = processors.TemplateProcessing(
-        single=family.single, pair=family.pair, special_tokens=[(token, ids[token]) for token in family.placed]
+        single=family.template(1), pair=family.template(2), special_tokens=[(token, ids[token]) for token in family.placed]
     )
     if settings.type != "byte_bpe":
         return template
-    if settings.family == "roberta":
+    if family.library_class == (settings.type, "RobertaTokenizer"):
         return processors.RobertaProcessing(("</s>", ids["</s>"]), ("<s>", ids["<s>"]), trim_offsets=True, add_prefix_space=False)
-    trim = processors.ByteLevel(trim_offsets=settings.family != "gpt2")
+    trim = processors.ByteLevel(trim_offsets=family.trims_offsets)
     return processors.Sequence([trim, template]) if family.placed else trim
 
 
 def transformers_config(settings: TokenizerSettings) -> dict[str, Any]:
-    """What ``tokenizer_config.json`` says of the pipeline: Hugging Face's class, and how to call it.
+    """Return the pipeline's entries of ``tokenizer_config.json``: Hugging Face's class, and its arguments.
 
-    A class is named only where it builds the very same pipeline; the general one takes ``tokenizer.json`` as it is.
+    A class is named only where it builds exactly the same pipeline; the general one uses ``tokenizer.json`` as it is.
     """
-    match settings.type, settings.family, settings.lowercase:
-        case "wordpiece", "bert", lowercase:
+    kind, name = settings.tokens.library_class or (None, None)
+    match name if kind == settings.type else None, settings.lowercase:
+        case "BertTokenizer", lowercase:
             return {
-                "tokenizer_class": "BertTokenizer",
+                "tokenizer_class": name,
                 "do_lower_case": lowercase,
                 "strip_accents": None,
                 "tokenize_chinese_chars": True,
             }
-        case "byte_bpe", "roberta", False:
-            return {
-                "tokenizer_class": "RobertaTokenizer",
-                "add_prefix_space": False,
-                "errors": "replace",
-                "trim_offsets": True,
-            }
-        case "byte_bpe", "gpt2", False:
-            return {"tokenizer_class": "GPT2Tokenizer", "add_prefix_space": False, "errors": "replace"}
+        case "RobertaTokenizer", False:
+            return {"tokenizer_class": name, "add_prefix_space": False, "errors": "replace", "trim_offsets": True}
+        case "GPT2Tokenizer", False:
+            return {"tokenizer_class": name, "add_prefix_space": False, "errors": "replace"}
         case _:
             return {"tokenizer_class": "PreTrainedTokenizerFast"}

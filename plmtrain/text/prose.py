@@ -1,7 +1,7 @@
-"""Telling prose from everything else that documentation holds: code, sessions, tables, signatures, markup.
+"""Extract prose from documentation that also holds code, sessions, tables, signatures and markup.
 
-What is kept is plain English sentences that a reader would take for prose. Rather too little is kept than too much: the
-documentation is there to learn a language from, not to be complete.
+Only plain English sentences that a reader would take for prose are kept. When in doubt a sentence is dropped: the text is there
+to learn a language from, not to be complete.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from plmtrain.text.sentences import split
+from plmtrain.text.sentences import split_sentences
 
 _BLOCK_END = re.compile(r"\n[ \t]*\n")
 _BULLET = re.compile(r"^[ \t]*(?:[*+•-]|\(?(?:\d{1,2}|[a-z])[.)])[ \t]+")
@@ -32,7 +32,7 @@ _MARKUP: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"\s+", " "),
     )
 )
-# Whatever only code, tables, addresses and markup have; and words that are names in a program.
+# Signs that only occur in code, tables, addresses and markup; and words that are names in a program.
 _CODE = re.compile(
     r"[<>{}\[\]|\\@#$%^*~+=`&§©«»…]|::|--|\.\.|,,|!\w|;$|0x|\d:\d"  # signs
     r"|://|\w\.[^\W\d_]{2}|(?<!\w)[/.:]\w"  # addresses, paths, attributes
@@ -53,28 +53,28 @@ _LONGEST = 800  # characters
 
 
 def paragraphs(text: str) -> Iterator[str]:
-    """The prose in a piece of documentation, markup removed.
+    """Yield the prose in a piece of documentation, without markup.
 
     Args:
         text: a docstring or a page in reStructuredText.
 
     Yields:
-        Paragraphs: sentences joined by a space, as many of each paragraph's as are prose.
+        Paragraphs: sentences joined by a space, those of each paragraph that are prose.
     """
     for block in _BLOCK_END.split(text.expandtabs()):
         for item in _items(block):
-            sentences = [sentence for sentence in split(_plain(item)) if is_prose(sentence)]
+            sentences = [sentence for sentence in split_sentences(_plain(item)) if is_prose(sentence)]
             if sentences:
                 yield " ".join(sentences)
 
 
 def _items(block: str) -> Iterator[str]:
-    """The paragraph that a block is, or the items of a list; nothing for code and titles."""
+    """Yield a block's paragraph, or the items of its list; nothing for code and titles."""
     lines = block.strip("\n").split("\n")
     held: list[str] = []
     for line in lines:
         if _NOT_PROSE.match(line):
-            # Lines around a line of code are code or its caption more often than not.
+            # Lines next to a line of code are mostly code or its caption.
             return
         if _BULLET.match(line) and held:
             yield " ".join(held)
@@ -84,14 +84,14 @@ def _items(block: str) -> Iterator[str]:
 
 
 def _plain(text: str) -> str:
-    """The text without inline markup, on one line."""
+    """Return the text without inline markup, on one line."""
     for pattern, replacement in _MARKUP:
         text = pattern.sub(replacement, text)
     return text.strip()
 
 
 def is_prose(sentence: str) -> bool:
-    """Whether a sentence is one of plain English: whole, of words, and held together by the words that English needs."""
+    """Return whether a sentence is plain English: complete, made of words, with enough of the function words of English."""
     if len(sentence) > _LONGEST or not _SENTENCE.fullmatch(sentence) or _CODE.search(sentence):
         return False
     if sentence.count('"') % 2 or sentence.count("(") != sentence.count(")"):

@@ -1,4 +1,4 @@
-"""Text files and JSON lines, read a document at a time, with an error that names file and line for whatever is wrong in them."""
+"""Readers of text files and JSON lines, a document at a time; errors name the file and the line."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from typing import IO, NamedTuple, cast
 from plmtrain.errors import DataError, nearest
 from plmtrain.settings.data import DataSettings, TableSettings
 
-_LONGEST_LINE = 2**28  # bytes; what is longer is no text, and would not fit into memory for long
+_LONGEST_LINE = 2**28  # bytes; a longer line is not text, and would soon exhaust memory
 _LONGEST_DOCUMENT = 2**24  # characters; longer files are cut at a line end, so that memory stays bounded
 _GZIP = b"\x1f\x8b"
-SKIP = "mend or remove it, or leave such lines out with data.on_bad=skip"
+SKIP = "correct or remove it, or omit such lines with data.on_bad=skip"
 
 
 class Document(NamedTuple):
@@ -36,7 +36,7 @@ class Document(NamedTuple):
 
 @dataclass
 class Skips:
-    """What was skipped because it could not be read.
+    """Lines that were skipped because they could not be read.
 
     Args:
         count: lines (or files without text).
@@ -47,36 +47,36 @@ class Skips:
     first: list[str] = field(default_factory=list)
 
     def add(self, error: DataError) -> None:
-        """Count one."""
+        """Count one line."""
         self.count += 1
         if len(self.first) < 5:
             self.first.append(f"{error.where}: {error.what}")
 
 
 def expand(patterns: Sequence[str], setting: str = "data.files") -> list[Path]:
-    """The files that some patterns mean.
+    """Expand patterns to files.
 
     Args:
         patterns: files, globs (``**`` for any depth), and folders, which stand for all files in them that are not hidden.
-        setting: what names them, for messages.
+        setting: the setting that holds the patterns, for messages.
 
     Returns:
-        Each file once, those of a pattern in the order of their names.
+        Each file once; those of a pattern are sorted by name.
 
     Raises:
-        DataError: if a pattern means no file; it names the nearest that is there.
+        DataError: if a pattern matches no file; it names the nearest existing one.
     """
     files: dict[Path, None] = {}
     for pattern in patterns:
         path = Path(pattern).expanduser()
         if path.exists():
-            found = [path]
+            matches = [path]
         elif glob.has_magic(pattern):
-            # pathlib's own would need the pattern cut into its fixed part and the rest.
-            found = [Path(name) for name in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207
+            # pathlib's own glob would need the pattern split into its fixed part and the rest.
+            matches = [Path(name) for name in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207
         else:
             raise DataError("this file does not exist", f"{setting}: {pattern}", _remedy(path))
-        inside = [file for one in found for file in (_files_below(one) if one.is_dir() else [one])]
+        inside = [file for match in matches for file in (_files_below(match) if match.is_dir() else [match])]
         if not inside:
             what = "there is no file in this folder" if path.is_dir() else "no file matches this pattern"
             raise DataError(
@@ -92,32 +92,32 @@ def _files_below(folder: Path) -> list[Path]:
 
 
 def _remedy(path: Path) -> str:
-    """What to try instead of a file that is not there."""
+    """Return the remedy for a missing file."""
     folder = path.parent
     while not folder.is_dir():
         path, folder = folder, folder.parent
     names = [entry.name for entry in folder.iterdir() if not entry.name.startswith(".")]
     if not names:
         return f"{folder} is empty"
-    said = nearest(path.name, names)
+    hint = nearest(path.name, names)
     return (
-        f"in {folder}: {said}"
-        if said.startswith("did you mean") or len(names) <= 10
-        else f"there is nothing of a name like it in {folder}"
+        f"in {folder}: {hint}"
+        if hint.startswith("did you mean") or len(names) <= 10
+        else f"no name there is similar to it: {folder}"
     )
 
 
 def read(path: Path, data: DataSettings, skips: Skips | None = None) -> Iterator[Document]:
-    """The documents of a file, gzipped or not; never more of it is in memory than a document.
+    """Yield the documents of a file, gzipped or not; at most one document is in memory at a time.
 
     Args:
         path: the file.
         data: how it is read: ``type``, ``text_column``, ``document_per``, ``on_bad``.
-        skips: where lines that ``on_bad=skip`` leaves out are counted.
+        skips: counts the lines that ``on_bad=skip`` omits.
 
     Raises:
-        DataError: naming file and line, for what is not UTF-8 text, for lines that are no JSON object with the text's column,
-            for a file without text, and for a gzip file that breaks off (this even with ``on_bad=skip``).
+        DataError: with file and line, for bytes that are not UTF-8 text, for lines that are not a JSON object with the text
+            column, for a file without text, and for a truncated gzip file (this even with ``on_bad=skip``).
     """
     skips = Skips() if skips is None else skips
     stream = lines(path, data, skips)
@@ -128,27 +128,27 @@ def read(path: Path, data: DataSettings, skips: Skips | None = None) -> Iterator
         empty = False
         yield document
     if empty and skips.count == skipped_before:
-        remedy = "remove it from data.files, or pass over it with data.on_bad=skip"
+        remedy = "remove it from data.files, or skip it with data.on_bad=skip"
         bad(DataError("there is no text in this file", str(path), remedy), data, skips)
 
 
 def bad(error: DataError, data: DataSettings | TableSettings, skips: Skips) -> None:
-    """Stop at an error, or count it, as the settings say."""
+    """Raise an error or count it, as the settings say."""
     if data.on_bad == "stop":
         raise error
     skips.add(error)
 
 
 def lines(path: Path, data: DataSettings | TableSettings, skips: Skips) -> Iterator[tuple[int, str]]:
-    """The lines of a file, gzipped or not, that are text: each with its number, without their ends.
+    """Yield the lines of a file, gzipped or not, each with its number and without its line end.
 
     Args:
         path: the file.
-        data: whether lines that are no text stop the reading (``on_bad``).
-        skips: where those that do not are counted.
+        data: whether lines that are not text stop the reading (``on_bad``).
+        skips: counts the lines that are skipped.
 
     Raises:
-        DataError: naming file and line.
+        DataError: with file and line.
     """
     number = 0
     with open_bytes(path) as stream:
@@ -158,16 +158,16 @@ def lines(path: Path, data: DataSettings | TableSettings, skips: Skips) -> Itera
             try:
                 raw = stream.readline(_LONGEST_LINE + 1)
             except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-                raise DataError(f"this gzip file is damaged or breaks off ({error})", where, "copy it again") from None
+                raise DataError(f"this gzip file is damaged or truncated ({error})", where, "copy it again") from None
             if not raw:
                 return
             if len(raw) > _LONGEST_LINE:
-                raise DataError(f"this line is longer than {_LONGEST_LINE >> 20} MB", where, "break it into lines or documents")
+                raise DataError(f"this line is longer than {_LONGEST_LINE >> 20} MB", where, "split it into lines or documents")
             if number == 1:
                 raw = raw.removeprefix(b"\xef\xbb\xbf")
             raw = raw.rstrip(b"\r\n")
             if b"\0" in raw:
-                what = "there is a NUL byte: this is binary, or text in UTF-16"
+                what = "this line contains a NUL byte: the file is binary, or UTF-16 text"
                 bad(DataError(what, where, f"UTF-8 text was expected; {SKIP}"), data, skips)
                 continue
             try:
@@ -178,7 +178,7 @@ def lines(path: Path, data: DataSettings | TableSettings, skips: Skips) -> Itera
 
 
 def open_bytes(path: Path) -> IO[bytes]:
-    """A file's bytes, gzipped or not.
+    """Open a file for reading bytes, gzipped or not.
 
     Raises:
         DataError: if it cannot be opened.
@@ -186,7 +186,7 @@ def open_bytes(path: Path) -> IO[bytes]:
     try:
         stream = path.open("rb")
     except OSError as error:
-        raise DataError(f"this file cannot be read: {error.strerror}", str(path), "mend its permissions or its name") from None
+        raise DataError(f"this file cannot be read: {error.strerror}", str(path), "check its permissions and its name") from None
     magic = stream.read(2)
     stream.seek(0)
     if magic != _GZIP:
@@ -196,7 +196,7 @@ def open_bytes(path: Path) -> IO[bytes]:
 
 
 def _text_documents(path: Path, stream: Iterator[tuple[int, str]], data: DataSettings) -> Iterator[Document]:
-    """Documents of plain text."""
+    """Yield the documents of a plain text file."""
     source = str(path)
     held: list[str] = []
     length = first = 0
@@ -219,7 +219,7 @@ def _text_documents(path: Path, stream: Iterator[tuple[int, str]], data: DataSet
 
 
 def _json_documents(path: Path, stream: Iterator[tuple[int, str]], data: DataSettings, skips: Skips) -> Iterator[Document]:
-    """Documents of JSON lines."""
+    """Yield the documents of a JSON lines file."""
     source, column = str(path), data.text_column
     for number, line in stream:
         if not line or line.isspace():
@@ -228,7 +228,7 @@ def _json_documents(path: Path, stream: Iterator[tuple[int, str]], data: DataSet
         try:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:
-            what = f"this is no whole line of JSON: {json_problem(error)}"
+            what = f"this is not a complete line of JSON: {json_problem(error)}"
             bad(DataError(what, where, f'a line like {{"{column}": "..."}} was expected; {SKIP}'), data, skips)
             continue
         if not isinstance(row, dict):
@@ -242,27 +242,27 @@ def _json_documents(path: Path, stream: Iterator[tuple[int, str]], data: DataSet
         elif not isinstance(text := row[column], str):
             what = f"column '{column}' should be text, but is {kind(text)}"
             strings = [name for name, value in row.items() if isinstance(value, str)]
-            remedy = f"columns with text here: {', '.join(strings)} (data.text_column); or {SKIP}" if strings else SKIP
+            remedy = f"columns of text: {', '.join(strings)} (data.text_column); or {SKIP}" if strings else SKIP
             bad(DataError(what, where, remedy), data, skips)
         elif problem := unusable(text):
-            bad(DataError(f"column '{column}' has {problem} in it", where, SKIP), data, skips)
+            bad(DataError(f"column '{column}' contains {problem}", where, SKIP), data, skips)
         elif text and not text.isspace():
             yield Document(text.strip("\r\n"), source, number)
 
 
 def kind(value: object) -> str:
-    """What JSON calls a value."""
+    """Return JSON's name for the type of a value."""
     names = {dict: "an object", list: "a list", str: "text", bool: "true or false", type(None): "null"}
     return names.get(type(value), "a number")
 
 
 def json_problem(error: ValueError | RecursionError) -> str:
-    """What the parser of a line of JSON complains about; a line has no lines, so that its own line number would mislead."""
+    """Return the JSON parser's complaint without its own line number, which would be misleading: the text is one line."""
     return f"{error.msg}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
 
 
 def unusable(text: str) -> str:
-    """What in a text no tokenizer can read; empty if there is nothing."""
+    """Return the reason why no tokenizer can read a text; empty if there is none."""
     if "\0" in text:
         return "a NUL character"
     try:

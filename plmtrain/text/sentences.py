@@ -1,9 +1,9 @@
-"""Cutting text into sentences, in any language, by rules alone.
+"""Split text into sentences, in any language, by rules alone.
 
-A sentence ends at a full stop, question or exclamation mark (with the quotation marks and brackets that close behind it) that is
-followed by white space, at an ideographic mark wherever it stands, and at the end of a line, which is a paragraph unless the next
-one goes on with a small letter. A full stop ends none behind an abbreviation, an initial or a list number, nor before a small
-letter.
+A sentence ends at a full stop, question or exclamation mark (with the quotation marks and brackets that close after it) that is
+followed by white space; at an ideographic mark anywhere; and at the end of a line, which is a paragraph unless the next line
+continues with a lower-case letter. A full stop after an abbreviation, an initial or a list number, or before a lower-case letter,
+ends no sentence.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _CLOSERS = "\"'”’»›)\\]}）」』】〉》］｣"
 _END = re.compile(
     rf"""
     (?: (?P<mark> [.!?…‽؟।॥።։۔]+ ) [{_CLOSERS}]* (?=\s)    # marks that white space follows
-      | [。！？｡．]+ (?: [{_CLOSERS}]+ (?![ぁ-ゖ]) | (?![{_CLOSERS}]) )  # ideographic ones need none; 「…。」と goes on
+      | [。！？｡．]+ (?: [{_CLOSERS}]+ (?![ぁ-ゖ]) | (?![{_CLOSERS}]) )  # ideographic ones need none; 「…。」と continues
       | (?=[^\S\n]*\n)                                      # the end of a paragraph
     ) \s*
     """,
@@ -24,7 +24,7 @@ _LAST_WORD = re.compile(r"(?:[^\W\d_]+\.)*[^\W_]+$")
 _WORD = re.compile(r"[^\W\d_]+")
 _WINDOW = 24  # characters: no abbreviation is longer
 
-# English first; the others are those that stand before capitals or figures. "no", "sun" and the like end sentences too often.
+# English first; then those of other languages before capitals or figures. "no", "sun" and the like end sentences too often.
 _ABBREVIATED = """
     mr mrs ms dr prof rev hon st sr jr messrs mme mlle gen col maj capt cmdr lt sgt gov sen rep pres supt fr hr frl
     vs cf al ca approx fig figs eq eqs sec ch vol vols nos pp ed eds chap art par op cit viz ibid resp incl nr bzw ggf vgl
@@ -32,26 +32,26 @@ _ABBREVIATED = """
     co corp inc ltd dept univ ave blvd
 """
 _ABBREVIATIONS = frozenset(_ABBREVIATED.split())
-# These may end a sentence too, where a word follows that opens sentences rather than going on with a name.
+# These may also end a sentence, if the next word is one that opens sentences rather than continuing a name.
 _ENDING = frozenset(["u.s", "u.k", "a.m", "p.m", "co", "corp", "inc", "ltd", "jr", "sr"])
 _OPENING = "The A An In On At It He She We They This That These Those But And If When While After As For There"
 _OPENERS = frozenset(_OPENING.split())
 
 
 def boundaries(text: str) -> list[int]:
-    """Where sentences begin.
+    """Return the offsets at which sentences begin.
 
     Args:
         text: any text.
 
     Returns:
         The offset of each sentence, ascending, from 0; empty for text that is all white space. White space belongs to the
-        sentence behind it, as byte-level tokenizers have it, but for what ends the text.
+        sentence after it, as in byte-level tokenizers, except at the end of the text.
     """
     if not text or text.isspace():
         return []
     starts = [0]
-    # Nothing that counts as a sentence may be white space alone.
+    # No sentence may consist of white space alone.
     filled = len(text) - len(text.lstrip())
     last = len(text.rstrip())
     for match in _END.finditer(text):
@@ -60,7 +60,7 @@ def boundaries(text: str) -> list[int]:
             continue
         gap = match.group()
         if "\n" in gap:
-            # A line that goes on with a small letter was broken to fit a page, or is verse.
+            # A line that continues with a lower-case letter was broken to fit a page, or is verse.
             if text[end].islower() and gap.count("\n") == 1:
                 continue
         elif match["mark"] and not _ends(text, match, end):
@@ -71,19 +71,19 @@ def boundaries(text: str) -> list[int]:
     return starts
 
 
-def split(text: str) -> list[str]:
-    """The sentences of a text, without the white space around them."""
+def split_sentences(text: str) -> list[str]:
+    """Return the sentences of a text, without the white space around them."""
     starts = boundaries(text)
     return [text[start:end].strip() for start, end in zip(starts, [*starts[1:], None], strict=False)]
 
 
 def _ends(text: str, match: re.Match[str], after: int) -> bool:
-    """Whether the mark ends a sentence.
+    """Return whether the mark ends a sentence.
 
     Args:
         text: the whole text.
-        match: the mark with what closes behind it and the white space that follows.
-        after: where the next word begins.
+        match: the mark with the closing characters and the white space after it.
+        after: the offset of the next word.
     """
     following = text[after]
     if following.islower():
@@ -98,11 +98,11 @@ def _ends(text: str, match: re.Match[str], after: int) -> bool:
         return name.lower() in _ENDING and _opens(text, after)
     if len(name) == 1 and name.isalpha() and name.isascii() and name != "I":
         return not name.isupper()
-    # "1. First": a number that opens its line is no sentence.
+    # "1. First": a number that opens its line is not a sentence.
     return not (name.isdecimal() and (word.start() == 0 or text[word.start() - 1] == "\n"))
 
 
 def _opens(text: str, after: int) -> bool:
-    """Whether the word at an offset is one that opens sentences rather than continuing names."""
+    """Return whether the word at an offset is one that opens sentences rather than continuing names."""
     word = _WORD.match(text, after)
     return word is not None and word.group() in _OPENERS

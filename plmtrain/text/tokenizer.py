@@ -1,7 +1,8 @@
 """Tokenizers: text to token ids and word starts, and back.
 
-A thin coat around the tokenizers library that adds what pretraining needs (which tokens begin words, which id has which role),
-never takes text for a special token unless asked to, and writes folders that transformers' AutoTokenizer loads with the same ids.
+A thin wrapper of the tokenizers library. It adds what pretraining needs (which tokens begin words, which id has which role),
+never recognises a special token in text unless asked to, and writes folders that transformers' AutoTokenizer loads with the same
+ids.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plmtrain.errors import DataError
-from plmtrain.text.families import ROLES, family_of
+from plmtrain.families import ROLES, tokenizer_family_of
 from plmtrain.text.tokenizer_files import CONFIG_FILE, SPECIALS_FILE, TOKENIZER_FILE, read_folder, roles
 from plmtrain.text.vocabulary import Vocabulary
 from plmtrain.text.word_starts import SPACE, WordStarts, as_bytes, is_byte_level, tables
@@ -27,34 +28,34 @@ Encoded = tuple[NDArray[np.int64], NDArray[np.bool_]]
 """[tokens] ids, and whether each begins a word."""
 
 _NOT_CARRIED = frozenset({"auto_map", "name_or_path", "tokenizer_file", "special_tokens_map_file", "vocab_file", "merges_file"})
-"""What other libraries keep in a configuration and no other folder should have: code to run, paths of a machine."""
+"""Entries of other libraries' configurations that are not copied: code to run, paths of a machine."""
 
-_HIDDEN = "\0"  # no reader lets it through, so that no text has it
+_HIDDEN = "\0"  # no reader accepts it, so no text contains it
 
 
 class Tokenizer:
     """A tokenizer.
 
     Args:
-        definition: what ``tokenizer.json`` holds.
-        config: what ``tokenizer_config.json`` holds.
+        definition: the contents of ``tokenizer.json``.
+        config: the contents of ``tokenizer_config.json``.
 
     Raises:
-        DataError: if the tokenizers library cannot make one of the definition.
+        DataError: if the tokenizers library cannot build a tokenizer from the definition.
     """
 
     def __init__(self, definition: Mapping[str, Any], config: Mapping[str, Any]) -> None:
-        # Padding and truncation belong to a use, not to a tokenizer: text must never be cut silently.
+        # Padding and truncation belong to a use, not to a tokenizer: text must never be truncated silently.
         self._definition = {**definition, "truncation": None, "padding": None}
         self._config = dict(config)
         self._engine = _engine(self._definition)
 
     @classmethod
     def load(cls, folder: str | Path) -> Tokenizer:
-        """The tokenizer in a folder: one of ours, or any of Hugging Face's.
+        """Load the tokenizer in a folder, written by plmtrain or by Hugging Face's library.
 
         Raises:
-            DataError: if there is none that can be read.
+            DataError: if there is none, or it cannot be read.
         """
         folder = Path(folder)
         try:
@@ -63,11 +64,11 @@ class Tokenizer:
             raise DataError(error.what, error.where or str(folder), error.remedy) from None
 
     def save(self, folder: str | Path, *, model_max_length: int | None = None) -> None:
-        """Write the tokenizer into a folder, which is made if need be.
+        """Write the tokenizer into a folder, which is created if necessary.
 
         Args:
-            folder: where to.
-            model_max_length: the longest text that the model takes, in tokens; as it was if not given.
+            folder: the folder.
+            model_max_length: the longest text that the model accepts, in tokens; unchanged if omitted.
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
@@ -87,7 +88,7 @@ class Tokenizer:
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
-        """Ids by role, and how many there are."""
+        """The ids by role, and the vocabulary's size."""
         pieces = self._engine.get_vocab(with_added_tokens=True)
         by_role = roles(pieces, self._config)
         marked = {token["id"] for token in self._definition["added_tokens"] if token["special"]}
@@ -95,7 +96,7 @@ class Tokenizer:
 
     @cached_property
     def digest(self) -> str:
-        """A hash of all that determines ids: the stages before the model, the model, the special tokens and their roles."""
+        """The hash of all that determines ids: the stages before the model, the model, the special tokens and their roles."""
         parts = {key: self._definition.get(key) for key in ("normalizer", "pre_tokenizer", "model", "added_tokens")}
         canonical = json.dumps([parts, dict(self.vocabulary.roles)], sort_keys=True, ensure_ascii=False, separators=(",", ":"))
         return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
@@ -109,12 +110,12 @@ class Tokenizer:
 
     @cached_property
     def family(self) -> str:
-        """The family that its special tokens are those of."""
-        return family_of(self._pieces)
+        """The family whose special tokens it has."""
+        return tokenizer_family_of(self._pieces)
 
     @cached_property
     def _pieces(self) -> list[str]:
-        """Each id's piece, as the model writes it; empty for ids that no piece has."""
+        """The piece of each id, as the model writes it; empty for ids without a piece."""
         pieces = [""] * self.vocabulary.size
         for piece, number in self._engine.get_vocab(with_added_tokens=True).items():
             pieces[number] = piece
@@ -129,10 +130,10 @@ class Tokenizer:
 
     @cached_property
     def _plain(self) -> Any:
-        """The library's tokenizer that sees no special tokens in text.
+        """The library's tokenizer, changed so that it recognises no special tokens in text.
 
-        Their names are hidden from it: Unigram would otherwise find them among its pieces even where the library is told to
-        recognise none.
+        Their names are replaced: Unigram would otherwise find them among its pieces even where the library is told to recognise
+        none.
         """
         special = set(self.vocabulary.special_ids)
         unknown = self.vocabulary.roles.get("unk")
@@ -150,18 +151,17 @@ class Tokenizer:
         return engine
 
     def encode(self, texts: Sequence[str]) -> list[Encoded]:
-        """The ids and word starts of some texts, without special tokens around them, and taking none of their text for one.
+        """Return the ids and word starts of some texts, without special tokens around them; no text is taken for a special token.
 
         Args:
-            texts: as many as shall be encoded side by side: the library uses all cores.
-
+            texts: any number; the library encodes them in parallel on all cores.
         Returns:
             For each text its ids and whether each begins a word.  # [tokens] each
         """
         return self._arrays(self._plain.encode_batch_fast(list(texts), add_special_tokens=False))
 
     def encode_with_specials(self, text: str) -> Encoded:
-        """The ids and word starts of a text in which special tokens are written by their names; none is added around it."""
+        """Return the ids and word starts of a text in which special tokens are written by name; none is added around it."""
         return self._arrays([self._engine.encode(text, add_special_tokens=False)])[0]
 
     def _arrays(self, encodings: Sequence[Any]) -> list[Encoded]:
@@ -173,18 +173,18 @@ class Tokenizer:
         return [(ids[first:end], starts[first:end]) for first, end in zip(firsts, ends, strict=True)]
 
     def decode(self, ids: Sequence[int] | NDArray[np.integer[Any]], *, skip_special: bool = True) -> str:
-        """The text of some tokens.
+        """Return the text of some tokens.
 
         Args:
             ids: [tokens].
-            skip_special: whether special tokens are left out.
+            skip_special: whether special tokens are omitted.
         """
         text = str(self._engine.decode([int(number) for number in ids], skip_special_tokens=skip_special))
-        # Pieces of lower-cased Hangul are single letters; together they are syllables again. Bytes are given back as they were.
+        # Pieces of lower-cased Hangul are single letters, which NFC joins to syllables. Bytes are returned unchanged.
         return text if self.type == "byte_bpe" else unicodedata.normalize("NFC", text)
 
     def pieces(self, ids: Sequence[int] | NDArray[np.integer[Any]]) -> list[str]:
-        """Each token by itself, to be read by people: ``##`` and ``▁`` stay, bytes become characters where they make any."""
+        """Return each token by itself in readable form: ``##`` and ``▁`` stay, bytes become characters where they form any."""
         if self.type != "byte_bpe":
             return [unicodedata.normalize("NFC", self._pieces[int(number)]) for number in ids]
         return [self._readable(int(number)) for number in ids]
@@ -197,7 +197,7 @@ class Tokenizer:
 
 
 def _engine(definition: Mapping[str, Any]) -> Any:
-    """The library's tokenizer of a definition."""
+    """Build the library's tokenizer of a definition."""
     from tokenizers import Tokenizer as Engine
 
     try:

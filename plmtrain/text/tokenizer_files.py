@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from plmtrain.errors import DataError
-from plmtrain.text.families import FAMILIES, ROLES, family_of
+from plmtrain.families import ROLES, TOKENIZER_FAMILIES, tokenizer_family_of
 
 TOKENIZER_FILE = "tokenizer.json"
 CONFIG_FILE = "tokenizer_config.json"
@@ -104,7 +104,7 @@ def _with_specials(engine: Any, vocabulary: dict[str, int], config: dict[str, An
     """The definition with the special tokens that the vocabulary has, and the family's way to place them."""
     from tokenizers import AddedToken, processors
 
-    family = FAMILIES[family_of(vocabulary)]
+    family = TOKENIZER_FAMILIES[tokenizer_family_of(vocabulary)]
     named = [token for role in ROLES if (token := content(config.get(f"{role}_token")))]
     specials = sorted({token for token in (*family.specials, *named) if token in vocabulary}, key=vocabulary.__getitem__)
     mask = content(config.get("mask_token")) or family.roles.get("mask")
@@ -113,7 +113,9 @@ def _with_specials(engine: Any, vocabulary: dict[str, int], config: dict[str, An
     )
     if all(token in vocabulary for token in family.placed):
         engine.post_processor = processors.TemplateProcessing(
-            single=family.single, pair=family.pair, special_tokens=[(token, vocabulary[token]) for token in family.placed]
+            single=family.template(1),
+            pair=family.template(2),
+            special_tokens=[(token, vocabulary[token]) for token in family.placed],
         )
     definition: Definition = json.loads(engine.to_str())
     return definition
@@ -132,7 +134,7 @@ def roles(vocabulary: dict[str, int], config: dict[str, Any]) -> dict[str, int]:
     What the configuration names counts; a role that it does not name at all has the token of the family that the vocabulary's
     special tokens belong to.
     """
-    usual = FAMILIES[family_of(vocabulary)].roles
+    usual = TOKENIZER_FAMILIES[tokenizer_family_of(vocabulary)].roles
     found: dict[str, int] = {}
     for role in ROLES:
         key = f"{role}_token"

@@ -15,9 +15,9 @@ from functools import cache
 from typing import Any
 
 from plmtrain.errors import DataError, SettingsError
+from plmtrain.families import TokenizerFamily
 from plmtrain.settings.tokenizer import TokenizerSettings
 from plmtrain.text import pipelines
-from plmtrain.text.families import FAMILIES, Family
 from plmtrain.text.tokenizer import Tokenizer
 from plmtrain.text.unigram import train_unigram
 from plmtrain.text.word_counts import as_texts, count_words
@@ -38,7 +38,7 @@ def train(texts: Iterable[str], settings: TokenizerSettings) -> Tokenizer:
         DataError: if there is no text.
         SettingsError: if ``vocab_size`` leaves no room for the special tokens and the smallest pieces.
     """
-    family = FAMILIES[settings.family]
+    family = settings.tokens
     room = settings.vocab_size - len(family.specials)
     least = 256 if settings.type == "byte_bpe" else 1
     if room < least:
@@ -48,6 +48,9 @@ def train(texts: Iterable[str], settings: TokenizerSettings) -> Tokenizer:
             f"{least} more",
             f"use tokenizer.vocab_size={len(family.specials) + max(least, 1000)} or more",
         )
+    if settings.type != "byte_bpe" and "unk" not in family.roles:
+        what = f"{settings.type} needs a token for what is unknown, and family {settings.family} has none"
+        raise SettingsError(what, "tokenizer.type", "use tokenizer.type=byte_bpe, which knows every byte")
     words = count_words(
         texts,
         pipelines.normalizer(settings),
@@ -103,7 +106,7 @@ def _within_alphabet(words: Counter[str], room: int, pieces: Callable[[str], int
     return Counter({word: count for word, count in words.items() if alphabet.issuperset(word)}), sorted(alphabet)
 
 
-def _wordpiece(words: Counter[str], settings: TokenizerSettings, family: Family, room: int) -> dict[str, Any]:
+def _wordpiece(words: Counter[str], settings: TokenizerSettings, family: TokenizerFamily, room: int) -> dict[str, Any]:
     from tokenizers import models, trainers
 
     normalizer, pre_tokenizer = pipelines.normalizer(settings), pipelines.pre_tokenizer(settings)
@@ -131,7 +134,7 @@ def _wordpiece(words: Counter[str], settings: TokenizerSettings, family: Family,
     }
 
 
-def _byte_bpe(words: Counter[str], family: Family, room: int) -> dict[str, Any]:
+def _byte_bpe(words: Counter[str], family: TokenizerFamily, room: int) -> dict[str, Any]:
     from tokenizers import models, pre_tokenizers, trainers
 
     trainer = trainers.BpeTrainer(
@@ -145,7 +148,7 @@ def _byte_bpe(words: Counter[str], family: Family, room: int) -> dict[str, Any]:
     return _library_training(words, models.BPE(), trainer) | {"continuing_subword_prefix": "", "end_of_word_suffix": ""}
 
 
-def _unigram(words: Counter[str], family: Family, room: int) -> dict[str, Any]:
+def _unigram(words: Counter[str], family: TokenizerFamily, room: int) -> dict[str, Any]:
     words, alphabet = _within_alphabet(words, room, lambda character: 1)
     pieces = train_unigram(words, room, alphabet)
     specials = [(token, 0.0) for token in family.first]
@@ -161,7 +164,7 @@ def _assemble(model: dict[str, Any], settings: TokenizerSettings) -> Tokenizer:
     from tokenizers import AddedToken
     from tokenizers import Tokenizer as Engine
 
-    family = FAMILIES[settings.family]
+    family = settings.tokens
     vocabulary = model["vocab"]
     for token in family.last:
         if isinstance(vocabulary, list):

@@ -1,4 +1,4 @@
-"""What the rest of the house knows of a tokenizer: how many tokens there are, and which of them are special."""
+"""The part of a tokenizer that everything else needs: its size, and which tokens are special."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Vocabulary:
     """Token ids by role.
 
     Args:
-        size: how many tokens there are; the embedding has as many rows.
+        size: the number of tokens; the embedding has as many rows.
         roles: the id of each special token by its role: ``pad``, ``unk``, ``cls`` (opens a row), ``sep`` (closes a row and
             stands between documents), ``mask``, ``bos``, ``eos``. One token may have several roles.
         special_ids: every special id, those without a role among them, ascending.
@@ -28,7 +28,7 @@ class Vocabulary:
     special_ids: tuple[int, ...]
 
     def __getitem__(self, role: str) -> int:
-        """The id of the token with a role.
+        """Return the id of the token with a role.
 
         Raises:
             SettingsError: if the tokenizer has no token for that role.
@@ -41,6 +41,14 @@ class Vocabulary:
                 f"its special tokens: {', '.join(self.roles) or 'none'}",
                 "use a tokenizer trained for this model family (tokenizer.path=, or train one with plmtrain tokenizer)",
             ) from None
+
+    @cached_property
+    def padding(self) -> int:
+        """The id that fills rows: of ``pad``, or, where there is no such token, of one that ends or begins text, or 0.
+
+        Padding is never seen by a model nor predicted, so that any id will do; a special one is never hidden either.
+        """
+        return next((self.roles[role] for role in ("pad", "eos", "sep", "bos", "cls") if role in self.roles), 0)
 
     @cached_property
     def is_special(self) -> NDArray[np.bool_]:

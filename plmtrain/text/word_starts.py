@@ -1,10 +1,10 @@
-"""Which tokens begin a word, as a table over the vocabulary.
+"""The tokens that begin a word, as a table over the vocabulary.
 
 WordPiece: every piece without ``##`` begins a word, punctuation and single ideographs among them. The others: a piece begins a
-word if it begins with white space (``Ġ``, ``▁``, a line end), if it follows white space, or if it is a text's first. Punctuation
-therefore belongs to the word before it there, as in the code of RoBERTa and ALBERT. Chinese and Japanese put no white space
-between words, so that a piece that begins with an ideograph or with kana begins a word too: without that, a whole sentence would
-be one. Korean has white space, and needs nothing of its own.
+word if it begins with white space (``Ġ``, ``▁``, a line end), if it follows white space, or if it is the first of a text. There,
+punctuation therefore belongs to the word before it, as in the code of RoBERTa and ALBERT. Chinese and Japanese have no white
+space between words, so that a piece that begins with an ideograph or kana also begins a word: without that, a whole sentence
+would be one word. Korean has white space and needs no rule of its own.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ class WordStarts:
     """Tables over the vocabulary.
 
     Args:
-        begins: [size] whether a piece begins a word wherever it stands.
-        closes: [size] whether what follows a piece begins a word.
+        begins: [size] whether a piece begins a word in any position.
+        closes: [size] whether the piece after it begins a word.
     """
 
     begins: NDArray[np.bool_]
     closes: NDArray[np.bool_]
 
     def of(self, ids: NDArray[np.int64], firsts: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Whether each token begins a word.
+        """Return whether each token begins a word.
 
         Args:
             ids: [tokens] several texts, one after another.
@@ -47,7 +47,7 @@ class WordStarts:
 
 
 def is_byte_level(definition: Mapping[str, Any]) -> bool:
-    """Whether pieces are written in GPT-2's alphabet of bytes.
+    """Return whether pieces are written in GPT-2's alphabet of bytes.
 
     Args:
         definition: a ``tokenizer.json``.
@@ -62,13 +62,13 @@ def is_byte_level(definition: Mapping[str, Any]) -> bool:
 
 
 def tables(definition: Mapping[str, Any], pieces: Sequence[str], special: NDArray[np.bool_]) -> WordStarts:
-    """The tables of a tokenizer.
+    """Build the tables of a tokenizer.
 
     Args:
         definition: its ``tokenizer.json``.
         pieces: [size] each id's piece.
-        special: [size] whether each id is a special token that no text becomes; these begin words, and so does what follows
-            them.
+        special: [size] whether each id is a special token that no text is encoded to; these begin words, and so does the token
+            after them.
     """
     model = definition["model"]
     if prefix := model.get("continuing_subword_prefix"):
@@ -88,21 +88,21 @@ def tables(definition: Mapping[str, Any], pieces: Sequence[str], special: NDArra
 
 
 def _ideographic(character: str) -> bool:
-    """Whether it is an ideograph, kana, or one of their punctuation marks (U+3000 to U+9FFF but for Hangul letters)."""
+    """Return whether it is an ideograph, kana, or one of their punctuation marks (U+3000 to U+9FFF except Hangul letters)."""
     basic = "\u3000" <= character <= "\u9fff" and not "\u3130" <= character <= "\u318f"
     return basic or "\U00020000" <= character <= "\U0003ffff"
 
 
 def _ideographic_byte(byte: bytes) -> bool:
-    """Whether a character with this first byte lies within U+3000 to U+9FFF."""
+    """Return whether a character with this first byte lies within U+3000 to U+9FFF."""
     return b"\xe3" <= byte <= b"\xe9"
 
 
 @lru_cache(maxsize=1)
 def byte_alphabet() -> dict[str, int]:
-    """GPT-2's alphabet: the byte of each character that stands for one (Radford et al. 2019, section 2.2, and its code).
+    """Return the byte of each character of GPT-2's alphabet (Radford et al. 2019, section 2.2, and its code).
 
-    Bytes that are visible in Latin-1 stand for themselves, the others for the characters from U+0100 on, in order.
+    Bytes that are visible in Latin-1 are represented by themselves, the others by the characters from U+0100 on, in order.
     """
     visible = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
     hidden = [byte for byte in range(0x100) if byte not in visible]
@@ -110,7 +110,7 @@ def byte_alphabet() -> dict[str, int]:
 
 
 def as_bytes(piece: str) -> bytes:
-    """The bytes that a piece in GPT-2's alphabet stands for; other characters, as special tokens have, stand for themselves."""
+    """Return the bytes of a piece in GPT-2's alphabet; one with other characters, as in special tokens, as UTF-8."""
     alphabet = byte_alphabet()
     if all(character in alphabet for character in piece):
         return bytes(alphabet[character] for character in piece)

@@ -1,1 +1,1 @@
-"""The trainer: it knows programs, batches and checkpoints, nothing else."""
+"""The trainer, which depends on programs, batches and checkpoints only."""

@@ -1,8 +1,8 @@
-"""Keep glibc from giving large tensors' memory back to the kernel after every use.
+"""Keep glibc from returning the memory of large tensors to the kernel after every use.
 
-By default it maps each block of more than a few megabytes afresh and unmaps it when it is freed, so that every training step
-faults in, and has the kernel clear, every page that it touches. Holding on to the memory spares that; how much it
-gains depends on the machine. The price is memory that other processes cannot have between two uses.
+By default it maps each block of more than a few megabytes anew and unmaps it when it is freed, so that in every training step
+every page that is touched causes a page fault and is cleared by the kernel. Keeping the memory avoids that; the gain depends on
+the machine. The cost is memory that other processes cannot use between two uses.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ _TRIM_THRESHOLD = -1
 _TOP_PAD = -2
 _MMAP_MAX = -4
 
-_NEVER = 2**31 - 1  # an int is all that mallopt takes
+_NEVER = 2**31 - 1  # mallopt takes an int
 _GROW_BY = 64 * 2**20
 
 
 def tune() -> bool:
-    """Hold on to freed memory in this process from now on; call it before the first large tensor is made.
+    """Keep freed memory in this process from now on; call it before the first large tensor is created.
 
     Returns:
-        Whether the C library took the settings; other libraries than glibc have none to take.
+        Whether the C library accepted the settings; libraries other than glibc have none.
     """
     if not sys.platform.startswith("linux"):
         return False
@@ -33,6 +33,6 @@ def tune() -> bool:
         return False
     mallopt.argtypes = (ctypes.c_int, ctypes.c_int)
     settings = ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, _NEVER), (_TOP_PAD, _GROW_BY))
-    # Every setting is made, whatever becomes of the one before.
+    # Every setting is made, even if the one before failed.
     taken = [mallopt(parameter, value) == 1 for parameter, value in settings]
     return all(taken)

@@ -1,7 +1,7 @@
-"""Checkpoints that survive any instant's end and are never believed unread.
+"""Checkpoints that survive a crash at any moment and are never trusted without being checked.
 
-A checkpoint is a folder of safetensors and JSON that appears whole or not at all; only then do older ones go. The newest is
-computed, never pointed to: it is the newest whose every byte is what its manifest says.
+A checkpoint is a folder of safetensors and JSON that appears complete or not at all; only then are older ones removed. The newest
+is computed, never pointed to: it is the newest one whose every byte matches its manifest.
 """
 
 from __future__ import annotations
@@ -28,7 +28,15 @@ from plmtrain.files import (
     write_json_atomically,
 )
 from plmtrain.training import checkpoint_manifest as manifests
-from plmtrain.training.checkpoint_manifest import Identity, Manifest, Verdict, check, folder_name, step_folders, versions
+from plmtrain.training.checkpoint_manifest import (
+    CheckpointManifest,
+    Identity,
+    Verdict,
+    check_checkpoint,
+    folder_name,
+    step_folders,
+    versions,
+)
 from plmtrain.training.progress import Progress
 
 if TYPE_CHECKING:
@@ -40,10 +48,10 @@ JOURNAL = "checkpoints.json"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint whose every byte was found to be as it was written."""
+    """A checkpoint whose every byte matches its manifest."""
 
     path: Path
-    manifest: Manifest
+    manifest: CheckpointManifest
     progress: Progress
 
     @property
@@ -53,7 +61,7 @@ class Checkpoint:
 
     @property
     def identity(self) -> Identity:
-        """What it belongs to."""
+        """The run and the settings that it belongs to."""
         return self.manifest.identity
 
     @property
@@ -62,10 +70,10 @@ class Checkpoint:
         return tuple(sorted(Path(name).stem for name in self.manifest.files if name.endswith(".safetensors")))
 
     def load(self, group: str) -> dict[str, Tensor]:
-        """The tensors of a group (``model``, ``optimizer``, ``carry``) on the CPU; none if it was saved without any.
+        """Return the tensors of a group (``model``, ``optimizer``, ``carry``) on the CPU; none if it was saved without any.
 
         Raises:
-            CheckpointError: if the file is no safetensors file.
+            CheckpointError: if the file is not a safetensors file.
         """
         from safetensors import SafetensorError
         from safetensors.torch import load_file
@@ -77,13 +85,13 @@ class Checkpoint:
             return dict(load_file(path))
         except (SafetensorError, OSError) as error:
             raise CheckpointError(
-                f"{path.name} cannot be read: {error}", str(path), "plmtrain verify names what is damaged"
+                f"{path.name} cannot be read: {error}", str(path), "plmtrain verify names the damaged files"
             ) from error
 
 
 @dataclass(frozen=True)
 class Journal:
-    """What a run remembers of its last save, beside the checkpoints' folder: even when that is gone, it was no fresh start.
+    """A run's record of its last save, beside the checkpoints' folder: if that is gone, it still tells that something was saved.
 
     Args:
         run_id: the run; None if the journal is damaged.
@@ -96,12 +104,12 @@ class Journal:
     best_step: int | None = None
 
     def write(self, folder: Path) -> None:
-        """Keep it in a run's folder."""
+        """Write it into a run's folder."""
         write_json_atomically(folder / JOURNAL, asdict(self))
 
     @classmethod
     def read(cls, folder: Path) -> Journal | None:
-        """A run's journal; None if nothing was ever saved."""
+        """Read a run's journal; None if nothing was ever saved."""
         try:
             journal = cls(**json.loads((folder / JOURNAL).read_text(encoding="utf-8")))
         except FileNotFoundError:
@@ -111,7 +119,7 @@ class Journal:
         return journal if isinstance(journal.last_step, int) and isinstance(journal.run_id, str) else cls()
 
     def missing(self, steps: Collection[int]) -> str | None:
-        """The newest checkpoint's folder, if it was saved and is not among these steps, nor a newer one."""
+        """Return the newest checkpoint's folder if it was saved, and neither it nor a newer one is among these steps."""
         if self.last_step is None or any(step >= self.last_step for step in steps):
             return None
         return folder_name(self.last_step)
@@ -121,9 +129,9 @@ class Checkpoints:
     """The checkpoints of one run.
 
     Args:
-        folder: where they are, ``checkpoints/`` in the run's folder.
-        keep: how many of the newest stay; the best one and the one resumed from stay besides.
-        identity: what new ones belong to, and the run that old ones must belong to. Without it nothing can be saved, and the
+        folder: the checkpoints' folder, ``checkpoints/`` in the run's folder.
+        keep: how many of the newest are kept; the best one and the one resumed from are kept as well.
+        identity: the identity of new ones, and the run that old ones must belong to. Without it nothing can be saved, and the
             run is the one that the journal names.
         flushed_first: files that must not be older on the disk than a checkpoint (the metrics up to its step).
         permitted: raises an error if the run may no longer be written to.
@@ -152,7 +160,7 @@ class Checkpoints:
         return journal.run_id if journal else None
 
     def clear_leftovers(self) -> list[str]:
-        """Remove what a killed writer left here and in the run's folder, and return its names.
+        """Remove the leftovers of a killed writer here and in the run's folder, and return their names.
 
         Only for the holder of the run's lock.
         """
@@ -162,7 +170,7 @@ class Checkpoints:
             return [name for place in places for name in clear_leftovers(place)]
 
     def require_space(self, needed: int) -> None:
-        """Find out before the training whether a checkpoint can be written.
+        """Check before the training whether a checkpoint can be written.
 
         Args:
             needed: bytes that must be free.
@@ -180,25 +188,25 @@ class Checkpoints:
             raise DiskError(
                 f"there is no room for checkpoints: {size_in_words(needed)} needed, {size_in_words(free)} free",
                 str(self.folder),
-                "make room, lower trainer.keep, or choose another runs_dir",
+                "free some space, lower trainer.keep, or choose another runs_dir",
             )
 
     def save(
         self, step: int, tensors: Mapping[str, Mapping[str, Tensor]], progress: Progress, best_step: int | None = None
     ) -> Path:
-        """Write a checkpoint, and let older ones go once it is on the disk under its name.
+        """Write a checkpoint, and remove older ones once it is on the disk under its name.
 
         Args:
             step: steps that are done.
             tensors: by group, tensors by name; a group without tensors gets no file.
             progress: the record that belongs to them.
-            best_step: the step of the best checkpoint, which stays.
+            best_step: the step of the best checkpoint, which is kept.
 
         Returns:
             The checkpoint's folder.
 
         Raises:
-            DiskError: if the disk refuses. What was saved before is as it was, and nothing half-written stays.
+            DiskError: if the disk refuses. Earlier checkpoints are unchanged, and nothing half-written remains.
         """
         from plmtrain.training import tensor_file
 
@@ -226,40 +234,40 @@ class Checkpoints:
             record = progress.to_json().encode()
             (folder / PROGRESS).write_bytes(record)
             files[PROGRESS] = (len(record), hashlib.sha256(record).hexdigest())
-            manifest = Manifest(step, self._identity, files, versions())
+            manifest = CheckpointManifest(step, self._identity, files, versions())
             (folder / manifests.NAME).write_bytes(manifest.to_bytes())
             fault_point("save.fsync", step)
         self._damaged.discard(step)
         _fault_under(target, "save.latest", step)
         Journal(self._identity.run_id, step, best_step).write(self.folder.parent)
-        self._let_go(step, best_step)
+        self._remove_old(step, best_step)
         return target
 
-    def _let_go(self, step: int, best_step: int | None) -> None:
-        """Remove what is neither among the newest complete ones, nor the best, nor where this process resumed."""
+    def _remove_old(self, step: int, best_step: int | None) -> None:
+        """Remove checkpoints that are neither among the newest complete ones, nor the best, nor the one resumed from."""
         ours: dict[int, Path] = {}
         complete = []
         for at, folder in step_folders(self.folder).items():
-            # Bytes were hashed when they were written or resumed from; here names and sizes must do.
-            verdict = check(folder, self._run_id(), content=False)
+            # Contents were hashed when they were written or resumed from; here names and sizes suffice.
+            verdict = check_checkpoint(folder, self._run_id(), content=False)
             if verdict.manifest is None or verdict.files[manifests.NAME] is not None or folder.is_symlink():
                 continue
             ours[at] = folder
             if not verdict.damage and at not in self._damaged:
                 complete.append(at)
-        stay = {step, best_step, self._resumed_from, *complete[-self._keep :]}
+        kept = {step, best_step, self._resumed_from, *complete[-self._keep :]}
         for at, folder in ours.items():
-            if at not in stay:
+            if at not in kept:
                 _fault_under(folder, "save.retention", step)
                 with disk_errors(folder):
                     remove_folder(folder)
 
     def newest(self, strict: bool = False, report: Callable[[str], None] = lambda line: None) -> Checkpoint | None:
-        """The newest checkpoint whose every byte is as it was written.
+        """Return the newest checkpoint whose every byte matches its manifest.
 
         Args:
-            strict: whether a damaged one ends the search instead of being passed over.
-            report: told of each damaged one, and what is wrong with it.
+            strict: whether a damaged one ends the search instead of being skipped.
+            report: called with each damaged one and what is wrong with it.
 
         Returns:
             The checkpoint; None only if none was ever saved.
@@ -273,29 +281,27 @@ class Checkpoints:
         if journal is not None and (gone := journal.missing(folders)):
             tried.append(f"{gone}: the folder is gone")
         for step, folder in [] if strict and tried else [*reversed(folders.items())]:
-            found = self._open(folder)
-            if isinstance(found, Checkpoint):
+            opened = self._open(folder)
+            if isinstance(opened, Checkpoint):
                 for line in tried:
-                    report(f"passed over {line}")
+                    report(f"skipped {line}")
                 self._resumed_from = step
-                return found
+                return opened
             self._damaged.add(step)
-            tried.append(f"{folder.name}: {', '.join(found.damage)}")
+            tried.append(f"{folder.name}: {', '.join(opened.damage)}")
             if strict:
                 break
         if not tried and journal is None:
             return None
-        what = (
-            "a checkpoint is damaged, and resume.strict forbids passing it over" if strict and tried else "no usable checkpoint"
-        )
+        what = "a checkpoint is damaged, and resume.strict forbids skipping it" if strict and tried else "no usable checkpoint"
         raise CheckpointError(
             what,
             f"{self.folder}: " + ("; ".join(tried) or "they were removed"),
-            "restore it from a copy, or begin anew under another name=",
+            "restore it from a copy, or start again under another name=",
         )
 
     def at(self, step: int) -> Checkpoint:
-        """The checkpoint after a step.
+        """Return the checkpoint after a step.
 
         Raises:
             CheckpointError: if there is none, or if it is damaged.
@@ -304,16 +310,16 @@ class Checkpoints:
         if step not in folders:
             there = ", ".join(map(str, folders)) or "none"
             raise CheckpointError(f"there is no checkpoint after step {step}", str(self.folder), f"there are: {there}")
-        found = self._open(folders[step])
-        if isinstance(found, Verdict):
+        opened = self._open(folders[step])
+        if isinstance(opened, Verdict):
             raise CheckpointError(
-                f"{found.folder.name} is damaged: {', '.join(found.damage)}", str(found.folder), "use another one"
+                f"{opened.folder.name} is damaged: {', '.join(opened.damage)}", str(opened.folder), "use another one"
             )
-        return found
+        return opened
 
     def _open(self, folder: Path) -> Checkpoint | Verdict:
-        """A checkpoint if all of it is sound, else what is wrong with it."""
-        verdict = check(folder, self._run_id())
+        """Return a checkpoint if all of it is intact, otherwise what is wrong with it."""
+        verdict = check_checkpoint(folder, self._run_id())
         if verdict.damage or verdict.manifest is None:
             return verdict
         try:
@@ -327,6 +333,6 @@ class Checkpoints:
 
 
 def _fault_under(path: Path, point: str, step: int) -> None:
-    """A fault point whose planned disk errors reach the user as real ones would."""
+    """A fault point whose simulated disk errors reach the user as real ones would."""
     with disk_errors(path):
         fault_point(point, step)

@@ -1,8 +1,8 @@
-"""A checkpoint's manifest: what belongs to it, to the last byte.
+"""A checkpoint's manifest: a complete description of its contents.
 
-It holds the size and the SHA-256 of each file, the run and the step that they belong to, and a hash of itself, so that a
-flipped bit anywhere, a missing, added or exchanged file, and files of two steps or two runs are all found before a tensor is
-read. Needs no torch, so that ``plmtrain verify`` starts at once.
+It contains the size and the SHA-256 of each file, the run and the step that they belong to, and a hash of itself, so that a
+flipped bit anywhere, a missing, added or exchanged file, and files of two steps or two runs are all detected before a tensor is
+read. It needs no torch, so that ``plmtrain verify`` starts at once.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from plmtrain.files import sha256
 NAME = "manifest.json"
 FORMAT = 1
 _LIMIT = 2**20
-"""Bytes of the largest manifest that is read: a checkpoint has a handful of files."""
+"""The most bytes of a manifest that is read: a checkpoint has few files."""
 _STEP_FOLDER = re.compile(r"step-([0-9]{8,})")
 
 
 @dataclass(frozen=True)
 class Identity:
-    """What a checkpoint belongs to.
+    """The origin of a checkpoint.
 
     Args:
-        run_id: the run; a checkpoint of another one is never taken for one of this.
-        settings_hash: the settings that it was written under; a resume may change them (``resume.allow``).
-        tokenizer_digest: what determines its token ids.
-        data_digest: the prepared data that it was trained on.
+        run_id: the run; a checkpoint of another run is never used.
+        settings_hash: the settings that it was written with; a resume may change them (``resume.allow``).
+        tokenizer_digest: of everything that determines its token ids.
+        data_digest: of the prepared data that it was trained on.
     """
 
     run_id: str
@@ -49,12 +49,12 @@ class Identity:
 
 
 @dataclass(frozen=True)
-class Manifest:
-    """What belongs to a checkpoint.
+class CheckpointManifest:
+    """The contents of a checkpoint.
 
     Args:
         step: steps that were done when it was saved.
-        identity: what it belongs to.
+        identity: its origin.
         files: the size in bytes and the SHA-256 of each file, by name.
         versions: of Python and the libraries that wrote it.
     """
@@ -65,7 +65,7 @@ class Manifest:
     versions: Mapping[str, str] = field(default_factory=dict)
 
     def to_bytes(self) -> bytes:
-        """The one spelling of this manifest; any other one is damage."""
+        """Return the canonical form of this manifest; any other form is damage."""
         return _spell(
             {
                 "format": FORMAT,
@@ -77,11 +77,11 @@ class Manifest:
         )
 
     @classmethod
-    def read(cls, folder: Path) -> Manifest:
+    def read(cls, folder: Path) -> CheckpointManifest:
         """Read a checkpoint's manifest.
 
         Raises:
-            Damage: if it is missing, or is not to the byte what was written.
+            Damage: if it is missing, or differs in any byte from what was written.
         """
         path = folder / NAME
         try:
@@ -119,46 +119,46 @@ class Damage(Exception):
 
 @dataclass(frozen=True)
 class Verdict:
-    """What was found in a checkpoint's folder.
+    """The result of checking a checkpoint's folder.
 
     Args:
         folder: the checkpoint.
         manifest: its manifest, if that is intact.
-        files: each file that is there or should be, with what is wrong with it; None for nothing.
+        files: each file that exists or should exist, with its damage; None for none.
     """
 
     folder: Path
-    manifest: Manifest | None
+    manifest: CheckpointManifest | None
     files: Mapping[str, str | None]
 
     @property
     def damage(self) -> list[str]:
-        """Each damaged file with what is wrong with it."""
+        """Each damaged file with its damage."""
         return [f"{name} ({problem})" for name, problem in self.files.items() if problem is not None]
 
 
 def step_folders(folder: Path) -> dict[int, Path]:
-    """The checkpoints' folders by step, ascending, whatever state they are in."""
+    """Return the checkpoints' folders by step, ascending, whatever their state."""
     if not folder.is_dir():
         return {}
-    found = {}
+    folders = {}
     for path in folder.iterdir():
         if (match := _STEP_FOLDER.fullmatch(path.name)) and path.is_dir() and path.name == folder_name(int(match[1])):
-            found[int(match[1])] = path
-    return dict(sorted(found.items()))
+            folders[int(match[1])] = path
+    return dict(sorted(folders.items()))
 
 
 def folder_name(step: int) -> str:
-    """The name of the checkpoint after a step."""
+    """Return the name of the checkpoint after a step."""
     return f"step-{step:08d}"
 
 
-def check(folder: Path, run_id: str | None = None, *, content: bool = True) -> Verdict:
+def check_checkpoint(folder: Path, run_id: str | None = None, *, content: bool = True) -> Verdict:
     """Compare a checkpoint's folder with its manifest.
 
     Args:
         folder: the checkpoint.
-        run_id: the run that it must belong to, where that is known.
+        run_id: the run that it must belong to, if known.
         content: whether every byte is hashed, or only names and sizes are compared.
     """
     try:
@@ -166,7 +166,7 @@ def check(folder: Path, run_id: str | None = None, *, content: bool = True) -> V
     except OSError as error:
         return Verdict(folder, None, {NAME: f"the folder cannot be read: {error.strerror}"})
     try:
-        manifest = Manifest.read(folder)
+        manifest = CheckpointManifest.read(folder)
     except Damage as damage:
         return Verdict(folder, None, {NAME: str(damage)})
     files: dict[str, str | None] = {NAME: _belongs(manifest, folder, run_id)}
@@ -177,8 +177,8 @@ def check(folder: Path, run_id: str | None = None, *, content: bool = True) -> V
             files[name] = "missing"
         elif not entry.is_file(follow_symlinks=False):
             files[name] = "not a plain file"
-        elif (found := entry.stat().st_size) != size:
-            files[name] = f"{found} bytes instead of {size}"
+        elif (actual := entry.stat().st_size) != size:
+            files[name] = f"{actual} bytes instead of {size}"
         else:
             files[name] = None
             sound.append(name)
@@ -190,7 +190,7 @@ def check(folder: Path, run_id: str | None = None, *, content: bool = True) -> V
     return Verdict(folder, manifest, files)
 
 
-def _belongs(manifest: Manifest, folder: Path, run_id: str | None) -> str | None:
+def _belongs(manifest: CheckpointManifest, folder: Path, run_id: str | None) -> str | None:
     if run_id is not None and manifest.identity.run_id != run_id:
         return f"belongs to another run ({manifest.identity.run_id})"
     if folder_name(manifest.step) != folder.name:
@@ -207,14 +207,14 @@ def _content(path: Path, expected: str) -> str | None:
 
 @cache
 def versions() -> Mapping[str, str]:
-    """What a result may depend on, by name; libraries are not imported to find out."""
-    found = {"plmtrain": __version__, "python": platform.python_version(), "machine": platform.machine()}
+    """Return the versions that a result may depend on, by name; libraries are not imported for this."""
+    numbers = {"plmtrain": __version__, "python": platform.python_version(), "machine": platform.machine()}
     for name in ("torch", "numpy", "accelerate", "tokenizers", "safetensors"):
         try:
-            found[name] = version(name)
+            numbers[name] = version(name)
         except PackageNotFoundError:
-            found[name] = "none"
-    return found
+            numbers[name] = "none"
+    return numbers
 
 
 def _spell(content: Mapping[str, Any]) -> bytes:

@@ -1,8 +1,8 @@
-"""What a step costs: operations and memory by the shapes of a row or two, and the time of real steps.
+"""The costs of a step: FLOPs and activation memory, extrapolated from one and two rows, and the time of real steps.
 
-Operations are those of matrix products, forth and back, a multiplication and an addition each counting as one; all else in a
-step is bound by memory and small beside them. They and the memory are a constant and a part for each row, so that one row and
-two tell those of any number, before a batch is tried that may be too large.
+FLOPs are those of the matrix products of the forward and backward pass; a multiplication and an addition count as one each. All
+other operations of a step are memory-bound and small in comparison. FLOPs and memory are linear in the number of rows, so
+measurements with one row and with two rows give those of any number, before a batch is tried that may be too large.
 """
 
 from __future__ import annotations
@@ -36,19 +36,19 @@ from plmtrain.training.precision import Precision
 from plmtrain.training.step import Step, take_step, whole_loss
 
 _WARM_UP, _MEASURED = 1, 2
-"""Steps that are taken: the first one warms everything up."""
+"""The number of warm-up steps and of measured steps."""
 _GROWS = 8
-"""Rows after which a carry that still grows is taken as it is."""
+"""The maximum number of rows to run until the carry stops growing."""
 
 
 @dataclass(frozen=True)
 class Work:
-    """What the rows of a micro-batch take, forth and back.
+    """The costs of a micro-batch in the forward and backward pass, each a constant and an amount for each row.
 
     Args:
-        flops: operations, whatever the rows, and for each of them.
-        kept: bytes that are kept for the way back, whatever the rows, and for each of them.
-        seconds: that a row took beside another one, nothing being warmed up.
+        flops: FLOPs, the constant and the amount for each row.
+        kept: bytes that are saved for the backward pass, the constant and the amount for each row.
+        seconds: the time of a row in a micro-batch of two, without warm-up.
     """
 
     flops: tuple[int, int]
@@ -56,26 +56,26 @@ class Work:
     seconds: float
 
     def flops_of(self, rows: int) -> int:
-        """Operations of a micro-batch."""
+        """Return the FLOPs of a micro-batch."""
         return self.flops[0] + rows * self.flops[1]
 
     def kept_of(self, rows: int) -> int:
-        """Bytes of a micro-batch."""
+        """Return the bytes that a micro-batch saves for the backward pass."""
         return self.kept[0] + rows * self.kept[1]
 
 
 def work_of(module: Step, part: Part, rows: RowSource, device: torch.device, seed: int) -> Work:
-    """Find out what rows take, by one row and by two.
+    """Measure the costs of rows with micro-batches of one and of two rows.
 
     Args:
-        module: with a learner that is not compiled, in train mode, on the device.
+        module: its learner is not compiled, in train mode, and on the device.
         part: computes the loss.
-        rows: of a phase; at least two.
-        device: where the learner is.
-        seed: the run's.
+        rows: the rows of a phase, at least two.
+        device: the learner's device.
+        seed: the run's seed.
     """
-    found = [_forth_and_back(module, part, _first(part, rows, count, seed).to(device)) for count in (1, 2)]
-    (flops, kept, _), (flops_of_two, kept_of_two, seconds) = found
+    passes = [_forward_and_backward(module, part, _first(part, rows, count, seed).to(device)) for count in (1, 2)]
+    (flops, kept, _), (flops_of_two, kept_of_two, seconds) = passes
 
     def line(one: int, two: int) -> tuple[int, int]:
         slope = max(0, two - one)
@@ -89,8 +89,8 @@ def _first(part: Part, rows: RowSource, count: int, seed: int) -> Batch:
     return part.program.collate(rows.fetch(samples), Keys(seed, np.zeros(count, np.int64), samples))
 
 
-def _forth_and_back(module: Step, part: Part, batch: Batch) -> tuple[int, int, float]:
-    """Operations, bytes kept between the two, and seconds."""
+def _forward_and_backward(module: Step, part: Part, batch: Batch) -> tuple[int, int, float]:
+    """Run both passes; return the FLOPs, the bytes saved for the backward pass, and the seconds."""
     carry: Carry = {}
     with torch.no_grad():  # a carry grows over the first rows of a stream
         for _ in range(_GROWS):
@@ -119,20 +119,20 @@ def _forth_and_back(module: Step, part: Part, batch: Batch) -> tuple[int, int, f
 def _counter() -> FlopCounterMode:
     aten = torch.ops.aten
 
-    def forth(query: Any, key: Any, value: Any, *others: Any, **named: Any) -> int:
+    def forward_flops(query: Any, key: Any, value: Any, *others: Any, **named: Any) -> int:
         return int(sdpa_flop_count(query, key, value))  # type: ignore[no-untyped-call]
 
-    def back(slope: Any, query: Any, key: Any, value: Any, *others: Any, **named: Any) -> int:
+    def backward_flops(slope: Any, query: Any, key: Any, value: Any, *others: Any, **named: Any) -> int:
         return int(sdpa_backward_flop_count(slope, query, key, value))  # type: ignore[no-untyped-call]
 
-    def product(added_to: Any, left: Any, right: Any, *others: Any, **named: Any) -> int:
+    def product_flops(added_to: Any, left: Any, right: Any, *others: Any, **named: Any) -> int:
         return int(2 * left[0] * left[1] * right[1])
 
-    # What torch's own table lacks: the product that is added in place, and the attention kernel of the CPU.
+    # Missing in torch's own table: the in-place addmm, and the attention kernel of the CPU.
     kernels: dict[Any, Any] = {
-        aten.addmm_: product,
-        aten._scaled_dot_product_flash_attention_for_cpu: forth,
-        aten._scaled_dot_product_flash_attention_for_cpu_backward: back,
+        aten.addmm_: product_flops,
+        aten._scaled_dot_product_flash_attention_for_cpu: forward_flops,
+        aten._scaled_dot_product_flash_attention_for_cpu_backward: backward_flops,
     }
     return FlopCounterMode(display=False, custom_mapping=kernels)
 
@@ -143,13 +143,13 @@ def _size(carry: Carry) -> int:
 
 @dataclass(frozen=True)
 class Measured:
-    """What real steps took.
+    """The measured costs of real steps.
 
     Args:
-        rows: that one process read in each.
-        seconds: of a step.
-        tokens: of a step, without padding where the program counts them.
-        peak: bytes that the process held at most; None if that is unknown.
+        rows: rows of one process in each step.
+        seconds: seconds of a step.
+        tokens: tokens of a step, without padding if the program counts them.
+        peak: the peak memory of the process in bytes; None if unknown.
     """
 
     rows: int
@@ -167,16 +167,16 @@ def measure(
     precision: Precision,
     group: Group,
 ) -> Measured:
-    """Take some real steps. The learner's weights change.
+    """Take some real steps and measure them. The learner's weights change.
 
     Args:
         module: the wrapped ``Step``.
         part: computes the loss.
-        rows: of training.
-        phase: whose batch is what one process reads, from step 0 on.
-        settings: the run's.
-        precision: of matrix products.
-        group: one process.
+        rows: the training rows.
+        phase: its batch is that of one process; its steps are counted from 0.
+        settings: the run's settings.
+        precision: the precision of matrix products.
+        group: a group of one process.
 
     Raises:
         DivergedError: if a gradient is not finite.
@@ -219,7 +219,7 @@ def measure(
 def _timed(
     rows: RowSource, part: Part, phase: Phase, settings: RunSettings, device: torch.device
 ) -> Iterator[tuple[int, Sequence[Batch], float]]:
-    """Steps with their micro-batches, and when their loading began."""
+    """Yield each step with its micro-batches, and the time at which their loading began."""
     steps = iter(StepLoader([rows], [part.program], [phase], seed=settings.seed, pin_memory=device.type == "cuda"))
     for _ in range(phase.steps):
         stopping.safe_point()

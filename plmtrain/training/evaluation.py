@@ -1,4 +1,4 @@
-"""The loss on held-out rows, with noise that is the same every time."""
+"""The loss on held-out rows, with the same noise in every validation."""
 
 from __future__ import annotations
 
@@ -12,23 +12,27 @@ from torch import Tensor, nn
 
 from plmtrain.batch import Batch
 from plmtrain.data.rows.rows import PartedRows, RowSource, rows_of, streams_of
+from plmtrain.data.tables.examples import ExampleSource
+from plmtrain.errors import Stopped
 from plmtrain.faults import fault_point
 from plmtrain.keyed_random import Keys
 from plmtrain.programs.parts import Part
 from plmtrain.programs.program import AnyProgram, Carry, Trainable
 from plmtrain.training.group import Group
+from plmtrain.training.prediction import by_example, predict_all
+from plmtrain.training.step import Step
 
 _SEED = 0
-"""Not the run's: two runs with other seeds are compared on the same masks."""
+"""Independent of the run's seed, so that runs with different seeds are compared on the same masks."""
 
 
 def held_out_batches(
     program: AnyProgram, rows: RowSource, batch_size: int, group: Group, limit: int | None
 ) -> Iterator[tuple[Batch, bool]]:
-    """This process's part of every batch of held-out rows, and whether it counts.
+    """Yield this process's part of every batch of held-out rows, and whether it counts.
 
-    A process without a row in a batch takes the batch's first row, uncounted, so that all processes go the same way. Where
-    rows go on from one another, a batch is all streams at one time, whatever ``batch_size`` says.
+    A process without rows in a batch takes the batch's first row, which does not count, so that all processes execute the same
+    collective operations. For streams, a batch is one row of every stream, and ``batch_size`` is ignored.
     """
     batch_size = streams_of(rows) or batch_size
     count = len(rows) if limit is None else min(len(rows), limit * batch_size)
@@ -51,22 +55,22 @@ def evaluate(
     limit: int | None = None,
     step: int | None = None,
 ) -> dict[str, float] | None:
-    """Held-out loss and what the program counts beside it.
+    """Compute the held-out loss and the program's measures.
 
     Args:
         module: the wrapped ``Step``.
         trained: the program, or the mixture, that computes the loss.
         rows: the held-out rows.
         group: the processes that evaluate together.
-        batch_size: rows at a time, over all processes.
+        batch_size: rows in a batch, over all processes.
         unigram: [vocabulary] as in ``Program.measures``.
-        limit: at most so many batches.
-        step: the training step, for faults on purpose.
+        limit: the maximum number of batches.
+        step: the training step, for fault injection.
 
     Returns:
-        ``loss``, ``loss/TERM`` and ``TERM/COUNT`` (say ``mlm/accuracy``) for each term, ``Program.measures``, and ``perplexity``
-        where the loss is a language model's; of a mixture, what ``Parts.join`` makes of them; None if a signal asked to stop
-        meanwhile.
+        ``loss``, ``loss/TERM`` and ``TERM/COUNT`` (e.g. ``mlm/accuracy``) for each term, ``Program.measures``,
+        ``Answering.score``, and ``perplexity`` if the loss is a language model's; for a mixture, the result of ``Parts.join``;
+        None if a signal asked to stop meanwhile.
     """
     parts = trained.parts
     measured: dict[str | None, dict[str, float]] = {}
@@ -106,15 +110,42 @@ def _evaluate(
                 counted |= {f"{name}/{key}": count for key, count in term.counts.items()}
                 for key, value in counted.items():
                     sums[key] = sums.get(key, torch.zeros((), dtype=torch.float64)) + counts * value.double().cpu()
+        scores = _scores(module, part, rows, group, batch_size, limit)
     finally:
         module.train(was_training)
-    return _ratios(sums, weights, group, part.program, unigram)
+    return None if scores is None else {**_ratios(sums, weights, group, part.program, unigram), **scores}
+
+
+def _scores(
+    module: nn.Module, part: Part, rows: RowSource, group: Group, batch_size: int, limit: int | None
+) -> dict[str, float] | None:
+    """Measure what no sum gives: all rows are predicted, and compared with the right answers once. None if asked to stop."""
+    answering = part.program.answering
+    if answering is None or not answering.scored:
+        return {}
+    assert isinstance(rows, ExampleSource)
+    step = group.unwrapped(module)
+    assert isinstance(step, Step)
+    try:
+        answers = predict_all(
+            answering,
+            part.learner(step.learner),
+            rows,
+            group,
+            batch_size=batch_size,
+            precision=step.precision,
+            count=None if limit is None else limit * batch_size,
+        )
+    except Stopped:
+        return None
+    predictions = by_example(answering, answers, rows)
+    return answering.score(predictions, rows.references[: len(predictions)])
 
 
 def _ratios(
     sums: dict[str, Tensor], weights: dict[str, float], group: Group, program: AnyProgram, unigram: NDArray[np.float64] | None
 ) -> dict[str, float]:
-    """Divide the sums over all processes by their term's normaliser; counts of several numbers go to ``Program.measures``."""
+    """Divide the sums over all processes by their term's normaliser; array-valued counts go to ``Program.measures``."""
     names = sorted(sums)
     whole = group.sum(torch.cat([sums[name].flatten() for name in names]).to(group.device)).cpu()
     parts = torch.split(whole, [sums[name].numel() for name in names])

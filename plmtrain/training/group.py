@@ -1,4 +1,4 @@
-"""The processes that train together, through Accelerate: device, wrapping, sums over all."""
+"""The processes that train together, through Accelerate: device, wrapping, sums over all processes."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 
 class Group:
-    """One process's view of all of them.
+    """The group of training processes, as one of them sees it.
 
     Args:
-        device: ``auto`` for a GPU where there is one.
+        device: ``auto`` for a GPU if there is one.
         timeout: seconds to wait for another process before the run fails.
         threads: threads of this process on a CPU; its share of the cores if None.
 
     Raises:
-        SettingsError: if a GPU is asked for by name and there is none.
+        SettingsError: if a GPU is requested by name and there is none.
     """
 
     def __init__(self, device: Literal["auto", "cpu", "cuda"], timeout: float, threads: int | None) -> None:
@@ -42,7 +42,7 @@ class Group:
             )
         self.accelerator: Accelerator = Accelerator(
             cpu=on_cpu,
-            mixed_precision="no",  # precision is the step's own business: see training.step
+            mixed_precision="no",  # precision is handled by the step: see training.step
             kwargs_handlers=[
                 DistributedDataParallelKwargs(gradient_as_bucket_view=True),
                 InitProcessGroupKwargs(timeout=timedelta(seconds=timeout)),
@@ -54,43 +54,48 @@ class Group:
         self.is_main = self.rank == 0
         if on_cpu:
             local_size = int(os.environ.get("LOCAL_WORLD_SIZE", self.size))
-            # torchrun sets one thread a process; a core left idle is worse.
+            # torchrun sets one thread for each process, which would leave cores idle.
             torch.set_num_threads(threads or max(1, len(os.sched_getaffinity(0)) // local_size))
 
     def wrap(self, module: nn.Module, whole: bool = True) -> nn.Module:
-        """The module on the device, with gradients averaged over the group where there is one.
+        """Return the module on the device, with gradients averaged over the group if there is one.
 
         Args:
-            module: to be wrapped.
-            whole: whether each step uses all parameters. Else those that a step does not use are looked for, and have no
-                gradient in any process.
+            module: the module to wrap.
+            whole: whether each step uses all parameters. Otherwise DDP searches for those that a step does not use, and they get
+                no gradient in any process.
         """
         if self.accelerator.ddp_handler is not None:
             self.accelerator.ddp_handler.find_unused_parameters = not whole
         wrapped: nn.Module = self.accelerator.prepare_model(module)
         return wrapped
 
+    def unwrapped(self, module: nn.Module) -> nn.Module:
+        """Return the module that was handed to ``wrap``."""
+        inner: nn.Module = self.accelerator.unwrap_model(module)
+        return inner
+
     def local_gradients(self, module: nn.Module) -> AbstractContextManager[None]:
-        """Inside, gradients are accumulated here and not sent to the others."""
+        """Return a context in which gradients are accumulated locally and not sent to the other processes."""
         context: AbstractContextManager[None] = self.accelerator.no_sync(module) if self.size > 1 else nullcontext()
         return context
 
     def sum(self, numbers: Tensor) -> Tensor:
-        """The numbers of all processes, added up."""
+        """Return the sum of the numbers over all processes."""
         if self.size == 1:
             return numbers
         total: Tensor = self.accelerator.reduce(numbers, reduction="sum")
         return total
 
     def gather(self, rows: Tensor) -> Tensor:
-        """The rows of all processes, in the order of their ranks.  # [rows * size, ...]"""
+        """Return the rows of all processes, in the order of their ranks.  # [rows * size, ...]"""
         if self.size == 1:
             return rows
         everyone: Tensor = self.accelerator.gather(rows)
         return everyone
 
     def gather_json(self, values: Sequence[Any]) -> list[Any]:
-        """The JSON values of all processes, in the order of their ranks; as many of them, and as long, as each likes."""
+        """Return the JSON values of all processes, in the order of their ranks; each may pass any number of values."""
         if self.size == 1:
             return list(values)
         text = torch.frombuffer(bytearray(json.dumps(list(values)).encode()), dtype=torch.uint8).to(self.device)
@@ -102,15 +107,15 @@ class Group:
         return [value for part in whole for value in json.loads(part)]
 
     def wait(self) -> None:
-        """Wait until every process is here."""
+        """Wait for all processes of the group."""
         self.accelerator.wait_for_everyone()
 
     def anyone_asked_to_stop(self) -> bool:
-        """Whether a signal reached any process, the same answer in all of them."""
-        asked = stopping.asked() is not None
+        """Return whether a signal reached any process; the answer is the same in all of them."""
+        requested = stopping.requested() is not None
         if self.size == 1:
-            return asked
-        return bool(self.sum(torch.tensor(float(asked), device=self.device)).item())
+            return requested
+        return bool(self.sum(torch.tensor(float(requested), device=self.device)).item())
 
     def close(self) -> None:
         """Leave the group."""

@@ -1,7 +1,7 @@
 """Several training processes on this machine, started and ended by one parent.
 
-The parent stays out of the training: it hands signals on, waits for every child, leaves none behind, and returns the exit code
-that they agree on. Other launchers (torchrun, accelerate launch, srun) are as good; they set the same variables.
+The parent does not train: it forwards signals, waits for every child, leaves no orphan, and returns the exit code that they agree
+on. Other launchers (torchrun, accelerate launch, srun) work as well; they set the same variables.
 """
 
 from __future__ import annotations
@@ -18,28 +18,28 @@ from plmtrain import stopping
 from plmtrain.errors import DistributedError, Stopped
 
 LAUNCHER = "PLMTRAIN_LAUNCHER"
-"""The variable that tells a child the process id of the plmtrain process that started it and holds the run's lock."""
+"""The variable that gives a child the process id of the plmtrain process that started it and holds the run's lock."""
 
 GRACE = 20.0
-"""Seconds that the other processes have to end once one has failed."""
+"""Seconds that the other processes have to end after one has failed."""
 
 
 def started_by_us() -> bool:
-    """Whether this is a child of ``launch``."""
+    """Return whether this is a child of ``launch_processes``."""
     return LAUNCHER in os.environ
 
 
 def in_a_group() -> bool:
-    """Whether a launcher, ours or another, started this process as one of several."""
+    """Return whether a launcher, plmtrain's or another, started this process as one of several."""
     return "RANK" in os.environ
 
 
 def is_first() -> bool:
-    """Whether this is the group's main process, or there is no group; known before any group is formed."""
+    """Return whether this is the main process of its group, or there is no group; known before the group is formed."""
     return int(os.environ.get("RANK", "0")) == 0
 
 
-def launch(arguments: Sequence[str], processes: int) -> int:
+def launch_processes(arguments: Sequence[str], processes: int) -> int:
     """Run ``plmtrain`` with these arguments in several processes that form a group.
 
     Args:
@@ -47,7 +47,7 @@ def launch(arguments: Sequence[str], processes: int) -> int:
         processes: how many.
 
     Returns:
-        The exit code that the processes agree on: a cause rather than its consequence, so any other code before 8.
+        The exit code that the processes agree on: a cause rather than its consequence, so any other code takes precedence over 8.
     """
     threads = max(1, len(os.sched_getaffinity(0)) // processes)
     shared = {
@@ -63,7 +63,7 @@ def launch(arguments: Sequence[str], processes: int) -> int:
             [sys.executable, "-m", "plmtrain", *arguments],
             env={**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
             stdin=subprocess.DEVNULL,
-            process_group=0,  # a terminal's Ctrl-C reaches the parent alone, which hands it on: twice would mean at once
+            process_group=0,  # a terminal's Ctrl-C reaches only the parent, which forwards it: received twice it means "at once"
         )
         for rank in range(processes)
     ]
@@ -77,15 +77,15 @@ def launch(arguments: Sequence[str], processes: int) -> int:
 
 
 def _wait(children: Sequence[subprocess.Popen[bytes]]) -> list[int]:
-    """Wait for all children; hand a signal on to them once, and end those that outlive a failed one for too long."""
-    handed_on: signal.Signals | None = None
+    """Wait for all children; forward a signal to them once, and kill those that run too long after another one failed."""
+    forwarded: signal.Signals | None = None
     failed_at: float | None = None
     while any(child.poll() is None for child in children):
-        if stopping.asked() is not None and handed_on is None:
-            handed_on = stopping.asked()
+        if stopping.requested() is not None and forwarded is None:
+            forwarded = stopping.requested()
             for child in children:
                 if child.poll() is None:
-                    child.send_signal(handed_on or signal.SIGTERM)
+                    child.send_signal(forwarded or signal.SIGTERM)
         if failed_at is None and any(child.poll() not in (None, 0, Stopped.exit_code) for child in children):
             failed_at = time.monotonic()
         if failed_at is not None and time.monotonic() - failed_at > GRACE:
@@ -96,11 +96,11 @@ def _wait(children: Sequence[subprocess.Popen[bytes]]) -> list[int]:
 
 
 def _agreed(codes: Sequence[int]) -> int:
-    """One code for all: a child that was killed by a signal counts as a distributed failure."""
-    seen = {code if code >= 0 else DistributedError.exit_code for code in codes} - {0}
-    causes = sorted(seen - {DistributedError.exit_code, Stopped.exit_code, 1})
+    """Return one code for all: a child that was killed by a signal counts as a distributed failure."""
+    distinct = {code if code >= 0 else DistributedError.exit_code for code in codes} - {0}
+    causes = sorted(distinct - {DistributedError.exit_code, Stopped.exit_code, 1})
     for code in (*causes, 1, DistributedError.exit_code, Stopped.exit_code):
-        if code in seen:
+        if code in distinct:
             return code
     return 0
 
@@ -112,11 +112,11 @@ def _free_port() -> int:
 
 
 def end_with_parent() -> None:
-    """In a child: be ended by the kernel when the parent is, so that not even a killed parent leaves an orphan (Linux)."""
+    """In a child: have the kernel kill it when the parent ends, so that not even a killed parent leaves an orphan (Linux)."""
     if not started_by_us() or not sys.platform.startswith("linux"):
         return
     import ctypes
 
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
     if os.getppid() != int(os.environ[LAUNCHER]):
-        os.kill(os.getpid(), signal.SIGKILL)  # the parent ended before we asked
+        os.kill(os.getpid(), signal.SIGKILL)  # the parent ended before the call

@@ -1,8 +1,8 @@
-"""One process to a run folder, and no dead one in the way.
+"""A lock that admits one process to a run folder, and does not outlive a dead one.
 
-The lock is a file that names its owner: host, process id, and when the process started, since ids are used again. On the
-owner's own machine the kernel says whether it lives. From elsewhere (another node, another container) nobody can, so the owner
-gives a sign of life every few seconds by touching the file, and counts as gone after two minutes of silence.
+The lock is a file that names its owner: host, process id, and the process's start time, since ids are reused. On the owner's own
+machine the kernel knows whether it is alive. From elsewhere (another node, another container) that is unknown, so the owner
+touches the file every few seconds, and counts as gone after two minutes without a heartbeat.
 """
 
 from __future__ import annotations
@@ -23,22 +23,23 @@ from plmtrain.errors import PlmtrainError, SettingsError
 from plmtrain.files import FolderLock, disk_errors, make_folder, temporary_name
 
 BEAT = 15.0
-"""Seconds between two signs of life."""
+"""Seconds between two heartbeats."""
 SILENCE = 120.0
-"""Seconds without one after which an owner that cannot be seen from here counts as gone."""
+"""Seconds without a heartbeat after which an owner that is not visible from here counts as gone."""
 
 
 @dataclass(frozen=True)
 class Owner:
-    """A process, so described that no other one is taken for it.
+    """A process, described so that no other process can be mistaken for it.
 
     Args:
         host: the machine's name.
         pid: the process id.
-        started: when it started, in the kernel's ticks since boot; empty where that is unknown.
-        boot: the machine's boot; process ids mean nothing across two.
-        namespace: the process namespace (container) in which the id counts.
+        started: its start time, in the kernel's ticks since boot; empty if unknown.
+        boot: the machine's boot; process ids of different boots are unrelated.
+        namespace: the process namespace (container) of the id.
         since: when it took the lock, in seconds since 1970.
+        token: a random word, which distinguishes two locks of one process.
         token: a random word: two locks of one process differ.
     """
 
@@ -52,13 +53,13 @@ class Owner:
 
     @classmethod
     def this_process(cls) -> Owner:
-        """The process that asks."""
+        """Describe the current process."""
         pid = os.getpid()
         return cls(socket.gethostname(), pid, _process(pid)[1], _boot(), _namespace(), time.time(), secrets.token_hex(8))
 
     @property
     def visible(self) -> bool:
-        """Whether its process id means the same here as where it was written."""
+        """Whether its process id has the same meaning here as where it was written."""
         return (self.host, self.boot, self.namespace) == (socket.gethostname(), _boot(), _namespace())
 
     def __str__(self) -> str:
@@ -83,9 +84,9 @@ def _namespace() -> str:
 
 
 def _process(pid: int) -> tuple[bool, str]:
-    """Whether a process of this machine is alive, and when it started (in ticks; empty where /proc does not say)."""
+    """Return whether a process of this machine is alive, and its start time (in ticks; empty if /proc does not have it)."""
     try:
-        # The name in parentheses may hold anything; fields count from behind it.
+        # The name in parentheses may contain anything; the fields are counted from the end of it.
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         return fields[0] not in ("Z", "X"), fields[19]
     except (FileNotFoundError, ProcessLookupError):
@@ -103,11 +104,11 @@ def _process(pid: int) -> tuple[bool, str]:
 
 
 def is_alive(owner: Owner, silent_for: float) -> bool:
-    """Whether an owner must be respected.
+    """Return whether an owner counts as alive.
 
     Args:
-        owner: who holds the lock.
-        silent_for: seconds since its last sign of life.
+        owner: the holder of the lock.
+        silent_for: seconds since its last heartbeat.
     """
     if not owner.visible:
         return silent_for < SILENCE
@@ -116,7 +117,7 @@ def is_alive(owner: Owner, silent_for: float) -> bool:
         return False
     if owner.started and started:
         return owner.started == started
-    # Somebody has that id, but whether it is the owner only the signs of life can tell.
+    # A process has that id; only the heartbeat can tell whether it is the owner.
     return silent_for < SILENCE
 
 
@@ -125,7 +126,7 @@ class RunLock:
 
     Args:
         path: the lock's file.
-        report: told, in one line, if the lock of a dead process is taken over.
+        report: called with one line if the lock of a dead process is taken over.
     """
 
     def __init__(self, path: Path, report: Callable[[str], None] = lambda line: None) -> None:
@@ -156,14 +157,14 @@ class RunLock:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._released.set()
-        # A child that was forked inside the statement leaves it too, but the lock is its parent's.
+        # A child that was forked inside the statement leaves it too, but the lock belongs to its parent.
         if self._owner is not None and self._owner.pid == os.getpid():
             with suppress(OSError, PlmtrainError), self._guard():
                 if self.is_ours():
                     self.path.unlink()
 
     def holder(self) -> Owner | None:
-        """The living process that holds the lock, if one does; nothing is written to find out."""
+        """Return the living process that holds the lock, if there is one; nothing is written."""
         try:
             beat = self.path.stat().st_mtime
             owner = Owner(**json.loads(self.path.read_text()))
@@ -172,10 +173,10 @@ class RunLock:
         return owner if is_alive(owner, time.time() - beat) else None
 
     def require_ours(self) -> None:
-        """Refuse to write what another process has taken over, say while this one was suspended for long.
+        """Raise an error if another process has taken the lock over, for example while this one was suspended.
 
         Raises:
-            SettingsError: if the lock was taken by this process and is another one's now.
+            SettingsError: if this process took the lock and another one has it now.
         """
         if self._owner is not None and self._owner.pid == os.getpid() and not self._released.is_set():
             other, silent_for = self._read()
@@ -183,15 +184,15 @@ class RunLock:
                 raise self._refusal(other, silent_for)
 
     def is_ours(self) -> bool:
-        """Whether the lock is still this process's: after a long silence another machine may have taken it over."""
+        """Return whether this process still has the lock: after a long silence another machine may have taken it over."""
         return self._owner is not None and self._read()[0] == self._owner
 
     def _guard(self) -> FolderLock:
-        """Reading and replacing are one act: of many that find a dead owner's lock, one takes it."""
+        """Return the guard that makes reading and replacing atomic: of many that see a dead owner's lock, one takes it."""
         return FolderLock(self.path.with_name(f".{self.path.name}.guard"))
 
     def _read(self) -> tuple[Owner | None, float]:
-        """The owner that the file names, and seconds since its last sign of life by the clock of the file's own disk."""
+        """Return the owner that the file names, and seconds since its last heartbeat by the clock of the file's own disk."""
         try:
             beat = self.path.stat().st_mtime
             owner = Owner(**json.loads(self.path.read_text()))
@@ -207,7 +208,7 @@ class RunLock:
         return owner, now - beat
 
     def _create(self, owner: Owner) -> None:
-        """Create the file with its content, or fail if there is one (even where the guard cannot work)."""
+        """Create the file with its content, or fail if it exists (even where the guard does not work)."""
         whole = temporary_name(self.path)
         try:
             whole.write_text(json.dumps(asdict(owner)) + "\n")
@@ -219,9 +220,9 @@ class RunLock:
             whole.unlink(missing_ok=True)
 
     def _refusal(self, owner: Owner | None, silent_for: float) -> SettingsError:
-        seen = owner is None or owner.visible
+        visible = owner is None or owner.visible
         wait = (
-            "" if seen else f", or in {SILENCE - silent_for:.0f} s if it is gone (its last sign of life: {silent_for:.0f} s ago)"
+            "" if visible else f", or in {SILENCE - silent_for:.0f} s if it is gone (its last heartbeat: {silent_for:.0f} s ago)"
         )
         return SettingsError(
             f"the run is in use by {owner or 'another process'}",

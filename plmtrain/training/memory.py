@@ -1,4 +1,4 @@
-"""How much memory there is, and how much of it this process took at most."""
+"""How much memory there is, and the most that this process used."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ _OWN = Path("/proc/self")
 
 
 def available(device: torch.device) -> int | None:
-    """Bytes that can still be taken on a device, those that torch holds and does not use included; None if that is unknown.
+    """Return the bytes that can still be allocated on a device, including those that torch reserves without using them; None if
+    unknown.
 
-    On a CPU what the machine has, or what the container may have where that is less.
+    On a CPU, the machine's available memory, or the container's limit where that is lower.
     """
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
@@ -30,7 +31,7 @@ def _of_machine() -> int | None:
 
 
 def _of_container() -> int | None:
-    """By the control group's limit (version 2, else 1): what is cached of files does not count as taken."""
+    """Read the control group's limit (version 2, else 1): cached file contents do not count as used."""
     for limit, taken, statistics, cached in (
         ("memory.max", "memory.current", "memory.stat", "inactive_file"),
         ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat", "total_inactive_file"),
@@ -48,12 +49,12 @@ def _field(line: str) -> int:
 
 
 def taken(device: torch.device) -> int | None:
-    """Bytes that this process holds now; None if that is unknown."""
+    """Return the bytes that this process uses now; None if unknown."""
     return torch.cuda.memory_allocated(device) if device.type == "cuda" else _status("VmRSS")
 
 
 def forget_peak(device: torch.device) -> None:
-    """Measure the most that is held from now on."""
+    """Measure the peak from now on."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     elif sys.platform.startswith("linux"):
@@ -62,7 +63,7 @@ def forget_peak(device: torch.device) -> None:
 
 
 def peak(device: torch.device) -> int | None:
-    """The most bytes that this process held since ``forget_peak``, or since its start where that cannot be; None if unknown."""
+    """Return the peak of bytes used since ``forget_peak``, or since the start where that has no effect; None if unknown."""
     return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else _status("VmHWM")
 
 

@@ -13,7 +13,7 @@ from plmtrain.training.progress import decode_floats, encode_floats
 
 
 class MetricsLog:
-    """What was measured, line by line.
+    """Measurements, line by line.
 
     Numbers that are not finite are written as the strings ``nan``, ``inf`` and ``-inf``, which ``float`` reads.
 
@@ -26,7 +26,7 @@ class MetricsLog:
         self._file: BinaryIO | None = None
 
     def write(self, record: Mapping[str, Any]) -> None:
-        """Add a line; it is the operating system's when this returns, and outlives our own death.
+        """Append a line; when this returns, the operating system has it, so that it survives a crash of this process.
 
         Raises:
             DiskError: if the disk refuses.
@@ -39,7 +39,7 @@ class MetricsLog:
             self._file.write(line.encode())
 
     def keep_until(self, step: int) -> None:
-        """Forget what was measured after a step, and a last line that was cut short: a resumed run measures it again."""
+        """Remove what was measured after a step, and a truncated last line: a resumed run measures it again."""
         self.close()
         if not self.path.exists():
             return
@@ -65,7 +65,7 @@ class MetricsLog:
         return {}
 
     def _cut_half_line(self) -> None:
-        """A line without its end was being written when its writer died; nothing may be joined to it."""
+        """Remove a truncated last line, whose writer died while writing it; nothing may be appended to it."""
         if self.path.exists():
             content = self.path.read_bytes()
             whole = content[: content.rfind(b"\n") + 1]
@@ -73,7 +73,7 @@ class MetricsLog:
                 write_bytes_atomically(self.path, whole)
 
     def close(self) -> None:
-        """Close the file; the next line opens it again."""
+        """Close the file; the next line reopens it."""
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -86,7 +86,7 @@ class MetricsLog:
 
 
 def _lines(content: bytes) -> Iterator[tuple[bytes, dict[str, Any]]]:
-    """Each whole line that is a JSON object, with what it says."""
+    """Yield each complete line that is a JSON object, with its value."""
     for line in content.splitlines(keepends=True):
         try:
             record = json.loads(line) if line.endswith(b"\n") else None

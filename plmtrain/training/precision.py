@@ -1,4 +1,4 @@
-"""Which number format the matrix products of a run use."""
+"""The number format of a run's matrix products."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ Precision = Literal["fp32", "bf16", "fp16"]
 _TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def choose(wanted: Literal["auto", "fp32", "bf16", "fp16"], device: torch.device) -> Precision:
-    """The format to use; ``auto`` is bf16 where the device multiplies it in hardware, else fp32."""
+def choose_precision(wanted: Literal["auto", "fp32", "bf16", "fp16"], device: torch.device) -> Precision:
+    """Return the format to use; ``auto`` is bf16 where the device multiplies it in hardware, else fp32."""
     if wanted != "auto":
         return wanted
     if device.type == "cuda":
@@ -21,11 +21,11 @@ def choose(wanted: Literal["auto", "fp32", "bf16", "fp16"], device: torch.device
 
 
 def _cpu_multiplies_bf16() -> bool:
-    # Private names in torch: where one is gone, fp32 is the safe answer.
+    # These names are private in torch: if one is gone, fp32 is the safe answer.
     amx = getattr(torch.cpu, "_is_amx_tile_supported", None)
     return bool(amx is not None and amx())
 
 
 def autocast(precision: Precision, device: torch.device) -> torch.autocast:
-    """The context in which a forward pass has that precision; weights stay in fp32."""
+    """Return the context in which a forward pass has that precision; weights stay in fp32."""
     return torch.autocast(device.type, dtype=_TYPES[precision], enabled=precision != "fp32")

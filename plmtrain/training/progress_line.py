@@ -1,6 +1,6 @@
-"""How the training is going, for whoever watches: one live line on a terminal, plain lines elsewhere.
+"""Progress of the training for the user: one live line on a terminal, plain lines elsewhere.
 
-Nothing that happens to the output (a closed pipe, a lost terminal) may reach the training: the line falls silent.
+No failure of the output (a closed pipe, a lost terminal) may affect the training: the line then stops.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from plmtrain.console import QuietConsole
 from plmtrain.programs.program import Baseline
 
 _REDRAW = 0.1
-"""Seconds between two drawings of the live line."""
+"""Seconds between two updates of the live line."""
 
 
 class ProgressLine:
@@ -30,9 +30,9 @@ class ProgressLine:
     Args:
         total: steps in all.
         first_step: steps that were done before this process.
-        baseline: what a validation is compared with, drawn beside the loss; None where nothing compares.
-        stream: where to draw; standard output if not given.
-        clock: seconds; tests give their own.
+        baseline: the loss that a validation is compared with, shown beside its loss; None without a comparison.
+        stream: the output; standard output if omitted.
+        clock: in seconds; tests pass their own.
     """
 
     def __init__(
@@ -63,17 +63,17 @@ class ProgressLine:
             self._draw(self._live.start)
 
     def step(self, done: int) -> None:
-        """A step was taken; on a terminal the line moves, at most ten times a second."""
+        """Advance to a step; on a terminal the line is updated, at most ten times a second."""
         now = self._clock()
         if self._began is None:
-            # The first step warms everything up, and would spoil the time that is left.
+            # The first step includes warm-up, which would distort the remaining time.
             self._began, self._first_step = now, done
         self._done = done
         if self._live is not None and (now - self._drawn >= _REDRAW or done == self._total):
             self._refresh(now)
 
     def record(self, record: Mapping[str, float]) -> None:
-        """Something was measured: a training record (``loss``, ``lr`` ...) or a validation (``val/loss`` ...)."""
+        """Show a measurement: a training record (``loss``, ``lr`` ...) or a validation (``val/loss`` ...)."""
         validation = {name.removeprefix("val/"): value for name, value in record.items() if name.startswith("val/")}
         if validation:
             self.note(f"{self._count(int(record['step']))}  validation: {'; '.join(self._sentences(validation))}")
@@ -94,13 +94,13 @@ class ProgressLine:
         return [_listed({name: value for name, value in validation.items() if name not in shown_apart}), comparison]
 
     def note(self, text: str) -> None:
-        """A line that stays; on a terminal it stands above the live one."""
+        """Print a line that stays; on a terminal it is above the live one."""
         self._draw(lambda: self._console.print(_encodable(text, self._stream)))
         if self._live is None:
             self._draw(self._stream.flush)
 
     def close(self) -> None:
-        """Leave the last line as it is and give the terminal back."""
+        """Leave the last line as it is and release the terminal."""
         if self._live is not None:
             self._draw(self._live.stop)
             self._live = None
@@ -128,7 +128,7 @@ class ProgressLine:
         return f"step {step}/{self._total}"
 
     def _parts(self, now: float) -> list[str]:
-        """What there is to say, the most important first: a narrow terminal shows the beginning."""
+        """Return the parts of the line, the most important first: a narrow terminal shows the beginning."""
         record = self._record
         parts = [self._count(self._done if self._live is not None else int(record.get("step", self._done)))]
         if "loss" in record:
@@ -150,19 +150,19 @@ class ProgressLine:
         return (now - self._began) / taken * (self._total - self._done)
 
     def _draw(self, action: Callable[[], object]) -> None:
-        """Draw, unless nobody can see it any more."""
+        """Draw, unless the output is closed."""
         if self._silent:
             return
         try:
             action()
-        except (OSError, ValueError):  # ValueError is what a closed Python file raises
+        except (OSError, ValueError):  # a closed Python file raises ValueError
             self._silent = True
             self._live = None
-            _send_to_nowhere(self._stream)
+            _discard(self._stream)
 
 
-def _send_to_nowhere(stream: TextIO) -> None:
-    """What Python still has for a closed pipe must not become an error when the process ends."""
+def _discard(stream: TextIO) -> None:
+    """Redirect the stream to the null device, so that Python's buffer for a closed pipe causes no error when the process ends."""
     with suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())
@@ -170,20 +170,20 @@ def _send_to_nowhere(stream: TextIO) -> None:
 
 
 def _encodable(text: str, stream: TextIO) -> str:
-    """The text in what the terminal can write; the C locale can write ASCII only."""
+    """Return the text in characters that the terminal can encode; the C locale can only encode ASCII."""
     encoding = getattr(stream, "encoding", None) or "utf-8"
     return text.encode(encoding, errors="backslashreplace").decode(encoding)
 
 
 def _readable(values: Mapping[str, float]) -> dict[str, float]:
-    """What a validation measured, in words and the loss first; of a loss of one term everything once."""
+    """Return the measures of a validation in words, the loss first; a loss of one term is shown once."""
     terms = [name for name in values if name.startswith("loss/")]
     only = terms[0].removeprefix("loss/") if len(terms) == 1 else None
-    found = {name: value for name, value in values.items() if only is None or name != f"loss/{only}"}
+    shown = {name: value for name, value in values.items() if only is None or name != f"loss/{only}"}
     words = {}
-    for name in sorted(found, key=lambda name: (name != "loss", name != "perplexity")):
+    for name in sorted(shown, key=lambda name: (name != "loss", name != "perplexity")):
         term, _, rest = name.removeprefix(f"{only}/").partition("/")
-        words[(f"{rest} loss" if term == "loss" and rest else f"{term} {rest}").strip().replace("_", " ")] = found[name]
+        words[(f"{rest} loss" if term == "loss" and rest else f"{term} {rest}").strip().replace("_", " ")] = shown[name]
     return words
 
 
@@ -196,7 +196,7 @@ def _number(value: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A time as people say it."""
+    """Format a duration for people."""
     minutes, rest = divmod(int(seconds + 0.5), 60)
     hours, minutes = divmod(minutes, 60)
     if hours >= 48:

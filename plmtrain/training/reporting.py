@@ -1,4 +1,4 @@
-"""Everything that hears of a run's progress, behind one face: metrics.jsonl, the progress line, the tracker, incidents."""
+"""One interface to all outputs of a run's progress: metrics.jsonl, the progress line, the tracker, incidents."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from plmtrain.training.trackers import Tracker
 
 
 class RunReporter:
-    """Tells what happens in a run. Only the main process has one.
+    """Reports a run's progress. Only the main process has one.
 
     Args:
-        folder: the run's.
-        metrics: where every record is kept.
-        line: what a person watches.
-        tracker: where records go besides.
+        folder: the run's folder.
+        metrics: the file of all records.
+        line: the progress line in the terminal.
+        tracker: receives all records, too.
     """
 
     def __init__(self, folder: RunFolder, metrics: MetricsLog, line: ProgressLine, tracker: Tracker) -> None:
@@ -28,27 +28,27 @@ class RunReporter:
         self._tracker = tracker
 
     def step(self, done: int) -> None:
-        """A step was taken."""
+        """Report that a step was taken."""
         self._line.step(done)
 
     def record(self, record: Mapping[str, float]) -> None:
-        """Something was measured."""
+        """Report measurements."""
         self._metrics.write(record)
         self._line.record(record)
         self._tracker.log(record)
 
     def incident(self, step: int, facts: Mapping[str, object]) -> None:
-        """An update was not applied: keep what tells which rows it was, and with which noise."""
+        """Report an update that was not applied: save the samples of its batch, and the keys of their noise."""
         folder = make_folder(self._folder.path / "incidents")
         write_json_atomically(folder / f"step-{step:08d}.json", {"step": step, **facts})
         self._line.note(f"step {step}: the gradient was not finite; the update was not applied, see incidents/")
 
     def note(self, text: str) -> None:
-        """A line for the person."""
+        """Print a line above the progress line."""
         self._line.note(text)
 
     def close(self) -> None:
-        """Nothing more will be told."""
+        """Close all outputs."""
         self._line.close()
         self._tracker.finish()
         self._metrics.close()

@@ -1,4 +1,4 @@
-"""Loading a trained run from its folder. Nothing in the folder is run: it holds JSON, YAML and tensors only."""
+"""Loading a trained run from its folder. No code in the folder is executed: it contains only JSON, YAML and tensors."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from plmtrain.training.state import load_weights
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """A model that can be used.
+    """A trained model with its tokenizer and program.
 
     Args:
-        folder: where it lies.
-        tokenizer: its tokenizer.
-        program: the program or mixture that trained it, or could have; of a run, with the settings of its last phase.
-        learner: its weights, in eval mode.
+        folder: the model's folder.
+        tokenizer: the model's tokenizer.
+        program: the program or mixture that trained it, or that could have; for a run, with the settings of its last phase.
+        learner: the learner with the trained weights, in eval mode.
     """
 
     folder: Path
@@ -39,10 +39,10 @@ class Trained:
     learner: Learner
 
     def part(self, name: str | None) -> Part:
-        """Return a part of what it was trained by; the one with the largest share where none is named.
+        """Return a part of the program; if ``name`` is None, the main part.
 
         Raises:
-            SettingsError: if there is no such part.
+            SettingsError: if there is no part with this name.
         """
         parts = self.program.parts
         if name is None:
@@ -55,11 +55,11 @@ class Trained:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedRun(Trained):
-    """A run that can be used.
+    """A trained run.
 
     Args:
-        settings: what it was trained with.
-        step: how many steps it was trained for.
+        settings: the run's settings.
+        step: the number of training steps of the loaded weights.
     """
 
     settings: RunSettings
@@ -67,17 +67,17 @@ class TrainedRun(Trained):
 
 
 def is_run(folder: Path) -> bool:
-    """Whether a folder is a run of ours (rather than, say, a Hugging Face folder)."""
+    """Return whether a folder is a run of plmtrain (rather than e.g. a Hugging Face folder)."""
     return (folder / "config.yaml").is_file()
 
 
 def tokenizer_folder(folder: Path) -> Path:
-    """Where a run or a Hugging Face folder has its tokenizer."""
+    """Return the folder with the tokenizer of a run or a Hugging Face folder."""
     return RunFolder(folder).tokenizer_path if is_run(folder) else folder
 
 
 def program_of(settings: RunSettings, vocabulary: Vocabulary) -> Trainable:
-    """Make the program or mixture that trains a run, with the settings of its last phase."""
+    """Make the program or mixture of a run, with the settings of its last phase."""
     if isinstance(settings, FinetuneSettings):
         return fine_tuning.build(settings.task, settings.model, vocabulary, settings.trainer.sequence_length)
     assert isinstance(settings, PretrainSettings)
@@ -86,12 +86,12 @@ def program_of(settings: RunSettings, vocabulary: Vocabulary) -> Trainable:
 
 
 def result_of(run: RunFolder, decides: bool, report: Callable[[str], None] = lambda line: None) -> Checkpoint | None:
-    """The checkpoint that is a run's result so far; None if none was ever saved.
+    """Return the checkpoint that is a run's result so far; None if none was ever saved.
 
     Args:
-        run: its folder.
-        decides: whether that is the best one in validation (``Selection.decides``), rather than the newest sound one.
-        report: hears of damaged checkpoints that were passed over.
+        run: the run's folder.
+        decides: whether the result is the best checkpoint in validation (``Selection.decides``) or the newest sound one.
+        report: called with a message for each damaged checkpoint that was skipped.
 
     Raises:
         CheckpointError: if it is damaged, or none is sound.
@@ -105,14 +105,14 @@ def result_of(run: RunFolder, decides: bool, report: Callable[[str], None] = lam
 
 
 def load_run(folder: Path, report: Callable[[str], None] = lambda line: None) -> TrainedRun:
-    """Load a run's result: its newest sound checkpoint, or the best one where validation decides.
+    """Load a run's result: its newest sound checkpoint, or the best one if validation decides.
 
     Args:
-        folder: of the run.
-        report: hears of damaged checkpoints that were passed over.
+        folder: the run's folder.
+        report: called with a message for each damaged checkpoint that was skipped.
 
     Raises:
-        SettingsError: if the folder is no run.
+        SettingsError: if the folder is not a run.
         CheckpointError: if it has no usable checkpoint.
     """
     if not is_run(folder):

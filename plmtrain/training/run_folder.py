@@ -1,4 +1,4 @@
-"""runs/NAME/: all that there is of a run, and what is where in it."""
+"""runs/NAME/: all files of a run."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ from plmtrain.training.progress import decode_floats, encode_floats
 State = Literal["preparing", "running", "stopped", "finished", "failed"]
 
 _NAME_LIMIT = 120
-"""Bytes of a folder's name; file systems take 255, and files in it need room too."""
+"""Bytes of a folder's name; file systems allow 255, and the files in it need room too."""
 _CONFIG_LIMIT = 2**20
 _CONFIG_DEPTH = 50
 
 
 def safe_name(name: str) -> str:
-    """A folder name that stays where it is put, for any name that a user may think of.
+    """Return a folder name that stays below its parent, for any name that a user may choose.
 
-    Names of letters, digits and ``. _ - = + ,`` stay as they are. In others each foreign character becomes ``_``, and a hash of
-    the whole is appended, so that two names never share a folder.
+    Names of letters, digits and ``. _ - = + ,`` are unchanged. In others each other character becomes ``_``, and a hash of the
+    whole is appended, so that two names never share a folder.
     """
     safe = re.sub(r"[^\w.=+,-]", "_", name).lstrip(".-")
     if safe == name and 0 < len(name.encode()) <= _NAME_LIMIT:
@@ -67,12 +67,12 @@ class RunFolder:
 
     @classmethod
     def below(cls, runs_dir: str | Path, name: str) -> RunFolder:
-        """The folder of a run by its name, whatever characters that is made of."""
+        """Return the folder of a run by its name, which may contain any characters."""
         return cls(Path(runs_dir) / safe_name(name))
 
     @property
     def exists(self) -> bool:
-        """Whether a run was ever begun here."""
+        """Whether a run was ever started here."""
         return self.config_path.is_file()
 
     def create(self) -> RunFolder:
@@ -85,7 +85,7 @@ class RunFolder:
         return self
 
     def lock(self, report: Callable[[str], None] = lambda line: None) -> RunLock:
-        """The folder's lock, to be held inside a ``with`` statement by whoever writes."""
+        """Return the folder's lock, to be held inside a ``with`` statement by any writer."""
         self._lock = RunLock(self.path / "lock.json", report)
         return self._lock
 
@@ -94,29 +94,29 @@ class RunFolder:
         return MetricsLog(self.metrics_path)
 
     def checkpoints(self, keep: int = 1, identity: Identity | None = None) -> Checkpoints:
-        """The run's checkpoints; without an identity they can be read only."""
+        """Return the run's checkpoints; without an identity they can only be read."""
         permitted = self._lock.require_ours if self._lock is not None else lambda: None
         return Checkpoints(self.checkpoints_path, keep, identity, flushed_first=[self.metrics_path], permitted=permitted)
 
     @property
     def run_id(self) -> str:
-        """A random word that tells this run from all others; made once and kept in status.json."""
+        """A random word that distinguishes this run from all others; created once and kept in status.json."""
         if self._run_id is None:
             known = (_read_object(path).get("run_id") for path in (self.status_path, self.path / JOURNAL))
-            self._run_id = next((one for one in known if isinstance(one, str)), None) or secrets.token_hex(8)
+            self._run_id = next((value for value in known if isinstance(value, str)), None) or secrets.token_hex(8)
         return self._run_id
 
     def write_status(self, state: State, exit_code: int | None = None, reason: str = "", **facts: Any) -> None:
-        """Say how the run is.
+        """Write the state of the run.
 
         Args:
             state: what it is doing, or how it ended.
             exit_code: the exit code, once it ended.
             reason: why it ended so.
-            facts: whatever else is worth knowing (``step``, ``total_steps`` ...); secrets are masked.
+            facts: further values (``step``, ``total_steps`` ...); secrets are masked.
 
         Raises:
-            DiskError: if the disk refuses; the old status stays.
+            DiskError: if the disk refuses; the old status is unchanged.
         """
         status = {
             "state": state,
@@ -131,12 +131,12 @@ class RunFolder:
         write_json_atomically(self.status_path, redact(encode_floats(status)))
 
     def status(self) -> dict[str, Any]:
-        """What was last said; empty if nothing was, or if it cannot be read."""
+        """Return the last state written; empty if there is none, or if it cannot be read."""
         status: dict[str, Any] = decode_floats(_read_object(self.status_path))
         return status
 
     def write_config(self, values: Mapping[str, Any]) -> None:
-        """Keep the resolved settings, as plain YAML; secrets are masked.
+        """Write the resolved settings, as plain YAML; secrets are masked.
 
         Raises:
             DiskError: if the disk refuses.
@@ -147,15 +147,15 @@ class RunFolder:
         write_text_atomically(self.config_path, text)
 
     def config(self) -> dict[str, Any]:
-        """The resolved settings that were kept, secrets masked: compare with ``redact`` of new ones.
+        """Return the resolved settings that were written, secrets masked: compare with ``redact`` of new ones.
 
         Raises:
-            SettingsError: if the folder is no run, or the file is not as plain as what we write.
+            SettingsError: if the folder is not a run, or the file is not plain YAML as written here.
         """
         try:
             if self.config_path.stat().st_size > _CONFIG_LIMIT:
                 raise SettingsError(
-                    "config.yaml is too large for a run's settings", str(self.config_path), "is this a run of ours?"
+                    "config.yaml is too large for a run's settings", str(self.config_path), "check that this is a run of plmtrain"
                 )
             return read_plain_yaml(self.config_path.read_text(encoding="utf-8"), str(self.config_path))
         except (OSError, UnicodeDecodeError) as error:
@@ -165,7 +165,7 @@ class RunFolder:
 
     @contextmanager
     def log(self) -> Iterator[logging.Logger]:
-        """While this is open, everything told to the logger ``plmtrain`` is in log.txt, tracebacks whole and secrets masked."""
+        """While this is open, messages of the logger ``plmtrain`` go to log.txt, with full tracebacks and secrets masked."""
         logger = logging.getLogger("plmtrain")
         with disk_errors(self.log_path):
             handler = _Handler(self.log_path, encoding="utf-8", errors="backslashreplace")
@@ -190,11 +190,11 @@ class _Formatter(logging.Formatter):
 
 class _Handler(logging.FileHandler):
     def handleError(self, record: logging.LogRecord) -> None:
-        """A log that cannot be written is no reason to stop, nor to print a traceback of its own."""
+        """Ignore a log that cannot be written: that must neither stop the run nor print a traceback of its own."""
 
 
 def _read_object(path: Path) -> dict[str, Any]:
-    """A JSON object from a file; empty if there is none."""
+    """Read a JSON object from a file; empty if there is none."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -203,14 +203,14 @@ def _read_object(path: Path) -> dict[str, Any]:
 
 
 def read_plain_yaml(text: str, where: str) -> dict[str, Any]:
-    """Read YAML that holds nothing but mappings, lists and scalars: no tags that make objects, no aliases that multiply.
+    """Read YAML that only contains mappings, lists and scalars: no tags that create objects, no aliases that multiply.
 
     Raises:
-        SettingsError: if there is anything else in it.
+        SettingsError: if it contains anything else.
     """
     import yaml
 
-    # In C where there is one: the one in Python takes seconds over a hostile file.
+    # In C if available: the parser in Python takes seconds over a hostile file.
     loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
         depth = 0
@@ -219,12 +219,12 @@ def read_plain_yaml(text: str, where: str) -> dict[str, Any]:
                 raise SettingsError("aliases are not read in a run's settings", where, "write the values out")
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if depth > _CONFIG_DEPTH:
-                # Stopped here and not after the last bracket: the time that yaml takes grows with the square of the depth.
+                # Stop here, not after the last bracket: yaml's time grows with the square of the depth.
                 raise SettingsError("this is nested too deeply for a run's settings", where, "restore the file from a copy")
         values = loader(text).get_single_data()
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         reason = " ".join(str(error).split())
-        raise SettingsError(f"this is no plain YAML: {reason}", where, "restore the file from a copy") from error
+        raise SettingsError(f"this is not plain YAML: {reason}", where, "restore the file from a copy") from error
     if not isinstance(values, dict):
-        raise SettingsError("this holds no settings", where, "restore the file from a copy")
+        raise SettingsError("this contains no settings", where, "restore the file from a copy")
     return values

@@ -1,4 +1,4 @@
-"""All that outlives a step, as named tensors: weights, the optimiser's moments, and what a program carries."""
+"""The training state between steps as named tensors: weights, the optimiser's moments, and the carry."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from plmtrain.training.tensor_file import byte_size
 
 @dataclass
 class TrainingState:
-    """What a run is made of between two steps; ``Progress`` has the rest.
+    """The tensors of a run's state between two steps; ``Progress`` has the rest.
 
     Args:
         learner: the unwrapped learner.
-        optimizer: its optimiser.
-        carry: what the program handed on, for this process's rows.
+        optimizer: the learner's optimiser.
+        carry: the program's carry for this process's rows.
     """
 
     learner: Learner
@@ -32,7 +32,7 @@ class TrainingState:
     carry: Carry
 
     def tensors(self, group: Group) -> dict[str, Mapping[str, Tensor]]:
-        """Everything by group of tensors; the carry of all processes in the order of their rows. All processes call it."""
+        """Return all tensors by group, with the carry of all processes in the order of their rows. All processes must call it."""
         return {
             "model": self.learner.state_dict(),
             "optimizer": state_tensors(self.optimizer, self.learner.named_parameters()),
@@ -40,7 +40,7 @@ class TrainingState:
         }
 
     def restore(self, checkpoint: Checkpoint, group: Group) -> None:
-        """Take everything from a checkpoint; each process takes its own rows' part of the carry.
+        """Restore everything from a checkpoint; each process takes the carry of its own rows.
 
         Raises:
             CheckpointError: if the checkpoint holds another learner's tensors.
@@ -54,18 +54,18 @@ class TrainingState:
 
 
 def checkpoint_size(learner: nn.Module, carry: int) -> int:
-    """Bytes of a checkpoint: weights, two moments of each that is trained, and what a program carries.
+    """Return the bytes of a checkpoint: weights, two moments of each trained weight, and the carry.
 
     Args:
         learner: the unwrapped learner; its weights need not be in memory (``torch.device("meta")``).
-        carry: bytes of the carry of all processes.
+        carry: the bytes of the carry of all processes.
     """
     trained = {name: weight for name, weight in learner.named_parameters() if weight.requires_grad}
     return byte_size(learner.state_dict()) + 2 * byte_size(trained) + carry
 
 
 def load_weights(learner: nn.Module, checkpoint: Checkpoint) -> None:
-    """Take the learner's weights from a checkpoint.
+    """Load the learner's weights from a checkpoint.
 
     Raises:
         CheckpointError: if a tensor is missing, unknown or of another shape.

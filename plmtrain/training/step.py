@@ -1,4 +1,4 @@
-"""One step of training, from micro-batches to new weights. It reads top to bottom."""
+"""One training step, from micro-batches to new weights."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from plmtrain.training.precision import Precision, autocast
 
 
 class Step(nn.Module):
-    """The one module that is wrapped for several processes: its forward pass is the program's loss.
+    """The module that is wrapped for distributed training: its forward pass is the program's loss.
 
-    The learner itself is never called while it trains: a submodule called past the wrapper leaves gradients unreduced.
+    Only the wrapper may be called in training: gradients of a submodule that is called directly would not be reduced.
     """
 
     def __init__(self, learner: Learner, precision: Precision) -> None:
@@ -38,16 +38,16 @@ class Step(nn.Module):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a step did.
+    """The outcome of a step.
 
     Args:
         totals: each term's sum over this process's rows, detached.
         weights: each term's weight in the loss.
-        normalisers: what each term counts, over all processes and micro-batches, and what the program counts besides.
+        normalisers: each term's number of targets over all processes and micro-batches, and the program's further counts.
         gradient_norm: the global norm before clipping.
-        updated: whether the weights changed: not where the gradient was not finite.
-        carry: what goes on to the next step, for this process's rows; nothing where the weights did not change, because what
-            was computed beside a gradient that is not finite may not be finite either.
+        updated: whether the weights were updated; false if the gradient was not finite.
+        carry: the carry for the next step, for this process's rows; empty if the weights were not updated, because the carry may
+            then not be finite either.
     """
 
     totals: Mapping[str, Tensor]
@@ -59,13 +59,13 @@ class Outcome:
 
 
 def global_normalisers(batches: Sequence[Batch], terms: Sequence[str], group: Group) -> dict[str, float]:
-    """Sum what each term counts over all micro-batches of all processes."""
+    """Sum each term's normaliser over all micro-batches of all processes."""
     local = torch.tensor([sum(batch.normalisers[name] for batch in batches) for name in terms], dtype=torch.float64)
     return dict(zip(terms, group.sum(local.to(group.device)).tolist(), strict=True))
 
 
 def whole_loss(terms: Mapping[str, Term], normalisers: Mapping[str, float]) -> Tensor:
-    """Sum all terms, each divided by what it counts. A term that counts nothing is an exact zero."""
+    """Sum all terms, each divided by its normaliser. A term without targets is exactly zero."""
     parts = [term.total * (term.weight / max(normalisers[name], 1e-9)) for name, term in terms.items()]
     return torch.stack(parts).sum()
 
@@ -90,14 +90,14 @@ def take_step(
         module: the wrapped ``Step``.
         part: computes the loss.
         batches: this process's micro-batches, in order.
-        carry: what the step before handed on, for this process's rows in order.
-        optimizer: holds the parameters to change.
+        carry: the carry of the preceding step, for this process's rows in order.
+        optimizer: the optimiser of the learner's parameters.
         scaler: scales the loss for fp16; disabled otherwise.
         group: the processes that train together.
-        step: how many steps were taken before.
+        step: the number of steps taken before.
         seed: the run's seed.
-        learning_rate: of this step.
-        clip_norm: the longest gradient that is not cut; None for no limit.
+        learning_rate: the learning rate of this step.
+        clip_norm: the maximum gradient norm; None for no clipping.
     """
     normalisers = global_normalisers(batches, (*part.program.terms, *part.program.counted), group)
     totals: dict[str, Tensor] = {}
@@ -105,14 +105,14 @@ def take_step(
     handed_on: list[Carry] = []
     first_row = 0
     for turn, batch in enumerate(batches):
-        # Dropout is a function of the step, not of what was drawn before: a resumed run draws the same.
+        # Dropout depends on the step, not on earlier draws: a resumed run draws the same.
         torch.manual_seed(keyed_random.scalar("dropout", seed, step, group.rank, turn))
         faults.fault_point("train.accum" if turn else "train.forward", step)
         rows = slice(first_row, first_row := first_row + len(batch.samples))
         is_last = turn == len(batches) - 1
         with nullcontext() if is_last else group.local_gradients(module):
             terms, batch_carry = module(part, batch.to(group.device), {name: tensor[rows] for name, tensor in carry.items()})
-            loss = whole_loss(terms, normalisers) * group.size  # gradients are averaged over the group, we want their sum
+            loss = whole_loss(terms, normalisers) * group.size  # gradients are averaged over the group, but their sum is needed
             faults.fault_point("train.backward", step)
             if faults.wanted("train.backward", step) == "nan":
                 loss = loss * math.nan
@@ -125,7 +125,7 @@ def take_step(
     for owner in optimizer.param_groups:
         owner["lr"] = learning_rate
     scaler.unscale_(optimizer)
-    # Gradients were summed over the group, so every process sees the same norm and decides alike.
+    # Gradients were summed over the group, so every process has the same norm and takes the same decision.
     gradient_norm = float(clip_by_global_norm(module.parameters(), clip_norm))
     finite = math.isfinite(gradient_norm)
     faults.fault_point("optim.before_step", step)

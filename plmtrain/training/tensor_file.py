@@ -1,8 +1,8 @@
 """Writing safetensors files, tensor by tensor.
 
-The library's own writer wants all bytes in memory at once, refuses tensors that share storage or are not contiguous, and
-hides the operating system's errors. The format (github.com/huggingface/safetensors, "Format") is eight bytes of header
-length, a JSON header, and the tensors without gaps; reading stays with the library, which checks all of it.
+The library's own writer needs all bytes in memory at once, refuses tensors that share storage or are not contiguous, and hides
+the operating system's errors. The format (github.com/huggingface/safetensors, "Format") is eight bytes of header length, a JSON
+header, and the tensors without gaps. For reading the library is used, which checks all of it.
 """
 
 from __future__ import annotations
@@ -35,27 +35,27 @@ _DTYPES = {
 
 
 def byte_size(tensors: Mapping[str, Tensor]) -> int:
-    """Bytes of the tensors' values."""
+    """Return the bytes of the tensors' values."""
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
 
 
 def write(path: Path, tensors: Mapping[str, Tensor], half_way: Callable[[], None] | None = None) -> tuple[int, str]:
     """Write tensors from any device into a safetensors file, and flush it to the disk.
 
-    Tensors that share storage are each written in full. Equal tensors give equal bytes, in whatever order they come.
+    Tensors that share storage are each written in full. Equal tensors give equal bytes, whatever their order.
 
     Args:
         path: a file that does not exist yet.
-        tensors: what to write, by name.
+        tensors: the tensors by name.
         half_way: called when half of the tensors are written.
 
     Returns:
-        The file's size in bytes and its SHA-256, taken on the way.
+        The file's size in bytes and its SHA-256, computed while writing.
 
     Raises:
-        OSError: as the operating system has it.
+        OSError: from the operating system, unchanged.
     """
-    # Wide types first, so that every tensor begins at a multiple of its element size, as the library's own writer does.
+    # Wide types first, so that every tensor begins at a multiple of its element size, as with the library's own writer.
     names = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))
     header: dict[str, object] = {"__metadata__": {"format": "pt"}}
     end = 0
@@ -74,7 +74,7 @@ def write(path: Path, tensors: Mapping[str, Tensor], half_way: Callable[[], None
                 file.flush()
                 half_way()
             values = tensors[name].detach().to("cpu").contiguous().reshape(-1).view(torch.uint8).numpy()
-            hashed = hasher.submit(digest.update, values.data)  # neither hashing nor writing holds the interpreter
+            hashed = hasher.submit(digest.update, values.data)  # hashing and writing both release the interpreter's lock
             file.write(values.data)
             hashed.result()
         file.flush()

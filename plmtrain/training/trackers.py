@@ -1,7 +1,7 @@
-"""Metrics to TensorBoard or Weights & Biases, through Accelerate's trackers, besides metrics.jsonl.
+"""Metrics to TensorBoard or Weights & Biases, through Accelerate's trackers, in addition to metrics.jsonl.
 
-A tracker is a guest: whatever goes wrong with it is one warning, and the training goes on without. Nothing leaves the machine
-unless ``tracker.mode=online``, and neither the command line nor a secret in the settings is handed over.
+A failing tracker causes one warning, and the training continues without it. Nothing leaves the machine unless
+``tracker.mode=online``, and neither the command line nor a secret in the settings is passed to it.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from plmtrain.settings.run import TrackerSettings
 
 
 class Tracker:
-    """Where metrics go besides metrics.jsonl; nowhere, with ``tracker.type=none``.
+    """A tracker that receives metrics in addition to metrics.jsonl; none with ``tracker.type=none``.
 
-    Only the main process has one, and makes it when Accelerate knows of the other processes (its trackers insist on that).
+    Only the main process has one, and creates it after Accelerate has set up its processes (its trackers require that).
 
     Args:
         settings: which tracker.
-        folder: where it keeps its files, inside the run's folder.
-        name: what the run is called there.
-        config: the run's settings; secrets are masked before they are handed over.
-        first_step: steps that were done before this process: what a tracker has beyond them is measured again.
-        warn: told, once, if the tracker fails.
+        folder: for its files, inside the run's folder.
+        name: the run's name there.
+        config: the run's settings; secrets are masked before they are passed on.
+        first_step: steps that were done before this process: later ones in the tracker are measured again.
+        warn: called once, if the tracker fails.
     """
 
     def __init__(
@@ -51,12 +51,12 @@ class Tracker:
             self._guarded(lambda: self._start(settings, folder, name, redact(config), first_step))
 
     def log(self, record: Mapping[str, float]) -> None:
-        """Hand a record over; ``step`` in it says when."""
+        """Pass a record on; its ``step`` is the step."""
         if self._tracker is not None:
             self._guarded(lambda: self._log(record))
 
     def finish(self) -> None:
-        """Have the tracker write what it still holds."""
+        """Let the tracker write what it still buffers."""
         if (tracker := self._tracker) is not None:
             self._guarded(tracker.finish)
             self._tracker = None
@@ -66,7 +66,7 @@ class Tracker:
             fault_point("tracker")
             action()
         except Exception as error:
-            # Libraries of others raise what they like; none of it is worth a training run.
+            # Third-party libraries raise anything; none of it may end a training run.
             self._tracker = None
             reason = " ".join(redact_text(str(error)).split())[:200] or type(error).__name__
             self._warn(f"the {self._type} tracker failed and is off from here: {reason}; metrics.jsonl has everything")
@@ -79,7 +79,7 @@ class Tracker:
     def _log(self, record: Mapping[str, float]) -> None:
         values = {key: value for key, value in record.items() if isinstance(value, int | float)}
         if self._type == "wandb":
-            # W&B drops what is logged for a step below its own counter, so after a resume the step must be a metric like others.
+            # W&B drops what is logged for a step below its own counter, so after a resume the step must be an ordinary metric.
             self._tracker.log(values)
         else:
             self._tracker.log({key: value for key, value in values.items() if key != "step"}, step=int(values["step"]))
@@ -90,9 +90,9 @@ def _tensorboard(settings: TrackerSettings, folder: Path, name: str, config: dic
         raise RuntimeError("it is not installed: pip install 'plmtrain[tensorboard]'")
     from accelerate.tracking import TensorBoardTracker
 
-    # What was measured after the step that we resume from is measured again: purged here.
+    # What was measured after the step of the resume is measured again: purged here.
     tracker = TensorBoardTracker("tensorboard", folder, purge_step=first_step + 1)
-    tracker.main_process_only = False  # only the main process makes one, and it need not ask
+    tracker.main_process_only = False  # only the main process creates one, so it need not check
     tracker.start()
     if first_step == 0:
         tracker.writer.add_text("settings", "    " + json.dumps(config, indent=2, default=str).replace("\n", "\n    "))
@@ -100,7 +100,7 @@ def _tensorboard(settings: TrackerSettings, folder: Path, name: str, config: dic
 
 
 def _wandb(settings: TrackerSettings, folder: Path, name: str, config: dict[str, Any], first_step: int) -> Any:
-    # Read when wandb is imported: without these its settings file and cache go to the home directory, which may not be there.
+    # Read when wandb is imported: without these its settings file and cache go to the home directory, which may not exist.
     for variable in ("WANDB_CONFIG_DIR", "WANDB_CACHE_DIR", "WANDB_DATA_DIR"):
         os.environ.setdefault(variable, str(folder.absolute() / "wandb"))
     import wandb
@@ -108,7 +108,7 @@ def _wandb(settings: TrackerSettings, folder: Path, name: str, config: dict[str,
 
     quiet = wandb.Settings(
         silent=True,
-        console="off",  # nor what we print
+        console="off",  # nor this process's output
         disable_code=True,
         disable_git=True,
         disable_job_creation=True,
@@ -136,7 +136,7 @@ def _wandb(settings: TrackerSettings, folder: Path, name: str, config: dict[str,
 
 
 def _remembered_id(path: Path) -> str:
-    """The run's id at W&B, the same after every resume."""
+    """Return the run's id at W&B, the same after every resume."""
     try:
         remembered = json.loads(path.read_text())["id"]
     except (OSError, ValueError, KeyError, TypeError):

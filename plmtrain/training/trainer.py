@@ -1,7 +1,7 @@
-"""The trainer: takes steps from where the last checkpoint stands to the end, and can be killed anywhere on the way.
+"""The trainer: takes steps from the last checkpoint to the end of training, and can be killed at any time.
 
-At each edge between two steps it logs, validates and saves what is due, in that order. All of it follows from the number of
-steps taken and the saved progress, so a run that goes on after a kill does what the unbroken run would have done.
+Between two steps it logs, validates and saves what is due, in that order. All decisions depend only on the number of steps taken
+and the saved progress, so a run that resumes after a kill does the same as an uninterrupted run.
 """
 
 from __future__ import annotations
@@ -37,20 +37,23 @@ from plmtrain.training.state import TrainingState
 from plmtrain.training.step import Outcome, Step, take_step
 
 _LEAST_SCALE = 1e-4
-"""fp16's scale halves wherever a gradient overflows. So low, it is the loss that is not finite (fairseq's ``min_loss_scale``)."""
+"""fp16's loss scale halves when a gradient overflows. Below this value, the loss is not finite (fairseq's ``min_loss_scale``)."""
 
 
 class Reporter(Protocol):
-    """Where what happens is told: metrics.jsonl, the progress line, trackers. Only the main process has one."""
+    """The output of progress: metrics.jsonl, the progress line, trackers. Only the main process has one."""
 
     def step(self, done: int) -> None:
-        """A step was taken."""
+        """Report that a step was taken."""
 
     def record(self, record: Mapping[str, float]) -> None:
-        """Something was measured; ``step`` says when."""
+        """Report measurements; the key ``step`` says at which step."""
 
     def incident(self, step: int, facts: Mapping[str, object]) -> None:
-        """An update was not applied."""
+        """Report an update that was not applied."""
+
+    def note(self, text: str) -> None:
+        """Something is to be said to the user."""
 
     def close(self) -> None:
         """Nothing more will be told."""
@@ -58,19 +61,19 @@ class Reporter(Protocol):
 
 @dataclass(frozen=True)
 class Setup:
-    """Everything that a run puts together for the trainer.
+    """The parts of a run that the trainer needs.
 
     Args:
         settings: the run's settings.
-        plan: its phases.
+        plan: the run's phases.
         programs: one program, or mixture, for each phase.
         rows: one source of training rows for each phase.
         held_out: the held-out rows, as the last phase reads them.
-        unigram: [vocabulary] the unigram loss of each token of the text, in nats; None where there is no text.
-        precision: of matrix products.
+        unigram: [vocabulary] the unigram loss of each token of the text, in nats; None if there is no text.
+        precision: the precision of matrix products.
         group: the processes that train together.
-        checkpoints: where they are kept.
-        reporter: what hears of everything; in the main process only.
+        checkpoints: the run's checkpoints.
+        reporter: receives all progress; None except in the main process.
     """
 
     settings: RunSettings
@@ -89,9 +92,9 @@ class Trainer:
     """Trains one run.
 
     Args:
-        setup: everything that the run puts together.
+        setup: the parts of the run.
         state: the learner and its optimiser, fresh or restored.
-        progress: how far it is.
+        progress: the progress so far.
     """
 
     def __init__(self, setup: Setup, state: TrainingState, progress: Progress) -> None:
@@ -99,7 +102,7 @@ class Trainer:
         self.state = state
         self.progress = progress
         self.module: nn.Module = setup.group.wrap(Step(state.learner, setup.precision), trains_all(state.learner))
-        # fp16 needs its loss scaled up; everywhere else the scaler passes everything through.
+        # fp16 needs loss scaling; with other precisions the scaler does nothing.
         self.scaler = torch.amp.GradScaler(setup.group.device.type, enabled=setup.precision == "fp16")
         if progress.loss_scale and self.scaler.is_enabled():
             self.scaler.load_state_dict(dict(progress.loss_scale))
@@ -109,15 +112,15 @@ class Trainer:
         self._clock = _Clock(progress.tokens)
 
     def run(self) -> Progress:
-        """Go on to the end.
+        """Train to the end.
 
         Raises:
-            Stopped: if a signal asked for it; everything up to then is saved.
+            Stopped: if a signal asked for it; all progress is saved before.
             DivergedError: if a loss or gradient is not finite.
         """
         steps = iter(self._steps())
         while True:
-            stop = self._edge()
+            stop = self._between_steps()
             if stop:
                 raise stopping.stopped()
             if self.finished:
@@ -127,13 +130,13 @@ class Trainer:
 
     @property
     def finished(self) -> bool:
-        """Whether nothing is left to do: the last step is taken and validated, or validation ended the run before."""
+        """Whether training is complete: the last step is taken and validated, or early stopping ended the run."""
         done = self.progress.step
         return (done >= self.setup.settings.trainer.steps and self.progress.evaluated_step == done) or self.stopped_early
 
     @property
     def stopped_early(self) -> bool:
-        """Whether validation has not become better for ``trainer.patience`` validations."""
+        """Whether validation has not improved for ``trainer.patience`` validations."""
         patience = self.setup.settings.trainer.patience
         return patience is not None and self.progress.evaluations_without_improvement >= patience
 
@@ -162,7 +165,7 @@ class Trainer:
             self.module,
             part,
             batches,
-            # A phase has rows of its own, perhaps as many and as long as those before it, but none that go on from them.
+            # The rows of a phase do not continue those of the preceding phase, even if they have the same shape.
             {} if number == phase.first_step else self.state.carry,
             self.state.optimizer,
             self.scaler,
@@ -187,7 +190,7 @@ class Trainer:
         self._log(number, part, outcome, lr)
 
     def _tokens_read(self, number: int, outcome: Outcome) -> int:
-        """Tokens that were read up to a step and in it: without padding where the program counts them, else as rows have them."""
+        """Return the tokens read up to and including a step: without padding if the program counts them, else all positions."""
         if "tokens" in outcome.normalisers:
             return self.progress.tokens + int(outcome.normalisers["tokens"])
         phase = self._order.phase_at(number)
@@ -216,7 +219,7 @@ class Trainer:
             reporter.step(done)
 
     def _not_finite(self, number: int, part: Part, batches: Sequence[Batch], outcome: Outcome) -> None:
-        """A gradient was not finite: the update was not applied anywhere. Keep what is needed to look into it."""
+        """Handle a gradient that was not finite, whose update no process applied: report it, and raise if the run must stop."""
         trainer = self.setup.settings.trainer
         if self.setup.reporter is not None:
             self.setup.reporter.incident(
@@ -236,15 +239,15 @@ class Trainer:
                 "trainer.on_nonfinite=skip; the batch is described in the run's incidents folder",
             )
 
-    def _edge(self) -> bool:
-        """Do what is due between two steps; returns whether to stop here."""
+    def _between_steps(self) -> bool:
+        """Validate and save if due; return whether to stop here."""
         done, trainer = self.progress.step, self.setup.settings.trainer
         due = done > 0 and (done % trainer.evaluate_every == 0 or done == trainer.steps)
         if due and self.progress.evaluated_step != done:
             with self._clock.paused():
                 self._evaluate(done)
         stop = self.setup.group.anyone_asked_to_stop()
-        best = self._selection.decides and self.progress.best_step == done  # what may be the run's result must be kept
+        best = self._selection.decides and self.progress.best_step == done  # a possible result of the run must be saved
         due = done % trainer.save_every == 0 or self.finished or stop or best
         if due and done > 0 and self._saved != self.progress:
             with self._clock.paused():
@@ -264,7 +267,7 @@ class Trainer:
             step=done,
         )
         if values is None:
-            return  # asked to stop meanwhile: the resumed run evaluates this step first
+            return  # asked to stop: the resumed run evaluates this step first
         measured, best = values[self._selection.measure], self.progress.best_metric
         better = not math.isnan(measured) and (best is None or (measured > best if self._selection.higher else measured < best))
         self.progress = replace(
@@ -276,9 +279,12 @@ class Trainer:
         )
         if setup.reporter is not None:
             setup.reporter.record({"step": done, **{f"val/{name}": value for name, value in values.items()}})
+            if math.isnan(measured):
+                what = f"val/{self._selection.measure} is undefined for these answers"
+                setup.reporter.note(f"step {done}: {what}; this checkpoint cannot be the best one")
 
     def save(self) -> None:
-        """Save everything as it stands; all processes call it, the main one writes."""
+        """Save a checkpoint of the current state; all processes must call it, the main process writes."""
         tensors = self.state.tensors(self.setup.group)
         if self.setup.group.is_main:
             self.setup.checkpoints.save(self.progress.step, tensors, self.progress, best_step=self.progress.best_step)
@@ -287,10 +293,10 @@ class Trainer:
 
 
 class _Clock:
-    """How fast the steps are: time spent in validation and saving does not count.
+    """Measures the speed of the steps, without the time of validation and saving.
 
     Args:
-        tokens: how many the run had read before this process began.
+        tokens: the number of tokens that the run had read before this process began.
     """
 
     def __init__(self, tokens: int) -> None:
@@ -298,7 +304,7 @@ class _Clock:
         self._tokens = tokens
 
     def read(self, tokens: int) -> dict[str, float]:
-        """Tokens per second since the last reading, and seconds since this process began."""
+        """Return tokens per second since the last reading, and seconds since this process began."""
         now = time.perf_counter()
         rate = (tokens - self._tokens) / max(now - self._since, 1e-9)
         self._tokens, self._since = tokens, now
@@ -306,7 +312,7 @@ class _Clock:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Inside, time does not count towards the rate."""
+        """Exclude the time inside the block from the rate."""
         began = time.perf_counter()
         yield
         self._since += time.perf_counter() - began

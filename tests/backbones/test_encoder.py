@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from plmtrain.backbones import Backbone, build
-from plmtrain.batch import Layout
+from plmtrain.batch import Inputs, Layout
 from plmtrain.nn.heads import MaskedLMHead
 from plmtrain.nn.loss import cross_entropy_sum
 from plmtrain.settings.models.encoder import EncoderSettings
@@ -51,7 +51,7 @@ def _gradients(backbone: Backbone, ids: Tensor, precision: torch.dtype, seed: in
     layout = Layout(tokens=torch.arange(ids.shape[1])[None] < torch.arange(1, len(ids) + 1)[:, None] * 3)
     torch.manual_seed(seed)
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == torch.bfloat16):
-        hidden = backbone.encode(ids, layout).flatten(0, 1)
+        hidden = backbone.encode(Inputs(ids=ids, layout=layout)).flatten(0, 1)
         chosen = layout.tokens.flatten().nonzero()[::3, 0]
         loss = cross_entropy_sum(head(hidden[chosen], backbone.embedding_weight), ids.flatten()[chosen])
     learner.zero_grad()
@@ -73,7 +73,7 @@ def test_gradients_are_equal_to_the_bit(family: str, precision: torch.dtype, thr
 def test_every_parameter_gets_a_gradient(family: str) -> None:
     backbone, ids = made(family).train(), _ids()
     segments = torch.arange(ids.shape[1]).expand_as(ids) % 2 if FAMILIES[family].get("segments", 2) == 2 else None
-    backbone.encode(ids, Layout(), segments).square().sum().backward()
+    backbone.encode(Inputs(ids=ids, segments=segments)).square().sum().backward()
     for name, parameter in backbone.named_parameters():
         assert parameter.grad is not None, name
         assert torch.isfinite(parameter.grad).all(), name
@@ -93,24 +93,25 @@ def test_what_is_left_out_is_the_order_and_the_first_segment(family: str) -> Non
     backbone, ids = made(family).eval(), _ids()
     places = torch.arange(ids.shape[1]).expand_as(ids)
     segments = torch.zeros_like(ids) if FAMILIES[family].get("segments", 2) else None
-    assert torch.allclose(backbone.encode(ids, Layout()), backbone.encode(ids, Layout(), segments, places), atol=1e-6)
+    whole = Inputs(ids=ids, segments=segments, positions=places)
+    assert torch.allclose(backbone.encode(Inputs(ids=ids)), backbone.encode(whole), atol=1e-6)
 
 
 def test_padding_does_not_matter() -> None:
     backbone, ids = made().eval(), _ids(rows=2)
     tokens = torch.ones_like(ids).bool()
     tokens[:, 30:] = False
-    short = backbone.encode(ids[:, :30], Layout())
-    assert torch.allclose(backbone.encode(ids, Layout(tokens=tokens))[:, :30], short, atol=1e-6)
+    short = backbone.encode(Inputs(ids=ids[:, :30]))
+    assert torch.allclose(backbone.encode(Inputs(ids=ids, layout=Layout(tokens=tokens)))[:, :30], short, atol=1e-6)
 
 
 def test_isolated_documents_see_only_themselves() -> None:
     backbone, ids = made().eval(), _ids(rows=2, length=20)
     documents = (torch.arange(20) >= 8).long().expand_as(ids)
     places = torch.arange(20) - 8 * (torch.arange(20) >= 8)
-    packed = backbone.encode(ids, Layout(documents=documents), None, places.expand_as(ids))
-    assert torch.allclose(packed[:, :8], backbone.encode(ids[:, :8], Layout()), atol=1e-6)
-    assert torch.allclose(packed[:, 8:], backbone.encode(ids[:, 8:], Layout()), atol=1e-6)
+    packed = backbone.encode(Inputs(ids=ids, layout=Layout(documents=documents), positions=places.expand_as(ids)))
+    assert torch.allclose(packed[:, :8], backbone.encode(Inputs(ids=ids[:, :8])), atol=1e-6)
+    assert torch.allclose(packed[:, 8:], backbone.encode(Inputs(ids=ids[:, 8:])), atol=1e-6)
 
 
 def test_weights_come_from_the_seed() -> None:
@@ -133,8 +134,8 @@ def test_compiled_blocks(family: str, precision: torch.dtype) -> None:
     with torch._dynamo.config.patch(error_on_recompile=True):
         compiled = _gradients(plain, ids, precision)
     tolerance = 1e-4 if precision == torch.float32 else 0.05
-    for found, expected in zip(compiled, eager, strict=True):
-        assert (found - expected).abs().max() <= tolerance * expected.abs().max().clamp(min=1)
+    for gradient, expected in zip(compiled, eager, strict=True):
+        assert (gradient - expected).abs().max() <= tolerance * expected.abs().max().clamp(min=1)
     torch.compiler.reset()
     first, second = (_gradients(dropping, ids, precision) for _ in range(2))
     assert all(torch.equal(*pair) for pair in zip(first, second, strict=True))
@@ -151,8 +152,9 @@ def test_states_at_some_positions_are_those_of_the_whole_row(shared_layers: bool
     ids = torch.randint(0, 50, (4, 9))
     layout = Layout(tokens=torch.arange(9) < torch.tensor([9, 5, 7, 9])[:, None])
     at = torch.tensor([0, 4, 9, 13, 20, 35])
-    whole = encoder.encode(ids, layout).flatten(0, 1)[at]
-    some = encoder.encode_at(ids, layout, at)
+    inputs = Inputs(ids=ids, layout=layout)
+    whole = encoder.encode(inputs).flatten(0, 1)[at]
+    some = encoder.encode_at(inputs, at)
     torch.testing.assert_close(some, whole, rtol=1e-5, atol=1e-6)
     parameters = list(encoder.parameters())
     for left, right in zip(

@@ -10,7 +10,7 @@ from support.bart_twin import VOCABULARY, example, renamed, twins
 from torch.nn import functional
 
 from plmtrain.backbones import build
-from plmtrain.batch import Layout
+from plmtrain.batch import Inputs, Layout
 from plmtrain.nn.loss import tied_cross_entropy
 from plmtrain.settings.models.encoder_decoder import EncoderDecoderSettings
 
@@ -38,7 +38,6 @@ def test_published_parameter_counts(shape: dict[str, Any], parameters: int) -> N
 
 def test_states_scores_loss_and_gradients_are_those_of_transformers() -> None:
     """With rows of several lengths in the encoder and in the decoder."""
-    pytest.importorskip("transformers")
     theirs, ours = twins()
     ids, mask = example()
     labels, written = example(seed=2)
@@ -51,11 +50,13 @@ def test_states_scores_loss_and_gradients_are_those_of_transformers() -> None:
     answer.loss.backward()
 
     layout = Layout(tokens=mask.bool())
-    states = ours.encode_layers(ids, layout)
-    for found, expected in zip(states, answer.encoder_hidden_states, strict=True):
-        torch.testing.assert_close(found[mask.bool()], expected[mask.bool()], atol=1e-5, rtol=1e-4)
+    states = ours.encode_layers(Inputs(ids=ids, layout=layout))
+    for state, expected in zip(states, answer.encoder_hidden_states, strict=True):
+        torch.testing.assert_close(state[mask.bool()], expected[mask.bool()], atol=1e-5, rtol=1e-4)
     shifted = functional.pad(labels[:, :-1], (1, 0), value=2)
-    hidden = ours.decode(shifted, states[-1], Layout(causal=True), layout)
+    inputs = Inputs(ids=ids, layout=layout, decoder=Inputs(ids=shifted, layout=Layout(causal=True)))
+    hidden = ours.decode(inputs, states[-1])
+    torch.testing.assert_close(ours.hidden(inputs), hidden)
     real = written.bool()
     torch.testing.assert_close(hidden[real], answer.decoder_hidden_states[-1][real], atol=1e-5, rtol=1e-4)
     scores = functional.linear(hidden, ours.embedding_weight)
@@ -75,17 +76,21 @@ def made(**changes: Any) -> Any:
     return build(EncoderDecoderSettings(name="tiny", **(TINY | changes)), VOCABULARY)
 
 
+def beside(written: torch.Tensor, memory: Layout, documents: torch.Tensor | None = None) -> Inputs:
+    """Return the inputs of a decoder that reads some tokens from the left, beside an encoder of some layout."""
+    decoder = Inputs(ids=written, layout=Layout(causal=True, documents=documents))
+    return Inputs(ids=torch.empty(0), layout=memory, decoder=decoder)  # the encoder's tokens are in the memory
+
+
 def test_a_cache_changes_nothing() -> None:
     backbone, (ids, mask) = made().eval(), example()
     layout = Layout(tokens=mask.bool())
-    memory = backbone.encode(ids, layout)
+    memory = backbone.encode(Inputs(ids=ids, layout=layout))
     written = example(seed=3)[0]
-    whole = backbone.decode(written, memory, Layout(causal=True), layout)
+    whole = backbone.decode(beside(written, layout), memory)
     cache = backbone.new_cache(20, memory.shape[1])
-    parts = [backbone.decode(written[:, :4], memory, Layout(causal=True), layout, cache)]
-    parts += [
-        backbone.decode(written[:, place : place + 1], memory, Layout(causal=True), layout, cache) for place in range(4, 17)
-    ]
+    parts = [backbone.decode(beside(written[:, :4], layout), memory, cache)]
+    parts += [backbone.decode(beside(written[:, place : place + 1], layout), memory, cache) for place in range(4, 17)]
     torch.testing.assert_close(torch.cat(parts, dim=1), whole, atol=1e-5, rtol=1e-4)
 
 
@@ -93,7 +98,7 @@ def test_the_decoder_sees_nothing_to_come_and_no_padding() -> None:
     """The gradient of what is written with respect to what may not be seen is exactly zero."""
     backbone, (ids, mask) = made().eval(), example()
     layout = Layout(tokens=mask.bool())
-    memory = backbone.encode(ids, layout).detach().requires_grad_()
+    memory = backbone.encode(Inputs(ids=ids, layout=layout)).detach().requires_grad_()
     written = example(seed=3)[0]
     embedded: list[torch.Tensor] = []
 
@@ -102,7 +107,7 @@ def test_the_decoder_sees_nothing_to_come_and_no_padding() -> None:
         return embedded[0]
 
     handle = backbone.decoder.embeddings.register_forward_hook(keep)
-    hidden = backbone.decode(written, memory, Layout(causal=True), layout)
+    hidden = backbone.decode(beside(written, layout), memory)
     handle.remove()
     to_words, to_memory = torch.autograd.grad(hidden[:, 6, 0].sum(), (embedded[0], memory))
     assert not to_words[:, 7:].any()
@@ -116,8 +121,8 @@ def test_isolated_documents_see_only_themselves() -> None:
     ids, written = example(rows=1)[0], example(rows=1, seed=2)[0]
     read, said = (torch.arange(17) >= 8).long()[None], (torch.arange(17) >= 5).long()[None]
     layout = Layout(documents=read)
-    memory = backbone.encode(ids, layout).detach().requires_grad_()
-    hidden = backbone.decode(written, memory, Layout(causal=True, documents=said), layout)
+    memory = backbone.encode(Inputs(ids=ids, layout=layout)).detach().requires_grad_()
+    hidden = backbone.decode(beside(written, layout, documents=said), memory)
     (gradient,) = torch.autograd.grad(hidden[:, 7, 0].sum(), memory)
     assert not gradient[:, :8].any()
     assert gradient[:, 8:].abs().sum(-1).all()
@@ -126,7 +131,7 @@ def test_isolated_documents_see_only_themselves() -> None:
 def test_every_parameter_gets_a_gradient_and_each_block_is_listed_once() -> None:
     backbone, (ids, mask) = made().train(), example()
     layout = Layout(tokens=mask.bool())
-    hidden = backbone.decode(ids, backbone.encode(ids, layout), Layout(causal=True), layout)
+    hidden = backbone.decode(beside(ids, layout), backbone.encode(Inputs(ids=ids, layout=layout)))
     tied_cross_entropy(hidden.flatten(0, 1), backbone.embedding_weight, ids.flatten())[0].backward()
     for name, parameter in backbone.named_parameters():
         assert parameter.grad is not None, name
@@ -144,17 +149,17 @@ def test_compiled_blocks_compute_the_same_whatever_lengths_came_before() -> None
         backbone = made(**changes).train()
         for block in backbone.blocks() if compiled else ():
             block.compile(dynamic=True)
-        found = []
+        computed = []
         for length in lengths:
             ids = example(length=length, rows=3)[0]
             layout = Layout(tokens=ids != 1)
             torch.manual_seed(length)
-            hidden = backbone.decode(written[:3], backbone.encode(ids, layout), Layout(causal=True), layout)
+            hidden = backbone.decode(beside(written[:3], layout), backbone.encode(Inputs(ids=ids, layout=layout)))
             backbone.zero_grad()
             hidden.square().sum().backward()
             gradients = [parameter.grad.flatten() for parameter in backbone.parameters() if parameter.grad is not None]
-            found.append(torch.cat([hidden.detach().flatten(), *gradients]))
-        return found
+            computed.append(torch.cat([hidden.detach().flatten(), *gradients]))
+        return computed
 
     steady = {"dropout": 0.0, "attention_dropout": 0.0}
     for one, other in zip(losses((20, 23), True, **steady), losses((20, 23), False, **steady), strict=True):

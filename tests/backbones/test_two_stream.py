@@ -10,7 +10,7 @@ from torch import Tensor
 
 from plmtrain.backbones import build
 from plmtrain.backbones.two_stream import NOTHING, Memory, TwoStream, remember
-from plmtrain.batch import Layout
+from plmtrain.batch import Inputs, Layout
 from plmtrain.nn.heads import TiedHead
 from plmtrain.settings.models.two_stream import TwoStreamSettings
 
@@ -53,16 +53,16 @@ def gradients(backbone: TwoStream, layout: Layout, places: Tensor, memory: Memor
     before = None if memory is None else memory.states.clone().requires_grad_()
     asked = None if memory is None or before is None else Memory(before, memory.documents)
     hook = backbone.token.register_forward_hook(lambda *_: embedded[None])
-    hidden, _ = backbone.predict(tokens, layout, places, segments, asked)
+    hidden, _ = backbone.predict(Inputs(ids=tokens, layout=layout, segments=segments), places, asked)
     hook.remove()
     seen, recalled = [], []
     for one in hidden[0]:
         weights = torch.linspace(1, 2, one.shape[0])
         wanted = [embedded] if before is None else [embedded, before]
-        found = torch.autograd.grad((one * weights).sum(), wanted, retain_graph=True, allow_unused=True)
-        seen.append(torch.zeros(LENGTH) if found[0] is None else found[0].abs().sum(-1))
+        reached = torch.autograd.grad((one * weights).sum(), wanted, retain_graph=True, allow_unused=True)
+        seen.append(torch.zeros(LENGTH) if reached[0] is None else reached[0].abs().sum(-1))
         if before is not None:
-            recalled.append(found[1].abs().sum((0, 1, 3)))
+            recalled.append(reached[1].abs().sum((0, 1, 3)))
     return torch.stack(seen), torch.stack(recalled) if recalled else None
 
 
@@ -99,7 +99,7 @@ def test_a_state_that_sees_nothing_gets_zeros_from_attention() -> None:
     backbone = made().eval()
     tokens = ids(1)
     ranks = torch.arange(LENGTH)[None]
-    hidden, _ = backbone.predict(tokens, Layout(ranks=ranks), torch.zeros(1, 1, dtype=torch.int64))
+    hidden, _ = backbone.predict(Inputs(ids=tokens, layout=Layout(ranks=ranks)), torch.zeros(1, 1, dtype=torch.int64))
     expected = backbone.mask
     for block in backbone.layers:
         expected = block._beyond(expected, torch.zeros_like(expected))
@@ -126,8 +126,8 @@ def test_an_empty_memory_is_none() -> None:
     backbone = made().eval()
     layout, places = Layout(ranks=torch.tensor([[0, -1, 1, -1, 2, -1, -1, 3, -1]]).expand(2, -1)), torch.tensor([[0, 2], [4, 7]])
     memory = Memory(torch.randn(2, 2, REMEMBERED, 16), torch.full((2, REMEMBERED), NOTHING))
-    alone, _ = backbone.predict(ids(), layout, places)
-    beside, _ = backbone.predict(ids(), layout, places, None, memory)
+    alone, _ = backbone.predict(Inputs(ids=ids(), layout=layout), places)
+    beside, _ = backbone.predict(Inputs(ids=ids(), layout=layout), places, memory)
     torch.testing.assert_close(alone, beside)
 
 
@@ -152,9 +152,10 @@ def test_memory_is_what_a_longer_row_would_see() -> None:
     ranks = torch.full_like(tokens, -1)
     places = torch.tensor([[7, 11], [8, 10]])
     ranks.scatter_(1, places, torch.tensor([[0, 1], [1, 0]]))
-    whole, _ = backbone.predict(tokens, Layout(ranks=ranks), places, segments)
+    whole, _ = backbone.predict(Inputs(ids=tokens, layout=Layout(ranks=ranks), segments=segments), places)
     memory = remember(None, [backbone.token(tokens[:, :5])], torch.zeros_like(tokens[:, :5]), reuse=5, most=5)
-    part, _ = backbone.predict(tokens[:, 5:], Layout(ranks=ranks[:, 5:]), places - 5, segments[:, 5:], memory)
+    rest = Inputs(ids=tokens[:, 5:], layout=Layout(ranks=ranks[:, 5:]), segments=segments[:, 5:])
+    part, _ = backbone.predict(rest, places - 5, memory)
     torch.testing.assert_close(part, whole)
 
 
@@ -162,22 +163,23 @@ def test_padding_on_the_left_does_not_matter() -> None:
     backbone = made().eval()
     tokens = ids()
     real = torch.arange(LENGTH)[None].expand(2, -1) >= 3
-    short = backbone.encode(tokens[:, 3:], Layout())
-    torch.testing.assert_close(backbone.encode(tokens, Layout(tokens=real))[:, 3:], short)
+    short = backbone.encode(Inputs(ids=tokens[:, 3:]))
+    torch.testing.assert_close(backbone.encode(Inputs(ids=tokens, layout=Layout(tokens=real)))[:, 3:], short)
 
 
 def test_every_parameter_gets_a_gradient_and_training_is_reproducible() -> None:
     backbone = made().train()
     ranks = torch.tensor([[0, -1, 1, -1, 2, -1, -1, 3, -1]]).expand(4, -1)
     segments = (torch.arange(LENGTH) > 4).long().expand(4, -1)
-    found = []
+    trained = []
     for _ in range(2):
         torch.manual_seed(5)
         backbone.zero_grad()
-        hidden, _ = backbone.predict(ids(4), Layout(ranks=ranks), torch.tensor([[0, 2, 4, 7]]).expand(4, -1), segments)
+        inputs = Inputs(ids=ids(4), layout=Layout(ranks=ranks), segments=segments)
+        hidden, _ = backbone.predict(inputs, torch.tensor([[0, 2, 4, 7]]).expand(4, -1))
         hidden.square().sum().backward()
-        found.append([parameter.grad.clone() for parameter in backbone.parameters()])
-    for (name, _), first, second in zip(backbone.named_parameters(), *found, strict=True):
+        trained.append([parameter.grad.clone() for parameter in backbone.parameters()])
+    for (name, _), first, second in zip(backbone.named_parameters(), *trained, strict=True):
         assert first.any(), name
         assert torch.equal(first, second), name
 
@@ -187,9 +189,10 @@ def test_bfloat16_is_close() -> None:
     ranks = torch.tensor([[0, -1, 1, -1, 2, -1, -1, 3, -1]]).expand(2, -1)
     places, segments = torch.tensor([[0, 7], [2, 4]]), (torch.arange(LENGTH) > 4).long().expand(2, -1)
     memory = Memory(torch.randn(2, 2, REMEMBERED, 16), torch.zeros(2, REMEMBERED, dtype=torch.int64))
-    exact, _ = backbone.predict(ids(), Layout(ranks=ranks), places, segments, memory)
+    inputs = Inputs(ids=ids(), layout=Layout(ranks=ranks), segments=segments)
+    exact, _ = backbone.predict(inputs, places, memory)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        rough, read = backbone.predict(ids(), Layout(ranks=ranks), places, segments, memory)
+        rough, read = backbone.predict(inputs, places, memory)
         remember(memory, read, torch.zeros(2, LENGTH, dtype=torch.int64), 4, REMEMBERED)
     torch.testing.assert_close(rough.float(), exact, rtol=0, atol=0.1)
 
@@ -200,9 +203,10 @@ def test_compiled_blocks() -> None:
     ranks = torch.tensor([[0, -1, 1, -1, 2, -1, -1, 3, -1]]).expand(2, -1)
     places, segments = torch.tensor([[0, 7], [2, 4]]), (torch.arange(LENGTH) > 4).long().expand(2, -1)
     eager = made().eval()
-    expected, _ = eager.predict(ids(), Layout(ranks=ranks), places, segments)
+    inputs = Inputs(ids=ids(), layout=Layout(ranks=ranks), segments=segments)
+    expected, _ = eager.predict(inputs, places)
     compiled = made().eval()
     for block in compiled.blocks():
         block.compile(dynamic=False, fullgraph=True)
-    found, _ = compiled.predict(ids(), Layout(ranks=ranks), places, segments)
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    hidden, _ = compiled.predict(inputs, places)
+    torch.testing.assert_close(hidden, expected, rtol=1e-4, atol=1e-4)

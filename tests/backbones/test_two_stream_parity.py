@@ -6,15 +6,14 @@ from collections.abc import Mapping
 
 import pytest
 import torch
+import transformers
 from torch import Tensor
 from torch.nn import functional
 
 from plmtrain.backbones.two_stream import Memory, TwoStream, remember
-from plmtrain.batch import Layout
+from plmtrain.batch import Inputs, Layout
 from plmtrain.nn.heads import TiedHead
 from plmtrain.settings.models.two_stream import TwoStreamSettings
-
-transformers = pytest.importorskip("transformers")
 
 VOCABULARY, LAYERS, WIDTH, HEADS, INNER = 90, 3, 32, 4, 56
 BATCH, LENGTH, PREDICTED, REMEMBERED, REUSE = 3, 13, 4, 7, 6
@@ -105,7 +104,8 @@ def test_both_streams(theirs, with_memory: bool, with_segments: bool, padded: bo
     documents = torch.where(made["tokens"], 0, -1) if padded else torch.zeros_like(made["ids"])
     remembered = Memory(before, torch.zeros(BATCH, REMEMBERED, dtype=torch.int64)) if with_memory else None
     layout = Layout(tokens=made["tokens"] if padded else None, ranks=made["ranks"])
-    hidden, read = backbone.predict(made["ids"], layout, made["places"], made["segments"] if with_segments else None, remembered)
+    ours = Inputs(ids=made["ids"], layout=layout, segments=made["segments"] if with_segments else None)
+    hidden, read = backbone.predict(ours, made["places"], remembered)
     logits = head(hidden, backbone.embedding_weight)
     torch.testing.assert_close(logits, expected.logits, rtol=0, atol=1e-4)
 
@@ -121,7 +121,7 @@ def test_both_streams(theirs, with_memory: bool, with_segments: bool, padded: bo
     theirs.zero_grad()
     expected.loss.backward()
     loss.backward()
-    found, _ = from_theirs(
+    gradients, _ = from_theirs(
         {name: parameter.grad for name, parameter in theirs.named_parameters() if parameter.grad is not None}
         | (
             {}
@@ -135,7 +135,7 @@ def test_both_streams(theirs, with_memory: bool, with_segments: bool, padded: bo
             }
         )
     )
-    for (name, parameter), gradient in zip(backbone.named_parameters(), found.parameters(), strict=True):
+    for (name, parameter), gradient in zip(backbone.named_parameters(), gradients.parameters(), strict=True):
         torch.testing.assert_close(
             torch.zeros_like(parameter) if parameter.grad is None else parameter.grad,
             gradient.data,
@@ -152,7 +152,8 @@ def test_content_stream_alone(theirs, padded: bool) -> None:
     expected = theirs(
         input_ids=made["ids"], attention_mask=made["tokens"].float() if padded else None, token_type_ids=made["segments"]
     )
-    hidden = backbone.encode(made["ids"], Layout(tokens=made["tokens"] if padded else None), made["segments"])
+    layout = Layout(tokens=made["tokens"] if padded else None)
+    hidden = backbone.encode(Inputs(ids=made["ids"], layout=layout, segments=made["segments"]))
     real = made["tokens"] if padded else torch.ones_like(made["tokens"])
     torch.testing.assert_close(head(hidden, backbone.embedding_weight)[real], expected.logits[real], rtol=0, atol=1e-4)
 
@@ -160,6 +161,6 @@ def test_content_stream_alone(theirs, padded: bool) -> None:
 def test_layer_by_layer(theirs) -> None:
     made, (backbone, _) = inputs(4), from_theirs(theirs.state_dict())
     expected = theirs(input_ids=made["ids"], token_type_ids=made["segments"], output_hidden_states=True).hidden_states
-    found = backbone.encode_layers(made["ids"], Layout(), made["segments"])
-    for ours, reference in zip(found, expected, strict=True):
+    states = backbone.encode_layers(Inputs(ids=made["ids"], segments=made["segments"]))
+    for ours, reference in zip(states, expected, strict=True):
         torch.testing.assert_close(ours, reference, rtol=0, atol=1e-4)

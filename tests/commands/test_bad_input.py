@@ -13,7 +13,7 @@ import pytest
 from support.command_line import Result, plmtrain
 from support.tiny_text import FINETUNE, PRETRAIN, TABLES, TEXT, documents, write_texts
 
-MEND = "mend or remove it, or leave such lines out with data.on_bad=skip"
+MEND = "correct or remove it, or omit such lines with data.on_bad=skip"
 JSON_WANTED = f'a line like {{"text": "..."}} was expected; {MEND}'
 TOKENIZER = "tokenizer.path=runs/good/tokenizer"
 
@@ -85,12 +85,12 @@ CORPORA = {
     "empty": Bad(
         "bad.txt",
         b"",
-        ("there is no text in this file", "bad.txt", "remove it from data.files, or pass over it with data.on_bad=skip"),
+        ("there is no text in this file", "bad.txt", "remove it from data.files, or skip it with data.on_bad=skip"),
     ),
     "blank": Bad(
         "bad.txt",
         b"\n \n\t\n",
-        ("there is no text in this file", "bad.txt", "remove it from data.files, or pass over it with data.on_bad=skip"),
+        ("there is no text in this file", "bad.txt", "remove it from data.files, or skip it with data.on_bad=skip"),
     ),
     "binary": Bad(
         "bad.txt",
@@ -100,7 +100,7 @@ CORPORA = {
     "NUL": Bad(
         "bad.txt",
         b"fine\nwor\0ld\n",
-        ("there is a NUL byte: this is binary, or text in UTF-16", "bad.txt:2", f"UTF-8 text was expected; {MEND}"),
+        ("this line contains a NUL byte: the file is binary, or UTF-16 text", "bad.txt:2", f"UTF-8 text was expected; {MEND}"),
     ),
     "Latin-1": Bad(
         "bad.txt",
@@ -111,7 +111,7 @@ CORPORA = {
         "bad.txt.gz",
         compressed(" ".join(documents(20)).encode()),
         (
-            "this gzip file is damaged or breaks off (Compressed file ended before the end-of-stream marker was reached)",
+            "this gzip file is damaged or truncated (Compressed file ended before the end-of-stream marker was reached)",
             "bad.txt.gz:1",
             "copy it again",
         ),
@@ -119,7 +119,7 @@ CORPORA = {
     "half a line": Bad(
         "bad.jsonl",
         b'{"text": "one"}\n{"text": "tw',
-        ("this is no whole line of JSON: Unterminated string starting at, column 10", "bad.jsonl:2", JSON_WANTED),
+        ("this is not a complete line of JSON: Unterminated string starting at, column 10", "bad.jsonl:2", JSON_WANTED),
         "jsonl",
     ),
     "no column": Bad(
@@ -190,7 +190,7 @@ def test_twenty_megabytes_on_one_line(work: Path) -> None:
 def test_a_vocabulary_that_is_larger_than_the_text_allows_is_told(work: Path) -> None:
     result = plmtrain("pretrain", *PRETRAIN[:-3], *TEXT, "tokenizer.vocab_size=30000", "trainer.steps=1", cwd=work)
     assert result.code == 0, result.err
-    assert "(the text gives no 30,000)" in result.out
+    assert "(the text gives fewer than 30,000)" in result.out
 
 
 REFUSED: dict[str, tuple[list[str], int, list[str]]] = {
@@ -211,7 +211,7 @@ REFUSED: dict[str, tuple[list[str], int, list[str]]] = {
     "a truth value for a number": (
         ["pretrain", *PRETRAIN, *TEXT, "seed=true"],
         2,
-        ["seed: true is no number", "command line: seed=true", "give it a whole number"],
+        ["seed: true is not a number", "command line: seed=true", "give it a whole number"],
     ),
     "nothing to start from": (
         ["finetune", "task=classification", *TABLES, "trainer.sequence_length=16", "init=runs/god"],
@@ -297,7 +297,7 @@ REFUSED: dict[str, tuple[list[str], int, list[str]]] = {
     "a place that is taken": (
         ["export", "runs/good", "runs"],
         2,
-        ["there is something at this place already", "runs", "name a folder that does not exist yet"],
+        ["something exists at this path already", "runs", "name a folder that does not exist yet"],
     ),
     "nothing to import": (
         ["import", "nowhere", "out"],
@@ -381,6 +381,6 @@ def test_a_vocabulary_that_is_larger_than_the_embeddings(work: Path) -> None:
     result = plmtrain("finetune", "task=classification", *TABLES, *shape, "init=runs/good", "tokenizer.path=larger", cwd=work)
     assert result.code == 2
     what, where, remedy = lines(result)
-    assert what == "the weights to start from are of another shape"
+    assert what == "the weights to start from have another shape"
     assert where == "init=runs/good: embeddings.token.weight is [120, 16], not [200, 16]"
     assert remedy == "choose the same model, size and tokenizer"

@@ -231,7 +231,7 @@ def test_a_run_in_use_and_one_whose_checkpoints_are_damaged(work: Path) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
-    [(["-m", "seed=1,2"], "not a sweep"), (["--jsno"], "there is no option"), (["hello"], "is no override")],
+    [(["-m", "seed=1,2"], "not a sweep"), (["--jsno"], "there is no option"), (["hello"], "is not an override")],
     ids=str,
 )
 def test_usage(work: Path, arguments: list[str], words: str) -> None:

@@ -150,9 +150,9 @@ def test_a_fine_tuned_run_and_an_exported_one_are_starts_too(work: Path) -> None
 @pytest.mark.parametrize(
     ("overrides", "code", "words"),
     [
-        (["model=roberta"], 2, "what init=runs/base starts from has its own model"),
+        (["model=roberta"], 2, "init=runs/base has its own model"),
         (["size=tiny"], 2, "has its own size"),
-        (["model.layers=3"], 2, "model.layers is that of what init=runs/base starts from"),
+        (["model.layers=3"], 2, "model.layers is given by init=runs/base"),
         (["trainer.sequence_length=64"], 2, "is more than model=bert takes (32)"),
         (["init=nowhere"], 2, "there is neither a run nor a Hugging Face folder to start from"),
         (["task.label=lable"], 3, "there is no column 'lable'; the header's columns: first, second, same"),

@@ -12,8 +12,7 @@ from support.every_pair import SHAPE, SHORT, Text, chosen, train
 
 from plmtrain.commands.list import matrix
 from plmtrain.settings.composing.compose import compose
-from plmtrain.settings.composing.folders import choices
-from plmtrain.settings.composing.sections import section
+from plmtrain.settings.composing.folders import choices, section
 
 MATRIX = matrix(None)
 

@@ -153,7 +153,7 @@ def test_a_damaged_checkpoint_is_passed_over_and_none_at_all_is_an_error(work: P
     assert strict.code == 4
     result = plmtrain(*RUN, "name=damaged", cwd=work)
     assert result.code == 0, result.err
-    assert f"passed over {newest.name}" in result.out
+    assert f"skipped {newest.name}" in result.out
     assert f"from step {int(older.name[5:])}" in result.out
     assert weights(work, "damaged") == weights(work, "whole")
 

@@ -19,10 +19,10 @@ from pathlib import Path
 import pytest
 
 from plmtrain.commands.sweep import command as sweep
-from plmtrain.commands.sweep.command import job as sweep_job
+from plmtrain.commands.sweep import job as sweep_job
 from plmtrain.commands.sweep.job import SweepJob
 from plmtrain.errors import SettingsErrors
-from plmtrain.settings.composing.arguments import split
+from plmtrain.settings.composing.arguments import parse_arguments
 from plmtrain.settings.composing.compose import compose
 from plmtrain.settings.decode import pretrain_settings
 from plmtrain.settings.identity import run_name
@@ -87,7 +87,7 @@ def processes(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
 
 
 def run(*arguments: str) -> int:
-    return sweep.run("pretrain", split(["-m", *arguments]))
+    return sweep.run("pretrain", parse_arguments(["-m", *arguments]))
 
 
 def table() -> list[dict[str, str]]:
@@ -175,7 +175,7 @@ def test_settings_that_are_wrong_in_every_job_start_nothing() -> None:
         run("seed=1,2", "trainer.stpes=3")
     with pytest.raises(SettingsErrors, match="robreta"):
         run("model=bert,robreta")
-    with pytest.raises(SettingsErrors, match="cannot be counted"):
+    with pytest.raises(SettingsErrors, match="cannot be enumerated"):
         run("optimizer.lr=interval(1e-4,1e-3)")
     with pytest.raises(SettingsErrors, match="above 0"):
         run("seed=1,2", "hydra.launcher.jobs=0")

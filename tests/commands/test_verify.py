@@ -37,7 +37,7 @@ def new_run(path: Path) -> Path:
 def test_a_sound_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run([str(folder)]) == 0
     *lines, last = capsys.readouterr().out.splitlines()
-    assert last == "8 files of 2 checkpoints are sound"
+    assert last == "8 files of 2 checkpoints are intact"
     assert len(lines) == 8
     assert all(line.endswith(": ok") for line in lines)
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plmtrain.corruption.masking import Replacement, choose_tokens, frame, rounded_budgets, stochastic_budgets
+from plmtrain.corruption.masking import Replacement, choose_tokens, rounded_budgets, stochastic_budgets
 from plmtrain.keyed_random import Keys, as_uniform, orders, row_bits
 
 CRITICAL_999 = {1: 10.83, 2: 13.82, 19: 43.82, 49: 85.35}
@@ -87,14 +87,3 @@ def test_shares_of_all_and_none_are_exact(mask_share: float, random_share: float
     extremes = np.array([0, 2**32 - 1, 2**64 - 1], np.uint64)
     shown = replacement(np.full(1003, 7), np.append(row_bits("test", keys(1000)), extremes))
     assert set(shown.tolist()) == kinds
-
-
-def test_rows_are_framed_where_they_end() -> None:
-    tokens = np.array([[5, 6, 7], [8, 99, 99], [99, 99, 99]])
-    ids, real = frame(tokens, np.array([3, 1, 0]), opening=2, closing=3, padding=0)
-    assert ids.tolist() == [[2, 5, 6, 7, 3], [2, 8, 3, 0, 0], [2, 3, 0, 0, 0]]
-    assert real is not None
-    assert real.sum(axis=1).tolist() == [5, 3, 2]
-    full, none = frame(tokens[:1], np.array([3]), opening=2, closing=3, padding=0)
-    assert full.tolist() == [[2, 5, 6, 7, 3]]
-    assert none is None

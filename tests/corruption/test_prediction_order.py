@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from plmtrain.corruption.prediction_order import CONTEXT, choose_spans, fill_up, in_turn, permuted_ranks
+from plmtrain.corruption.prediction_order import CONTEXT, choose_target_spans, fill_up, in_turn, permuted_ranks
 from plmtrain.keyed_random import Keys, as_integers, as_uniform, row_bits, spread
 
 
@@ -56,7 +56,7 @@ def test_spans_are_those_of_the_authors_loop(seed: int, length: int, budget: int
     starts, excluded = draw.random((4, length)) < 0.6, draw.random((4, length)) < 0.1
     budgets = np.minimum([budget, budget, 1, 0], (~excluded).sum(1))
     random = numbers(4, seed=seed)
-    chosen = choose_spans(random, starts, excluded, budgets, context=context, longest=longest)
+    chosen = choose_target_spans(random, starts, excluded, budgets, context=context, longest=longest)
     turns = spread(random, length + 1)
     for row in range(4):
         expected = np.zeros(length, np.bool_)
@@ -76,7 +76,7 @@ def test_spans_have_the_lengths_and_places_of_the_paper() -> None:
     """The first span of a row: n with a probability in proportion to 1 / n, the context to its left uniform in [0, n K)."""
     rows, context = 40_000, 6
     every = np.ones((rows, 60), np.bool_)
-    chosen = choose_spans(numbers(rows), every, ~every, np.full(rows, 40), context=context, longest=5)
+    chosen = choose_target_spans(numbers(rows), every, ~every, np.full(rows, 40), context=context, longest=5)
     begin = chosen.argmax(axis=1)
     # Some context lies to the right of every span, so that spans never touch where every token begins a word.
     length = (~np.take_along_axis(chosen, begin[:, None] + np.arange(6), axis=1)).argmax(axis=1)
@@ -93,7 +93,7 @@ def test_spans_have_the_lengths_and_places_of_the_paper() -> None:
 def test_about_one_token_in_k_is_in_a_span_and_the_rest_is_single() -> None:
     rows, length, budget = 2000, 512, 85
     every = np.ones((rows, length), np.bool_)
-    chosen = choose_spans(numbers(rows), every, ~every, np.full(rows, budget), context=6, longest=5)
+    chosen = choose_target_spans(numbers(rows), every, ~every, np.full(rows, budget), context=6, longest=5)
     assert 0.8 * budget < chosen.sum(1).mean() <= budget
     assert fill_up(numbers(rows, "fill"), chosen, ~every, np.full(rows, budget)).sum(1).tolist() == [budget] * rows
 
@@ -102,11 +102,11 @@ def test_a_row_does_not_depend_on_its_batch() -> None:
     draw = np.random.default_rng(1)
     starts, excluded, budgets = draw.random((30, 50)) < 0.7, draw.random((30, 50)) < 0.1, draw.integers(0, 12, 30)
     random = numbers(30)
-    together = choose_spans(random, starts, excluded, budgets, context=4, longest=5)
+    together = choose_target_spans(random, starts, excluded, budgets, context=4, longest=5)
     order = permuted_ranks(random, together, 20)
     for row in range(30):
         one = slice(row, row + 1)
-        alone = choose_spans(random[one], starts[one], excluded[one], budgets[one], context=4, longest=5)
+        alone = choose_target_spans(random[one], starts[one], excluded[one], budgets[one], context=4, longest=5)
         assert alone[0].tolist() == together[row].tolist()
         assert permuted_ranks(random[one], alone, 20)[0].tolist() == order[row].tolist()
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from plmtrain.corruption.masked_rows import FramedRows
 from plmtrain.corruption.span_rows import SpanMasker, boundary_targets
-from plmtrain.corruption.spans import choose_spans, length_limits, runs, tokens_of
+from plmtrain.corruption.spans import choose_span_tokens, length_limits, runs, tokens_of
 from plmtrain.keyed_random import Keys, row_bits, spread_at
 from plmtrain.settings.spans import SpanSettings
 from plmtrain.text.vocabulary import Vocabulary
@@ -88,7 +88,7 @@ def test_tokens_are_those_of_the_authors_loop(
     excluded = VOCABULARY.is_special[framed.ids]
     budgets = np.ceil((~excluded).sum(axis=1) * share).astype(np.int64)
     random = row_bits("test", keys(rows, seed))
-    found = choose_spans(random, excluded, framed.word_starts, budgets, length_limits(0.2, longest))
+    found = choose_span_tokens(random, excluded, framed.word_starts, budgets, length_limits(0.2, longest))
     expected = [
         row * width + position
         for row in range(rows)
@@ -112,7 +112,7 @@ def test_spans_are_as_long_as_the_paper_says() -> None:
     excluded[:, [0, -1]] = True
     random, limits = row_bits("test", keys(rows)), length_limits(p, 10)
     budgets = 1 + np.searchsorted(limits, spread_at(random, np.zeros(rows, np.int64)) & np.uint64(2**32 - 1), side="right")
-    first, lengths = runs(choose_spans(random, excluded, np.ones((rows, width), np.bool_), budgets, limits))
+    first, lengths = runs(choose_span_tokens(random, excluded, np.ones((rows, width), np.bool_), budgets, limits))
     row, column = np.divmod(first, width)
     clear = (column < width - 11) & (np.bincount(row, minlength=rows)[row] == 1)
     assert clear.sum() > rows * 0.75

@@ -13,7 +13,7 @@ from support.bart_twin import example, twins
 from torch import Tensor
 
 from plmtrain.batch import Layout
-from plmtrain.generation import EncoderDecoderWriter, Specials, write
+from plmtrain.generation import EncoderDecoderWriter, Specials, generate
 from plmtrain.generation.single import likely
 from plmtrain.settings.generation import GenerationSettings
 
@@ -28,7 +28,6 @@ def _one_thread() -> None:
 
 @pytest.fixture(scope="module")
 def pair() -> Any:
-    pytest.importorskip("transformers")
     theirs, ours = twins()
     # Random weights hardly ever end a text by themselves: the end is made likelier, in both.
     with torch.no_grad():
@@ -75,7 +74,7 @@ def test_the_same_text_as_transformers(pair: Any, options: dict[str, Any], force
         )
         with torch.no_grad():
             writer = EncoderDecoderWriter(ours, ids, Layout(tokens=mask.bool()), settings.beams, limit)
-        found = write(writer, len(ids), specials, settings, limit)
+        found = generate(writer, len(ids), specials, settings, limit)
         for row, text in enumerate(expected[:, 1:].tolist()):
             assert found[row] == (text[: text.index(2) + 1] if 2 in text else text)
 
@@ -85,7 +84,7 @@ def test_texts_of_several_lengths_were_compared(pair: Any) -> None:
     ids, mask = example()
     with torch.no_grad():
         writer = EncoderDecoderWriter(ours, ids, Layout(tokens=mask.bool()), 4, 14)
-    lengths = {len(text) for text in write(writer, 4, SPECIALS, GenerationSettings(beams=4, length_penalty=0.5), 14)}
+    lengths = {len(text) for text in generate(writer, 4, SPECIALS, GenerationSettings(beams=4, length_penalty=0.5), 14)}
     assert min(lengths) < 14
 
 
@@ -115,14 +114,14 @@ def test_beams_as_wide_as_the_vocabulary_find_the_likeliest_text() -> None:
         total = sum(log_probabilities[one, other].item() for one, other in zip((2, *candidate), candidate, strict=False))
         best, text = max((best, text), (total, candidate))
     settings = GenerationSettings(beams=25, length_penalty=0.0, min_length=2)
-    assert write(Fixed(TABLE), 1, SPECIALS, settings, 3) == [list(text)]
+    assert generate(Fixed(TABLE), 1, SPECIALS, settings, 3) == [list(text)]
 
 
 def test_drawn_tokens_have_their_probabilities() -> None:
     rows = 20_000
     for options in ({}, {"temperature": 0.5}, {"top_k": 2}, {"top_p": 0.7}):
         settings = GenerationSettings(sample=True, **options)
-        drawn = Counter(text[0] for text in write(Fixed(TABLE), rows, SPECIALS, settings, 1))
+        drawn = Counter(text[0] for text in generate(Fixed(TABLE), rows, SPECIALS, settings, 1))
         expected = likely(TABLE[2:3] / settings.temperature, settings.top_k, settings.top_p).softmax(-1)[0]
         for token, probability in enumerate(expected.tolist()):
             error = 4 * math.sqrt(probability * (1 - probability) / rows) + 1e-9
@@ -141,9 +140,9 @@ def test_what_is_likely_enough() -> None:
 
 def test_samples_are_a_function_of_the_seed_and_the_row() -> None:
     settings = GenerationSettings(sample=True, seed=3)
-    whole = write(Fixed(TABLE), 6, FORCED, settings, 9)
-    assert write(Fixed(TABLE), 3, FORCED, settings, 9) == whole[:3]
-    assert write(Fixed(TABLE), 6, FORCED, settings.model_copy(update={"seed": 4}), 9) != whole
+    whole = generate(Fixed(TABLE), 6, FORCED, settings, 9)
+    assert generate(Fixed(TABLE), 3, FORCED, settings, 9) == whole[:3]
+    assert generate(Fixed(TABLE), 6, FORCED, settings.model_copy(update={"seed": 4}), 9) != whole
     assert len({tuple(text) for text in whole}) > 1
     assert all(text[0] == 0 and text[-1] == 2 and len(text) <= 9 for text in whole)
 

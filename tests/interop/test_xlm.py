@@ -7,17 +7,15 @@ from pathlib import Path
 
 import pytest
 import torch
+import transformers
+from support.finished_run import randomised
+from support.strangers import stranger, tokenizer
 
-transformers = pytest.importorskip("transformers")
-
-from support.finished_run import randomised  # noqa: E402
-from support.strangers import stranger, tokenizer  # noqa: E402
-
-import plmtrain  # noqa: E402
-from plmtrain.errors import DataError, SettingsError  # noqa: E402
-from plmtrain.interop import hugging_face  # noqa: E402
-from plmtrain.text.families import FAMILIES  # noqa: E402
-from plmtrain.text.tokenizer import Tokenizer  # noqa: E402
+import plmtrain
+from plmtrain.errors import DataError, SettingsError
+from plmtrain.families import TOKENIZER_FAMILIES
+from plmtrain.interop import hugging_face
+from plmtrain.text.tokenizer import Tokenizer
 
 IDS = torch.tensor([[1, 20, 21, 22, 1, 1, 30, 31, 1], [1, 25, 1, 2, 2, 2, 2, 2, 2]])
 POSITIONS = torch.tensor([[0, 1, 2, 3, 4, 0, 1, 2, 3], [0, 1, 2, 0, 0, 0, 0, 0, 0]])
@@ -107,7 +105,7 @@ def test_auto_tokenizer_loads_ours(tmp_path: Path) -> None:
         "bos": 0, "cls": 1, "sep": 1, "pad": 2, "unk": 3, "mask": 5,
     }  # fmt: skip
     assert theirs.mask_token == "<special1>"
-    assert theirs.convert_ids_to_tokens(list(range(14))) == list(FAMILIES["xlm"].first)
+    assert theirs.convert_ids_to_tokens(list(range(14))) == list(TOKENIZER_FAMILIES["xlm"].first)
     for text in ("the low lay", "Straße 집"):
         ((ids, _),) = ours.encode([text])
         assert theirs(text)["input_ids"] == [1, *ids.tolist(), 1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from typing import Any
 
@@ -10,20 +11,23 @@ import pytest
 import torch
 from support.bart_twin import VOCABULARY as TWIN_VOCABULARY
 from support.bart_twin import example, twins
-from torch import nn
 from torch.nn import functional
 
 from plmtrain import backbones, objectives
-from plmtrain.batch import Batch, Layout
+from plmtrain.batch import Inputs, Layout, shift_right
 from plmtrain.corruption.noising import DELETED, HIDDEN
 from plmtrain.data.rows.rows import Rows
 from plmtrain.errors import SettingsError
+from plmtrain.interop.inputs import inputs_of
 from plmtrain.keyed_random import Keys
 from plmtrain.objectives.bart import Bart, BartLearner
 from plmtrain.settings.generation import GenerationSettings
 from plmtrain.settings.models.encoder_decoder import EncoderDecoderSettings
 from plmtrain.settings.objectives.bart import BartSettings
 from plmtrain.text.vocabulary import Vocabulary
+from plmtrain.training.evaluation import evaluate
+from plmtrain.training.group import Group
+from plmtrain.training.step import Step
 
 VOCABULARY = Vocabulary(200, {"cls": 0, "bos": 0, "pad": 1, "sep": 2, "eos": 2, "unk": 3, "mask": 199}, (0, 1, 2, 3, 199))
 TINY = EncoderDecoderSettings(name="tiny", layers=2, width=32, heads=2, feed_forward=64, positions=80)
@@ -55,7 +59,7 @@ def keys(rows: int, epoch: int = 0) -> Keys:
     return Keys(11, np.full(rows, epoch, np.int64), np.arange(rows))
 
 
-def learner(bart: Bart, seed: int = 0) -> nn.Module:
+def learner(bart: Bart, seed: int = 0) -> BartLearner:
     torch.manual_seed(seed)
     return bart.build(lambda settings: backbones.build(settings, bart.vocabulary.size))
 
@@ -65,7 +69,7 @@ def learner(bart: Bart, seed: int = 0) -> nn.Module:
 def test_the_decoder_writes_the_row_as_it_was(noise: dict[str, Any], ragged: bool) -> None:
     rows = text(1, 20, 50, ragged=ragged)
     batch = program(**noise).collate(rows, keys(20))
-    read = batch.inputs["decoder_ids"]
+    read = batch.inputs.decoder.ids
     assert read[:, 0].tolist() == [2] * 20  # a fixed token begins, whatever the row ends with
     written = [[0, *rows.tokens[row, : rows.lengths[row]].tolist(), 2] for row in range(20)]
     assert batch.targets["labels"].tolist() == sum(written, [])  # noqa: RUF017
@@ -80,13 +84,14 @@ def test_the_decoder_writes_the_row_as_it_was(noise: dict[str, Any], ragged: boo
     marks = batch.targets["marks"].numpy() & (HIDDEN | DELETED) != 0
     assert batch.normalisers["denoising"] == rows.lengths.sum() + 40
     assert batch.normalisers["corrupted"] == marks.sum() == batch.targets["corrupted"].sum()
-    ids = batch.inputs["ids"]
+    ids = batch.inputs.ids
     assert ids[:, 0].eq(0).all()
     real = torch.ones_like(ids).bool() if batch.layout.tokens is None else batch.layout.tokens
     assert (ids[real] != 1).all()
     assert (ids[~real] == 1).all()
     assert real.any(0).all()  # padded to the longest, and no further
-    assert {tensor.dtype for tensor in batch.inputs.values()} == {torch.int64}
+    assert batch.inputs.segments is batch.inputs.positions is None
+    assert {batch.inputs.ids.dtype, read.dtype} == {torch.int64}
 
 
 @pytest.mark.parametrize("ragged", [False, True])
@@ -98,15 +103,15 @@ def test_the_loss_is_the_mean_over_all_written_tokens(ragged: bool) -> None:
     terms, carry = bart.loss(model, batch, {})
     assert carry == {}
     assert tuple(terms) == bart.terms
-    scores = bart.token_scores(model, replace(batch, inputs={name: batch.inputs[name] for name in ("ids", "decoder_ids")}))
+    scores = model.token_scores(batch.inputs)
     labels = torch.full(scores.shape[:2], -100)
     positions = batch.targets.get("positions", torch.arange(labels.numel()))
     labels.view(-1)[positions] = batch.targets["labels"]
     expected = functional.cross_entropy(scores.flatten(0, 1), labels.flatten())
-    found = terms["denoising"].total / terms["denoising"].normaliser
-    assert found.item() == pytest.approx(expected.item(), rel=1e-5)
+    loss = terms["denoising"].total / terms["denoising"].normaliser
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
     parameters = list(model.parameters())
-    for one, other in zip(torch.autograd.grad(found, parameters), torch.autograd.grad(expected, parameters), strict=True):
+    for one, other in zip(torch.autograd.grad(loss, parameters), torch.autograd.grad(expected, parameters), strict=True):
         torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-3)
 
     corrupted = terms["corrupted"]
@@ -116,24 +121,24 @@ def test_the_loss_is_the_mean_over_all_written_tokens(ragged: bool) -> None:
 
 
 def test_the_loss_is_that_of_transformers() -> None:
-    pytest.importorskip("transformers")
     theirs, ours = twins()
     vocabulary = Vocabulary(TWIN_VOCABULARY, VOCABULARY.roles, (0, 1, 2, 3, 96))
     bart = program(ours.settings, replace(vocabulary, roles={**VOCABULARY.roles, "mask": 96}))
     tokens = np.random.default_rng(0).integers(4, 96, (4, 20))
     rows = Rows(tokens=tokens, lengths=np.array([20, 7, 12, 1]), word_starts=np.ones_like(tokens, np.bool_))
     batch = bart.collate(rows, keys(4))
-    labels = torch.full(batch.inputs["decoder_ids"].shape, -100)
+    labels = torch.full(batch.inputs.decoder.ids.shape, -100)
     labels.view(-1)[batch.targets["positions"]] = batch.targets["labels"]
     assert batch.layout.tokens is not None
     with torch.no_grad():
-        expected = theirs(input_ids=batch.inputs["ids"], attention_mask=batch.layout.tokens.long(), labels=labels).loss
+        expected = theirs(input_ids=batch.inputs.ids, attention_mask=batch.layout.tokens.long(), labels=labels).loss
         term = bart.loss(BartLearner(ours).eval(), batch, {})[0]["denoising"]
     assert term.total.item() / term.normaliser == pytest.approx(expected.item(), rel=1e-5)
-    scores = bart.token_scores(BartLearner(ours).eval(), bart.collate_for_prediction(rows))
-    read = bart.collate_for_prediction(rows)
+    read = bart.answering.collate(rows)
+    decoder = Inputs(ids=shift_right(read.inputs.ids, 2), layout=Layout(causal=True))
+    scores = BartLearner(ours).eval().token_scores(replace(read.inputs, decoder=decoder))
     with torch.no_grad():
-        logits = theirs(input_ids=read.inputs["ids"], attention_mask=read.layout.tokens.long()).logits  # their own shift
+        logits = theirs(input_ids=read.inputs.ids, attention_mask=read.layout.tokens.long()).logits  # their own shift
     real = read.layout.tokens
     torch.testing.assert_close(scores[real], logits[real], atol=2e-5, rtol=1e-4)
 
@@ -144,7 +149,7 @@ def test_every_parameter_gets_a_gradient() -> None:
     bart.loss(model, bart.collate(text(3, 8, 78), keys(8)), {})[0]["denoising"].total.backward()
     silent = [name for name, parameter in model.named_parameters() if parameter.grad is None or not parameter.grad.any()]
     assert silent == []
-    assert len(list(model.parameters())) == len(list(bart.backbone_of(model).parameters()))
+    assert len(list(model.parameters())) == len(list(model.backbone.parameters()))
 
 
 def test_documents_of_a_row_are_isolated() -> None:
@@ -164,7 +169,7 @@ def test_documents_of_a_row_are_isolated() -> None:
 
     def states(given: Rows) -> torch.Tensor:
         batch = bart.collate(given, keys(1))
-        return bart._written(bart.backbone_of(model), batch)[0]
+        return model.backbone.hidden(batch.inputs)[0]
 
     with torch.no_grad():
         one, two = states(rows), states(other)
@@ -186,36 +191,34 @@ def test_eight_rows_are_learnt_by_heart() -> None:
     # And written anew from a corrupted form that was never seen, token by token.
     model.eval()
     batch = bart.collate(rows, keys(8, epoch=1000))
-    restored = [answer["written"] for answer in bart.predict(model, batch)]
+    restored = [answer["written"] for answer in bart.answering.predict(model, batch)]
     whole = [row[: row.index(2)] if 2 in row else row for row in rows.tokens.tolist()]
     assert sum(one == other for one, other in zip(restored, whole, strict=True)) >= 6
-    beams = bart.writing(GenerationSettings(beams=3)).predict(model, batch)
+    beams = bart.answering.writing(GenerationSettings(beams=3)).predict(model, batch)
     assert sum(one["written"] == other for one, other in zip(beams, whole, strict=True)) >= 6
 
 
 def test_predictions_end_where_they_are_told_to() -> None:
     bart = program()
     model = learner(bart).eval()
-    batch = bart.collate_for_prediction(text(5, 3, 20, ragged=True))
+    batch = bart.answering.collate(text(5, 3, 20, ragged=True))
     for options in ({}, {"beams": 2}, {"sample": True}):
-        chosen = bart.writing(GenerationSettings(max_length=9, min_length=8, **options))
+        chosen = bart.answering.writing(GenerationSettings(max_length=9, min_length=8, **options))
         answers = chosen.predict(model, batch)
         assert [answer["sample"] for answer in answers] == [0, 1, 2]
         assert all(len(answer["written"]) == 7 for answer in answers)  # nine with the tokens that frame them
-    assert bart.generation == GenerationSettings()
+    assert bart.answering.generation == GenerationSettings()
 
 
-def test_logits_refuse_what_is_not_read() -> None:
-    bart = program()
-    batch = Batch(
-        inputs={"ids": example()[0], "segments": example()[0]},
-        targets={},
-        layout=Layout(),
-        samples=torch.arange(4),
-        normalisers={},
-    )
-    with pytest.raises(SettingsError, match="do not read segments"):
-        bart.token_scores(learner(bart), batch)
+def test_what_is_not_read_is_refused() -> None:
+    ids, model = example()[0], learner(program())
+    with pytest.raises(SettingsError, match="does not read token_type_ids"):
+        inputs_of(TINY, VOCABULARY.size, VOCABULARY.roles, ids, {"token_type_ids": ids})
+    decoder = Inputs(ids=ids, layout=Layout(causal=True))
+    with pytest.raises(AssertionError, match="no segments"):
+        model.token_scores(Inputs(ids=ids, segments=ids, decoder=decoder))
+    with pytest.raises(AssertionError, match="positions"):
+        model.token_scores(Inputs(ids=ids, positions=ids, decoder=decoder))
 
 
 def test_inspect_counts_what_was_done() -> None:
@@ -229,8 +232,8 @@ def test_inspect_counts_what_was_done() -> None:
     assert sum(shown.rates[name][0] for name in ("hidden", "deleted")) == batch.normalisers["corrupted"]
     assert shown.rates["specials touched"][0] == 0
     masks = shown.rates["masks in the input"]
-    assert masks == (int((batch.inputs["ids"] == 199).sum()), read)
-    words = shown.histograms["words behind a mask (0: inserted)"]
+    assert masks == (int((batch.inputs.ids == 199).sum()), read)
+    words = shown.histograms["words replaced by a mask (0: inserted)"]
     assert sum(words.values()) == masks[0]
     assert words[0] == shown.rates["inserted, of masks"][0]
     assert sum(size * times for size, times in shown.histograms["masks per row"].items()) == masks[0]
@@ -246,3 +249,35 @@ def test_inspect_counts_what_was_done() -> None:
 def test_a_vocabulary_without_a_mask_is_refused() -> None:
     with pytest.raises(SettingsError, match="mask"):
         program(vocabulary=Vocabulary(10, {"pad": 0, "cls": 1, "sep": 2}, (0, 1, 2)))
+
+
+class Kept:
+    """Rows in memory."""
+
+    def __init__(self, rows: Rows) -> None:
+        self.rows = rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def fetch(self, indices: np.ndarray) -> Rows:
+        by_row = ("tokens", "lengths", "word_starts", "sentence_starts")
+        return replace(self.rows, **{name: getattr(self.rows, name)[indices] for name in by_row})
+
+
+def test_the_unigram_loss_is_that_of_the_corrupted_tokens() -> None:
+    """Those are what is written and not read, wherever it is read: sentences and documents move."""
+    bart = program(infill=0.2, mask=0.1, delete=0.1, insert=0.1, rotate=0.5)
+    rows, unigram = Kept(text(12, 20, 50, ragged=True)), np.linspace(1, 9, VOCABULARY.size)
+    step = Step(learner(bart), "fp32")
+    values = evaluate(step, bart, rows, Group("cpu", 60, 1), batch_size=7, unigram=unigram)
+    assert values is not None
+    batch = bart.collate(rows.fetch(np.arange(20)), Keys(0, np.zeros(20, np.int64), np.arange(20)))
+    corrupted = Counter(batch.targets["labels"].tolist()) - Counter(batch.inputs.ids.flatten().tolist())
+    assert corrupted.total() == batch.normalisers["corrupted"] > 50
+    expected = sum(unigram[token] * count for token, count in corrupted.items()) / corrupted.total()
+    assert values["corrupted_unigram_loss"] == pytest.approx(expected)
+    assert bart.baseline is not None
+    assert f"corrupted tokens {values['loss/corrupted']:.3f} nats each" in bart.baseline.compare(values)
+    alone = evaluate(step, bart, rows, Group("cpu", 60, 1), batch_size=20)
+    assert alone == pytest.approx({name: value for name, value in values.items() if name != "corrupted_unigram_loss"}, rel=1e-5)

@@ -10,7 +10,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
 from torch.nn import functional
 
 from plmtrain import backbones, objectives
@@ -19,6 +18,7 @@ from plmtrain.data.rows.rows import Rows
 from plmtrain.errors import SettingsError
 from plmtrain.keyed_random import Keys
 from plmtrain.objectives.masked_lm import MaskedLM
+from plmtrain.programs.masked.program import MaskedLearner
 from plmtrain.settings.models.encoder import EncoderSettings
 from plmtrain.settings.objectives.masked_lm import MaskedLMSettings
 from plmtrain.text.vocabulary import Vocabulary
@@ -63,13 +63,13 @@ def keys(rows: int, epoch: int = 0, first: int = 0) -> Keys:
 
 def masks(batch: Batch) -> list[tuple[list[int], list[int], list[int]]]:
     """For each row its predicted columns, what the model reads there, and the original tokens."""
-    width = batch.inputs["ids"].shape[1]
+    width = batch.inputs.ids.shape[1]
     positions, labels = batch.targets["positions"], batch.targets["labels"]
-    read = batch.inputs["ids"].flatten()[positions]
+    read = batch.inputs.ids.flatten()[positions]
     rows = positions // width
     return [
         ((positions[rows == row] % width).tolist(), read[rows == row].tolist(), labels[rows == row].tolist())
-        for row in range(len(batch.inputs["ids"]))
+        for row in range(len(batch.inputs.ids))
     ]
 
 
@@ -84,9 +84,10 @@ def test_the_original_is_recoverable_and_nothing_else_is_touched(
     before = given_rows.tokens.copy()
     batch = program(vocabulary, **KINDS[kind]).collate(given_rows, keys(rows, epoch=seed % 3))
     assert np.array_equal(given_rows.tokens, before)
-    assert {tensor.dtype for tensor in (*batch.inputs.values(), *batch.targets.values(), batch.samples)} == {torch.int64}
+    assert batch.inputs.segments is batch.inputs.positions is batch.inputs.decoder is None
+    assert {tensor.dtype for tensor in (batch.inputs.ids, *batch.targets.values(), batch.samples)} == {torch.int64}
 
-    original = batch.inputs["ids"].clone().flatten()
+    original = batch.inputs.ids.clone().flatten()
     original[batch.targets["positions"]] = batch.targets["labels"]
     original = original.view(rows, width + 2)
     for row, length in enumerate(given_rows.lengths):
@@ -117,7 +118,7 @@ def test_rows_predict_as_many_tokens_as_the_paper_says(ragged: bool) -> None:
     assert counts(max_predictions=4) == [min(n, 4) for n in bert]
     assert counts(budget_counts_specials=False) == [min(n, max(1, round(n * 0.15))) for n in ordinary]
     whole = counts(whole_words=True)
-    assert all(found <= allowed for found, allowed in zip(whole, bert, strict=True))
+    assert all(chosen <= allowed for chosen, allowed in zip(whole, bert, strict=True))
     roberta = counts(budget="stochastic")
     shares = (rows.lengths + 2) * 0.15
     assert all(n == most or int(share) <= n <= int(share) + 1 for n, most, share in zip(roberta, ordinary, shares, strict=True))
@@ -189,7 +190,7 @@ def test_documents_are_carried_over_to_the_framing_tokens() -> None:
     assert documents.tolist() == [[0, 0, 0, 1, 1, 1], [0, 0, 0, 1, 1, 1]]
 
 
-def learner(masked: MaskedLM, seed: int = 0) -> nn.Module:
+def learner(masked: MaskedLM, seed: int = 0) -> MaskedLearner:
     torch.manual_seed(seed)
     built = masked.build(lambda model: backbones.build(model, masked.vocabulary.size))
     with torch.no_grad():
@@ -205,7 +206,7 @@ def test_the_loss_is_the_cross_entropy_at_the_predicted_positions(ragged: bool) 
     batch = masked.collate(text(7, 5, 40, ragged=ragged), keys(5))
     labels = torch.full((5 * 42,), -100)
     labels[batch.targets["positions"]] = batch.targets["labels"]
-    logits = masked.token_scores(model, batch)
+    logits = model.token_scores(batch.inputs)
     assert logits.shape == (5, 42, 200)
 
     terms, carry = masked.loss(model, batch, {})
@@ -261,12 +262,12 @@ def test_predict_fills_each_mask_with_the_likeliest_tokens() -> None:
         lengths=np.array([4, 2, 3]),
         word_starts=np.ones((3, 4), np.bool_),
     )
-    batch = masked.collate_for_prediction(rows)
-    assert batch.inputs["ids"].tolist()[2] == [2, 4, 7, 7, 3, 0]
-    answers = masked.predict(model, batch)
+    batch = masked.answering.collate(rows)
+    assert batch.inputs.ids.tolist()[2] == [2, 4, 7, 7, 3, 0]
+    answers = masked.answering.predict(model, batch)
     assert [answer["sample"] for answer in answers] == [0, 1, 2]
     assert [[mask["position"] for mask in answer["masks"]] for answer in answers] == [[1, 3], [], [0]]
-    probabilities = masked.token_scores(model, batch).softmax(-1)
+    probabilities = model.token_scores(batch.inputs).softmax(-1)
     for row, column in ((0, 1), (0, 3), (2, 0)):
         (mask,) = (mask for mask in answers[row]["masks"] if mask["position"] == column)
         ids, likely = zip(*mask["candidates"], strict=True)
@@ -313,4 +314,4 @@ def test_a_vocabulary_without_a_mask_is_refused() -> None:
 
 
 def test_rows_leave_room_for_the_framing_tokens() -> None:
-    assert program().row_length(128) == 126
+    assert program().row_shape(128).length == 126

@@ -11,7 +11,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
 from torch.nn import functional
 
 from plmtrain import backbones, objectives
@@ -19,7 +18,7 @@ from plmtrain.batch import Batch
 from plmtrain.data.rows.pair_rows import PairRows
 from plmtrain.data.rows.rows import Rows
 from plmtrain.keyed_random import Keys
-from plmtrain.programs.masked.pairs import PairedMaskedLM
+from plmtrain.programs.masked.pairs import PairedLearner, PairedMaskedLM
 from plmtrain.settings.models.encoder import EncoderSettings
 from plmtrain.settings.objectives.nsp import NextSentenceSettings
 from plmtrain.settings.objectives.sop import SentenceOrderSettings
@@ -58,7 +57,7 @@ def keys(rows: int, epoch: int = 0, first: int = 0) -> Keys:
     return Keys(11, np.full(rows, epoch, np.int64), np.arange(first, first + rows))
 
 
-def learner(made: PairedMaskedLM[Any]) -> nn.Module:
+def learner(made: PairedMaskedLM[Any]) -> PairedLearner:
     torch.manual_seed(0)
     built = made.build(lambda model: backbones.build(model, VOCABULARY.size))
     with torch.no_grad():
@@ -68,7 +67,7 @@ def learner(made: PairedMaskedLM[Any]) -> nn.Module:
 
 
 def originals(batch: Batch) -> torch.Tensor:
-    ids = batch.inputs["ids"].clone()
+    ids = batch.inputs.ids.clone()
     ids.view(-1)[batch.targets["positions"]] = batch.targets["labels"]
     return ids
 
@@ -87,7 +86,7 @@ def test_rows_are_cls_a_sep_b_sep(kind: str, seed: int, rows: int, width: int) -
         assert originals(batch)[row].tolist() == expected
         # The first [SEP] is A's (Devlin et al. 2019, figure 2).
         segments = [0] * (first + 2) + [1] * (length - first + 1) + [0] * (width - length)
-        assert batch.inputs["segments"][row].tolist() == segments
+        assert batch.inputs.segments[row].tolist() == segments
         assert batch.layout.tokens[row].tolist() == [True] * (length + 3) + [False] * (width - length)
     assert not VOCABULARY.is_special[batch.targets["labels"].numpy()].any()
     assert batch.targets["pairs"].tolist() == given_rows.labels.tolist()  # type: ignore[union-attr]
@@ -98,10 +97,10 @@ def test_rows_are_cls_a_sep_b_sep(kind: str, seed: int, rows: int, width: int) -
 def test_as_many_tokens_are_predicted_as_in_the_papers_code(kind: str) -> None:
     rows = pairs(1, 60, 50)
     batch = program(kind).collate(rows, keys(60))
-    found = np.bincount(batch.targets["positions"].numpy() // 53, minlength=60)
+    predicted = np.bincount(batch.targets["positions"].numpy() // 53, minlength=60)
     allowed = np.maximum(1, np.rint((rows.lengths + 3) * 0.15)).astype(int)
-    assert np.all(found <= allowed)
-    assert found.sum() > (0.97 if kind == "sop" else 0.99) * allowed.sum()
+    assert np.all(predicted <= allowed)
+    assert predicted.sum() > (0.97 if kind == "sop" else 0.99) * allowed.sum()
     capped = program(kind, max_predictions=3).collate(rows, keys(60))
     assert np.bincount(capped.targets["positions"].numpy() // 53).max() == 3
 
@@ -109,11 +108,11 @@ def test_as_many_tokens_are_predicted_as_in_the_papers_code(kind: str) -> None:
 @both
 def test_a_pair_has_one_mask_in_all_epochs_and_another_pair_another(kind: str) -> None:
     rows, static = pairs(2, 6, 50), program(kind)
-    first = static.collate(rows, keys(6)).inputs["ids"]
-    assert torch.equal(first, static.collate(rows, keys(6, epoch=3)).inputs["ids"])
-    assert not torch.equal(first, static.collate(rows, keys(6, first=6)).inputs["ids"])
+    first = static.collate(rows, keys(6)).inputs.ids
+    assert torch.equal(first, static.collate(rows, keys(6, epoch=3)).inputs.ids)
+    assert not torch.equal(first, static.collate(rows, keys(6, first=6)).inputs.ids)
     anew = program(kind, copies=None)
-    assert not torch.equal(anew.collate(rows, keys(6)).inputs["ids"], anew.collate(rows, keys(6, epoch=3)).inputs["ids"])
+    assert not torch.equal(anew.collate(rows, keys(6)).inputs.ids, anew.collate(rows, keys(6, epoch=3)).inputs.ids)
 
 
 @both
@@ -126,8 +125,8 @@ def test_a_row_does_not_depend_on_its_batch(kind: str) -> None:
             **{name: getattr(rows, name)[first:last] for name in ("tokens", "lengths", "word_starts", "segments", "labels")},
         )
         alone = made.collate(part, keys(last - first, first=first))
-        for name, tensor in alone.inputs.items():
-            assert torch.equal(tensor, whole.inputs[name][first:last])
+        assert torch.equal(alone.inputs.ids, whole.inputs.ids[first:last])
+        assert torch.equal(alone.inputs.segments, whole.inputs.segments[first:last])  # type: ignore[arg-type, index]
 
 
 @both
@@ -137,11 +136,11 @@ def test_the_loss_is_that_of_both_questions(kind: str) -> None:
     batch = made.collate(pairs(4, 6, 40), keys(6))
     terms, carry = made.loss(model, batch, {})
     assert (set(terms), carry) == ({"mlm", kind}, {})
-    logits = made.token_scores(model, batch)
+    logits = model.token_scores(batch.inputs)
     at = batch.targets["positions"]
     expected = functional.cross_entropy(logits.flatten(0, 1)[at], batch.targets["labels"], reduction="sum")
     torch.testing.assert_close(terms["mlm"].total, expected)
-    hidden = model.backbone.encode(batch.inputs["ids"], batch.layout, batch.inputs["segments"])
+    hidden = model.backbone.encode(batch.inputs)
     verdicts = model.pair_head.scores(torch.tanh(model.pooler.dense(hidden[:, 0])))
     torch.testing.assert_close(terms[kind].total, functional.cross_entropy(verdicts, batch.targets["pairs"], reduction="sum"))
     assert [terms[name].weight for name in terms] == [1.0, 1.0]
@@ -153,9 +152,9 @@ def test_padding_is_not_read(kind: str) -> None:
     made = program(kind)
     model = learner(made).eval()
     batch = made.collate(pairs(5, 6, 40), keys(6))
-    ids = batch.inputs["ids"].clone()
+    ids = batch.inputs.ids.clone()
     ids[~batch.layout.tokens] = 77  # type: ignore[operator]
-    other = replace(batch, inputs={**batch.inputs, "ids": ids})
+    other = replace(batch, inputs=replace(batch.inputs, ids=ids))
     for name, term in made.loss(model, batch, {})[0].items():
         torch.testing.assert_close(term.total, made.loss(model, other, {})[0][name].total)
 
@@ -198,24 +197,27 @@ def test_other_families_have_their_own_rows() -> None:
         labels=np.array([0]),
     )
     batch = made.collate(rows, keys(1))
-    assert made.row_length(128) == 124
+    assert made.row_shape(128).length == 124
     assert originals(batch).tolist() == [[0, 9, 2, 2, 8, 7, 2]]
-    assert "segments" not in batch.inputs
+    assert batch.inputs.segments is None
 
 
 @both
 def test_measures(kind: str) -> None:
     made = program(kind)
-    counts = {"mlm/unseen": np.array([6.0, 3.0]), f"{kind}/confusion": np.array([[80.0, 20.0], [30.0, 10.0]])}
-    values = made.measures(counts)
-    assert values["mlm/unseen_loss"] == 2.0
+    hidden = {"mlm/hidden": np.array([6.0, 3.0]), "mlm/hidden_tokens": np.bincount([7, 8, 8], minlength=200).astype(float)}
+    counts = {**hidden, f"{kind}/confusion": np.array([[80.0, 20.0], [30.0, 10.0]])}
+    unigram = np.arange(200.0)
+    values = made.measures(counts, unigram)
+    assert values["hidden_loss"] == 2.0
+    assert values["hidden_unigram_loss"] == pytest.approx((7 + 8 + 8) / 3)
     assert values[f"{kind}/balanced_accuracy"] == pytest.approx((0.8 + 0.25) / 2)
     # The interval of Agresti and Coull for each share of right verdicts, and the standard error of their mean.
     margin = 1.96 * math.sqrt(82 / 104 * 22 / 104 / 104 + 12 / 44 * 32 / 44 / 44) / 2
     assert values[f"{kind}/balanced_accuracy_low"] == pytest.approx(0.525 - margin)
     assert values[f"{kind}/balanced_accuracy_high"] == pytest.approx(0.525 + margin)
     counts[f"{kind}/confusion"] = np.array([[80.0, 20.0], [0.0, 0.0]])
-    assert made.measures(counts) == {"mlm/unseen_loss": 2.0}
+    assert made.measures(counts, None) == {"hidden_loss": 2.0}
 
 
 @both
@@ -224,13 +226,13 @@ def test_what_is_counted_is_what_was_judged(kind: str) -> None:
     model = learner(made).eval()
     batch = made.collate(pairs(8, 40, 30), keys(40))
     terms, _ = made.loss(model, batch, {})
-    hidden = model.backbone.encode(batch.inputs["ids"], batch.layout, batch.inputs["segments"])
-    found, true = model.verdicts(hidden[:, 0]).argmax(-1), batch.targets["pairs"]
-    confusion = [[int(((true == t) & (found == f)).sum()) for f in (0, 1)] for t in (0, 1)]
+    hidden = model.backbone.encode(batch.inputs)
+    taken, true = model.verdicts(hidden[:, 0]).argmax(-1), batch.targets["pairs"]
+    confusion = [[int(((true == t) & (taken == f)).sum()) for f in (0, 1)] for t in (0, 1)]
     assert terms[kind].counts["confusion"].tolist() == confusion
     assert terms[kind].counts["accuracy"] == confusion[0][0] + confusion[1][1]
-    lost, unseen = terms["mlm"].counts["unseen"].tolist()
-    assert unseen == (batch.inputs["ids"] == 4).sum()
+    lost, masked = terms["mlm"].counts["hidden"].tolist()
+    assert masked == (batch.inputs.ids == 4).sum() == terms["mlm"].counts["hidden_tokens"].sum()
     assert 0 < lost < terms["mlm"].total
 
 
@@ -244,18 +246,18 @@ def test_predict_fills_masks_of_texts_and_pairs_and_judges_pairs(kind: str) -> N
         word_starts=np.ones((3, 4), np.bool_),
         segments=np.array([[0, 0, 1, 1], [0, 1, 1, 1], [0, 0, 0, 1]]),
     )
-    batch = made.collate_for_prediction(rows)
-    assert batch.inputs["ids"].tolist() == [[2, 9, 4, 3, 8, 4, 3], [2, 9, 3, 10, 3, 0, 0], [2, 4, 7, 4, 3, 0, 0]]
-    answers = made.predict(model, batch)
+    batch = made.answering.collate(rows)
+    assert batch.inputs.ids.tolist() == [[2, 9, 4, 3, 8, 4, 3], [2, 9, 3, 10, 3, 0, 0], [2, 4, 7, 4, 3, 0, 0]]
+    answers = made.answering.predict(model, batch)
     assert [[mask["position"] for mask in answer["masks"]] for answer in answers] == [[1, 3], [], [0, 2]]
     assert [made.as_it_was in answer for answer in answers] == [True, True, False]
-    hidden = model.backbone.encode(batch.inputs["ids"], batch.layout, batch.inputs["segments"])
+    hidden = model.backbone.encode(batch.inputs)
     expected = model.verdicts(hidden[:, 0]).softmax(-1)[:, 0]
     assert answers[0][made.as_it_was] == pytest.approx(float(expected[0]))
     # Rows that know of no segments are texts alone.
-    alone = made.collate_for_prediction(Rows(tokens=rows.tokens, lengths=rows.lengths, word_starts=rows.word_starts))
-    assert alone.inputs["ids"][0].tolist() == [2, 9, 4, 8, 4, 3, 0]
-    assert not alone.inputs["segments"].any()
+    alone = made.answering.collate(Rows(tokens=rows.tokens, lengths=rows.lengths, word_starts=rows.word_starts))
+    assert alone.inputs.ids[0].tolist() == [2, 9, 4, 8, 4, 3, 0]
+    assert not alone.inputs.segments.any()
 
 
 @both
@@ -284,4 +286,4 @@ def test_a_model_whose_head_has_no_layer_keeps_it_so() -> None:
     model = EncoderSettings(name="xlm", layers=1, width=8, heads=2, feed_forward=16, head_layer=False)
     made = objectives.build(NextSentenceSettings(name="nsp"), model, vocabulary)
     learner = made.build(lambda settings: backbones.build(settings, 50))
-    assert isinstance(made.token_head_of(learner), TiedHead)
+    assert isinstance(learner.token_head, TiedHead)

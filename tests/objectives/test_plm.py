@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,81 +10,26 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.permuted import TINY, VOCABULARY, batch_at, keys, learner, program, streams, targets
 from torch.nn import functional
 
-from plmtrain import backbones, objectives
+from plmtrain import backbones
 from plmtrain.backbones.two_stream import Memory
-from plmtrain.batch import Batch
-from plmtrain.data.corpus.store import Store
+from plmtrain.batch import Inputs
 from plmtrain.data.rows.rows import Rows, side_by_side
 from plmtrain.data.rows.streams import Streams
 from plmtrain.errors import SettingsError
 from plmtrain.keyed_random import Keys
-from plmtrain.objectives.plm import PermutationLM, PermutationLMLearner
-from plmtrain.settings.models.two_stream import TwoStreamSettings
-from plmtrain.settings.objectives.plm import PermutationLMSettings
-from plmtrain.text.vocabulary import Vocabulary
+from plmtrain.training.evaluation import evaluate
+from plmtrain.training.group import Group
+from plmtrain.training.step import Step
 
-VOCABULARY = Vocabulary(120, {"unk": 0, "cls": 3, "sep": 4, "pad": 5, "mask": 6}, (0, 1, 2, 3, 4, 5, 6, 7, 8))
-TINY = TwoStreamSettings(name="tiny", layers=2, width=32, heads=2, feed_forward=64)
 STILL = {"dropout": 0.0, "attention_dropout": 0.0}
 
 
 @pytest.fixture(autouse=True, scope="module")
 def _one_thread() -> None:
     torch.set_num_threads(1)
-
-
-def program(model: TwoStreamSettings = TINY, **changes: Any) -> PermutationLM:
-    built = objectives.build(PermutationLMSettings(name="test", **changes), model, VOCABULARY)
-    assert isinstance(built, PermutationLM)
-    return built
-
-
-def streams(plm: PermutationLM, length: int, count: int, *, tokens: int = 3000, isolate: bool = False, seed: int = 0) -> Streams:
-    """Random text of sentences and documents with their ends, some words of several tokens, as the objective reads it."""
-    draw = np.random.default_rng(seed)
-    text = draw.choice(VOCABULARY.ordinary_ids, tokens)
-    documents = np.unique([0, *draw.integers(30, tokens, tokens // 100), tokens])
-    text[documents[1:] - 1] = VOCABULARY["sep"]
-    text[draw.random(tokens) < 0.01] = VOCABULARY["unk"]
-    starts = (draw.random(tokens) < 0.7) | VOCABULARY.is_special[text]
-    sentences = np.union1d(documents, np.unique(draw.integers(1, tokens, tokens // 9)))
-    store = Store(Path("memory"), "train", text.astype(np.uint16), documents, sentences, starts)
-    return Streams(
-        store,
-        plm.row_length(length),
-        count,
-        advance=plm.row_advance(length),
-        others=plm.other_length(length),
-        isolate_documents=isolate,
-    )
-
-
-def keys(samples: np.ndarray, epoch: int = 0) -> Keys:
-    return Keys(11, np.full(len(samples), epoch, np.int64), np.asarray(samples))
-
-
-def batch_at(plm: PermutationLM, source: Streams, time: int, epoch: int = 0) -> Batch:
-    samples = time * source.streams + np.arange(source.streams)
-    return plm.collate(source.fetch(samples), keys(samples, epoch))
-
-
-def targets(batch: Batch) -> list[list[int]]:
-    """The predicted columns of each row."""
-    width = batch.inputs["places"].shape[1]
-    row, turn = batch.targets["positions"] // max(1, width), batch.targets["positions"] % max(1, width)
-    columns = batch.inputs["places"][row, turn]
-    return [columns[row == one].tolist() for one in range(len(batch.inputs["ids"]))]
-
-
-def learner(plm: PermutationLM, seed: int = 0) -> PermutationLMLearner:
-    torch.manual_seed(seed)
-    built = plm.build(lambda model: backbones.build(model, VOCABULARY.size))
-    with torch.no_grad():
-        for parameter in built.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.1)
-    return built
 
 
 @settings(max_examples=40, deadline=None)
@@ -114,7 +58,7 @@ def test_batches_are_what_the_paper_says(
     source = streams(plm, length, 3, isolate=isolate, seed=seed)
     samples = np.random.default_rng(seed).integers(0, len(source), 4)
     batch = plm.collate(source.fetch(samples), keys(samples, seed))
-    ids = batch.inputs["ids"]
+    ids = batch.inputs.ids
     assert ids.shape == (4, length)
     assert batch.layout.ranks is not None
     assert (batch.layout.documents is None) == (not isolate)
@@ -126,8 +70,8 @@ def test_batches_are_what_the_paper_says(
         special = torch.from_numpy(VOCABULARY.is_special)[ids[row]]
         assert not special[columns].any()
         for part, budget in ((slice(0, stretch), wanted - behind), (slice(stretch, length), behind)):
-            found = [column for column in columns if part.start <= column < part.stop]
-            assert len(found) == min(budget, int((~special[part]).sum()))
+            chosen = [column for column in columns if part.start <= column < part.stop]
+            assert len(chosen) == min(budget, int((~special[part]).sum()))
         ranks = batch.layout.ranks[row]
         ordered = torch.isin(ids[row], torch.tensor([3, 4]))
         ordered[columns] = True
@@ -141,14 +85,14 @@ def test_batches_are_what_the_paper_says(
         int(ids[row, column]) for row, columns in enumerate(targets(batch)) for column in columns
     ]
     assert batch.normalisers == {"plm": float(len(batch.targets["labels"]))}
-    assert batch.inputs["fresh"].tolist() == (samples < 3).tolist()
+    assert batch.fresh.tolist() == (samples < 3).tolist()
 
 
 def test_rows_without_room_for_segments_are_refused() -> None:
-    with pytest.raises(SettingsError, match="no room for two segments") as caught:
-        program(reuse_len=60).row_length(64)
+    with pytest.raises(SettingsError, match="too short for two segments") as caught:
+        program(reuse_len=60).row_shape(64)
     assert "65 or more" in caught.value.remedy
-    program(reuse_len=60).row_length(65)
+    assert program(reuse_len=60).row_shape(65).length == 62
 
 
 def test_a_row_does_not_depend_on_its_batch_and_differs_between_epochs() -> None:
@@ -162,7 +106,7 @@ def test_a_row_does_not_depend_on_its_batch_and_differs_between_epochs() -> None
         assert targets(alone)[0] == targets(whole)[row]
         assert alone.layout.ranks is not None and whole.layout.ranks is not None  # noqa: PT018
         assert alone.layout.ranks[0].tolist() == whole.layout.ranks[row].tolist()
-        assert alone.inputs["ids"][0].tolist() == whole.inputs["ids"][row].tolist()
+        assert alone.inputs.ids[0].tolist() == whole.inputs.ids[row].tolist()
     assert all(one != two for one, two in zip(targets(whole), targets(other), strict=True))
 
 
@@ -180,13 +124,14 @@ def test_the_loss_is_that_of_each_target_predicted_by_itself(remembering: bool) 
         one = slice(row, row + 1)
         memory = Memory(carry["memory"][one], carry["memory_documents"][one]) if remembering else None
         assert batch.layout.ranks is not None
+        assert batch.inputs.segments is not None
         layout = replace(batch.layout, ranks=batch.layout.ranks[one])
+        own = Inputs(ids=batch.inputs.ids[one], layout=layout, segments=batch.inputs.segments[one])
         for column in columns:
-            ids = batch.inputs["ids"][one]
-            hidden, _ = model.backbone.predict(ids, layout, torch.tensor([[column]]), batch.inputs["segments"][one], memory)
+            hidden, _ = model.streams.predict(own, torch.tensor([[column]]), memory)
             scores = model.scores(hidden[0])
-            expected = expected + functional.cross_entropy(scores, ids[0, column : column + 1])
-            right += int(scores.argmax() == ids[0, column])
+            expected = expected + functional.cross_entropy(scores, own.ids[0, column : column + 1])
+            right += int(scores.argmax() == own.ids[0, column])
     torch.testing.assert_close(terms["plm"].total, expected)
     assert terms["plm"].counts["accuracy"] == right
     assert not plm.loss(model.train(), batch, carry)[0]["plm"].counts
@@ -202,7 +147,7 @@ def test_the_memory_is_the_stretch_of_the_rows_before() -> None:
         "memory": [3, 2, 15, 32],
         "memory_documents": [3, 15],
     }
-    torch.testing.assert_close(carry["memory"][:, 0], model.backbone.token(first.inputs["ids"][:, :15]))
+    torch.testing.assert_close(carry["memory"][:, 0], model.streams.token(first.inputs.ids[:, :15]))
     _, after = plm.loss(model, second, carry)
     assert after["memory"].shape == (3, 2, 20, 32)
     torch.testing.assert_close(after["memory"][:, :, :5], carry["memory"][:, :, -5:])
@@ -222,24 +167,24 @@ def test_what_is_remembered_and_what_is_predicted_know_nothing_of_what_comes_lat
     source = streams(plm, length, 2)
     carry = plm.loss(model, batch_at(plm, source, 0), {})[1]
     batch = batch_at(plm, source, 1)
-    ids, ranks = batch.inputs["ids"], batch.layout.ranks
+    ids, ranks = batch.inputs.ids, batch.layout.ranks
     assert ranks is not None
-    embedded = model.backbone.token(ids).detach().requires_grad_()
-    hook = model.backbone.token.register_forward_hook(lambda *_: embedded)
+    embedded = model.streams.token(ids).detach().requires_grad_()
+    hook = model.streams.token.register_forward_hook(lambda *_: embedded)
     memory = Memory(carry["memory"], carry["memory_documents"])
-    hidden, read = model.backbone.predict(ids, batch.layout, batch.inputs["places"], batch.inputs["segments"], memory)
+    hidden, read = model.streams.predict(batch.inputs, batch.targets["places"], memory)
     hook.remove()
     weights = torch.linspace(1, 2, hidden.shape[-1])
     for row, columns in enumerate(targets(batch)):
         for turn, column in enumerate(columns):
-            (found,) = torch.autograd.grad((hidden[row, turn] * weights).sum(), embedded, retain_graph=True)
-            reached = found.abs().sum(-1) > 0
+            (gradient,) = torch.autograd.grad((hidden[row, turn] * weights).sum(), embedded, retain_graph=True)
+            reached = gradient.abs().sum(-1) > 0
             assert not reached[1 - row].any()
             assert reached[row].tolist() == (ranks[row] < ranks[row, column]).tolist()
     kept = torch.stack([states[:, : length // 2] for states in read])
-    (found,) = torch.autograd.grad((kept * weights).sum(), embedded)
-    assert (found[:, : length // 2].abs().sum(-1) > 0).all()
-    assert not found[:, length // 2 :].any()
+    (gradient,) = torch.autograd.grad((kept * weights).sum(), embedded)
+    assert (gradient[:, : length // 2].abs().sum(-1) > 0).all()
+    assert not gradient[:, length // 2 :].any()
 
 
 def test_fresh_rows_remember_nothing_whatever_was_there() -> None:
@@ -251,9 +196,7 @@ def test_fresh_rows_remember_nothing_whatever_was_there() -> None:
     alone, beside = plm.loss(model, batch, {}), plm.loss(model, batch, poison)
     torch.testing.assert_close(beside[0]["plm"].total, alone[0]["plm"].total)
     assert (beside[1]["memory_documents"][:, :7] == -1).all()
-    one = {name: tensor.clone() for name, tensor in batch.inputs.items()}
-    one["fresh"][1] = False
-    mixed, _ = plm.loss(model, replace(batch, inputs=one), poison)
+    mixed, _ = plm.loss(model, replace(batch, fresh=torch.tensor([True, False, True])), poison)
     assert not mixed["plm"].total.isfinite()
 
 
@@ -267,7 +210,7 @@ def test_isolated_documents_see_nothing_of_those_before_in_row_or_memory() -> No
     for other in (60, 50):
         tokens = store.tokens.copy()
         tokens[: int(store.documents[1])] = other
-        changed = Streams(replace(store, tokens=tokens), plm.row_length(40), 2, advance=20, isolate_documents=True)
+        changed = Streams(replace(store, tokens=tokens), plm.row_shape(40).length, 2, advance=20, isolate_documents=True)
         carry: Any = {}
         hidden = []
         for time in range(8):
@@ -275,7 +218,7 @@ def test_isolated_documents_see_nothing_of_those_before_in_row_or_memory() -> No
             batch = plm.collate(changed.fetch(samples), keys(samples))
             places = torch.arange(40)[None]
             memory = Memory(carry["memory"], carry["memory_documents"]) if carry else None
-            states, _ = model.backbone.predict(batch.inputs["ids"], batch.layout, places, batch.inputs["segments"], memory)
+            states, _ = model.streams.predict(batch.inputs, places, memory)
             assert batch.layout.documents is not None
             hidden.append(states[batch.layout.documents > 1])
             carry = plm.loss(model, batch, carry)[1]
@@ -322,16 +265,16 @@ def test_predict_fills_each_mask_from_everything_but_the_masks() -> None:
     plm = program()
     model = learner(plm).eval()
     rows = side_by_side([(np.array(ids), np.ones(len(ids), np.bool_)) for ids in ([9, 6, 18, 6], [9, 10], [6, 17, 17])], 5)
-    batch = plm.collate_for_prediction(rows)
-    assert batch.inputs["ids"].tolist() == [[9, 6, 18, 6, 4, 3], [5, 5, 9, 10, 4, 3], [5, 6, 17, 17, 4, 3]]
-    assert batch.inputs["segments"].tolist() == [[0, 0, 0, 0, 0, 2], [3, 3, 0, 0, 0, 2], [3, 0, 0, 0, 0, 2]]
-    answers = plm.predict(model, batch)
+    batch = plm.answering.collate(rows)
+    assert batch.inputs.ids.tolist() == [[9, 6, 18, 6, 4, 3], [5, 5, 9, 10, 4, 3], [5, 6, 17, 17, 4, 3]]
+    assert batch.inputs.segments.tolist() == [[0, 0, 0, 0, 0, 2], [3, 3, 0, 0, 0, 2], [3, 0, 0, 0, 0, 2]]
+    answers = plm.answering.predict(model, batch)
     assert [answer["sample"] for answer in answers] == [0, 1, 2]
     assert [[mask["position"] for mask in answer["masks"]] for answer in answers] == [[1, 3], [], [0]]
     # Whatever stands in the place of the masks, the answers are the same: here, other tokens predicted last.
-    ids = batch.inputs["ids"].clone()
+    ids = batch.inputs.ids.clone()
     ids[ids == 6] = 99
-    hidden, _ = model.backbone.predict(ids, batch.layout, torch.tensor([[1, 3], [2, 3], [1, 2]]), batch.inputs["segments"])
+    hidden, _ = model.streams.predict(replace(batch.inputs, ids=ids), torch.tensor([[1, 3], [2, 3], [1, 2]]))
     probabilities = model.scores(hidden).softmax(-1)
     for row, turn, place in ((0, 0, 1), (0, 1, 3), (2, 0, 0)):
         (mask,) = (mask for mask in answers[row]["masks"] if mask["position"] == place)
@@ -339,7 +282,7 @@ def test_predict_fills_each_mask_from_everything_but_the_masks() -> None:
         assert list(likely) == pytest.approx(probabilities[row, turn].sort(descending=True).values[:5].tolist(), rel=1e-4)
         assert mask["best"] == best[0] == probabilities[row, turn].argmax()
     # Padding on the left changes nothing.
-    alone = plm.predict(model, plm.collate_for_prediction(side_by_side([(rows.tokens[2, :3], rows.word_starts[2, :3])], 5)))
+    alone = plm.answering.predict(model, plm.answering.collate(side_by_side([(rows.tokens[2, :3], rows.word_starts[2, :3])], 5)))
     assert [p for _, p in alone[0]["masks"][0]["candidates"]] == pytest.approx(
         [p for _, p in answers[2]["masks"][0]["candidates"]], rel=1e-4
     )
@@ -349,12 +292,10 @@ def test_token_scores_are_the_content_streams() -> None:
     plm = program()
     model = learner(plm).eval()
     batch = batch_at(plm, streams(plm, 30, 3), 0)
-    plain = replace(batch, layout=replace(batch.layout, ranks=None))
-    scores = plm.token_scores(model, plain)
+    plain = replace(batch.inputs, layout=replace(batch.layout, ranks=None))
+    scores = model.token_scores(plain)
     assert scores.shape == (3, 30, 120)
-    torch.testing.assert_close(
-        scores, model.scores(model.backbone.encode(plain.inputs["ids"], plain.layout, plain.inputs["segments"]))
-    )
+    torch.testing.assert_close(scores, model.scores(model.backbone.encode(plain)))
 
 
 def test_inspect_counts_and_draws_what_was_done() -> None:
@@ -363,28 +304,28 @@ def test_inspect_counts_and_draws_what_was_done() -> None:
     batch = batch_at(plm, source, 2)
     shown = plm.inspect(batch)
     columns = targets(batch)
-    ids = batch.inputs["ids"]
+    ids = batch.inputs.ids
     special = torch.from_numpy(VOCABULARY.is_special)[ids]
     assert shown.rates["predicted"] == (sum(map(len, columns)), int((~special).sum()))
     assert shown.rates["specials touched"] == (0, int(special.sum()))
     assert batch.layout.ranks is not None
     seen = sum(
         int((batch.layout.ranks[row] < batch.layout.ranks[row, column]).sum())
-        for row, found in enumerate(columns)
-        for column in found
+        for row, predicted in enumerate(columns)
+        for column in predicted
     )
     assert shown.rates["seen by a target"] == (seen, sum(map(len, columns)) * 40)
     assert shown.histograms["predicted per row"] == {round(40 / 6): 20}
-    assert sum(run * times for run, times in shown.histograms["targets on end"].items()) == sum(map(len, columns))
-    for row, found in enumerate(columns):
+    assert sum(run * times for run, times in shown.histograms["consecutive targets"].items()) == sum(map(len, columns))
+    for row, predicted in enumerate(columns):
         lines = dict(shown.rows[row].lines)
         assert [token for token, _ in lines["row"]] == ids[row].tolist()
-        assert [column for column, (_, mark) in enumerate(lines["row"]) if mark == "target"] == found
-        order = sorted(found, key=lambda column: int(batch.layout.ranks[row, column]))  # type: ignore[index]
+        assert [column for column, (_, mark) in enumerate(lines["row"]) if mark == "target"] == predicted
+        order = sorted(predicted, key=lambda column: int(batch.layout.ranks[row, column]))  # type: ignore[index]
         assert [token for token, _ in lines["order"]] == ids[row][order].tolist()
         pictures = [label for label in lines if label.endswith("sees")]
         assert pictures[0] == "1. sees"
-        assert pictures[-1] == f"{len(found)}. sees"
+        assert pictures[-1] == f"{len(predicted)}. sees"
         for label in pictures:
             place = order[int(label.split(".")[0]) - 1]
             visible = [mark != "blank" for _, mark in lines[label]]
@@ -396,4 +337,24 @@ def test_inspect_counts_and_draws_what_was_done() -> None:
 def test_rows_that_are_no_streams_remember_nothing() -> None:
     plm = program()
     rows = Rows(tokens=np.full((2, 37), 20), lengths=np.full(2, 37), word_starts=np.ones((2, 37), np.bool_))
-    assert plm.collate(rows, keys(np.arange(2))).inputs["fresh"].all()
+    assert plm.collate(rows, keys(np.arange(2))).fresh.all()
+
+
+def test_the_unigram_loss_is_that_of_all_predicted_tokens() -> None:
+    """None of them is visible: in NumPy, from the tokens that stand in the predicted places of all held-out batches."""
+    plm = program()
+    source, unigram = streams(plm, 30, 3), np.linspace(1, 9, VOCABULARY.size)
+    values = evaluate(Step(learner(plm), "fp32"), plm, source, Group("cpu", 60, 1), batch_size=3, unigram=unigram, limit=4)
+    assert values is not None
+    predicted: list[int] = []
+    for time in range(4):
+        samples = time * 3 + np.arange(3)
+        batch = plm.collate(source.fetch(samples), Keys(0, np.zeros(3, np.int64), samples))
+        ids = batch.inputs.ids.numpy()
+        predicted += [int(ids[row, column]) for row, columns in enumerate(targets(batch)) for column in columns]
+    assert len(predicted) == 4 * 3 * round(30 / 6)
+    assert values["unigram_loss"] == pytest.approx(unigram[predicted].mean())
+    assert plm.baseline is not None
+    assert f"predicted tokens {values['loss']:.3f} nats each" in plm.baseline.compare(values)
+    alone = evaluate(Step(learner(plm), "fp32"), plm, source, Group("cpu", 60, 1), batch_size=3, limit=4)
+    assert alone == pytest.approx({name: value for name, value in values.items() if name != "unigram_loss"})

@@ -18,7 +18,8 @@ def test_the_published_number_of_targets() -> None:
     model = TwoStreamSettings(name="tiny", layers=2, width=32, heads=2, feed_forward=64)
     plm = objectives.build(PermutationLMSettings(name="test"), model, vocabulary)
     assert isinstance(plm, PermutationLM)
-    assert (plm.row_length(512), plm.row_advance(512), plm.other_length(512)) == (509, 256, 253)
+    shape = plm.row_shape(512)
+    assert (shape.length, shape.advance, shape.others) == (509, 256, 253)
     rows = Rows(tokens=np.full((2, 509), 20), lengths=np.full(2, 509), word_starts=np.ones((2, 509), np.bool_))
     batch = plm.collate(rows, Keys(1, np.zeros(2, np.int64), np.arange(2)))
     assert plm.inspect(batch).histograms["predicted per row"] == {85: 2}

@@ -11,6 +11,7 @@ from support.replaced_tokens import TINY, VOCABULARY, keys, learner, program, te
 from torch import Tensor, nn
 from torch.nn import functional
 
+from plmtrain.batch import Inputs
 from plmtrain.data.rows.rows import Rows
 from plmtrain.keyed_random import Keys
 from plmtrain.optim import optimizer
@@ -77,8 +78,8 @@ def test_nothing_is_listed_twice() -> None:
     other = learner(rtd, seed=1)
     other.load_state_dict(model.state_dict())
     batch = rtd.collate(text(0, 4, 20), keys(4))
-    found = [rtd.loss(made.eval(), batch, {})[0] for made in (model, other)]
-    assert all(torch.equal(found[0][name].total, found[1][name].total) for name in rtd.terms)
+    losses = [rtd.loss(made.eval(), batch, {})[0] for made in (model, other)]
+    assert all(torch.equal(losses[0][name].total, losses[1][name].total) for name in rtd.terms)
 
 
 def test_every_parameter_learns() -> None:
@@ -96,7 +97,7 @@ def test_tokens_are_replaced_at_chosen_positions_and_nowhere_else() -> None:
     rtd, rows = program(), text(1, 30, 40, ragged=True)
     batch = rtd.collate(rows, keys(30))
     positions, labels = batch.targets["positions"], batch.targets["labels"]
-    original = batch.inputs["ids"].flatten().index_copy(0, positions, labels).view(30, 42)
+    original = batch.inputs.ids.flatten().index_copy(0, positions, labels).view(30, 42)
     assert all(
         torch.equal(original[row, 1 : n + 1], torch.from_numpy(rows.tokens[row, :n])) for row, n in enumerate(rows.lengths)
     )
@@ -119,10 +120,9 @@ def test_a_generator_that_is_always_right_replaces_nothing() -> None:
     terms, _ = rtd.loss(model, batch, {})
     assert terms["mlm"].counts["replaced"] == 0
     assert terms["rtd"].counts["logits"][1].sum() == 0
-    original = batch.inputs["ids"].flatten().index_copy(0, batch.targets["positions"], batch.targets["labels"]).view(6, 32)
-    expected = functional.softplus(
-        model.discriminator_logits(original, batch.layout)
-    ).sum()  # -log(1 - sigmoid(x)) of every token
+    original = batch.inputs.ids.flatten().index_copy(0, batch.targets["positions"], batch.targets["labels"]).view(6, 32)
+    verdicts = model.discriminator_logits(replace(batch.inputs, ids=original))
+    expected = functional.softplus(verdicts).sum()  # -log(1 - sigmoid(x)) of every token
     torch.testing.assert_close(terms["rtd"].total, expected)
 
 
@@ -132,8 +132,8 @@ def test_the_loss_is_the_generators_and_fifty_times_the_discriminators() -> None
     model = learner(rtd, std=0.1).eval()
     batch = rtd.collate(rows, keys(7))
     terms, _ = rtd.loss(model, batch, {})
-    positions, labels, ids = batch.targets["positions"], batch.targets["labels"], batch.inputs["ids"]
-    proposals = rtd.token_scores(model, batch).flatten(0, 1)[positions]
+    positions, labels, ids = batch.targets["positions"], batch.targets["labels"], batch.inputs.ids
+    proposals = model.token_scores(batch.inputs).flatten(0, 1)[positions]
     torch.testing.assert_close(terms["mlm"].total, functional.cross_entropy(proposals, labels, reduction="sum"))
     assert terms["mlm"].normaliser == len(positions)
 
@@ -143,7 +143,7 @@ def test_the_loss_is_the_generators_and_fifty_times_the_discriminators() -> None
     original = ids.flatten().index_copy(0, positions, labels).view_as(ids)
     total = torch.zeros(())
     for row, length in enumerate((rows.lengths + 2).tolist()):  # each by itself, without padding
-        verdicts = model.head(model.backbone.encode(written[row : row + 1, :length], replace(batch.layout, tokens=None)))[0]
+        verdicts = model.head(model.backbone.encode(Inputs(ids=written[row : row + 1, :length])))[0]
         wrong = (written != original)[row, :length].float()
         total = total + functional.binary_cross_entropy(verdicts.sigmoid(), wrong, reduction="sum")
     torch.testing.assert_close(terms["rtd"].total, total, rtol=1e-4, atol=1e-4)
@@ -221,40 +221,39 @@ class MemoryRows:
 
 def test_held_out_measures_are_those_of_all_tokens_at_once() -> None:
     """In batches of any size: counts add up, the area is scikit-learn's but for the width of a bin, and losses are means."""
-    metrics = pytest.importorskip("sklearn.metrics")
+    from sklearn import metrics
+
     rtd, rows = program(), text(8, 40, 30, ragged=True)
     model = learner(rtd, std=0.3)
     with torch.no_grad():  # verdicts spread around zero
         model.head.score.weight.mul_(500)
-        shown = rtd.collate_for_prediction(rows)
-        model.head.score.bias.sub_(model.discriminator_logits(shown.inputs["ids"], shown.layout).mean())
-    group = Group("cpu", 60, 1)
-    found = [
-        evaluate(Step(model, "fp32"), rtd, MemoryRows(rows), group, batch_size=size)  # type: ignore[arg-type]
-        for size in (40, 7)
-    ]
-    assert found[0] is not None
-    assert found[0] == pytest.approx(found[1], rel=1e-5)
+        shown = rtd.answering.collate(rows)
+        model.head.score.bias.sub_(model.discriminator_logits(shown.inputs).mean())
+    group, unigram = Group("cpu", 60, 1), np.linspace(1, 9, VOCABULARY.size)
+    measured = [evaluate(Step(model, "fp32"), rtd, MemoryRows(rows), group, batch_size=size, unigram=unigram) for size in (40, 7)]
+    assert measured[0] is not None
+    assert measured[0] == pytest.approx(measured[1], rel=1e-5)
 
     model.eval()
     batch = rtd.collate(rows, Keys(0, np.zeros(40, np.int64), np.arange(40)))
-    positions, labels, ids = batch.targets["positions"], batch.targets["labels"], batch.inputs["ids"]
-    proposals = rtd.token_scores(model, batch).detach().flatten(0, 1)[positions]
+    positions, labels, ids = batch.targets["positions"], batch.targets["labels"], batch.inputs.ids
+    proposals = model.token_scores(batch.inputs).detach().flatten(0, 1)[positions]
     cumulative = proposals.double().softmax(1).cumsum(1)
     drawn = torch.searchsorted(cumulative, batch.draws["uniforms"][:, None], right=True)[:, 0]
     written, replaced = rtd.write(batch, drawn)
-    verdicts = model.discriminator_logits(written, batch.layout).detach()
+    verdicts = model.discriminator_logits(replace(batch.inputs, ids=written)).detach()
     original = ids.flatten().index_copy(0, positions, labels).view_as(ids)
     asked = ~torch.from_numpy(VOCABULARY.is_special[original.numpy()])
     assert 1 < verdicts.std() < 5
     auc = metrics.roc_auc_score(replaced[asked], verdicts[asked])
-    assert found[0]["rtd/auc"] == pytest.approx(auc, abs=5e-4)
-    assert found[0]["rtd/auc_low"] < found[0]["rtd/auc"] < found[0]["rtd/auc_high"]
-    assert found[0]["mlm/replaced"] == pytest.approx((drawn != labels).float().mean().item())
-    unseen = ids.flatten()[positions] == VOCABULARY["mask"]
-    lost = functional.cross_entropy(proposals[unseen], labels[unseen]).item()
-    assert found[0]["mlm/unseen_loss"] == pytest.approx(lost, rel=1e-5)
-    assert "perplexity" not in found[0]
+    assert measured[0]["rtd/auc"] == pytest.approx(auc, abs=5e-4)
+    assert measured[0]["rtd/auc_low"] < measured[0]["rtd/auc"] < measured[0]["rtd/auc_high"]
+    assert measured[0]["mlm/replaced"] == pytest.approx((drawn != labels).float().mean().item())
+    masked = ids.flatten()[positions] == VOCABULARY["mask"]
+    lost = functional.cross_entropy(proposals[masked], labels[masked]).item()
+    assert measured[0]["hidden_loss"] == pytest.approx(lost, rel=1e-5)
+    assert measured[0]["hidden_unigram_loss"] == pytest.approx(unigram[labels[masked].numpy()].mean())
+    assert "perplexity" not in measured[0]
 
 
 def test_a_discriminator_that_knows_nothing_has_no_area_to_boast_of() -> None:
@@ -266,7 +265,7 @@ def test_a_discriminator_that_knows_nothing_has_no_area_to_boast_of() -> None:
     counts = {
         f"{name}/{what}": count.numpy().astype(float) for name, term in terms.items() for what, count in term.counts.items()
     }
-    assert rtd.measures(counts)["rtd/auc"] == 0.5
+    assert rtd.measures(counts, None)["rtd/auc"] == 0.5
 
 
 def test_a_loss_that_is_not_finite_is_returned_and_not_an_error() -> None:
@@ -284,21 +283,23 @@ def test_texts_are_judged_token_by_token() -> None:
     tokenizer = train(iter(sentences * 20), family)
     rtd = program(vocabulary=tokenizer.vocabulary)
     model = learner(rtd, std=0.2).eval()
-    rows = rtd.questions(["the [MASK] sat", "a dog"], tokenizer)
+    rows = rtd.answering.questions(["the [MASK] sat", "a dog"], tokenizer)
     assert tokenizer.vocabulary["mask"] not in rows.tokens  # a name in the text is text
-    batch = rtd.collate_for_prediction(rows)
-    probabilities = model.discriminator_logits(batch.inputs["ids"], batch.layout).sigmoid()
-    for row, answer in enumerate(rtd.predict(model, batch)):
+    batch = rtd.answering.collate(rows)
+    probabilities = model.discriminator_logits(batch.inputs).sigmoid()
+    for row, answer in enumerate(rtd.answering.predict(model, batch)):
         length = int(rows.lengths[row])
         assert answer["sample"] == row
         assert answer["replaced"] == pytest.approx(probabilities[row, 1 : length + 1].tolist())
-        read = rtd.read_out("text", rows.tokens[row, :length], {**answer, "replaced": [0.2] * (length - 1) + [0.9]}, tokenizer)
+        read = rtd.answering.read_out(
+            "text", rows.tokens[row, :length], {**answer, "replaced": [0.2] * (length - 1) + [0.9]}, tokenizer
+        )
         assert [token["replaced"] for token in read.values["tokens"]] == [0.2] * (length - 1) + [0.9]
         assert read.lines[0].count("[") - read.lines[0].count("[MASK") >= 1
         assert "90%" in read.lines[0]
 
-    asked = rtd.questions(sentences, tokenizer)
-    shown = rtd.demonstrate(model, asked, tokenizer)
+    asked = rtd.answering.questions(sentences, tokenizer)
+    shown = rtd.answering.demonstrate(model, asked, tokenizer)
     assert len(shown.rows) == 2
     for cells, sentence in zip(shown.rows, sentences, strict=True):
         assert cells[1] in sentence

@@ -39,7 +39,7 @@ def test_published_sizes(experiment: str, discriminator: int, generator: int) ->
         model = rtd.build(lambda shape: backbones.build(shape, 30522))
     parts = {
         name: sum(parameter.numel() for module in modules for parameter in module.parameters())
-        for name, modules in rtd.models(model).items()
+        for name, modules in model.models().items()
     }
     assert parts == {"discriminator": discriminator, "generator": generator}
     shared = 30522 + 512 + 2 + 2  # rows of the tables, and the norm
@@ -49,7 +49,8 @@ def test_published_sizes(experiment: str, discriminator: int, generator: int) ->
 
 def test_both_models_compute_what_transformers_computes() -> None:
     """Tensors are copied by hand into transformers' classes: logits, both losses, and ragged padding."""
-    transformers = pytest.importorskip("transformers")
+    import transformers
+
     rtd = program()
     model = learner(rtd, std=0.15).eval()
     batch = rtd.collate(text(6, 5, 30, ragged=True), keys(5))
@@ -57,7 +58,7 @@ def test_both_models_compute_what_transformers_computes() -> None:
     attended = batch.layout.tokens.long()
 
     for part, theirs in (("discriminator", transformers.ElectraForPreTraining), ("generator", transformers.ElectraForMaskedLM)):
-        backbone, head = rtd.models(model)[part]
+        backbone, head = model.models()[part]
         shape = rtd.generator_settings() if part == "generator" else TINY
         config = transformers.ElectraConfig(
             vocab_size=120,
@@ -74,17 +75,17 @@ def test_both_models_compute_what_transformers_computes() -> None:
             tensors |= {"generator_lm_head.bias": head.bias, "generator_lm_head.weight": backbone.embedding_weight}
         peer.load_state_dict(tensors)
         if part == "generator":
-            wanted = torch.full_like(batch.inputs["ids"], -100).flatten()
+            wanted = torch.full_like(batch.inputs.ids, -100).flatten()
             wanted[batch.targets["positions"]] = batch.targets["labels"]
-            there = peer(batch.inputs["ids"], attention_mask=attended, labels=wanted.view_as(batch.inputs["ids"]))
-            ours = rtd.token_scores(model, batch)
+            there = peer(batch.inputs.ids, attention_mask=attended, labels=wanted.view_as(batch.inputs.ids))
+            ours = model.token_scores(batch.inputs)
             real = batch.layout.tokens
             loss = rtd.loss(model, batch, {})[0]["mlm"]
         else:
             drawn = (batch.targets["labels"] * 7) % 120
             written, replaced = rtd.write(batch, drawn)
             there = peer(written, attention_mask=attended, labels=replaced.long())
-            ours = model.discriminator_logits(written, batch.layout)
+            ours = model.discriminator_logits(replace(batch.inputs, ids=written))
             real = batch.layout.tokens
             expected = functional.binary_cross_entropy_with_logits(ours[real], replaced[real].float())
             torch.testing.assert_close(there.loss, expected, rtol=1e-4, atol=1e-5)
@@ -109,14 +110,14 @@ def _in_their_names(backbone: nn.Module, head: nn.Module, at: str) -> dict[str, 
         "feed_forward_out": ["output.dense"],
         "feed_forward_norm": ["output.LayerNorm"],
     }
-    found = {}
+    renamed = {}
     for name, tensor in backbone.named_parameters():
         where, _, kind = name.rpartition(".")
         block, within = (where[: len("layers.0.")], where[len("layers.0.") :]) if where.startswith("layers.") else ("", where)
         theirs = replacements[within]
         for their, part in zip(theirs, tensor.chunk(len(theirs)), strict=True):
-            found[f"electra.{block.replace('layers', 'encoder.layer')}{their}.{kind}"] = part
+            renamed[f"electra.{block.replace('layers', 'encoder.layer')}{their}.{kind}"] = part
     for name, tensor in head.named_parameters():
         if name != "bias":
-            found[f"{at}.{name.replace('norm', 'LayerNorm').replace('score', 'dense_prediction')}"] = tensor
-    return found
+            renamed[f"{at}.{name.replace('norm', 'LayerNorm').replace('score', 'dense_prediction')}"] = tensor
+    return renamed

@@ -15,7 +15,8 @@ from plmtrain.data.rows.rows import Rows
 from plmtrain.keyed_random import Keys
 from plmtrain.nn.boundary import SpanBoundaryHead
 from plmtrain.nn.heads import TiedHead
-from plmtrain.programs.program import Program
+from plmtrain.programs.masked.spans import SpanMasked
+from plmtrain.programs.program import AnyProgram
 from plmtrain.settings.composing.compose import compose
 from plmtrain.settings.decode import pretrain_settings
 from plmtrain.settings.models.encoder import EncoderSettings
@@ -33,8 +34,10 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def program(kind: str = "spanbert", model: EncoderSettings = TINY, **changes: Any) -> Program[Any]:
-    return objectives.build(OBJECTIVES[kind].changed(changes), model, VOCABULARY)
+def program(kind: str = "spanbert", model: EncoderSettings = TINY, **changes: Any) -> AnyProgram:
+    built = objectives.build(OBJECTIVES[kind].changed(changes), model, VOCABULARY)
+    assert isinstance(built, SpanMasked)
+    return built
 
 
 def text(seed: int, rows: int, width: int, *, ragged: bool = False) -> Rows:
@@ -50,7 +53,7 @@ def keys(rows: int, epoch: int = 0) -> Keys:
     return Keys(11, np.full(rows, epoch, np.int64), np.arange(rows))
 
 
-def learner(made: Program[Any], seed: int = 0) -> Any:
+def learner(made: AnyProgram, seed: int = 0) -> Any:
     torch.manual_seed(seed)
     built = made.build(lambda model: backbones.build(model, VOCABULARY.size))
     with torch.no_grad():
@@ -72,10 +75,10 @@ def test_the_losses_are_those_of_the_paper(kind: str, ragged: bool) -> None:
     assert carry == {}
 
     positions, labels = batch.targets["positions"].tolist(), batch.targets["labels"].tolist()
-    ids = batch.inputs["ids"].clone().flatten()
+    ids = batch.inputs.ids.clone().flatten()
     ids[positions] = batch.targets["labels"]
-    hidden = model.backbone.encode(batch.inputs["ids"], batch.layout).flatten(0, 1)
-    scores = made.token_scores(model, batch).flatten(0, 1)
+    hidden = model.backbone.encode(batch.inputs).flatten(0, 1)
+    scores = model.token_scores(batch.inputs).flatten(0, 1)
     expected = {"mlm": torch.tensor(0.0), "sbo": torch.tensor(0.0)}
     counted = {"mlm": 0, "sbo": 0}
     right = {"mlm": 0, "sbo": 0}
@@ -105,10 +108,13 @@ def test_the_losses_are_those_of_the_paper(kind: str, ragged: bool) -> None:
         assert term.counts["accuracy"] == right[name]
         assert not made.loss(model.train(), batch, {})[0][name].counts
         model.eval()
-    unseen = batch.inputs["ids"].flatten()[positions] == 4
-    lost = functional.cross_entropy(scores[positions], torch.tensor(labels), reduction="none")[unseen]
-    measured = made.measures({"mlm/unseen": terms["mlm"].counts["unseen"].double().detach().numpy()})
-    assert measured == {"mlm/unseen_loss": pytest.approx(lost.mean().item(), rel=1e-5)}
+    masked = batch.inputs.ids.flatten()[positions] == 4
+    lost = functional.cross_entropy(scores[positions], torch.tensor(labels), reduction="none")[masked]
+    counts = terms["mlm"].counts
+    measured = made.measures(
+        {f"mlm/{name}": counts[name].double().detach().numpy() for name in ("hidden", "hidden_tokens")}, None
+    )
+    assert measured == {"hidden_loss": pytest.approx(lost.mean().item(), rel=1e-5)}
 
 
 def test_a_model_whose_head_has_no_layer_keeps_it_so() -> None:
@@ -140,8 +146,8 @@ def test_boundaries_see_nothing_of_the_span_but_through_the_encoder() -> None:
     made = program()
     model = learner(made)
     batch = made.collate(text(9, 4, 40), keys(4))
-    hidden = model.backbone.encode(batch.inputs["ids"], batch.layout).detach().flatten(0, 1).requires_grad_()
-    model.backbone.encode_at = lambda ids, layout, at: hidden.index_select(0, at)
+    hidden = model.backbone.encode(batch.inputs).detach().flatten(0, 1).requires_grad_()
+    model.backbone.encode_at = lambda inputs, at: hidden.index_select(0, at)
     made.loss(model, batch, {})[0]["sbo"].total.backward()
     reached = set(hidden.grad.abs().sum(1).nonzero().flatten().tolist())
     assert reached == set(batch.targets["left"].tolist()) | set(batch.targets["right"].tolist())
@@ -186,10 +192,10 @@ def test_masks_are_filled_by_the_likeliest_tokens() -> None:
     made = program()
     model = learner(made).eval()
     rows = Rows(tokens=np.array([[9, 4, 8, 4], [9, 10, 0, 0]]), lengths=np.array([4, 2]), word_starts=np.ones((2, 4), np.bool_))
-    batch = made.collate_for_prediction(rows)
-    answers = made.predict(model, batch)
+    batch = made.answering.collate(rows)
+    answers = made.answering.predict(model, batch)
     assert [[mask["position"] for mask in answer["masks"]] for answer in answers] == [[1, 3], []]
-    assert answers[0]["masks"][0]["best"] == made.token_scores(model, batch)[0, 2].argmax()
+    assert answers[0]["masks"][0]["best"] == model.token_scores(batch.inputs)[0, 2].argmax()
 
 
 def test_inspect_counts_spans() -> None:

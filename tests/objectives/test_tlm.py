@@ -63,10 +63,10 @@ def test_rows_are_the_papers() -> None:
     """Both sides between end marks, positions from 0 in each, the language of each, masks in both, in either order."""
     made, rows = program(), rows_of(120)
     batch = made.collate(rows, keys(120))
-    ids = batch.inputs["ids"].clone().reshape(-1)
+    ids = batch.inputs.ids.clone().reshape(-1)
     positions = batch.targets["positions"]
     ids[positions] = batch.targets["labels"]
-    original = ids.reshape(batch.inputs["ids"].shape).numpy()
+    original = ids.reshape(batch.inputs.ids.shape).numpy()
     assert original.shape[1] == 32
     other = rows.others
     assert isinstance(other, LanguageRows)
@@ -85,14 +85,14 @@ def test_rows_are_the_papers() -> None:
             languages += [language] * (len(text) + 2)
         assert original[row, : len(expected)].tolist() == expected
         assert set(original[row, len(expected) :].tolist()) <= {2}
-        assert batch.inputs["positions"][row, : len(places)].tolist() == places
-        assert batch.inputs["segments"][row, : len(places)].tolist() == languages
+        assert batch.inputs.positions[row, : len(places)].tolist() == places
+        assert batch.inputs.segments[row, : len(places)].tolist() == languages
         assert batch.layout.tokens[row].sum() == len(expected)
     translated = int((other.lengths > 0).sum())
     assert 0.25 < turned / translated < 0.75
 
     column, row_of = positions.numpy() % 32, positions.numpy() // 32
-    second = column >= np.where(other.lengths > 0, (batch.inputs["positions"].numpy()[:, 1:] == 0).argmax(axis=1) + 1, 99)[row_of]
+    second = column >= np.where(other.lengths > 0, (batch.inputs.positions.numpy()[:, 1:] == 0).argmax(axis=1) + 1, 99)[row_of]
     assert 0.3 < second[other.lengths[row_of] > 0].mean() < 0.7
     assert not VOCABULARY.is_special[batch.targets["labels"].numpy()].any()
     assert batch.normalisers == {"mlm": len(positions), "tokens": float(batch.layout.tokens.sum())}
@@ -102,12 +102,12 @@ def test_noise_is_of_the_row_and_its_key_alone() -> None:
     made, rows = program(), rows_of(24)
     whole = made.collate(rows, keys(24))
     again = program().collate(rows, keys(24))
-    assert torch.equal(whole.inputs["ids"], again.inputs["ids"])
+    assert torch.equal(whole.inputs.ids, again.inputs.ids)
     source = Translations(corpus(60, languages=3), 30, translation_share=0.5, exponent=0.7)
     part = made.collate(source.fetch(np.arange(7, 12)), Keys(5, np.zeros(5, np.int64), np.arange(7, 12)))
-    for name, tensor in part.inputs.items():
-        assert torch.equal(tensor, whole.inputs[name][7:12]), name
-    assert not torch.equal(made.collate(rows, keys(24, epoch=1)).inputs["ids"], whole.inputs["ids"])
+    for name in ("ids", "segments", "positions"):
+        assert torch.equal(getattr(part.inputs, name), getattr(whole.inputs, name)[7:12]), name
+    assert not torch.equal(made.collate(rows, keys(24, epoch=1)).inputs.ids, whole.inputs.ids)
 
 
 def test_micro_batches_add_up() -> None:
@@ -181,7 +181,8 @@ def hidden(rows: LanguageRows) -> LanguageRows:
 
 
 def test_loss_and_gradients_are_transformers() -> None:
-    transformers = pytest.importorskip("transformers")
+    import transformers
+
     config = transformers.XLMConfig(
         vocab_size=64, emb_dim=32, n_layers=2, n_heads=4, max_position_embeddings=40, n_langs=3, attn_implementation="eager"
     )
@@ -203,20 +204,20 @@ def test_loss_and_gradients_are_transformers() -> None:
             {key: source.join([state[prefix + name] for name in source.names]) for key, source in names.items()}
         )
     batch = made.collate(rows_of(12), keys(12))
-    labels = torch.full(batch.inputs["ids"].shape, -100).reshape(-1)
+    labels = torch.full(batch.inputs.ids.shape, -100).reshape(-1)
     labels[batch.targets["positions"]] = batch.targets["labels"]
     expected = theirs(
-        batch.inputs["ids"],
+        batch.inputs.ids,
         attention_mask=batch.layout.tokens.long(),
-        langs=batch.inputs["segments"],
-        position_ids=batch.inputs["positions"],
-        labels=labels.reshape(batch.inputs["ids"].shape),
+        langs=batch.inputs.segments,
+        position_ids=batch.inputs.positions,
+        labels=labels.reshape(batch.inputs.ids.shape),
     ).loss
     term = made.loss(ours, batch, {})[0]["mlm"]
-    found = term.total / term.normaliser
-    assert abs(found - expected) < 1e-5 * expected
+    loss = term.total / term.normaliser
+    assert abs(loss - expected) < 1e-5 * expected
     expected.backward()
-    found.backward()
+    loss.backward()
     gradients = dict(theirs.named_parameters())
     for key, source in FAMILY.backbone(MODEL).items():
         own = ours.backbone.get_parameter(key).grad
@@ -232,11 +233,13 @@ def test_measures_tell_languages_apart() -> None:
     with torch.no_grad():
         term = made.loss(learner, batch, {})[0]["mlm"]
     counts = {f"mlm/{name}": count.numpy() for name, count in term.counts.items() if count.dim()}
-    found = made.measures(counts)
-    assert set(found) == {f"mlm/loss_{kind}_{name}" for kind in ("alone", "translated") for name in ("en", "de", "ko")}
     shares = corpus(60, languages=3).shares
-    expected = -np.log(shares[batch.targets["labels"].numpy()]).sum()
-    assert float(term.counts["unigram_loss"]) == pytest.approx(expected)
+    measured = made.measures(counts, -np.log(shares))
+    by_language = {f"mlm/loss_{kind}_{name}" for kind in ("alone", "translated") for name in ("en", "de", "ko")}
+    assert set(measured) == {"hidden_loss", "hidden_unigram_loss"} | by_language
+    masked = batch.inputs.ids.flatten()[batch.targets["positions"]].numpy() == VOCABULARY["mask"]
+    expected = -np.log(shares[batch.targets["labels"].numpy()[masked]]).mean()
+    assert measured["hidden_unigram_loss"] == pytest.approx(expected)
     sums = counts["mlm/kinds"]
     assert sums[:, 0].sum() == pytest.approx(float(term.total), rel=1e-5)
     assert sums[:, 1].sum() == term.normaliser
@@ -252,19 +255,19 @@ def test_a_mask_in_either_side_is_filled() -> None:
     first, second = rows.tokens.copy(), other.tokens.copy()
     first[chosen[0], 1] = second[chosen[1], 2] = first[chosen[2], 0] = second[chosen[2], 0] = VOCABULARY["mask"]
     asked = replace(rows, tokens=first, others=replace(other, tokens=second))
-    answers = made.predict(learner, made.collate_for_prediction(asked))
-    found = [[(mask["side"], mask["position"]) for mask in answers[row]["masks"]] for row in chosen]
-    assert found == [[(0, 1)], [(1, 2)], [(0, 0), (1, 0)]]
+    answers = made.answering.predict(learner, made.answering.collate(asked))
+    filled = [[(mask["side"], mask["position"]) for mask in answers[row]["masks"]] for row in chosen]
+    assert filled == [[(0, 1)], [(1, 2)], [(0, 0), (1, 0)]]
     assert len(answers[chosen[0]]["masks"][0]["candidates"]) == 5
 
 
 def test_inspection() -> None:
     made, rows = program(), rows_of(300)
-    found = made.inspect(made.collate(rows, keys(300)))
-    part, whole = found.rates["rows with a translation"]
+    shown = made.inspect(made.collate(rows, keys(300)))
+    part, whole = shown.rates["rows with a translation"]
     assert whole == 300
     assert part == int((rows.others.lengths > 0).sum())
-    assert sum(found.rates[f"sides in {name}"][0] for name in MODEL.languages) == 300 + part
-    labels = {label for row in found.rows for label in row.lines}
+    assert sum(shown.rates[f"sides in {name}"][0] for name in MODEL.languages) == 300 + part
+    labels = {label for row in shown.rows for label in row.lines}
     assert "original (en)" in labels
     assert {"original (en > de)", "original (de > en)"} <= labels

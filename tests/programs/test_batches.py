@@ -10,8 +10,9 @@ from typing import Any, get_args, get_origin, get_type_hints
 import numpy as np
 import pytest
 import torch
+from plmtrain.settings.composing.sections import section
 from support.every_pair import Text, chosen
-from support.every_program import PROGRAMS, TINY
+from support.every_program import PROGRAMS
 from support.memory_rows import memory_rows, vocabulary_of
 from torch import Tensor
 from torch.fx.experimental import _config as fx_config
@@ -19,11 +20,10 @@ from torch.fx.experimental import _config as fx_config
 from plmtrain import backbones, objectives
 from plmtrain.batch import Batch, Inputs, Layout
 from plmtrain.commands.list import matrix
-from plmtrain.data.loading.order import plan
+from plmtrain.data.loading.order import plan_phases
 from plmtrain.data.rows.rows import rows_of
 from plmtrain.keyed_random import Keys
 from plmtrain.settings.composing.compose import compose
-from plmtrain.settings.composing.sections import section
 from plmtrain.settings.decode import pretrain_settings
 
 META = torch.device("meta")
@@ -93,7 +93,7 @@ def test_a_batch_of_every_objective(objective: str, model: str, tmp_path: Path) 
     settings = pretrain_settings(compose(overrides))
     vocabulary = vocabulary_of(settings.tokenizer.family)
     whole = objectives.build(settings.objective, settings.model, vocabulary)
-    (phase,) = plan(settings.trainer)
+    (phase,) = plan_phases(settings.trainer)
     rows = memory_rows(whole, phase, 40)
     learner = whole.build(lambda shape: backbones.build(shape, vocabulary.size)).to(META).train()
     for part in whole.parts.members:

@@ -8,7 +8,7 @@ import torch
 
 from plmtrain.data.rows.rows import Rows
 from plmtrain.errors import DataError
-from plmtrain.programs.masked.filling import filled, hide_a_word, mask_questions, read_filled
+from plmtrain.programs.masked.filling import best_at_masks, hide_a_word, mask_questions, read_filled
 from plmtrain.settings.tokenizer import TokenizerSettings
 from plmtrain.text.tokenizer import Tokenizer
 from plmtrain.text.tokenizer_training import train
@@ -39,7 +39,7 @@ def test_answers_are_read_into_their_texts(tokenizer: Tokenizer) -> None:
         assert len(ids) == 1
         logits[mask, ids[0]] = 9.0
     masks = torch.tensor(places) + torch.tensor([0, 1])  # behind an opening token
-    answers = filled(masks, logits, torch.arange(2), opening=1)
+    answers = best_at_masks(masks, logits, torch.arange(2), opening=1)
     for row, text in enumerate(texts):
         read = read_filled(text, rows.tokens[row, : rows.lengths[row]], answers[row], tokenizer)
         assert read.values["text"] == text

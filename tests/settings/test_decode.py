@@ -62,9 +62,9 @@ def test_the_nearest_name_is_suggested(override: str, suggestion: str) -> None:
         (["trainer.steps=1.5"], "a whole number"),
         (["trainer.steps=null"], "a whole number"),
         (["trainer.steps=[1]"], "a whole number"),
-        (["seed=true"], "true is no number"),
-        (["trainer.epochs=false"], "false is no number"),
-        (["optimizer.betas=[true,0.9]"], "true is no number"),
+        (["seed=true"], "true is not a number"),
+        (["trainer.epochs=false"], "false is not a number"),
+        (["optimizer.betas=[true,0.9]"], "true is not a number"),
         (["trainer={steps: 1}"], "name of one of its choices"),
         (["trainer.compile=maybe"], "true or false"),
         (["optimizer.lr=fast"], "a number"),
@@ -79,7 +79,7 @@ def test_the_nearest_name_is_suggested(override: str, suggestion: str) -> None:
         (["trainer.micro_batch_size=64"], "more than the batch"),
         (["schedule.warmup=1000"], "leaves nothing"),
         (["schedule=warmup_stable_decay", "schedule.warmup=600", "schedule.decay=600"], "are more than trainer.steps"),
-        (["tokenizer.family=gpt2"], "lacks: cls, mask, pad, sep"),
+        (["tokenizer.family=gpt2"], "lacks: cls, mask, sep"),
         (["model=bert", "model=roberta"], "chosen twice"),
         (["model=null"], "no choice"),
         (["model=[bert]"], "name of one of its choices"),
@@ -147,8 +147,8 @@ def test_a_mistake_in_a_file_names_the_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("lr: ${optimizer.missing}\n", "refers to a setting that is not there"),
-        ("lr: ${optimizer.lr}\n", "refers to a setting that is not there"),
+        ("lr: ${optimizer.missing}\n", "refers to a setting that does not exist"),
+        ("lr: ${optimizer.lr}\n", "refers to a setting that does not exist"),
         ("lr: ???\n", "has no value"),
     ],
 )
@@ -251,5 +251,5 @@ def test_what_a_fine_tuning_run_keeps_makes_the_same_settings() -> None:
     assert settings_from_run(made.model_dump(mode="json")) == made
     changed = override(made, ["data.files=[b]", "task.validation_split=validation_mismatched"])
     assert (changed.data.files, changed.task.validation_split) == (("b",), "validation_mismatched")
-    with pytest.raises(SettingsErrors, match="task is the run's"):
+    with pytest.raises(SettingsErrors, match="task belongs to the run"):
         override(made, ["task=glue/rte"])

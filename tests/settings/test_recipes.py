@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from support import original_schedules as originals
 
-from plmtrain.data.loading.order import plan
+from plmtrain.data.loading.order import plan_phases
 from plmtrain.optim.schedule import learning_rate
 from plmtrain.settings.composing.compose import compose
 from plmtrain.settings.composing.folders import choices
@@ -189,7 +189,7 @@ def test_the_learning_rate_is_the_papers_at_every_stage(name: str) -> None:
 def test_as_many_tokens_are_read_as_in_the_paper(name: str) -> None:
     paper, made = PAPERS[name], recipe(name)
     assert made.model.name == paper.model
-    read = {phase.sequence_length: (phase.steps, phase.batch_size) for phase in plan(made.trainer)}
+    read = {phase.sequence_length: (phase.steps, phase.batch_size) for phase in plan_phases(made.trainer)}
     assert read == {length: (share * paper.steps, paper.rows) for length, share in paper.phases.items()}
 
 
@@ -203,6 +203,6 @@ def test_predictions_a_row_are_those_of_the_authors_code() -> None:
     """0.15 of the length, up to BERT's 20 in 128 and 77 in 512 (max_predictions_per_seq)."""
     for name in ("bert", "albert"):
         made = recipe(name)
-        for phase in plan(made.trainer):
+        for phase in plan_phases(made.trainer):
             most = phase.objective.get("max_predictions", made.objective.model_dump()["max_predictions"])
             assert 0 <= most - 0.15 * phase.sequence_length < 1, (name, phase.sequence_length)

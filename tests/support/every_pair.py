@@ -9,14 +9,14 @@ from pathlib import Path
 
 import torch
 
-from plmtrain.data.loading.order import plan
+from plmtrain.data.loading.order import plan_phases
 from plmtrain.data.loading.step_loader import StepLoader
 from plmtrain.data.rows.rows import rows_of
 from plmtrain.optim import optimizer
 from plmtrain.runs.assembly import build_learner, embedded_tokens
 from plmtrain.runs.prepared_text import PreparedText
 from plmtrain.settings.composing.compose import compose
-from plmtrain.settings.composing.sections import section
+from plmtrain.settings.composing.folders import section
 from plmtrain.settings.decode import pretrain_settings
 from plmtrain.settings.lookup import objective_classes
 from plmtrain.settings.run import PretrainSettings
@@ -90,7 +90,7 @@ def train(overrides: Sequence[str], steps: int) -> PretrainSettings:
     """
     settings = pretrain_settings(compose(overrides))
     material = PreparedText.of(settings, lambda moment: None)
-    group, phases = Group("cpu", 60, 1), plan(settings.trainer)
+    group, phases = Group("cpu", 60, 1), plan_phases(settings.trainer)
     programs = material.programs(phases)
     learner = build_learner(settings, programs[0], embedded_tokens(settings, material.tokenizer))
     module = Step(learner, "fp32")

@@ -10,7 +10,7 @@ from typing import Any
 
 from support.memory_rows import vocabulary_of
 from support.tiny_run import SHAPE, TINY_BERT, TinyRun, settings_of
-from support.tiny_task import examples, program
+from support.tiny_task import examples, program, scored_examples, scorer
 
 Records = Sequence[Mapping[str, float]]
 
@@ -28,6 +28,7 @@ class Kind:
         second: what the second of two phases changes of the objective; None for a run of one phase.
         phases: all of them, where there are others than these two.
         task: builds the program of a task from the model's settings and the dropout of its head.
+        examples: makes so many rows for the task, of at most so many tokens, from a seed.
         points: where the run is killed, in the order in which it comes there.
         logged: what its records must name: else a part of the objective was idle.
         carry: the tensors that go on from step to step.
@@ -38,6 +39,7 @@ class Kind:
     second: str | None = ""
     phases: str | None = None
     task: Callable[..., Any] | None = None
+    examples: Callable[..., Any] = examples
     points: Sequence[str] = ("train.forward@5", "train.accum@6", "save.rename@8")
     logged: Sequence[str] = ()
     carry: Sequence[str] = ()
@@ -66,7 +68,7 @@ class Kind:
             return TinyRun(path, overrides, self.system, vocabulary_of(settings.tokenizer.family), epoch=22)
         trained = self.task(settings.model, dropout=None if settings.model.dropout else 0.0)
         most = trained.row_shape(settings.trainer.sequence_length).length
-        rows, held_out = examples(37, most), examples(11, most, seed=1)
+        rows, held_out = self.examples(37, most), self.examples(11, most, seed=1)
         return TinyRun(path, overrides, self.system, rows=rows, held_out=held_out, program=trained)
 
 
@@ -160,6 +162,14 @@ PROGRAMS: Mapping[str, Kind] = {
         task=program,
         points=("train.forward@4", "train.accum@6", "save.rename@8", "eval@10", "save.write@12"),
         logged=("val/accuracy",),
+    ),
+    "regression": Kind(
+        TINY_BERT,
+        None,
+        task=scorer,
+        examples=scored_examples,
+        points=("train.forward@4", "train.accum@6", "save.rename@8", "eval@10", "save.write@12"),
+        logged=("val/spearman",),
     ),
 }
 """By the objective's or the task's name."""

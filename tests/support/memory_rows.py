@@ -14,7 +14,7 @@ from plmtrain.data.rows.pair_rows import PairRows
 from plmtrain.data.rows.rows import PartedRows, Rows, RowSource
 from plmtrain.data.rows.streams import Streams
 from plmtrain.data.rows.translations import Translations
-from plmtrain.text.families import FAMILIES
+from plmtrain.families import TOKENIZER_FAMILIES
 from plmtrain.text.vocabulary import Vocabulary
 
 
@@ -25,7 +25,7 @@ def vocabulary_of(family: str, size: int = 64) -> Vocabulary:
         family: of tokenizers.
         size: how many tokens there are, special ones included.
     """
-    tokens = FAMILIES[family]
+    tokens = TOKENIZER_FAMILIES[family]
     ids = {token: place for place, token in enumerate(tokens.first)}
     ids |= {token: size - len(tokens.last) + place for place, token in enumerate(tokens.last)}
     return Vocabulary(size, {role: ids[token] for role, token in tokens.roles.items()}, tuple(sorted(ids.values())))

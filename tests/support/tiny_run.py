@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from support.children import wait_for
 from support.memory_rows import VOCABULARY, memory_rows
 
 from plmtrain import faults, stopping
@@ -219,10 +220,5 @@ def _exit_codes(actions: Sequence[Callable[[], None]]) -> list[int]:
     children = [multiprocessing.get_context("fork").Process(target=action) for action in actions]
     for child in children:
         child.start()
-    for child in children:
-        child.join(120)
-    hanging = [child for child in children if child.exitcode is None]
-    for child in hanging:
-        child.kill()
-    assert not hanging, "a child hangs"
+    wait_for(children, 120)
     return [child.exitcode or 0 for child in children]

@@ -62,7 +62,7 @@ def test_json_lines_are_a_document_each(tmp_path: Path) -> None:
         ("text", "fine\n".encode("utf-16"), 1, "NUL", "UTF-8"),
         ("text", b"fine\n\nnot \0 so\n", 3, "NUL", "on_bad=skip"),
         ("text", b"\x89PNG\r\n\x1a\n\x00", 1, "not UTF-8", "on_bad=skip"),
-        ("jsonl", b'{"text": "a"}\n{"text": "b', 2, "no whole line of JSON", '{"text": "..."}'),
+        ("jsonl", b'{"text": "a"}\n{"text": "b', 2, "not a complete line of JSON", '{"text": "..."}'),
         ("jsonl", b'{"text": "a"}\n["text"]\n', 2, "object was expected, but this is a list", '{"text": "..."}'),
         ("jsonl", b'{"id": 1, "txt": "a"}\n', 1, "no column 'text'; the columns here: id, txt", "did you mean 'txt'"),
         ("jsonl", b"{}\n", 1, "the columns here: none", "on_bad=skip"),
@@ -71,13 +71,13 @@ def test_json_lines_are_a_document_each(tmp_path: Path) -> None:
             b'{"text": 3, "body": "a"}\n',
             1,
             "column 'text' should be text, but is a number",
-            "columns with text here: body",
+            "columns of text: body",
         ),
         ("jsonl", b'{"text": null}\n', 1, "but is null", "on_bad=skip"),
         ("jsonl", b'{"text": "a\\u0000b"}\n', 1, "NUL character", "on_bad=skip"),
         ("jsonl", b'{"text": "a\\ud800b"}\n', 1, "surrogate", "on_bad=skip"),
-        ("jsonl", b"[" * 100_000 + b"\n", 1, "no whole line of JSON", "on_bad=skip"),
-        ("jsonl", b'{"text": ' + b"9" * 5000 + b"}\n", 1, "no whole line of JSON", "on_bad=skip"),
+        ("jsonl", b"[" * 100_000 + b"\n", 1, "not a complete line of JSON", "on_bad=skip"),
+        ("jsonl", b'{"text": ' + b"9" * 5000 + b"}\n", 1, "not a complete line of JSON", "on_bad=skip"),
     ],
 )
 def test_a_bad_line_is_told_by_file_and_line_or_skipped_and_counted(
@@ -115,7 +115,7 @@ def test_a_gzip_file_that_breaks_off_stops_the_run(tmp_path: Path, on_bad: str) 
     whole = gzip.compress(os.urandom(50_000).hex().encode() + b"\n")
     path = write(tmp_path / "a.txt.gz", whole[: len(whole) // 2])
     error = told(path, settings(on_bad=on_bad))
-    assert "breaks off" in error.what
+    assert "truncated" in error.what
     assert error.where == f"{path}:1"
     flipped = bytearray(whole)
     flipped[len(whole) // 2] ^= 255

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plmtrain.text.sentences import boundaries, split
+from plmtrain.text.sentences import boundaries, split_sentences
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ from plmtrain.text.sentences import boundaries, split
 )
 def test_running_text_is_cut_into_its_sentences(sentences: list[str]) -> None:
     joined = ("" if sentences[0].startswith("これ") else " ").join(sentences)
-    assert split(joined) == sentences
+    assert split_sentences(joined) == sentences
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_running_text_is_cut_into_its_sentences(sentences: list[str]) -> None:
     ],
 )
 def test_lines_and_odd_texts(text: str, sentences: list[str]) -> None:
-    assert split(text) == sentences
+    assert split_sentences(text) == sentences
 
 
 @given(st.text(st.sampled_from('aB1.!?。」" \n\t(é한')) | st.text())
@@ -58,6 +58,6 @@ def test_boundaries_cut_the_text_without_losing_any(text: str) -> None:
     assert starts[0] == 0
     parts = [text[start:end] for start, end in zip(starts, [*starts[1:], len(text)], strict=True)]
     assert all(part.strip() for part in parts)
-    assert split(text) == [part.strip() for part in parts]
+    assert split_sentences(text) == [part.strip() for part in parts]
     # White space stands in front, so that what follows it keeps its space: byte-level tokenizers need it there.
     assert all(part == part.rstrip() for part in parts[:-1])

@@ -16,7 +16,7 @@ from torch import Tensor
 from plmtrain import faults
 from plmtrain.errors import CheckpointError, DiskError
 from plmtrain.training.checkpoint import Checkpoint, Checkpoints
-from plmtrain.training.checkpoint_manifest import Identity, check
+from plmtrain.training.checkpoint_manifest import Identity, check_checkpoint
 from plmtrain.training.progress import Progress
 
 RUN = Identity("run-a", "settings", "tokenizer", "data")
@@ -164,7 +164,7 @@ def flip(path: Path, offset: int, bit: int = 0) -> None:
 
 
 class TestDamage:
-    """The newest of two checkpoints is damaged: it is named and passed over; ``strict`` stops there."""
+    """The newest of two checkpoints is damaged: it is named and skipped; ``strict`` stops there."""
 
     def passed_over(self, tmp_path: Path, *named: str) -> None:
         told: list[str] = []
@@ -181,11 +181,11 @@ class TestDamage:
             intact = path.read_bytes()
             for offset in range(len(intact)):
                 flip(path, offset, offset % 8)
-                damage = check(folder, RUN.run_id).damage
+                damage = check_checkpoint(folder, RUN.run_id).damage
                 assert len(damage) == 1, f"a flipped bit in {path.name} at {offset} was not seen: {damage}"
                 assert path.name in damage[0]
                 path.write_bytes(intact)
-        assert not check(folder, RUN.run_id).damage
+        assert not check_checkpoint(folder, RUN.run_id).damage
 
     @pytest.mark.parametrize("name", ["model.safetensors", "optimizer.safetensors", "progress.json", "manifest.json"])
     @pytest.mark.parametrize(

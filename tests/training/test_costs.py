@@ -10,7 +10,7 @@ import torch
 from support.memory_rows import VOCABULARY, MemoryRows
 
 from plmtrain import backbones, objectives
-from plmtrain.data.loading.order import plan
+from plmtrain.data.loading.order import plan_phases
 from plmtrain.data.rows.rows import Rows
 from plmtrain.keyed_random import Keys
 from plmtrain.programs.program import AnyProgram
@@ -162,7 +162,7 @@ def test_rows_keep_memory_in_proportion() -> None:
 def test_real_steps_are_taken_and_timed() -> None:
     settings, program, learner = made("model=bert", "objective=mlm", "trainer.batch_size=8", "trainer.micro_batch_size=4")
     before = [weight.detach().clone() for weight in learner.parameters()]
-    (phase,) = plan(settings.trainer)
+    (phase,) = plan_phases(settings.trainer)
     measured = measure(
         Step(learner, "fp32"), program.parts.main, Fresh(40, program), phase, settings, "fp32", Group("cpu", 60, 1)
     )

@@ -137,7 +137,7 @@ def test_a_dead_owners_lock_is_taken_over_with_a_line(tmp_path: Path, reaped: bo
 
 
 def rewritten(path: Path, **facts: object) -> None:
-    """Change what the lock says of its owner, keeping its last sign of life."""
+    """Change what the lock says of its owner, keeping its last heartbeat."""
     beat = path.stat().st_mtime
     path.write_text(json.dumps({**json.loads(path.read_text()), **facts}))
     os.utime(path, (beat, beat))
@@ -159,7 +159,7 @@ def test_an_owner_that_cannot_be_seen_counts_as_alive_until_it_was_silent(tmp_pa
     rewritten(path, **elsewhere)
     with pytest.raises(SettingsError) as caught, RunLock(path):
         pass
-    assert "last sign of life" in caught.value.remedy
+    assert "last heartbeat" in caught.value.remedy
     now = time.time()
     os.utime(path, (now, now - lock.SILENCE - 5))
     told: list[str] = []

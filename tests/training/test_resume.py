@@ -6,6 +6,7 @@ on each time: if one of its resumes were not exact, its end would not be that of
 
 from __future__ import annotations
 
+import json
 import random
 import signal
 from collections.abc import Callable, Iterable
@@ -23,6 +24,10 @@ from plmtrain.settings.lookup import objective_classes, task_classes
 NO_DROPOUT = ("model.dropout=0", "model.attention_dropout=0")
 PARTED = "trainer.micro_batch_size=3"
 """Eight rows, or four, are not taken at once, nor in equal parts."""
+
+LOOSE = {"auc": {"abs": 1e-3}, "spearman": {"abs": 1e-2}, "pearson": {"abs": 1e-2}}
+"""An area is counted in bins: a logit at the edge of one may fall to either side. A correlation of few and similar scores shows
+how rows of other lengths are rounded."""
 
 
 def test_every_objective_and_task_has_a_row() -> None:
@@ -50,7 +55,7 @@ def unbroken(kind: Kind, tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
 def assert_equal(run: TinyRun, whole: TinyRun) -> None:
     """To the bit; the first step that differs is named."""
     for record, expected in zip(run.records(), whole.records(), strict=True):
-        assert record == expected
+        assert json.dumps(record) == json.dumps(expected)  # what is undefined is so in both
     assert run.digest() == whole.digest()
 
 
@@ -105,9 +110,8 @@ def assert_same_up_to_rounding(run: TinyRun, whole: TinyRun) -> None:
     for record, expected in zip(run.records(), whole.records(), strict=True):
         assert record.keys() == expected.keys()
         for name, value in expected.items():
-            # An area is counted in bins: a logit at the edge of one may fall to either side.
-            tolerance = {"abs": 1e-3} if "auc" in name else {"rel": 1e-5, "abs": 1e-7}
-            assert record[name] == pytest.approx(value, **tolerance), (expected["step"], name)
+            tolerance = next((loose for word, loose in LOOSE.items() if word in name), {"rel": 1e-5, "abs": 1e-7})
+            assert record[name] == pytest.approx(value, nan_ok=True, **tolerance), (expected["step"], name)
     for group, relative, absolute in (("model", 1e-4, 2e-6), ("optimizer", 1e-3, 1e-6), ("carry", 1e-3, 1e-4)):
         tensors, others = run.checkpoint.load(group), whole.checkpoint.load(group)
         assert tensors.keys() == others.keys()

@@ -159,13 +159,28 @@ def test_tokens_are_counted_without_padding(tmp_path: Path, name: str) -> None:
     assert "val/perplexity" not in held_out
 
 
-def test_the_best_checkpoint_of_a_task_is_kept_and_known(tmp_path: Path) -> None:
-    run = PROGRAMS["classification"].run(tmp_path, "trainer.evaluate_every=1", "trainer.save_every=100")
+@pytest.mark.parametrize(("name", "measure"), [("classification", "val/accuracy"), ("regression", "val/spearman")])
+def test_the_best_checkpoint_of_a_task_is_kept_and_known(tmp_path: Path, name: str, measure: str) -> None:
+    run = PROGRAMS[name].run(tmp_path, "trainer.evaluate_every=1", "trainer.save_every=100")
     assert in_child(run.go) == 0
-    validations = {int(record["step"]): record["val/accuracy"] for record in run.records() if "val/accuracy" in record}
+    validations = {int(record["step"]): record[measure] for record in run.records() if measure in record}
     assert len(validations) == 12
     best = max(validations, key=lambda step: (validations[step], -step))
     progress = run.checkpoint.progress
     assert (run.checkpoint.step, progress.best_step, progress.best_metric) == (12, best, validations[best])
     assert run.folder.checkpoints().at(best).step == best
     assert "val/perplexity" not in run.records()[-1]
+
+
+def test_a_correlation_that_is_undefined_is_told_and_chooses_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A learning rate of nothing, and a head that gives every text the same score."""
+    run = PROGRAMS["regression"].run(tmp_path, "optimizer.lr=1e-30", "trainer.steps=2", "trainer.evaluate_every=1")
+    trainer = run.trainer()
+    trainer.state.learner.head.scores.weight.data.zero_()
+    trainer.state.learner.head.scores.bias.data.fill_(1.0)
+    trainer.run()
+    spearman = [record["val/spearman"] for record in run.records() if "val/mse" in record]
+    assert len(spearman) == 2
+    assert all(map(math.isnan, spearman))
+    assert (trainer.progress.best_step, trainer.progress.best_metric) == (None, None)
+    assert "step 1: val/spearman is undefined for these answers" in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""``plmtrain check``: everything that is wrong with a composed run before it starts, and what it will cost."""
+"""``plmtrain check``: report all errors of a run and its costs before it starts."""
 
 from plmtrain.commands.check.command import run
 

@@ -1,4 +1,4 @@
-"""``plmtrain check``: everything that is wrong with a run before it starts, told at once, and what the run will cost."""
+"""``plmtrain check``: report all errors of a run at once and its costs, before it starts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from rich.console import Console
 
 from plmtrain import stopping
 from plmtrain.commands.check.data import examine_sources, material_of, tell_data
-from plmtrain.commands.check.findings import Report
+from plmtrain.commands.check.findings import Findings
 from plmtrain.errors import DiskError, SettingsError
 from plmtrain.files import nearest_folder
 from plmtrain.runs.command_settings import composed_for, kind_for
@@ -22,64 +22,69 @@ from plmtrain.training.run_folder import RunFolder
 
 
 def run(arguments: list[str]) -> int:
-    """Check a run, say what there is to say, and give the exit code that it would end with."""
+    """Check a run, print the findings, and return the exit code that the run would end with."""
     stopping.watch()
     as_json = "--json" in arguments
-    report = Report()
-    _examine([word for word in arguments if word != "--json"], report)
+    findings = Findings()
+    _examine([word for word in arguments if word != "--json"], findings)
     if as_json:
-        print(report.to_json())
+        print(findings.to_json())
     else:
-        report.draw(Console(highlight=False))
-    return report.exit_code
+        findings.draw(Console(highlight=False))
+    return findings.exit_code
 
 
-def _examine(arguments: list[str], report: Report) -> None:
+def _examine(arguments: list[str], findings: Findings) -> None:
     composed = composed_for("check", arguments)
-    report.origin = composed.origin
+    findings.origin = composed.origin
     judged = judge(composed, kind_for("check", arguments))
-    report.wrong(judged.errors)
+    findings.wrong(judged.errors)
     if judged.settings is None:
-        examine_sources(judged.sections, report)
+        examine_sources(judged.sections, findings)
         return
     settings: RunSettings = judged.settings
     folder = checkpoint = None
-    with report.heard():
+    with findings.collecting():
         folder = RunFolder.below(settings.runs_dir, run_name(settings, start_digest(settings)))
-        report.subject = str(folder.path)
-        checkpoint = _examine_folder(folder, settings, report)
+        findings.subject = str(folder.path)
+        checkpoint = _examine_folder(folder, settings, findings)
     material = None
-    with report.heard(), preparation_report() as progress:
-        material = material_of(settings, progress, report)
+    with findings.collecting(), preparation_report() as on_update:
+        material = material_of(settings, on_update, findings)
     if material is None:
         return
-    tell_data(material, report)
+    tell_data(material, findings)
     if folder is not None:
         from plmtrain.commands.check.costs import examine_costs
 
-        examine_costs(material, folder, checkpoint, report)
+        examine_costs(material, folder, checkpoint, findings)
 
 
-def _examine_folder(folder: RunFolder, settings: RunSettings, report: Report) -> Checkpoint | None:
-    """Whether the run can begin, or go on, in its folder, where nothing is written; the checkpoint that it would go on from."""
+def _examine_folder(folder: RunFolder, settings: RunSettings, findings: Findings) -> Checkpoint | None:
+    """Check, without writing, whether the run can start or resume in its folder; return the checkpoint to resume from."""
     if (holder := folder.lock().holder()) is not None:
         remedy = "wait until that process has ended, or choose another name="
-        report.wrong([SettingsError(f"the run is in use by {holder}", str(folder.path), remedy)])
+        findings.wrong([SettingsError(f"the run is in use by {holder}", str(folder.path), remedy)])
     place = nearest_folder(folder.path)
     if not os.access(place, os.W_OK | os.X_OK):
-        remedy = "mend its permissions, or choose another runs_dir="
-        report.wrong([DiskError("the run's folder cannot be written to", str(place), remedy)])
+        remedy = "fix its permissions, or choose another runs_dir="
+        findings.wrong([DiskError("the run's folder cannot be written to", str(place), remedy)])
     drift = changes(folder, settings)
-    report.wrong(drift.refusals(settings.resume.allow))
+    findings.wrong(drift.refusals(settings.resume.allow))
     for change in (*drift.free, *drift.trajectory):
-        report.warn(f"changed since the run began: {change}", str(folder.path), "take it back if that was not meant")
+        findings.warn(f"changed since the run began: {change}", str(folder.path), "undo it if it was not intended")
     if folder.status().get("state") == "finished":
-        report.fact("run", "finished: the same command has nothing left to do", state="finished")
+        findings.fact("run", "finished: the same command would do nothing", state="finished")
         return None
     newest = folder.checkpoints().newest(
         settings.resume.strict,
-        report=lambda line: report.warn(line, str(folder.checkpoints_path), "plmtrain verify tells what is wrong with it"),
+        report=lambda line: findings.warn(line, str(folder.checkpoints_path), "run plmtrain verify to see what is damaged"),
     )
     step = 0 if newest is None else newest.step
-    report.fact("run", f"goes on from step {step:,}" if step else "begins anew", state="resumed" if step else "new", step=step)
+    findings.fact(
+        "run",
+        f"would resume from step {step:,}" if step else "would start from step 0",
+        state="resumed" if step else "new",
+        step=step,
+    )
     return newest

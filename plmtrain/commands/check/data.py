@@ -9,18 +9,19 @@ from typing import Any
 
 import numpy as np
 
-from plmtrain.commands.check.findings import Report
+from plmtrain.commands.check.findings import Findings
 from plmtrain.data.corpus import parallel
 from plmtrain.data.corpus.store import Store
-from plmtrain.data.corpus.updates import Report as Progress
+from plmtrain.data.corpus.updates import OnUpdate
 from plmtrain.data.tables import labelled
+from plmtrain.data.tables.readers import reader_of
 from plmtrain.errors import DataError
 from plmtrain.runs.labelled_examples import LabelledExamples
 from plmtrain.runs.material import Material
 from plmtrain.runs.prepared_text import PreparedText
 from plmtrain.settings.data import DataSettings, TableSettings
 from plmtrain.settings.run import FinetuneSettings, PretrainSettings, RunSettings
-from plmtrain.settings.tasks.classification import ClassificationSettings
+from plmtrain.settings.tasks.base import TaskSettings
 from plmtrain.stopping import safe_point
 from plmtrain.text import readers
 from plmtrain.text.readers import Skips
@@ -48,34 +49,34 @@ class _Bad(Skips):
             self.errors.append(error)
 
 
-def material_of(settings: RunSettings, progress: Progress, report: Report) -> Material | None:
+def material_of(settings: RunSettings, on_update: OnUpdate, findings: Findings) -> Material | None:
     """The run's data, made ready as the run would make them; None if they cannot be, and everything wrong with them is told."""
     try:
         if isinstance(settings, FinetuneSettings):
-            return LabelledExamples.of(settings, progress)
+            return LabelledExamples.of(settings, on_update)
         assert isinstance(settings, PretrainSettings)
-        return PreparedText.of(settings, progress)
+        return PreparedText.of(settings, on_update)
     except DataError as error:
-        report.wrong([error])
-        examine_sources(settings.__dict__, report)
+        findings.wrong([error])
+        examine_sources(settings.__dict__, findings)
         return None
 
 
-def examine_sources(sections: Mapping[str, Any], report: Report) -> None:
+def examine_sources(sections: Mapping[str, Any], findings: Findings) -> None:
     """Read all files, and tell every file and the first lines that cannot be used.
 
     Args:
         sections: the groups of settings that are sound; what they do not say is not looked at.
-        report: hears of it.
+        findings: hears of it.
     """
     data, task, bad = sections.get("data"), sections.get("task"), _Bad()
     if isinstance(data, DataSettings):
-        report.wrong(_wrong_in_text(data, bad))
-    elif isinstance(data, TableSettings) and isinstance(task, ClassificationSettings) and data.files:
-        report.wrong(_wrong_in_tables(task, data, bad))
-    report.wrong(bad.errors)
+        findings.wrong(_wrong_in_text(data, bad))
+    elif isinstance(data, TableSettings) and isinstance(task, TaskSettings) and data.files:
+        findings.wrong(_wrong_in_tables(task, data, bad))
+    findings.wrong(bad.errors)
     if (more := bad.count - len(bad.errors)) > 0:
-        report.wrong([DataError(f"{more:,} more lines cannot be used", "data.files", "or leave them out: data.on_bad=skip")])
+        findings.wrong([DataError(f"{more:,} more lines cannot be used", "data.files", "or leave them out: data.on_bad=skip")])
 
 
 def _wrong_in_text(data: DataSettings, bad: Skips) -> Iterator[DataError]:
@@ -108,11 +109,12 @@ def _sources(files: Sequence[Path], reading: DataSettings, bad: Skips) -> Iterat
         yield from (readers.read(path, reading, bad) for path in files)
 
 
-def _wrong_in_tables(task: ClassificationSettings, data: TableSettings, bad: Skips) -> Iterator[DataError]:
+def _wrong_in_tables(task: TaskSettings, data: TableSettings, bad: Skips) -> Iterator[DataError]:
     reading = data.model_copy(update={"on_bad": "skip"})
-    rows = labelled.rows_of_files(task, reading, bad)
+    reader = reader_of(task)
+    rows = labelled.rows_of_files(reader, reading, bad)
     try:
-        labelled.gather(task, reading, rows, bad)
+        labelled.gather(reader, reading, rows, bad)
     except DataError as error:
         yield error
     for split in ("train", "validation"):  # what comes behind a file that cannot be read at all
@@ -123,46 +125,48 @@ def _wrong_in_tables(task: ClassificationSettings, data: TableSettings, bad: Ski
             yield error
 
 
-def tell_data(material: Material, report: Report) -> None:
+def tell_data(material: Material, findings: Findings) -> None:
     """What there is to train on, and what of it may not be as the user thinks."""
     settings, tokenizer = material.settings, material.tokenizer
-    report.fact("data", material.opening() + (f"\nin {material.corpus.folder}" if isinstance(material, PreparedText) else ""))
+    findings.fact("data", material.opening() + (f"\nin {material.corpus.folder}" if isinstance(material, PreparedText) else ""))
     counts: dict[str, Any] = {"vocabulary": tokenizer.vocabulary.size, "repetitions": material.repetitions()}
     asked, made = settings.tokenizer.vocab_size, tokenizer.vocabulary.size
     if settings.tokenizer.path is None and settings.init is None and made < asked:
-        report.warn(
+        findings.warn(
             f"the text gives a vocabulary of {made:,} tokens, not of {asked:,}",
-            report.origin("tokenizer.vocab_size"),
+            findings.origin("tokenizer.vocab_size"),
             f"that may be as it should; else give more text, or tokenizer.vocab_size={made}",
         )
     if isinstance(material, PreparedText):
-        counts |= _of_text(material, report)
+        counts |= _of_text(material, findings)
     elif isinstance(material, LabelledExamples):
-        counts |= {f"{split}_examples": len(found) for split, found in material.examples.splits.items()}
-    report.values |= counts
+        counts |= {f"{split}_examples": len(some) for split, some in material.examples.splits.items()}
+        for finding in material.findings():
+            findings.warn(finding.what, finding.where, finding.remedy)
+    findings.values |= counts
 
 
-def _of_text(material: PreparedText, report: Report) -> dict[str, Any]:
+def _of_text(material: PreparedText, findings: Findings) -> dict[str, Any]:
     manifest, place = material.corpus.manifest, str(material.corpus.folder)
     train, held_out = manifest.splits["train"], manifest.splits["validation"]
     unknown = _unknown_share(material)
     used = _used_share(material)
     told = f"{material.tokenizer.vocabulary.size:,} tokens, {used:.1%} of them occur in the training text"
-    report.fact("vocabulary", told + ("" if unknown is None else f"; {unknown:.2%} of the text is unknown"))
+    findings.fact("vocabulary", told + ("" if unknown is None else f"; {unknown:.2%} of the text is unknown"))
     if unknown is not None and unknown > _UNKNOWN:
-        report.warn(
+        findings.warn(
             f"{unknown:.1%} of the training tokens are unknown to the tokenizer",
             place,
             "train the tokenizer on this text (leave tokenizer.path= away), or take one for its language",
         )
     if train.duplicates > _REPEATED * train.documents:
         what = f"{train.duplicates:,} of {train.documents:,} training documents repeat another one"
-        report.warn(what, place, "remove repeated documents: a model learns them by heart")
+        findings.warn(what, place, "remove repeated documents: a model learns them by heart")
     if manifest.overlap:
         what = f"{manifest.overlap:,} of {held_out.documents:,} held-out documents are in the training text, too"
-        report.warn(what, place, "the held-out loss flatters: remove them from either")
+        findings.warn(what, place, "the held-out loss flatters: remove them from either")
     if manifest.skipped:
-        report.warn(f"{manifest.skipped:,} lines are skipped", manifest.first_skipped[0], "mend them, if they matter")
+        findings.warn(f"{manifest.skipped:,} lines are skipped", manifest.first_skipped[0], "mend them, if they matter")
     return {
         "train_tokens": train.tokens,
         "validation_tokens": held_out.tokens,

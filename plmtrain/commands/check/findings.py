@@ -1,4 +1,4 @@
-"""What a check found, for a person in ten seconds or for a program as JSON."""
+"""The findings of a check, as a table or as JSON."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from rich.text import Text
 from plmtrain.errors import PlmtrainError, SettingsErrors, Stopped, understood
 
 HEADINGS = ("run", "model", "data", "vocabulary", "work", "speed", "memory", "disk", "time")
-"""What there is to say of a run, in the order of its drawing."""
+"""The headings of the facts, in order."""
 
 
 @dataclass
-class Report:
-    """What a check found.
+class Findings:
+    """The findings of a check.
 
     Args:
         subject: the run's name, once it is known.
-        facts: what the run is and costs, as a person reads it, by heading.
-        values: the same for programs.
-        errors: what would end the run.
-        warnings: what would not, and may not be as the user thinks.
-        origin: where the value of a setting comes from.
+        facts: the run's properties and costs as text, by heading.
+        values: the same as JSON values.
+        errors: the errors that would end the run.
+        warnings: facts that the user may not expect, but that would not end the run.
+        origin: returns the origin of a setting's value.
     """
 
     subject: str = ""
@@ -40,16 +40,16 @@ class Report:
 
     @property
     def exit_code(self) -> int:
-        """0, or that of the first thing that would end the run: settings come before data, data before memory and disk."""
+        """The exit code of the error that would end the run first (settings, then data, then memory and disk), or 0."""
         return min((error.exit_code for error in self.errors), default=0)
 
     def fact(self, heading: str, text: str, **values: Any) -> None:
-        """Tell what the run is, or what it costs."""
+        """Add a fact about the run or its costs."""
         self.facts[heading] = text
         self.values |= values
 
     def wrong(self, errors: Iterable[PlmtrainError]) -> None:
-        """Tell of what would end the run, each thing once."""
+        """Add errors that would end the run, each one once."""
         known = {str(error) for error in self.errors}
         for error in errors:
             for one in error.errors if isinstance(error, SettingsErrors) else (error,):
@@ -58,12 +58,12 @@ class Report:
                     known.add(str(one))
 
     def warn(self, what: str, where: str, remedy: str) -> None:
-        """Tell of what may not be as the user thinks."""
+        """Add a warning about something that the user may not expect."""
         self.warnings.append(PlmtrainError(what, where, remedy))
 
     @contextmanager
-    def heard(self) -> Iterator[None]:
-        """Inside, what a user can act on is told with the rest instead of ending the check; all else passes."""
+    def collecting(self) -> Iterator[None]:
+        """Collect the errors of the block that a user can act on, instead of ending the check; other exceptions propagate."""
         try:
             yield
         except BaseException as error:
@@ -81,21 +81,21 @@ class Report:
             for heading, text in facts:
                 table.add_row(heading, Text(text))
             console.print(table)
-        else:  # a line each, however long: cut lines help nobody, and grep finds whole ones
+        else:  # one line each without wrapping, so that grep finds whole lines
             lines = [(heading if first else "", line) for heading, text in facts for first, line in _numbered(text)]
             for heading, line in lines:
                 console.print(Text(f"{heading:<12}{line}"), soft_wrap=True)
 
     def to_json(self) -> str:
-        """One JSON object."""
-        told = {
+        """Return the findings as one JSON object."""
+        problems = {
             "errors": [{**_lines(one), "exit_code": one.exit_code} for one in self.errors],
             "warnings": [_lines(one) for one in self.warnings],
         }
-        return json.dumps({"run": self.subject, "exit_code": self.exit_code, **told, **self.values}, ensure_ascii=False)
+        return json.dumps({"run": self.subject, "exit_code": self.exit_code, **problems, **self.values}, ensure_ascii=False)
 
     def draw(self, console: Console) -> None:
-        """A table, what is wrong in three lines each, and the verdict last."""
+        """Print the table of facts, each warning and error in three lines, and the verdict."""
         if self.subject:
             console.print(Text(self.subject, "bold"))
         self._draw_facts(console)
@@ -108,12 +108,12 @@ class Report:
             noted = f", {counted(len(self.warnings), 'warning')}" if self.warnings else ""
             console.print(Text(f"nothing is wrong{noted}", "bold green"))
         else:
-            told = f"{counted(len(self.errors), 'thing')} wrong: the run would end with exit code {self.exit_code}"
-            console.print(Text(told, "bold red"))
+            verdict = f"{counted(len(self.errors), 'thing')} wrong: the run would end with exit code {self.exit_code}"
+            console.print(Text(verdict, "bold red"))
 
 
 def _numbered(text: str) -> list[tuple[bool, str]]:
-    """The lines of a text, each with whether it is the first."""
+    """Return the lines of a text, each with whether it is the first."""
     return [(number == 0, line) for number, line in enumerate(text.splitlines())]
 
 
@@ -122,6 +122,6 @@ def _lines(problem: PlmtrainError) -> dict[str, str]:
 
 
 def counted(count: int, name: str) -> str:
-    """A number of things in words."""
+    """Return a number with its noun in the singular or plural."""
     plural = f"{name}es" if name.endswith("s") else f"{name}s"
     return f"{count:,} {name if count == 1 else plural}"

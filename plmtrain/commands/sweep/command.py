@@ -1,6 +1,6 @@
 """``plmtrain pretrain -m`` and ``plmtrain finetune -m``: a sweep.
 
-Each job is a process, what is finished is not run again, and all end in one table, with means over seeds where there are some.
+Each job is a process, finished jobs are not run again, and all end in one table, with means over seeds if there are several.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ from plmtrain.settings.composing.arguments import Arguments
 from plmtrain.settings.composing.compose import parse_override, values_of
 from plmtrain.settings.composing.folders import GROUPS, OPTIONAL_GROUPS, choices
 from plmtrain.settings.composing.foreign_yaml import screen_folder
-from plmtrain.settings.composing.overrides import Checked, check, where
+from plmtrain.settings.composing.overrides import Checked, check_overrides, where
 from plmtrain.settings.decode import KINDS, run_settings
 from plmtrain.study import sweep_record
 from plmtrain.training.run_folder import safe_name
 
 MOST_TRIED = 30
-"""Jobs that are composed in search of a sound one, before the sweep is refused."""
+"""Jobs that are composed in search of a valid one, before the sweep is refused."""
 
 
 def run(verb: str, options: Arguments) -> int:
     """Run a sweep.
 
     Args:
-        verb: what stands after ``plmtrain``; only what trains can be swept.
+        verb: the first argument of ``plmtrain``; only training verbs can be swept.
         options: its arguments.
 
     Returns:
@@ -48,30 +48,30 @@ def run(verb: str, options: Arguments) -> int:
     trains = any(kind.primary == verb for kind in KINDS)
     if not trains or options.show:
         what = "--cfg job" if trains else f"plmtrain {verb}"
-        raise SettingsError(f"{what} takes one set of settings, not a sweep", "command line: -m", "leave -m away")
-    checked = check(options.overrides, parse_override, options.config_dir, sweep=True, primary=verb)
+        raise SettingsError(f"{what} takes one set of settings, not a sweep", "command line: -m", "omit -m")
+    checked = check_overrides(options.overrides, parse_override, options.config_dir, sweep=True, primary=verb)
     values = _values(checked, options)
     folder_errors = screen_folder(options.config_dir) if options.config_dir is not None else []
     if errors := [*folder_errors, *checked.errors, *_impossible(checked, values, options)]:
         raise SettingsErrors(errors)
-    first = _first_sound(verb, checked, values, options)
+    first = _first_valid(verb, checked, values, options)
     folder = Path(str(first.get("runs_dir") or "runs")).resolve() / "sweeps" / _name(verb, checked, options, first)
     folder.mkdir(parents=True, exist_ok=True)
     total, at_once = _total(checked, values), _at_once(checked)
     job = sweep_job.SweepJob(str(folder), tuple(checked.swept), options.config_dir, total, at_once, verb)
     with _forwarding():
-        multirun.run(checked, options.config_dir, folder, job, verb)
-    records = sweep_record.read(folder / "jobs")
+        multirun.run_sweep(checked, options.config_dir, folder, job, verb)
+    records = sweep_record.read_records(folder / "jobs")
     sweep_record.write_csv(records, folder / "table.csv")
-    if found := sweep_record.spreads(records):
-        sweep_record.write_spreads(found, folder / "seeds.csv")
-    sweep_record.draw(records, f"{len(records)} jobs, {folder / 'table.csv'}")
+    if spreads := sweep_record.spreads(records):
+        sweep_record.write_spreads(spreads, folder / "seeds.csv")
+    sweep_record.print_table(records, f"{len(records)} jobs, {folder / 'table.csv'}")
     codes = [1 if record.exit_code is None else record.exit_code for record in records]
     return Stopped.exit_code if sweep_job.stopped_by() is not None else max(codes, default=0)
 
 
 def _impossible(checked: Checked, values: Mapping[str, Sequence[str]], options: Arguments) -> Iterator[SettingsError]:
-    """What no sweep can do."""
+    """Yield errors of sweeps that are impossible."""
     if "runs_dir" in checked.swept:
         yield SettingsError("a sweep stays in one runs_dir", "command line: runs_dir", "give it one value")
     if len(set(checked.swept)) < len(checked.swept):
@@ -80,7 +80,7 @@ def _impossible(checked: Checked, values: Mapping[str, Sequence[str]], options: 
     for key in checked.swept:
         if not values[key] and not searched:
             remedy = "name values: a,b  range(1,4)  choice(...)  glob(*); an interval needs hydra/sweeper=optuna"
-            yield SettingsError(f"the values of {key} cannot be counted", f"command line: {key}", remedy)
+            yield SettingsError(f"the values of {key} cannot be enumerated", f"command line: {key}", remedy)
         for value in values[key] if key in GROUPS else ():
             valid = [*choices(key, options.config_dir), *(["null"] if key in OPTIONAL_GROUPS else [])]
             if value not in valid:
@@ -91,14 +91,14 @@ def _impossible(checked: Checked, values: Mapping[str, Sequence[str]], options: 
             yield SettingsError(f"hydra.launcher.jobs must be a whole number above 0, and is '{value}'", where(text), "write 2")
 
 
-def _first_sound(verb: str, checked: Checked, values: Mapping[str, Sequence[str]], options: Arguments) -> Mapping[str, Any]:
-    """The plain settings of the first job that has nothing wrong with it.
+def _first_valid(verb: str, checked: Checked, values: Mapping[str, Sequence[str]], options: Arguments) -> Mapping[str, Any]:
+    """Return the plain settings of the first valid job.
 
-    A job with wrong settings harms no other, so the sweep begins where any is sound; where none is, it is told at once.
+    An invalid job affects no other one, so the sweep starts if any is valid; if none is, the errors are reported at once.
     """
     groups = [f"{group}={choice or 'null'}" for group, choice in checked.groups.items() if group not in checked.swept]
     fixed = groups + [text for key, text in checked.values if key not in checked.swept]
-    counted = {key: found for key, found in values.items() if found}
+    counted = {key: choices_of_key for key, choices_of_key in values.items() if choices_of_key}
     problem: SettingsErrors | None = None
     for combination in islice(product(*counted.values()), MOST_TRIED):
         swept = [f"{key}={value}" for key, value in zip(counted, combination, strict=True)]
@@ -114,7 +114,7 @@ def _first_sound(verb: str, checked: Checked, values: Mapping[str, Sequence[str]
 
 
 def _values(checked: Checked, options: Arguments) -> dict[str, list[str]]:
-    """The values of each swept key; none where they cannot be counted."""
+    """Return the values of each swept key; none where they cannot be enumerated."""
     return {
         key: values_of(text, choices(key, options.config_dir) if key in GROUPS else ())
         for key, text in checked.values
@@ -123,14 +123,14 @@ def _values(checked: Checked, options: Arguments) -> dict[str, list[str]]:
 
 
 def _total(checked: Checked, values: Mapping[str, Sequence[str]]) -> int | None:
-    """How many jobs there are, where a sweeper does not decide that."""
+    """Return the number of jobs, unless a sweeper decides it."""
     if any(text.startswith("hydra/sweeper=") for text in checked.hydra):
         return None
-    return math.prod(len(found) for found in values.values())
+    return math.prod(len(values_of_key) for values_of_key in values.values())
 
 
 def _at_once(checked: Checked) -> int:
-    """How many jobs run at the same time, as far as we know."""
+    """Return how many jobs run at the same time, as far as that is known."""
     for text in reversed(checked.hydra):
         key, _, value = text.partition("=")
         if key == "hydra.launcher.jobs" and value.isdigit():
@@ -139,9 +139,9 @@ def _at_once(checked: Checked) -> int:
 
 
 def _name(verb: str, checked: Checked, options: Arguments, first: Mapping[str, Any]) -> str:
-    """The sweep's folder: what is swept, and a hash of the command, so that the same command finds it again."""
-    told = [text for text in checked.hydra if "sweeper" in text]
-    words = [sorted(options.overrides), sorted(told), options.config_dir, *([] if verb == "pretrain" else [verb])]
+    """Return the name of the sweep's folder: the swept keys, and a hash of the command, so that it is found again."""
+    sweepers = [text for text in checked.hydra if "sweeper" in text]
+    words = [sorted(options.overrides), sorted(sweepers), options.config_dir, *([] if verb == "pretrain" else [verb])]
     digest = hashlib.sha256(json.dumps(words).encode()).hexdigest()
     base = first.get("name") if "name" not in checked.swept else None
     parts = [str(base)] if base else []
@@ -150,15 +150,15 @@ def _name(verb: str, checked: Checked, options: Arguments, first: Mapping[str, A
 
 @contextmanager
 def _forwarding() -> Iterator[None]:
-    """Hand TERM, INT and USR1 on to the jobs; the first one also keeps further jobs from beginning."""
+    """Forward TERM, INT and USR1 to the jobs; the first signal also prevents further jobs from starting."""
 
-    def hand_on(number: int, frame: FrameType | None) -> None:
+    def forward(number: int, frame: FrameType | None) -> None:
         sweep_job.stop(number)
 
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, hand_on) for number in stopping.SIGNALS}
+    before = {number: signal.signal(number, forward) for number in stopping.SIGNALS}
     try:
         yield
     finally:

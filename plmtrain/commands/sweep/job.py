@@ -20,18 +20,18 @@ from plmtrain.runs.command_settings import settings_for
 from plmtrain.settings.decode import completed
 from plmtrain.settings.identity import drift, kind_of, run_name
 from plmtrain.settings.run import RunSettings
-from plmtrain.study.sweep_record import Record, final_metrics, read
+from plmtrain.study.sweep_record import Record, final_metrics, read_records
 from plmtrain.training.run_folder import RunFolder
 
 PLMTRAIN = (sys.executable, "-m", "plmtrain")
-"""How a job's process is started."""
+"""The command that starts a job's process."""
 
 _running: dict[int, subprocess.Popen[bytes]] = {}
 _stopped_by: int | None = None
 
 
 def stop(number: int) -> None:
-    """Begin no further job, and hand a signal on to those that run. A signal handler calls this, so it takes no lock."""
+    """Start no further job, and forward a signal to those that run. A signal handler calls this, so it takes no lock."""
     global _stopped_by
     _stopped_by = number
     for process in list(_running.values()):
@@ -39,21 +39,21 @@ def stop(number: int) -> None:
 
 
 def stopped_by() -> int | None:
-    """The signal that stopped the sweep, if one did."""
+    """Return the signal that stopped the sweep, if there was one."""
     return _stopped_by
 
 
 @dataclass(frozen=True)
 class SweepJob:
-    """Runs jobs of one sweep. It is sent to other processes by some launchers, so it holds plain values only.
+    """Runs the jobs of one sweep. Some launchers send it to other processes, so it only holds plain values.
 
     Args:
         folder: the sweep's folder.
         swept: the keys with several values, in order.
         config_dir: the folder of ``--config-dir``.
-        total: how many jobs there are, where that is known beforehand.
+        total: the number of jobs, if known beforehand.
         jobs: how many run at the same time.
-        verb: what carries a job out.
+        verb: the verb that runs a job.
     """
 
     folder: str
@@ -67,7 +67,7 @@ class SweepJob:
         """Run a job, unless it is finished.
 
         Returns:
-            its last validation loss, for sweepers that search; infinite where there is none.
+            its last validation loss, for sweepers that search; infinite if there is none.
         """
         values = {key: value for key, _, value in (text.partition("=") for text in overrides) if key in self.swept}
         digest = hashlib.sha256(json.dumps(sorted(overrides)).encode()).hexdigest()[:8]
@@ -80,14 +80,14 @@ class SweepJob:
         else:
             try:
                 record = self._run(record, list(overrides), place / f"{digest}.json", log)
-            except Exception as error:  # whatever is wrong with one job, the others go on
+            except Exception as error:  # a failing job must not affect the others
                 problem = understood(error)
                 whole = str(problem) if problem is not None else "".join(traceback.format_exception(error))
                 log.write_text(redact_text(f"{whole}\n"), encoding="utf-8")
                 code, reason = (1, repr(error)) if problem is None else (problem.exit_code, str(problem))
                 record = replace(record, state="failed", exit_code=code, reason=reason.partition("\n")[0])
         record.write(place / f"{digest}.json")
-        self._tell(record, log)
+        self._print(record, log)
         return record.metrics.get("val/loss", math.inf)
 
     def _run(self, record: Record, overrides: list[str], path: Path, log: Path) -> Record:
@@ -99,10 +99,10 @@ class SweepJob:
         run = RunFolder.below(settings.runs_dir, run_name(settings, _init_digest(settings)))
         record = replace(record, run=str(run.path))
         if _is_finished(run, settings):
-            before = next((one.seconds for one in read(path.parent) if one.run == record.run), 0.0)
+            before = next((earlier.seconds for earlier in read_records(path.parent) if earlier.run == record.run), 0.0)
             return replace(record, state="finished", exit_code=0, seconds=before, metrics=_metrics(run))
         if self.jobs > 1 and settings.trainer.threads is None:
-            # Jobs side by side share the cores; each would take them all.
+            # Jobs that run in parallel share the cores; each would take them all.
             overrides.append(f"trainer.threads={max(1, (os.cpu_count() or 1) // self.jobs)}")
         replace(record, state="running").write(path)
         started = time.monotonic()
@@ -127,38 +127,38 @@ class SweepJob:
         if self.config_dir is not None:
             command += ["--config-dir", self.config_dir]
         with log.open("wb") as file:
-            # A session of its own: Ctrl-C reaches the sweep alone, which hands it on once.
+            # It has its own session: Ctrl-C reaches only the sweep, which forwards it once.
             process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True)
             _running[process.pid] = process
             try:
                 if _stopped_by is not None:
-                    process.send_signal(_stopped_by)  # asked between the last look and the start
+                    process.send_signal(_stopped_by)  # the stop came between the last check and the start
                 return process.wait()
             finally:
                 del _running[process.pid]
 
     def _name(self, settings: RunSettings, values: Mapping[str, str]) -> str | None:
-        """The name that the job's run must be given so that no two jobs share a folder; None where its own is distinct."""
+        """Return the name that the job's run must get so that no two jobs share a folder; None if its own name is unique."""
         if "name" in values:
             return None
         if settings.name is not None:
-            base, told = settings.name, list(values)
+            base, distinguishing = settings.name, list(values)
         else:
-            # A name made from the settings does not tell apart what leaves the result as it is.
-            base, told = run_name(settings, _init_digest(settings)), [key for key in values if kind_of(key) == "free"]
-        if not told:
+            # A name made from the settings does not distinguish settings that leave the result unchanged.
+            base, distinguishing = run_name(settings, _init_digest(settings)), [key for key in values if kind_of(key) == "free"]
+        if not distinguishing:
             return None
-        last = [key.rpartition(".")[2] for key in told]
-        short = {key: one if last.count(one) == 1 else key for key, one in zip(told, last, strict=True)}
-        return "-".join([base, *(f"{short[key]}={values[key]}" for key in told)])
+        last = [key.rpartition(".")[2] for key in distinguishing]
+        short = {key: ending if last.count(ending) == 1 else key for key, ending in zip(distinguishing, last, strict=True)}
+        return "-".join([base, *(f"{short[key]}={values[key]}" for key in distinguishing)])
 
-    def _tell(self, record: Record, log: Path) -> None:
-        of = f"/{self.total}" if self.total else ""
+    def _print(self, record: Record, log: Path) -> None:
+        total = f"/{self.total}" if self.total else ""
         values = " ".join(f"{key}={value}" for key, value in redact(dict(record.values)).items())
         end = record.state if record.state != "finished" else f"finished, {_shown(record.metrics)}"
         if record.state == "failed":
             end = f"failed with exit code {record.exit_code}: {record.reason} ({log})"
-        print(f"[{record.job + 1}{of}] {values}: {end}", file=sys.stderr, flush=True)
+        print(f"[{record.job + 1}{total}] {values}: {end}", file=sys.stderr, flush=True)
 
 
 def _shown(metrics: Mapping[str, float]) -> str:
@@ -166,7 +166,7 @@ def _shown(metrics: Mapping[str, float]) -> str:
 
 
 def _metrics(run: RunFolder) -> dict[str, float]:
-    """What a run came to: what was measured at the step whose checkpoint is its result, or else last."""
+    """Return a run's final metrics: those of the step whose checkpoint is its result, otherwise the last ones."""
     step = run.status().get("result_step")
     return final_metrics(run.metrics().records(), step if isinstance(step, int) else None)
 
@@ -180,7 +180,7 @@ def _init_digest(settings: RunSettings) -> str | None:
 
 
 def _is_finished(run: RunFolder, settings: RunSettings) -> bool:
-    """Whether a run is done, and with these settings."""
+    """Return whether a run is finished, with these settings."""
     status = run.status()
     if status.get("state") != "finished" or status.get("exit_code") not in (0, None) or not run.exists:
         return False
@@ -189,7 +189,7 @@ def _is_finished(run: RunFolder, settings: RunSettings) -> bool:
 
 
 def _last_words(log: Path) -> str:
-    """The first line of the last thing that a job said."""
+    """Return the first line of a job's last message."""
     try:
         text = log.read_bytes()[-10_000:].decode("utf-8", errors="replace").strip()
     except OSError:

@@ -1,4 +1,4 @@
-"""Text files to prepared arrays: reading, encoding, holding out, writing.
+"""From text files to prepared arrays: reading, encoding, holding out, writing.
 
 Rows are cut from the arrays in ``plmtrain.data.rows``.
 """

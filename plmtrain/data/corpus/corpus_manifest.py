@@ -1,4 +1,4 @@
-"""What a prepared data folder says of itself."""
+"""The manifest of a prepared data folder."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from plmtrain.data.corpus.store import Split
+from plmtrain.data.splits import Split
 from plmtrain.errors import DataError
 from plmtrain.files import write_json_atomically
 
 VERSION = 1
-"""Of the format; another version is prepared anew."""
+"""Of the format; data of another version are prepared again."""
 
 _AGAIN = "delete the folder: it is prepared again"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class SourceFile:
     """A file that text came from.
 
     Args:
-        path: where it lay.
-        split: what its text is for; ``train`` also where a part of it is held out.
+        path: its path.
+        split: the split of its text; ``train`` also where a part of it is held out.
         bytes: its size.
         sha256: of its content.
     """
@@ -37,11 +37,11 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True)
 class SplitCounts:
-    """What one split holds.
+    """The contents of one split.
 
     Args:
         tokens: document-end marks included.
-        documents: a document cut in two for want of others counts on both sides.
+        documents: a document that was cut in two, for lack of others, counts on both sides.
         sentences: with at least one token.
         duplicates: documents whose text occurred before in the same split.
         bytes, sha256: of each array file, by its name.
@@ -56,22 +56,22 @@ class SplitCounts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Manifest:
-    """What a prepared data folder was made from, and what is in it.
+class CorpusManifest:
+    """The origin and the contents of a prepared data folder.
 
     Args:
         name: of the data settings.
         digest: of everything that determines the arrays.
         tokenizer: digest of the tokenizer.
         vocabulary_size: of the tokenizer.
-        document_end: the token behind every document.
+        document_end: the token after every document.
         sources: the files, in the order in which they were read.
         splits: ``train`` and ``validation``.
         overlap: validation documents whose text is in the training text too.
         skipped: lines that could not be read (``data.on_bad=skip``).
-        first_skipped: where the first few of them are, and what is wrong with them.
-        unigram_entropy: of the training tokens without document-end marks, in nats a token: the loss of a model that has
-            learnt frequencies only.
+        first_skipped: the first few of them, each with its place and its error.
+        unigram_entropy: of the training tokens without document-end marks, in nats a token: the loss of a model that only
+            knows token frequencies.
     """
 
     version: int = VERSION
@@ -80,7 +80,7 @@ class Manifest:
     tokenizer: str
     vocabulary_size: int
     document_end: int
-    sources: Sequence[Source] = field(default_factory=tuple)
+    sources: Sequence[SourceFile] = field(default_factory=tuple)
     splits: Mapping[str, SplitCounts]
     overlap: int
     skipped: int
@@ -92,45 +92,45 @@ class Manifest:
         write_json_atomically(folder / "manifest.json", asdict(self))
 
 
-def read(folder: Path) -> Manifest:
-    """The manifest of a prepared data folder, whatever tokenizer it was made with.
+def read(folder: Path) -> CorpusManifest:
+    """Read the manifest of a prepared data folder, whatever tokenizer it was made with.
 
     Raises:
-        DataError: if there is none, or it cannot be understood, or an array file is missing or of another size.
+        DataError: if there is none, or it cannot be parsed, or an array file is missing or of another size.
     """
     manifest = read_alone(folder)
     for name, counts in manifest.splits.items():
         for file, size in counts.bytes.items():
             path = folder / name / file
             if not path.is_file() or path.stat().st_size != size:
-                raise DataError("a file of the prepared data is missing or cut off", str(path), _AGAIN)
+                raise DataError("a file of the prepared data is missing or truncated", str(path), _AGAIN)
     return manifest
 
 
-def read_alone(folder: Path) -> Manifest:
-    """A manifest without a look at the arrays that it tells of: a run keeps a copy of its data's, and no arrays.
+def read_alone(folder: Path) -> CorpusManifest:
+    """Read a manifest without checking its array files: a run keeps a copy of its data's manifest, without the arrays.
 
     Raises:
-        DataError: if there is none, or it cannot be understood.
+        DataError: if there is none, or it cannot be parsed.
     """
     path = folder / "manifest.json"
     try:
         values: dict[str, Any] = json.loads(path.read_text("utf-8"))
         if values["version"] != VERSION:
             raise DataError(f"prepared data of format {values['version']}, not {VERSION}", str(path), _AGAIN)
-        values["sources"] = tuple(Source(**source) for source in values["sources"])
+        values["sources"] = tuple(SourceFile(**source) for source in values["sources"])
         values["splits"] = {name: SplitCounts(**counts) for name, counts in values["splits"].items()}
         for counts in values["splits"].values():
             dict(counts.bytes)
-        return Manifest(**values)
+        return CorpusManifest(**values)
     except FileNotFoundError:
         raise DataError("there are no prepared data here", str(folder), "prepare them first: plmtrain prepare") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"the manifest of the prepared data is damaged: {error}", str(path), _AGAIN) from None
 
 
-def load(folder: Path | str, tokenizer_digest: str) -> Manifest:
-    """The manifest of a prepared data folder that a tokenizer is to be used with.
+def load(folder: Path | str, tokenizer_digest: str) -> CorpusManifest:
+    """Read the manifest of a prepared data folder for use with a tokenizer.
 
     Raises:
         DataError: if the folder is unusable, or was prepared with another tokenizer.
@@ -145,8 +145,8 @@ def load(folder: Path | str, tokenizer_digest: str) -> Manifest:
     return manifest
 
 
-def changed_sources(before: Manifest, after: Manifest) -> list[str]:
-    """The paths whose content, or whose use, is not the same in two manifests."""
+def changed_sources(before: CorpusManifest, after: CorpusManifest) -> list[str]:
+    """Return the paths whose content or split differs between two manifests."""
     old = {(source.path, source.split): source.sha256 for source in before.sources}
     new = {(source.path, source.split): source.sha256 for source in after.sources}
     return sorted({path for path, split in old.keys() | new.keys() if old.get((path, split)) != new.get((path, split))})

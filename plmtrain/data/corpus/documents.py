@@ -1,4 +1,4 @@
-"""The documents of a corpus, some at a time."""
+"""The documents of a corpus, in chunks."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 from plmtrain.data.corpus import parallel
 from plmtrain.data.corpus.encoding import Passage
 from plmtrain.data.corpus.sources import Sources, sample_texts
-from plmtrain.data.corpus.store import Split
+from plmtrain.data.splits import Split
 from plmtrain.settings.data import DataSettings
 from plmtrain.text import readers
 
-_CHUNK = 2**20  # characters that are encoded at a time, or one document if it has more
+_CHUNK = 2**20  # characters that are encoded at a time, or one document if it is longer
 
 
 class Reading:
@@ -23,8 +23,8 @@ class Reading:
     Args:
         data: how they are read.
         sources: the files.
-        split: whose files; ``train`` also where a part of it will be held out.
-        skips: where lines that are left out are counted.
+        split: whose files are read; ``train`` also where a part of them will be held out.
+        skips: counts the lines that are omitted.
     """
 
     def __init__(self, data: DataSettings, sources: Sources, split: Split, skips: readers.Skips | None = None) -> None:
@@ -35,7 +35,7 @@ class Reading:
         self._skips = readers.Skips() if skips is None else skips
 
     def passages(self) -> Iterator[tuple[int, Passage]]:
-        """Each document, in order, behind how many bytes of the sources it ends at (an estimate within a file)."""
+        """Yield each document, in order, after the offset in bytes of the sources at which it ends (estimated within a file)."""
         if self._data.type == "sample":
             position = 0
             for text in sample_texts():
@@ -65,11 +65,11 @@ class Reading:
             before += size
 
     def chunks(self) -> Iterator[list[Passage]]:
-        """The documents, in order, about a megabyte at a time; ``passed`` has to be called once for each chunk."""
+        """Yield the documents, in order, about a megabyte at a time; ``passed`` must be called once for each chunk."""
         chunk: list[Passage] = []
         size = position = passed = 0
         for position, passage in self.passages():
-            if size >= _CHUNK and not passage.translates:  # a translation stays with what it translates
+            if size >= _CHUNK and not passage.translates:  # a translation stays with its original
                 self._positions.append(passed)
                 yield chunk
                 chunk, size = [], 0
@@ -81,7 +81,7 @@ class Reading:
             yield chunk
 
     def passed(self) -> int:
-        """Bytes of the sources up to the end of the next chunk that is done; of all of them when none is left."""
+        """Return the bytes of the sources up to the end of the next finished chunk; all of them when none is left."""
         return self._positions.popleft() if self._positions else self.total_bytes
 
     @property
@@ -91,17 +91,17 @@ class Reading:
 
 
 def reading_of(data: DataSettings, sources: Sources) -> dict[str, Any]:
-    """How the sources are read, as far as it determines what is read."""
+    """Return how the sources are read, as far as it determines their documents."""
     reading: dict[str, Any] = data.model_dump(include={"type", "text_column", "document_per", "on_bad"})
     if data.type == "parallel":
         units = [parallel.units([path for path, use in sources.files if use == split], data) for split in ("train", "validation")]
-        reading["units"] = [[[unit.kind, *unit.languages] for unit in some] for some in units]
+        reading["units"] = [[[unit.kind, *unit.languages] for unit in units_of_split] for units_of_split in units]
         reading |= {"languages": data.languages, "source_language": data.source_language}
     return reading
 
 
 def text_bytes(path: Path, size: int) -> int:
-    """Bytes of text in a file: its size, or what gzip says at the end of a file (RFC 1952, section 2.3.1)."""
+    """Return the bytes of text in a file: its size, or what gzip stores at the end of a file (RFC 1952, section 2.3.1)."""
     with path.open("rb") as file:
         if size < 18 or file.read(2) != b"\x1f\x8b":
             return size

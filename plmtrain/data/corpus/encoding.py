@@ -16,13 +16,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from plmtrain.families import TOKENIZER_FAMILIES
 from plmtrain.text.sentences import boundaries
 
 if TYPE_CHECKING:
     from plmtrain.text.tokenizer import Tokenizer
-
-_KEEP_LAYOUT = frozenset({"gpt2"})
-"""Families whose tokenizers were made on text as it stands, line ends among it. All others were trained on running lines."""
 
 
 class Passage(NamedTuple):
@@ -136,13 +134,13 @@ def content_hash(text: str) -> int:
 
 def running_text(text: str, family: str) -> str:
     """A document as a family's tokenizer should see it: on one line, unless the family keeps line ends."""
-    return text if family in _KEEP_LAYOUT else " ".join(text.split())
+    return text if TOKENIZER_FAMILIES[family].keeps_line_ends else " ".join(text.split())
 
 
 def segments(text: str, family: str) -> list[str]:
     """A document's sentences, each with the whitespace in front of it; joined, they are the ``running_text``."""
     parts = [text[start:end] for start, end in pairwise([*boundaries(text), len(text)])]
-    if family in _KEEP_LAYOUT:
+    if TOKENIZER_FAMILIES[family].keeps_line_ends:
         return parts
     return [(" " if number and part[0].isspace() else "") + running_text(part, family) for number, part in enumerate(parts)]
 

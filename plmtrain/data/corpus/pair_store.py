@@ -1,7 +1,7 @@
 """Segment pairs on disk: cut once from prepared text, for each sequence length, and kept inside the text's folder.
 
-A folder holds where segments begin and how long they are, not their tokens: some twenty bytes a pair. Its name is a digest of how
-the text was cut; the text itself is told by the folder around it.
+A folder contains the places and lengths of segments, not their tokens: some twenty bytes a pair. Its name is a digest of how the
+text was cut; the text itself is identified by the folder around it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from plmtrain.data.corpus import corpus_manifest as manifests
 from plmtrain.data.corpus.pair_cutting import Cutting, Text, cut
 from plmtrain.data.corpus.staging import NpyWriter
 from plmtrain.data.corpus.store import Store, mapped
-from plmtrain.data.corpus.updates import Progress, Report
+from plmtrain.data.corpus.updates import OnUpdate, PreparationUpdate
 from plmtrain.errors import DataError
 from plmtrain.faults import fault_point
 from plmtrain.files import FolderLock, atomic_folder, clear_leftovers, make_folder, sha256, write_json_atomically
@@ -29,9 +29,9 @@ from plmtrain.keyed_random import spread_at
 from plmtrain.stopping import safe_point
 
 VERSION = 1
-"""Of the format and of the rules of cutting; text cut by others is cut anew."""
+"""Of the format and of the rules of cutting; pairs of another version are cut again."""
 
-_PIECE = 2**22  # tokens, counted in each copy, that are cut at a time, or one document if it has more
+_PIECE = 2**22  # tokens that are cut at a time, over all copies, or one document if it has more
 
 _AGAIN = "delete the folder: the pairs are cut again"
 
@@ -80,18 +80,18 @@ def _types(tokens: int, longest: int) -> dict[str, np.dtype[Any]]:
     }
 
 
-def pairs_of(store: Store, cutting: Cutting, report: Report) -> PairStore:
+def pairs_of(store: Store, cutting: Cutting, on_update: OnUpdate) -> PairStore:
     """Cut a split into pairs, unless that has been done.
 
     Args:
         store: one split of the prepared data.
         cutting: how.
-        report: hears how far it is.
+        on_update: called with the progress.
 
     Raises:
-        DataError: if the text has too few documents or sentences for that.
+        DataError: if the text has too few documents or sentences.
         DiskError: if the pairs cannot be written.
-        Stopped: if a signal asked for it; nothing is left behind.
+        Stopped: if a signal requested it; nothing is left behind.
     """
     _require_enough(store, cutting)
     made_of = {"version": VERSION, **asdict(cutting)}
@@ -100,18 +100,18 @@ def pairs_of(store: Store, cutting: Cutting, report: Report) -> PairStore:
     target = root / f"{store.split}-{cutting.relation}-{cutting.tokens}-{digest[:16]}"
     if not _is_whole(target):
         make_folder(root)
-        with FolderLock(root / ".lock", on_wait=lambda: report(Progress(stage="wait"))):
+        with FolderLock(root / ".lock", on_wait=lambda: on_update(PreparationUpdate(stage="wait"))):
             if not _is_whole(target):
                 clear_leftovers(root)
-                _make(target, store, cutting, made_of, report)
+                _make(target, store, cutting, made_of, on_update)
     return PairStore.open(target)
 
 
 def _require_enough(store: Store, cutting: Cutting) -> None:
-    """Refuse text in which there is nothing to tell apart: every label would be the same, or wrong."""
+    """Refuse text without anything to distinguish: every label would be the same, or wrong."""
     counts = manifests.read_alone(store.folder).splits[store.split]
     which = "training" if store.split == "train" else "held-out"
-    # A document that is there twice is no other document.
+    # A repetition of the same document does not count as another document.
     if cutting.relation == "next" and (documents := counts.documents - counts.duplicates) < 2:
         more = "data.files=" if store.split == "train" else "data.validation_files=, or a larger data.validation_fraction"
         raise DataError(
@@ -129,18 +129,18 @@ def _require_enough(store: Store, cutting: Cutting) -> None:
 
 
 def _is_whole(folder: Path) -> bool:
-    """Whether pairs were cut there and nothing of them is missing."""
+    """Return whether pairs were cut there and no file is missing."""
     try:
         sizes = json.loads((folder / "manifest.json").read_text("utf-8"))["bytes"]
         return all((folder / name).stat().st_size == size for name, size in sizes.items())
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return False  # not there; or damaged, and made anew
+        return False  # missing; or damaged, and then made again
 
 
-def _make(target: Path, store: Store, cutting: Cutting, made_of: dict[str, Any], report: Report) -> None:
-    """Make the folder; the lock is ours."""
+def _make(target: Path, store: Store, cutting: Cutting, made_of: dict[str, Any], on_update: OnUpdate) -> None:
+    """Make the folder; this process holds the lock."""
     repeated = cutting.relation == "next" and manifests.read_alone(store.folder).splits[store.split].duplicates > 0
-    text = Text(documents=store.documents, sentences=store.sentences, contents=_contents(store, report) if repeated else None)
+    text = Text(documents=store.documents, sentences=store.sentences, contents=_contents(store, on_update) if repeated else None)
     types = _types(len(store), cutting.tokens)
     needed = sum(kind.itemsize for kind in types.values()) * 2 * cutting.copies * (1 + len(store) // cutting.tokens)
     count = changed = 0
@@ -156,7 +156,9 @@ def _make(target: Path, store: Store, cutting: Cutting, made_of: dict[str, Any],
                     writer.write(array)
                 count, changed = count + len(pairs), changed + int(pairs.changed.sum())
                 done = int(part[-1]) + 1
-                report(Progress(stage="pairs", bytes=int(store.documents[done]), total_bytes=len(store), documents=done))
+                on_update(
+                    PreparationUpdate(stage="pairs", bytes=int(store.documents[done]), total_bytes=len(store), documents=done)
+                )
         names = [writer.path.name for writer in writers]
         described = {
             **made_of,
@@ -169,24 +171,24 @@ def _make(target: Path, store: Store, cutting: Cutting, made_of: dict[str, Any],
         write_json_atomically(folder / "manifest.json", described)
 
 
-def _contents(store: Store, report: Report) -> NDArray[np.uint64]:
-    """64 bits of each document's tokens: a document that is there twice is no other document.  # [documents]"""
-    found = [np.empty(0, np.uint64)]
+def _contents(store: Store, on_update: OnUpdate) -> NDArray[np.uint64]:
+    """Hash each document's tokens to 64 bits: a repetition of a document is not another document.  # [documents]"""
+    hashes = [np.empty(0, np.uint64)]
     for part in _parts(store.documents, _PIECE):
         safe_point()
         starts, end = store.documents[part], int(store.documents[part[-1] + 1])
         places = np.arange(starts[0], end) - np.repeat(starts, np.diff(np.append(starts, end)))
         tokens = store.tokens[starts[0] : end].astype(np.uint64) << np.uint64(32)
-        found.append(np.add.reduceat(spread_at(tokens, places), starts - starts[0]))
-        report(Progress(stage="pairs", documents=int(part[-1]) + 1))
-    return np.concatenate(found)
+        hashes.append(np.add.reduceat(spread_at(tokens, places), starts - starts[0]))
+        on_update(PreparationUpdate(stage="pairs", documents=int(part[-1]) + 1))
+    return np.concatenate(hashes)
 
 
 def _parts(documents: NDArray[np.int64], tokens: int) -> Iterator[NDArray[np.int64]]:
-    """All documents, some at a time: those that have so many tokens together, or one that has more."""
+    """Yield all documents in parts: several that together have at most this many tokens, or one that has more."""
     first, count = 0, len(documents) - 1
     while first < count:
-        behind = int(np.searchsorted(documents, documents[first] + tokens, side="right")) - 1
-        last = min(max(behind, first + 1), count)
+        end = int(np.searchsorted(documents, documents[first] + tokens, side="right")) - 1
+        last = min(max(end, first + 1), count)
         yield np.arange(first, last)
         first = last

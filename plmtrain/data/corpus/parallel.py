@@ -1,8 +1,8 @@
-"""Parallel text: sentences beside their translations, from tables, aligned files and catalogues, and text without translations.
+"""Parallel text: sentences and their translations, from tables, aligned files and catalogues, and text without translations.
 
-What a file is, its name says: a table (``.tsv``, ``.csv``, ``.jsonl``) has a column for each of its languages, called as
-``data.languages`` calls them; a file that ends in a language (``news.en``, ``news.en.txt``) is aligned line by line with those
-of the same name in other languages; a catalogue (``.po``, ``.mo``) has the source language's messages and one translation.
+The kind of a file is in its name: a table (``.tsv``, ``.csv``, ``.jsonl``) has a column for each of its languages, with the names
+of ``data.languages``; a file that ends in a language (``news.en``, ``news.en.txt``) is aligned line by line with those of the
+same name in other languages; a catalogue (``.po``, ``.mo``) contains messages in the source language and one translation.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ class Unit:
     """Files that are read together.
 
     Args:
-        kind: what they are.
-        paths: a file for each language of aligned ones, else one.
-        languages: of the paths; of a catalogue the one that its name says, which its header overrules; of a table none.
+        kind: of the files.
+        paths: one file for each language of aligned files, otherwise one file.
+        languages: of the paths; of a catalogue the one in its name, which its header overrides; of a table none.
     """
 
     kind: Literal["table", "aligned", "catalogue", "monolingual"]
@@ -41,60 +41,60 @@ class Unit:
 
 
 def units(paths: Sequence[Path], data: DataSettings) -> list[Unit]:
-    """What some files are, in the order of the first file of each.
+    """Group files into units, in the order of the first file of each.
 
     Args:
         paths: the files.
         data: names the languages, and the files without translations.
 
     Raises:
-        DataError: for a file that is none of these, or without another language's beside it.
+        DataError: for a file that is none of these, or an aligned one without a file in another language.
     """
     alone = {path: language for language, names in data.monolingual.items() for path in readers.expand(names)}
     aligned: dict[Path, dict[str, Path]] = {}
-    found: dict[Path, Unit] = {}
+    found_units: dict[Path, Unit] = {}
     for path in paths:
         name = path.name.removesuffix(".gz")
         stem, _, language = name.removesuffix(".txt").rpartition(".")
         if path in alone:
-            found[path] = Unit("monolingual", (path,), (alone[path],))
+            found_units[path] = Unit("monolingual", (path,), (alone[path],))
         elif name.endswith(_TABLES):
-            found[path] = Unit("table", (path,))
+            found_units[path] = Unit("table", (path,))
         elif name.endswith(_CATALOGUES):
             named = {part for part in (name[:-3], name[:-3].rpartition(".")[2], *path.parts) if _known(part, data) is not None}
-            found[path] = Unit("catalogue", (path,), tuple(sorted(named))[:1])
+            found_units[path] = Unit("catalogue", (path,), tuple(sorted(named))[:1])
         elif language in data.languages:
-            both = aligned.setdefault(path.with_name(stem), {})
-            if language in both:
+            by_language = aligned.setdefault(path.with_name(stem), {})
+            if language in by_language:
                 raise DataError(
-                    f"there are two files of this name in '{language}'", str(path), f"leave one out: {both[language]}"
+                    f"there are two files of this name in '{language}'", str(path), f"omit one: {by_language[language]}"
                 )
-            both[language] = path
-            found.setdefault(path.with_name(stem), Unit("aligned", ()))
+            by_language[language] = path
+            found_units.setdefault(path.with_name(stem), Unit("aligned", ()))
         else:
             raise DataError(
-                "what this file is cannot be seen from its ending",
+                "the kind of this file is not clear from its ending",
                 str(path),
-                f"a table (.tsv, .csv, .jsonl), a catalogue (.po, .mo), or files that end in {' and '.join(data.languages[:2])}",
+                f"give a table (.tsv, .csv, .jsonl), catalogue (.po, .mo) or files ending in {' and '.join(data.languages[:2])}",
             )
-    for stem_path, both in aligned.items():
-        languages = tuple(language for language in data.languages if language in both)
+    for stem_path, by_language in aligned.items():
+        languages = tuple(language for language in data.languages if language in by_language)
         if len(languages) < 2:
-            (path,) = both.values()
-            others = " or ".join(f"{stem_path.name}.{language}" for language in data.languages if language not in both)
-            raise DataError("there is no translation beside this file", str(path), f"name its translation, too: {others}")
-        found[stem_path] = Unit("aligned", tuple(both[language] for language in languages), languages)
-    return list(found.values())
+            (path,) = by_language.values()
+            others = " or ".join(f"{stem_path.name}.{language}" for language in data.languages if language not in by_language)
+            raise DataError("there is no translation of this file", str(path), f"name its translation too: {others}")
+        found_units[stem_path] = Unit("aligned", tuple(by_language[language] for language in languages), languages)
+    return list(found_units.values())
 
 
 def read(unit: Unit, data: DataSettings, skips: Skips) -> Iterator[Passage]:
-    """The passages of some files; each translation stands right behind what it translates.
+    """Yield the passages of a unit; each translation comes directly after its original.
 
-    Of a text in several languages every two are paired. Whether a pair is held out is decided by the text in the first of its
-    languages, so that all translations of a sentence lie on one side.
+    If a text exists in several languages, all pairs of them are yielded. Whether a pair is held out is decided by the text in the
+    first of its languages, so that all translations of a sentence are on one side.
 
     Raises:
-        DataError: naming file and line, for an empty side, a missing column, files of unequal length, and what is no text.
+        DataError: with file and line, for an empty side, a missing column, files of unequal length, and lines that are not text.
     """
     if unit.kind == "monolingual":
         language = data.languages.index(unit.languages[0])
@@ -107,11 +107,11 @@ def read(unit: Unit, data: DataSettings, skips: Skips) -> Iterator[Passage]:
     empty, before = True, skips.count
     for where, texts in readings[unit.kind](unit, data, skips):
         empty = False
-        if hollow := next((language for language, text in texts.items() if not text.strip()), None):
-            bad(DataError(f"the side in '{hollow}' is empty", where, SKIP), data, skips)
+        if empty_language := next((language for language, text in texts.items() if not text.strip()), None):
+            bad(DataError(f"the text in '{empty_language}' is empty", where, SKIP), data, skips)
             continue
         if broken := next((problem for text in texts.values() if (problem := unusable(text))), None):
-            bad(DataError(f"there is {broken} here", where, SKIP), data, skips)
+            bad(DataError(f"this contains {broken}", where, SKIP), data, skips)
             continue
         numbered = sorted((data.languages.index(language), text) for language, text in texts.items())
         for (first, text), (second, translation) in combinations(numbered, 2):
@@ -122,7 +122,7 @@ def read(unit: Unit, data: DataSettings, skips: Skips) -> Iterator[Passage]:
 
 
 Texts = Mapping[str, str]
-"""The same in several languages."""
+"""The same text by language."""
 
 
 def _table(unit: Unit, data: DataSettings, skips: Skips) -> Iterator[tuple[str, Texts]]:
@@ -145,7 +145,7 @@ def _table(unit: Unit, data: DataSettings, skips: Skips) -> Iterator[tuple[str, 
 
 
 def _aligned(unit: Unit, data: DataSettings, skips: Skips) -> Iterator[tuple[str, Texts]]:
-    """Lines of the same number. A line that is skipped in one file takes those of the others with it."""
+    """Yield lines of the same number. A line that is skipped in one file is skipped in the others too."""
     streams = [readers.lines(path, data, skips) for path in unit.paths]
     heads = [next(stream, None) for stream in streams]
     last = [0] * len(streams)
@@ -155,10 +155,10 @@ def _aligned(unit: Unit, data: DataSettings, skips: Skips) -> Iterator[tuple[str
         texts = {language: head[1] for language, head in zip(unit.languages, heads, strict=True) if head is not None}
         furthest = max(numbers)
         if min(numbers) == furthest and any(text.strip() for text in texts.values()):
-            hollow = next((place for place, text in enumerate(texts.values()) if not text.strip()), 0)
-            yield f"{unit.paths[hollow]}:{furthest}", texts
-        behind = [number < furthest for number in numbers] if min(numbers) < furthest else [True] * len(numbers)
-        heads = [next(stream, None) if go else head for stream, head, go in zip(streams, heads, behind, strict=True)]
+            empty_place = next((place for place, text in enumerate(texts.values()) if not text.strip()), 0)
+            yield f"{unit.paths[empty_place]}:{furthest}", texts
+        advance = [number < furthest for number in numbers] if min(numbers) < furthest else [True] * len(numbers)
+        heads = [next(stream, None) if go else head for stream, head, go in zip(streams, heads, advance, strict=True)]
     for place, (stream, head) in enumerate(zip(streams, heads, strict=True)):
         for number, _ in [*([head] if head is not None else []), *stream]:
             last[place] = max(last[place], number)
@@ -168,7 +168,7 @@ def _aligned(unit: Unit, data: DataSettings, skips: Skips) -> Iterator[tuple[str
         raise DataError(
             f"aligned files have unequal numbers of lines: {counts}",
             f"{unit.paths[shortest]}:{last[shortest]}",
-            "line n of one must be the translation of line n of the other; align them anew",
+            "line n of one must be the translation of line n of the other; align them again",
         )
 
 
@@ -179,19 +179,19 @@ def _catalogue(unit: Unit, data: DataSettings, skips: Skips) -> Iterator[tuple[s
     language = _known(named, data) if named else None
     source = _known(data.source_language, data)
     if source is None:
-        what = f"the catalogue's originals are in '{data.source_language}', which data.languages does not name"
-        raise DataError(what, str(path), "add it to data.languages, or say data.source_language=")
+        what = f"the catalogue's source language '{data.source_language}' is not in data.languages"
+        raise DataError(what, str(path), "add it, or correct data.source_language=")
     if language is None or language == source:
         what = f"the catalogue is in '{named}'" if named else "the catalogue does not say which language it is in"
-        remedy = f"data.languages is {', '.join(data.languages)}; its header should say Language: {data.languages[-1]}"
+        remedy = f"data.languages is {', '.join(data.languages)}; its header should contain Language: {data.languages[-1]}"
         raise DataError(what, str(path), remedy)
     for message in messages:
         yield f"{path}:{message.line}", {source: message.original, language: message.translation}
 
 
 def _known(name: str, data: DataSettings) -> str | None:
-    """Which of the languages a name means: ``de_AT`` and ``de`` are ``de``, unless it is one itself."""
-    for one in (name, name.replace("_", "-"), name.replace("-", "_"), name.replace("-", "_").partition("_")[0]):
-        if one in data.languages:
-            return one
+    """Return the language of data.languages that a name stands for: ``de_AT`` is ``de``, unless it is in the list itself."""
+    for candidate in (name, name.replace("_", "-"), name.replace("-", "_"), name.replace("-", "_").partition("_")[0]):
+        if candidate in data.languages:
+            return candidate
     return None

@@ -1,7 +1,7 @@
-"""Text to prepared data: read, encoded on all cores, split, and put in place at once when it is whole.
+"""From text to prepared data: it is read, encoded on all cores, split, and published atomically when complete.
 
-The folder's name is a digest of all that determines what is in it: the sources' contents, how they are read, and the tokenizer.
-Whoever finds the folder can use it; several commands that need the same one wait for the first to make it.
+The folder's name is a digest of everything that determines its contents: the sources' contents, how they are read, and the
+tokenizer. Any command can use an existing folder; commands that need the same one at the same time wait for the first to make it.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plmtrain.data.corpus import corpus_manifest as manifests
-from plmtrain.data.corpus.corpus_manifest import Manifest
+from plmtrain.data.corpus.corpus_manifest import CorpusManifest
 from plmtrain.data.corpus.documents import Reading, reading_of, text_bytes
 from plmtrain.data.corpus.encoding import Encoded, encode, end_mark, token_type
 from plmtrain.data.corpus.frequencies import unigram_entropy
 from plmtrain.data.corpus.processes import available_cores, ordered_map
-from plmtrain.data.corpus.sources import Sources, find
-from plmtrain.data.corpus.splitting import Held, choose, cut_position
+from plmtrain.data.corpus.sources import Sources, find_sources
+from plmtrain.data.corpus.splitting import Held, choose_held_out, cut_position
 from plmtrain.data.corpus.staging import SplitWriter, Staging
-from plmtrain.data.corpus.store import Split
-from plmtrain.data.corpus.updates import Progress, Report
+from plmtrain.data.corpus.updates import OnUpdate, PreparationUpdate
+from plmtrain.data.splits import Split
 from plmtrain.errors import DataError
 from plmtrain.faults import fault_point
 from plmtrain.files import FolderLock, atomic_folder, clear_leftovers, disk_errors, make_folder, temporary_name
@@ -41,34 +41,34 @@ if TYPE_CHECKING:
 _WORTH_A_PROCESS = 2**21  # bytes of text: less is encoded before another process has started
 
 
-def prepare(data: DataSettings, tokenizer: Tokenizer, *, minimum_validation_tokens: int, report: Report) -> Path:
+def prepare(data: DataSettings, tokenizer: Tokenizer, *, minimum_validation_tokens: int, on_update: OnUpdate) -> Path:
     """Prepare a corpus, unless that has been done.
 
     Args:
         data: what to read, and what to hold out.
-        tokenizer: what to encode it with; its ``sep`` token (``eos`` where there is none) ends every document.
-        minimum_validation_tokens: tokens that must be held out at least: those of one row.
-        report: hears how far it is.
+        tokenizer: encodes it; its ``sep`` token (``eos`` where there is none) ends every document.
+        minimum_validation_tokens: the fewest tokens to hold out: those of one row.
+        on_update: called with the progress.
 
     Returns:
         The folder ``prepared_dir/NAME-DIGEST``: ``manifest.json``, and ``train`` and ``validation`` for ``Store.open``.
 
     Raises:
-        DataError: if the text cannot be read, is too little, or changes meanwhile.
-        DiskError: if it cannot be written; with what it takes and what is free.
-        Stopped: if a signal asked for it; nothing is left behind.
-        DistributedError: if a helping process was killed.
+        DataError: if the text cannot be read, is too short, or changes meanwhile.
+        DiskError: if it cannot be written; with the bytes needed and free.
+        Stopped: if a signal requested it; nothing is left behind.
+        DistributedError: if a worker process was killed.
     """
     root = make_folder(Path(data.prepared_dir))
-    sources = find(data, root / ".hashes.json", report)
+    sources = find_sources(data, root / ".hashes.json", on_update)
     preparation = _Preparation(data, tokenizer, sources, minimum_validation_tokens, root)
     if (folder := preparation.existing()) is not None:
         return folder
-    with FolderLock(root / ".lock", on_wait=lambda: report(Progress(stage="wait"))):
+    with FolderLock(root / ".lock", on_wait=lambda: on_update(PreparationUpdate(stage="wait"))):
         if (folder := preparation.existing()) is not None:
             return folder
         clear_leftovers(root)
-        return preparation.make(report)
+        return preparation.make(on_update)
 
 
 class _Preparation:
@@ -77,10 +77,10 @@ class _Preparation:
         self._token_type = token_type(tokenizer.vocabulary.size)
 
     def _target(self, *, by_minimum: bool) -> tuple[Path, str]:
-        """The folder and its digest.
+        """Return the folder and its digest.
 
         Args:
-            by_minimum: whether the least number of validation tokens determined what is held out. It rarely does, and then
+            by_minimum: whether the fewest number of validation tokens determined what is held out. That is rare, and otherwise
                 the folder serves rows of any length.
         """
         data = self._data
@@ -96,45 +96,45 @@ class _Preparation:
         return self._root / f"{data.name}-{digest[:16]}", digest
 
     def existing(self) -> Path | None:
-        """A whole folder that has been made already."""
+        """Return a complete folder that exists already."""
         for by_minimum in (False, True):
             folder, _ = self._target(by_minimum=by_minimum)
             try:
                 manifest = manifests.load(folder, self._tokenizer.digest)
             except DataError:
-                continue  # not there; or damaged, and made anew
+                continue  # missing; or damaged, and then made again
             if by_minimum or manifest.splits["validation"].tokens >= self._minimum:
                 return folder
             if self._data.validation_files:
                 raise self._short_validation(manifest.splits["validation"].tokens)
         return None
 
-    def make(self, report: Report) -> Path:
-        """Make the folder; the lock is ours."""
+    def make(self, on_update: OnUpdate) -> Path:
+        """Make the folder; this process holds the lock."""
         needed = 2 * self._bytes_of_a_copy()
         with _temporary_folder(self._root, needed) as temporary:
             staged: dict[Split, Staging] = {}
             skips = Skips()
             for split in self._splits_read():
-                staged[split] = self._encode(split, temporary / split, skips, report)
+                staged[split] = self._encode(split, temporary / split, skips, on_update)
             self._sources.check_unchanged()
             held = self._held_out(staged)
             target, digest = self._target(by_minimum=held is not None and held.needed_minimum)
             with atomic_folder(
                 target, needed=needed // 2, replace=True, before_rename=lambda: fault_point("prep.cache_commit")
             ) as folder:
-                self._write(staged, held, folder, digest, skips, report)
+                self._write(staged, held, folder, digest, skips, on_update)
         return target
 
     def _bytes_of_a_copy(self) -> int:
-        """About the size of the prepared data: two or three bytes for each token of some four letters, and what goes with it."""
+        """Return about the size of the prepared data: two or three bytes for each token of some four letters, and the rest."""
         sources = zip(self._sources.files, self._sources.described, strict=False)
         return sum(text_bytes(path, source.bytes) for (path, _), source in sources) or self._sources.total_bytes
 
     def _splits_read(self) -> tuple[Split, ...]:
         return ("train", "validation") if self._data.validation_files else ("train",)
 
-    def _encode(self, split: Split, folder: Path, skips: Skips, report: Report) -> Staging:
+    def _encode(self, split: Split, folder: Path, skips: Skips, on_update: OnUpdate) -> Staging:
         """Encode the documents of one split's sources, and count the lines that are skipped."""
         reading = Reading(self._data, self._sources, split, skips)
         total = self._sources.total_bytes
@@ -142,18 +142,18 @@ class _Preparation:
         processes = self._data.processes or min(available_cores(), 1 + total // _WORTH_A_PROCESS)
         documents = tokens = 0
 
-        def tell() -> None:
+        def update() -> None:
             done = before + reading.passed()
-            report(Progress(stage="encode", bytes=done, total_bytes=total, documents=documents, tokens=tokens))
+            on_update(PreparationUpdate(stage="encode", bytes=done, total_bytes=total, documents=documents, tokens=tokens))
 
-        helpers = ordered_map(encode, self._tokenizer, reading.chunks(), processes)
-        with Staging(folder, self._token_type) as staging, helpers as encoded:
+        results = ordered_map(encode, self._tokenizer, reading.chunks(), processes)
+        with Staging(folder, self._token_type) as staging, results as encoded:
             for number, chunk in enumerate(encoded):
                 fault_point("prep.encode", number)
                 staging.add(chunk)
                 documents, tokens = documents + len(chunk.documents), tokens + len(chunk.tokens)
-                tell()
-        tell()
+                update()
+        update()
         if not documents:
             raise DataError(
                 f"there is no text in the {'training' if split == 'train' else 'validation'} files",
@@ -163,13 +163,13 @@ class _Preparation:
         return staging
 
     def _held_out(self, staged: Mapping[Split, Staging]) -> Held | None:
-        """What of the training sources is held out; None where validation has files of its own."""
+        """Return what is held out of the training sources; None where validation has its own files."""
         if (own := staged.get("validation")) is not None:
             if len(own.tokens) < self._minimum:
                 raise self._short_validation(len(own.tokens))
             return None
         train = staged["train"]
-        return choose(train.keys, train.documents, self._data.validation_fraction, self._minimum)
+        return choose_held_out(train.keys, train.documents, self._data.validation_fraction, self._minimum)
 
     def _short_validation(self, tokens: int) -> DataError:
         return DataError(
@@ -179,7 +179,7 @@ class _Preparation:
         )
 
     def _write(
-        self, staged: Mapping[Split, Staging], held: Held | None, folder: Path, digest: str, skips: Skips, report: Report
+        self, staged: Mapping[Split, Staging], held: Held | None, folder: Path, digest: str, skips: Skips, on_update: OnUpdate
     ) -> None:
         """Write both splits and the manifest."""
         size = self._tokenizer.vocabulary.size
@@ -197,12 +197,12 @@ class _Preparation:
                 validation.add(documents.select(out))
                 train.add(documents.select(~out))
                 done, tokens = done + len(out), tokens + len(documents.tokens)
-                report(Progress(stage="write", bytes=total, total_bytes=total, documents=done, tokens=tokens))
+                on_update(PreparationUpdate(stage="write", bytes=total, total_bytes=total, documents=done, tokens=tokens))
         for writer in (train, validation):
             writer.frequencies[mark] = 0
         counts, hashes = train.finish()
         held_counts, held_hashes = validation.finish()
-        Manifest(
+        CorpusManifest(
             name=self._data.name,
             digest=digest,
             tokenizer=self._tokenizer.digest,
@@ -217,7 +217,7 @@ class _Preparation:
         ).write(folder)
 
     def _divided(self, staging: Staging, held: Held | None, mark: int) -> Iterator[tuple[Encoded, NDArray[np.bool_]]]:
-        """All documents, some at a time, and which of them are held out."""
+        """Yield all documents in pieces, and which of them are held out."""
         for here, documents in staging.pieces():
             if held is None:
                 yield documents, np.zeros(len(documents.documents), np.bool_)
@@ -230,7 +230,7 @@ class _Preparation:
             yield documents, out
 
     def _position(self, documents: Encoded, index: int, staging: Staging) -> int:
-        """The token at which a document is cut."""
+        """Return the token at which a document is cut."""
         start, sentence = int(documents.documents[:index].sum()), int(documents.sentence_counts[:index].sum())
         length = int(documents.documents[index])
         sentences = documents.sentences[sentence : sentence + int(documents.sentence_counts[index])]
@@ -245,7 +245,7 @@ class _Preparation:
 
 @contextmanager
 def _temporary_folder(root: Path, needed: int) -> Iterator[Path]:
-    """A folder that goes at the end; if we are killed, with the next command that prepares."""
+    """Provide a folder that is removed at the end; if this process is killed, by the next command that prepares."""
     folder = temporary_name(root / "staging")
     with disk_errors(root, needed):
         try:

@@ -1,7 +1,7 @@
-"""One function over many items on several processes, the results in the order of the items.
+"""Map a function over many items in several processes, with the results in the order of the items.
 
-Each process has one item at a time and is handed the next as soon as it is done, so that the pipes never fill up from both
-ends. A process whose parent dies, however it dies, sees its pipe closed and ends.
+Each process has one item at a time and gets the next as soon as it is done, so that the pipes never fill up in both directions.
+A process whose parent ends in any way sees its pipe closed and ends.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Result = TypeVar("Result")
 
 
 def available_cores() -> int:
-    """The cores that this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -32,18 +32,18 @@ def available_cores() -> int:
 def ordered_map(
     function: Callable[[Common, Item], Result], common: Common, items: Iterable[Item], processes: int
 ) -> Iterator[Iterator[Result]]:
-    """``function(common, item)`` for each item, in order; the processes end with the ``with``.
+    """Yield ``function(common, item)`` for each item, in order; the processes end with the ``with``.
 
-    Memory holds a few items for each process, whatever there are in all.
+    Memory holds a few items for each process, however many there are.
 
     Args:
-        function: a function of a module, so that other processes find it.
+        function: a module-level function, so that other processes can import it.
         common: the first argument of each call; sent to each process once.
-        items: what to work on; read as the work goes on.
-        processes: how many work; 1 works in this process.
+        items: what to process; read as the work goes on.
+        processes: how many processes; with 1 this process does the work.
 
     Raises:
-        Stopped: if a signal asked for it.
+        Stopped: if a signal requested it.
         DistributedError: if a process was killed.
         Exception: whatever the function raised.
     """
@@ -66,7 +66,7 @@ class _Pool(Generic[Common, Item, Result]):
         self._processes: dict[Connection, SpawnProcess] = {}
 
     def __enter__(self) -> _Pool[Common, Item, Result]:
-        # Spawned, since forking a process that has threads (the tokenizer's, torch's) can hang the child.
+        # Spawned, since forking a process with threads (the tokenizer's, torch's) can hang the child.
         context = multiprocessing.get_context("spawn")
         for _ in range(self._count):
             ours, theirs = context.Pipe()
@@ -88,7 +88,7 @@ class _Pool(Generic[Common, Item, Result]):
         done: dict[int, Result] = {}
         wanted, more = 0, True
         while more or busy or done:
-            # At most so far ahead of what is wanted: a slow item must not let the others' results pile up.
+            # Only this far ahead of what is wanted: the results must not pile up behind a slow item.
             while more and idle and len(busy) + len(done) < 4 * self._count:
                 try:
                     number, item = next(source)
@@ -117,21 +117,21 @@ class _Pool(Generic[Common, Item, Result]):
         try:
             yield
         except (EOFError, OSError):
-            safe_point()  # a signal to the whole group may have met it before it learnt to leave that to us
+            safe_point()  # a signal to the whole group may have reached the process before it learnt to ignore it
             process = self._processes[connection]
             process.join(1)
             raise DistributedError(
                 f"a process that prepares the text (process {process.pid}) ended with exit code {process.exitcode}",
-                "nothing that it made is kept",
+                "its results are discarded",
                 "start the same command again; if memory ran out, use fewer data.processes",
             ) from None
 
 
 def _work(connection: Connection, function: Callable[[Common, Item], Result], common: Common) -> None:
-    # A signal to the whole group asks the parent to stop, and the parent ends us.
+    # A signal to the whole group asks the parent to stop, and the parent ends this process.
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the cores are busy with our siblings
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the cores are busy with the other processes
     with suppress(EOFError, OSError):
         while True:
             item = connection.recv()

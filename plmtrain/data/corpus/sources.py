@@ -1,7 +1,7 @@
-"""The files that text comes from, known by their content.
+"""The files that text comes from, identified by their content.
 
-Hashes are remembered by path, size, both times and inode: an edit that restores the size and the modification time still
-changes ctime. As in git's index, a file that changed just now is not remembered, since a clock tick can hide another edit.
+Hashes are cached by path, size, both times and inode: an edit that restores the size and the modification time still changes
+ctime. As in git's index, a file that changed just now is not cached, since the clock's resolution could hide another edit.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
-from plmtrain.data.corpus.corpus_manifest import Source
-from plmtrain.data.corpus.store import Split
-from plmtrain.data.corpus.updates import Progress, Report
+from plmtrain.data.corpus.corpus_manifest import SourceFile
+from plmtrain.data.corpus.updates import OnUpdate, PreparationUpdate
+from plmtrain.data.splits import Split
 from plmtrain.errors import DataError, DiskError
 from plmtrain.files import CHUNK, sha256, write_json_atomically
 from plmtrain.settings.data import DataSettings
 from plmtrain.stopping import safe_point
 from plmtrain.text import prose, readers, sample
 
-_FRESH = 2 * 10**9  # nanoseconds: longer than the ticks of any file system's clock
+_FRESH = 2 * 10**9  # nanoseconds: longer than the clock resolution of any file system
 
 Signature = tuple[int, int, int, int]
 """Size, mtime and ctime in nanoseconds, inode."""
@@ -44,18 +44,18 @@ class Sources:
 
     files: tuple[tuple[Path, Split], ...]
     signatures: tuple[Signature, ...]
-    described: tuple[Source, ...]
+    described: tuple[SourceFile, ...]
 
     @property
     def total_bytes(self) -> int:
         return sum(source.bytes for source in self.described)
 
     def digest(self, split: Split | None = None) -> list[list[str]]:
-        """What of them determines the text: their contents, in order."""
+        """Return what determines the text: the files' contents, in order."""
         return [[source.split, source.sha256] for source in self.described if split in (None, source.split)]
 
     def check_unchanged(self) -> None:
-        """Refuse what was made while a source changed.
+        """Raise an error if a source changed meanwhile.
 
         Raises:
             DataError: naming the file.
@@ -65,13 +65,13 @@ class Sources:
                 raise DataError("a file changed while it was read", str(path), "run the same command again when it is complete")
 
 
-def find(data: DataSettings, memory: Path, report: Report) -> Sources:
+def find_sources(data: DataSettings, memory: Path, on_update: OnUpdate) -> Sources:
     """Find the files of a corpus and hash them.
 
     Args:
-        data: which files.
-        memory: the file that remembers hashes.
-        report: hears of the bytes hashed.
+        data: names the files.
+        memory: the file with cached hashes.
+        on_update: called with the bytes hashed.
 
     Raises:
         DataError: if there are none, or one cannot be read.
@@ -81,7 +81,7 @@ def find(data: DataSettings, memory: Path, report: Report) -> Sources:
         digest, count = hashes.of_sample()
         hashes.remember()
         name = "the documentation in the Python installation"
-        return Sources(files=(), signatures=(), described=(Source(path=name, split="train", bytes=count, sha256=digest),))
+        return Sources(files=(), signatures=(), described=(SourceFile(path=name, split="train", bytes=count, sha256=digest),))
     files: list[tuple[Path, Split]] = [(path, "train") for path in readers.expand(data.files)]
     for language in sorted(data.monolingual):
         files += [(path, "train") for path in readers.expand(data.monolingual[language], f"data.monolingual.{language}")]
@@ -90,20 +90,20 @@ def find(data: DataSettings, memory: Path, report: Report) -> Sources:
     total = sum(path.stat().st_size for path, _ in files)
 
     def hashed(before: int, count: int) -> None:
-        report(Progress(stage="hash", bytes=before + count, total_bytes=total))
+        on_update(PreparationUpdate(stage="hash", bytes=before + count, total_bytes=total))
 
     for path, split in files:
         signature, digest = hashes.of(path, partial(hashed, done))
         done += signature[0]
         signatures.append(signature)
-        described.append(Source(path=str(path), split=split, bytes=signature[0], sha256=digest))
+        described.append(SourceFile(path=str(path), split=split, bytes=signature[0], sha256=digest))
     hashes.remember()
     return Sources(files=tuple(files), signatures=tuple(signatures), described=tuple(described))
 
 
 @lru_cache(maxsize=1)
 def sample_texts() -> tuple[str, ...]:
-    """The sample's documents: a megabyte, which takes seconds to find and is wanted several times."""
+    """Return the sample's documents: a megabyte, which takes seconds to extract and is needed several times."""
     return tuple(document.text for document in sample.documents())
 
 
@@ -113,7 +113,7 @@ def _signature(path: Path) -> Signature:
 
 
 class _Hashes:
-    """SHA-256 of files, remembered between commands."""
+    """SHA-256 of files, cached between commands."""
 
     def __init__(self, memory: Path) -> None:
         self._memory = memory
@@ -123,8 +123,8 @@ class _Hashes:
             known = json.loads(memory.read_text("utf-8"))
             self._known = known if isinstance(known, dict) else {}
 
-    def of(self, path: Path, heard: Callable[[int], None]) -> tuple[Signature, str]:
-        """A file's signature and hash."""
+    def of(self, path: Path, on_bytes: Callable[[int], None]) -> tuple[Signature, str]:
+        """Return a file's signature and hash."""
         signature, place = _signature(path), str(path.absolute())
         known = self._known.get(place)
         if isinstance(known, list) and known[:-1] == list(signature):
@@ -137,7 +137,7 @@ class _Hashes:
                     safe_point()
                     digest.update(chunk)
                     count += len(chunk)
-                    heard(count)
+                    on_bytes(count)
         except OSError as error:
             raise DataError(f"cannot read a file: {error.strerror}", str(path), "check the file and its permissions") from None
         if began - max(signature[1:3]) > _FRESH and _signature(path) == signature:
@@ -146,7 +146,7 @@ class _Hashes:
         return signature, digest.hexdigest()
 
     def of_sample(self) -> tuple[str, int]:
-        """The sample's hash and size: a matter of this Python, and of how we read it."""
+        """Return the sample's hash and size, which depend on this Python version and on the code that extracts it."""
         place, kind = "sample", [sys.version, *(sha256(Path(str(module.__file__))) for module in (sample, prose))]
         known = self._known.get(place)
         if isinstance(known, list) and known[:-2] == kind:
@@ -160,7 +160,7 @@ class _Hashes:
         return digest.hexdigest(), count
 
     def remember(self) -> None:
-        """Write down what is new; without it files are hashed again, so that no failure matters."""
+        """Save new hashes; without them files are hashed again, so a failure does not matter."""
         if self._new:
             with suppress(DiskError):
                 write_json_atomically(self._memory, self._known)

@@ -1,7 +1,7 @@
-"""Which documents are held out for validation, where no files are named for it.
+"""The choice of documents that are held out for validation, where no files are named for it.
 
-A document's content decides, so that identical documents fall on the same side, and a corpus that grows keeps what it held
-out. Only a corpus of few documents needs more thought.
+A document's content decides, so that equal documents are on the same side, and a growing corpus keeps its held-out documents.
+Only a corpus of few documents needs more rules.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ LARGEST_SHARE = 0.1
 
 @dataclass(frozen=True, kw_only=True)
 class Held:
-    """What is held out.
+    """The documents that are held out.
 
     Args:
         documents: [documents] whether a document is held out.
-        cut: a document whose end is held out, for want of others; None where none is.
-        needed_minimum: whether the least number of tokens had a say.
+        cut: a document whose end is held out, for lack of other documents; None where there is none.
+        needed_minimum: whether the minimum number of tokens determined the choice.
     """
 
     documents: NDArray[np.bool_]
@@ -32,7 +32,7 @@ class Held:
     needed_minimum: bool = False
 
 
-def choose(hashes: NDArray[np.uint64], lengths: NDArray[np.int64], fraction: float, minimum: int) -> Held:
+def choose_held_out(hashes: NDArray[np.uint64], lengths: NDArray[np.int64], fraction: float, minimum: int) -> Held:
     """Choose documents in the order of their hashes: those in the lowest ``fraction`` of all hashes, and more up to ``minimum``.
 
     Args:
@@ -42,7 +42,7 @@ def choose(hashes: NDArray[np.uint64], lengths: NDArray[np.int64], fraction: flo
         minimum: tokens that must be held out at least.
 
     Raises:
-        DataError: if there is too little text for that.
+        DataError: if there is too little text.
     """
     order = np.argsort(hashes, kind="stable")
     values, firsts = np.unique(hashes[order], return_index=True)
@@ -59,7 +59,7 @@ def choose(hashes: NDArray[np.uint64], lengths: NDArray[np.int64], fraction: flo
 
 
 def _to_cut(hashes: NDArray[np.uint64], lengths: NDArray[np.int64], minimum: int) -> int:
-    """The longest document that there is only one of."""
+    """Return the longest document that occurs only once."""
     _, groups, counts = np.unique(hashes, return_inverse=True, return_counts=True)
     single = np.where(counts[groups] == 1, lengths, 0)
     longest = int(np.argmax(single))
@@ -78,14 +78,14 @@ def _counted(documents: int) -> str:
 
 
 def cut_position(length: int, sentences: NDArray[np.int64], word_starts: NDArray[np.bool_], tail: int, minimum: int) -> int:
-    """Where to cut a document so that its end can be held out: at a sentence, or at a word where no sentence will do.
+    """Return where to cut a document so that its end can be held out: at a sentence, or at a word if no sentence fits.
 
     Args:
         length: the document's tokens, its end mark among them.
         sentences: [sentences] where its sentences start.
         word_starts: [length] whether a token begins a word.
-        tail: tokens that the end should have at least, if that leaves the larger part in front of it.
-        minimum: tokens that the end must have at least.
+        tail: the fewest tokens that the end should have, if that leaves the larger part before it.
+        minimum: the fewest tokens that the end must have.
     """
     wanted = max(minimum, min(tail, length // 2))
     for starts in (sentences, np.flatnonzero(word_starts)):

@@ -1,4 +1,4 @@
-"""Encoded documents on their way to disk: first all of them in the order of the sources, then each to its split.
+"""Encoded documents on their way to disk: first all of them in the order of the sources, then each in its split.
 
 Which documents are held out is only known when all are counted, and memory must not grow with the corpus.
 """
@@ -24,10 +24,10 @@ _PIECE = 2**22  # tokens that are copied at a time, or one document if it has mo
 
 
 class NpyWriter:
-    """A flat ``.npy`` file that is written piece by piece, whatever it comes to.
+    """A flat ``.npy`` file that is written piece by piece, to any length.
 
     Args:
-        path: where it is made.
+        path: of the file.
         dtype: of its elements.
     """
 
@@ -44,12 +44,12 @@ class NpyWriter:
     def close(self) -> None:
         end = self._file.tell()
         self._file.seek(0)
-        self._header()  # NumPy leaves room in it for any length
+        self._header()  # NumPy reserves room in it for any length
         self._file.seek(end)
         self._file.close()
 
     def abandon(self) -> None:
-        """Let go of the file, so that removing it frees its space, though the disk may refuse what is left to write."""
+        """Close the file even if the disk refuses the rest of the writes, so that removing it frees its space."""
         with suppress(OSError):
             self._file.close()
 
@@ -65,10 +65,10 @@ class NpyWriter:
 
 
 class Staging:
-    """All encoded documents in a temporary folder: added within its ``with``, read behind it.
+    """All encoded documents in a temporary folder: added inside its ``with``, read after it.
 
     Args:
-        folder: is made.
+        folder: is created.
         token_type: the type of the tokens.
     """
 
@@ -95,7 +95,7 @@ class Staging:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """No more documents come; now the arrays can be read, unless an error ended it."""
+        """Finish writing, and map the arrays for reading unless an error ended it."""
         for name, writer in self._writers.items():
             if error is None:
                 writer.close()
@@ -114,7 +114,7 @@ class Staging:
     translations: NDArray[np.bool_]
 
     def pieces(self) -> Iterator[tuple[slice, Encoded]]:
-        """All documents again, some at a time, with which they are."""
+        """Yield all documents again in pieces, each with its range of documents."""
         ends = np.cumsum(self.documents)
         first, token, sentence = 0, 0, 0
         while first < len(ends):
@@ -142,10 +142,10 @@ class SplitWriter:
     """One split of a prepared data folder.
 
     Args:
-        folder: the split's folder, which is made.
+        folder: the split's folder, which is created.
         token_type: the type of the tokens.
-        vocabulary_size: how many different tokens there are.
-        parallel: whether documents have languages and translations: they are written, too.
+        vocabulary_size: the number of different tokens.
+        parallel: whether documents have languages and translations: these are written too.
     """
 
     def __init__(
@@ -178,7 +178,7 @@ class SplitWriter:
         self.frequencies += np.bincount(documents.tokens, minlength=len(self.frequencies))
 
     def finish(self) -> tuple[SplitCounts, NDArray[np.uint64]]:
-        """What was written, and the distinct hashes of the documents, ascending."""
+        """Return the counts of what was written, and the distinct hashes of the documents, ascending."""
         writers = [self._tokens, self._word_starts, *self._starts.values(), *self._each.values()]
         for writer in self._starts.values():
             writer.write(np.array([self._end]))

@@ -1,18 +1,17 @@
-"""Prepared text as it lies on disk: flat memory-mapped arrays, so that any corpus opens at once and costs no memory."""
+"""Prepared text on disk: flat memory-mapped arrays, so that a corpus of any size opens at once and takes no memory."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from plmtrain.data.splits import Split
 from plmtrain.errors import DataError
-
-Split = Literal["train", "validation"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,22 +60,22 @@ class Store:
 
     @cached_property
     def shares(self) -> NDArray[np.float64]:
-        """The share of each token among those of the training text; zero for the end mark.  # [vocabulary]"""
+        """The frequency of each token in the training text; zero for the end mark.  # [vocabulary]"""
         counts = mapped(self.folder / "train" / "frequencies.npy").astype(np.float64)
         shares: NDArray[np.float64] = counts / max(1.0, counts.sum())
         return shares
 
     def __len__(self) -> int:
-        """Tokens, document-end marks included."""
+        """Return the number of tokens, document-end marks included."""
         return len(self.tokens)
 
     def __reduce__(self) -> tuple[object, ...]:
-        # Sent to another process, a store is opened anew there instead of travelling whole.
+        # Sent to another process, a store is opened again there instead of being copied.
         return Store.open, (self.folder, self.split)
 
 
 def mapped(path: Path) -> NDArray[Any]:
-    """An array file of prepared data, mapped into memory.
+    """Map an array file of prepared data into memory.
 
     Raises:
         DataError: if it is missing or damaged.
@@ -92,10 +91,10 @@ def mapped(path: Path) -> NDArray[Any]:
 
 
 def marked(starts: NDArray[np.int64], first: NDArray[np.int64], length: int) -> NDArray[np.bool_]:
-    """Which tokens of some rows something starts at.
+    """Mark the tokens of some rows at which something starts.
 
     Args:
-        starts: where it starts, ascending.
+        starts: the places where it starts, ascending.
         first: [rows] where each row begins.
         length: tokens in a row.
 
@@ -105,7 +104,7 @@ def marked(starts: NDArray[np.int64], first: NDArray[np.int64], length: int) -> 
     low, high = np.searchsorted(starts, first), np.searchsorted(starts, first + length)
     flags = np.zeros((len(first), length), np.bool_)
     row = np.repeat(np.arange(len(first)), high - low)
-    behind = np.cumsum(high - low)
-    which = np.arange(len(row)) + np.repeat(high - behind, high - low)
+    ends = np.cumsum(high - low)
+    which = np.arange(len(row)) + np.repeat(high - ends, high - low)
     flags[row, starts[which] - first[row]] = True
     return flags

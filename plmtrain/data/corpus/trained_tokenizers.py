@@ -11,8 +11,8 @@ from pathlib import Path
 
 from plmtrain.data.corpus.documents import Reading, reading_of
 from plmtrain.data.corpus.encoding import running_text
-from plmtrain.data.corpus.sources import Sources, find
-from plmtrain.data.corpus.updates import Progress, Report
+from plmtrain.data.corpus.sources import Sources, find_sources
+from plmtrain.data.corpus.updates import OnUpdate, PreparationUpdate
 from plmtrain.data.rows.quotas import Repeats
 from plmtrain.errors import DataError
 from plmtrain.faults import fault_point
@@ -23,48 +23,48 @@ from plmtrain.stopping import safe_point
 from plmtrain.text.tokenizer import Tokenizer
 from plmtrain.text.tokenizer_training import train
 
-_VERSION = 1  # of how they are trained; another trains anew
+_VERSION = 1  # of the training; another version trains again
 _RECORD = "made_from.json"
 _REPORT_EVERY = 256  # documents
 
 
-def tokenizer_for(data: DataSettings, settings: TokenizerSettings, report: Report) -> Tokenizer:
-    """The tokenizer that a run on a corpus uses.
+def tokenizer_for(data: DataSettings, settings: TokenizerSettings, on_update: OnUpdate) -> Tokenizer:
+    """Return the tokenizer of a run on a corpus.
 
     A trained one is kept in ``prepared_dir/tokenizers/TYPE-DIGEST``, where the digest is of the training text and the settings.
     Text that is held out by its content (see ``splitting``) is not trained on.
 
     Args:
         data: the corpus.
-        settings: the tokenizer's; where ``path`` is given, nothing is trained.
-        report: hears how far the training is.
+        settings: the tokenizer's; with a ``path``, nothing is trained.
+        on_update: called with the progress of the training.
 
     Raises:
         DataError: if there is no tokenizer at ``path``, or no text to train on.
-        DiskError: if it cannot be kept.
-        Stopped: if a signal asked for it.
+        DiskError: if it cannot be saved.
+        Stopped: if a signal requested it.
     """
     if settings.path is not None:
         return Tokenizer.load(settings.path)
     root = make_folder(Path(data.prepared_dir))
-    sources = find(data, root / ".hashes.json", report)
+    sources = find_sources(data, root / ".hashes.json", on_update)
 
     def trained() -> Tokenizer:
-        tokenizer = train(_training_texts(data, settings, sources, report), settings)
+        tokenizer = train(_training_texts(data, settings, sources, on_update), settings)
         sources.check_unchanged()
         return tokenizer
 
-    return _kept_or_made(root, settings, _digest(data, settings, sources), trained, report)
+    return _kept_or_made(root, settings, _digest(data, settings, sources), trained, on_update)
 
 
-def tokenizer_on(texts: Sequence[str], prepared_dir: str, settings: TokenizerSettings, report: Report) -> Tokenizer:
-    """The tokenizer that is trained on texts in memory, say the examples of a task; kept like that of a corpus.
+def tokenizer_on(texts: Sequence[str], prepared_dir: str, settings: TokenizerSettings, on_update: OnUpdate) -> Tokenizer:
+    """Return the tokenizer trained on texts in memory, such as the examples of a task; kept like that of a corpus.
 
     Args:
         texts: at least one.
         prepared_dir: where it is kept.
         settings: how it is trained.
-        report: hears how far the training is.
+        on_update: called with the progress of the training.
     """
     content = hashlib.sha256()
     for text in texts:
@@ -77,21 +77,21 @@ def tokenizer_on(texts: Sequence[str], prepared_dir: str, settings: TokenizerSet
             safe_point()
             yield running_text(text, settings.family)
             if count % _REPORT_EVERY == 0:
-                report(Progress(stage="tokenizer", documents=count))
+                on_update(PreparationUpdate(stage="tokenizer", documents=count))
 
     digest = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()
-    return _kept_or_made(make_folder(Path(prepared_dir)), settings, digest, lambda: train(running(), settings), report)
+    return _kept_or_made(make_folder(Path(prepared_dir)), settings, digest, lambda: train(running(), settings), on_update)
 
 
 def _kept_or_made(
-    root: Path, settings: TokenizerSettings, digest: str, trained: Callable[[], Tokenizer], report: Report
+    root: Path, settings: TokenizerSettings, digest: str, trained: Callable[[], Tokenizer], on_update: OnUpdate
 ) -> Tokenizer:
-    """The tokenizer of a digest: one that was trained before, or one that is trained and kept now, by one process alone."""
+    """Return the tokenizer of a digest: trained before, or trained and saved now, by one process alone."""
     folder = root / "tokenizers" / f"{settings.type}-{digest[:16]}"
     if (tokenizer := _kept(folder)) is not None:
         return tokenizer
     make_folder(folder.parent)
-    with FolderLock(folder.parent / ".lock", on_wait=lambda: report(Progress(stage="wait"))):
+    with FolderLock(folder.parent / ".lock", on_wait=lambda: on_update(PreparationUpdate(stage="wait"))):
         if (tokenizer := _kept(folder)) is not None:
             return tokenizer
         clear_leftovers(folder.parent)
@@ -116,7 +116,7 @@ def _digest(data: DataSettings, settings: TokenizerSettings, sources: Sources) -
 
 
 def _kept(folder: Path) -> Tokenizer | None:
-    """A tokenizer that was trained before, if it is still what it was then."""
+    """Return a tokenizer that was trained before, if it is unchanged."""
     try:
         record = json.loads((folder / _RECORD).read_text("utf-8"))
         tokenizer = Tokenizer.load(folder)
@@ -125,8 +125,8 @@ def _kept(folder: Path) -> Tokenizer | None:
         return None
 
 
-def _training_texts(data: DataSettings, settings: TokenizerSettings, sources: Sources, report: Report) -> Iterator[str]:
-    """The documents to train on: without those that validation will hold out, unless they are all there is."""
+def _training_texts(data: DataSettings, settings: TokenizerSettings, sources: Sources, on_update: OnUpdate) -> Iterator[str]:
+    """Return the documents to train on: without those that validation will hold out, unless there are no others."""
 
     def read(*, held_out: bool) -> Iterator[tuple[int, str]]:
         for count, (position, passage) in enumerate(Reading(data, sources, "train").passages(), start=1):
@@ -134,7 +134,7 @@ def _training_texts(data: DataSettings, settings: TokenizerSettings, sources: So
             if held_out == (passage.key < threshold):
                 yield passage.language, running_text(passage.text, settings.family)
             if count % _REPORT_EVERY == 0:
-                report(Progress(stage="tokenizer", bytes=position, total_bytes=sources.total_bytes, documents=count))
+                on_update(PreparationUpdate(stage="tokenizer", bytes=position, total_bytes=sources.total_bytes, documents=count))
 
     def texts(*, held_out: bool) -> Iterator[str]:
         if data.type != "parallel":

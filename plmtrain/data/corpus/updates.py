@@ -1,4 +1,4 @@
-"""How far a preparation is, for whoever shows it."""
+"""PreparationUpdate of a preparation, for displaying it."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ Stage = Literal["wait", "hash", "tokenizer", "encode", "write", "pairs"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Progress:
-    """A moment of a preparation.
+class PreparationUpdate:
+    """A state of a preparation.
 
     Args:
-        stage: ``wait`` for another process that prepares, ``hash`` the sources, train the ``tokenizer``, ``encode`` the
+        stage: ``wait`` for another process that prepares the same, ``hash`` the sources, train the ``tokenizer``, ``encode`` the
             text, ``write`` the splits, or cut them into ``pairs`` of segments.
         bytes: of the sources that are done; an estimate where they are compressed.
         total_bytes: of the sources.
@@ -29,4 +29,4 @@ class Progress:
     tokens: int = 0
 
 
-Report = Callable[[Progress], None]
+OnUpdate = Callable[[PreparationUpdate], None]

@@ -1,9 +1,8 @@
-"""Which samples a step reads: a closed formula of (seed, step), so that there is no position to save and none to seek to.
+"""The samples of each step: a closed formula of (seed, step), so that there is no position to save or to seek to.
 
 Samples of one sequence length form one endless order: epoch after epoch, each a keyed permutation of the rows. Phases of equal
-length go on in the same order. Where rows go on from one another, in streams, a step reads all streams at one time: the
-permutation is one of streams, and time passes as it does. Neither processes, workers nor micro-batches occur in an order; they
-only cut a step's samples.
+length continue the same order. Where rows are consecutive, in streams, a step reads all streams at one time: the streams are
+permuted, time is not. Neither processes, workers nor micro-batches affect the order; they only divide a step's samples.
 """
 
 from __future__ import annotations
@@ -24,11 +23,11 @@ from plmtrain.settings.trainer import PhaseSettings, TrainerSettings
 
 @dataclass(frozen=True, kw_only=True)
 class Phase:
-    """A stretch of steps of one shape, with everything that its settings left to the trainer's filled in.
+    """A part of a run with one shape; what its settings omit is taken from the trainer's.
 
     Args:
-        index: the how-manieth phase it is, from 0.
-        first_step: the first step of it, 0-based over the whole run.
+        index: its index, from 0.
+        first_step: its first step, 0-based over the whole run.
         steps: how many it has.
         sequence_length: tokens in a row of the model, special ones included.
         batch_size: rows in a step, over all processes and micro-batches.
@@ -48,12 +47,12 @@ class Phase:
 
     @property
     def end(self) -> int:
-        """The first step behind it."""
+        """The first step after it."""
         return self.first_step + self.steps
 
 
-def plan(trainer: TrainerSettings) -> tuple[Phase, ...]:
-    """The phases of a run; one where the settings name none."""
+def plan_phases(trainer: TrainerSettings) -> tuple[Phase, ...]:
+    """Return the phases of a run; one where the settings name none."""
     phases: list[Phase] = []
     first_step, read = 0, defaultdict[int, int](int)
     stretches = trainer.phases or [PhaseSettings()]
@@ -78,9 +77,9 @@ def plan(trainer: TrainerSettings) -> tuple[Phase, ...]:
 
 
 def with_steps(trainer: TrainerSettings, rows: int) -> TrainerSettings:
-    """The trainer's settings once its rows are counted: where they give epochs, with the steps that these are.
+    """Return the trainer's settings once its rows are counted: the steps are computed from the epochs, if those are given.
 
-    An epoch need not end at a step's end: the last step of one takes the first rows of the next.
+    An epoch need not end at a step's end: its last step takes the first rows of the next epoch.
 
     Args:
         trainer: the settings.
@@ -96,7 +95,7 @@ class Order:
 
     Args:
         seed: the run's seed.
-        phases: of the run, from ``plan``.
+        phases: of the run, from ``plan_phases``.
     """
 
     def __init__(self, seed: int, phases: Sequence[Phase]) -> None:
@@ -110,31 +109,31 @@ class Order:
         return self.phases[-1].end
 
     def phase_at(self, step: int) -> Phase:
-        """The phase that a step (0-based) lies in."""
+        """Return the phase of a step (0-based)."""
         assert 0 <= step < self.steps, step
         return self.phases[bisect_right(self._first_steps, step) - 1]
 
     def samples_before(self, step: int) -> int:
-        """Rows of the step's sequence length that were read before the step."""
+        """Return the rows of the step's sequence length that were read before the step."""
         phase = self.phase_at(step)
         return phase.samples_before + (step - phase.first_step) * phase.batch_size
 
     def tokens_before(self, step: int) -> int:
-        """Tokens of the model's rows that were read before a step, over all phases."""
+        """Return the tokens of the model's rows that were read before a step, over all phases."""
         taken = [min(max(step - phase.first_step, 0), phase.steps) for phase in self.phases]
         return sum(steps * phase.batch_size * phase.sequence_length for steps, phase in zip(taken, self.phases, strict=True))
 
     def step_samples(self, step: int, rows_in_epoch: int, streams: int | None = None) -> Keys:
-        """The samples of a step over all processes, in order.
+        """Return the samples of a step over all processes, in order.
 
         Args:
             step: 0-based.
-            rows_in_epoch: rows that there are at the step's sequence length.
-            streams: how many rows stand side by side in time (``StreamSource``), as many as a step has; None where rows stand
-                by themselves.
+            rows_in_epoch: the number of rows of the step's sequence length.
+            streams: how many rows are parallel in time (``StreamSource``), as many as a step has; None where rows are
+                independent.
 
         Returns:
-            As many keys as the step has rows; without streams they may lie in several epochs.
+            As many keys as the step has rows; without streams they may belong to several epochs.
         """
         before = self.samples_before(step) if streams is None else self._stream_rows_before(step)
         read = np.arange(before, before + self.phase_at(step).batch_size, dtype=np.int64)
@@ -149,7 +148,7 @@ class Order:
         return Keys(self.seed, epochs, samples)
 
     def _stream_rows_before(self, step: int) -> int:
-        """Rows read before a step in phases of its own shape: streams of another batch size are other streams."""
+        """Return the rows read before a step in phases of its own shape: streams of another batch size are other streams."""
         own = self.phase_at(step)
         alike = [
             phase.steps
@@ -160,10 +159,10 @@ class Order:
 
 
 def check_divisible(phases: Sequence[Phase], world: int) -> None:
-    """Refuse a batch that cannot be shared out equally.
+    """Refuse a batch that cannot be divided equally.
 
     Raises:
-        SettingsError: if a phase's batch size is no multiple of the number of processes.
+        SettingsError: if a phase's batch size is not a multiple of the number of processes.
     """
     for phase in phases:
         size = phase.batch_size
@@ -177,14 +176,14 @@ def check_divisible(phases: Sequence[Phase], world: int) -> None:
 
 
 def shard(keys: Keys, rank: int, world: int) -> Keys:
-    """The part of a step's samples that one process takes: contiguous, equal to the others'."""
+    """Return the part of a step's samples that one process takes: contiguous, and as large as the others'."""
     assert len(keys) % world == 0, (len(keys), world)
     share = len(keys) // world
     return _cut(keys, rank * share, share)
 
 
 def micro_batches(keys: Keys, size: int | None) -> Iterator[Keys]:
-    """A process's samples as it takes them at a time, in order; the last part may be smaller."""
+    """Yield a process's samples in micro-batches, in order; the last one may be smaller."""
     size = size or len(keys)
     for first in range(0, len(keys), size):
         yield _cut(keys, first, size)

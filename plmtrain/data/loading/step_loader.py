@@ -1,7 +1,7 @@
-"""Batches of every step, made in this process or in worker processes beside it.
+"""Batches of every step, made in this process or in worker processes.
 
-What is loaded is a step, a pure function of its number: workers take steps in turn, and their number changes nothing, nor is
-there anything to save. A loader starts at any step at once.
+The unit of loading is a step, a pure function of its number: workers take steps in turn, their number changes nothing, and there
+is no state to save. A loader can start at any step.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from plmtrain.data.rows.rows import PartedRows, RowSource
     from plmtrain.programs.program import AnyProgram, Trainable
 
-_POLL = 2  # seconds between two looks at the workers while one is waited for
+_POLL = 2  # seconds between checks of the workers while a step is awaited
 
 
 class StepLoader:
@@ -43,16 +43,16 @@ class StepLoader:
     Args:
         source_of_phase: the rows that each phase reads.
         program_of_phase: the program, or mixture, of each phase.
-        plan: the phases, from ``order.plan``.
+        plan: the phases, from ``order.plan_phases``.
         seed: the run's seed.
-        rank, world: which of how many processes this is.
+        rank, world: the index of this process, and how many there are.
         first_step: the first step to load, 0-based.
-        workers: processes that load beside this one; 0 to load in it.
-        pin_memory: whether batches lie in page-locked memory, for copies that run beside a GPU's computation.
+        workers: processes that load; with 0 this one does.
+        pin_memory: whether batches are in page-locked memory, for copies in parallel with a GPU's computation.
         timeout: seconds that a worker may take for a step before it counts as hung.
 
     Raises:
-        SettingsError: if a batch size cannot be shared equally by the processes.
+        SettingsError: if a batch size cannot be divided equally by the processes.
     """
 
     def __init__(
@@ -75,11 +75,11 @@ class StepLoader:
         self._workers, self._pin_memory, self._timeout = workers, pin_memory, timeout
 
     def __len__(self) -> int:
-        """Steps that are left."""
+        """Return the number of remaining steps."""
         return len(self._range)
 
     def __iter__(self) -> Iterator[tuple[int, list[Batch]]]:
-        """Steps (0-based) with their micro-batches, in order.
+        """Yield steps (0-based) with their micro-batches, in order.
 
         Raises:
             PlmtrainError: whatever a source or program raised, in a worker or here.
@@ -87,7 +87,7 @@ class StepLoader:
         """
         iterator, workers = self._start()
         stop = partial(_kill, workers)
-        atexit.register(stop)  # earlier than multiprocessing's own hook, which waits for workers after a mere TERM
+        atexit.register(stop)  # before multiprocessing's own hook, which only sends TERM to workers and waits for them
         try:
             for step in self._range:
                 made = self._next(iterator, workers, step)
@@ -102,12 +102,12 @@ class StepLoader:
         """Start the workers, if there are any."""
         many: dict[str, Any] = {}
         if self._workers:
-            # A forked worker has everything imported. The time-out lets the wait look after dead and hung workers.
+            # A forked worker has everything imported. The time-out lets the loop check for dead and hung workers.
             context = "fork" if sys.platform == "linux" else None
             many = {"multiprocessing_context": context, "worker_init_fn": _ignore_signals, "timeout": _POLL}
         before, handler = multiprocessing.active_children(), signal.getsignal(signal.SIGCHLD)
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="This DataLoader will create")  # more workers than cores: as asked
+            warnings.filterwarnings("ignore", message="This DataLoader will create")  # more workers than cores, as requested
             loader = DataLoader(
                 self._steps,
                 batch_size=None,
@@ -115,12 +115,12 @@ class StepLoader:
                 num_workers=self._workers,
                 collate_fn=_as_it_is,
                 pin_memory=self._pin_memory,
-                generator=torch.Generator(),  # else torch takes a number from the global generator
+                generator=torch.Generator(),  # otherwise torch draws from the global generator
                 **many,
             )
             iterator = iter(loader)
         if threading.current_thread() is threading.main_thread():
-            # Torch would raise in the midst of a step when a worker dies. The wait for the next one notices soon enough.
+            # Torch would raise in the middle of a step when a worker dies. The wait for the next step notices it soon enough.
             signal.signal(signal.SIGCHLD, handler)
         workers = [child for child in multiprocessing.active_children() if child not in before]
         return iterator, sorted(workers, key=lambda worker: worker.pid or 0)
@@ -130,7 +130,7 @@ class StepLoader:
         while True:
             try:
                 return next(iterator)
-            except RuntimeError:  # torch's word on workers: errors of theirs come as results
+            except RuntimeError:  # torch's error about workers; the workers' own errors come as results
                 if not workers:
                     raise
             for worker in workers:
@@ -138,20 +138,20 @@ class StepLoader:
                     raise self._lost(worker, f"ended with exit code {worker.exitcode}", step)
             if time.monotonic() > patience:
                 worker = workers[(step - self._range.start) % len(workers)]
-                raise self._lost(worker, f"has given nothing for {self._timeout:g} seconds", step)
+                raise self._lost(worker, f"has returned nothing for {self._timeout:g} seconds", step)
 
-    def _lost(self, worker: BaseProcess, fate: str, step: int) -> DistributedError:
+    def _lost(self, worker: BaseProcess, problem: str, step: int) -> DistributedError:
         samples = self._steps.samples(step).samples
-        some = ", ".join(map(str, samples[:8])) + (", ..." if len(samples) > 8 else "")
+        listed = ", ".join(map(str, samples[:8])) + (", ..." if len(samples) > 8 else "")
         return DistributedError(
-            f"a data worker (process {worker.pid}) {fate}",
-            f"while step {step + 1} was waited for: samples {some}",
+            f"a data worker (process {worker.pid}) {problem}",
+            f"while step {step + 1} was awaited: samples {listed}",
             "start the same command again; if memory ran out, use fewer trainer.workers (0 loads in the training process)",
         )
 
 
 class _Steps(Dataset["_Made"]):
-    """What one process takes at each step, by the number of the step."""
+    """The micro-batches of one process, by step."""
 
     def __init__(
         self, sources: Sequence[RowSource | PartedRows], programs: Sequence[Trainable], order: Order, rank: int, world: int
@@ -180,7 +180,7 @@ class _Steps(Dataset["_Made"]):
         except Exception as error:
             if get_worker_info() is None:
                 raise
-            # Torch would make a new error of it, whose message is a traceback.
+            # Torch would turn it into another error, whose message is a traceback.
             error.add_note(f"In a data worker, at step {step}:\n{traceback.format_exc()}")
             return _Made(step, [], error)
 
@@ -189,8 +189,8 @@ class _Steps(Dataset["_Made"]):
 class _Made:
     """The micro-batches of a step, or why there are none.
 
-    From worker to parent it goes through a pipe as NumPy arrays: tensors would take a file descriptor each and shared
-    memory, of which containers have little.
+    Workers send it to the parent through a pipe as NumPy arrays: tensors would need a file descriptor each and shared memory,
+    which containers have little of.
     """
 
     step: int
@@ -214,10 +214,10 @@ def _as_it_is(made: Any) -> Any:
 
 def _kill(workers: list[BaseProcess]) -> None:
     while workers:
-        workers.pop().kill()  # it has nothing to finish, and a hung one answers to nothing else
+        workers.pop().kill()  # it has nothing to finish, and a hung one reacts to no other signal
 
 
 def _ignore_signals(worker: int) -> None:
-    # A signal to the whole group asks the parent to stop at a safe edge, and it needs its workers to get there.
+    # A signal to the whole group asks the parent to stop at a safe point, and until then it needs its workers.
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)

@@ -1,4 +1,4 @@
-"""From rows of text to rows as a model reads them: the special tokens around and between."""
+"""From rows of text to rows in which a pretraining objective hides or moves tokens: all as long as the longest there could be."""
 
 from __future__ import annotations
 
@@ -8,28 +8,37 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plmtrain.corruption.masked_rows import FramedRows
-from plmtrain.corruption.masking import frame
 from plmtrain.data.rows.pair_rows import PairRows, first_lengths
-from plmtrain.data.rows.row_formats import RowFormat
+from plmtrain.data.rows.row_formats import Places, RowFormat
 from plmtrain.data.rows.rows import Rows
 from plmtrain.text.vocabulary import Vocabulary
 
 
-def framed(rows: Rows, vocabulary: Vocabulary) -> FramedRows:
-    """Each row between cls and sep (Devlin et al. 2019, section 3)."""
-    ids, real = frame(rows.tokens, rows.lengths, opening=vocabulary["cls"], closing=vocabulary["sep"], padding=vocabulary["pad"])
-    documents = None
+def framed(rows: Rows, layout: RowFormat, vocabulary: Vocabulary) -> FramedRows:
+    """Lay out each row as a family lays out one text: ``[CLS] A [SEP]`` (Devlin et al. 2019, section 3).
+
+    Args:
+        rows: of text.
+        layout: the family's format of one text.
+        vocabulary: for the special tokens.
+    """
+    width = rows.tokens.shape[1]
+    places = Places(layout, [rows.lengths], width + layout.framing, width)
+    documents = sentences = None
     if rows.documents is not None:
-        # The opening token belongs to the first document, the closing one and the padding to the last.
+        # Special tokens before the text belong to its first document, those behind it and the padding to its last.
         last = rows.documents[np.arange(len(rows)), np.maximum(rows.lengths - 1, 0)]
-        documents = np.pad(rows.documents, ((0, 0), (1, 1)), mode="edge")
-        behind = np.arange(ids.shape[1]) > rows.lengths[:, None]
-        documents = np.where(behind, last[:, None], documents)
-    starts = np.ones(ids.shape, np.bool_)
-    starts[:, 1:-1] = rows.word_starts
-    sentences = None if rows.sentence_starts is None else np.pad(rows.sentence_starts, ((0, 0), (1, 1)))
+        special = [rows.documents[:, 0]] * layout.opening + [last] * (layout.framing - layout.opening)
+        documents = places.filled(rows.documents, special, last)
+    if rows.sentence_starts is not None:
+        sentences = places.filled(rows.sentence_starts, [False] * layout.framing, False)
     return FramedRows(
-        ids=ids, word_starts=starts, lengths=rows.lengths + 2, real=real, documents=documents, sentence_starts=sentences
+        ids=places.ids(rows.tokens, vocabulary),
+        word_starts=places.filled(rows.word_starts, [True] * layout.framing, True),
+        lengths=rows.lengths + layout.framing,
+        real=None if places.full else places.real,
+        documents=documents,
+        sentence_starts=sentences,
     )
 
 
@@ -44,33 +53,24 @@ class FramedPairs(FramedRows):
     segments: NDArray[np.int64]
 
 
-def framed_pairs(rows: PairRows, layout: RowFormat, vocabulary: Vocabulary) -> FramedPairs:
-    """Pairs as a family lays them out: ``[CLS] A [SEP] B [SEP]``, the first ``[SEP]`` being of A's segment.
-
-    All rows are as long as the longest that there could be, so that a run has one shape.
+def framed_pairs(
+    rows: PairRows, layout: RowFormat, vocabulary: Vocabulary, lacking: NDArray[np.bool_] | None = None
+) -> FramedPairs:
+    """Lay out pairs: ``[CLS] A [SEP] B [SEP]``, the first ``[SEP]`` being of A's segment.
 
     Args:
-        rows: pairs, each with both of its segments.
-        layout: the family's format of two texts, padded on the right.
+        rows: pairs.
+        layout: the family's format of two texts.
         vocabulary: for the special tokens.
+        lacking: [rows, parts] which parts of the format rows lack that have one segment alone; None where all have both.
     """
-    count, length = len(rows), rows.tokens.shape[1] + layout.framing
-    first = first_lengths(rows)[:, None]
-    sizes = {0: first, 1: rows.lengths[:, None] - first}
-    place = np.arange(length)
-    ids = np.full((count, length), vocabulary["pad"], np.int64)
-    starts = np.ones((count, length), np.bool_)
-    segments = np.full((count, length), layout.padding_segment, np.int64)
-    begin = np.zeros((count, 1), np.int64)
-    for part, segment in layout.parts:
-        size = sizes[part] if isinstance(part, int) else 1
-        here = (place >= begin) & (place < begin + size)
-        segments[here] = segment
-        if isinstance(part, int):
-            taken = np.clip(place - begin + (first if part else 0), 0, rows.tokens.shape[1] - 1)
-            np.copyto(ids, np.take_along_axis(rows.tokens, taken, axis=1), where=here)
-            np.copyto(starts, np.take_along_axis(rows.word_starts, taken, axis=1), where=here)
-        else:
-            ids[here] = vocabulary[part]
-        begin = begin + size
-    return FramedPairs(ids=ids, word_starts=starts, lengths=begin[:, 0], real=place < begin, documents=None, segments=segments)
+    first, width = first_lengths(rows), rows.tokens.shape[1]
+    texts = [first, rows.lengths - first]
+    places = Places(layout, texts, width + layout.framing, width, [np.zeros_like(first), first], lacking)
+    return FramedPairs(
+        ids=places.ids(rows.tokens, vocabulary),
+        word_starts=places.filled(rows.word_starts, [True] * layout.framing, True),
+        lengths=places.lengths,
+        real=places.real,
+        segments=places.segments,
+    )

@@ -4,17 +4,22 @@ anew at the translation (Lample and Conneau 2019, section 3.4)."""
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from plmtrain.corruption.masked_rows import FramedRows
+from plmtrain.data.rows.row_formats import Places, RowFormat
 from plmtrain.data.rows.rows import Rows
 from plmtrain.data.rows.translations import LanguageRows
 from plmtrain.text.vocabulary import Vocabulary
 
-FRAMING = 2
-"""Special tokens of a side: one before it, one behind it."""
+_ONE, _BOTH = RowFormat.of("xlm", 1), RowFormat.of("xlm", 2)
+"""Each of two sides has the special tokens of a text by itself."""
+
+FRAMING = _ONE.framing
+"""Special tokens of a side."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,48 +52,42 @@ def framed_sides(
         swapped: [rows] whether the translation stands first; never where it is not given, or where there is none.
         length: how long rows become by padding; as long as the longest if not given.
     """
-    count = len(rows)
     others = rows.others
-    sizes = np.stack([rows.lengths, np.zeros(count, np.int64) if others is None else others.lengths])  # [2, rows]
-    translated = sizes[1] > 0
-    turned = translated & (np.zeros(count, np.bool_) if swapped is None else swapped)
-    before, behind = np.where(turned, sizes[::-1], sizes) + FRAMING  # of the sides as they stand
-    behind = np.where(translated, behind, 0)
-    lengths = before + behind
-    place = np.arange(int(lengths.max(initial=FRAMING)) if length is None else length)
-    assert len(place) >= lengths.max(initial=0), "rows do not fit"
+    own, width = rows.lengths, rows.tokens.shape[1]
+    other = np.zeros_like(own) if others is None else others.lengths
+    translated = other > 0
+    turned = translated & (np.zeros(len(rows), np.bool_) if swapped is None else swapped)
+    sides = [np.where(turned, other, own), np.where(turned, own, other)]  # as they stand
+    before = sides[0] + FRAMING
+    lacking = _BOTH.lacking(~translated, _ONE)
+    longest = int((before + np.where(translated, sides[1] + FRAMING, 0)).max(initial=FRAMING))
+    begins = [np.where(turned, width, 0), np.where(turned, 0, width)]
+    tokens = _beside(rows.tokens, None if others is None else others.tokens)
+    places = Places(_BOTH, sides, longest if length is None else length, tokens.shape[1], begins, lacking)
+    special = _BOTH.framing
 
+    real, place = places.real, np.arange(places.length)
     in_second = place >= before[:, None]
-    positions = place - np.where(in_second, before[:, None], 0)
-    own = np.where(in_second, behind[:, None], before[:, None])
-    real = place < lengths[:, None]
-    text = real & (positions > 0) & (positions < own - 1)
-    from_other = in_second ^ turned[:, None]
-    width = rows.tokens.shape[1]
-    source = np.where(text, positions - 1 + np.where(from_other, width, 0), 0)
-
-    def taken(own_side: NDArray, other_side: NDArray | None) -> NDArray:  # type: ignore[type-arg]
-        both = own_side if other_side is None else np.concatenate([own_side, other_side], axis=1)
-        return np.take_along_axis(both, source, axis=1) if both.shape[1] else np.zeros(source.shape, both.dtype)
-
-    ids = np.where(text, taken(rows.tokens, None if others is None else others.tokens), vocabulary["pad"])
-    ids[real & (positions == 0)] = vocabulary["cls"]
-    ids[real & (positions == own - 1)] = vocabulary["sep"]
-    starts = np.where(text, taken(rows.word_starts, None if others is None else others.word_starts), True)
-    languages, shares = np.zeros(ids.shape, np.int64), np.zeros(ids.shape)
+    languages, shares = np.zeros(real.shape, np.int64), np.zeros(real.shape)
     if isinstance(rows, LanguageRows):
         second = others.languages if isinstance(others, LanguageRows) else rows.languages
-        languages = np.where(from_other, second[:, None], rows.languages[:, None])
+        languages = np.where(in_second ^ turned[:, None], second[:, None], rows.languages[:, None])
         if rows.shares is not None:
-            shares = np.where(text, taken(rows.shares, others.shares if isinstance(others, LanguageRows) else None), 0.0)
+            known = _beside(rows.shares, others.shares if isinstance(others, LanguageRows) else None)
+            shares = places.filled(known, [0.0] * special, 0.0)
+    starts = _beside(rows.word_starts, None if others is None else others.word_starts)
     return FramedSides(
-        ids=ids,
-        word_starts=starts,
-        lengths=lengths,
+        ids=places.ids(tokens, vocabulary),
+        word_starts=places.filled(starts, [True] * special, True),
+        lengths=places.lengths,
         real=real,
-        positions=np.where(real, positions, 0),
+        positions=np.where(real, place - np.where(in_second, before[:, None], 0), 0),
         languages=np.where(real, languages, languages[:, :1]),
         shares=shares,
         first=before,
         translated=translated,
     )
+
+
+def _beside(own: NDArray[Any], other: NDArray[Any] | None) -> NDArray[Any]:
+    return own if other is None else np.concatenate([own, other], axis=1)

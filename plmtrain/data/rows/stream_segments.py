@@ -10,19 +10,20 @@ while whether it is taken and where A is cut is drawn anew in each epoch; and no
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from plmtrain.data.rows.row_formats import Places, RowFormat
 from plmtrain.data.rows.rows import Rows
 from plmtrain.keyed_random import Bits, Keys, as_integers, as_uniform, bits
 from plmtrain.text.vocabulary import Vocabulary
 
-FRAMING = 3
-"""Special tokens of a row: one behind each segment, and the one that stands for the row."""
+_FORMAT = RowFormat.of("xlnet", 2)
 
-CLASSIFYING, PADDING = 2, 3
-"""The segments of the token that stands for the row, and of padding."""
+FRAMING = _FORMAT.framing
+"""Special tokens of a row: one behind each segment, and the one that stands for the row."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,30 +59,26 @@ def segment_pairs(rows: Rows, vocabulary: Vocabulary, keys: Keys, *, reuse: int,
     assert pair >= 2, "two segments need a token each"
     assert np.all(rows.lengths == text), "streams have no short rows"
     numbers = bits("plm.segments", keys, 2)
-    cut = _cuts(rows, reuse, numbers[:, 0])[:, None]  # tokens of A
+    cut = _cuts(rows, reuse, numbers[:, 0])  # tokens of A
     others = rows.others
-    random = np.zeros((count, 1), np.bool_) if others is None else as_uniform(numbers[:, 1:]) < random_share
-
-    # Where each place is found in the row's own text and, behind it, the text from elsewhere; a special token's source is the
-    # one before it.
-    place = np.arange(pair + FRAMING)
-    in_second = np.minimum(place - cut, pair - cut) - 1  # the how-manieth token of B
-    source = np.where(random, text + in_second, reuse + cut + in_second)
-    source = np.where(place <= cut, reuse + np.minimum(place, cut - 1), source)
-    source = np.concatenate([np.broadcast_to(np.arange(reuse), (count, reuse)), source], axis=1)
-
-    ids = np.take_along_axis(_beside(rows.tokens, None if others is None else others.tokens), source, axis=1)
-    starts = np.take_along_axis(_beside(rows.word_starts, None if others is None else others.word_starts), source, axis=1)
+    random = np.zeros(count, np.bool_) if others is None else as_uniform(numbers[:, 1]) < random_share
+    first, second = reuse + cut, pair - cut  # tokens before the first end, and of B
+    begins = np.where(random, text, first)  # of B, in the row's own text and, behind it, the text from elsewhere
+    tokens = _beside(rows.tokens, None if others is None else others.tokens)
+    starts = _beside(rows.word_starts, None if others is None else others.word_starts)
+    places = Places(_FORMAT, [first, second], text + FRAMING, tokens.shape[1], [np.zeros_like(first), begins])
     documents = None
     if rows.documents is not None:
-        documents = np.take_along_axis(_beside(rows.documents, None if others is None else others.documents), source, axis=1)
-    here = np.arange(count)
-    ids[here, reuse + cut[:, 0]], starts[here, reuse + cut[:, 0]] = vocabulary["sep"], True
-    ids[:, -2], ids[:, -1], starts[:, -2:] = vocabulary["sep"], vocabulary["cls"], True
-    segments = np.zeros(ids.shape, np.int64)
-    segments[:, reuse:] = place > cut
-    segments[:, -1] = CLASSIFYING
-    return SegmentPairs(ids=ids, segments=segments, word_starts=starts, documents=documents)
+        known = _beside(rows.documents, None if others is None else others.documents)
+        here = np.arange(count)
+        last = known[here, begins + second - 1]
+        documents = places.filled(known, [known[here, first - 1], last, last], 0)
+    return SegmentPairs(
+        ids=places.ids(tokens, vocabulary),
+        segments=places.segments,
+        word_starts=places.filled(starts, [True] * FRAMING, True),
+        documents=documents,
+    )
 
 
 def _cuts(rows: Rows, reuse: int, random: Bits) -> NDArray[np.int64]:
@@ -96,5 +93,5 @@ def _cuts(rows: Rows, reuse: int, random: Bits) -> NDArray[np.int64]:
     return np.where(counted[:, -1] > 0, at_sentence, anywhere)
 
 
-def _beside(own: NDArray, other: NDArray | None) -> NDArray:  # type: ignore[type-arg]
+def _beside(own: NDArray[Any], other: NDArray[Any] | None) -> NDArray[Any]:
     return own if other is None else np.concatenate([own, other], axis=1)

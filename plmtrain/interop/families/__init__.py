@@ -1,1 +1,1 @@
-"""One module for each ``model_type`` of a config.json that we read and write, with one ``FAMILY`` in it."""
+"""One module for each ``model_type`` of a config.json that can be read and written, with one ``FAMILY`` in it."""

@@ -91,5 +91,4 @@ FAMILY = Family(
         "predictions.decoder.bias": "predictions.bias",
     },
     buffers=bert.BUFFERS,
-    tokenizer="albert",
 )

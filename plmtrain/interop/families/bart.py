@@ -9,7 +9,7 @@ from plmtrain.interop.sentence_heads import sentence_head
 from plmtrain.nn.heads import SentenceHead
 from plmtrain.settings.models.encoder_decoder import EncoderDecoderSettings
 
-_OFFSET, _NORM_EPS = 2, 1e-5  # written into their code
+_OFFSET, _NORM_EPS = 2, 1e-5  # constants in transformers' code
 
 
 def _shape(config: Config) -> dict[str, Any]:
@@ -91,7 +91,7 @@ FAMILY = Family(
     bare="BartModel",
     classes=(
         ("BartForSequenceClassification", frozenset({SentenceHead})),
-        # The vocabulary is scored by the token table alone, so that whoever has the backbone has this.
+        # The logits only need the token table, so every backbone has this class.
         ("BartForConditionalGeneration", frozenset()),
     ),
     repeats={
@@ -101,5 +101,4 @@ FAMILY = Family(
     },
     zeros="final_logits_bias",
     generation=True,
-    tokenizer="roberta",
 )

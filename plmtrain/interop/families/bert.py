@@ -10,14 +10,14 @@ from plmtrain.nn.heads import MaskedLMHead, PairHead, Pooler, SentenceHead
 from plmtrain.settings.models.encoder import EncoderSettings
 
 DEMANDS = {"languages": (), "head_layer": True}
-"""What no family but XLM can follow."""
+"""Settings that only XLM's family may change."""
 
 BUFFERS = frozenset({"embeddings.position_ids", "embeddings.token_type_ids"})
-"""What old versions of transformers saved with the embeddings of every encoder."""
+"""Buffers that old versions of transformers saved with the embeddings of every encoder."""
 
 
 def shape(config: Config) -> dict[str, Any]:
-    """BERT's keys; RoBERTa and ELECTRA have them too."""
+    """Read the shape from BERT's keys; RoBERTa and ELECTRA have them too."""
     config.demand("position_embedding_type", "absolute")
     config.demand("is_decoder", False)
     config.demand("add_cross_attention", False)
@@ -37,7 +37,7 @@ def shape(config: Config) -> dict[str, Any]:
 
 
 def config(settings: EncoderSettings) -> dict[str, Any]:
-    """The other way."""
+    """Write the keys that ``shape`` reads."""
     return {
         "num_hidden_layers": settings.layers,
         "hidden_size": settings.width,
@@ -54,7 +54,7 @@ def config(settings: EncoderSettings) -> dict[str, Any]:
 
 
 def embeddings() -> Names:
-    """The three tables and their norm; ALBERT and ELECTRA have them too."""
+    """Return the names of the three tables and their norm; ALBERT and ELECTRA have them too."""
     return {
         **one("embeddings.token.weight", "embeddings.word_embeddings.weight"),
         **one("embeddings.position.weight", "embeddings.position_embeddings.weight"),
@@ -64,7 +64,7 @@ def embeddings() -> Names:
 
 
 def backbone(settings: EncoderSettings) -> Names:
-    """Embeddings and layers; RoBERTa has them too."""
+    """Return the names of embeddings and layers; RoBERTa has them too."""
     names = embeddings()
     for layer in range(settings.layers):
         ours, theirs = f"layers.{layer}", f"encoder.layer.{layer}"
@@ -88,7 +88,7 @@ def _unlike(settings: EncoderSettings) -> list[str]:
 
 
 def masked_lm_head(settings: EncoderSettings, config: Config, activation: str | None = None) -> MaskedLMHead:
-    """The language-model head of every encoder; some families' code has one activation in it whatever the model's is."""
+    """Build the language-model head of an encoder; in some families' code it has a fixed activation whatever the model's is."""
     return MaskedLMHead(
         settings.width,
         settings.embedding_width or settings.width,
@@ -99,12 +99,12 @@ def masked_lm_head(settings: EncoderSettings, config: Config, activation: str | 
 
 
 def pooler(settings: EncoderSettings, config: Config) -> Pooler:
-    """The pooler of every family that has one."""
+    """Build the pooler of every family that has one."""
     return Pooler(settings.width)
 
 
 def pair_head(settings: EncoderSettings, config: Config) -> PairHead:
-    """What stands on the pooler in classes for pretraining."""
+    """Build the head on the pooler that classes for pretraining have."""
     return PairHead(settings.width)
 
 

@@ -10,7 +10,7 @@ from plmtrain.interop.sentence_heads import sentence_head
 from plmtrain.nn.heads import MaskedLMHead, SentenceHead
 from plmtrain.settings.models.encoder import EncoderSettings
 
-_NORM_EPS = 1e-12  # written into their code
+_NORM_EPS = 1e-12  # a constant in transformers' code
 
 
 def _shape(config: Config) -> dict[str, Any]:
@@ -36,7 +36,7 @@ def _config(settings: EncoderSettings) -> dict[str, Any]:
         "n_heads": settings.heads,
         "hidden_dim": settings.feed_forward,
         "max_position_embeddings": settings.positions,
-        # Their sinusoids would overwrite the position table that the folder brings.
+        # transformers' sinusoids would overwrite the position table of the folder.
         "sinusoidal_pos_embds": False,
         "activation": THEIR_ACTIVATIONS[settings.activation],
         "dropout": settings.dropout,

@@ -1,4 +1,4 @@
-"""ELECTRA in Hugging Face's names: its generator is a class of its own, and so is its discriminator."""
+"""ELECTRA in Hugging Face's names: its generator has a class of its own, and so has its discriminator."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from plmtrain.settings.models.encoder import EncoderSettings
 
 def _shape(config: Config) -> dict[str, Any]:
     shape = bert.shape(config)
-    # Their defaults are ELECTRA-small's.
+    # transformers' defaults are those of ELECTRA-small.
     small = {
         "width": config.whole("hidden_size", 256),
         "heads": config.whole("num_attention_heads", 4),
@@ -28,7 +28,7 @@ def _config(settings: EncoderSettings) -> dict[str, Any]:
 
 
 def backbone(settings: EncoderSettings) -> Names:
-    """BERT's, and a projection where the widths differ."""
+    """Return BERT's names, and a projection where the widths differ."""
     names = bert.backbone(settings)
     if settings.embedding_width not in (None, settings.width):
         names |= pair("embeddings.projection", "embeddings_project")
@@ -36,7 +36,7 @@ def backbone(settings: EncoderSettings) -> Names:
 
 
 def _unlike(settings: EncoderSettings) -> list[str]:
-    # Their head always has the GELU with the error function, so a model with another would not compute the same.
+    # transformers' head always has the GELU with the error function: a model with another one would compute something else.
     demands = {**bert.DEMANDS, "shared_layers": False, "always_project": False, "position_offset": 0, "activation": "gelu"}
     return unlike(settings, demands) + ([] if settings.segments else ["segments=1 or more (is 0)"])
 

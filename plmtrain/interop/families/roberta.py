@@ -14,7 +14,7 @@ from plmtrain.settings.models.encoder import EncoderSettings
 
 def _shape(config: Config) -> dict[str, Any]:
     shape = bert.shape(config)
-    # Their first position is the row behind the padding id's.
+    # In transformers the first position is the row after the padding id's.
     offset = config.whole("pad_token_id", 1) + 1
     return shape | {"position_offset": offset, "positions": shape["positions"] - offset}
 
@@ -61,5 +61,4 @@ FAMILY = Family(
         "lm_head.decoder.bias": "lm_head.bias",
     },
     buffers=bert.BUFFERS,
-    tokenizer="roberta",
 )

@@ -36,7 +36,7 @@ def _shape(config: Config) -> dict[str, Any]:
 
 
 def _languages(config: Config) -> tuple[str, ...]:
-    """The names of the languages by their numbers; numbers for names where the file has none."""
+    """Return the names of the languages by their numbers; generated names where the file has none."""
     count = config.whole("n_langs", 1)
     use = config.values.get("use_lang_emb", True)
     if not isinstance(use, bool):
@@ -56,7 +56,7 @@ def _config(settings: EncoderSettings) -> dict[str, Any]:
         "n_heads": settings.heads,
         "max_position_embeddings": settings.positions,
         **({"n_langs": len(settings.languages), **_named(settings)} if settings.languages else {"n_langs": 1}),
-        # Their sinusoids would overwrite the position table that the folder brings.
+        # transformers' sinusoids would overwrite the position table of the folder.
         "sinusoidal_embeddings": False,
         "gelu_activation": settings.activation == "gelu",
         "layer_norm_eps": settings.norm_eps,
@@ -68,7 +68,7 @@ def _config(settings: EncoderSettings) -> dict[str, Any]:
 
 
 def _named(settings: EncoderSettings) -> dict[str, Any]:
-    """The languages by their numbers, and the numbers by their languages."""
+    """Return the languages by their numbers, and the numbers by their languages."""
     numbered = list(enumerate(settings.languages))
     return {
         "lang2id": {language: number for number, language in numbered},
@@ -101,7 +101,7 @@ def _unlike(settings: EncoderSettings) -> list[str]:
         "always_project": False,
         "position_offset": 0,
         "segments": 0,
-        "feed_forward": 4 * settings.width,  # written into their code
+        "feed_forward": 4 * settings.width,  # a constant in transformers' code
         "head_layer": False,
     }
     differences = unlike(settings, demands)
@@ -136,5 +136,4 @@ FAMILY = Family(
         "mask_index": "mask_token_id",
     },
     special={"mask_index": "mask", "mask_token_id": "mask", "unk_index": "unk"},
-    tokenizer="xlm",
 )

@@ -14,16 +14,16 @@ from plmtrain.nn.heads import SentenceHead, TiedHead
 from plmtrain.settings.models.two_stream import TwoStreamSettings
 
 _LONGEST = 2**16
-"""Positions are relative and no table of theirs has an end; ours is asked for a number."""
+"""The longest sequence: positions are relative, so transformers has no limit, but the setting needs a number."""
 
 
 @dataclass(frozen=True)
 class _ByHead(Source):
-    """A product's weight with an axis for its heads: [into, heads, head width]; ours is [out, in].
+    """A linear layer's weight with an axis for its heads: [into, heads, head width], where plmtrain has [out, in].
 
     Args:
-        heads: how many there are.
-        leaving: whether the product goes from the heads to the hidden state.
+        heads: the number of heads.
+        leaving: whether the layer goes from the heads to the hidden state.
     """
 
     heads: int
@@ -119,5 +119,4 @@ FAMILY = Family(
     ),
     repeats={"lm_loss.weight": "transformer.word_embedding.weight"},
     tolerance=1e-4,
-    tokenizer="xlnet",
 )

@@ -1,1 +1,1 @@
-"""The bases of all objectives that corrupt a text and write it anew."""
+"""Code that is shared by objectives that corrupt a text and reconstruct it."""

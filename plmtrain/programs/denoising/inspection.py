@@ -1,4 +1,4 @@
-"""Inspection of noised batches: the rows drawn, and how much was hidden, deleted, inserted and moved."""
+"""Inspection of noised batches: their rows, and how much was masked, deleted, inserted and moved."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from plmtrain.text.vocabulary import Vocabulary
 
 
 def noise_inspection(batch: Batch, labels: NDArray[np.int64], vocabulary: Vocabulary, span_mean: float | None) -> Inspection:
-    """Show what noise did to a batch.
+    """Show how noise changed a batch.
 
     Args:
-        batch: its targets have ``origins`` and ``marks`` as ``NoisedRows`` has them.
-        labels: [rows, length] the rows as they were, padding included.
-        vocabulary: the tokens that rows are made of.
-        span_mean: of the Poisson distribution of span lengths, in words; None where no spans were cut.
+        batch: its targets include the ``origins`` and ``marks`` of ``NoisedRows``.
+        labels: [rows, length] the original rows, including padding.
+        vocabulary: the vocabulary of the rows.
+        span_mean: mean of the Poisson distribution of span lengths, in words; None without infilling.
     """
     ids, origins = batch.inputs.ids.numpy(), batch.targets["origins"].numpy()
     marks = batch.targets["marks"].numpy()
@@ -72,11 +72,11 @@ def noise_inspection(batch: Batch, labels: NDArray[np.int64], vocabulary: Vocabu
     }
     histograms = {"masks per row": dict(Counter(masks.sum(axis=1).tolist()))}
     if span_mean is not None:
-        histograms["words behind a mask (0: inserted)"] = dict(Counter(words.tolist()))
-        histograms[f"the same by Poisson, mean {span_mean:g}"] = _poisson(len(words), span_mean, int(words.max(initial=0)))
+        histograms["words replaced by a mask (0: inserted)"] = dict(Counter(words.tolist()))
+        histograms[f"expected from Poisson, mean {span_mean:g}"] = _poisson(len(words), span_mean, int(words.max(initial=0)))
     return Inspection(rows=rows, rates=rates, histograms=histograms)
 
 
 def _poisson(spans: int, mean: float, most: int) -> dict[int, int]:
-    """Return how many of some spans would have each length."""
+    """Return the expected number of spans of each length."""
     return {k: round(spans * math.exp(k * math.log(mean) - mean - math.lgamma(k + 1))) for k in range(most + 1)}

@@ -1,4 +1,4 @@
-"""The bases of all objectives that hide tokens and predict them: how masks are filled, asked about, inspected and counted.
+"""Base classes of the objectives that mask tokens and predict them: learner, counts, inspection and the filling of masks.
 
-What an objective hides and what its loss is stands in its own module of ``plmtrain.objectives``.
+The masking and the loss of an objective are in its own module of ``plmtrain.objectives``.
 """

@@ -1,4 +1,4 @@
-"""Filling masks: how a text with masks is asked about, and how the candidates for each mask are read."""
+"""Filling masks: encoding texts with masks, and presenting the candidates for each mask."""
 
 from __future__ import annotations
 
@@ -19,56 +19,59 @@ from plmtrain.errors import DataError
 from plmtrain.programs.answering import Answer, Answering, Demonstration
 
 if TYPE_CHECKING:
+    from plmtrain.data.rows.row_formats import RowFormat
     from plmtrain.programs.masked.program import MaskedLearner
     from plmtrain.text.tokenizer import Tokenizer
     from plmtrain.text.vocabulary import Vocabulary
 
 CANDIDATES = 5
-"""How many tokens are proposed for each mask."""
+"""The number of candidates for each mask."""
 
 
 class MaskFilling(Answering["MaskedLearner"]):
     """Fill the masks of a text.
 
     Args:
-        vocabulary: the tokens that rows are made of.
-        longest: the most tokens of text that a question may have.
+        layout: the format of a text.
+        vocabulary: the vocabulary of the rows.
+        longest: the maximum number of text tokens in a question.
     """
 
-    def __init__(self, vocabulary: Vocabulary, longest: int) -> None:
+    def __init__(self, layout: RowFormat, vocabulary: Vocabulary, longest: int) -> None:
+        self.layout = layout
         self.vocabulary = vocabulary
         self.longest = longest
 
     def questions(self, texts: Sequence[str], tokenizer: Tokenizer) -> Rows:
-        """Encode texts in which masks are written by their name."""
+        """Encode texts in which masks are written as the mask token."""
         return mask_questions(texts, tokenizer)
 
     def collate(self, rows: Rows) -> Batch:
-        return framed_batch(rows, self.vocabulary)
+        return framed_batch(rows, self.layout, self.vocabulary)
 
     @torch.no_grad()
     def predict(self, learner: MaskedLearner, batch: Batch) -> list[dict[str, Any]]:
-        """Fill every mask; the answers are those of ``best_at_masks``."""
+        """Fill every mask; the answers have the format of ``best_at_masks``."""
         return self.fill(learner, batch, learner.backbone.encode(batch.inputs))
 
     def fill(self, learner: MaskedLearner, batch: Batch, hidden: Tensor) -> list[dict[str, Any]]:
-        """Fill every mask by the hidden states of its row.  # hidden: [rows, length, width]"""
+        """Fill every mask from the hidden states of its row.  # hidden: [rows, length, width]"""
         masks = (batch.inputs.ids == self.vocabulary["mask"]).nonzero()  # [masks, 2]
         logits = learner.scores(hidden[masks[:, 0], masks[:, 1]])  # [masks, vocabulary]
-        return best_at_masks(masks, logits, batch.samples, opening=1)
+        return best_at_masks(masks, logits, batch.samples, opening=self.layout.opening)
 
     def read_out(self, text: str, ids: NDArray[np.int64], answer: Mapping[str, Any], tokenizer: Tokenizer) -> Answer:
         return read_filled(text, ids, answer, tokenizer)
 
     def demonstrate(self, learner: MaskedLearner, rows: Rows, tokenizer: Tokenizer) -> Demonstration:
-        """Hide one word in each sentence, and show what the model puts there."""
+        """Mask one word in each sentence, and show the model's predictions."""
         hidden, places = hide_a_word(rows, self.vocabulary["mask"])
         return filled_masks(rows, places, self.predict(learner, self.collate(hidden)), tokenizer)
 
 
-def framed_batch(rows: Rows, vocabulary: Vocabulary) -> Batch:
-    """Make texts ready to be read, each between cls and sep, as most models read one text."""
-    original = framed(rows, vocabulary)
+def framed_batch(rows: Rows, layout: RowFormat, vocabulary: Vocabulary) -> Batch:
+    """Make texts ready to be read, each as the model's family lays out one text."""
+    original = framed(rows, layout, vocabulary)
     return Batch(
         inputs=Inputs(ids=torch.from_numpy(original.ids), layout=Layout.of(original.real, original.documents)),
         targets={},
@@ -78,10 +81,10 @@ def framed_batch(rows: Rows, vocabulary: Vocabulary) -> Batch:
 
 
 def mask_questions(texts: Sequence[str], tokenizer: Tokenizer) -> Rows:
-    """Encode texts in which masks are written by their name.
+    """Encode texts in which masks are written as the mask token.
 
     Raises:
-        DataError: if a text has none.
+        DataError: if a text has no mask.
     """
     vocabulary = tokenizer.vocabulary
     encoded = [tokenizer.encode_with_specials(text) for text in texts]
@@ -89,20 +92,20 @@ def mask_questions(texts: Sequence[str], tokenizer: Tokenizer) -> Rows:
         if vocabulary["mask"] not in ids:
             name = tokenizer.pieces([vocabulary["mask"]])[0]
             raise DataError("there is no mask to fill", f"'{text[:60]}'", f"write {name} where a word is missing")
-    return side_by_side(encoded, vocabulary["pad"])
+    return side_by_side(encoded, vocabulary.padding)
 
 
 def best_at_masks(masks: Tensor, logits: Tensor, samples: Tensor, opening: int) -> list[dict[str, Any]]:
-    """Return the likeliest tokens at each mask.
+    """Return the most probable tokens at each mask.
 
     Args:
         masks: [masks, 2] the row and the column of each mask.
-        logits: [masks, vocabulary] its scores.
+        logits: [masks, vocabulary] the logits at each mask.
         samples: [rows] the index of each row.
-        opening: special tokens before a row's own.
+        opening: the number of special tokens before a row's text.
 
     Returns:
-        For each row its ``sample`` and its ``masks``: for each the ``position`` among the row's own tokens, the ``best`` id,
+        For each row its ``sample`` and its ``masks``: for each mask the ``position`` among the text's tokens, the ``best`` id,
         and as ``candidates`` the best ids with their probabilities.
     """
     best = logits.float().softmax(-1).topk(min(CANDIDATES, logits.shape[1]), dim=-1)
@@ -114,7 +117,7 @@ def best_at_masks(masks: Tensor, logits: Tensor, samples: Tensor, opening: int) 
 
 
 def read_filled(text: str, ids: NDArray[np.int64], answer: Mapping[str, Any], tokenizer: Tokenizer) -> Answer:
-    """Put an answer of ``best_at_masks`` into words: the text with the likeliest tokens, and the candidates for each mask."""
+    """Convert an answer of ``best_at_masks`` to text: the text with the best tokens, and the candidates for each mask."""
     whole = ids.copy()
     whole[[mask["position"] for mask in answer["masks"]]] = [mask["best"] for mask in answer["masks"]]
     masks = [
@@ -127,14 +130,14 @@ def read_filled(text: str, ids: NDArray[np.int64], answer: Mapping[str, Any], to
 
 
 def hide_a_word(rows: Rows, mask: int) -> tuple[Rows, NDArray[np.int64]]:
-    """Hide one token in each row, the same every time: a whole word where a word is one token.
+    """Mask one token in each row, always the same one: a whole word if the row has a word of one token.
 
     Args:
-        rows: sentences of three tokens or more.
-        mask: the id of the mask.
+        rows: sentences of at least three tokens.
+        mask: the id of the mask token.
 
     Returns:
-        The rows, and the place that is hidden in each.  # [rows]
+        The masked rows, and the masked position in each.  # [rows]
     """
     places = np.zeros(len(rows), np.int64)
     for row, length in enumerate(rows.lengths.tolist()):
@@ -148,25 +151,25 @@ def hide_a_word(rows: Rows, mask: int) -> tuple[Rows, NDArray[np.int64]]:
 
 
 def word(tokenizer: Tokenizer, token: int) -> str:
-    """Return a token as text to be read by itself."""
+    """Return a single token as text."""
     return tokenizer.decode([token]).strip() or tokenizer.pieces([token])[0]
 
 
 def with_gap(tokenizer: Tokenizer, ids: NDArray[np.int64], place: int, gap: str) -> str:
-    """Return a sentence with something written in the place of one token."""
+    """Return a sentence in which ``gap`` replaces one token."""
     return f"{tokenizer.decode(ids[:place]).strip()} {gap} {tokenizer.decode(ids[place + 1 :]).strip()}".strip()
 
 
 def filled_masks(
     rows: Rows, places: NDArray[np.int64], answers: Sequence[Mapping[str, Any]], tokenizer: Tokenizer
 ) -> Demonstration:
-    """Make a table of the words that ``hide_a_word`` hid, and of what a model put there.
+    """Make a table of the words that ``hide_a_word`` masked, and of a model's predictions for them.
 
     Args:
-        rows: the sentences as they were.
-        places: [rows] the hidden place of each.
-        answers: of ``best_at_masks``, for the rows with hidden words.
-        tokenizer: what turned them into tokens.
+        rows: the original sentences.
+        places: [rows] the masked position in each.
+        answers: the answers of ``best_at_masks`` for the masked rows.
+        tokenizer: the tokenizer that encoded them.
     """
     shown = []
     for row, (place, answer) in enumerate(zip(places.tolist(), answers, strict=True)):

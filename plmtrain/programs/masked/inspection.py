@@ -1,4 +1,4 @@
-"""Inspection of masked batches: shared by the programs whose rows are masked."""
+"""Inspection of masked batches."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from plmtrain.text.vocabulary import Vocabulary
 
 
 def masked_inspection(batch: Batch, vocabulary: Vocabulary, notes: Sequence[str] = ()) -> Inspection:
-    """Show each row before and after masking and what is predicted of it, and count what was done.
+    """Show each row before and after masking with its targets, and count how its tokens were changed.
 
     Args:
-        batch: whose targets are the ``labels`` at ``positions`` of its flattened rows.
-        vocabulary: the tokens that rows are made of.
-        notes: what else is to be said.
+        batch: its targets are the ``labels`` at ``positions`` of its flattened rows.
+        vocabulary: the vocabulary of the rows.
+        notes: facts that the rows do not show.
     """
     shown = batch.inputs.ids.numpy()
     labels, positions = batch.targets["labels"].numpy(), batch.targets["positions"].numpy()
@@ -28,7 +28,7 @@ def masked_inspection(batch: Batch, vocabulary: Vocabulary, notes: Sequence[str]
     special = vocabulary.is_special[original] & real
 
     read = shown.reshape(-1)[positions]
-    kept = read == labels  # a random token that happens to be the original looks just like this
+    kept = read == labels  # includes random tokens that equal the original
     hidden = ~kept & (read == vocabulary["mask"])
     plain = np.where(special, "special", "plain")
     marks = plain.copy().astype("<U8")

@@ -1,8 +1,8 @@
-"""The base of masked language modelling on pairs of segments, with a question about the pair: next sentence prediction and
+"""The base of masked language modelling on pairs of segments with a classification of the pair: next sentence prediction and
 sentence order prediction.
 
-A row is two segments. Some of its tokens are predicted, and from its first state whether the second segment follows the first
-(Devlin et al. 2019, section 3.1; Lan et al. 2020, section 3.1). The loss is the sum of both.
+A row is two segments. The model predicts some of its tokens and, from its first hidden state, whether the second segment
+follows the first (Devlin et al. 2019, section 3.1; Lan et al. 2020, section 3.1). The loss is the sum of both losses.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from plmtrain.batch import Batch, Inputs, Layout, Term
 from plmtrain.corruption.masked_rows import Masker
-from plmtrain.data.rows.framing import framed, framed_pairs
+from plmtrain.data.rows.framing import framed_pairs
 from plmtrain.data.rows.pair_rows import PairRows, asked_pairs, first_lengths
 from plmtrain.data.rows.row_formats import RowFormat
 from plmtrain.nn.heads import MaskedLMHead, PairHead, Pooler, TiedHead
@@ -46,13 +46,13 @@ SettingsT = TypeVar("SettingsT", bound=MaskingSettings)
 
 
 class PairedLearner(MaskedLearner):
-    """An encoder with a language-model head, and a head for pairs on a summary of the row.
+    """An encoder with a language-model head, and a pooler with a head for pairs.
 
     Args:
         backbone: the encoder.
-        head: scores hidden states against its token embeddings.
-        pooler: summarises a row at its first token.
-        pair_head: scores the summary.
+        head: the language-model head.
+        pooler: the dense layer on the first hidden state.
+        pair_head: the classifier on the pooler's output.
     """
 
     def __init__(self, backbone: Backbone, head: MaskedLMHead | TiedHead, pooler: Pooler, pair_head: PairHead) -> None:
@@ -65,15 +65,15 @@ class PairedLearner(MaskedLearner):
         return self.pooler.dense
 
     def verdicts(self, first: Tensor) -> Tensor:
-        """Return logits of a pair as it was, and of a changed one.  # [batch, width] -> [batch, 2]"""
+        """Return the logits of an unchanged and of a changed pair.  # [batch, width] -> [batch, 2]"""
         logits: Tensor = self.pair_head(self.pooler(first[:, None]))
         return logits
 
 
 class PairedMaskedLM(MaskedProgram[SettingsT, PairedLearner]):
-    """Predict hidden tokens of a pair of segments, and whether the second follows the first.
+    """Predict masked tokens of a pair of segments, and whether the second follows the first.
 
-    The labels are those of both papers' code: 0 for a pair as it stands in the text, 1 for one that was changed.
+    The labels are those of both papers' code: 0 for a pair as in the text, 1 for a changed pair.
     """
 
     counted = ("tokens",)
@@ -81,7 +81,7 @@ class PairedMaskedLM(MaskedProgram[SettingsT, PairedLearner]):
     as_it_was: ClassVar[str]
     """The name of pairs whose second segment follows the first."""
     changed: ClassVar[str]
-    """The name of the others."""
+    """The name of the changed pairs."""
 
     def __init__(self, settings: SettingsT, model: EncoderSettings, vocabulary: Vocabulary) -> None:
         super().__init__(settings, model, vocabulary)
@@ -90,7 +90,7 @@ class PairedMaskedLM(MaskedProgram[SettingsT, PairedLearner]):
 
     @abstractmethod
     def masker(self) -> Masker:
-        """Make what hides tokens."""
+        """Return the function that masks rows."""
 
     def row_shape(self, sequence_length: int) -> RowShape:
         return RowShape(length=sequence_length - self.format.framing)
@@ -129,23 +129,23 @@ class PairedMaskedLM(MaskedProgram[SettingsT, PairedLearner]):
         hidden = learner.backbone.encode_at(batch.inputs, at)  # [batch + predicted, width]
         verdicts = learner.verdicts(hidden[: len(ids)])  # [batch, 2]
         mlm, pair = self.terms
-        judged = Term(
+        pair_term = Term(
             total=cross_entropy_sum(verdicts, pairs),
             normaliser=batch.normalisers[pair],
-            counts={} if learner.training else _judged(verdicts, pairs),
+            counts={} if learner.training else _pair_counts(verdicts, pairs),
         )
-        return {mlm: self.mlm_term(learner, batch, learner.scores(hidden[len(ids) :])), pair: judged}, carry
+        return {mlm: self.mlm_term(learner, batch, learner.scores(hidden[len(ids) :])), pair: pair_term}, carry
 
     def measures(self, counts: Mapping[str, NDArray[np.float64]], unigram: NDArray[np.float64] | None) -> dict[str, float]:
-        """Compute the measures of hidden tokens, and of the pairs the balanced accuracy (the mean of the shares of right
-        verdicts on either kind: 0.5 by chance) with the ends of its 95 % interval."""
+        """Compute the measures of masked tokens, and of the pairs the balanced accuracy (the mean of the recalls of both
+        classes: 0.5 by chance) with the bounds of its 95 % confidence interval."""
         pair = self.terms[1]
         values = super().measures(counts, unigram)
         confusion = counts[f"{pair}/confusion"]
         each = confusion.sum(axis=1)
         if each.all():
             accuracy = float((confusion.diagonal() / each).mean())
-            # As if two more of each kind were right and two wrong (Agresti and Coull 1998): else few, all alike, had no spread.
+            # Add two right and two wrong answers to each class (Agresti and Coull 1998): few pairs may all be right.
             likely = (confusion.diagonal() + 2) / (each + 4)
             margin = 1.96 * math.sqrt(float((likely * (1 - likely) / (each + 4)).sum())) / 2
             values |= {
@@ -176,51 +176,47 @@ class PairedMaskedLM(MaskedProgram[SettingsT, PairedLearner]):
 def pair_inputs(
     model: EncoderSettings, ids: NDArray[np.int64], segments: NDArray[np.int64], real: NDArray[np.bool_] | None
 ) -> Inputs:
-    """Return rows of pairs as the backbone reads them: with segments where the model has them."""
-    told = torch.from_numpy(segments) if model.segments > 1 else None
-    return Inputs(ids=torch.from_numpy(ids), layout=Layout.of(real), segments=told)
+    """Return the backbone's inputs for pairs, with segments if the model has segment embeddings."""
+    segment_ids = torch.from_numpy(segments) if model.segments > 1 else None
+    return Inputs(ids=torch.from_numpy(ids), layout=Layout.of(real), segments=segment_ids)
 
 
-def _judged(verdicts: Tensor, pairs: Tensor) -> dict[str, Tensor]:
-    """Count right verdicts, and how often each kind of pair was taken for each."""
-    judged = verdicts.argmax(-1)
-    confusion = torch.bincount(pairs * 2 + judged, minlength=4).reshape(2, 2)
-    return {"accuracy": (judged == pairs).sum(), "confusion": confusion}
+def _pair_counts(verdicts: Tensor, pairs: Tensor) -> dict[str, Tensor]:
+    """Count the correct answers, and the confusion matrix of the pairs."""
+    predicted = verdicts.argmax(-1)
+    confusion = torch.bincount(pairs * 2 + predicted, minlength=4).reshape(2, 2)
+    return {"accuracy": (predicted == pairs).sum(), "confusion": confusion}
 
 
 class PairFilling(MaskFilling):
-    """Fill the masks of a text or a pair, and judge the pair.
+    """Fill the masks of a text or a pair, and classify the pair.
 
     Args:
-        program: gives the row format and the names of the two kinds of pairs.
+        program: gives the row format and the names of the two classes.
     """
 
     def __init__(self, program: PairedMaskedLM[Any]) -> None:
-        super().__init__(program.vocabulary, program.row_shape(program.model.positions).length)
+        single = RowFormat.of(program.model.family, 1)
+        super().__init__(single, program.vocabulary, program.row_shape(program.model.positions).length)
         self.model, self.format = program.model, program.format
         self.as_it_was, self.changed = program.as_it_was, program.changed
 
     def questions(self, texts: Sequence[str], tokenizer: Tokenizer) -> PairRows:
-        """Encode texts with masks to fill; two with a tab between them are a pair, which may have none."""
+        """Encode texts with masks to fill; two texts with a tab between them are a pair, which needs no mask."""
         parts = [text.partition("\t") for text in texts]
         for text, (_, tab, _) in zip(texts, parts, strict=True):
             if not tab:
-                mask_questions([text], tokenizer)  # which refuses a text without a mask
+                mask_questions([text], tokenizer)  # raises for a text without a mask
         encode = tokenizer.encode_with_specials
-        return PairRows.of([(encode(first), encode(second)) for first, _, second in parts], self.vocabulary["pad"])
+        return PairRows.of([(encode(first), encode(second)) for first, _, second in parts], self.vocabulary.padding)
 
     def collate(self, rows: Rows) -> Batch:
-        """Make pairs ready, and single texts: those whose second segment is empty, or that have no segments."""
+        """Make the batch of pairs and single texts, which have an empty second segment or no segments."""
         first = first_lengths(rows)
-        alone = first == rows.lengths
-        pairs = framed_pairs(asked_pairs(rows), self.format, self.vocabulary)
-        single = framed(rows, self.vocabulary)
-        more = pairs.ids.shape[1] - single.ids.shape[1]
-        ids = np.where(alone[:, None], np.pad(single.ids, ((0, 0), (0, more)), constant_values=self.vocabulary["pad"]), pairs.ids)
-        lengths = np.where(alone, single.lengths, pairs.lengths)
-        segments = np.where(alone[:, None], 0, pairs.segments)
+        lacking = self.format.lacking(first == rows.lengths, self.layout)
+        original = framed_pairs(asked_pairs(rows), self.format, self.vocabulary, lacking)
         return Batch(
-            inputs=pair_inputs(self.model, ids, segments, np.arange(ids.shape[1]) < lengths[:, None]),
+            inputs=pair_inputs(self.model, original.ids, original.segments, original.real),
             targets={"first": torch.from_numpy(first)},
             samples=torch.arange(len(rows)),
             normalisers={},
@@ -228,10 +224,10 @@ class PairFilling(MaskFilling):
 
     @torch.no_grad()
     def predict(self, learner: MaskedLearner, batch: Batch) -> list[dict[str, Any]]:
-        """Fill every mask, and say of each pair how likely it is to be as it was.
+        """Fill every mask, and compute the probability that each pair is unchanged.
 
         Returns:
-            For each row its ``sample``, its ``masks``, and for a pair the probability under the name of ``as_it_was``.
+            For each row its ``sample`` and its ``masks``, and for a pair the probability under the name ``as_it_was``.
         """
         assert isinstance(learner, PairedLearner)
         assert batch.layout.tokens is not None
@@ -239,9 +235,9 @@ class PairFilling(MaskFilling):
         answers = self.fill(learner, batch, hidden)
         shares = learner.verdicts(hidden[:, 0]).float().softmax(-1)[:, 0].tolist()
         lengths = batch.layout.tokens.sum(1).tolist()
-        between = self.format.framing - 2  # special tokens between the segments of a pair
+        between = self.format.framing - self.layout.framing  # special tokens between the segments of a pair
         for answer, own, length, share in zip(answers, first, lengths, shares, strict=True):
-            if length == own + 2:
+            if length == own + self.layout.framing:
                 continue
             answer[self.as_it_was] = share
             for mask in answer["masks"]:

@@ -1,7 +1,7 @@
-"""The base of all objectives that hide tokens of a row and predict them with an encoder.
+"""The base of the objectives that mask tokens of a row and predict them with an encoder.
 
-Each objective says for itself what it hides and what its loss is; how hidden tokens are scored, counted and shown is the same
-for all of them, and stands here. How a user's masks are filled is in ``plmtrain.programs.masked.filling``.
+Each objective defines its own masking and loss. The scoring, counting and inspection of masked tokens are the same for all of
+them, and are here. The filling of a user's masks is in ``plmtrain.programs.masked.filling``.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ MaskedLearnerT = TypeVar("MaskedLearnerT", bound="MaskedLearner")
 
 
 class MaskedLearner(Learner):
-    """An encoder and the head that scores the vocabulary at the predicted positions.
+    """An encoder and its language-model head.
 
     Args:
         backbone: the encoder.
-        head: scores hidden states against its token embeddings.
+        head: the language-model head.
     """
 
     def __init__(self, backbone: Backbone, head: MaskedLMHead | TiedHead) -> None:
@@ -53,7 +53,7 @@ class MaskedLearner(Learner):
         return self.head
 
     def scores(self, hidden: Tensor) -> Tensor:
-        """Return logits over the vocabulary.  # [n, width] -> [n, vocabulary]"""
+        """Return the logits over the vocabulary.  # [n, width] -> [n, vocabulary]"""
         logits: Tensor = self.head(hidden, self.backbone.embedding_weight)
         return logits
 
@@ -62,27 +62,27 @@ class MaskedLearner(Learner):
 
 
 class MaskedProgram(Program[SettingsT, EncoderSettings, MaskedLearnerT]):
-    """Predict tokens of a row, most of which are hidden."""
+    """Predict chosen tokens of a row, most of which are masked."""
 
     baseline = Baseline("hidden_loss", "hidden_unigram_loss", "hidden tokens")
 
     def head(self, backbone: Backbone) -> MaskedLMHead | TiedHead:
-        """Build the language-model head of an encoder, with fresh weights."""
+        """Build the language-model head of an encoder, with initial weights."""
         return vocabulary_head(self.model, backbone.vocabulary_size)
 
     @cached_property
     def answering(self) -> Answering[MaskedLearnerT]:
-        return MaskFilling(self.vocabulary, longest=self.row_shape(self.model.positions).length)
+        return MaskFilling(self.format, self.vocabulary, longest=self.row_shape(self.model.positions).length)
 
     def inspect(self, batch: Batch) -> Inspection:
         return masked_inspection(batch, self.vocabulary)
 
     def mlm_term(self, learner: MaskedLearnerT, batch: Batch, logits: Tensor) -> Term:
-        """Return the loss of the predicted tokens, with its counts outside training.
+        """Return the loss of the predicted tokens, with its counts in eval mode.
 
         Args:
-            learner: which made the logits.
-            batch: with ``labels`` at ``positions`` as its targets.
+            learner: the learner that computed the logits.
+            batch: its targets are the ``labels`` at ``positions``.
             logits: [predicted, vocabulary].
         """
         total = cross_entropy_sum(logits, batch.targets["labels"])
@@ -90,13 +90,13 @@ class MaskedProgram(Program[SettingsT, EncoderSettings, MaskedLearnerT]):
         return Term(total=total, normaliser=batch.normalisers["mlm"], counts=counts)
 
     def prediction_counts(self, batch: Batch, logits: Tensor) -> dict[str, Tensor]:
-        """Count right predictions, and the loss and the tokens of the hidden targets.
+        """Count correct predictions, and the loss and the tokens of the hidden targets.
 
-        A tenth of the targets stand in the row as they are, and can be copied: the loss of all targets flatters a model that
-        has learnt nothing else. A target is hidden where the mask stands in its place.
+        A target is hidden where its input is the mask token. A tenth of the targets are unchanged in the input and can be
+        copied, so the loss over all targets flatters a model that has learnt only to copy.
 
         Args:
-            batch: with ``labels`` at ``positions`` as its targets.
+            batch: its targets are the ``labels`` at ``positions``.
             logits: [predicted, vocabulary].
         """
         labels = batch.targets["labels"]
@@ -109,8 +109,8 @@ class MaskedProgram(Program[SettingsT, EncoderSettings, MaskedLearnerT]):
         }
 
     def measures(self, counts: Mapping[str, NDArray[np.float64]], unigram: NDArray[np.float64] | None) -> dict[str, float]:
-        """Compute ``hidden_loss``, in nats a hidden token, and ``hidden_unigram_loss``, that of the same tokens by their
-        frequencies alone."""
+        """Compute ``hidden_loss``, in nats per hidden token, and ``hidden_unigram_loss``, the loss of a unigram model on the
+        same tokens."""
         total, hidden = counts["mlm/hidden"].tolist()
         if not hidden:
             return {}
@@ -118,12 +118,12 @@ class MaskedProgram(Program[SettingsT, EncoderSettings, MaskedLearnerT]):
 
 
 def unigram_loss(name: str, tokens: NDArray[np.float64], unigram: NDArray[np.float64] | None) -> dict[str, float]:
-    """Return the mean loss of some tokens for a model that knows only how frequent each token is.
+    """Return the mean loss of a unigram model on some tokens.
 
     Args:
-        name: of the measure.
-        tokens: [embedded tokens] how often each occurs.
-        unigram: [vocabulary] as in ``Program.measures``; without it there is no such measure.
+        name: the name of the measure.
+        tokens: [embedded tokens] the count of each token.
+        unigram: [vocabulary] as in ``Program.measures``; if None, the result is empty.
     """
     if unigram is None or not tokens.sum():
         return {}

@@ -1,6 +1,6 @@
-"""The base of masked language modelling on spans: span masking alone, and span masking with boundaries.
+"""The base of masked language modelling on spans, with and without the span boundary objective.
 
-Joshi et al. 2020, section 3.1. Rows are single stretches of text, as in section 3.3; there is no second segment.
+Joshi et al. 2020, section 3.1. A row is a single segment of text, as in section 3.3.
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ LearnerT = TypeVar("LearnerT", bound=MaskedLearner)
 
 
 class SpanMasked(MaskedProgram[SettingsT, LearnerT]):
-    """Predict the tokens of hidden spans of words."""
+    """Predict the tokens of masked spans of words."""
 
     def __init__(self, settings: SettingsT, model: EncoderSettings, vocabulary: Vocabulary) -> None:
         super().__init__(settings, model, vocabulary)
         self.mask = SpanMasker(settings, vocabulary)
 
     def row_shape(self, sequence_length: int) -> RowShape:
-        return RowShape(length=sequence_length - 2)
+        return RowShape(length=sequence_length - self.format.framing)
 
     def masked(self, rows: Rows, keys: Keys) -> tuple[FramedRows, SpanMaskedRows]:
-        """Return the framed rows as they are, and with spans hidden."""
-        original = framed(rows, self.vocabulary)
+        """Return the framed rows, and the same with spans masked."""
+        original = framed(rows, self.format, self.vocabulary)
         return original, self.mask(original, rows.text, keys)
 
     def batch(self, original: FramedRows, masked: SpanMaskedRows, keys: Keys) -> Batch:
-        """Make the batch that the first term of the loss needs."""
+        """Make the batch for the first term of the loss."""
         return Batch(
             inputs=Inputs(ids=torch.from_numpy(masked.ids), layout=Layout.of(original.real, original.documents)),
             targets={

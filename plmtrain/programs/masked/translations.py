@@ -1,4 +1,4 @@
-"""Filling masks in a text and its translation, with the language of each: how they are written, and how answers are read."""
+"""Filling masks in a text and its translation, with the language of each: encoding them, and presenting the answers."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ from plmtrain.programs.answering import Answer
 from plmtrain.programs.masked.filling import MaskFilling, read_filled
 
 if TYPE_CHECKING:
+    from plmtrain.data.rows.row_formats import RowFormat
     from plmtrain.programs.masked.program import MaskedLearner
     from plmtrain.text.tokenizer import Tokenizer
     from plmtrain.text.vocabulary import Vocabulary
 
 
 def side_inputs(rows: FramedSides, languages: Sequence[str]) -> Inputs:
-    """Return framed sides as the backbone reads them: with positions of their own, and languages where the model has them."""
+    """Return the backbone's inputs for framed sides, with positions for each side, and languages if the model has them."""
     return Inputs(
         ids=torch.from_numpy(rows.ids),
         layout=Layout.of(rows.real),
@@ -38,22 +39,23 @@ class SideFilling(MaskFilling):
     """Fill the masks of a text and its translation.
 
     Args:
-        vocabulary: the tokens that rows are made of.
-        longest: the most tokens of text on a side.
-        languages: of the model, by their numbers; empty where it has none.
+        layout: the format of a side.
+        vocabulary: the vocabulary of the rows.
+        longest: the maximum number of text tokens on a side.
+        languages: the model's languages, in the order of their ids; empty if it has none.
     """
 
-    def __init__(self, vocabulary: Vocabulary, longest: int, languages: Sequence[str]) -> None:
-        super().__init__(vocabulary, longest)
+    def __init__(self, layout: RowFormat, vocabulary: Vocabulary, longest: int, languages: Sequence[str]) -> None:
+        super().__init__(layout, vocabulary, longest)
         self.languages = languages
 
     def questions(self, texts: Sequence[str], tokenizer: Tokenizer) -> Rows:
-        """Encode texts with masks to fill, each after its language as ``de: Ein Text``; its translation may follow a tab."""
+        """Encode texts with masks, written as ``de: Ein Text``; a translation in the same format may follow a tab."""
         return asked_sides(texts, tokenizer, self.languages, self.longest)
 
     def collate(self, rows: Rows) -> Batch:
         original = framed_sides(rows, self.vocabulary)
-        known = isinstance(rows, LanguageRows)  # else the language is unknown, and no embedding of one is added
+        known = isinstance(rows, LanguageRows)  # else the language is unknown, and no language embedding is added
         return Batch(
             inputs=side_inputs(original, self.languages if known else ()),
             targets={"first": torch.from_numpy(original.first)},
@@ -63,7 +65,7 @@ class SideFilling(MaskFilling):
 
     @torch.no_grad()
     def predict(self, learner: MaskedLearner, batch: Batch) -> list[dict[str, Any]]:
-        """Fill every mask; each has the ``side`` that it is in, and its position there."""
+        """Fill every mask; each has its ``side``, and its position within the side."""
         answers = super().predict(learner, batch)
         for answer, first in zip(answers, batch.targets["first"].tolist(), strict=True):
             for mask in answer["masks"]:
@@ -76,20 +78,20 @@ class SideFilling(MaskFilling):
 
 
 def asked_sides(texts: Sequence[str], tokenizer: Tokenizer, languages: Sequence[str], most: int) -> Rows:
-    """Encode texts in which masks are written by their name.
+    """Encode texts in which masks are written as the mask token.
 
     Args:
-        texts: each as ``LANGUAGE: TEXT``, or two of these with a tab between them.
-        tokenizer: turns them into tokens.
-        languages: by their numbers; where there are none, none are named.
-        most: tokens of a side.
+        texts: each is ``LANGUAGE: TEXT``, or two of these with a tab between them.
+        tokenizer: the tokenizer that encodes them.
+        languages: in the order of their ids; if empty, texts have no language prefix.
+        most: the maximum number of tokens on a side.
 
     Raises:
         DataError: if a text has no mask, names no language, or is too long.
     """
     vocabulary = tokenizer.vocabulary
     sides: list[list[Any]] = [[], []]
-    spoken: list[list[int]] = [[], []]
+    side_languages: list[list[int]] = [[], []]
     name = tokenizer.pieces([vocabulary["mask"]])[0]
     for text in texts:
         parts = text.split("\t")
@@ -104,14 +106,14 @@ def asked_sides(texts: Sequence[str], tokenizer: Tokenizer, languages: Sequence[
                 number, content = _language(parts[place], languages)
                 encoded = tokenizer.encode_with_specials(content)
                 if len(encoded[0]) > most:
-                    remedy = "give it in shorter parts"
+                    remedy = "split it into shorter texts"
                     raise DataError(f"a text has {len(encoded[0])} tokens, but the model takes {most}", _shown(text), remedy)
             sides[place].append(encoded)
-            spoken[place].append(number)
-    rows = [side_by_side(side, vocabulary["pad"]) for side in sides]
+            side_languages[place].append(number)
+    rows = [side_by_side(side, vocabulary.padding) for side in sides]
     made = [
         LanguageRows(tokens=row.tokens, lengths=row.lengths, word_starts=row.word_starts, languages=np.array(numbers, np.int64))
-        for row, numbers in zip(rows, spoken, strict=True)
+        for row, numbers in zip(rows, side_languages, strict=True)
     ]
     first, second = made
     return LanguageRows(
@@ -120,13 +122,13 @@ def asked_sides(texts: Sequence[str], tokenizer: Tokenizer, languages: Sequence[
 
 
 def _language(text: str, languages: Sequence[str]) -> tuple[int, str]:
-    """Return the number of a text's language, and the text without its prefix."""
+    """Return the id of a text's language, and the text without its prefix."""
     if not languages:
         return 0, text
     prefix = re.match(r"\s*([A-Za-z0-9_.-]+):\s*", text)
     if prefix is None or prefix[1] not in languages:
         remedy = f"begin it with its language, one of {', '.join(languages)}: '{languages[0]}: {text.strip()[:30]}'"
-        raise DataError("the text does not say which language it is in", _shown(text), remedy)
+        raise DataError("the text has no language prefix", _shown(text), remedy)
     return languages.index(prefix[1]), text[prefix.end() :]
 
 
@@ -135,13 +137,13 @@ def _shown(text: str) -> str:
 
 
 def read_sides(text: str, rows: Rows, answer: Mapping[str, Any], tokenizer: Tokenizer) -> Answer:
-    """Put an answer into words: each side with the likeliest tokens, and the candidates for each mask.
+    """Convert an answer to text: each side with the best tokens, and the candidates for each mask.
 
     Args:
-        text: what was asked.
-        rows: the one row of it.
-        answer: for each mask its ``side`` and its ``position`` there.
-        tokenizer: what turned it into tokens.
+        text: the text of the question.
+        rows: the single row of the question.
+        answer: each mask has its ``side`` and its ``position`` within the side.
+        tokenizer: the tokenizer that encoded it.
     """
     written: list[str] = []
     masks: list[Any] = []

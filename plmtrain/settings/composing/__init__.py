@@ -1,2 +1,2 @@
-"""From the command line and the YAML files to plain values, by Hydra. Checked settings are made of them one floor up, in
-``plmtrain.settings.decode``."""
+"""From the command line and the YAML files to plain values, by Hydra. ``plmtrain.settings.decode`` turns them into checked
+settings."""

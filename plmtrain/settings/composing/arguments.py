@@ -1,4 +1,4 @@
-"""What stands after a verb: Hydra overrides, and the few options that are not overrides. Light: no Hydra, no pydantic."""
+"""The arguments of a verb: Hydra overrides, and the few options that are not overrides. Light: no Hydra, no pydantic."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class Arguments:
     show: bool = False
 
 
-def split(arguments: Sequence[str]) -> Arguments:
-    """Tell options from overrides.
+def parse_arguments(arguments: Sequence[str]) -> Arguments:
+    """Separate options from overrides.
 
     Raises:
         SettingsErrors: for unknown options, and for options without their value.

@@ -1,6 +1,6 @@
-"""From the command line and the YAML files to one plain dict, by Hydra. The only module here that imports it.
+"""From the command line and the YAML files to one plain dict, by Hydra. No other module here imports it.
 
-Hydra's own messages never reach the user: everything that it would refuse is found before, and told in our words.
+Users never see Hydra's own messages: everything that it would refuse is detected before, and reported in plmtrain's words.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from plmtrain.errors import SettingsError, nearest
-from plmtrain.settings.composing.arguments import split
-from plmtrain.settings.composing.folders import PRIMARY, choices, conf_folder, find
+from plmtrain.settings.composing.arguments import parse_arguments
+from plmtrain.settings.composing.folders import PRIMARY, choices, conf_folder, find_choice
 from plmtrain.settings.composing.foreign_yaml import screen, screen_folder
-from plmtrain.settings.composing.overrides import Checked, check, where
+from plmtrain.settings.composing.overrides import Checked, check_overrides, where
 
 _REPLACED = frozenset({"objective.shares"})
-"""Groups of values that the command line gives as a whole: what a file has there does not stay beside them."""
+"""Groups of values that the command line gives as a whole: a file's values there do not stay beside them."""
 
 _one_at_a_time = threading.RLock()
 _ABSENT = object()
@@ -42,14 +42,14 @@ class Composed:
 
     Args:
         values: nested plain values, all interpolations resolved.
-        overrides: what stood on the command line, by key; the last one of a key.
-        groups: what was handed to Hydra, for finding out which file a value came from.
+        overrides: the command line's overrides by key; the last one of a key.
+        groups: the choices passed to Hydra, for finding the file that a value came from.
         config_dir: the folder of ``--config-dir``.
-        errors: what was wrong so far; decoding adds its own and raises all together.
-        place: where the values come from, if not from files that Hydra merged.
-        broken: keys about which nothing more should be said, since their override was not understood.
+        errors: all errors so far; decoding adds its own and raises all together.
+        place: the origin of the values, if not files that Hydra merged.
+        broken: keys without further errors, since their override could not be parsed.
         primary: the kind of run, by the YAML file that composition began with.
-        files: by key, further choices whose values stand there: the file of each.
+        files: by key, the file of a further choice whose values are there.
     """
 
     values: dict[str, Any]
@@ -64,13 +64,13 @@ class Composed:
 
     @cached_property
     def _files(self) -> list[tuple[str, dict[str, Any]]]:
-        """The files that were merged, in order, each with the values that it set."""
+        """The merged files, in order, each with the values that it set."""
         with hydra_at_work(self.config_dir):
             loader = GlobalHydra.instance().config_loader()
             merged = loader.compute_defaults_list(
                 self.primary, [*search_path(self.config_dir), *self.groups], RunMode.RUN
             ).defaults
-        found = []
+        files = []
         for default in merged:
             for folder, shown in ((str(conf_folder()), "conf"), (self.config_dir, self.config_dir)):
                 path = Path(folder or "") / f"{default.config_path}.yaml"
@@ -78,12 +78,12 @@ class Composed:
                     values: Any = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
                     for part in reversed([part for part in (default.package or "").split(".") if part]):
                         values = {part: values}
-                    found.append((f"{shown}/{default.config_path}.yaml", values))
+                    files.append((f"{shown}/{default.config_path}.yaml", values))
                     break
-        return found
+        return files
 
     def origin(self, key: str) -> str:
-        """Where the value of a full key comes from: an override, or a file."""
+        """Return the origin of the value of a full key: an override, or a file."""
         exact = self.overrides.get(key)
         related = [text for other, text in self.overrides.items() if other.startswith(f"{key}.") or key.startswith(f"{other}.")]
         chosen = [text for text in self.groups if text.startswith(f"{key}=")]
@@ -94,7 +94,7 @@ class Composed:
         return self._in_files(key, set()) or f"setting: {key}"
 
     def _in_files(self, key: str, seen: set[str]) -> str | None:
-        """The file that set a key last; where it refers to another setting, the file that set that one."""
+        """Return the file that set a key last; where its value refers to another setting, the file that set that one."""
         for place, file in self.files.items():
             if key.startswith(f"{place}."):
                 return f"file: {file} ({key.removeprefix(f'{place}.')})"
@@ -112,16 +112,16 @@ class Composed:
 
 
 def parse_override(text: str) -> Override:
-    """An override by Hydra's grammar."""
+    """Parse an override by Hydra's grammar."""
     return OverridesParser.create().parse_override(text)
 
 
 def values_of(text: str, choices: Sequence[str] = ()) -> list[str]:
-    """The values that an override of a sweep has, each as text; empty where they cannot be counted.
+    """Return the values of a sweep's override, each as text; empty where they cannot be enumerated.
 
     Args:
         text: the override.
-        choices: what there is to choose from, for ``glob(...)``.
+        choices: the choices of a group, for ``glob(...)``.
     """
     override = parse_override(text)
     if not override.is_discrete_sweep():
@@ -133,7 +133,7 @@ def values_of(text: str, choices: Sequence[str] = ()) -> list[str]:
 
 
 def search_path(config_dir: str | None) -> list[str]:
-    """The override that makes Hydra look into the user's own folder, too."""
+    """Return the override that adds the user's own folder to Hydra's search path."""
     if config_dir is None:
         return []
     return [f"hydra.searchpath=[{quoted(f'file://{config_dir}')}]"]
@@ -141,9 +141,9 @@ def search_path(config_dir: str | None) -> list[str]:
 
 @contextmanager
 def hydra_at_work(config_dir: str | None) -> Iterator[None]:
-    """Hydra at work on our folder; it is put away afterwards, so that nothing global stays behind.
+    """Initialise Hydra on plmtrain's folder, and clear it before the next use: Hydra is a global object.
 
-    One thread at a time: what Hydra works with is global, and the jobs of a sweep compose side by side.
+    One thread at a time, since Hydra's state is global, and the jobs of a sweep compose in parallel.
     """
     with _one_at_a_time:
         GlobalHydra.instance().clear()
@@ -152,7 +152,7 @@ def hydra_at_work(config_dir: str | None) -> Iterator[None]:
 
 
 def _merged(config_dir: str | None, groups: tuple[str, ...], primary: str) -> DictConfig:
-    """The YAML files of some choices, merged by Hydra."""
+    """Return the YAML files of some choices, merged by Hydra."""
     if config_dir is None:
         return copy.deepcopy(_shipped(groups, primary))
     with hydra_at_work(config_dir):
@@ -161,13 +161,13 @@ def _merged(config_dir: str | None, groups: tuple[str, ...], primary: str) -> Di
 
 @lru_cache(maxsize=128)
 def _shipped(groups: tuple[str, ...], primary: str) -> DictConfig:
-    """Of plmtrain's own files, which do not change while it runs: the jobs of a sweep share most of them."""
+    """Merge plmtrain's own files, which do not change during the process: the jobs of a sweep share most of them."""
     with hydra_at_work(None):
         return hydra_compose(primary, list(groups))
 
 
 def _apply(config: DictConfig, checked: Checked) -> Iterator[SettingsError]:
-    """Set the values of the command line, one by one, as Hydra does with ``++``."""
+    """Set the values of the command line one by one, as Hydra does with ``++``."""
     for key, text in checked.values:
         try:
             OmegaConf.update(config, key, parse_override(text).value(), merge=key not in _REPLACED, force_add=True)
@@ -179,7 +179,7 @@ def _apply(config: DictConfig, checked: Checked) -> Iterator[SettingsError]:
 
 
 def _one_length(config: DictConfig, checked: Checked) -> Iterator[SettingsError]:
-    """A run is as long as the command line says, be it in steps or in epochs, whatever a file says in the other of the two."""
+    """Give a run the length of the command line, in steps or in epochs, whatever a file says about the other of the two."""
     given = dict(checked.values)
     if "trainer.steps" in given and "trainer.epochs" in given:
         remedy = "give one of them"
@@ -196,15 +196,15 @@ def _with_parts(
     files: dict[str, str],
     broken: set[str],
 ) -> Iterator[SettingsError]:
-    """Fill each part of an objective that is made of several from the YAML that its name is, or that it names.
+    """Fill each part of a combined objective from the YAML of its name, or from the one that it names.
 
     Args:
-        config: takes the parts' settings beneath those that it has.
-        overrides: what stood on the command line, by key.
+        config: gets the parts' settings, below those that it already has.
+        overrides: the command line's overrides by key.
         config_dir: the folder of ``--config-dir``.
         primary: the kind of run.
-        files: takes the file of each part.
-        broken: takes the keys of parts that cannot be found.
+        files: gets the file of each part.
+        broken: gets the keys of parts that do not exist.
     """
     objective = config.get("objective")
     shares, parts = (objective.get(key) if isinstance(objective, DictConfig) else None for key in ("shares", "parts"))
@@ -213,29 +213,31 @@ def _with_parts(
         own = parts.get(name) if isinstance(parts, DictConfig) else None
         own = OmegaConf.create({}) if own is None else own
         if not isinstance(own, DictConfig) or "type" in own:
-            continue  # wrong, as decoding will tell, or whole: it comes from a run
+            continue  # invalid, which decoding will report, or complete: it comes from a run
         choice = str(own.get("name", name))
         valid = choices("objective", config_dir)
         if choice not in valid:
             broken.add(place)
             text = overrides.get("objective.shares") or overrides.get(f"objective.shares.{name}")
             origin = where(text) if text else f"setting: objective.shares.{name}"
-            yield SettingsError(f"objective.shares names '{choice}', which is no objective", origin, nearest(choice, valid))
+            yield SettingsError(f"objective.shares names '{choice}', which is not an objective", origin, nearest(choice, valid))
             continue
         if config_dir is not None and (refused := screen(config_dir, {"objective": choice})):
             broken.add(place)
             yield from refused
             continue
-        files[place] = f"conf/objective/{choice}.yaml" if find("objective", choice) else f"{config_dir}/objective/{choice}.yaml"
+        files[place] = (
+            f"conf/objective/{choice}.yaml" if find_choice("objective", choice) else f"{config_dir}/objective/{choice}.yaml"
+        )
         below = _merged(config_dir, (f"objective={quoted(choice)}",), primary)["objective"]
         OmegaConf.set_struct(below, False)
         OmegaConf.update(config, place, OmegaConf.merge(below, own), merge=False, force_add=True)
 
 
 def _resolve(node: Any, key: str, errors: list[tuple[str, str]]) -> Any:
-    """A node's plain value; what cannot be resolved is noted and left out."""
+    """Return a node's plain value; what cannot be resolved is noted in ``errors`` and omitted."""
     if isinstance(node, DictConfig):
-        found = {}
+        values = {}
         for name in node:
             full = f"{key}.{name!s}" if key else str(name)
             if OmegaConf.is_missing(node, name):
@@ -246,27 +248,27 @@ def _resolve(node: Any, key: str, errors: list[tuple[str, str]]) -> Any:
             except Exception:  # OmegaConf's errors, and recursion between settings that refer to each other
                 errors.append((full, "interpolation"))
                 continue
-            found[str(name)] = _resolve(inner, full, errors)
-        return found
+            values[str(name)] = _resolve(inner, full, errors)
+        return values
     if isinstance(node, ListConfig):
         return [_resolve(inner, f"{key}.{index}", errors) for index, inner in enumerate(node)]
     return node
 
 
 def compose(arguments: Sequence[str], config_dir: str | None = None, primary: str = PRIMARY) -> Composed:
-    """Compose the settings of a run. Wrong settings raise nothing: they are told together with what decoding finds.
+    """Compose the settings of a run. Invalid settings raise nothing here: they are reported after decoding, all together.
 
     Args:
-        arguments: Hydra overrides, ``GROUP=CHOICE`` and ``KEY=VALUE``; ``--config-dir DIR`` may stand among them.
-        config_dir: a folder with the user's own YAML files, beside plmtrain's own.
+        arguments: Hydra overrides, ``GROUP=CHOICE`` and ``KEY=VALUE``; ``--config-dir DIR`` may be among them.
+        config_dir: a folder with the user's own YAML files, besides plmtrain's own.
         primary: the kind of run: the name of the YAML file that composition begins with.
 
     Raises:
         SettingsErrors: for unknown options among the arguments.
     """
-    options = split(arguments)
+    options = parse_arguments(arguments)
     config_dir = config_dir or options.config_dir
-    checked = check(options.overrides, parse_override, config_dir, primary=primary)
+    checked = check_overrides(options.overrides, parse_override, config_dir, primary=primary)
     errors = checked.errors
     if config_dir is not None:
         errors += screen_folder(config_dir)
@@ -285,27 +287,27 @@ def compose(arguments: Sequence[str], config_dir: str | None = None, primary: st
         return Composed({}, errors=(*errors, problem), broken=frozenset({""}), primary=primary)
     composed = _finish(config, checked, groups, config_dir, primary)
     if isinstance(composed.values.get("model"), dict):
-        composed.values["model"].pop("suggests", None)  # its work is done: the other groups have taken from it what they wanted
+        composed.values["model"].pop("suggests", None)  # no longer needed: the other groups have interpolated its values
     return composed
 
 
 def change(values: Mapping[str, Any], arguments: Sequence[str], primary: str = PRIMARY) -> Composed:
-    """Settings that are there already, with overrides; of the groups only ``data`` can be chosen anew.
+    """Override settings that exist already; of the groups only ``data`` can be chosen again.
 
     Args:
-        values: nested plain values, as a run has them.
+        values: nested plain values, as in a run.
         arguments: Hydra overrides, and ``--config-dir DIR``.
         primary: the kind of run.
 
     Raises:
         SettingsErrors: for unknown options among the arguments.
     """
-    options = split(arguments)
-    checked = check(options.overrides, parse_override, options.config_dir, primary=primary)
+    options = parse_arguments(arguments)
+    checked = check_overrides(options.overrides, parse_override, options.config_dir, primary=primary)
     for group in sorted(checked.groups.keys() - {"data"}):
         remedy = f"change single settings of it: {group}.KEY=VALUE"
         checked.errors.append(
-            SettingsError(f"{group} is the run's and cannot be chosen again", f"command line: {group}=", remedy)
+            SettingsError(f"{group} belongs to the run and cannot be chosen again", f"command line: {group}=", remedy)
         )
     config = OmegaConf.create(dict(values))
     if checked.groups.get("data") is not None:
@@ -316,7 +318,7 @@ def change(values: Mapping[str, Any], arguments: Sequence[str], primary: str = P
 
 
 def _finish(config: DictConfig, checked: Checked, groups: tuple[str, ...], config_dir: str | None, primary: str) -> Composed:
-    """Set the command line's values, and resolve what refers to other settings."""
+    """Set the command line's values, and resolve references to other settings."""
     OmegaConf.set_struct(config, False)
     errors = [*checked.errors, *_apply(config, checked), *_one_length(config, checked)]
     files: dict[str, str] = {}
@@ -326,13 +328,13 @@ def _finish(config: DictConfig, checked: Checked, groups: tuple[str, ...], confi
     broken = checked.broken | ({""} if "experiment" in checked.broken else set()) | {key for key, _ in problems}
     composed = Composed(values, dict(checked.values), groups, config_dir, (), frozenset(broken), primary=primary, files=files)
     for key, problem in problems:
-        what = f"{key} has no value" if problem == "missing" else f"{key} refers to a setting that is not there"
+        what = f"{key} has no value" if problem == "missing" else f"{key} refers to a setting that does not exist"
         errors.append(SettingsError(what, composed.origin(key), f"give it one: {key}=VALUE"))
     return replace(composed, errors=tuple(errors))
 
 
 def quoted(choice: str) -> str:
-    """A text as a value in Hydra's grammar."""
+    """Write a text as a value in Hydra's grammar."""
     if choice.replace("_", "").replace("/", "").isalnum():
         return choice
     return "'" + choice.replace("\\", "\\\\").replace("'", "\\'") + "'"

@@ -1,47 +1,51 @@
-"""Where the YAML files are, and which choices each group has. Light: tab completion waits for it."""
+"""The YAML files, the choices of each group, and the values of a choice, without Hydra: tab completion waits for them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 GROUPS = ("model", "size", "objective", "task", "data", "tokenizer", "optimizer", "schedule", "trainer", "tracker", "experiment")
 """The groups of settings, each a folder of YAML files."""
 
 OPTIONAL_GROUPS = ("size", "experiment")
-"""The groups of which nothing need be chosen."""
+"""The groups that may be left without a choice."""
 
 PRIMARY = "pretrain"
-"""The YAML file that composition begins with where nothing else is said; each kind of run has one of its own."""
+"""The YAML file that composition begins with by default; each kind of run has its own."""
+
+_OF_ANY_RUN = ("check", "inspect")
+"""The verbs that are about a run of any kind."""
 
 _FOREIGN = {"pretrain": ("task",), "finetune": ("objective", "data", "experiment")}
 """By kind of run, the groups that it does not have."""
 
 
 def groups_of(primary: str) -> tuple[str, ...]:
-    """The groups of settings that a kind of run has."""
+    """Return the groups of settings that a kind of run has."""
     return tuple(group for group in GROUPS if group not in _FOREIGN[primary])
 
 
 def primary_of(verb: str, arguments: Iterable[str] = ()) -> str:
-    """The YAML file that the composition of a command begins with.
+    """Return the name of the YAML file that the composition of a command begins with.
 
     Args:
-        verb: what stands after ``plmtrain``.
-        arguments: its overrides: what ``check`` is asked about is a task's run if they name a task.
+        verb: the first argument of ``plmtrain``.
+        arguments: its overrides: ``check`` and ``inspect`` are about a fine-tuning run if they name a task.
     """
-    if verb == "check":
+    if verb in _OF_ANY_RUN:
         return "finetune" if any(text.startswith(("task=", "task.")) for text in arguments) else PRIMARY
     return verb if verb in _FOREIGN else PRIMARY
 
 
 def foreign_group(primary: str, group: str) -> str | None:
-    """The kind of run that has a group which this one has not."""
+    """Return the kind of run that has a group, if the given kind has not."""
     return next((kind for kind in _FOREIGN if group in groups_of(kind)), None) if group in _FOREIGN[primary] else None
 
 
 def conf_folder() -> Path:
-    """The YAML files of plmtrain itself: inside the package when installed, else at the top of the repository."""
+    """Return the folder of plmtrain's own YAML files: inside the package when installed, else at the top of the repository."""
     package = Path(__file__).resolve().parents[2]
     inside = package / "conf"
     return inside if inside.is_dir() else package.parent / "conf"
@@ -54,14 +58,37 @@ def _folders(config_dir: str | Path | None) -> Iterator[Path]:
 
 
 def choices(group: str, config_dir: str | Path | None = None) -> list[str]:
-    """The choices of a group, plmtrain's own and those of ``--config-dir``, sorted."""
-    found: set[str] = set()
+    """Return the choices of a group, plmtrain's own and those of ``--config-dir``, sorted."""
+    names: set[str] = set()
     for folder in _folders(config_dir):
         root = folder / group
-        found.update(file.relative_to(root).with_suffix("").as_posix() for file in root.rglob("*.yaml"))
-    return sorted(found)
+        names.update(file.relative_to(root).with_suffix("").as_posix() for file in root.rglob("*.yaml"))
+    return sorted(names)
 
 
-def find(group: str, choice: str, config_dir: str | Path | None = None) -> Path | None:
-    """The file of a choice; plmtrain's own comes before that of ``--config-dir``, as in Hydra's search path."""
+def find_choice(group: str, choice: str, config_dir: str | Path | None = None) -> Path | None:
+    """Return the file of a choice; plmtrain's own comes before that of ``--config-dir``, as in Hydra's search path."""
     return next((file for folder in _folders(config_dir) if (file := folder / group / f"{choice}.yaml").is_file()), None)
+
+
+def section(group: str, choice: str, config_dir: str | Path | None = None) -> dict[str, Any]:
+    """Return the values that a choice sets in its group, merged over those of its defaults list; empty for an unknown choice.
+
+    Args:
+        group: of settings.
+        choice: the name of one of its files.
+        config_dir: the folder of ``--config-dir``.
+    """
+    import yaml  # type: ignore[import-untyped]
+
+    file = find_choice(group, choice, config_dir)
+    values = yaml.safe_load(file.read_text(encoding="utf-8")) if file is not None else None
+    if not isinstance(values, dict):
+        return {}
+    below: dict[str, Any] = {}
+    for entry in values.get("defaults", []):
+        if isinstance(entry, str) and entry not in ("_self_", choice):
+            below |= section(group, entry, config_dir)
+    own = values.get(group, values)
+    own = {key: value for key, value in own.items() if key != "defaults"} if isinstance(own, dict) else {}
+    return below | own

@@ -1,7 +1,7 @@
-"""YAML files that plmtrain did not ship: read before Hydra reads them, and refused where they are more than plain settings.
+"""YAML files that plmtrain did not ship: read before Hydra reads them, and refused if they contain more than plain settings.
 
-A configuration from a stranger must not run code, read the environment, or take the machine's memory, so tags, anchors,
-resolvers, keys that begin with ``_`` and changes of Hydra's own settings are refused, and so are files of an absurd size.
+A configuration from a stranger must not run code, read the environment, or exhaust the memory, so tags, anchors, resolvers, keys
+that begin with ``_``, changes of Hydra's own settings, and very large files are refused.
 """
 
 from __future__ import annotations
@@ -14,27 +14,28 @@ from typing import Any
 import yaml  # type: ignore[import-untyped]
 
 from plmtrain.errors import SettingsError
-from plmtrain.settings.composing.folders import GROUPS, choices, conf_folder, find
+from plmtrain.settings.composing.folders import GROUPS, choices, conf_folder, find_choice
 
 LARGEST = 100_000
-"""Bytes that a file of settings may have."""
+"""The most bytes of a file of settings."""
 
 DEEPEST = 20
-"""How deep settings may be nested."""
+"""The greatest depth of nested settings."""
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""The safe loader, in C where there is one: a hostile file may not take long either."""
+"""The safe loader, in C if available: a hostile file must not take long either."""
 _PLAIN_INTERPOLATION = re.compile(r"\$\{[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)*\}")
 _PACKAGE = re.compile(r"^\s*#\s*@package\s*(.*?)\s*$", re.MULTILINE)
 _HEADER = re.compile(r"\s*(#\s*@|$)")
-"""How a line begins that may stand before it."""
+"""The beginning of a line that may precede it."""
 
 
 def unsafe(value: Any, key: str = "") -> Iterator[tuple[str, str, str]]:
-    """What settings may not hold: keys that begin with ``_`` or are no text, and interpolations that are not plain.
+    """Yield everything that settings may not contain: keys that begin with ``_`` or are not text, and interpolations that are not
+    plain.
 
     Returns:
-        for each offence: the full key, what is wrong, and what to do.
+        for each of them: the full key, what is wrong, and the remedy.
     """
     if isinstance(value, dict):
         for name, inner in value.items():
@@ -61,7 +62,7 @@ def _where(path: Path, key: str = "") -> str:
 
 
 def _parse(path: Path) -> tuple[str, Any, list[SettingsError]]:
-    """The text and value of a file, or why it is refused."""
+    """Return the text and value of a file, or the reason why it is refused."""
     where = _where(path)
     try:
         size = path.stat().st_size
@@ -89,14 +90,14 @@ def _parse(path: Path) -> tuple[str, Any, list[SettingsError]]:
         return (
             "",
             None,
-            [SettingsError(f"not YAML: {getattr(error, 'problem', None) or 'it cannot be read'}", line, "mend the line")],
+            [SettingsError(f"not YAML: {getattr(error, 'problem', None) or 'it cannot be read'}", line, "correct the line")],
         )
     except (OSError, UnicodeDecodeError) as error:
         return "", None, [SettingsError("a file of settings cannot be read", where, str(error).splitlines()[0])]
 
 
 def _defaults(entries: Any, group: str, path: Path) -> Iterator[tuple[str, str] | SettingsError]:
-    """The choices that a file's defaults list leads to."""
+    """Yield the choices that a file's defaults list names."""
     remedy = "write '- _self_', '- NAME' of the same folder, or '- override /GROUP: NAME'"
     if not isinstance(entries, list):
         yield SettingsError("defaults must be a list", _where(path, "defaults"), remedy)
@@ -117,20 +118,20 @@ def _defaults(entries: Any, group: str, path: Path) -> Iterator[tuple[str, str] 
 
 
 def screen_folder(config_dir: str) -> list[SettingsError]:
-    """What is wrong with the user's own folder as a whole."""
+    """Return the errors of the user's own folder as a whole."""
     folder = Path(config_dir)
     errors = []
     if not any((folder / group).is_dir() for group in GROUPS):
         remedy = f"put your YAML files into {', '.join(GROUPS[:3])}, ... in it"
         errors.append(SettingsError("--config-dir has none of the folders of settings", f"folder: {folder}", remedy))
     if (folder / "hydra").exists():
-        # Hydra would make objects of what launchers and sweepers hold, whatever they are.
+        # Hydra would instantiate whatever launchers and sweepers name.
         errors.append(SettingsError("--config-dir has settings of Hydra itself", f"folder: {folder / 'hydra'}", "remove them"))
     return errors
 
 
 def screen(config_dir: str, chosen: dict[str, str]) -> list[SettingsError]:
-    """Everything that is wrong with the user's own files that a composition would read.
+    """Return the errors of all the user's own files that a composition would read.
 
     Args:
         config_dir: the folder of ``--config-dir``.
@@ -149,11 +150,11 @@ def screen(config_dir: str, chosen: dict[str, str]) -> list[SettingsError]:
                 SettingsError(
                     f"a defaults list names {group}={choice}, and there is no such file",
                     f"folder: {config_dir}",
-                    "name one that is there",
+                    "name an existing one",
                 )
             )
             continue
-        if find(group, choice) is not None:
+        if find_choice(group, choice) is not None:
             if path.is_file():
                 own = conf_folder() / group / f"{choice}.yaml"
                 errors.append(
@@ -168,10 +169,10 @@ def screen(config_dir: str, chosen: dict[str, str]) -> list[SettingsError]:
         errors += refused
         if refused:
             continue
-        for found in _PACKAGE.finditer(text):
-            package = found[1]
-            if not all(map(_HEADER.match, text[: found.start()].splitlines())):
-                what = f"'# @package {package}' is not the first line, where alone it counts"
+        for match in _PACKAGE.finditer(text):
+            package = match[1]
+            if not all(map(_HEADER.match, text[: match.start()].splitlines())):
+                what = f"'# @package {package}' is ignored, since it is not the first line"
                 errors.append(SettingsError(what, _where(path), "move it to the top"))
             if package not in ("_global_", "_group_", group):
                 errors.append(

@@ -1,4 +1,4 @@
-"""A sweep through Hydra: its sweepers make the jobs, and a launcher, ours unless another is named, runs them."""
+"""A sweep through Hydra: Hydra's sweepers create the jobs, and plmtrain's launcher runs them unless another one is chosen."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from plmtrain.settings.composing.compose import hydra_at_work, quoted, search_pa
 from plmtrain.settings.composing.overrides import Checked
 
 Job = Callable[[Sequence[str], int], float]
-"""Runs a job, given its overrides and its number, and returns what a sweeper minimises."""
+"""Runs a job, given its overrides and its number, and returns the value that a sweeper minimises."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """A job as Hydra's launchers call it. It is sent to other processes by some of them, so it holds plain values only."""
+    """A job in the form that Hydra's launchers call. Some of them send it to other processes, so it only holds plain values."""
 
     job: Job
 
@@ -33,35 +33,35 @@ class Task:
 
 
 def _plain(overrides: Sequence[str]) -> list[str]:
-    """A job's overrides as the user would write them."""
+    """Return a job's overrides as the user would write them."""
     return [text.removeprefix("++") for text in overrides if not text.startswith(("hydra.", "hydra/"))]
 
 
-def launch(task: Task, job_overrides: Sequence[Sequence[str]], first: int, jobs: int) -> list[JobReturn]:
-    """Run jobs, some at a time. None of them raises: what became of each is told by its own record."""
+def run_jobs(task: Task, job_overrides: Sequence[Sequence[str]], first: int, jobs: int) -> list[JobReturn]:
+    """Run jobs, several at a time. None of them raises: each one's outcome is in its own record."""
     if not isinstance(task, Task):
-        raise SettingsError("hydra/launcher=plmtrain runs plmtrain's jobs only", "hydra/launcher", "take another launcher")
+        raise SettingsError("hydra/launcher=plmtrain only runs plmtrain's jobs", "hydra/launcher", "use another launcher")
     with ThreadPoolExecutor(max(1, jobs)) as pool:
         numbered = [(_plain(overrides), first + index) for index, overrides in enumerate(job_overrides)]
-        values = list(pool.map(lambda one: task.job(*one), numbered))
+        values = list(pool.map(lambda numbered_job: task.job(*numbered_job), numbered))
     return [
         JobReturn(overrides=overrides, status=JobStatus.COMPLETED, _return_value=value)
         for (overrides, _), value in zip(numbered, values, strict=True)
     ]
 
 
-def run(checked: Checked, config_dir: str | None, folder: Path, job: Job, primary: str) -> None:
-    """Hand a sweep to Hydra.
+def run_sweep(checked: Checked, config_dir: str | None, folder: Path, job: Job, primary: str) -> None:
+    """Run a sweep with Hydra.
 
     Args:
         checked: the overrides.
         config_dir: the folder of ``--config-dir``.
-        folder: where launchers of other makers keep what they need.
+        folder: for the files of other launchers.
         job: runs one job.
         primary: the kind of run.
 
     Raises:
-        SettingsError: if Hydra cannot make jobs of it.
+        SettingsError: if Hydra cannot create the jobs.
     """
     groups = [
         f"{group}={'null' if choice is None else quoted(choice)}"
@@ -74,7 +74,7 @@ def run(checked: Checked, config_dir: str | None, folder: Path, job: Job, primar
     place = [f"hydra.sweep.dir={quoted(str(folder))}", "hydra.sweep.subdir=."]
     overrides = [*search_path(config_dir), *ours, *quiet, *place, *checked.hydra, *groups, *values]
     with hydra_at_work(config_dir):
-        hydra = GlobalHydra.instance().hydra  # used outside, since its jobs compose settings, too
+        hydra = GlobalHydra.instance().hydra  # used after the ``with``, since its jobs compose settings too
     assert hydra is not None
     try:
         hydra.multirun(primary, Task(job), overrides, with_log_configuration=False)
@@ -83,10 +83,10 @@ def run(checked: Checked, config_dir: str | None, folder: Path, job: Job, primar
     except Exception as error:
         where = f"command line: {' '.join(checked.hydra) or '-m'}"
         remedy = (
-            "launchers and sweepers besides the shipped ones need their plugins: hydra-joblib-launcher, hydra-optuna-sweeper, ..."
+            "launchers and sweepers that are not shipped need their plugins: hydra-joblib-launcher, hydra-optuna-sweeper, ..."
         )
         raise SettingsError(f"the sweep cannot be run ({type(error).__name__})", where, remedy) from error
     finally:
-        # Hydra keeps the whole command line there, and whoever put a secret into it did not mean to publish it.
+        # Hydra writes the whole command line there, which may contain a secret that should not be published.
         with contextlib.suppress(OSError):
             (folder / "multirun.yaml").unlink()

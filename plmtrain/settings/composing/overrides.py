@@ -1,4 +1,4 @@
-"""What may stand on the command line, checked one by one before anything is composed."""
+"""Overrides of the command line, checked one by one before anything is composed."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from plmtrain.settings.composing.folders import OPTIONAL_GROUPS, PRIMARY, choice
 from plmtrain.settings.composing.foreign_yaml import DEEPEST, unsafe
 
 LONGEST = 20_000
-"""Characters that one override may have."""
+"""The most characters of an override."""
 
 _KEY = re.compile(r"[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z0-9][A-Za-z0-9_]*)*")
 
 
 class Parsed(Protocol):
-    """What Hydra's parser makes of an override; the part of it that is read here."""
+    """An override as Hydra's parser returns it; the attributes that are used here."""
 
     key_or_group: str
     package: str | None
@@ -38,10 +38,10 @@ class Checked:
     Args:
         groups: the choice of each group that the command line names.
         values: the other overrides as (key, text), in order.
-        swept: the keys that have several values.
-        hydra: overrides of the sweep's own machinery, as they stand.
-        broken: groups whose choice could not be understood; what they hold is not judged.
-        errors: everything that is wrong.
+        swept: the keys with several values.
+        hydra: overrides of Hydra's launchers and sweepers, unchanged.
+        broken: groups whose choice could not be parsed; their contents are not checked.
+        errors: all errors.
     """
 
     groups: dict[str, str | None] = field(default_factory=dict)
@@ -58,17 +58,17 @@ def _shown(text: str) -> str:
 
 
 def _depth(text: str) -> int:
-    """How deep brackets are nested in a text, whether they match or not."""
+    """Return how deep brackets are nested in a text, whether they match or not."""
     opened = (1 if character in "[{(" else -1 if character in "]})" else 0 for character in text)
     return max(accumulate(opened), default=0)
 
 
 def where(text: str) -> str:
-    """The line that tells an error's override."""
+    """Return the line of an error message that shows an override."""
     return f"command line: {_shown(text)}"
 
 
-def check(
+def check_overrides(
     overrides: Sequence[str],
     parse: Callable[[str], Parsed],
     config_dir: str | None,
@@ -78,10 +78,10 @@ def check(
     """Check overrides one by one.
 
     Args:
-        overrides: what stands on the command line.
+        overrides: of the command line.
         parse: Hydra's parser; whatever it raises means that the override is malformed.
         config_dir: the folder of ``--config-dir``.
-        sweep: whether several values, and settings of the sweep's machinery, are in place.
+        sweep: whether several values, and settings of Hydra's launchers and sweepers, are allowed.
         primary: the kind of run.
     """
     checked = Checked()
@@ -93,7 +93,7 @@ def check(
     for text in overrides:
         name = _shown(text.partition("=")[0].lstrip("+~"))
         if "=" not in text and not text.startswith("~"):
-            wrong(text, f"'{_shown(text)}' is no override", "write KEY=VALUE, as in trainer.steps=1000")
+            wrong(text, f"'{_shown(text)}' is not an override", "write KEY=VALUE, as in trainer.steps=1000")
             continue
         if len(text) > LONGEST:
             wrong(
@@ -108,10 +108,10 @@ def check(
             parsed = parse(text)
             value = None if parsed.is_sweep_override() else parsed.value()
             offences = list(unsafe(value, name))
-        except Exception:  # whatever a parser thinks of hostile text, to the user it is one thing
+        except Exception:  # parsers raise many things on hostile text; to the user it is one error
             wrong(
                 text,
-                f"'{_shown(text)}' cannot be understood",
+                f"'{_shown(text)}' cannot be parsed",
                 f"write {name or 'KEY'}=VALUE; quote special characters: '{name or 'KEY'}=\"a, b\"'",
             )
             checked.broken.add(name)
@@ -128,15 +128,15 @@ def check(
             else:
                 wrong(
                     text,
-                    f"'{_shown(key)}' is none of plmtrain's settings",
-                    "remove it; a sweep (-m) takes hydra/launcher=, hydra/sweeper= and what belongs to them",
+                    f"'{_shown(key)}' is not a setting of plmtrain",
+                    "remove it; a sweep (-m) takes hydra/launcher=, hydra/sweeper= and their settings",
                 )
             continue
         if parsed.is_delete() or parsed.is_add() or parsed.is_force_add():
-            sign = text[: len(text) - len(text.lstrip("+~"))]
+            prefix = text[: len(text) - len(text.lstrip("+~"))]
             wrong(
                 text,
-                f"'{sign}' is refused: settings are neither added nor removed",
+                f"'{prefix}' is refused: settings are neither added nor removed",
                 f"write {_shown(text.lstrip('+~'))}" if "=" in text else "remove it",
             )
             continue

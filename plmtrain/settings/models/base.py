@@ -6,6 +6,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from plmtrain.families import MODEL_FAMILIES, ModelFamily, model_families
 from plmtrain.settings.base import Name, Settings
 
 
@@ -20,9 +21,19 @@ class ModelSettings(Settings):
     name: Name
     """The name that users know it by: that of its YAML."""
     family: str
-    """The published system that it follows, for the names of its tensors in a Hugging Face folder."""
+    """The published system that it follows, a row of ``plmtrain.families``: for its special tokens, and for the names of its
+    tensors in a Hugging Face folder."""
     positions: int = Field(gt=0)
     """The longest sequence that it takes, in tokens."""
+
+    @classmethod
+    def names_of(cls, field: str) -> list[str]:
+        return model_families(cls.kind) if field == "family" else []
+
+    @property
+    def published(self) -> ModelFamily:
+        """The facts about its family."""
+        return MODEL_FAMILIES[self.family]
 
 
 class TransformerSettings(ModelSettings):

@@ -16,7 +16,7 @@ class EncoderSettings(TransformerSettings):
     kind: ClassVar[str] = "encoder"
 
     type: Literal["encoder"] = "encoder"
-    family: Literal["bert", "roberta", "albert", "electra", "distilbert", "xlm"] = "bert"
+    family: str = "bert"
     embedding_width: int | None = Field(None, gt=0)
     """The size of an embedding where it is not the width (ALBERT section 3.1, ELECTRA appendix A): a projection joins them."""
     position_offset: int = Field(0, ge=0)

@@ -15,7 +15,7 @@ class EncoderDecoderSettings(TransformerSettings):
     kind: ClassVar[str] = "encoder_decoder"
 
     type: Literal["encoder_decoder"] = "encoder_decoder"
-    family: Literal["bart"] = "bart"
+    family: str = "bart"
     layers: int = Field(6, gt=0)
     """Blocks of the encoder, and as many of the decoder."""
     positions: int = Field(1024, gt=0)

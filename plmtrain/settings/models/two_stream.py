@@ -15,7 +15,7 @@ class TwoStreamSettings(TransformerSettings):
     kind: ClassVar[str] = "two_stream"
 
     type: Literal["two_stream"] = "two_stream"
-    family: Literal["xlnet"] = "xlnet"
+    family: str = "xlnet"
     width: int = Field(768, gt=1, multiple_of=2)
     """The size of a hidden state; even, since half of a position is sines and half cosines."""
     positions: int = Field(512, gt=0)

@@ -1,4 +1,4 @@
-"""What every objective's settings say, so that an impossible pair is refused before torch is imported."""
+"""The settings that every objective has, so that an impossible combination is refused before torch is imported."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from plmtrain.settings.base import Name, Settings
 
 Reads = Literal["blocks", "streams", "segment_pairs", "translations"]
 """How an objective reads prepared text: ``blocks`` are consecutive stretches of the corpus, all of one length, in any order;
-``streams`` are as many equal parts of the corpus as a batch has rows, each read from its beginning to its end;
-``segment_pairs`` are two segments each, cut from documents when the text is prepared (``PairSettings`` says how);
-``translations`` are sentences of parallel text with their translations, and stretches of one language."""
+``streams`` are equal parts of the corpus, one for each row of a batch, each read from its beginning to its end;
+``segment_pairs`` are two segments each, cut from documents when the text is prepared (``PairSettings``);
+``translations`` are sentences of parallel text with their translations, and text of one language."""
 
 
 class ObjectiveSettings(Settings):
@@ -21,37 +21,42 @@ class ObjectiveSettings(Settings):
     """How the objective reads prepared text."""
     backbones: ClassVar[frozenset[str]]
     """The kinds of backbone that it trains (``ModelSettings.kind``)."""
-    roles: ClassVar[frozenset[str]]
-    """The special tokens that it needs, by role."""
+    roles: ClassVar[frozenset[str]] = frozenset()
+    """The special tokens that it needs, by role, besides those that stand around a text of the model's family."""
     decides_parameters: ClassVar[frozenset[str]] = frozenset()
-    """The settings that decide which parameters there are: no phase of a run can change them."""
+    """The settings that decide which parameters exist: no phase of a run can change them."""
     is_combined: ClassVar[bool] = False
-    """Whether it is made of other objectives, which ``shares`` names; then they say what it reads and needs."""
+    """Whether it consists of other objectives, which ``shares`` names; these then define what it reads and needs."""
 
     tells_languages: ClassVar[bool] = False
-    """Whether it tells the model which language a token is of."""
+    """Whether the model gets the language of each token."""
 
     type: str
-    """The module of ``plmtrain.objectives`` that it is."""
+    """The module of ``plmtrain.objectives`` that implements it."""
     name: Name
-    """What users call it: the name of its YAML."""
+    """The name that users know it by: that of its YAML."""
+
+    @property
+    def texts_in_row(self) -> int:
+        """How many texts stand in a row, each with special tokens of its own."""
+        return 2 if self.reads == "segment_pairs" else 1
 
     def members(self) -> dict[str, ObjectiveSettings]:
-        """The objectives that it is made of, each by the key below ``objective`` where it stands: here itself alone."""
+        """Return the objectives that it consists of, each by its key below ``objective``: here itself alone."""
         return {"": self}
 
     def fixed_keys(self) -> set[str]:
-        """The keys below ``objective`` that are the same in all phases of a run."""
+        """Return the keys below ``objective`` that are the same in all phases of a run."""
         return {"type", "name", *self.decides_parameters}
 
     def idle_keys(self) -> set[str]:
-        """The keys below ``objective`` of members that no step trains."""
+        """Return the keys below ``objective`` of members that no step trains."""
         return set()
 
     def changed(self, changes: Mapping[str, Any]) -> Self:
-        """The same objective with other values of some settings, as a phase of a run names them.
+        """Return the same objective with other values of some settings, as a phase of a run gives them.
 
         Raises:
-            ValidationError: if they cannot be.
+            ValidationError: if they are invalid.
         """
         return type(self).model_validate({**self.model_dump(), **changes})

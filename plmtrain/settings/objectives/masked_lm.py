@@ -13,6 +13,6 @@ class MaskedLMSettings(MaskingSettings, ObjectiveSettings):
 
     reads: ClassVar[Reads] = "blocks"
     backbones: ClassVar[frozenset[str]] = frozenset({"encoder"})
-    roles: ClassVar[frozenset[str]] = frozenset({"cls", "sep", "mask", "pad"})
+    roles: ClassVar[frozenset[str]] = frozenset({"mask"})
 
     type: Literal["masked_lm"] = "masked_lm"

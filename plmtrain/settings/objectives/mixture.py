@@ -12,25 +12,25 @@ from plmtrain.settings.objectives.base import ObjectiveSettings
 
 
 def _decoded(value: Any) -> Any:
-    """The settings of a part, by its ``type``."""
+    """Decode the settings of a part by its ``type``."""
     from plmtrain.settings.lookup import objective_classes
 
     if not isinstance(value, Mapping):
         return value
     kind = value.get("type")
     if kind is None:
-        raise ValueError("it is no part of the mixture: give it a share in objective.shares")
-    classes = {name: found for name, found in objective_classes().items() if not found.is_combined}
+        raise ValueError("it is not a part of the mixture: give it a share in objective.shares")
+    classes = {name: settings for name, settings in objective_classes().items() if not settings.is_combined}
     if kind not in classes:
         raise ValueError(f"there is no type of objective '{kind}' that can be a part: {nearest(str(kind), classes)}")
     if classes[kind].reads == "streams":
-        # Its rows go on from one another, and so does its memory: the steps of other parts would tear both apart.
+        # Its rows continue each other, and so does its memory: steps of other parts in between would break both.
         raise ValueError("it cannot be a part, since it carries memory from step to step: train it alone, without a mixture")
     return classes[kind].model_validate(value)
 
 
 def _by_name(values: dict[str, Any]) -> dict[str, Any]:
-    """In the order of their names: a run is the same, and has one folder, in whatever order they were written."""
+    """Sort by name, so that the order in which they were written changes neither the run nor its folder."""
     return dict(sorted(values.items()))
 
 
@@ -49,7 +49,7 @@ class MixtureSettings(ObjectiveSettings):
     shares: Annotated[dict[PartName, Share], AfterValidator(_by_name)]
     """How often a step trains each part, relative to the sum of all shares. A name is that of a YAML of ``conf/objective``."""
     parts: Annotated[dict[PartName, Part], AfterValidator(_by_name)] = Field(default_factory=dict)
-    """The settings of each part; what is not given is as in the part's YAML."""
+    """The settings of each part; omitted ones are as in the part's YAML."""
 
     @model_validator(mode="after")
     def _parts_have_shares(self) -> MixtureSettings:
@@ -61,24 +61,24 @@ class MixtureSettings(ObjectiveSettings):
         for name in self.parts.keys() - self.shares.keys():
             raise ValueError(f"parts has {name}, which has no share: {nearest(name, self.shares)}")
         for name in self.shares.keys() - self.parts.keys():
-            raise ValueError(f"shares names {name}, which is no part: {nearest(name, self.parts)}")
+            raise ValueError(f"shares names {name}, which is not a part: {nearest(name, self.parts)}")
         return self
 
     def members(self) -> dict[str, ObjectiveSettings]:
-        """The parts."""
+        """Return the parts."""
         return {f"parts.{name}.": part for name, part in self.parts.items()}
 
     def fixed_keys(self) -> set[str]:
-        """Those of the parts."""
+        """Return those of the parts."""
         return {"type", "name", *(f"{place}{key}" for place, part in self.members().items() for key in part.fixed_keys())}
 
     def idle_keys(self) -> set[str]:
-        """Those of the parts whose share is 0."""
+        """Return those of the parts whose share is 0."""
         return {f"shares.{name}" for name, share in self.shares.items() if not share}
 
     @classmethod
     def keys_within(cls, values: Any) -> Iterator[str]:
-        """The keys of the shares and of the parts."""
+        """Yield the keys of the shares and of the parts."""
         from plmtrain.settings.lookup import objective_classes
 
         shares = values.get("shares") if isinstance(values, Mapping) else None
@@ -89,7 +89,7 @@ class MixtureSettings(ObjectiveSettings):
             yield from (f"parts.{name}.{key}" for key in kind.model_fields) if kind is not None else ()
 
     def changed(self, changes: Mapping[str, Any]) -> Self:
-        """The same mixture with other shares, or with other values of some settings of its parts."""
+        """Return the same mixture with other shares, or with other values of some settings of its parts."""
         return type(self).model_validate(_merged(self.model_dump(), changes))
 
 

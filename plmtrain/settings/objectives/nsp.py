@@ -15,6 +15,6 @@ class NextSentenceSettings(PairSettings, MaskingSettings, ObjectiveSettings):
     relation: ClassVar[Literal["next"]] = "next"
     reads: ClassVar[Reads] = "segment_pairs"
     backbones: ClassVar[frozenset[str]] = frozenset({"encoder"})
-    roles: ClassVar[frozenset[str]] = frozenset({"cls", "sep", "mask", "pad"})
+    roles: ClassVar[frozenset[str]] = frozenset({"mask"})
 
     type: Literal["nsp"] = "nsp"

@@ -15,7 +15,7 @@ class RTDSettings(MaskingSettings, ObjectiveSettings):
 
     reads: ClassVar[Reads] = "blocks"
     backbones: ClassVar[frozenset[str]] = frozenset({"encoder"})
-    roles: ClassVar[frozenset[str]] = frozenset({"cls", "sep", "mask", "pad"})
+    roles: ClassVar[frozenset[str]] = frozenset({"mask"})
     decides_parameters: ClassVar[frozenset[str]] = frozenset(
         {"generator_width", "generator_layers", "generator_head_width", "generator_feed_forward", "share_embeddings"}
     )
@@ -28,13 +28,13 @@ class RTDSettings(MaskingSettings, ObjectiveSettings):
     generator_layers: float = Field(1.0, gt=0)
     """The generator's layers as a share of the discriminator's."""
     generator_head_width: int = Field(64, gt=0)
-    """The size of the generator's attention heads, of which it has one at least."""
+    """The size of the generator's attention heads; it has at least one."""
     generator_feed_forward: float = Field(4.0, gt=0)
     """The generator's inner layer as a multiple of its hidden size."""
     share_embeddings: bool = True
-    """Whether the generator embeds with the discriminator's tables; otherwise it has its own, of its own hidden size."""
+    """Whether the generator uses the discriminator's embedding tables; otherwise it has its own, of its own hidden size."""
     temperature: float = Field(1.0, gt=0)
-    """What the generator's scores are divided by before a token is drawn."""
+    """The divisor of the generator's logits before a token is drawn."""
     generator_weight: float = Field(1.0, gt=0)
     """The weight of the generator's loss."""
     discriminator_weight: float = Field(50.0, gt=0)

@@ -17,9 +17,9 @@ class SentenceOrderSettings(PairSettings, MaskingSettings, ObjectiveSettings):
     relation: ClassVar[Literal["order"]] = "order"
     reads: ClassVar[Reads] = "segment_pairs"
     backbones: ClassVar[frozenset[str]] = frozenset({"encoder"})
-    roles: ClassVar[frozenset[str]] = frozenset({"cls", "sep", "mask", "pad"})
+    roles: ClassVar[frozenset[str]] = frozenset({"mask"})
 
     type: Literal["sop"] = "sop"
     max_ngram: int = Field(3, gt=0)
-    """The longest span of words that is predicted together; one of n words is drawn with a probability proportional to 1 / n."""
+    """The longest span of words that is predicted together; the probability of n words is proportional to 1 / n."""
     whole_words: bool = True

@@ -13,6 +13,6 @@ class SpanMLMSettings(SpanSettings, ObjectiveSettings):
 
     reads: ClassVar[Reads] = "blocks"
     backbones: ClassVar[frozenset[str]] = frozenset({"encoder"})
-    roles: ClassVar[frozenset[str]] = frozenset({"cls", "sep", "mask", "pad"})
+    roles: ClassVar[frozenset[str]] = frozenset({"mask"})
 
     type: Literal["span_mlm"] = "span_mlm"

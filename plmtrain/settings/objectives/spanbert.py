@@ -1,4 +1,4 @@
-"""Masked language modelling on spans, and the tokens of a span from its boundaries: SpanBERT's."""
+"""Masked language modelling on spans, and prediction of a span's tokens from its boundaries: SpanBERT's."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ class SpanBERTSettings(SpanSettings, ObjectiveSettings):
 
     reads: ClassVar[Reads] = "blocks"
     backbones: ClassVar[frozenset[str]] = frozenset({"encoder"})
-    roles: ClassVar[frozenset[str]] = frozenset({"cls", "sep", "mask", "pad"})
+    roles: ClassVar[frozenset[str]] = frozenset({"mask"})
     decides_parameters: ClassVar[frozenset[str]] = frozenset({"boundary_targets", "position_width"})
 
     type: Literal["spanbert"] = "spanbert"
     boundary_targets: int = Field(15, gt=0)
-    """How many tokens of a span, its first ones, are predicted from its boundaries; spans that touch are one."""
+    """How many tokens of a span, its first ones, are predicted from its boundaries; spans that touch are merged."""
     position_width: int = Field(200, gt=0)
     """The size of the embedding of a token's place in its span."""
     boundary_weight: float = Field(1.0, gt=0)

@@ -21,9 +21,9 @@ class TranslationLMSettings(HidingSettings, ObjectiveSettings):
     type: Literal["tlm"] = "tlm"
     random_tokens: Literal["all", "ordinary"] = "all"
     frequency_exponent: float = Field(0.5, ge=0, le=1)
-    """How rare tokens are preferred: each is predicted in proportion to its frequency to minus this power (section 3.3: 0.5). 0
-    predicts each by a coin of its own, as the authors' code does then."""
+    """The preference for rare tokens: each is predicted in proportion to its frequency to minus this power (section 3.3: 0.5).
+    With 0 each token is predicted with the same probability, independently, as in the authors' code."""
     translation_share: float = Field(0.5, ge=0, le=1)
     """The share of rows that are a sentence and its translation; the others are text of one language (section 3.5)."""
     language_exponent: float = Field(0.7, ge=0, le=1)
-    """How languages, and pairs of them, share in the rows: each by its size to this power (section 3.1)."""
+    """The share of each language, or pair of languages, in the rows: its size to this power (section 3.1)."""

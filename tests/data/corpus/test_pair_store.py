@@ -19,8 +19,9 @@ from plmtrain.data.corpus import pair_store
 from plmtrain.data.corpus.pair_cutting import Cutting
 from plmtrain.data.corpus.pair_store import PairStore, pairs_of
 from plmtrain.data.corpus.prepare import prepare
-from plmtrain.data.corpus.store import Split, Store
+from plmtrain.data.corpus.store import Store
 from plmtrain.data.rows.pair_rows import PairSource
+from plmtrain.data.splits import Split
 from plmtrain.errors import DataError, DiskError, PlmtrainError, Stopped
 from plmtrain.files import sha256
 from plmtrain.settings.data import DataSettings
@@ -39,7 +40,7 @@ def _forget() -> Iterator[None]:
 
 @pytest.fixture
 def prepared(settings: Callable[..., DataSettings], tokenizer: Tokenizer) -> Path:
-    return prepare(settings(), tokenizer, minimum_validation_tokens=16, report=lambda _: None)
+    return prepare(settings(), tokenizer, minimum_validation_tokens=16, on_update=lambda _: None)
 
 
 def made(folder: Path, cutting: Cutting = NEXT, split: Split = "train") -> PairStore:
@@ -172,14 +173,14 @@ def test_one_document_has_no_random_segments_even_if_it_is_there_twice(
         (tmp_path / f"{number}.jsonl").write_text("".join(json.dumps({"text": each}) + "\n" for each in text))
     one, two = (str(tmp_path / f"{number}.jsonl") for number in ("one", "two"))
     folder = prepare(
-        settings(files=(two,), validation_files=(one,)), tokenizer, minimum_validation_tokens=16, report=lambda _: None
+        settings(files=(two,), validation_files=(one,)), tokenizer, minimum_validation_tokens=16, on_update=lambda _: None
     )
     assert len(made(folder)) > 0
     with pytest.raises(DataError, match="the held-out text has 1") as caught:
         made(folder, split="validation")
     assert "validation_files" in caught.value.remedy
     folder = prepare(
-        settings(files=(one,), validation_files=(two,)), tokenizer, minimum_validation_tokens=16, report=lambda _: None
+        settings(files=(one,), validation_files=(two,)), tokenizer, minimum_validation_tokens=16, on_update=lambda _: None
     )
     with pytest.raises(DataError, match="the training text has 1") as caught:
         made(folder)
@@ -193,7 +194,7 @@ def test_of_sentences_alone_nothing_follows(
 ) -> None:
     (tmp_path / "lines.txt").write_text("\n".join(f"Ka tolo misen runs kata number {number}." for number in range(60)) + "\n")
     data = settings(type="text", files=(str(tmp_path / "lines.txt"),), document_per="line")
-    folder = prepare(data, tokenizer, minimum_validation_tokens=16, report=lambda _: None)
+    folder = prepare(data, tokenizer, minimum_validation_tokens=16, on_update=lambda _: None)
     with pytest.raises(DataError, match="no document of the training text has two sentences"):
         made(folder, cutting)
 
@@ -205,7 +206,7 @@ def test_repeated_documents_are_known_by_their_tokens(
     held = tmp_path / "held.jsonl"
     held.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts[5:9]))
     data = settings(files=(str(tmp_path / "twice.jsonl"),), validation_files=(str(held),))
-    folder = prepare(data, tokenizer, minimum_validation_tokens=16, report=lambda _: None)
+    folder = prepare(data, tokenizer, minimum_validation_tokens=16, on_update=lambda _: None)
     store, pairs = Store.open(folder, "train"), made(folder, Cutting(**{**vars(NEXT), "copies": 20}))
     documents = [np.searchsorted(store.documents, starts, side="right") - 1 for starts in pairs.starts]
     random = pairs.changed

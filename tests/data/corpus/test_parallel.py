@@ -95,17 +95,17 @@ def test_a_file_that_is_not_there_is_told_by_its_setting(tmp_path: Path) -> None
     ("files", "where", "what"),
     [
         ({"a.tsv": "en\tfr\nx\ty\n"}, "a.tsv:1", "no column 'de'; the columns here: en, fr"),
-        ({"a.tsv": "en\tde\nx\ty\nx\t \n"}, "a.tsv:3", "the side in 'de' is empty"),
+        ({"a.tsv": "en\tde\nx\ty\nx\t \n"}, "a.tsv:3", "the text in 'de' is empty"),
         ({"a.tsv": "en\tde\nx\ty\nx\n"}, "a.tsv:3", "1 cells"),
         ({"a.tsv": "en\tde\n"}, "a.tsv", "no row"),
         ({"a.tsv": b"en\tde\nx\t\xff\n"}, "a.tsv:2", "not UTF-8"),
-        ({"a.tsv.gz": gzip.compress(b"en\tde\n" + b"x\ty\n" * 9999)[:-30]}, "a.tsv.gz:", "breaks off"),
+        ({"a.tsv.gz": gzip.compress(b"en\tde\n" + b"x\ty\n" * 9999)[:-30]}, "a.tsv.gz:", "truncated"),
         ({"a.jsonl": '{"en": "x", "de": 3}\n'}, "a.jsonl:1", "should be text"),
         ({"a.en": "x\ny\n", "a.de": "x\n"}, "a.de:1", "unequal numbers of lines"),
-        ({"a.en": "x\n\n", "a.de": "x\ny\n"}, "a.en:2", "the side in 'en' is empty"),
+        ({"a.en": "x\n\n", "a.de": "x\ny\n"}, "a.en:2", "the text in 'en' is empty"),
         ({"a.en": "x\n", "a.de": b"\xff\n"}, "a.de:1", "not UTF-8"),
-        ({"a.en": "x\n"}, "a.en", "no translation beside"),
-        ({"a.dat": "x\n"}, "a.dat", "cannot be seen"),
+        ({"a.en": "x\n"}, "a.en", "no translation of this file"),
+        ({"a.dat": "x\n"}, "a.dat", "not clear from its ending"),
         ({"x.po": 'msgid "a"\nmsgstr "b"\n'}, "x.po", "does not say which language"),
         ({"x.po": 'msgid ""\nmsgstr "Language: fr\\n"\nmsgid "a"\nmsgstr "b"\n'}, "x.po", "in 'fr'"),
     ],
@@ -139,7 +139,7 @@ def test_prepared_pairs_stay_together(tmp_path: Path) -> None:
         validation_fraction=0.2,
     )  # fmt: skip
     tokenizer = tokenizer_for(data, TOKENIZER, lambda progress: None)
-    folder = prepare(data, tokenizer, minimum_validation_tokens=8, report=lambda progress: None)
+    folder = prepare(data, tokenizer, minimum_validation_tokens=8, on_update=lambda progress: None)
     told: dict[str, set[str]] = {}
     for split in ("train", "validation"):
         store = Store.open(folder, split)
@@ -162,7 +162,7 @@ def test_prepared_pairs_stay_together(tmp_path: Path) -> None:
     other = settings(
         *data.files, **{**data.model_dump(include={"prepared_dir", "validation_fraction"}), "languages": ["de", "en", "ko"]}
     )
-    assert prepare(other, tokenizer, minimum_validation_tokens=8, report=lambda progress: None) != folder
+    assert prepare(other, tokenizer, minimum_validation_tokens=8, on_update=lambda progress: None) != folder
 
 
 def test_a_side_without_tokens_takes_the_other_with_it(tmp_path: Path) -> None:

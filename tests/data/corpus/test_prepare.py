@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 
 from plmtrain.data.corpus import documents, staging
-from plmtrain.data.corpus.corpus_manifest import Manifest, changed_sources, load, read
+from plmtrain.data.corpus.corpus_manifest import CorpusManifest, changed_sources, load, read
 from plmtrain.data.corpus.encoding import content_hash, running_text
 from plmtrain.data.corpus.prepare import prepare
 from plmtrain.data.corpus.store import Store
-from plmtrain.data.corpus.updates import Progress
+from plmtrain.data.corpus.updates import PreparationUpdate
 from plmtrain.errors import DataError
 from plmtrain.settings.data import DataSettings
 from plmtrain.text.tokenizer import Tokenizer
@@ -27,8 +27,8 @@ Make = Callable[..., DataSettings]
 Write = Callable[[Path, list[str]], Path]
 
 
-def build(data: DataSettings, tokenizer: Tokenizer, minimum: int = 16) -> tuple[Path, Manifest, Store, Store]:
-    folder = prepare(data, tokenizer, minimum_validation_tokens=minimum, report=lambda _: None)
+def build(data: DataSettings, tokenizer: Tokenizer, minimum: int = 16) -> tuple[Path, CorpusManifest, Store, Store]:
+    folder = prepare(data, tokenizer, minimum_validation_tokens=minimum, on_update=lambda _: None)
     return folder, load(folder, tokenizer.digest), Store.open(folder, "train"), Store.open(folder, "validation")
 
 
@@ -97,8 +97,8 @@ def test_progress_ends_with_everything_done(settings: Make, tokenizer: Tokenizer
     packed = tmp_path / "corpus.jsonl.gz"
     packed.write_bytes(gzip.compress(corpus.read_bytes()))
     for file in (corpus, packed):
-        moments: list[Progress] = []
-        prepare(settings(files=(str(file),)), tokenizer, minimum_validation_tokens=16, report=moments.append)
+        moments: list[PreparationUpdate] = []
+        prepare(settings(files=(str(file),)), tokenizer, minimum_validation_tokens=16, on_update=moments.append)
         assert {moment.stage for moment in moments} == {"hash", "encode", "write"}
         encoding = [moment for moment in moments if moment.stage == "encode"]
         assert len(encoding) > 5
@@ -113,10 +113,10 @@ def test_progress_ends_with_everything_done(settings: Make, tokenizer: Tokenizer
 class TestAgain:
     def test_nothing_is_made_twice(self, settings: Make, tokenizer: Tokenizer) -> None:
         first, *_ = build(settings(), tokenizer)
-        moments: list[Progress] = []
+        moments: list[PreparationUpdate] = []
         # Neither the processes, nor rows that isolate documents, change what is prepared.
         again = settings(processes=2, isolate_documents=True)
-        assert prepare(again, tokenizer, minimum_validation_tokens=16, report=moments.append) == first
+        assert prepare(again, tokenizer, minimum_validation_tokens=16, on_update=moments.append) == first
         assert {moment.stage for moment in moments} <= {"hash"}
 
     @pytest.mark.parametrize("change", [{"on_bad": "skip"}, {"validation_fraction": 0.2}])
@@ -237,12 +237,12 @@ def test_no_text_at_all(settings: Make, tokenizer: Tokenizer, tmp_path: Path) ->
 
 
 def test_a_source_that_changes_meanwhile(settings: Make, tokenizer: Tokenizer, corpus: Path) -> None:
-    def append(moment: Progress) -> None:
+    def append(moment: PreparationUpdate) -> None:
         if moment.stage == "encode" and moment.documents < 20:
             corpus.open("a").write('{"text": "More."}\n')
 
     with pytest.raises(DataError, match="changed while it was read") as caught:
-        prepare(settings(), tokenizer, minimum_validation_tokens=16, report=append)
+        prepare(settings(), tokenizer, minimum_validation_tokens=16, on_update=append)
     assert caught.value.where == str(corpus)
     assert [place.name for place in Path(settings().prepared_dir).iterdir() if place.is_dir()] == []
 

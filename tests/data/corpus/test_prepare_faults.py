@@ -57,7 +57,7 @@ def in_child(work: Callable[[], object], fault: str = "") -> BaseProcess:
 
 
 def preparing(data: DataSettings, tokenizer: Tokenizer) -> Callable[[], Path]:
-    return lambda: prepare(data, tokenizer, minimum_validation_tokens=16, report=lambda _: None)
+    return lambda: prepare(data, tokenizer, minimum_validation_tokens=16, on_update=lambda _: None)
 
 
 def prepared(data: DataSettings) -> list[Path]:
@@ -159,7 +159,7 @@ def test_four_at_once_make_it_once(settings: Make, tokenizer: Tokenizer, tmp_pat
                 with made.open("a") as file:
                     file.write("once\n")
 
-        prepare(data, tokenizer, minimum_validation_tokens=16, report=report)
+        prepare(data, tokenizer, minimum_validation_tokens=16, on_update=report)
 
     children = [in_child(work) for _ in range(4)]
     for child in children:
@@ -199,7 +199,7 @@ def test_a_helper_that_is_killed(settings: Make, tokenizer: Tokenizer) -> None:
 
     data = settings(processes=2)
     with pytest.raises(DistributedError, match="ended with exit code -9"):
-        prepare(data, tokenizer, minimum_validation_tokens=16, report=kill_one)
+        prepare(data, tokenizer, minimum_validation_tokens=16, on_update=kill_one)
     assert not multiprocessing.active_children()
     assert not prepared(data)
     assert not leftovers(data)

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from plmtrain.data.corpus import sources as module
-from plmtrain.data.corpus.sources import Sources, find
-from plmtrain.data.corpus.updates import Progress
+from plmtrain.data.corpus.sources import Sources, find_sources
+from plmtrain.data.corpus.updates import PreparationUpdate
 from plmtrain.errors import DataError
 from plmtrain.settings.data import DataSettings
 
@@ -34,8 +34,8 @@ def look(tmp_path: Path, settings: Make, files: list[Path], monkeypatch: pytest.
     data = settings(files=[str(file) for file in files])
 
     def act() -> tuple[Sources, int]:
-        moments: list[Progress] = []
-        found = find(data, tmp_path / "memory.json", moments.append)
+        moments: list[PreparationUpdate] = []
+        found = find_sources(data, tmp_path / "memory.json", moments.append)
         return found, len({moment.bytes for moment in moments})
 
     return act
@@ -78,8 +78,8 @@ def test_what_changed_just_now_is_not_remembered(settings: Make, files: list[Pat
     """Another edit may fall into the same tick of the clock."""
     data = settings(files=[str(file) for file in files])
     for _ in range(2):
-        moments: list[Progress] = []
-        find(data, tmp_path / "memory.json", moments.append)
+        moments: list[PreparationUpdate] = []
+        find_sources(data, tmp_path / "memory.json", moments.append)
         assert len(moments) == 3
 
 
@@ -100,14 +100,14 @@ def test_a_file_that_cannot_be_read(settings: Make, tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr(Path, "open", refuse)
     with pytest.raises(DataError, match="Permission denied") as caught:
-        find(settings(files=[str(files[0])]), tmp_path / "memory.json", lambda _: None)
+        find_sources(settings(files=[str(files[0])]), tmp_path / "memory.json", lambda _: None)
     assert caught.value.where == str(files[0])
 
 
 def test_the_sample_is_found_once(settings: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "sample_texts", lambda: ("One text.", "Another."))
     data = settings(type="sample", files=())
-    found = find(data, tmp_path / "memory.json", lambda _: None)
+    found = find_sources(data, tmp_path / "memory.json", lambda _: None)
     assert found.total_bytes == len("One text.Another.")
     monkeypatch.setattr(module, "sample_texts", lambda: pytest.fail("looked for again"))
-    assert find(data, tmp_path / "memory.json", lambda _: None) == found
+    assert find_sources(data, tmp_path / "memory.json", lambda _: None) == found

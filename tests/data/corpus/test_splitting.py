@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plmtrain.data.corpus.splitting import LARGEST_SHARE, choose, cut_position
+from plmtrain.data.corpus.splitting import LARGEST_SHARE, choose_held_out, cut_position
 from plmtrain.errors import DataError
 
 
@@ -26,7 +26,7 @@ def test_properties(documents: list[tuple[int, int]], fraction: float, minimum: 
     names = [name for name, _ in documents]
     lengths = np.array([size[name] for name in names])
     try:
-        held = choose(hashes_of(names), lengths, fraction, minimum)
+        held = choose_held_out(hashes_of(names), lengths, fraction, minimum)
     except DataError:
         single = [size[name] for name in set(names) if names.count(name) == 1]
         assert max(single, default=0) < minimum + 2
@@ -48,7 +48,7 @@ def test_properties(documents: list[tuple[int, int]], fraction: float, minimum: 
 
 def test_the_share_is_that_of_the_hashes() -> None:
     hashes = np.random.default_rng(0).integers(0, 2**64, 100_000, np.uint64)
-    held = choose(hashes, np.full(100_000, 50), 0.03, 128)
+    held = choose_held_out(hashes, np.full(100_000, 50), 0.03, 128)
     assert held.documents.tolist() == (hashes < 0.03 * 2**64).tolist()
     assert not held.needed_minimum
     assert abs(held.documents.sum() - 3000) < 5 * np.sqrt(3000)
@@ -56,29 +56,29 @@ def test_the_share_is_that_of_the_hashes() -> None:
 
 def test_a_corpus_that_grows_keeps_what_it_held_out() -> None:
     hashes = np.random.default_rng(0).integers(0, 2**64, 20_000, np.uint64)
-    small, large = (choose(hashes[:count], np.full(count, 50), 0.03, 128) for count in (10_000, 20_000))
+    small, large = (choose_held_out(hashes[:count], np.full(count, 50), 0.03, 128) for count in (10_000, 20_000))
     assert (large.documents[:10_000] == small.documents).all()
 
 
 def test_more_are_held_out_until_they_fill_a_row() -> None:
     hashes = np.random.default_rng(1).integers(2**62, 2**64, 30, np.uint64)
-    held = choose(hashes, np.full(30, 50), 0.01, 120)
+    held = choose_held_out(hashes, np.full(30, 50), 0.01, 120)
     assert held.needed_minimum
     assert set(hashes[held.documents]) == set(np.sort(hashes)[:3])
 
 
 def test_few_documents_are_cut() -> None:
-    held = choose(hashes_of([1, 2]), np.array([5000, 20]), 0.01, 128)
+    held = choose_held_out(hashes_of([1, 2]), np.array([5000, 20]), 0.01, 128)
     assert held.cut == 0
-    held = choose(hashes_of([1]), np.array([5000]), 0.01, 128)
+    held = choose_held_out(hashes_of([1]), np.array([5000]), 0.01, 128)
     assert (held.cut, held.documents.tolist()) == (0, [False])
 
 
 def test_too_little_text() -> None:
     with pytest.raises(DataError, match="too little text to hold out 128 tokens: 100 tokens in 2 documents"):
-        choose(hashes_of([1, 2]), np.array([50, 50]), 0.01, 128)
+        choose_held_out(hashes_of([1, 2]), np.array([50, 50]), 0.01, 128)
     with pytest.raises(DataError, match=r"40000 tokens in 1 document \(4 with repetitions\)"):
-        choose(hashes_of([1, 1, 1, 1]), np.full(4, 10_000), 0.01, 128)
+        choose_held_out(hashes_of([1, 1, 1, 1]), np.full(4, 10_000), 0.01, 128)
 
 
 class TestCutPosition:

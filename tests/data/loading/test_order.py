@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plmtrain.data.loading.order import Order, check_divisible, micro_batches, plan, shard
+from plmtrain.data.loading.order import Order, check_divisible, micro_batches, plan_phases, shard
 from plmtrain.errors import SettingsError
 from plmtrain.keyed_random import Keys, permute
 from plmtrain.settings.trainer import PhaseSettings, TrainerSettings
@@ -54,7 +54,7 @@ PHASES = st.lists(
 def test_closed_form_is_what_walking_gives(phases: list[dict[str, int]], batch: int, short: int, long: int, seed: int) -> None:
     trainer = run(*phases, batch_size=batch, sequence_length=16, **({} if phases else {"steps": 7}))
     rows = {8: short, 16: long, 32: 5}
-    order = Order(seed, plan(trainer))
+    order = Order(seed, plan_phases(trainer))
     walked = simulate(trainer, rows, seed)
     assert order.steps == len(walked)
     read: Counter[int] = Counter()
@@ -66,7 +66,7 @@ def test_closed_form_is_what_walking_gives(phases: list[dict[str, int]], batch: 
 
 
 def test_each_sample_once_in_an_epoch() -> None:
-    order = Order(3, plan(run({"steps": 10, "batch_size": 7}, {"steps": 15, "batch_size": 2})))
+    order = Order(3, plan_phases(run({"steps": 10, "batch_size": 7}, {"steps": 15, "batch_size": 2})))
     seen = [pair for step in range(25) for pair in pairs(order.step_samples(step, 50))]
     assert sorted(seen) == [(epoch, sample) for epoch in (0, 1) for sample in range(50)]
     assert [sample for _, sample in seen[:50]] != [sample for _, sample in seen[50:]]
@@ -81,7 +81,7 @@ def test_plan_fills_in_what_phases_leave_out() -> None:
         micro_batch_size=16,
         sequence_length=128,
     )
-    first, second, third = plan(trainer)
+    first, second, third = plan_phases(trainer)
     assert (first.first_step, first.end, first.batch_size, first.micro_batch_size) == (0, 9, 32, 16)
     assert (second.first_step, second.batch_size, second.micro_batch_size, second.samples_before) == (9, 8, 2, 0)
     assert (third.first_step, third.sequence_length, third.samples_before) == (10, 128, 9 * 32)
@@ -89,13 +89,13 @@ def test_plan_fills_in_what_phases_leave_out() -> None:
 
 
 def test_no_phases_are_one() -> None:
-    (phase,) = plan(TrainerSettings(steps=5, batch_size=4, sequence_length=64))
+    (phase,) = plan_phases(TrainerSettings(steps=5, batch_size=4, sequence_length=64))
     assert (phase.first_step, phase.steps, phase.sequence_length, phase.batch_size, phase.micro_batch_size) == (0, 5, 64, 4, None)
 
 
 @given(st.sampled_from([1, 2, 3, 4, 6]), st.sampled_from([None, 1, 2, 5, 100]), st.integers(0, 9))
 def test_processes_and_micro_batches_only_cut(world: int, micro: int | None, step: int) -> None:
-    keys = Order(1, plan(TrainerSettings(steps=10, batch_size=12))).step_samples(step, 100)
+    keys = Order(1, plan_phases(TrainerSettings(steps=10, batch_size=12))).step_samples(step, 100)
     shards = [shard(keys, rank, world) for rank in range(world)]
     assert {len(part) for part in shards} == {12 // world}
     cut = [piece for part in shards for piece in micro_batches(part, micro)]
@@ -105,21 +105,21 @@ def test_processes_and_micro_batches_only_cut(world: int, micro: int | None, ste
 
 def test_unequal_shares_are_refused() -> None:
     with pytest.raises(SettingsError) as caught:
-        check_divisible(plan(TrainerSettings(batch_size=33)), 4)
+        check_divisible(plan_phases(TrainerSettings(batch_size=33)), 4)
     assert str(caught.value) == (
         "a batch of 33 sequences cannot be shared equally by 4 processes\n"
         "trainer.batch_size=33\n"
         "use a multiple of 4, such as 32 or 36, or another launch.processes"
     )
     with pytest.raises(SettingsError, match="2 sequences") as caught:
-        check_divisible(plan(run({"steps": 1}, {"steps": 1, "batch_size": 2}, batch_size=8)), 4)
+        check_divisible(plan_phases(run({"steps": 1}, {"steps": 1, "batch_size": 2}, batch_size=8)), 4)
     assert caught.value.where == "trainer.phases[1], batch_size 2"
     assert caught.value.remedy.startswith("use a multiple of 4, such as 4,")
-    check_divisible(plan(TrainerSettings(batch_size=32)), 4)
+    check_divisible(plan_phases(TrainerSettings(batch_size=32)), 4)
 
 
 def test_seeking_in_ten_million_samples_is_instant() -> None:
-    order = Order(1, plan(TrainerSettings(steps=10_000_000, batch_size=256)))
+    order = Order(1, plan_phases(TrainerSettings(steps=10_000_000, batch_size=256)))
     began = time.perf_counter()
     keys = order.step_samples(9_000_000, 10_000_000)
     assert time.perf_counter() - began < 0.2
@@ -132,7 +132,7 @@ def test_seeking_in_ten_million_samples_is_instant() -> None:
 )
 def test_shares_of_a_run_are_all_of_it(steps: int, shares: tuple[float, ...]) -> None:
     """Whatever is rounded, no step is lost and none is done twice; no phase is more than a step off its share."""
-    phases = plan(TrainerSettings.model_validate({"steps": steps, "phases": [{"share": share} for share in shares]}))
+    phases = plan_phases(TrainerSettings.model_validate({"steps": steps, "phases": [{"share": share} for share in shares]}))
     assert [phase.first_step for phase in phases] == [0, *(phase.end for phase in phases[:-1])]
     assert phases[-1].end == steps
     assert all(abs(phase.steps - steps * share) <= 1 for phase, share in zip(phases, shares, strict=True))
@@ -143,7 +143,7 @@ def test_shares_of_a_run_are_all_of_it(steps: int, shares: tuple[float, ...]) ->
     [
         (10, [{}], "either steps or share"),
         (10, [{"steps": 10, "share": 1.0}], "either steps or share"),
-        (10, [{"steps": 5}, {"share": 0.5}], "all of them alike"),
+        (10, [{"steps": 5}, {"share": 0.5}], "all be given by steps, or all by share"),
         (10, [{"share": 0.5}, {"share": 0.4}], "add up to 0.9"),
         (2, [{"share": 0.9}, {"share": 0.1}], "too few"),
     ],

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from plmtrain.batch import Batch, Inputs, Layout
-from plmtrain.data.loading.order import Order, plan
+from plmtrain.data.loading.order import Order, plan_phases
 from plmtrain.data.loading.step_loader import StepLoader
 from plmtrain.data.rows.rows import Rows
 from plmtrain.errors import DataError, DistributedError, SettingsError
@@ -63,7 +63,7 @@ class Noisy:
         )
 
 
-PLAN = plan(
+PLAN = plan_phases(
     TrainerSettings(
         steps=12,
         batch_size=6,

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plmtrain.data.corpus.store import Store
-from plmtrain.data.loading.order import Order, plan
+from plmtrain.data.loading.order import Order, plan_phases
 from plmtrain.data.rows.rows import StreamSource, streams_of
 from plmtrain.data.rows.streams import Streams, held_out_streams
 from plmtrain.errors import DataError
@@ -94,7 +94,7 @@ def test_held_out_streams_have_rows_to_remember() -> None:
 
 @given(st.integers(1, 5), st.integers(1, 7), st.integers(0, 40), st.integers(0, 2**40))
 def test_a_step_reads_all_streams_at_one_time(streams: int, times: int, steps: int, seed: int) -> None:
-    order = Order(seed, plan(TrainerSettings(steps=steps + 1, batch_size=streams)))
+    order = Order(seed, plan_phases(TrainerSettings(steps=steps + 1, batch_size=streams)))
     for step in range(steps + 1):
         keys = order.step_samples(step, streams * times, streams)
         epoch, time = divmod(step, times)
@@ -107,7 +107,7 @@ def test_a_step_reads_all_streams_at_one_time(streams: int, times: int, steps: i
 
 
 def test_streams_are_permuted_in_each_epoch() -> None:
-    order = Order(1, plan(TrainerSettings(steps=40, batch_size=12)))
+    order = Order(1, plan_phases(TrainerSettings(steps=40, batch_size=12)))
     arrangements = {tuple(order.step_samples(step, 12 * 4, 12).samples % 12) for step in range(40)}
     assert len(arrangements) == 10
 
@@ -115,7 +115,7 @@ def test_streams_are_permuted_in_each_epoch() -> None:
 def test_phases_of_another_shape_read_streams_of_their_own() -> None:
     shapes = [(3, 8, 4), (2, 8, 2), (3, 8, 4), (2, 16, 4)]  # steps, length, batch
     phases = tuple(PhaseSettings(steps=steps, sequence_length=length, batch_size=batch) for steps, length, batch in shapes)
-    order = Order(1, plan(TrainerSettings(steps=10, phases=phases)))
+    order = Order(1, plan_phases(TrainerSettings(steps=10, phases=phases)))
     times = []
     for step in range(10):
         batch = order.phase_at(step).batch_size

@@ -10,8 +10,9 @@ import transformers
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plmtrain.data.rows.row_formats import FORMATS, RowFormat, formatted
+from plmtrain.data.rows.row_formats import RowFormat, formatted
 from plmtrain.data.tables.examples import EncodedExamples, Texts, kept_lengths
+from plmtrain.families import MODEL_FAMILIES
 from plmtrain.settings.tokenizer import TokenizerSettings
 from plmtrain.text.tokenizer import Tokenizer
 from plmtrain.text.tokenizer_training import train
@@ -58,11 +59,11 @@ def test_rows_are_those_of_the_published_tokenizer(tokenizer: Tokenizer, texts: 
         assert rows.segments[rows.real].tolist() == expected["token_type_ids"][rows.real].tolist()
 
 
-@pytest.mark.parametrize("family", FORMATS)
+@pytest.mark.parametrize("family", MODEL_FAMILIES)
 @given(data=st.data())
 def test_nothing_is_lost_but_what_does_not_fit(family: str, data: st.DataObject) -> None:
     """Every row fits, has its special tokens, and as much of its texts as there is room for."""
-    tokenizer = TOKENIZERS[FORMATS[family]]
+    tokenizer = TOKENIZERS[MODEL_FAMILIES[family].tokenizer]
     vocabulary = tokenizer.vocabulary
     ordinary = st.sampled_from(vocabulary.ordinary_ids.tolist())
     pairs = data.draw(st.booleans())
@@ -99,8 +100,8 @@ def test_rows_come_in_the_order_asked_for() -> None:
     source = EncodedExamples([texts], np.array([2, 0, 1]), most=5)
     rows = source.fetch(np.array([2, 0, 1]))
     assert len(source) == 3
-    assert rows.labels is not None
-    assert rows.labels.tolist() == [1, 2, 0]
+    assert rows.targets is not None
+    assert rows.targets.tolist() == [1, 2, 0]
     assert rows.lengths.tolist() == [5, 3, 0]
     assert rows.tokens[0].tolist() == [13, 14, 15, 16, 17]
     assert rows.tokens[1, :3].tolist() == [10, 11, 12]

@@ -1,11 +1,11 @@
-"""Epochs become steps in one place, for whatever a run reads."""
+"""Epochs become steps in one function, whatever a run reads."""
 
 from __future__ import annotations
 
 import pytest
 
 from plmtrain.errors import SettingsErrors
-from plmtrain.runs.counting import counted
+from plmtrain.runs.material import counted
 from plmtrain.settings.composing.compose import compose
 from plmtrain.settings.decode import pretrain_settings
 

@@ -1,0 +1,270 @@
+"""The published families of models, and of the tokenizers that they use: what one knows of a family stands in its row here.
+
+A family of tokenizers says which special tokens there are and how they stand around text. A family of models names the
+tokenizers that it is used with, the kind of backbone that it is, and the head that its published models classify texts with.
+A new family is a new row in one of the two tables; the names of its tensors in a Hugging Face folder stand in
+``plmtrain.interop.families``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+ROLES = ("pad", "unk", "cls", "sep", "mask", "bos", "eos")
+"""The uses that a special token can have; Hugging Face's files call them ``pad_token`` and so on."""
+
+UNLIMITED = int(1e30)
+"""How Hugging Face's files say that a model has no longest text."""
+
+Part = tuple[str | int, int]
+"""A part of a row and its segment: the role of a special token, or the number of a text."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenizerFamily:
+    """The special tokens of a family, and how they stand around text.
+
+    Ids are those of the published vocabularies where home-trained ones can have them: BERT's five come first (Google's file has
+    unused ids between them), RoBERTa's ``<mask>`` and GPT-2's ``<|endoftext|>`` come last.
+
+    Args:
+        first: the special tokens with the lowest ids, in order.
+        last: those with the highest ids, in order.
+        roles: each role's token; a family need not have all roles.
+        single: a row of one text, as ``ROLE:SEGMENT`` and ``A:SEGMENT`` in order.
+        pair: a row of two texts, A and B.
+        signs: the special tokens that tell this family's vocabularies from others'.
+        padding_side: where padding stands in shorter rows.
+        mask_takes_space: whether the mask takes the space before it, so that it stands for a whole word.
+        max_length: the longest text of the published models, in tokens.
+        keeps_line_ends: whether the published tokenizer was trained on text as it stands, line ends included; all others were
+            trained on running lines.
+        straightens_quotes: whether the authors' code writes `` and '' as ASCII quotation marks.
+        trims_offsets: whether the offsets of byte-level tokens are without the space before a word.
+        library_class: the class of transformers that builds the very same tokenizer, with the type of tokenizer that it is of;
+            None where only the general class does.
+    """
+
+    first: tuple[str, ...]
+    roles: Mapping[str, str]
+    single: str
+    pair: str
+    signs: tuple[str, ...]
+    last: tuple[str, ...] = ()
+    padding_side: Literal["left", "right"] = "right"
+    mask_takes_space: bool = False
+    max_length: int = 512
+    keeps_line_ends: bool = False
+    straightens_quotes: bool = False
+    trims_offsets: bool = True
+    library_class: tuple[str, str] | None = None
+
+    @property
+    def specials(self) -> tuple[str, ...]:
+        """All special tokens, in the order of their ids."""
+        return self.first + self.last
+
+    def parts(self, texts: int) -> tuple[Part, ...]:
+        """The parts of a row of one text or two, in order."""
+        names = {"A": 0, "B": 1}
+        template = (part.rpartition(":") for part in (self.single if texts == 1 else self.pair).split())
+        return tuple((names.get(name, name), int(segment)) for name, _, segment in template)
+
+    def template(self, texts: int) -> str:
+        """The same in the words of the tokenizers library, special tokens by their names."""
+        names = [
+            (("$A", "$B")[part] if isinstance(part, int) else self.roles[part], segment) for part, segment in self.parts(texts)
+        ]
+        return " ".join(f"{name}:{segment}" for name, segment in names)
+
+    @property
+    def segments(self) -> bool:
+        """Whether the model tells the segments of a pair apart."""
+        return (1, 1) in self.parts(2)
+
+    @property
+    def placed(self) -> tuple[str, ...]:
+        """The special tokens that stand around texts."""
+        around = {self.roles[part] for part, _ in self.parts(2) if isinstance(part, str)}
+        return tuple(token for token in self.specials if token in around)
+
+
+TOKENIZER_FAMILIES: Mapping[str, TokenizerFamily] = {
+    "t5": TokenizerFamily(
+        first=("<pad>", "</s>", "<unk>"),
+        last=tuple(f"<extra_id_{number}>" for number in reversed(range(100))),
+        roles={"pad": "<pad>", "unk": "<unk>", "eos": "</s>"},
+        single="A:0 eos:0",
+        pair="A:0 eos:0 B:0 eos:0",
+        signs=("<extra_id_0>",),
+    ),
+    "xlnet": TokenizerFamily(
+        first=("<unk>", "<s>", "</s>", "<cls>", "<sep>", "<pad>", "<mask>", "<eod>", "<eop>"),
+        roles={
+            "pad": "<pad>",
+            "unk": "<unk>",
+            "cls": "<cls>",
+            "sep": "<sep>",
+            "mask": "<mask>",
+            "bos": "<s>",
+            "eos": "</s>",
+        },
+        single="A:0 sep:0 cls:2",
+        pair="A:0 sep:0 B:1 sep:1 cls:2",
+        signs=("<cls>", "<sep>"),
+        padding_side="left",
+        mask_takes_space=True,
+        max_length=UNLIMITED,
+        straightens_quotes=True,
+    ),
+    "xlm": TokenizerFamily(
+        first=("<s>", "</s>", "<pad>", "<unk>", *(f"<special{number}>" for number in range(10))),
+        roles={
+            "pad": "<pad>",
+            "unk": "<unk>",
+            "cls": "</s>",
+            "sep": "</s>",
+            "mask": "<special1>",
+            "bos": "<s>",
+            "eos": "</s>",
+        },
+        # Each sentence of its own, as in the authors' code; transformers' tokenizer has one token less between two.
+        single="cls:0 A:0 sep:0",
+        pair="cls:0 A:0 sep:0 cls:0 B:0 sep:0",
+        signs=("</s>", "<special1>"),
+        mask_takes_space=True,
+    ),
+    "albert": TokenizerFamily(
+        first=("<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]"),
+        roles={
+            "pad": "<pad>",
+            "unk": "<unk>",
+            "cls": "[CLS]",
+            "sep": "[SEP]",
+            "mask": "[MASK]",
+            "bos": "[CLS]",
+            "eos": "[SEP]",
+        },
+        single="cls:0 A:0 sep:0",
+        pair="cls:0 A:0 sep:0 B:1 sep:1",
+        signs=("<pad>", "[CLS]"),
+        mask_takes_space=True,
+        straightens_quotes=True,
+    ),
+    "bert": TokenizerFamily(
+        first=("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"),
+        roles={"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"},
+        single="cls:0 A:0 sep:0",
+        pair="cls:0 A:0 sep:0 B:1 sep:1",
+        signs=("[CLS]", "[SEP]"),
+        library_class=("wordpiece", "BertTokenizer"),
+    ),
+    "roberta": TokenizerFamily(
+        first=("<s>", "<pad>", "</s>", "<unk>"),
+        last=("<mask>",),
+        roles={
+            "pad": "<pad>",
+            "unk": "<unk>",
+            "cls": "<s>",
+            "sep": "</s>",
+            "mask": "<mask>",
+            "bos": "<s>",
+            "eos": "</s>",
+        },
+        single="cls:0 A:0 sep:0",
+        pair="cls:0 A:0 sep:0 sep:0 B:0 sep:0",
+        signs=("<s>", "</s>", "<mask>"),
+        mask_takes_space=True,
+        library_class=("byte_bpe", "RobertaTokenizer"),
+    ),
+    "gpt2": TokenizerFamily(
+        first=(),
+        last=("<|endoftext|>",),
+        roles={"unk": "<|endoftext|>", "bos": "<|endoftext|>", "eos": "<|endoftext|>"},
+        single="A:0",
+        pair="A:0 B:0",
+        signs=("<|endoftext|>",),
+        max_length=1024,
+        keeps_line_ends=True,
+        trims_offsets=False,
+        library_class=("byte_bpe", "GPT2Tokenizer"),
+    ),
+}
+"""By name, in the order in which the signs are looked for: vocabularies of XLM also have RoBERTa's, those of T5 may have any."""
+
+
+def tokenizer_family_of(tokens: Collection[str]) -> str:
+    """Return the family whose signs a vocabulary has; ``bert`` where none fits, since most vocabularies follow it.
+
+    Args:
+        tokens: the names of its tokens, the special ones at least.
+    """
+    return next((name for name, row in TOKENIZER_FAMILIES.items() if all(sign in tokens for sign in row.signs)), "bert")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassifierHead:
+    """The head with which a family's published models classify texts: two layers on the state that stands for a row.
+
+    Args:
+        activation: between the two layers.
+        drops_state: whether there is a dropout before the first layer.
+        dropout: of the head; None for the model's.
+        pooled: whether the first layer is pretrained, as the pooler.
+    """
+
+    activation: str = "tanh"
+    drops_state: bool = False
+    dropout: float | None = None
+    pooled: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelFamily:
+    """A family of models.
+
+    Args:
+        kind: of backbone, as in ``ModelSettings.kind``.
+        tokenizer: the family of tokenizers that its models are used with, whose row format they read.
+        padding_segment: the segment of padding.
+        reads: the state that stands for a row: of its first token, of its last, or the decoder's at the closing token.
+        head: with which its models classify texts; None where none was published.
+        pairs: the objective that trains its head for pairs of sentences.
+        counts_padding: whether transformers' class, where it is given no mask, takes all padding to stand behind a row.
+    """
+
+    kind: str
+    tokenizer: str
+    padding_segment: int = 0
+    reads: Literal["first", "last", "decoder"] = "first"
+    head: ClassifierHead | None = None
+    pairs: Literal["nsp", "sop"] = "nsp"
+    counts_padding: bool = False
+
+    @property
+    def tokens(self) -> TokenizerFamily:
+        """The special tokens that its models are used with."""
+        return TOKENIZER_FAMILIES[self.tokenizer]
+
+
+MODEL_FAMILIES: Mapping[str, ModelFamily] = {
+    "bert": ModelFamily(kind="encoder", tokenizer="bert", head=ClassifierHead(pooled=True)),
+    "roberta": ModelFamily(kind="encoder", tokenizer="roberta", head=ClassifierHead(drops_state=True)),
+    "albert": ModelFamily(kind="encoder", tokenizer="albert", head=ClassifierHead(pooled=True, dropout=0.1), pairs="sop"),
+    # ELECTRA's own code scores the dropped first state with one layer.
+    "electra": ModelFamily(kind="encoder", tokenizer="bert", head=ClassifierHead(drops_state=True, activation="gelu")),
+    "distilbert": ModelFamily(kind="encoder", tokenizer="bert", head=ClassifierHead(activation="relu", dropout=0.2)),
+    "xlm": ModelFamily(kind="encoder", tokenizer="xlm", counts_padding=True),
+    "xlnet": ModelFamily(kind="two_stream", tokenizer="xlnet", padding_segment=3, reads="last", head=ClassifierHead(dropout=0.1)),
+    "bart": ModelFamily(
+        kind="encoder_decoder", tokenizer="roberta", reads="decoder", head=ClassifierHead(drops_state=True, dropout=0.0)
+    ),
+}
+"""By name. Heads are as transformers has them."""
+
+
+def model_families(kind: str) -> list[str]:
+    """Return the families whose models are of a kind of backbone."""
+    return [name for name, row in MODEL_FAMILIES.items() if row.kind == kind]
