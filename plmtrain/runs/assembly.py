@@ -37,13 +37,45 @@ from plmtrain.training.trackers import Tracker
 from plmtrain.training.trainer import Setup, Trainer
 
 
-def train(material: Material, folder: RunFolder, settings_hash: str) -> None:
+def train(material: Material, folder: RunFolder, settings_hash: str) -> Trainer:
     """Train a run in this process, which may be one of several, from its newest checkpoint to its end.
 
     Args:
         material: the run's data and programs.
-        folder: the run's folder.
+        folder: the run's folder; the run's id is in its status already.
         settings_hash: the hash of the settings that change the result.
+
+    Returns:
+        The trainer, at the end of the run.
+    """
+    trainer = assemble(material, folder, settings_hash)
+    setup, settings, learner = trainer.setup, material.settings, trainer.state.learner
+    program, group = setup.programs[-1], setup.group
+    try:
+        trainer.run()
+    finally:
+        if setup.reporter is not None:
+            setup.reporter.close()
+            folder.write_status("running", **_facts(trainer.progress, settings, program))
+    step, best_step = trainer.progress.step, trainer.progress.best_step
+    if program.selection.decides and best_step not in (None, step):
+        load_weights(learner, setup.checkpoints.at(best_step))
+    material.conclude(program, learner.eval(), setup.plan[-1], group, folder.path)
+    if group.is_main:
+        reason = "stopped early: validation did not improve" if trainer.stopped_early else "all steps are done"
+        measured = folder.metrics().validation(best_step) if best_step is not None else {}
+        shown = _closing(material, program, learner.eval().to("cpu"), trainer.progress.best_metric, measured)
+        folder.write_status("finished", 0, reason, **_facts(trainer.progress, settings, program))
+        tell(*shown, str(folder.path))
+    group.close()
+    return trainer
+
+
+def assemble(material: Material, folder: RunFolder, settings_hash: str) -> Trainer:
+    """Build the trainer of a run in this process, and restore the run's newest checkpoint.
+
+    Args:
+        material, folder, settings_hash: as for ``train``.
     """
     allocator.tune()
     settings = material.settings
@@ -85,7 +117,7 @@ def train(material: Material, folder: RunFolder, settings_hash: str) -> None:
             tell(f"resuming from step {progress.step}", *_environment_changes(folder, resolved))
         reporter = _reporter(material, folder, programs[-1], learner, resolved, progress)
 
-    trainer = Trainer(
+    return Trainer(
         Setup(
             settings=settings,
             plan=phases,
@@ -101,23 +133,6 @@ def train(material: Material, folder: RunFolder, settings_hash: str) -> None:
         state,
         progress,
     )
-    try:
-        trainer.run()
-    finally:
-        if reporter is not None:
-            reporter.close()
-            folder.write_status("running", **_facts(trainer.progress, settings, programs[-1]))
-    step, best_step = trainer.progress.step, trainer.progress.best_step
-    if programs[-1].selection.decides and best_step not in (None, step):
-        load_weights(learner, checkpoints.at(best_step))
-    material.conclude(programs[-1], learner.eval(), phases[-1], group, folder.path)
-    if group.is_main:
-        reason = "stopped early: validation did not improve" if trainer.stopped_early else "all steps are done"
-        measured = folder.metrics().validation(best_step) if best_step is not None else {}
-        shown = _closing(material, programs[-1], learner.eval().to("cpu"), trainer.progress.best_metric, measured)
-        folder.write_status("finished", 0, reason, **_facts(trainer.progress, settings, programs[-1]))
-        tell(*shown, str(folder.path))
-    group.close()
 
 
 def _closing(

@@ -55,6 +55,9 @@ class Reporter(Protocol):
     def note(self, text: str) -> None:
         """Something is to be said to the user."""
 
+    def close(self) -> None:
+        """Nothing more will be told."""
+
 
 @dataclass(frozen=True)
 class Setup:

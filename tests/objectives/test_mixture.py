@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from support.tiny_run import VOCABULARY, MemoryRows, TinyRun, memory_rows
+from support.memory_rows import VOCABULARY, MemoryRows, memory_rows
+from support.tiny_run import TinyRun
 
 from plmtrain import backbones, objectives
 from plmtrain.batch import Batch, Inputs
