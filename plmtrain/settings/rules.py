@@ -36,7 +36,7 @@ def _objective_fits_model(model: ModelSettings, objective: ObjectiveSettings) ->
 
 
 def fitting(model: ModelSettings) -> str:
-    """Return a sentence that names the objectives that can train a model."""
+    """Return a remedy that names the objectives that can train a model."""
     fitting_objectives = [
         choice
         for choice in choices("objective")
@@ -46,7 +46,7 @@ def fitting(model: ModelSettings) -> str:
     ]
     if not fitting_objectives:
         return f"no objective fits model={model.name}"
-    return f"model={model.name} fits objective={' or '.join(fitting_objectives)}"
+    return f"use objective={' or '.join(fitting_objectives)} with model={model.name}"
 
 
 def _task_fits_model(model: ModelSettings, task: TaskSettings) -> Iterator[Broken]:

@@ -86,7 +86,7 @@ class Translations:
 
     def fetch(self, indices: NDArray[np.int64]) -> LanguageRows:
         """Return the rows at some indices, in that order."""
-        # Mixed, so that the first rows are of all kinds if only these are evaluated; without a seed, since the data have one order.
+        # Mixed, so that the first rows are of all kinds if only these are evaluated; without a seed: the data have one order.
         slots = permute(np.asarray(indices, np.int64), len(self), "parallel rows")
         which = np.searchsorted(self._ends, slots, side="right")
         sides = np.zeros((2, len(slots), self._length), np.int64)  # where each token is in the store
