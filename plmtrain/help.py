@@ -59,6 +59,11 @@ VERBS = {
                 "trainer.epochs=5",
                 "pairs, a tenth of them held out, from random weights",
             ),
+            (
+                "plmtrain finetune task=regression data.files=[train.tsv] task.text=[sentence1,sentence2] task.label=score "
+                "init=runs/mine",
+                "scores of pairs",
+            ),
             ("plmtrain finetune task=glue/sst2 init=runs/mine", "a public dataset, from the hub"),
             ("plmtrain finetune task=glue/rte task.folder=glue init=runs/mine", "the same from a folder, without a connection"),
             ("plmtrain finetune -m task=glue/rte init=runs/mine seed=1,2,3", "three seeds, with mean and spread"),
@@ -91,12 +96,14 @@ VERBS = {
         ),
     ),
     "inspect": Verb(
-        "show what an objective does to your text",
+        "show what an objective or a task does to your data",
         "inspect [GROUP=CHOICE | KEY=VALUE]...",
-        "Draws original, corrupted input and targets in colour, and measures rates. No model is built.",
+        "Draws original, corrupted input and targets in colour, and measures rates; of a task the rows as the model reads\n"
+        "them, each with its right answer. No model is built.",
         (
             ("plmtrain inspect objective=dynamic_mlm data=sample", "the sample text"),
             ("plmtrain inspect model=bert objective=whole_word_mlm data=text data.files=[mytext.txt]", "your own text"),
+            ("plmtrain inspect task=classification data.files=[train.tsv] init=runs/mine", "your own examples"),
         ),
         composes=True,
     ),

@@ -38,6 +38,7 @@ def run(arguments: list[str]) -> int:
     from plmtrain.training.evaluation import evaluate
     from plmtrain.training.group import Group
     from plmtrain.training.precision import choose_precision
+    from plmtrain.training.progress import encode_floats
     from plmtrain.training.restore import load_run, program_of
     from plmtrain.training.step import Step
 
@@ -69,7 +70,7 @@ def run(arguments: list[str]) -> int:
 
         raise stopping.stopped()
     if "--json" in arguments:
-        print(json.dumps({"run": str(trained.folder), "step": trained.step, "rows": len(rows), **values}))
+        print(json.dumps(encode_floats({"run": str(trained.folder), "step": trained.step, "rows": len(rows), **values})))
         return 0
     tell(f"{trained.folder} at step {trained.step}, {len(rows):,} held-out rows")
     table = Table()

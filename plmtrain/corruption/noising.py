@@ -149,7 +149,7 @@ class Noiser:
             if real is not None:
                 documents[~real] = np.repeat(rows.documents.max(axis=1, initial=0), longest - lengths)
         return NoisedRows(
-            ids=side_by_side(ids, self.vocabulary["pad"], np.int64),
+            ids=side_by_side(ids, self.vocabulary.padding, np.int64),
             real=real,
             origins=side_by_side(origins, INSERTED, np.int32),
             marks=marks,

@@ -52,6 +52,9 @@ class Reporter(Protocol):
     def incident(self, step: int, facts: Mapping[str, object]) -> None:
         """Report an update that was not applied."""
 
+    def note(self, text: str) -> None:
+        """Something is to be said to the user."""
+
 
 @dataclass(frozen=True)
 class Setup:
@@ -273,6 +276,9 @@ class Trainer:
         )
         if setup.reporter is not None:
             setup.reporter.record({"step": done, **{f"val/{name}": value for name, value in values.items()}})
+            if math.isnan(measured):
+                what = f"val/{self._selection.measure} is undefined for these answers"
+                setup.reporter.note(f"step {done}: {what}; this checkpoint cannot be the best one")
 
     def save(self) -> None:
         """Save a checkpoint of the current state; all processes must call it, the main process writes."""

@@ -79,6 +79,7 @@ class Recorder:
     def __init__(self, log: MetricsLog) -> None:
         self.log = log
         self.incidents: list[tuple[int, Mapping[str, object]]] = []
+        self.notes: list[str] = []
 
     def step(self, done: int) -> None: ...
 
@@ -87,6 +88,9 @@ class Recorder:
 
     def incident(self, step: int, facts: Mapping[str, object]) -> None:
         self.incidents.append((step, facts))
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
 
 
 @dataclass

@@ -1,0 +1,33 @@
+"""Scores of texts, and of pairs of texts."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from plmtrain.settings.tasks.base import SentenceTaskSettings
+
+Metric = Literal["pearson", "spearman", "mse"]
+
+
+class RegressionSettings(SentenceTaskSettings):
+    """A number for a text or a pair of texts, as for STS-B in GLUE (Wang et al. 2018, section 3.2).
+
+    ``label`` is the column of the score.
+    """
+
+    type: Literal["regression"] = "regression"
+    minimum: float | None = None
+    """The least score: a row with a lower one is refused. Answers are not cut to it."""
+    maximum: float | None = None
+    """The greatest score: a row with a higher one is refused. Answers are not cut to it."""
+    metrics: Annotated[tuple[Metric, ...], Field(min_length=1)] = ("pearson", "spearman", "mse")
+    """What is measured in validation; the checkpoint that is best by the first is the run's result. Correlations are the higher
+    the better, mse (the mean squared error) the lower."""
+
+    @model_validator(mode="after")
+    def _bounds(self) -> RegressionSettings:
+        if self.minimum is not None and self.maximum is not None and self.minimum >= self.maximum:
+            raise ValueError(f"minimum ({self.minimum:g}) must be below maximum ({self.maximum:g})")
+        return self
