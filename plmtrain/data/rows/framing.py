@@ -1,4 +1,4 @@
-"""From rows of text to rows in which a pretraining objective hides or moves tokens: all as long as the longest there could be."""
+"""Framing of rows in which a pretraining objective hides or moves tokens: all are as long as the longest possible row."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ def framed(rows: Rows, layout: RowFormat, vocabulary: Vocabulary) -> FramedRows:
     """Lay out each row as a family lays out one text: ``[CLS] A [SEP]`` (Devlin et al. 2019, section 3).
 
     Args:
-        rows: of text.
+        rows: rows of text.
         layout: the family's format of one text.
-        vocabulary: for the special tokens.
+        vocabulary: the ids of the special tokens.
     """
     width = rows.tokens.shape[1]
     places = Places(layout, [rows.lengths], width + layout.framing, width)
     documents = sentences = None
     if rows.documents is not None:
-        # Special tokens before the text belong to its first document, those behind it and the padding to its last.
+        # Special tokens before the text belong to its first document; those after it and the padding belong to its last.
         last = rows.documents[np.arange(len(rows)), np.maximum(rows.lengths - 1, 0)]
         special = [rows.documents[:, 0]] * layout.opening + [last] * (layout.framing - layout.opening)
         documents = places.filled(rows.documents, special, last)
@@ -47,7 +47,7 @@ class FramedPairs(FramedRows):
     """Rows of pairs as a model reads them.
 
     Args:
-        segments: [rows, length] segment ids, by the family's format.
+        segments: [rows, length] segment ids, as the family's format defines them.
     """
 
     segments: NDArray[np.int64]
@@ -56,13 +56,13 @@ class FramedPairs(FramedRows):
 def framed_pairs(
     rows: PairRows, layout: RowFormat, vocabulary: Vocabulary, lacking: NDArray[np.bool_] | None = None
 ) -> FramedPairs:
-    """Lay out pairs: ``[CLS] A [SEP] B [SEP]``, the first ``[SEP]`` being of A's segment.
+    """Lay out pairs: ``[CLS] A [SEP] B [SEP]``. The first ``[SEP]`` belongs to A's segment.
 
     Args:
-        rows: pairs.
+        rows: the pairs.
         layout: the family's format of two texts.
-        vocabulary: for the special tokens.
-        lacking: [rows, parts] which parts of the format rows lack that have one segment alone; None where all have both.
+        vocabulary: the ids of the special tokens.
+        lacking: [rows, parts] which parts of the format a row lacks because it has one segment only; None if all have both.
     """
     first, width = first_lengths(rows), rows.tokens.shape[1]
     texts = [first, rows.lengths - first]
