@@ -267,13 +267,13 @@ class PermutedFilling(Answering[PermutationLMLearner]):
     """Fill the masks of a text with the query stream.
 
     Args:
-        layout: the format of a text.
+        row_format: the format of a text.
         vocabulary: the vocabulary of the rows.
         longest: the maximum number of text tokens in a question.
     """
 
-    def __init__(self, layout: RowFormat, vocabulary: Vocabulary, longest: int) -> None:
-        self.layout, self.vocabulary, self.longest = layout, vocabulary, longest
+    def __init__(self, row_format: RowFormat, vocabulary: Vocabulary, longest: int) -> None:
+        self.row_format, self.vocabulary, self.longest = row_format, vocabulary, longest
 
     def questions(self, texts: Sequence[str], tokenizer: Tokenizer) -> Rows:
         """Encode texts in which masks are written as the mask token."""
@@ -283,7 +283,7 @@ class PermutedFilling(Answering[PermutationLMLearner]):
         """Make the batch of texts as single segments, padded on the left. Masks are last in the order: they see the special
         tokens but not each other."""
         width = rows.tokens.shape[1]
-        places = Places(self.layout, [rows.lengths], width + self.layout.framing, width)
+        places = Places(self.row_format, [rows.lengths], width + self.row_format.framing, width)
         ids, segments, real = places.ids(rows.tokens, self.vocabulary), places.segments, places.real
         ranks = np.full(ids.shape, CONTEXT)
         ranks[np.isin(ids, [self.vocabulary["sep"], self.vocabulary["cls"]])] = 0

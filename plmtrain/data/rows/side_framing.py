@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from plmtrain.corruption.masked_rows import FramedRows
+from plmtrain.corruption.framed_rows import FramedRows
 from plmtrain.data.rows.row_formats import Places, RowFormat
 from plmtrain.data.rows.rows import Rows
 from plmtrain.data.rows.translations import LanguageRows
