@@ -1,9 +1,10 @@
-"""What many tests share: small models, rows in memory, and children that die."""
+"""Settings of all tests: patience, no network, and which tests stay in one process when several processes share them."""
 
 from __future__ import annotations
 
 import os
 
+import pytest
 from hypothesis import settings
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -12,3 +13,16 @@ os.environ.setdefault("WANDB_MODE", "offline")
 # A busy machine is no bug.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep tests that share a fixture of their module in one process, where it is made once (``--dist loadgroup``)."""
+    if not config.pluginmanager.hasplugin("xdist"):
+        return
+    for item in items:
+        used = getattr(item, "_fixtureinfo", None)
+        definitions = [one for several in used.name2fixturedefs.values() for one in several] if used else []
+        shared = any(one.scope == "module" and not one.argname.startswith("_") for one in definitions)
+        if shared and item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))

@@ -83,13 +83,13 @@ def test_killed_again_and_again(kind: Kind, unbroken: TinyRun, tmp_path: Path) -
 
 
 def test_two_processes_resume_exactly(kind: Kind, tmp_path: Path) -> None:
-    whole = kind.run(tmp_path / "whole", *kind.in_phases, PARTED)
+    whole = kind.run(tmp_path / "whole", PARTED, "trainer.steps=6", "trainer.save_every=2")
     assert in_group(whole.go, 2) == [0, 0]
-    run = kind.run(tmp_path / "run", *kind.in_phases, PARTED, "trainer.save_every=2")
+    run = kind.run(tmp_path / "run", *whole.overrides)
     codes = in_group(run.go, 2, "train.accum@3", faulty_rank=0)
     assert codes[0] == -signal.SIGKILL
     assert codes[1] != 0
-    run = run.with_overrides(*kind.in_phases, PARTED)
+    assert run.checkpoint.step == 2
     assert in_group(run.go, 2) == [0, 0]
     assert_equal(run, whole)
 

@@ -83,7 +83,7 @@ def test_nothing_is_lost_but_what_does_not_fit(family: str, data: st.DataObject)
         room = limit - layout.framing
         assert len(ids) == layout.framing + min(room, sum(len(column[row]) for column in columns))
         special = ids[vocabulary.is_special[ids]].tolist()
-        assert special == [vocabulary[part] for part, _ in layout.parts if isinstance(part, str)]
+        assert special == [vocabulary[part] for part, _ in layout.pieces if isinstance(part, str)]
         whole = [column[row] for column in columns]
         if sum(map(len, whole)) <= room:
             assert ids[~vocabulary.is_special[ids]].tolist() == [token for text in whole for token in text]
