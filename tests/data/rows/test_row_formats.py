@@ -36,7 +36,7 @@ def by_hand(layout: RowFormat, texts: list[list[int]], length: int, padding: int
     """The ids, segments and reality of one row."""
     ids: list[int] = []
     segments: list[int] = []
-    for part, segment in layout.parts:
+    for part, segment in layout.pieces:
         stretch = texts[part] if isinstance(part, int) else [VOCABULARY[part]]
         ids += stretch
         segments += [segment] * len(stretch)
@@ -51,7 +51,7 @@ def by_hand(layout: RowFormat, texts: list[list[int]], length: int, padding: int
 @given(st.one_of(formats(), st.sampled_from(FAMILY_FORMATS)), st.data())
 @settings(deadline=None)
 def test_any_format_as_by_hand(layout: RowFormat, data: st.DataObject) -> None:
-    texts = sum(isinstance(part, int) for part, _ in layout.parts)
+    texts = sum(isinstance(part, int) for part, _ in layout.pieces)
     count = data.draw(st.integers(0, 4))
     width = data.draw(st.integers(0, 12))
     even = data.draw(st.booleans())
