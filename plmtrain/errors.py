@@ -34,7 +34,7 @@ class PlmtrainError(Exception):
 
 
 class SettingsError(PlmtrainError):
-    """A wrong command, setting, or combination of settings; or a resume with settings that drifted."""
+    """A wrong command, setting, or combination of settings; or a resume with changed settings."""
 
     exit_code = 2
 
@@ -111,7 +111,7 @@ def understood(error: BaseException) -> PlmtrainError | None:
     if isinstance(error, PlmtrainError):
         return error
     if isinstance(error, KeyboardInterrupt):
-        return Stopped("stopped by SIGINT", "", "the same command goes on from here")
+        return Stopped("stopped by SIGINT", "", "the same command resumes the run from here")
     # By name, since this must not import torch.
     kind = type(error).__name__
     if (
@@ -138,6 +138,6 @@ def understood(error: BaseException) -> PlmtrainError | None:
         return DistributedError(
             "the processes of the run lost each other",
             str(error).split("\n")[0].partition(". This is typically")[0],
-            "the same command goes on from the last checkpoint",
+            "the same command resumes the run from the last checkpoint",
         )
     return None

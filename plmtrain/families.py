@@ -1,9 +1,8 @@
-"""The published families of models, and of the tokenizers that they use: what one knows of a family stands in its row here.
+"""The published families of models, and of the tokenizers that they use: one row has all facts about a family.
 
-A family of tokenizers says which special tokens there are and how they stand around text. A family of models names the
-tokenizers that it is used with, the kind of backbone that it is, and the head that its published models classify texts with.
-A new family is a new row in one of the two tables; the names of its tensors in a Hugging Face folder stand in
-``plmtrain.interop.families``.
+A family of tokenizers defines the special tokens and their places around text. A family of models names its family of
+tokenizers, its kind of backbone, and the head with which its published models classify texts. A new family is a new row in one
+of the two tables; the names of its tensors in a Hugging Face folder are in ``plmtrain.interop.families``.
 """
 
 from __future__ import annotations
@@ -16,18 +15,18 @@ ROLES = ("pad", "unk", "cls", "sep", "mask", "bos", "eos")
 """The uses that a special token can have; Hugging Face's files call them ``pad_token`` and so on."""
 
 UNLIMITED = int(1e30)
-"""How Hugging Face's files say that a model has no longest text."""
+"""The number by which Hugging Face's files express that a model has no longest text."""
 
-Part = tuple[str | int, int]
-"""A part of a row and its segment: the role of a special token, or the number of a text."""
+Piece = tuple[str | int, int]
+"""A piece of a row and its segment: the role of a special token, or the number of a text."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TokenizerFamily:
-    """The special tokens of a family, and how they stand around text.
+    """The special tokens of a family, and their places around text.
 
-    Ids are those of the published vocabularies where home-trained ones can have them: BERT's five come first (Google's file has
-    unused ids between them), RoBERTa's ``<mask>`` and GPT-2's ``<|endoftext|>`` come last.
+    Ids are those of the published vocabularies if a newly trained vocabulary can have them: BERT's five come first (Google's
+    file has unused ids between them), RoBERTa's ``<mask>`` and GPT-2's ``<|endoftext|>`` come last.
 
     Args:
         first: the special tokens with the lowest ids, in order.
@@ -35,16 +34,16 @@ class TokenizerFamily:
         roles: each role's token; a family need not have all roles.
         single: a row of one text, as ``ROLE:SEGMENT`` and ``A:SEGMENT`` in order.
         pair: a row of two texts, A and B.
-        signs: the special tokens that tell this family's vocabularies from others'.
-        padding_side: where padding stands in shorter rows.
-        mask_takes_space: whether the mask takes the space before it, so that it stands for a whole word.
+        signs: the special tokens that distinguish this family's vocabularies from others.
+        padding_side: the side of shorter rows on which padding stands.
+        mask_takes_space: whether the mask includes the space before it, so that it replaces a whole word.
         max_length: the longest text of the published models, in tokens.
-        keeps_line_ends: whether the published tokenizer was trained on text as it stands, line ends included; all others were
-            trained on running lines.
+        keeps_line_ends: whether the published tokenizer was trained on unchanged text, line ends included; all others were
+            trained on text without line ends.
         straightens_quotes: whether the authors' code writes `` and '' as ASCII quotation marks.
-        trims_offsets: whether the offsets of byte-level tokens are without the space before a word.
-        library_class: the class of transformers that builds the very same tokenizer, with the type of tokenizer that it is of;
-            None where only the general class does.
+        trims_offsets: whether the offsets of byte-level tokens exclude the space before a word.
+        library_class: the class of transformers that builds exactly the same tokenizer, with the type of that tokenizer; None if
+            only the general class does.
     """
 
     first: tuple[str, ...]
@@ -66,28 +65,29 @@ class TokenizerFamily:
         """All special tokens, in the order of their ids."""
         return self.first + self.last
 
-    def parts(self, texts: int) -> tuple[Part, ...]:
-        """The parts of a row of one text or two, in order."""
+    def pieces(self, texts: int) -> tuple[Piece, ...]:
+        """Return the pieces of a row of one text or two, in order."""
         names = {"A": 0, "B": 1}
-        template = (part.rpartition(":") for part in (self.single if texts == 1 else self.pair).split())
+        template = (piece.rpartition(":") for piece in (self.single if texts == 1 else self.pair).split())
         return tuple((names.get(name, name), int(segment)) for name, _, segment in template)
 
     def template(self, texts: int) -> str:
-        """The same in the words of the tokenizers library, special tokens by their names."""
+        """Return the same pieces as a template of the tokenizers library, with special tokens by their names."""
         names = [
-            (("$A", "$B")[part] if isinstance(part, int) else self.roles[part], segment) for part, segment in self.parts(texts)
+            (("$A", "$B")[piece] if isinstance(piece, int) else self.roles[piece], segment)
+            for piece, segment in self.pieces(texts)
         ]
         return " ".join(f"{name}:{segment}" for name, segment in names)
 
     @property
     def segments(self) -> bool:
-        """Whether the model tells the segments of a pair apart."""
-        return (1, 1) in self.parts(2)
+        """Whether the model distinguishes the segments of a pair."""
+        return (1, 1) in self.pieces(2)
 
     @property
     def placed(self) -> tuple[str, ...]:
         """The special tokens that stand around texts."""
-        around = {self.roles[part] for part, _ in self.parts(2) if isinstance(part, str)}
+        around = {self.roles[piece] for piece, _ in self.pieces(2) if isinstance(piece, str)}
         return tuple(token for token in self.specials if token in around)
 
 
@@ -130,7 +130,7 @@ TOKENIZER_FAMILIES: Mapping[str, TokenizerFamily] = {
             "bos": "<s>",
             "eos": "</s>",
         },
-        # Each sentence of its own, as in the authors' code; transformers' tokenizer has one token less between two.
+        # Each sentence has its own special tokens, as in the authors' code; transformers' tokenizer has one less between two.
         single="cls:0 A:0 sep:0",
         pair="cls:0 A:0 sep:0 cls:0 B:0 sep:0",
         signs=("</s>", "<special1>"),
@@ -192,11 +192,11 @@ TOKENIZER_FAMILIES: Mapping[str, TokenizerFamily] = {
         library_class=("byte_bpe", "GPT2Tokenizer"),
     ),
 }
-"""By name, in the order in which the signs are looked for: vocabularies of XLM also have RoBERTa's, those of T5 may have any."""
+"""By name, in the order in which signs are tested: vocabularies of XLM also have RoBERTa's signs, those of T5 may have any."""
 
 
 def tokenizer_family_of(tokens: Collection[str]) -> str:
-    """Return the family whose signs a vocabulary has; ``bert`` where none fits, since most vocabularies follow it.
+    """Return the family whose signs a vocabulary has; ``bert`` if there is none, since most vocabularies follow it.
 
     Args:
         tokens: the names of its tokens, the special ones at least.
@@ -206,12 +206,12 @@ def tokenizer_family_of(tokens: Collection[str]) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class ClassifierHead:
-    """The head with which a family's published models classify texts: two layers on the state that stands for a row.
+    """The head with which a family's published models classify texts: two layers on the state that represents a row.
 
     Args:
         activation: between the two layers.
         drops_state: whether there is a dropout before the first layer.
-        dropout: of the head; None for the model's.
+        dropout: the dropout of the head; None for the model's.
         pooled: whether the first layer is pretrained, as the pooler.
     """
 
@@ -226,13 +226,13 @@ class ModelFamily:
     """A family of models.
 
     Args:
-        kind: of backbone, as in ``ModelSettings.kind``.
-        tokenizer: the family of tokenizers that its models are used with, whose row format they read.
+        kind: the kind of backbone, as in ``ModelSettings.kind``.
+        tokenizer: the family of tokenizers that its models are used with; it also defines their row format.
         padding_segment: the segment of padding.
-        reads: the state that stands for a row: of its first token, of its last, or the decoder's at the closing token.
-        head: with which its models classify texts; None where none was published.
+        reads: the state that represents a row: of its first token, of its last, or the decoder's at the closing token.
+        head: the head with which its models classify texts; None if none was published.
         pairs: the objective that trains its head for pairs of sentences.
-        counts_padding: whether transformers' class, where it is given no mask, takes all padding to stand behind a row.
+        counts_padding: whether transformers' class, if it gets no mask, assumes that all padding comes after a row.
     """
 
     kind: str
@@ -262,7 +262,7 @@ MODEL_FAMILIES: Mapping[str, ModelFamily] = {
         kind="encoder_decoder", tokenizer="roberta", reads="decoder", head=ClassifierHead(drops_state=True, dropout=0.0)
     ),
 }
-"""By name. Heads are as transformers has them."""
+"""By name. Heads are those of transformers."""
 
 
 def model_families(kind: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""The texts of ``--help``. Imports nothing heavy: help must appear at once."""
+"""The texts of ``--help``. This module imports nothing heavy: help must appear at once."""
 
 from __future__ import annotations
 
@@ -44,9 +44,10 @@ VERBS = {
     "finetune": Verb(
         "train a run or a Hugging Face model for a task",
         "finetune task=TASK init=RUN_OR_FOLDER [KEY=VALUE]...",
-        "Trains on labelled examples in TSV, CSV or JSON lines, or on a public dataset; model and tokenizer are those of init=,\n"
-        "without it model= has random weights. The best checkpoint by the metric is the result; its predictions for held-out\n"
-        "examples are in runs/NAME/predictions.jsonl. The same command again resumes the run, or reports that it is finished.",
+        "Trains on labelled examples in TSV, CSV or JSON lines, or on a public dataset. Model and tokenizer are those of init=;\n"
+        "without init=, the model of model= starts from random weights. The result is the best checkpoint by the metric; its\n"
+        "predictions for held-out examples are in runs/NAME/predictions.jsonl. The same command again resumes the run, or\n"
+        "reports that it is finished.",
         (
             (
                 "plmtrain finetune task=classification data.files=[train.tsv] data.validation_files=[dev.tsv] task.text=text "
@@ -58,6 +59,11 @@ VERBS = {
                 "trainer.epochs=5",
                 "pairs, a tenth of them held out, from random weights",
             ),
+            (
+                "plmtrain finetune task=regression data.files=[train.tsv] task.text=[sentence1,sentence2] task.label=score "
+                "init=runs/mine",
+                "scores of pairs",
+            ),
             ("plmtrain finetune task=glue/sst2 init=runs/mine", "a public dataset, from the hub"),
             ("plmtrain finetune task=glue/rte task.folder=glue init=runs/mine", "the same from a folder, without a connection"),
             ("plmtrain finetune -m task=glue/rte init=runs/mine seed=1,2,3", "three seeds, with mean and spread"),
@@ -65,7 +71,7 @@ VERBS = {
         composes=True,
     ),
     "evaluate": Verb(
-        "held-out loss and perplexity of a run; metrics of a fine-tuned one",
+        "compute held-out loss and perplexity of a run, or the metrics of a fine-tuned run",
         "evaluate RUN [--json] [KEY=VALUE]...",
         "Computes loss, perplexity and accuracy with the newest checkpoint, on the run's held-out text or on other text; for a\n"
         "fine-tuned run, the task's metrics with the best checkpoint.",
@@ -78,79 +84,85 @@ VERBS = {
     "predict": Verb(
         "use a run: fill masks, restore text, find replaced tokens",
         "predict RUN [TEXT]... [--part PART] [--file FILE] [--json] [--batch-size N] [--beams N | --sample]...",
-        "Reads text from the arguments, from a file or from standard input, one a line; writes text, or JSON lines with --json.\n"
-        "A mixture answers as the part with the largest share, or as --part says.\n"
+        "Reads texts from the arguments, or one per line from a file or from standard input; writes text, or JSON lines with\n"
+        "--json. For a mixture of objectives, --part chooses the part that answers: by default the one with the largest share.\n"
         "A run that generates text takes --beams, --length-penalty, --early-stopping, or --sample with --temperature, --top-k,\n"
-        "--top-p and --seed; and --max-length, --min-length, --no-repeat-ngram. Their meaning is that of transformers'\n"
-        "generate, except that lengths do not count the token that the decoder starts from.",
+        "--top-p and --seed; and --max-length, --min-length, --no-repeat-ngram. They mean the same as in generate of\n"
+        "transformers, except that lengths do not count the token that the decoder starts from.",
         (
             ('plmtrain predict runs/mine "The file is [MASK] now."', "one sentence"),
             ('plmtrain predict runs/my-bart "The file <mask> now." --beams 4', "restored text, by beam search"),
-            ("plmtrain predict runs/mine < sentences.txt", "one sentence a line"),
+            ("plmtrain predict runs/mine < sentences.txt", "one sentence per line"),
         ),
     ),
     "inspect": Verb(
-        "show what an objective does to your text",
+        "show what an objective or a task does to your data",
         "inspect [GROUP=CHOICE | KEY=VALUE]...",
-        "Draws original, corrupted input and targets in colour, and measures rates. No model is built.",
+        "Draws original, corrupted input and targets in colour, and measures rates; of a task the rows as the model reads\n"
+        "them, each with its right answer. No model is built.",
         (
             ("plmtrain inspect objective=dynamic_mlm data=sample", "the sample text"),
             ("plmtrain inspect model=bert objective=whole_word_mlm data=text data.files=[mytext.txt]", "your own text"),
+            ("plmtrain inspect task=classification data.files=[train.tsv] init=runs/mine", "your own examples"),
         ),
         composes=True,
     ),
     "tokenizer": Verb(
-        "train a tokenizer alone",
+        "train only the tokenizer of a run",
         "tokenizer [FOLDER] [GROUP=CHOICE | KEY=VALUE]...",
-        "Trains the tokenizer that a run with the same settings would train, and also writes it into FOLDER, if one is named.",
+        "Trains the tokenizer that a run with the same settings would train, and also writes it into FOLDER, if that is given.",
         (("plmtrain tokenizer model=bert data=text data.files=[mytext.txt] tokenizer.vocab_size=16000", "your own text"),),
         composes=True,
     ),
     "prepare": Verb(
-        "turn text into a prepared data folder alone",
+        "prepare the text of a run without training",
         "prepare [GROUP=CHOICE | KEY=VALUE]...",
-        "Does what a run with the same settings would do before its first step, so that a large text need not be prepared on\n"
-        "the machine that trains.",
+        "Does all that a run with the same settings would do before its first step: trains the tokenizer, and prepares the\n"
+        "text. This way a large text can be prepared on another machine than the one that trains.",
         (("plmtrain prepare model=roberta data=jsonl data.files=['corpus/*.jsonl']", "your own text"),),
         composes=True,
     ),
     "check": Verb(
-        "find everything wrong with a run before it starts, and what it will cost",
+        "find all errors of a run before it starts, and estimate its cost",
         "check [--json] [GROUP=CHOICE | KEY=VALUE]...",
         "Takes the settings of pretrain, or, with task=, those of finetune. Reports all errors at once, from settings and text\n"
-        "to memory and disk; then what the run will cost, its time by two real steps of its own shapes. Nothing is written\n"
-        "into the run's folder; its text is prepared, and the run will use it. The exit code is 0, or the one that the\n"
-        "run would end with.",
+        "to memory and disk. Then it estimates the cost of the run; the time is measured with two real steps of the run's\n"
+        "shapes. Nothing is written into the run's folder. The text is prepared, and the run will use it. The exit code is 0,\n"
+        "or the one that the run would end with.",
         (
-            ("plmtrain check model=roberta objective=dynamic_mlm data=sample size=tiny", "of a pretraining run"),
-            ("plmtrain check experiment=electra_small data=text data.files=[mytext.txt]", "can this machine do that?"),
-            ("plmtrain check task=classification data.files=[train.tsv] init=runs/mine", "of a fine-tuning run"),
+            ("plmtrain check model=roberta objective=dynamic_mlm data=sample size=tiny", "a pretraining run"),
+            (
+                "plmtrain check experiment=electra_small data=text data.files=[mytext.txt]",
+                "whether this machine can train that model",
+            ),
+            ("plmtrain check task=classification data.files=[train.tsv] init=runs/mine", "a fine-tuning run"),
         ),
         composes=True,
         options=("--json",),
     ),
     "export": Verb(
-        "a run as a folder that transformers loads",
+        "write a run as a folder that transformers loads",
         "export RUN HF_FOLDER [part=PART]",
-        "Writes config.json, model.safetensors, the tokenizer and a model card; reads them back, and lets the folder appear\n"
-        "only if every weight is equal and the model computes the same. RUN may be an imported folder too. An RTD run exports\n"
-        "its discriminator, and its generator with part=generator; a mixture the part with the largest share, or part=NAME.",
+        "Writes config.json, model.safetensors, the tokenizer and a model card, and reads them back. The folder appears only if\n"
+        "all weights are equal and the model computes the same results. RUN may also be an imported folder. An RTD run exports\n"
+        "its discriminator, or its generator with part=generator. A mixture exports the part with the largest share, or the\n"
+        "part of part=NAME.",
         (
             ("plmtrain export runs/mine mine-hf", 'then: AutoModelForMaskedLM.from_pretrained("mine-hf")'),
-            ("plmtrain export runs/electra-rtd-1f2e3d4c generator part=generator", "a part of a run"),
+            ("plmtrain export runs/electra-rtd-1f2e3d4c generator part=generator", "one part of a run"),
         ),
     ),
     "import": Verb(
-        "a Hugging Face folder for use wherever a run is",
+        "convert a Hugging Face folder into one that can be used like a run",
         "import HF_FOLDER FOLDER",
-        "Checks a folder from elsewhere (no pickle, no code, weights complete and finite), writes what plmtrain can use of it,\n"
-        "and reads that back. The new folder works with predict, export, init= and plmtrain.load.",
+        "Checks a folder from elsewhere (no pickle, no code, weights complete and finite), writes the parts that plmtrain can\n"
+        "use, and reads them back. The new folder works with predict, export, init= and plmtrain.load.",
         (("plmtrain import downloads/bert-base-uncased bert", "then: plmtrain predict bert ..., or init=bert"),),
     ),
     "list": Verb(
-        "models, sizes, objectives, data sets; which objective goes with which model",
+        "list models, sizes, objectives, data sets, and which objective goes with which model",
         "list [GROUP | matrix] [--json] [--config-dir DIR]",
-        "Lists every choice of every group, with a line about each.",
+        "Lists every choice of every group, with a line of description each.",
         (
             ("plmtrain list", "all groups"),
             ("plmtrain list model", "the models"),
@@ -160,7 +172,7 @@ VERBS = {
     "verify": Verb(
         "check every file of every checkpoint of a run",
         "verify RUN [--json]",
-        "Compares size and checksum of each file with the manifest of its checkpoint.",
+        "Compares the size and the checksum of each file with the manifest of its checkpoint.",
         (("plmtrain verify runs/mine", "exit 0, or 4 if something is damaged"),),
     ),
     "completion": Verb(
@@ -176,7 +188,7 @@ VERBS = {
 
 EXIT_CODES = (
     "exit codes: 0 done, 1 failed, 2 usage or settings, 3 data, 4 checkpoint unusable, 5 diverged, 6 out of memory,\n"
-    "7 disk or permission, 8 distributed failure, 75 stopped by a signal (the same command goes on)"
+    "7 disk or permission, 8 distributed failure, 75 stopped by a signal (the same command resumes the run)"
 )
 
 
@@ -195,7 +207,7 @@ def overview() -> str:
             "",
             *(f"  {name:<{width}}  {verb.summary}" for name, verb in VERBS.items()),
             "",
-            "begin with:",
+            "start with:",
             "  plmtrain pretrain model=roberta objective=dynamic_mlm data=sample size=tiny",
             "",
             EXIT_CODES,

@@ -53,4 +53,4 @@ def safe_point() -> None:
 def stopped() -> Stopped:
     """Return the error that reports the stop."""
     name = _requested.name if _requested is not None else "a signal"
-    return Stopped(f"stopped by {name}", "", "the same command goes on from here")
+    return Stopped(f"stopped by {name}", "", "the same command resumes the run from here")

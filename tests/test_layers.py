@@ -39,7 +39,15 @@ FLOORS = (
 )
 """From the roof to the ground: a part may import every part of a lower floor, and on the ground each other."""
 
-PLUGINS = ("objectives", "tasks", "backbones", "settings.objectives", "settings.tasks", "settings.models")
+PLUGINS = (
+    "objectives",
+    "tasks",
+    "backbones",
+    "settings.objectives",
+    "settings.tasks",
+    "settings.models",
+    "data.tables.readers",
+)
 """Folders whose modules are found by name and know nothing of each other; what they share has one of the names below."""
 
 SHARED = {"backbones": {"backbones"}, "settings.objectives": {"base"}, "settings.tasks": {"base"}, "settings.models": {"base"}}

@@ -1,4 +1,4 @@
-"""``plmtrain completion``: the scripts for tab completion, and the candidates that they ask for. Neither torch nor Hydra."""
+"""``plmtrain completion``: the scripts for tab completion, and their candidates. Imports neither torch nor Hydra."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from plmtrain.errors import SettingsError, nearest
 from plmtrain.help import VERBS
 from plmtrain.settings.composing.folders import GROUPS, OPTIONAL_GROUPS, choices, groups_of, primary_of
 
-# Readline ends words at `=`, so bash only gets what follows it; candidates include their own space.
+# Readline ends words at `=`, so bash only gets the part after it. Candidates include their own space.
 _BASH = r"""_plmtrain_complete() {
     local line="${COMP_LINE:0:COMP_POINT}" word IFS=$'\n'
     COMPREPLY=($("${COMP_WORDS[0]}" completion query "$line" 2>/dev/null))
@@ -23,10 +23,10 @@ complete -o nospace -o default -F _plmtrain_complete plmtrain
 """
 
 _ZSH = r"""_plmtrain_complete() {
-    local -a found
-    found=("${(@f)$("${words[1]}" completion query "${(j: :)words[1,CURRENT-1]} $PREFIX" 2>/dev/null)}")
-    if [[ -n "${found[1]}" ]]; then
-        compadd -Q -S '' -- "${found[@]}"
+    local -a offered
+    offered=("${(@f)$("${words[1]}" completion query "${(j: :)words[1,CURRENT-1]} $PREFIX" 2>/dev/null)}")
+    if [[ -n "${offered[1]}" ]]; then
+        compadd -Q -S '' -- "${offered[@]}"
     else
         _files
     fi
@@ -38,7 +38,7 @@ SCRIPTS = {"bash": _BASH, "zsh": _ZSH}
 
 
 def _fields(primary: str) -> Mapping[str, list[str]]:
-    """Return the values that each setting of a kind of run can be, by its full key, of all models, objectives and tasks."""
+    """Return the possible values of each setting of a kind of run, by its full key, for all models, objectives and tasks."""
     from plmtrain.settings.base import Settings
     from plmtrain.settings.lookup import model_classes, objective_classes, task_classes
     from plmtrain.settings.run import FinetuneSettings, PretrainSettings
@@ -84,7 +84,7 @@ def _settings(primary: str, word: str, config_dir: str | None) -> Iterable[str]:
             return [f"{name}=" for name in fields]
         prefixes = {f"{name.split('.')[0]}." for name in fields if "." in name}
         return [*(f"{group}=" for group in groups), *prefixes, *(f"{name}=" for name in fields if "." not in name)]
-    # After a comma comes the next value of a sweep.
+    # A comma separates the values of a sweep.
     before = value.rpartition(",")[0]
     before = f"{key}={before}," if before else f"{key}="
     if key in groups:
@@ -107,7 +107,7 @@ def candidates(line: str) -> list[str]:
     elif verb == "completion":
         offered = [f"{shell} " for shell in SCRIPTS]
     elif verb not in VERBS or not VERBS[verb].composes or last in ("--config-dir", "-cd"):
-        offered = []  # a folder or a file: left to the shell's own completion
+        offered = []  # a folder or a file: the shell's own completion finds these
     elif last in ("--cfg", "-c"):
         offered = ["job "]
     elif word.startswith("-"):
@@ -115,13 +115,13 @@ def candidates(line: str) -> list[str]:
         offered += ["--multirun "] if verb in ("pretrain", "finetune") else []
     else:
         folders = [after for flag, after in pairwise(words) if flag in ("--config-dir", "-cd")]
-        kinds = {primary_of(verb, arguments) for arguments in ((), ("task=",))}  # for check, the task may come later
+        kinds = {primary_of(verb, arguments) for arguments in ((), ("task=",))}  # the arguments of check may name a task later
         offered = [candidate for kind in kinds for candidate in _settings(kind, word, folders[-1] if folders else None)]
     return sorted({candidate for candidate in offered if candidate.startswith(word)})
 
 
 def run(arguments: list[str]) -> int:
-    """Print a shell's script, or (``query LINE``, for the scripts) the candidates for a line."""
+    """Print a shell's script, or the candidates for a line (``query LINE``, which the scripts call)."""
     if len(arguments) == 2 and arguments[0] == "query":
         print("\n".join(candidates(arguments[1])))
         return 0

@@ -38,6 +38,7 @@ def run(arguments: list[str]) -> int:
     from plmtrain.training.evaluation import evaluate
     from plmtrain.training.group import Group
     from plmtrain.training.precision import choose_precision
+    from plmtrain.training.progress import encode_floats
     from plmtrain.training.restore import load_run, program_of
     from plmtrain.training.step import Step
 
@@ -61,15 +62,18 @@ def run(arguments: list[str]) -> int:
         rows,
         group,
         batch_size=phase.batch_size,
-        unigram=material.unigram,
+        unigram=material.unigram_losses(),
         limit=settings.trainer.evaluate_batches,
     )
     if values is None:
         from plmtrain import stopping
 
         raise stopping.stopped()
+    group.close()
+    if not group.is_main:
+        return 0
     if "--json" in arguments:
-        print(json.dumps({"run": str(trained.folder), "step": trained.step, "rows": len(rows), **values}))
+        print(json.dumps(encode_floats({"run": str(trained.folder), "step": trained.step, "rows": len(rows), **values})))
         return 0
     tell(f"{trained.folder} at step {trained.step}, {len(rows):,} held-out rows")
     table = Table()

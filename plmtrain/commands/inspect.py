@@ -1,4 +1,4 @@
-"""``plmtrain inspect``: what an objective does to the user's own text, in colour, and how often. No model is built."""
+"""``plmtrain inspect``: what an objective or a task does to the user's own data, in colour, and how often. No model is built."""
 
 from __future__ import annotations
 
@@ -10,15 +10,19 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from plmtrain.data.corpus.updates import OnUpdate
 from plmtrain.data.loading.order import plan_phases
 from plmtrain.data.rows.rows import RowSource, rows_of
 from plmtrain.keyed_random import Keys
 from plmtrain.programs.inspection import Inspection
 from plmtrain.programs.program import AnyProgram
-from plmtrain.runs.corpus import corpus_of, programs_of
+from plmtrain.runs.command_settings import settings_for
+from plmtrain.runs.corpus import corpus_of
+from plmtrain.runs.labelled_examples import LabelledExamples
+from plmtrain.runs.material import Material
 from plmtrain.runs.preparation import preparation_report
-from plmtrain.settings.composing.compose import compose
-from plmtrain.settings.decode import pretrain_settings
+from plmtrain.runs.prepared_text import PreparedText
+from plmtrain.settings.run import FinetuneSettings, PretrainSettings, RunSettings
 from plmtrain.text.tokenizer import Tokenizer
 
 _STYLES = {
@@ -40,26 +44,36 @@ _DRAWN_STEPS = 10_000
 
 def run(arguments: list[str]) -> int:
     """Show some rows, then rates and histograms over many."""
-    settings = pretrain_settings(compose(arguments))
+    settings = settings_for("inspect", arguments)
     with preparation_report() as on_update:
-        corpus = corpus_of(settings, on_update)
-    phases = plan_phases(settings.trainer)
+        material = _material(settings, on_update)
+    settings, phases = material.settings, plan_phases(material.settings.trainer)
     console = Console()
-    for phase, program in zip(phases, programs_of(settings, phases, corpus.tokenizer.vocabulary), strict=True):
-        rows = corpus.rows("train", program, phase, settings.data.isolate_documents)
+    if isinstance(material, LabelledExamples):
+        console.print(Text(material.opening()))
+    for phase, program in zip(phases, material.programs(phases), strict=True):
+        rows = material.rows("train", program, phase)
         if len(phases) > 1:
             console.rule(f"phase {phase.index + 1}: steps {phase.first_step + 1} to {phase.end}")
         steps = range(phase.first_step, min(phase.end, phase.first_step + _DRAWN_STEPS))
         parts = program.parts
         drawn = Counter(parts.draw(settings.seed, step).name for step in steps)
-        idle = program.settings.idle_keys()
+        idle = program.settings.idle_keys() if parts.names else ()
         for part in parts.members:
             if f"shares.{part.name}" in idle:
                 continue  # in this phase no step trains it
             if part.name is not None:
                 console.rule(f"{part.name}: trained in {drawn[part.name]:,} of the first {len(steps):,} steps", align="left")
-            _show(console, part.program, rows_of(rows, part.name), settings.seed, corpus.tokenizer)
+            _show(console, part.program, rows_of(rows, part.name), settings.seed, material.tokenizer)
     return 0
+
+
+def _material(settings: RunSettings, on_update: OnUpdate) -> Material:
+    """Load the data of the run; what only training derives from text is not made."""
+    if isinstance(settings, FinetuneSettings):
+        return LabelledExamples.of(settings, on_update)
+    assert isinstance(settings, PretrainSettings)
+    return PreparedText(settings, corpus_of(settings, on_update))
 
 
 def _show(console: Console, program: AnyProgram, rows: RowSource, seed: int, tokenizer: Tokenizer) -> None:

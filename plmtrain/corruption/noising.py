@@ -12,9 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from plmtrain.corruption.framed_rows import FramedRows
 from plmtrain.corruption.grouping import Indices, ranges, share_of
 from plmtrain.corruption.infilling import choose_infilled_spans
-from plmtrain.corruption.masked_rows import CACHED, FramedRows
+from plmtrain.corruption.masked_rows import CACHED
 from plmtrain.corruption.masking import choose_tokens
 from plmtrain.corruption.sentence_permutation import permute_sentences, rotation
 from plmtrain.keyed_random import Bits, Keys, as_integers, as_uniform, orders, several_row_bits, spread, spread_at
@@ -149,7 +150,7 @@ class Noiser:
             if real is not None:
                 documents[~real] = np.repeat(rows.documents.max(axis=1, initial=0), longest - lengths)
         return NoisedRows(
-            ids=side_by_side(ids, self.vocabulary["pad"], np.int64),
+            ids=side_by_side(ids, self.vocabulary.padding, np.int64),
             real=real,
             origins=side_by_side(origins, INSERTED, np.int32),
             marks=marks,

@@ -82,7 +82,7 @@ class Config:
         return ACTIVATIONS[value]
 
     def labels(self) -> tuple[str, ...]:
-        """Return the classes of a classifier; two without names if the file does not give them."""
+        """Return the names of a head's outputs; two without names if the file does not give them."""
         named = self.values.get("id2label", {"0": "LABEL_0", "1": "LABEL_1"})
         numbers = {str(number) for number in range(len(named))} if isinstance(named, Mapping) else set()
         texts = isinstance(named, Mapping) and all(isinstance(label, str) for label in named.values())
@@ -113,13 +113,15 @@ class Head(Generic[SettingsT]):
         make: builds it from the model's settings and the folder's config.json.
         names: the names of its tensors; names that the bare class also has start with the backbone's prefix.
         only_if_named: whether its tensors are those of other heads as well, so that config.json must name its class.
-        config: the keys of a config.json that define what the head computes.
+        config: from the head and its classes to the keys of a config.json that define what the head computes.
+        labels: from a config.json to the classes of the head; none for a head without classes.
     """
 
     make: Callable[[SettingsT, Config], nn.Module]
     names: Names
     only_if_named: bool = False
-    config: Callable[[Any], dict[str, Any]] = lambda head: {}
+    config: Callable[[Any, tuple[str, ...]], dict[str, Any]] = lambda head, labels: {}
+    labels: Callable[[Config], tuple[str, ...]] = lambda config: ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ Nothing is downloaded unless a task names a dataset and neither files nor a fold
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ class Dataset:
         """Return the names of the classes of a column, in the order of their numbers; none if it is not a column of classes."""
         return tuple(getattr((self._rows.features or {}).get(column), "names", None) or ())
 
-    def read(self, columns: dict[str, str]) -> Iterator[Row]:
+    def read(self, columns: Mapping[str, str]) -> Iterator[Row]:
         """Yield the rows, with class numbers replaced by their names.
 
         Args:

@@ -21,7 +21,6 @@ from plmtrain.interop.family import Config, Family, Kinds, Names
 from plmtrain.interop.folder import WEIGHTS, Tensors, own_file, read_json, refuse_code
 from plmtrain.interop.model import Model
 from plmtrain.interop.placing import fill, flat, listed, named_tensors, present, renamed
-from plmtrain.nn.heads import SentenceHead
 from plmtrain.settings.models.base import ModelSettings
 from plmtrain.training import tensor_file
 
@@ -126,8 +125,7 @@ def read(folder: str | Path) -> HuggingFaceModel:
         heads = {kind: family.heads[kind].make(settings, config) for kind in head_names}
     known = flat([backbone_names, *head_names.values()]) | repeats.keys() | {prefix + name for name in family.buffers}
     _refuse_unknown(tensors, prefix, backbone_names, known, folder)
-    if SentenceHead in heads:
-        config.demand("problem_type", None, "single_label_classification", "regression")
+    labels = next((labels for kind in heads if (labels := family.heads[kind].labels(config))), ())
     fill(backbone, backbone_names, tensors, folder)
     for kind, names in head_names.items():
         fill(heads[kind], names, tensors, folder)
@@ -139,7 +137,7 @@ def read(folder: str | Path) -> HuggingFaceModel:
     return HuggingFaceModel(
         backbone=backbone.eval(),
         heads={kind: head.eval() for kind, head in heads.items()},
-        labels=config.labels() if SentenceHead in heads else (),
+        labels=labels,
         config=config.values,
         others=tuple(sorted(tensors.shapes.keys() - known)),
     )
@@ -262,11 +260,8 @@ def save(folder: str | Path, model: Model, roles: Mapping[str, int]) -> Saved:
         "tie_word_embeddings": True,
         **special,
         **shape,
-        **{key: value for kind, head in heads.items() for key, value in head.config(model.heads[kind]).items()},
+        **{key: value for kind, head in heads.items() for key, value in head.config(model.heads[kind], model.labels).items()},
     }
-    if SentenceHead in kinds:
-        config["id2label"] = {str(number): label for number, label in enumerate(model.labels)}
-        config["label2id"] = {label: number for number, label in enumerate(model.labels)}
     folder = make_folder(Path(folder))
     with disk_errors(folder / WEIGHTS, tensor_file.byte_size(tensors)):
         tensor_file.write(folder / WEIGHTS, tensors)

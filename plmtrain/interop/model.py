@@ -25,7 +25,7 @@ class Model:
     Args:
         backbone: the backbone.
         heads: the heads, by their classes.
-        labels: the classes of a classifier, in the order of their numbers.
+        labels: the classes of a classifier, in the order of their numbers; none without a classifier.
     """
 
     backbone: Backbone
@@ -92,7 +92,7 @@ _HEADS: Mapping[type[nn.Module], tuple[str, Scores]] = {
     TiedHead: ("a language-model head", _vocabulary),
     Pooler: ("a pooler", _tokens),
     ReplacedTokenHead: ("a head for replaced tokens", _tokens),
-    SentenceHead: ("a head for classes", _sentences),
+    SentenceHead: ("a sentence head", _sentences),
     PairHead: ("a head for pairs of sentences", _pairs),
 }
 

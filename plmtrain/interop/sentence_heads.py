@@ -1,4 +1,7 @@
-"""The heads for text classification, with the names of each family's class for sequence classification."""
+"""Sentence heads, with the names of each family's class for sequence classification.
+
+In transformers, a head with one output is a regression's; ``problem_type`` of the config.json may say so.
+"""
 
 from __future__ import annotations
 
@@ -28,5 +31,27 @@ def sentence_head(dense: str, scores: str, dropout_key: str) -> Head[Any]:
         make=make,
         names={**pair("dense", dense), **pair("scores", scores)},
         only_if_named=True,
-        config=lambda head: {dropout_key: head.dropout},
+        config=lambda head, labels: {dropout_key: head.dropout, **_outputs(labels)},
+        labels=_labels,
     )
+
+
+def _labels(config: Config) -> tuple[str, ...]:
+    """Return the classes in the order of their numbers; none for a regression."""
+    config.demand("problem_type", None, "single_label_classification", "regression")
+    names, problem = config.labels(), config.values.get("problem_type")
+    if problem == "regression" and len(names) > 1:
+        raise config.wrong("id2label", names, "one output, as problem_type is regression")
+    if problem == "single_label_classification" and len(names) == 1:
+        raise config.wrong("id2label", names, "two classes or more")
+    return names if len(names) > 1 else ()
+
+
+def _outputs(labels: tuple[str, ...]) -> dict[str, Any]:
+    """Return the keys of a config.json that name the outputs; a regression's as transformers writes them."""
+    names = labels or ("LABEL_0",)
+    return {
+        **({} if labels else {"problem_type": "regression"}),
+        "id2label": {str(number): name for number, name in enumerate(names)},
+        "label2id": {name: number for number, name in enumerate(names)},
+    }

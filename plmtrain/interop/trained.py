@@ -10,7 +10,7 @@ from plmtrain.errors import SettingsError
 from plmtrain.interop import hugging_face
 from plmtrain.interop.hugging_face import HuggingFaceModel
 from plmtrain.interop.tokenizers import tokenizer_in
-from plmtrain.nn.heads import MaskedLMHead, PairHead, Pooler, SentenceHead, TiedHead
+from plmtrain.nn.heads import MaskedLMHead, PairHead, Pooler, TiedHead
 from plmtrain.programs.program import Trainable
 from plmtrain.settings.models.encoder import EncoderSettings
 from plmtrain.settings.models.encoder_decoder import EncoderDecoderSettings
@@ -20,7 +20,6 @@ from plmtrain.settings.objectives.nsp import NextSentenceSettings
 from plmtrain.settings.objectives.plm import PermutationLMSettings
 from plmtrain.settings.objectives.sop import SentenceOrderSettings
 from plmtrain.settings.objectives.tlm import TranslationLMSettings
-from plmtrain.settings.tasks.classification import ClassificationSettings
 from plmtrain.text.vocabulary import Vocabulary
 from plmtrain.training.restore import Trained, is_run, load_run
 
@@ -58,8 +57,7 @@ def _program(read: HuggingFaceModel, vocabulary: Vocabulary, folder: Path) -> Tr
         return objectives.build(pairs, model, vocabulary)
     if MaskedLMHead in read.heads or (isinstance(model, EncoderSettings) and TiedHead in read.heads):
         return objectives.build(MaskedLMSettings(name="mlm"), model, vocabulary)
-    if SentenceHead in read.heads and len(read.labels) > 1:
-        task = ClassificationSettings(name="classification", text=("text",), labels=read.labels)
+    if (task := tasks.of_heads(read.heads.keys(), read.labels)) is not None:
         return tasks.build(task, model, vocabulary, model.positions)
     if TiedHead in read.heads:
         return objectives.build(PermutationLMSettings(name="plm"), model, vocabulary)

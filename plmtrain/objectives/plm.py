@@ -25,11 +25,11 @@ from plmtrain.keyed_random import several_row_bits
 from plmtrain.nn.heads import TiedHead
 from plmtrain.nn.loss import cross_entropy_sum
 from plmtrain.programs.answering import Answer, Answering, Demonstration
+from plmtrain.programs.baseline import Baseline, unigram_loss
 from plmtrain.programs.inspection import Inspection, Shown
 from plmtrain.programs.learner import Learner
 from plmtrain.programs.masked.filling import best_at_masks, filled_masks, hide_a_word, mask_questions, read_filled
-from plmtrain.programs.masked.program import unigram_loss
-from plmtrain.programs.program import Baseline, Carry, MakeBackbone, Program, RowShape
+from plmtrain.programs.program import Carry, MakeBackbone, Program, RowShape
 from plmtrain.settings.models.two_stream import TwoStreamSettings
 from plmtrain.settings.objectives.plm import PermutationLMSettings
 
@@ -267,13 +267,13 @@ class PermutedFilling(Answering[PermutationLMLearner]):
     """Fill the masks of a text with the query stream.
 
     Args:
-        layout: the format of a text.
+        row_format: the format of a text.
         vocabulary: the vocabulary of the rows.
         longest: the maximum number of text tokens in a question.
     """
 
-    def __init__(self, layout: RowFormat, vocabulary: Vocabulary, longest: int) -> None:
-        self.layout, self.vocabulary, self.longest = layout, vocabulary, longest
+    def __init__(self, row_format: RowFormat, vocabulary: Vocabulary, longest: int) -> None:
+        self.row_format, self.vocabulary, self.longest = row_format, vocabulary, longest
 
     def questions(self, texts: Sequence[str], tokenizer: Tokenizer) -> Rows:
         """Encode texts in which masks are written as the mask token."""
@@ -283,7 +283,7 @@ class PermutedFilling(Answering[PermutationLMLearner]):
         """Make the batch of texts as single segments, padded on the left. Masks are last in the order: they see the special
         tokens but not each other."""
         width = rows.tokens.shape[1]
-        places = Places(self.layout, [rows.lengths], width + self.layout.framing, width)
+        places = Places(self.row_format, [rows.lengths], width + self.row_format.framing, width)
         ids, segments, real = places.ids(rows.tokens, self.vocabulary), places.segments, places.real
         ranks = np.full(ids.shape, CONTEXT)
         ranks[np.isin(ids, [self.vocabulary["sep"], self.vocabulary["cls"]])] = 0
@@ -299,8 +299,8 @@ class PermutedFilling(Answering[PermutationLMLearner]):
     @torch.no_grad()
     def predict(self, learner: PermutationLMLearner, batch: Batch) -> list[dict[str, Any]]:
         """Fill every mask; the answers have the format of ``best_at_masks``."""
-        ids, segments = batch.inputs.ids, batch.inputs.segments
-        assert segments is not None
+        ids, tokens = batch.inputs.ids, batch.layout.tokens
+        assert tokens is not None
         masked = ids == self.vocabulary["mask"]
         counts = masked.sum(dim=1)
         masks = masked.nonzero()  # [masks, 2]
@@ -308,7 +308,7 @@ class PermutedFilling(Answering[PermutationLMLearner]):
         places = ids.new_zeros(len(ids), int(counts.max()) if len(ids) else 0)
         places[masks[:, 0], turn] = masks[:, 1]
         hidden, _ = learner.streams.predict(batch.inputs, places)
-        padding = (segments == self.layout.padding_segment).sum(dim=1)
+        padding = (~tokens).sum(dim=1)  # on the left
         own = torch.stack([masks[:, 0], masks[:, 1] - padding[masks[:, 0]]], dim=1)
         return best_at_masks(own, learner.scores(hidden[masks[:, 0], turn]), batch.samples, opening=0)
 

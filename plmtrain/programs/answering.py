@@ -87,6 +87,28 @@ class Answering(ABC, Generic[LearnerT_contra]):
             tokenizer: the tokenizer that encoded it.
         """
 
+    @property
+    def scored(self) -> tuple[str, ...]:
+        """The measures that ``score`` computes; if there are any, validation predicts all held-out rows. Here there are none."""
+        return ()
+
+    def score(self, predictions: Sequence[Mapping[str, Any]], references: Sequence[Any]) -> dict[str, float]:
+        """Compute measures that are not sums over rows, from all answers at once.
+
+        Args:
+            predictions: the answers of ``predict``, one for each example.
+            references: the right ones, as the reader of the task reads them.
+
+        Returns:
+            A number for each of ``scored``; ``nan`` if it is undefined.
+        """
+        return {}
+
+    def merge(self, answers: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """Return the answer for an example, given the answers for its rows; here an example is one row."""
+        (answer,) = answers
+        return answer
+
     def demonstrate(self, learner: LearnerT_contra, rows: Rows, tokenizer: Tokenizer) -> Demonstration:
         """Make a table of the learner's predictions on some held-out sentences; by default, its answers to them.
 

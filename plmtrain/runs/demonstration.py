@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +15,7 @@ from plmtrain.data.rows.translations import LanguageRows
 
 if TYPE_CHECKING:
     from plmtrain.data.corpus.store import Store
+    from plmtrain.programs.answering import Demonstration
     from plmtrain.programs.learner import Learner
     from plmtrain.programs.parts import Part
     from plmtrain.text.tokenizer import Tokenizer
@@ -42,10 +44,14 @@ def demonstration(part: Part, learner: Learner, tokenizer: Tokenizer, store: Sto
     if not len(sentences):
         return Table(title="no held-out sentence is short enough to show", title_justify="left", show_header=False)
     shown = answering.demonstrate(part.learner(learner), sentences, tokenizer)
-    title = shown.title if part.name is None else f"{part.name}: {shown.title}"
-    table = Table(title=title, title_justify="left")
+    return table_of(shown if part.name is None else replace(shown, title=f"{part.name}: {shown.title}"))
+
+
+def table_of(shown: Demonstration) -> Table:
+    """Draw a demonstration."""
+    table = Table(title=shown.title, title_justify="left")
     for column, heading in enumerate(shown.headings):
-        table.add_column(heading, overflow="fold", ratio=None if column else 3)
+        table.add_column(Text(heading), overflow="fold", ratio=None if column else 3)
     for cells in shown.rows:
         table.add_row(*map(Text, cells))  # the user's text, in which square brackets are not markup
     return table

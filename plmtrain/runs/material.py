@@ -71,10 +71,9 @@ class Material(ABC):
         self.tokenizer = tokenizer
         self.digest = digest
 
-    @property
-    def unigram(self) -> NDArray[np.float64] | None:
-        """The loss of each token, in nats, under the unigram distribution of the training text; None if there is no such text.
-        # [vocabulary]"""
+    def unigram_losses(self) -> NDArray[np.float64] | None:
+        """Compute the loss of each token, in nats, under the unigram distribution of the training text; None if there is no such
+        text.  # [vocabulary]"""
         return None
 
     @abstractmethod
@@ -128,7 +127,7 @@ class Material(ABC):
         """
 
 
-def counted(settings: RunT, rows: int) -> RunT:
+def with_counted_steps(settings: RunT, rows: int) -> RunT:
     """Return the settings with the number of steps filled in if they give epochs.
 
     Args:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from plmtrain.errors import SettingsError
-from plmtrain.settings.lookup import objective_classes
+from plmtrain.settings.lookup import objective_classes, task_classes
 from plmtrain.settings.run import RunSettings
 
 Kind = Literal["free", "trajectory", "structural"]
@@ -39,9 +39,7 @@ _FREE = frozenset(
     }
 )
 _EVALUATION = frozenset({"trainer.evaluate_every", "trainer.evaluate_batches"})
-_STRUCTURAL = frozenset({"objective.type", "optimizer.type", "task.type", "task.labels"})
-_FILLED_IN = frozenset({"task.labels"})
-"""Settings that may be left open, and are then filled in from the data once and for all."""
+_STRUCTURAL = frozenset({"objective.type", "optimizer.type", "task.type"})
 
 
 def kind_of(key: str, validation_decides: bool = False) -> Kind:
@@ -66,13 +64,21 @@ def kind_of(key: str, validation_decides: bool = False) -> Kind:
 
 
 def _decides_parameters(key: str) -> bool:
-    """Return whether a setting of an objective, or of one of its parts, decides which parameters exist."""
+    """Return whether a setting of a task, of an objective, or of one of its parts, decides which parameters exist."""
     owner, _, name = key.rpartition(".")
+    if owner == "task":
+        return any(name in kind.decides_parameters for kind in task_classes().values())
     if owner == "objective":
         return any(name in kind.decides_parameters for kind in objective_classes().values())
     if owner.startswith("objective.parts."):
         return name in ("type", "name") or _decides_parameters(f"objective.{name}")
     return False
+
+
+def _found_in_data(key: str) -> bool:
+    """Return whether a setting may be left open, and is then filled in from the data once and for all."""
+    owner, _, name = key.rpartition(".")
+    return owner == "task" and any(name in kind.found_in_data for kind in task_classes().values())
 
 
 def _validation_decides(values: Mapping[str, Any]) -> bool:
@@ -172,7 +178,7 @@ def drift(old: Mapping[str, Any], new: Mapping[str, Any]) -> Drift:
     counted_in_epochs = all(values.get("trainer.epochs") is not None for values in (before, after))
     changed: dict[Kind, list[Change]] = {"free": [], "trajectory": [], "structural": []}
     for key in sorted(before.keys() | after.keys()):
-        left_open = (key == "trainer.steps" and counted_in_epochs) or (key in _FILLED_IN and not after.get(key))
+        left_open = (key == "trainer.steps" and counted_in_epochs) or (_found_in_data(key) and not after.get(key))
         if before.get(key) != after.get(key) and not left_open:
             changed[kind_of(key, decides)].append(Change(key, before.get(key), after.get(key)))
     return Drift(**{kind: tuple(changes) for kind, changes in changed.items()})

@@ -1,4 +1,4 @@
-"""The rules between groups of settings: what a model, an objective, a tokenizer and a trainer cannot do together."""
+"""Rules between groups of settings: the combinations of a model, an objective, a tokenizer and a trainer that are impossible."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from plmtrain.settings.trainer import TrainerSettings
 from plmtrain.settings.wording import what_is_wrong
 
 Broken = tuple[str, str, str]
-"""The key at which a broken rule is told, what is wrong, and what to do."""
+"""The key at which a broken rule is reported, what is wrong, and what to do."""
 
 
 def _objective_fits_model(model: ModelSettings, objective: ObjectiveSettings) -> Iterator[Broken]:
@@ -36,15 +36,17 @@ def _objective_fits_model(model: ModelSettings, objective: ObjectiveSettings) ->
 
 
 def fitting(model: ModelSettings) -> str:
-    """Which objectives go with a model, in words."""
-    found = [
+    """Return a remedy that names the objectives that can train a model."""
+    fitting_objectives = [
         choice
         for choice in choices("objective")
         if (kind := objective_classes().get(str(section("objective", choice).get("type")))) is not None
         and not kind.is_combined
         and model.kind in kind.backbones
     ]
-    return f"with model={model.name} goes objective={' or '.join(found)}" if found else f"no objective goes with {model.name}"
+    if not fitting_objectives:
+        return f"no objective fits model={model.name}"
+    return f"use objective={' or '.join(fitting_objectives)} with model={model.name}"
 
 
 def _task_fits_model(model: ModelSettings, task: TaskSettings) -> Iterator[Broken]:
@@ -67,23 +69,23 @@ def _task_has_examples(task: TaskSettings, data: TableSettings) -> Iterator[Brok
 
 def _task_has_no_phases(task: TaskSettings, trainer: TrainerSettings) -> Iterator[Broken]:
     if trainer.phases:
-        yield "trainer.phases", "phases are for pretraining", f"leave them away: task={task.name} has one phase"
+        yield "trainer.phases", "phases are for pretraining", f"omit trainer.phases: task={task.name} has one phase"
 
 
 def missing_roles(model: ModelSettings, program: ObjectiveSettings | TaskSettings, roles: Collection[str]) -> list[str]:
     """Return the roles of the special tokens that a program needs and a tokenizer lacks, sorted.
 
     Args:
-        model: whose family says which tokens stand around texts.
-        program: which may need others, say a mask.
-        roles: those that the tokenizer has.
+        model: the model; its family defines the tokens around texts.
+        program: the objective or task, which may need other tokens, such as a mask.
+        roles: the roles that the tokenizer has.
     """
-    around = {part for part, _ in model.published.tokens.parts(program.texts_in_row) if isinstance(part, str)}
+    around = {piece for piece, _ in model.published.tokens.pieces(program.texts_in_row) if isinstance(piece, str)}
     return sorted((program.roles | around) - set(roles))
 
 
 def families_for(model: ModelSettings, program: ObjectiveSettings | TaskSettings) -> str:
-    """Return the families whose tokenizers have all special tokens that a program needs, in words."""
+    """Return a list, in words, of the families whose tokenizers have all special tokens that a program needs."""
     rows = TOKENIZER_FAMILIES.items()
     return ", ".join(sorted(name for name, row in rows if not missing_roles(model, program, row.roles)))
 
@@ -100,7 +102,7 @@ def _task_has_tokens(model: ModelSettings, task: TaskSettings, tokenizer: Tokeni
 def _tokens_missing(
     name: str, model: ModelSettings, program: ObjectiveSettings | TaskSettings, tokenizer: TokenizerSettings
 ) -> Iterator[Broken]:
-    """Judge a tokenizer that will be trained; what an existing one has is only known when it is loaded."""
+    """Check a tokenizer that will be trained; the tokens of an existing one are only known when it is loaded."""
     missing = missing_roles(model, program, tokenizer.tokens.roles)
     if tokenizer.path is None and missing:
         yield (
@@ -160,7 +162,7 @@ def _schedule_fits(schedule: ScheduleSettings, trainer: TrainerSettings) -> Iter
     if schedule.warmup >= trainer.steps:
         yield (
             "schedule.warmup",
-            f"schedule.warmup ({schedule.warmup:g} steps) leaves nothing of trainer.steps={trainer.steps}",
+            f"schedule.warmup ({schedule.warmup:g} steps) leaves no step of trainer.steps={trainer.steps}",
             "lower it, raise trainer.steps, or give a share of all steps, such as schedule.warmup=0.06",
         )
     elif schedule.type == "warmup_stable_decay":
@@ -174,7 +176,7 @@ def _schedule_fits(schedule: ScheduleSettings, trainer: TrainerSettings) -> Iter
 
 
 def _phases_fit_objective(objective: ObjectiveSettings, trainer: TrainerSettings) -> Iterator[Broken]:
-    """A phase can change what the objective does, and not what there is to train."""
+    """Check that phases change only what the objective does, not which parts are trained."""
     fixed = objective.fixed_keys()
     phases: list[ObjectiveSettings] = []
     for index, phase in enumerate(trainer.phases):
@@ -184,8 +186,8 @@ def _phases_fit_objective(objective: ObjectiveSettings, trainer: TrainerSettings
         for key in refused:
             yield (
                 f"{place}.{key}",
-                f"a phase cannot change objective.{key}: what is trained is the same from the run's first step to its last",
-                f"set it for the whole run (objective.{key}=VALUE), or begin another run with what this one learns (init=RUN)",
+                f"a phase cannot change objective.{key}: the trained parts are the same in all steps of a run",
+                f"set it for the whole run (objective.{key}=VALUE), or start another run from this one (init=RUN)",
             )
         changes = _without(phase.objective, refused)
         try:
@@ -199,7 +201,7 @@ def _phases_fit_objective(objective: ObjectiveSettings, trainer: TrainerSettings
         for key in sorted(set.intersection(*(each.idle_keys() for each in trained))):
             name = key.rpartition(".")[2]
             what = f"objective.{key} is 0 in every phase: no step would train {name}"
-            yield f"objective.{key}", what, f"give it a share above 0, here or in a phase, or leave {name} away"
+            yield f"objective.{key}", what, f"give it a share above 0, here or in a phase, or omit {name}"
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -211,7 +213,7 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
 
 
 def _without(values: Mapping[str, Any], keys: Sequence[str], prefix: str = "") -> dict[str, Any]:
-    """Nested values without those of some full keys."""
+    """Return nested values without some full keys."""
     return {
         name: _without(value, keys, f"{prefix}{name}.") if isinstance(value, Mapping) else value
         for name, value in values.items()
@@ -219,17 +221,17 @@ def _without(values: Mapping[str, Any], keys: Sequence[str], prefix: str = "") -
     }
 
 
-def _pairs_are_seen_whole(objective: ObjectiveSettings, data: DataSettings) -> Iterator[Broken]:
+def _pairs_are_not_isolated(objective: ObjectiveSettings, data: DataSettings) -> Iterator[Broken]:
     for part in objective.members().values():
         if part.reads == "segment_pairs" and data.isolate_documents:
             yield (
                 "data.isolate_documents",
                 f"objective={part.name} compares two segments, which may be of two documents: each must see the other",
-                "leave data.isolate_documents away",
+                "omit data.isolate_documents",
             )
 
 
-def _translations_are_there(objective: ObjectiveSettings, data: DataSettings) -> Iterator[Broken]:
+def _data_has_translations(objective: ObjectiveSettings, data: DataSettings) -> Iterator[Broken]:
     for part in objective.members().values():
         if part.reads != "translations":
             continue
@@ -237,11 +239,11 @@ def _translations_are_there(objective: ObjectiveSettings, data: DataSettings) ->
             remedy = "write data=parallel data.files=[en-de.tsv] data.languages=[en,de]"
             yield "data.type", f"objective={part.name} reads parallel text, and data={data.name} has no translations", remedy
         elif data.isolate_documents:
-            what = f"objective={part.name} reads two sides of one text: each must see the other"
-            yield "data.isolate_documents", what, "leave data.isolate_documents away"
+            what = f"objective={part.name} reads a text and its translation: each must see the other"
+            yield "data.isolate_documents", what, "omit data.isolate_documents"
 
 
-def _languages_are_told(model: ModelSettings, objective: ObjectiveSettings) -> Iterator[Broken]:
+def _languages_are_used(model: ModelSettings, objective: ObjectiveSettings) -> Iterator[Broken]:
     if not getattr(model, "languages", ()):
         return
     for part in objective.members().values():
@@ -259,7 +261,7 @@ def _languages_are_numbered_alike(model: ModelSettings, data: DataSettings) -> I
         yield (
             "model.languages",
             f"the model's languages are {', '.join(known)}, those of the data {', '.join(data.languages)}",
-            f"give both the same, in the same order: data.languages=[{','.join(known)}] (the text need not have all of them)",
+            f"give both the same, in the same order: data.languages=[{','.join(known)}] (the text need not be in all of them)",
         )
 
 
@@ -281,9 +283,9 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[..., Iterator[Broken]]], ...] = (
     (("trainer", "launch"), _batches_divide),
     (("schedule", "trainer"), _schedule_fits),
     (("objective", "trainer"), _phases_fit_objective),
-    (("objective", "data"), _pairs_are_seen_whole),
-    (("objective", "data"), _translations_are_there),
-    (("model", "objective"), _languages_are_told),
+    (("objective", "data"), _pairs_are_not_isolated),
+    (("objective", "data"), _data_has_translations),
+    (("model", "objective"), _languages_are_used),
     (("model", "data"), _languages_are_numbered_alike),
     (("objective", "trainer"), _pairs_fill_rows),
     (("model", "task"), _task_fits_model),
@@ -293,7 +295,7 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[..., Iterator[Broken]]], ...] = (
 
 
 def broken_rules(sections: Mapping[str, Any]) -> Iterator[Broken]:
-    """Every rule that is broken, among those whose groups could be decoded."""
+    """Yield every broken rule, among those whose groups could be decoded."""
     for names, rule in _RULES:
         if all(name in sections for name in names):
             yield from rule(*(sections[name] for name in names))

@@ -1,4 +1,4 @@
-"""The tokenizer: an existing one, or how to train one."""
+"""Settings of the tokenizer: an existing one, or one to train."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ class TokenizerSettings(Settings):
     """A tokenizer to train on the run's own text, or the folder of an existing one."""
 
     type: Literal["wordpiece", "byte_bpe", "unigram"]
-    """WordPiece as BERT, byte-level BPE as RoBERTa and GPT-2, Unigram (SentencePiece) as ALBERT, T5 and XLNet."""
+    """WordPiece as in BERT, byte-level BPE as in RoBERTa and GPT-2, Unigram (SentencePiece) as in ALBERT, T5 and XLNet."""
     family: str
-    """Whose special tokens, normalisation and row format it has: a row of ``plmtrain.families``."""
+    """The family whose special tokens, normalisation and row format it has: a row of ``plmtrain.families``."""
     vocab_size: int = Field(gt=0)
-    """Tokens in the vocabulary, special ones included; a small text may give fewer."""
+    """The number of tokens in the vocabulary, special ones included; a small text may give fewer."""
     lowercase: bool
     """Whether text is lower-cased and accents are stripped."""
     path: str | None = None
-    """The folder of an existing tokenizer (``tokenizer.json`` in it); nothing is trained then."""
+    """The folder of an existing tokenizer (with a ``tokenizer.json``); no tokenizer is trained then."""
 
     @classmethod
     def names_of(cls, field: str) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -60,7 +61,7 @@ def read_records(folder: Path) -> list[Record]:
 
 
 def final_metrics(records: Iterable[Mapping[str, Any]], step: int | None = None) -> dict[str, float]:
-    """Return the last ``loss`` and the last value of each ``val/`` metric of a run's metrics.jsonl.
+    """Return the last ``loss`` and the last value of each ``val/`` metric of a run's metrics.jsonl, those that are finite.
 
     Args:
         records: its lines.
@@ -72,7 +73,7 @@ def final_metrics(records: Iterable[Mapping[str, Any]], step: int | None = None)
             wanted = key == "loss" or (key.startswith("val/") and step in (None, record.get("step")))
             if wanted and isinstance(value, (int, float)):
                 metrics[key] = float(value)
-    return metrics
+    return {key: value for key, value in metrics.items() if math.isfinite(value)}
 
 
 @dataclass(frozen=True)

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+import pkgutil
+from collections.abc import Callable, Set
+from typing import TYPE_CHECKING
 
-from plmtrain.programs.program import AnyProgram, Program
+from plmtrain.programs.task import AnyTask, TaskProgram
 from plmtrain.settings.models.base import ModelSettings
 from plmtrain.settings.tasks.base import TaskSettings
 from plmtrain.text.vocabulary import Vocabulary
 
+if TYPE_CHECKING:
+    from torch import nn
 
-def build(settings: TaskSettings, model: ModelSettings, vocabulary: Vocabulary, sequence_length: int) -> AnyProgram:
-    """The program of some task settings.
+
+def build(settings: TaskSettings, model: ModelSettings, vocabulary: Vocabulary, sequence_length: int) -> AnyTask:
+    """Make the program of some task settings.
 
     Args:
         settings: ``settings.type`` names the module of this package that has it.
@@ -23,11 +28,26 @@ def build(settings: TaskSettings, model: ModelSettings, vocabulary: Vocabulary, 
     Raises:
         SettingsError: if the vocabulary lacks a special token that the task needs.
     """
-    module = importlib.import_module(f"{__name__}.{settings.type}")
-    (program,) = (
-        member
-        for member in vars(module).values()
-        if isinstance(member, type) and issubclass(member, Program) and member.__module__ == module.__name__
-    )
-    make: Callable[..., AnyProgram] = program  # tasks take a sequence length besides what every program takes
+    make: Callable[..., AnyTask] = _program(settings.type)  # tasks take a sequence length besides
     return make(settings, model, vocabulary, sequence_length)
+
+
+def of_heads(heads: Set[type[nn.Module]], labels: tuple[str, ...]) -> TaskSettings | None:
+    """Return task settings for a published model with these heads; None if it is not a model of any task.
+
+    Args:
+        heads: the types of the model's heads.
+        labels: the classes of its classifier.
+    """
+    programs = (_program(module.name) for module in pkgutil.iter_modules(__path__))
+    return next((settings for program in programs if (settings := program.of_heads(heads, labels)) is not None), None)
+
+
+def _program(name: str) -> type[AnyTask]:
+    module = importlib.import_module(f"{__name__}.{name}")
+    (program,) = (
+        value
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, TaskProgram) and value.__module__ == module.__name__
+    )
+    return program

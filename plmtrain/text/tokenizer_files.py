@@ -1,4 +1,4 @@
-"""Reading tokenizers from Hugging Face folders, whatever files they keep them in, without transformers."""
+"""Reading tokenizers from Hugging Face folders, in any of their file formats, without transformers."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ CONFIG_FILE = "tokenizer_config.json"
 SPECIALS_FILE = "special_tokens_map.json"
 
 Definition = dict[str, Any]
-"""What ``tokenizer.json`` holds: the stages, the model with its vocabulary, the special tokens."""
+"""The content of ``tokenizer.json``: the stages, the model with its vocabulary, the special tokens."""
 
 
 def read_folder(folder: Path) -> tuple[Definition, dict[str, Any]]:
-    """The definition and the configuration of the tokenizer in a folder.
+    """Return the definition and the configuration of the tokenizer in a folder.
 
     Raises:
-        DataError: if there is none, or none that can be read.
+        DataError: if there is no tokenizer that can be read.
     """
     config = _read_json(folder / CONFIG_FILE) if (folder / CONFIG_FILE).is_file() else {}
     if (folder / SPECIALS_FILE).is_file():
@@ -30,7 +30,7 @@ def read_folder(folder: Path) -> tuple[Definition, dict[str, Any]]:
         definition = _read_json(folder / TOKENIZER_FILE)
         if not isinstance(definition.get("model"), dict) or not definition["model"].get("vocab"):
             raise DataError(
-                "this is no tokenizer file", f"{folder / TOKENIZER_FILE}: no vocabulary in it", "save the tokenizer again"
+                "this is not a tokenizer file", f"{folder / TOKENIZER_FILE}: no vocabulary in it", "save the tokenizer again"
             )
     elif (folder / "vocab.txt").is_file():
         definition = _from_word_pieces(folder / "vocab.txt", config)
@@ -56,7 +56,7 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _from_word_pieces(path: Path, config: dict[str, Any]) -> Definition:
-    """BERT's: a piece a line."""
+    """Read BERT's format: one piece per line."""
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 
     try:
@@ -77,16 +77,16 @@ def _from_word_pieces(path: Path, config: dict[str, Any]) -> Definition:
 
 
 def _from_merges(vocabulary_path: Path, merges_path: Path, config: dict[str, Any]) -> Definition:
-    """GPT-2's and RoBERTa's: ids by piece, and merges in order."""
+    """Read GPT-2's and RoBERTa's format: ids by piece, and merges in order."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
     vocabulary = _read_json(vocabulary_path)
     if any(piece.endswith("</w>") for piece in vocabulary):
-        # Their text is cut into words by a program (Moses) before; without it the ids would be others, and nobody told.
+        # Their text is first cut into words by a program (Moses). Without it the ids would be wrong, without any error.
         raise DataError(
             "the pieces of this tokenizer end in </w>: it needs code of its own to cut text into words, as XLM's does",
             f"{vocabulary_path}",
-            "the model itself can be read: take the tokenizer's files out of the folder, and give it ids of your own making",
+            "the model itself can be read: remove the tokenizer's files from the folder, and give it token ids of your own",
         )
     try:
         lines = merges_path.read_text(encoding="utf-8").splitlines()
@@ -101,7 +101,7 @@ def _from_merges(vocabulary_path: Path, merges_path: Path, config: dict[str, Any
 
 
 def _with_specials(engine: Any, vocabulary: dict[str, int], config: dict[str, Any]) -> Definition:
-    """The definition with the special tokens that the vocabulary has, and the family's way to place them."""
+    """Return the definition with the special tokens that the vocabulary has, and with the family's row format."""
     from tokenizers import AddedToken, processors
 
     family = TOKENIZER_FAMILIES[tokenizer_family_of(vocabulary)]
@@ -122,23 +122,23 @@ def _with_specials(engine: Any, vocabulary: dict[str, int], config: dict[str, An
 
 
 def content(token: Any) -> str | None:
-    """A token's text, however a configuration writes it."""
+    """Return a token's text from either form that a configuration can have."""
     if isinstance(token, dict):
         token = token.get("content")
     return token if isinstance(token, str) else None
 
 
 def roles(vocabulary: dict[str, int], config: dict[str, Any]) -> dict[str, int]:
-    """The id of each role's token.
+    """Return the id of each role's token.
 
-    What the configuration names counts; a role that it does not name at all has the token of the family that the vocabulary's
-    special tokens belong to.
+    The configuration takes precedence. A role that it does not name has the token of the family to which the vocabulary's special
+    tokens belong.
     """
     usual = TOKENIZER_FAMILIES[tokenizer_family_of(vocabulary)].roles
-    found: dict[str, int] = {}
+    ids: dict[str, int] = {}
     for role in ROLES:
         key = f"{role}_token"
         token = content(config[key]) if key in config else usual.get(role)
         if token is not None and token in vocabulary:
-            found[role] = vocabulary[token]
-    return found
+            ids[role] = vocabulary[token]
+    return ids

@@ -23,8 +23,8 @@ from plmtrain.text.unigram import train_unigram
 from plmtrain.text.word_counts import as_texts, count_words
 
 _LEAST_COUNT = 2  # a pair of pieces seen once is no regularity
-_LONGEST_WORDPIECE_WORD = 100  # characters: WordPiece takes longer words for unknown
-_RAREST_CHARACTER = 1e-7  # of all characters; rarer ones are no part of the alphabet
+_LONGEST_WORDPIECE_WORD = 100  # characters: WordPiece maps longer words to the unknown token
+_RAREST_CHARACTER = 1e-7  # of all characters; rarer ones are not in the alphabet
 
 
 def train(texts: Iterable[str], settings: TokenizerSettings) -> Tokenizer:
@@ -32,7 +32,7 @@ def train(texts: Iterable[str], settings: TokenizerSettings) -> Tokenizer:
 
     Args:
         texts: the documents, in any order.
-        settings: what kind it is, whose special tokens it has, and how many tokens at most.
+        settings: its type, the family of its special tokens, and its largest number of tokens.
 
     Raises:
         DataError: if there is no text.
@@ -70,7 +70,7 @@ def train(texts: Iterable[str], settings: TokenizerSettings) -> Tokenizer:
 
 
 def _library_training(words: Mapping[str, int], model: Any, trainer: Any) -> dict[str, Any]:
-    """The library's trained model, as its JSON has it."""
+    """Train a model with the library, and return it in the form of the library's JSON."""
     from tokenizers import Tokenizer as Engine
     from tokenizers import pre_tokenizers
 
@@ -82,15 +82,15 @@ def _library_training(words: Mapping[str, int], model: Any, trainer: Any) -> dic
 
 
 def _within_alphabet(words: Counter[str], room: int, pieces: Callable[[str], int]) -> tuple[Counter[str], list[str]]:
-    """Leave out the words with characters that are too rare to have a piece of their own.
+    """Omit the words with characters that are too rare to have their own piece.
 
     Args:
         words: the number of occurrences of each word.
-        room: how many pieces there may be.
-        pieces: how many pieces a character needs.
+        room: the largest number of pieces.
+        pieces: the number of pieces that a character needs.
 
     Returns:
-        The words that are left, and the characters that they are made of, sorted.
+        The remaining words, and the alphabet, sorted.
     """
     counts: Counter[str] = Counter()
     for word, count in words.items():
@@ -119,7 +119,7 @@ def _wordpiece(words: Counter[str], settings: TokenizerSettings, family: Tokeniz
     words = Counter({word: count for word, count in words.items() if len(word) <= _LONGEST_WORDPIECE_WORD})
     words, alphabet = _within_alphabet(words, room, lambda character: 1 + continues(character))
     # The library numbers the pieces inside words in the order of a hash table, and ties between merges are broken by these
-    # numbers: naming them all beforehand, as if they were special tokens, leaves it nothing to choose.
+    # numbers: if all are named beforehand, as if they were special tokens, nothing depends on that order.
     inside = [pipelines.CONTINUATION + character for character in alphabet if continues(character)]
     trainer = trainers.WordPieceTrainer(
         vocab_size=room + len(family.first),

@@ -12,11 +12,15 @@ from torch import Tensor, nn
 
 from plmtrain.batch import Batch
 from plmtrain.data.rows.rows import PartedRows, RowSource, rows_of, streams_of
+from plmtrain.data.tables.examples import ExampleSource
+from plmtrain.errors import Stopped
 from plmtrain.faults import fault_point
 from plmtrain.keyed_random import Keys
 from plmtrain.programs.parts import Part
 from plmtrain.programs.program import AnyProgram, Carry, Trainable
 from plmtrain.training.group import Group
+from plmtrain.training.prediction import by_example, predict_all
+from plmtrain.training.step import Step
 
 _SEED = 0
 """Independent of the run's seed, so that runs with different seeds are compared on the same masks."""
@@ -64,8 +68,9 @@ def evaluate(
         step: the training step, for fault injection.
 
     Returns:
-        ``loss``, ``loss/TERM`` and ``TERM/COUNT`` (e.g. ``mlm/accuracy``) for each term, ``Program.measures``, and ``perplexity``
-        if the loss is a language model's; for a mixture, the result of ``Parts.join``; None if a signal asked to stop meanwhile.
+        ``loss``, ``loss/TERM`` and ``TERM/COUNT`` (e.g. ``mlm/accuracy``) for each term, ``Program.measures``,
+        ``Answering.score``, and ``perplexity`` if the loss is a language model's; for a mixture, the result of ``Parts.join``;
+        None if a signal asked to stop meanwhile.
     """
     parts = trained.parts
     measured: dict[str | None, dict[str, float]] = {}
@@ -105,9 +110,36 @@ def _evaluate(
                 counted |= {f"{name}/{key}": count for key, count in term.counts.items()}
                 for key, value in counted.items():
                     sums[key] = sums.get(key, torch.zeros((), dtype=torch.float64)) + counts * value.double().cpu()
+        scores = _scores(module, part, rows, group, batch_size, limit)
     finally:
         module.train(was_training)
-    return _ratios(sums, weights, group, part.program, unigram)
+    return None if scores is None else {**_ratios(sums, weights, group, part.program, unigram), **scores}
+
+
+def _scores(
+    module: nn.Module, part: Part, rows: RowSource, group: Group, batch_size: int, limit: int | None
+) -> dict[str, float] | None:
+    """Compute the measures that need the predictions of all rows. None if a signal asked to stop."""
+    answering = part.program.answering
+    if answering is None or not answering.scored:
+        return {}
+    assert isinstance(rows, ExampleSource)
+    step = group.unwrapped(module)
+    assert isinstance(step, Step)
+    try:
+        answers = predict_all(
+            answering,
+            part.learner(step.learner),
+            rows,
+            group,
+            batch_size=batch_size,
+            precision=step.precision,
+            count=None if limit is None else limit * batch_size,
+        )
+    except Stopped:
+        return None
+    predictions = by_example(answering, answers, rows)
+    return answering.score(predictions, rows.references[: len(predictions)])
 
 
 def _ratios(

@@ -70,6 +70,11 @@ class Group:
         wrapped: nn.Module = self.accelerator.prepare_model(module)
         return wrapped
 
+    def unwrapped(self, module: nn.Module) -> nn.Module:
+        """Return the module that was handed to ``wrap``."""
+        inner: nn.Module = self.accelerator.unwrap_model(module)
+        return inner
+
     def local_gradients(self, module: nn.Module) -> AbstractContextManager[None]:
         """Return a context in which gradients are accumulated locally and not sent to the other processes."""
         context: AbstractContextManager[None] = self.accelerator.no_sync(module) if self.size > 1 else nullcontext()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from plmtrain import stopping
 from plmtrain.data.rows.rows import RowSource
+from plmtrain.data.tables.examples import ExampleSource
 from plmtrain.programs.answering import Answering
 from plmtrain.programs.learner import Learner
 from plmtrain.training.group import Group
@@ -15,9 +18,16 @@ from plmtrain.training.precision import Precision, autocast
 
 
 def predict_all(
-    answering: Answering[Any], learner: Learner, rows: RowSource, group: Group, *, batch_size: int, precision: Precision
+    answering: Answering[Any],
+    learner: Learner,
+    rows: RowSource,
+    group: Group,
+    *,
+    batch_size: int,
+    precision: Precision,
+    count: int | None = None,
 ) -> list[dict[str, Any]]:
-    """Return the answers for all rows, in their order, in every process.
+    """Return the answers for rows, in their order and each once, in every process.
 
     Args:
         answering: computes the answers.
@@ -26,18 +36,20 @@ def predict_all(
         group: the processes over which the rows are distributed.
         batch_size: rows in a batch, over all processes.
         precision: the precision of matrix products.
+        count: the number of rows to answer, from the first; all if None.
 
     Returns:
         The answers; the ``sample`` of each is the index of its row in ``rows``.
 
     Raises:
-        Stopped: if a signal asked for it.
+        Stopped: if a signal asked for it, in every process.
     """
+    count = len(rows) if count is None else min(count, len(rows))
     own: list[dict[str, Any]] = []
-    for first in range(0, len(rows), batch_size):
+    for first in range(0, count, batch_size):
         if group.anyone_asked_to_stop():
             raise stopping.stopped()
-        everyone = np.arange(first, min(first + batch_size, len(rows)))
+        everyone = np.arange(first, min(first + batch_size, count))
         part = np.array_split(everyone, group.size)[group.rank]
         if len(part):
             batch = answering.collate(rows.fetch(part)).to(group.device)
@@ -45,5 +57,22 @@ def predict_all(
                 answers = answering.predict(learner, batch)
             own += [{**answer, "sample": int(part[answer["sample"]])} for answer in answers]
     answered = {answer["sample"]: answer for answer in group.gather_json(own)}
-    assert len(answered) == len(rows)
+    assert len(answered) == count
     return [answered[sample] for sample in sorted(answered)]
+
+
+def by_example(answering: Answering[Any], answers: Sequence[Mapping[str, Any]], rows: ExampleSource) -> list[dict[str, Any]]:
+    """Merge the answers for rows into answers for examples.
+
+    Args:
+        answering: merges them.
+        answers: the answers for the first rows, from ``predict_all``.
+        rows: the source of the rows.
+
+    Returns:
+        The answers for the examples whose rows are all answered, in order.
+    """
+    ends = np.flatnonzero(np.diff(rows.owners, append=-1)) + 1
+    whole = ends[ends <= len(answers)].tolist()
+    bare = [{key: value for key, value in answer.items() if key != "sample"} for answer in answers]
+    return [answering.merge(bare[start:end]) for start, end in pairwise([0, *whole])]

@@ -6,6 +6,7 @@ import socket
 from pathlib import Path
 
 import datasets
+import numpy as np
 import pytest
 
 from plmtrain.errors import DataError
@@ -50,16 +51,17 @@ def material(*overrides: str) -> LabelledExamples:
 def test_a_public_task_is_read_from_a_folder(glue: Path) -> None:
     found = material("task=glue/rte", f"task.folder={glue}")
     examples = found.examples
-    assert examples.splits["train"].texts == list(zip(ROWS["sentence1"], ROWS["sentence2"], strict=True))
-    assert examples.splits["train"].labels == ["entailment", "not_entailment", "entailment"]
-    assert examples.labels == ("entailment", "not_entailment")  # as the task has them
+    assert [example.texts for example in examples.splits["train"]] == list(zip(ROWS["sentence1"], ROWS["sentence2"], strict=True))
+    assert [example.reference for example in examples.splits["train"]] == ["entailment", "not_entailment", "entailment"]
+    assert found.settings.task.labels == ("entailment", "not_entailment")  # as the task has them
     assert found.settings.trainer.steps == 1  # three epochs of three examples in batches of 32
 
 
 def test_labels_keep_the_datasets_order_where_the_task_names_none(glue: Path) -> None:
     found = material("task=classification", f"task.folder={glue}", "task.subset=rte", "task.text=[sentence1,sentence2]")
-    assert found.examples.labels == tuple(NAMES)
-    assert found.examples.numbers("train") == [1, 0, 1]
+    assert found.settings.task.labels == tuple(NAMES)
+    rows = found.examples.reader.encode(found.examples.splits["train"], found.tokenizer).rows(40)
+    assert rows.fetch(np.arange(3)).targets.tolist() == [1, 0, 1]
 
 
 def test_an_edit_of_the_same_size_is_seen(glue: Path) -> None:
@@ -89,7 +91,7 @@ def test_what_is_wrong_is_told(glue: Path, labels: list[int], classes: bool, ove
 
 
 def test_every_public_task_says_what_it_reads() -> None:
-    """Columns and labels as the cards of nyu-mll/glue have them; stsb, a regression, is no classification."""
+    """Columns and labels as the card of nyu-mll/glue has them."""
     columns = {
         "cola": ("sentence",),
         "sst2": ("sentence",),
@@ -98,9 +100,10 @@ def test_every_public_task_says_what_it_reads() -> None:
         "mnli": ("premise", "hypothesis"),
         "qnli": ("question", "sentence"),
         "rte": ("sentence1", "sentence2"),
+        "stsb": ("sentence1", "sentence2"),
         "wnli": ("sentence1", "sentence2"),
     }
-    first = {"cola": "mcc", "mrpc": "f1", "qqp": "f1"}
+    first = {"cola": "mcc", "mrpc": "f1", "qqp": "f1", "stsb": "pearson"}
     found = [choice for choice in choices("task") if choice.startswith("glue/")]
     assert {choice.removeprefix("glue/") for choice in found} == set(columns)
     for choice in found:
@@ -109,7 +112,10 @@ def test_every_public_task_says_what_it_reads() -> None:
         assert (task.hub, task.subset, task.name) == ("nyu-mll/glue", name, name)
         assert task.text == columns[name]
         assert task.metrics[0] == first.get(name, "accuracy")
-        assert len(task.labels) == (3 if name == "mnli" else 2)
+        if name == "stsb":
+            assert (task.type, task.label, task.minimum, task.maximum) == ("regression", "label", 0, 5)
+        else:
+            assert len(task.labels) == (3 if name == "mnli" else 2)
 
 
 def test_a_dataset_names_itself(glue: Path) -> None:

@@ -11,11 +11,12 @@ import transformers
 from plmtrain.errors import SettingsErrors
 from plmtrain.interop.initial import token_rows
 from plmtrain.programs.program import Program
+from plmtrain.programs.sentences import SentenceLearner
 from plmtrain.runs.assembly import build_learner
 from plmtrain.runs.command_settings import settings_for
 from plmtrain.settings.run import FinetuneSettings
 from plmtrain.settings.tokenizer import TokenizerSettings
-from plmtrain.tasks.classification import Classification, ClassificationLearner
+from plmtrain.tasks.classification import Classification
 from plmtrain.text.tokenizer import Tokenizer
 from plmtrain.text.tokenizer_training import train
 
@@ -46,14 +47,14 @@ def published(folder: Path, family: str, rows: int) -> Path:
     return folder
 
 
-def started(folder: Path, *overrides: str) -> tuple[FinetuneSettings, Program, ClassificationLearner]:
+def started(folder: Path, *overrides: str) -> tuple[FinetuneSettings, Program, SentenceLearner]:
     words = [f"init={folder}", "data.files=[a.tsv]", "task.labels=[no,yes]", "trainer.sequence_length=16", *overrides]
     settings = settings_for("finetune", words)
     assert isinstance(settings, FinetuneSettings)
     tokenizer = Tokenizer.load(folder)
     program = Classification(settings.task, settings.model, tokenizer.vocabulary, 16)
     learner = build_learner(settings, program, token_rows(folder, tokenizer.vocabulary.size))
-    assert isinstance(learner, ClassificationLearner)
+    assert isinstance(learner, SentenceLearner)
     return settings, program, learner
 
 

@@ -59,9 +59,16 @@ def tokenizer(family: Any) -> Tokenizer:
     return tokenizer_for(TokenizerSettings(type=type, family=family, vocab_size=400, lowercase=family in ("bert", "albert")))
 
 
-def stranger(place: Path, name: str) -> nn.Module:
-    """A folder that transformers saved, every parameter random; its model."""
+def stranger(place: Path, name: str, **more: Any) -> nn.Module:
+    """A folder that transformers saved, every parameter random; its model.
+
+    Args:
+        place: the folder.
+        name: of the class.
+        more: keys of its config.json, in place of those that it has here.
+    """
     config, family, shape = CLASSES[name]
+    shape = {key: value for key, value in shape.items() if key not in LABELS} | more if more else shape
     tokens = tokenizer(family)
     roles = tokens.vocabulary.roles
     special = {f"{role}_token_id": roles.get(role) for role in ("pad", "bos", "eos")}

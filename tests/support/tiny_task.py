@@ -1,18 +1,21 @@
-"""A task small enough to be trained hundreds of times: pairs of random texts whose label is to be seen in their tokens."""
+"""Tasks small enough to be trained hundreds of times: random texts whose label or score is to be seen in their tokens."""
 
 from __future__ import annotations
 
 import itertools
 
 import numpy as np
-from support.tiny_run import TINY_BERT, VOCABULARY
+from support.memory_rows import VOCABULARY
+from support.tiny_run import TINY_BERT
 
 from plmtrain.data.tables.examples import EncodedExamples, Texts
 from plmtrain.settings.composing.compose import compose
 from plmtrain.settings.decode import pretrain_settings
 from plmtrain.settings.models.base import ModelSettings
 from plmtrain.settings.tasks.classification import ClassificationSettings
+from plmtrain.settings.tasks.regression import RegressionSettings
 from plmtrain.tasks.classification import Classification
+from plmtrain.tasks.regression import Regression
 
 SHAPE = "width=16 heads=2 feed_forward=32 positions=32 layers=2".split()
 MODELS = {
@@ -49,15 +52,44 @@ def program(
     return Classification(task, model, VOCABULARY, length)
 
 
+def scorer(
+    model: ModelSettings | None = None,
+    *,
+    pairs: bool = True,
+    length: int = 14,
+    dropout: float | None = None,
+    metrics: tuple[str, ...] = ("spearman", "pearson", "mse"),
+) -> Regression:
+    """The program of a task with scores."""
+    if model is None:
+        model = pretrain_settings(compose([*TINY_BERT, "trainer.sequence_length=14"])).model
+    text = ("first", "second") if pairs else ("text",)
+    task = RegressionSettings(name="tiny", text=text, metrics=metrics, dropout=dropout)
+    return Regression(task, model, VOCABULARY, length)
+
+
 def examples(count: int, most: int, *, pairs: bool = True, classes: int = 3, seed: int = 0) -> EncodedExamples:
     """Random texts of up to nine tokens; the first token of each tells the class."""
     numbers = np.random.default_rng(seed)
     labels = numbers.integers(0, classes, count)
-    columns = []
-    for _ in range(1 + pairs):
-        lengths = numbers.integers(1, 10, count)
+    return EncodedExamples(_texts(labels, 1 + pairs, numbers), labels, most)
+
+
+def scored_examples(count: int, most: int, *, pairs: bool = True, seed: int = 0) -> EncodedExamples:
+    """Random texts of up to nine tokens; the first token of each tells the score, a multiple of a quarter from 0 to 2."""
+    numbers = np.random.default_rng(seed)
+    grades = numbers.integers(0, 9, count)
+    scores = grades / 4
+    return EncodedExamples(_texts(grades, 1 + pairs, numbers), scores, most, scores.tolist())
+
+
+def _texts(first: np.ndarray, columns: int, numbers: np.random.Generator) -> list[Texts]:
+    """Columns of texts whose first tokens are given, counted from the first ordinary one."""
+    texts = []
+    for _ in range(columns):
+        lengths = numbers.integers(1, 10, len(first))
         tokens = 5 + numbers.integers(0, 59, lengths.sum())
-        starts = np.fromiter(itertools.accumulate(lengths, initial=0), np.int64, count + 1)
-        tokens[starts[:-1]] = 5 + labels
-        columns.append(Texts(tokens.astype(np.uint8), starts))
-    return EncodedExamples(columns, labels, most)
+        starts = np.fromiter(itertools.accumulate(lengths, initial=0), np.int64, len(first) + 1)
+        tokens[starts[:-1]] = 5 + first
+        texts.append(Texts(tokens.astype(np.uint8), starts))
+    return texts

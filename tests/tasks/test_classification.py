@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-import transformers
 from sklearn import metrics
-from support.tiny_run import VOCABULARY
+from support.memory_rows import VOCABULARY
+from support.sentence_twin import HEADS, inputs_of, randomise, twin
 from support.tiny_task import MODELS, examples, program, tiny_model
 
 from plmtrain import backbones
 from plmtrain.errors import DataError, SettingsError
-from plmtrain.interop.hugging_face import family_of
-from plmtrain.interop.placing import named_tensors
 from plmtrain.keyed_random import Keys
+from plmtrain.programs.sentences import SentenceLearner
 from plmtrain.settings.tasks.classification import ClassificationSettings
 from plmtrain.settings.tokenizer import TokenizerSettings
-from plmtrain.tasks.classification import Classification, ClassificationLearner, measure
+from plmtrain.tasks.classification import Classification
 from plmtrain.text.tokenizer import Tokenizer
 from plmtrain.text.tokenizer_training import train
 
@@ -32,60 +30,9 @@ def keys(count: int) -> Keys:
     return Keys(0, np.zeros(count, np.int64), np.arange(count))
 
 
-def learner_of(task: Classification) -> ClassificationLearner:
+def learner_of(task: Classification) -> SentenceLearner:
     torch.manual_seed(0)
     return task.build(lambda model: backbones.build(model, VOCABULARY.size))
-
-
-def randomise(module: torch.nn.Module) -> None:
-    generator = torch.Generator().manual_seed(3)
-    for parameter in module.parameters():
-        parameter.data = torch.randn(parameter.shape, generator=generator) * 0.2
-
-
-# Names of the head in transformers' class: its first layer and its last one.
-HEADS = {
-    "bert": ("BertForSequenceClassification", "bert.pooler.dense", "classifier"),
-    "albert": ("AlbertForSequenceClassification", "albert.pooler", "classifier"),
-    "roberta": ("RobertaForSequenceClassification", "classifier.dense", "classifier.out_proj"),
-    "electra": ("ElectraForSequenceClassification", "classifier.dense", "classifier.out_proj"),
-    "distilbert": ("DistilBertForSequenceClassification", "pre_classifier", "classifier"),
-    "xlnet": ("XLNetForSequenceClassification", "sequence_summary.summary", "logits_proj"),
-    "bart": ("BartForSequenceClassification", "classification_head.dense", "classification_head.out_proj"),
-}
-
-
-def twin(family: str, learner: ClassificationLearner) -> Any:
-    """Transformers' class of the same shape with the same weights, in eval mode."""
-    settings = learner.backbone.settings
-    description = family_of(family, "")
-    values = {
-        **description.config(settings),
-        "vocab_size": VOCABULARY.size,
-        "num_labels": CLASSES,
-        "attn_implementation": "eager",
-    }
-    specials = {
-        "pad_token_id": 1 if family == "roberta" else 0,
-        "bos_token_id": 2,
-        "eos_token_id": 3,
-        "decoder_start_token_id": 3,
-    }
-    config = transformers.AutoConfig.for_model(family, **{**values, **specials})
-    name, dense, scores = HEADS[family]
-    other = getattr(transformers, name)(config).eval()
-    weights = {
-        f"{description.prefix}{their}": part
-        for their, part in named_tensors(learner.backbone, description.backbone(settings)).items()
-    }
-    for layer, place in ((learner.head.dense, dense), (learner.head.scores, scores)):
-        weights |= {f"{place}.weight": layer.weight.detach(), f"{place}.bias": layer.bias.detach()}
-    missing, unexpected = other.load_state_dict(weights, strict=False)
-    tied = {"model.encoder.embed_tokens.weight", "model.decoder.embed_tokens.weight"} if family == "bart" else set()
-    buffers = {"bert.pooler.dense"} if family == "bert" else set()
-    assert set(missing) - tied - buffers <= {name for name, _ in other.named_buffers()}
-    assert unexpected == []
-    return other
 
 
 @pytest.mark.parametrize("pairs", [False, True])
@@ -96,15 +43,10 @@ def test_logits_are_those_of_transformers(family: str, pairs: bool) -> None:
     randomise(learner)
     rows = examples(6, task.row_shape(24).length, pairs=pairs)
     batch = task.collate(rows.fetch(np.arange(6)), keys(6))
-    other = twin(family, learner)
-    inputs = {"input_ids": batch.inputs.ids, "attention_mask": batch.layout.tokens.long()}
-    if batch.inputs.segments is not None:
-        inputs["token_type_ids"] = batch.inputs.segments
-    if family == "roberta":
-        # Their code counts positions from the padding id, which is another one in this vocabulary.
-        inputs["position_ids"] = torch.arange(2, 2 + batch.inputs.ids.shape[1])[None]
+    other = twin(family, learner, num_labels=CLASSES)
     with torch.no_grad():
-        torch.testing.assert_close(learner.scores(batch.inputs), other(**inputs).logits, atol=1e-5, rtol=1e-4)
+        expected = other(**inputs_of(family, batch)).logits
+        torch.testing.assert_close(learner.scores(batch.inputs), expected, atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("family", MODELS)
@@ -185,25 +127,6 @@ def test_losses_are_sums_and_counts_are_confusions() -> None:
     assert terms["classification"].normaliser == 12
     confusion = terms["classification"].counts["confusion"].numpy()
     assert confusion.tolist() == metrics.confusion_matrix(labels, logits.argmax(-1), labels=range(CLASSES)).tolist()
-
-
-@pytest.mark.parametrize("classes", [2, 4])
-def test_metrics_are_those_of_scikit_learn_on_the_predictions_themselves(classes: int) -> None:
-    numbers = np.random.default_rng(classes)
-    true, predicted = numbers.integers(0, classes, 200), numbers.integers(0, classes, 200)
-    predicted[:100] = true[:100]
-    confusion = metrics.confusion_matrix(true, predicted, labels=range(classes)).astype(float)
-    average = "binary" if classes == 2 else "macro"
-    assert measure("accuracy", confusion) == pytest.approx(metrics.accuracy_score(true, predicted))
-    assert measure("f1", confusion) == pytest.approx(metrics.f1_score(true, predicted, average=average))
-    assert measure("mcc", confusion) == pytest.approx(metrics.matthews_corrcoef(true, predicted))
-
-
-def test_the_second_class_is_the_one_that_f1_is_of() -> None:
-    """GLUE's MRPC and QQP: the class of number 1 is the pairs that say the same."""
-    confusion = np.array([[0.0, 10.0], [0.0, 90.0]])  # everything is taken for the second class
-    assert measure("f1", confusion) == pytest.approx(2 * 0.9 / 1.9)
-    assert measure("f1", confusion[::-1, ::-1]) == 0.0
 
 
 def test_the_first_metric_chooses() -> None:

@@ -14,13 +14,14 @@ from plmtrain.data.corpus import parallel
 from plmtrain.data.corpus.store import Store
 from plmtrain.data.corpus.updates import OnUpdate
 from plmtrain.data.tables import labelled
+from plmtrain.data.tables.readers import reader_of
 from plmtrain.errors import DataError
 from plmtrain.runs.labelled_examples import LabelledExamples
 from plmtrain.runs.material import Material
 from plmtrain.runs.prepared_text import PreparedText
 from plmtrain.settings.data import DataSettings, TableSettings
 from plmtrain.settings.run import FinetuneSettings, PretrainSettings, RunSettings
-from plmtrain.settings.tasks.classification import ClassificationSettings
+from plmtrain.settings.tasks.base import TaskSettings
 from plmtrain.stopping import safe_point
 from plmtrain.text import readers
 from plmtrain.text.readers import Skips
@@ -71,7 +72,7 @@ def examine_sources(sections: Mapping[str, Any], findings: Findings) -> None:
     data, task, bad = sections.get("data"), sections.get("task"), _Bad()
     if isinstance(data, DataSettings):
         findings.wrong(_wrong_in_text(data, bad))
-    elif isinstance(data, TableSettings) and isinstance(task, ClassificationSettings) and data.files:
+    elif isinstance(data, TableSettings) and isinstance(task, TaskSettings) and data.files:
         findings.wrong(_wrong_in_tables(task, data, bad))
     findings.wrong(bad.errors)
     if (more := bad.count - len(bad.errors)) > 0:
@@ -108,11 +109,12 @@ def _sources(files: Sequence[Path], reading: DataSettings, bad: Skips) -> Iterat
         yield from (readers.read(path, reading, bad) for path in files)
 
 
-def _wrong_in_tables(task: ClassificationSettings, data: TableSettings, bad: Skips) -> Iterator[DataError]:
+def _wrong_in_tables(task: TaskSettings, data: TableSettings, bad: Skips) -> Iterator[DataError]:
     reading = data.model_copy(update={"on_bad": "skip"})
-    rows = labelled.rows_of_files(task, reading, bad)
+    reader = reader_of(task)
+    rows = labelled.rows_of_files(reader, reading, bad)
     try:
-        labelled.gather(task, reading, rows, bad)
+        labelled.gather(reader, reading, rows, bad)
     except DataError as error:
         yield error
     for split in ("train", "validation"):  # what comes behind a file that cannot be read at all
@@ -138,7 +140,9 @@ def tell_data(material: Material, findings: Findings) -> None:
     if isinstance(material, PreparedText):
         counts |= _of_text(material, findings)
     elif isinstance(material, LabelledExamples):
-        counts |= {f"{split}_examples": len(found) for split, found in material.examples.splits.items()}
+        counts |= {f"{split}_examples": len(some) for split, some in material.examples.splits.items()}
+        for finding in material.findings():
+            findings.warn(finding.what, finding.where, finding.remedy)
     findings.values |= counts
 
 

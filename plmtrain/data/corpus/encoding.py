@@ -1,8 +1,8 @@
-"""Documents as tokens, with where their sentences and words begin.
+"""Documents as tokens, with the starts of their sentences and words.
 
 A document is encoded sentence by sentence, so that sentence starts are exact token positions. A sentence keeps the whitespace
-in front of it: a byte-level BPE and a Unigram tokenizer then see the same text as if the document came whole, since neither
-has a token that reaches from a word into the space behind it.
+before it: a byte-level BPE and a Unigram tokenizer then give the same tokens as for the whole document, since neither has a
+token that extends from a word into the space after it.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 
 class Passage(NamedTuple):
-    """A document on its way to be encoded.
+    """A document that is to be encoded.
 
     Args:
-        text: of the document.
-        kin: the text that decides whether it is held out, where that is not its own: translations of one text stay together.
-        language: the number of its language; 0 where there is one.
+        text: the text of the document.
+        kin: the text that decides whether it is held out, if that is not its own: translations of one text stay together.
+        language: the number of its language; 0 if there is only one.
         translates: whether it is the translation of the passage before it.
     """
 
@@ -40,23 +40,23 @@ class Passage(NamedTuple):
 
     @property
     def key(self) -> int:
-        """What decides whether it is held out."""
+        """The hash that decides whether it is held out."""
         return content_hash(self.text if self.kin is None else self.kin)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Encoded:
-    """Some documents, one behind the other.
+    """Some documents, one after another.
 
     Args:
         tokens: [tokens] each document followed by its end mark, in the smallest unsigned type.
         word_starts: [tokens] whether a token begins a word (end marks do).
-        sentences: [sentences] tokens of each sentence; an end mark belongs to the sentence before it.
-        documents: [documents] tokens of each document.
-        sentence_counts: [documents] sentences of each document.
-        hashes: [documents] of the text, whitespace apart.
-        keys: [documents] what decides whether a document is held out.
-        languages: [documents] the number of each one's language.
+        sentences: [sentences] the number of tokens of each sentence; an end mark belongs to the sentence before it.
+        documents: [documents] the number of tokens of each document.
+        sentence_counts: [documents] the number of sentences of each document.
+        hashes: [documents] the hash of the text, apart from its whitespace.
+        keys: [documents] the hash that decides whether a document is held out.
+        languages: [documents] the number of each document's language.
         translations: [documents] whether a document is the translation of the one before it.
     """
 
@@ -71,10 +71,10 @@ class Encoded:
     translations: NDArray[np.bool_]
 
     def select(self, keep: NDArray[np.bool_]) -> Encoded:
-        """Only some of the documents.
+        """Return only some of the documents.
 
         Args:
-            keep: [documents]
+            keep: [documents] which documents to keep.
         """
         if keep.all():
             return self
@@ -92,10 +92,10 @@ class Encoded:
         )
 
     def cut(self, position: int, end_mark: int) -> Encoded:
-        """The document at a token made into two, the first with an end mark of its own and the second with a hash of its own.
+        """Cut the document at a token in two: the first part gets its own end mark, the second part its own hash.
 
         Args:
-            position: the first token of the second part; inside a document, and not its first token.
+            position: the first token of the second part; within a document, and not its first token.
             end_mark: the document-end mark.
         """
         documents, sentences = _starts(self.documents), _starts(self.sentences)
@@ -122,23 +122,23 @@ class Encoded:
 
 
 def _starts(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Where each part starts, and the end of the last.  # [parts + 1]"""
+    """Return the start of each part, and the end of the last.  # [parts + 1]"""
     return np.concatenate([[0], np.cumsum(lengths)])
 
 
 def content_hash(text: str) -> int:
-    """64 bits of a document's text, the same whatever whitespace stands between its words."""
+    """Return a hash of 64 bits of a document's text, which does not depend on the kind of whitespace between its words."""
     words = " ".join(text.split()).encode(errors="surrogatepass")
     return int.from_bytes(hashlib.blake2b(words, digest_size=8, person=b"plmtrain doc").digest(), "little")
 
 
 def running_text(text: str, family: str) -> str:
-    """A document as a family's tokenizer should see it: on one line, unless the family keeps line ends."""
+    """Return a document as a family's tokenizer reads it: on one line, unless the family keeps line ends."""
     return text if TOKENIZER_FAMILIES[family].keeps_line_ends else " ".join(text.split())
 
 
 def segments(text: str, family: str) -> list[str]:
-    """A document's sentences, each with the whitespace in front of it; joined, they are the ``running_text``."""
+    """Return a document's sentences, each with the whitespace before it; joined, they are the ``running_text``."""
     parts = [text[start:end] for start, end in pairwise([*boundaries(text), len(text)])]
     if TOKENIZER_FAMILIES[family].keeps_line_ends:
         return parts
@@ -146,27 +146,27 @@ def segments(text: str, family: str) -> list[str]:
 
 
 def encode(tokenizer: Tokenizer, passages: Sequence[Passage]) -> Encoded:
-    """Encode documents. One without a single token leaves no trace, nor does what is its translation, or what it translates.
+    """Encode documents. A document without any token is omitted, together with its translation or its original.
 
     Args:
-        tokenizer: whose ``sep`` token (or ``eos``, where there is none) marks the end of a document.
+        tokenizer: the tokenizer; its ``sep`` token (or ``eos``, if it has none) marks the end of a document.
         passages: the documents.
     """
     parts = [segments(passage.text, tokenizer.family) for passage in passages]
     encoded = iter(tokenizer.encode([sentence for document in parts for sentence in document]))
     mark = np.array([end_mark(tokenizer)]), np.array([True])
-    found = [[both for both in (next(encoded) for _ in document) if len(both[0])] for document in parts]
-    kept = _whole(passages, [bool(sentences) for sentences in found])
+    sentences_of = [[both for both in (next(encoded) for _ in document) if len(both[0])] for document in parts]
+    kept = _whole(passages, [bool(sentences) for sentences in sentences_of])
     ids, starts = [np.empty(0, np.int64)], [np.empty(0, np.bool_)]
     sentences: list[int] = []
     documents, counts = [], []
     for index in kept:
-        lengths = [len(tokens) for tokens, _ in found[index]]
+        lengths = [len(tokens) for tokens, _ in sentences_of[index]]
         lengths[-1] += 1
         sentences += lengths
         documents.append(sum(lengths))
         counts.append(len(lengths))
-        for tokens, words in [*found[index], mark]:
+        for tokens, words in [*sentences_of[index], mark]:
             ids.append(tokens)
             starts.append(words)
     chosen = [passages[index] for index in kept]
@@ -187,7 +187,7 @@ def encode(tokenizer: Tokenizer, passages: Sequence[Passage]) -> Encoded:
 
 
 def _whole(passages: Sequence[Passage], filled: list[bool]) -> list[int]:
-    """Which documents have tokens, and so does what belongs to them."""
+    """Return which documents have tokens; of a document and its translation, both must have some."""
     for index, passage in enumerate(passages):
         if passage.translates and not (filled[index - 1] and filled[index]):
             filled[index - 1] = filled[index] = False
@@ -195,11 +195,11 @@ def _whole(passages: Sequence[Passage], filled: list[bool]) -> list[int]:
 
 
 def end_mark(tokenizer: Tokenizer) -> int:
-    """The token behind every document."""
+    """Return the token after every document."""
     roles = tokenizer.vocabulary.roles
     return tokenizer.vocabulary["sep" if "sep" in roles or "eos" not in roles else "eos"]
 
 
 def token_type(vocabulary_size: int) -> np.dtype[np.unsignedinteger]:
-    """The smallest unsigned type that holds every token."""
+    """Return the smallest unsigned type that holds every token."""
     return np.dtype(np.min_scalar_type(vocabulary_size - 1))

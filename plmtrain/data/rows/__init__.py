@@ -1,1 +1,1 @@
-"""Arrays to rows: where each kind of row comes from, and the special tokens around and between its texts."""
+"""Rows of tokens from arrays: the sources of each kind of row, and the special tokens around and between its texts."""

@@ -1,4 +1,4 @@
-"""The corpus as consecutive stretches of one length: no padding, documents behind one another (RoBERTa's full sentences)."""
+"""The corpus as consecutive stretches of one length: no padding, documents one after another (RoBERTa's full sentences)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from plmtrain.errors import DataError
 
 
 class Blocks:
-    """Row i is tokens [i * length, (i + 1) * length); what is left at the end is read in no epoch.
+    """A source whose row i is tokens [i * length, (i + 1) * length); the remainder at the end is never read.
 
     Args:
         store: one split of the prepared data.
@@ -42,7 +42,7 @@ class Blocks:
         return self._count
 
     def fetch(self, indices: NDArray[np.int64]) -> Rows:
-        """The rows at some indices, in that order."""
+        """Return the rows at some indices, in that order."""
         return Rows(
             tokens=self._tokens[indices].astype(np.int64),
             lengths=np.full(len(indices), self._length, np.int64),
@@ -53,7 +53,7 @@ class Blocks:
         )
 
     def _documents_of(self, indices: NDArray[np.int64]) -> NDArray[np.int64] | None:
-        """The document of each token, counted from 0 in each row.  # [rows, length]"""
+        """Return the document of each token, counted from 0 in each row.  # [rows, length]"""
         if self._documents is None:
             return None
         positions = np.asarray(indices)[:, None] * self._length + np.arange(self._length)

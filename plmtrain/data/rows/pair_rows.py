@@ -1,4 +1,4 @@
-"""Rows of segment pairs, cut from prepared text when it was prepared (``plmtrain.data.corpus.pair_store``)."""
+"""Rows of segment pairs, which are cut when text is prepared (``plmtrain.data.corpus.pair_store``)."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from plmtrain.data.corpus.store import Store
 from plmtrain.data.rows.rows import Rows, side_by_side
 
 Encoded = tuple[NDArray[np.int64], NDArray[np.bool_]]
-"""A text's ids, and whether each begins a word."""
+"""The token ids of a text, and whether each token begins a word."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PairRows(Rows):
-    """Rows of two segments, one directly behind the other.
+    """Rows of two segments, one directly after the other.
 
     Args:
-        segments: [rows, length] which segment each token is of: 0 for the first, 1 for the second and what lies behind it.
-        labels: [rows] 1 where the second segment is not what follows the first, else 0; None where nobody knows.
+        segments: [rows, length] the segment of each token: 0 for the first, 1 for the second and everything after it.
+        labels: [rows] 1 where the second segment does not follow the first, else 0; None if unknown.
     """
 
     segments: NDArray[np.int64]
@@ -30,11 +30,11 @@ class PairRows(Rows):
 
     @classmethod
     def of(cls, pairs: Sequence[tuple[Encoded, Encoded]], padding: int) -> PairRows:
-        """Rows of pairs of texts, of which the second may be empty.
+        """Make rows of pairs of texts, of which the second may be empty.
 
         Args:
             pairs: the ids and word starts of both texts.  # [tokens] each
-            padding: the id behind the shorter ones.
+            padding: the id that fills shorter rows.
         """
         joined = [tuple(np.concatenate(parts) for parts in zip(first, second, strict=True)) for first, second in pairs]
         rows = side_by_side([(ids, starts) for ids, starts in joined], padding)
@@ -44,7 +44,7 @@ class PairRows(Rows):
 
 
 def first_lengths(rows: Rows) -> NDArray[np.int64]:
-    """How many tokens the first segment of each row has: all of them where rows know of no segments.  # [rows]"""
+    """Return the number of tokens in the first segment of each row: all of them if rows have no segments.  # [rows]"""
     if not isinstance(rows, PairRows):
         return rows.lengths
     first: NDArray[np.int64] = np.minimum(np.count_nonzero(rows.segments == 0, axis=1), rows.lengths)
@@ -52,7 +52,7 @@ def first_lengths(rows: Rows) -> NDArray[np.int64]:
 
 
 def asked_pairs(rows: Rows) -> PairRows:
-    """Rows as pairs; those that know of no segments have one alone."""
+    """Return rows as pairs; rows without segments become one segment each."""
     if isinstance(rows, PairRows):
         return rows
     none = np.zeros(rows.tokens.shape, np.int64)
@@ -60,12 +60,12 @@ def asked_pairs(rows: Rows) -> PairRows:
 
 
 class PairSource:
-    """Row i is pair i of all copies.
+    """A source whose row i is pair i of all copies.
 
     Args:
         store: one split of the prepared data.
-        pairs: cut from it.
-        length: tokens in a row, those behind a shorter pair included.
+        pairs: the pairs that were cut from it.
+        length: tokens in a row, including those after a shorter pair.
     """
 
     def __init__(self, store: Store, pairs: PairStore, length: int) -> None:
@@ -75,16 +75,16 @@ class PairSource:
         return len(self._pairs)
 
     def __reduce__(self) -> tuple[object, ...]:
-        # Sent to another process, what is mapped is opened anew there instead of travelling whole.
+        # Another process opens the mapped arrays again: they are not copied to it.
         return _reopened, (self._store, self._pairs.folder, self._length)
 
     def fetch(self, indices: NDArray[np.int64]) -> PairRows:
-        """The rows at some indices, in that order."""
+        """Return the rows at some indices, in that order."""
         pairs, indices = self._pairs, np.asarray(indices)
         first, second = (starts[indices].astype(np.int64)[:, None] for starts in pairs.starts)
         first_length, second_length = (lengths[indices].astype(np.int64)[:, None] for lengths in pairs.lengths)
         lengths = first_length + second_length
-        place = np.minimum(np.arange(self._length), lengths - 1)  # behind a pair its last token stands: it means nothing
+        place = np.minimum(np.arange(self._length), lengths - 1)  # after a pair its last token is repeated: it has no meaning
         in_second = place >= first_length
         source = np.where(in_second, second - first_length, first) + place
         return PairRows(

@@ -1,7 +1,7 @@
-"""How much each source of a mixture gives: in proportion to its size to a power, and exactly, by fixed quotas.
+"""Shares and exact quotas of the sources of a mixture, in proportion to their sizes to a power.
 
-With sizes n_i, source i has the share q_i = n_i^alpha / sum_j n_j^alpha (Lample and Conneau 2019, section 3.1): alpha 1 takes
-text as it is, 0 takes all sources alike, and what lies between lifts small languages without drowning in them.
+With sizes n_i, source i has the share q_i = n_i^alpha / sum_j n_j^alpha (Lample and Conneau 2019, section 3.1): alpha 1 keeps
+the sizes as they are, alpha 0 gives all sources the same share, and values between raise the share of small languages moderately.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 
 def shares(sizes: Sequence[int], exponent: float) -> NDArray[np.float64]:
-    """The share of each source.
+    """Return the share of each source.
 
     Args:
-        sizes: of the sources; an empty one has no share.
-        exponent: the power.
+        sizes: the sizes of the sources; an empty one has no share.
+        exponent: the power, alpha.
     """
     powers = np.array([float(size) ** exponent if size else 0.0 for size in sizes])
     parts: NDArray[np.float64] = powers / max(powers.sum(), 1e-300)
@@ -26,13 +26,13 @@ def shares(sizes: Sequence[int], exponent: float) -> NDArray[np.float64]:
 
 
 def quotas(sizes: Sequence[int], shares: Sequence[float]) -> list[int]:
-    """How many rows of each source an epoch has: as few as let it have every row of every source once, in the shares given.
+    """Return the number of rows of each source in the shortest epoch that has every row of every source, in the given shares.
 
-    The source that its share is hardest on is read once through; the others go round again.
+    The source that is largest in relation to its share is read once; the others are repeated.
 
     Args:
-        sizes: rows of each source.
-        shares: of each source, adding up to 1; a source without rows or without a share gives none.
+        sizes: the number of rows of each source.
+        shares: the share of each source, adding up to 1; a source without rows or without a share has a quota of 0.
     """
     part = [Fraction(share).limit_denominator(10**9) if size else Fraction(0) for size, share in zip(sizes, shares, strict=True)]
     whole = sum(part)
@@ -40,7 +40,7 @@ def quotas(sizes: Sequence[int], shares: Sequence[float]) -> list[int]:
         return [0] * len(sizes)
     part = [one / whole for one in part]
     epoch = max(-(-size // share) for size, share in zip(sizes, part, strict=True) if share)
-    # By the largest remainders, so that the quotas add up, and none is off by one row or more.
+    # The largest remainders are rounded up: the quotas add up, and each differs from the exact value by less than one row.
     exact = [epoch * share for share in part]
     given = [int(amount) for amount in exact]
     left = int(epoch) - sum(given)
@@ -50,11 +50,11 @@ def quotas(sizes: Sequence[int], shares: Sequence[float]) -> list[int]:
 
 
 class Repeats:
-    """How often each next text of a language is taken, so that languages come to their shares: the largest once.
+    """Counts of how often each text of a language is repeated so that languages reach their shares: the largest has one copy.
 
     Args:
-        sizes: of each language, in letters.
-        exponent: the power.
+        sizes: the size of each language, in letters.
+        exponent: the power, alpha.
     """
 
     def __init__(self, sizes: Mapping[int, int], exponent: float) -> None:
@@ -70,7 +70,7 @@ class Repeats:
         self._read = dict.fromkeys(languages, 0)
 
     def next(self, language: int) -> int:
-        """How often the next text of a language is taken."""
+        """Return how often the next text of a language is repeated."""
         number, factor = self._read[language], self._factors.get(language, 1.0)
         self._read[language] = number + 1
         return int(factor * (number + 1)) - int(factor * number)

@@ -1,8 +1,8 @@
-"""Where special tokens, texts and padding stand in a row: the one place that lays special tokens around text.
+"""Positions of special tokens, texts and padding in a row: the only module that puts special tokens around text.
 
-``RowFormat`` says in which order the parts of a row stand, as ``plmtrain.families`` has it for a family of models. ``Places``
-says where they stand in rows of certain texts, and moves what belongs to a text's tokens to their places. What a pretraining
-objective or a task makes of that is in ``framing``, ``side_framing``, ``stream_segments``, and in ``formatted`` below.
+``RowFormat`` is the order of the pieces of a row, which ``plmtrain.families`` defines for each family of models. ``Places``
+computes their positions in rows of given texts, and moves values that belong to the tokens of texts to these positions.
+Objectives and tasks use both through ``framing``, ``side_framing``, ``stream_segments``, and ``formatted`` below.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plmtrain.data.rows.rows import Rows
-from plmtrain.families import MODEL_FAMILIES, Part
+from plmtrain.families import MODEL_FAMILIES, Piece
 from plmtrain.text.vocabulary import Vocabulary
 
 MULTIPLE = 8
-"""Rows are as long as a multiple of this: few shapes, and those that fast kernels like."""
+"""Rows are padded to a multiple of this: that makes few shapes, for which fast kernels are efficient."""
 
 
 @dataclass(frozen=True)
 class RowFormat:
-    """How a family lays out one text (``[CLS] A [SEP]``) or two (``[CLS] A [SEP] B [SEP]``).
+    """A family's format of one text (``[CLS] A [SEP]``) or of two (``[CLS] A [SEP] B [SEP]``).
 
     Args:
-        parts: what stands where, in order: the role of a special token, or the number of a text; each with its segment.
-        pads_left: whether padding stands before a row, as in XLNet.
-        padding_segment: of padding.
+        pieces: the pieces in order: the role of a special token, or the number of a text; each with its segment.
+        pads_left: whether padding comes before a row, as in XLNet.
+        padding_segment: the segment of padding.
     """
 
-    parts: tuple[Part, ...]
+    pieces: tuple[Piece, ...]
     pads_left: bool = False
     padding_segment: int = 0
 
@@ -43,56 +43,56 @@ class RowFormat:
 
         Args:
             family: ``ModelSettings.family``.
-            texts: how many there are in a row, 1 or 2.
+            texts: the number of texts in a row, 1 or 2.
         """
         row = MODEL_FAMILIES[family]
-        return cls(row.tokens.parts(texts), row.tokens.padding_side == "left", row.padding_segment)
+        return cls(row.tokens.pieces(texts), row.tokens.padding_side == "left", row.padding_segment)
 
     @cached_property
     def roles(self) -> tuple[str, ...]:
         """The role of each special token, in order."""
-        return tuple(part for part, _ in self.parts if isinstance(part, str))
+        return tuple(piece for piece, _ in self.pieces if isinstance(piece, str))
 
     @cached_property
     def framing(self) -> int:
-        """Special tokens in a row."""
+        """The number of special tokens in a row."""
         return len(self.roles)
 
     @cached_property
     def opening(self) -> int:
-        """Special tokens before the first text."""
-        return [part for part, _ in self.parts].index(0)
+        """The number of special tokens before the first text."""
+        return [piece for piece, _ in self.pieces].index(0)
 
     def lacking(self, alone: NDArray[np.bool_], one: RowFormat) -> NDArray[np.bool_]:
-        """Return which parts of a pair rows lack that are one text alone.  # [rows, parts]
+        """Return which pieces of the format of two texts are absent in rows that have one text only.  # [rows, pieces]
 
         Args:
-            alone: [rows] which rows have the first text alone.
-            one: the format of these rows, with which that of two begins.
+            alone: [rows] which rows have the first text only.
+            one: the format of these rows, which is the beginning of this format.
         """
-        return alone[:, None] & (np.arange(len(self.parts)) >= len(one.parts))
+        return alone[:, None] & (np.arange(len(self.pieces)) >= len(one.pieces))
 
     @cached_property
     def runs(self) -> tuple[str | int | None, ...]:
-        """What stands in a row from its first place to its last: the parts, and None for padding."""
-        parts = tuple(part for part, _ in self.parts)
-        return (None, *parts) if self.pads_left else (*parts, None)
+        """The pieces of a row from its first place to its last, with None for padding."""
+        pieces = tuple(piece for piece, _ in self.pieces)
+        return (None, *pieces) if self.pads_left else (*pieces, None)
 
 
 @dataclass(eq=False)
 class Places:
-    """Where the parts of some rows stand. Padding stands behind them, or before them where the format says so.
+    """The places of the pieces of some rows. Padding comes after the pieces, or before them if the format says so.
 
     Args:
-        layout: which parts there are.
-        texts: [rows] for each text, how many tokens it has.
-        length: how long each row becomes by padding.
-        width: how long the rows of the arrays are that texts are taken from.
-        begins: [rows] for each text, where it begins in its row of these arrays; at 0 if not given.
-        lacking: [rows, parts] which parts a row does not have; None where each has all.
+        row_format: the format of the rows.
+        texts: [rows] for each text, its number of tokens.
+        length: the length of each row with its padding.
+        width: the length of the rows of the arrays that texts are taken from.
+        begins: [rows] for each text, its first index in its row of these arrays; 0 if not given.
+        lacking: [rows, pieces] which pieces a row does not have; None if each row has all pieces.
     """
 
-    layout: RowFormat
+    row_format: RowFormat
     texts: Sequence[NDArray[np.int64]]
     length: int
     width: int
@@ -101,8 +101,8 @@ class Places:
 
     @cached_property
     def lengths(self) -> NDArray[np.int64]:
-        """How many tokens each row has.  # [rows]"""
-        lengths: NDArray[np.int64] = self._part_sizes.sum(axis=1)
+        """The number of tokens in each row.  # [rows]"""
+        lengths: NDArray[np.int64] = self._piece_sizes.sum(axis=1)
         return lengths
 
     @property
@@ -114,37 +114,37 @@ class Places:
     def real(self) -> NDArray[np.bool_]:
         """Which places are not padding.  # [rows, length]"""
         place = np.arange(self.length)
-        return place >= self.length - self.lengths[:, None] if self.layout.pads_left else place < self.lengths[:, None]
+        return place >= self.length - self.lengths[:, None] if self.row_format.pads_left else place < self.lengths[:, None]
 
     @property
     def segments(self) -> NDArray[np.int64]:
         """The segment of each place.  # [rows, length]"""
-        padding, kinds = [self.layout.padding_segment], [segment for _, segment in self.layout.parts]
-        each = np.array(padding + kinds if self.layout.pads_left else kinds + padding)
+        padding, kinds = [self.row_format.padding_segment], [segment for _, segment in self.row_format.pieces]
+        each = np.array(padding + kinds if self.row_format.pads_left else kinds + padding)
         return self._spread(np.broadcast_to(each, self._run_sizes.shape))
 
     def ids(self, tokens: NDArray[np.int64], vocabulary: Vocabulary) -> NDArray[np.int64]:
         """Return the token ids of the rows, [rows, length].
 
         Args:
-            tokens: [rows, width] of the texts.
-            vocabulary: for the special tokens.
+            tokens: [rows, width] the token ids of the texts.
+            vocabulary: the ids of the special tokens.
         """
-        return self.filled(tokens, [vocabulary[role] for role in self.layout.roles], vocabulary.padding)
+        return self.filled(tokens, [vocabulary[role] for role in self.row_format.roles], vocabulary.padding)
 
     def filled(self, values: NDArray[Any], special: Sequence[Any], padding: Any) -> NDArray[Any]:
-        """Move what belongs to the tokens of texts to their places.
+        """Move values that belong to the tokens of texts to the places of these tokens.
 
         Args:
-            values: [rows, width] for each token of the texts.
-            special: for each special token of the format, in order, its value: one for all rows, or [rows].
+            values: [rows, width] the value of each token of the texts.
+            special: the value of each special token of the format, in order: one for all rows, or [rows].
             padding: the value of padding: one for all rows, or [rows].
 
         Returns:
             [rows, length].
         """
         given = iter(special)
-        if self._alike is not None:  # block by block, which takes a fourth of the time
+        if self._alike is not None:  # block by block, which takes a quarter of the time
             made = np.empty((len(values), self.length), values.dtype)
             for run, here, there in self._blocks:
                 if there is not None:
@@ -154,7 +154,7 @@ class Places:
                     made[:, here] = other[:, None] if isinstance(other, np.ndarray) else other
             return made
         of_runs = np.zeros(self._run_sizes.shape, values.dtype)
-        for number, run in enumerate(self.layout.runs):
+        for number, run in enumerate(self.row_format.runs):
             if not isinstance(run, int):
                 of_runs[:, number] = padding if run is None else next(given)
         others = self._spread(of_runs)
@@ -164,24 +164,24 @@ class Places:
 
     @cached_property
     def _alike(self) -> list[int] | None:
-        """The sizes of the parts of each row where all rows are laid out alike, else None."""
+        """The sizes of the pieces of each row if all rows have the same layout, else None."""
         if self.lacking is not None or len(self.texts[0]) == 0:
             return None
         for each in (*self.texts, *self.begins):
             if np.count_nonzero(each != each[0]):
                 return None
-        return [int(self.texts[part][0]) if isinstance(part, int) else 1 for part, _ in self.layout.parts]
+        return [int(self.texts[piece][0]) if isinstance(piece, int) else 1 for piece, _ in self.row_format.pieces]
 
     @cached_property
     def _blocks(self) -> list[tuple[str | int | None, slice, slice | None]]:
-        """Each run of rows that are laid out alike: its places, and where its text is in the arrays."""
+        """Each run of rows that have the same layout: its places, and the place of its text in the arrays."""
         assert self._alike is not None
         padding = [self.length - sum(self._alike)]
         assert padding[0] >= 0, "rows do not fit"
-        sizes = padding + self._alike if self.layout.pads_left else self._alike + padding
+        sizes = padding + self._alike if self.row_format.pads_left else self._alike + padding
         blocks: list[tuple[str | int | None, slice, slice | None]] = []
         place = 0
-        for run, size in zip(self.layout.runs, sizes, strict=True):
+        for run, size in zip(self.row_format.runs, sizes, strict=True):
             begin = int(self.begins[run][0]) if self.begins and isinstance(run, int) else 0
             there = slice(begin, begin + size) if isinstance(run, int) else None
             if size:
@@ -190,40 +190,40 @@ class Places:
         return blocks
 
     @cached_property
-    def _part_sizes(self) -> NDArray[np.int64]:
-        """How many tokens each part of each row has.  # [rows, parts]"""
-        sizes = np.ones((len(self.texts[0]), len(self.layout.parts)), np.int64)
-        for number, (part, _) in enumerate(self.layout.parts):
-            if isinstance(part, int):
-                sizes[:, number] = self.texts[part]
+    def _piece_sizes(self) -> NDArray[np.int64]:
+        """The number of tokens in each piece of each row.  # [rows, pieces]"""
+        sizes = np.ones((len(self.texts[0]), len(self.row_format.pieces)), np.int64)
+        for number, (piece, _) in enumerate(self.row_format.pieces):
+            if isinstance(piece, int):
+                sizes[:, number] = self.texts[piece]
         if self.lacking is not None:
             sizes[self.lacking] = 0
         return sizes
 
     @cached_property
     def _run_sizes(self) -> NDArray[np.int64]:
-        """How many places each run of each row takes.  # [rows, runs]"""
+        """The number of places that each run of each row takes.  # [rows, runs]"""
         padding = (self.length - self.lengths)[:, None]
         assert padding.min(initial=0) >= 0, "rows do not fit"
-        both = [padding, self._part_sizes] if self.layout.pads_left else [self._part_sizes, padding]
+        both = [padding, self._piece_sizes] if self.row_format.pads_left else [self._piece_sizes, padding]
         return np.concatenate(both, axis=1)
 
     def _spread(self, of_runs: NDArray[Any]) -> NDArray[Any]:
-        """Give each place what its run has.  # [rows, runs] -> [rows, length]"""
+        """Give each place the value of its run.  # [rows, runs] -> [rows, length]"""
         return np.repeat(of_runs.reshape(-1), self._run_sizes.reshape(-1)).reshape(len(of_runs), self.length)
 
     @cached_property
     def _is_text(self) -> NDArray[np.bool_]:
-        is_text = np.array([isinstance(run, int) for run in self.layout.runs])
+        is_text = np.array([isinstance(run, int) for run in self.row_format.runs])
         return self._spread(np.broadcast_to(is_text, self._run_sizes.shape))
 
     @cached_property
     def _source(self) -> NDArray[np.int64]:
-        """Where the token of each place is, as an index into rows * width; anywhere where no text is.  # [rows, length]"""
+        """The index of the token of each place in rows * width; any value at places without text.  # [rows, length]"""
         sizes = self._run_sizes
         moved = (sizes.reshape(-1) - np.cumsum(sizes)).reshape(sizes.shape)
         row = np.arange(len(sizes)) * self.width
-        for number, run in enumerate(self.layout.runs):
+        for number, run in enumerate(self.row_format.runs):
             if isinstance(run, int):
                 moved[:, number] += row + self.begins[run] if self.begins else row
         source = self._spread(moved)
@@ -246,21 +246,21 @@ class FormattedRows:
     real: NDArray[np.bool_]
 
 
-def formatted(rows: Rows, layout: RowFormat, vocabulary: Vocabulary, limit: int) -> FormattedRows:
+def formatted(rows: Rows, row_format: RowFormat, vocabulary: Vocabulary, limit: int) -> FormattedRows:
     """Lay out texts or pairs, padded to the longest of the batch.
 
     Args:
-        rows: the texts; ``others`` of them are the second texts.
-        layout: the format.
-        vocabulary: for the special tokens.
-        limit: how long a row may become by padding.
+        rows: the texts; their ``others`` are the second texts.
+        row_format: the format.
+        vocabulary: the ids of the special tokens.
+        limit: the greatest length to which padding may extend a row.
     """
     tokens, texts, begins = rows.tokens, [rows.lengths], []
     if rows.others is not None:
         tokens = np.concatenate([tokens, rows.others.tokens], axis=1)
         texts = [rows.lengths, rows.others.lengths]
         begins = [np.zeros(len(rows), np.int64), np.full(len(rows), rows.tokens.shape[1])]
-    longest = int(np.sum(texts, axis=0).max(initial=1 - layout.framing)) + layout.framing
+    longest = int(np.sum(texts, axis=0).max(initial=1 - row_format.framing)) + row_format.framing
     length = max(longest, min(limit, -(-longest // MULTIPLE) * MULTIPLE))
-    places = Places(layout, texts, length, tokens.shape[1], begins)
+    places = Places(row_format, texts, length, tokens.shape[1], begins)
     return FormattedRows(ids=places.ids(tokens, vocabulary), segments=places.segments, real=places.real)

@@ -15,16 +15,16 @@ class Rows:
     """Some rows, side by side.
 
     Args:
-        tokens: [rows, length] token ids; what lies behind a row's length means nothing.
-        lengths: [rows] how many tokens each row has.
+        tokens: [rows, length] token ids; those after a row's length have no meaning.
+        lengths: [rows] the number of tokens in each row.
         word_starts: [rows, length] whether a token begins a word (special tokens do).
         documents: [rows, length] the document of each token: equal numbers within a row, or from row to row of a stream, are
-            one document; None where rows are not divided.
-        sentence_starts: [rows, length] whether a token begins a sentence; None where the source does not say.
-        fresh: [rows] whether a row begins its stream anew; None where no row goes on from another.
-        others: for each row a text from elsewhere; None where the source gives none.
-        text: [any number] all tokens of the text that the rows were cut from, to draw tokens as often as they stand there; None
-            where the source does not hand it out.
+            one document; None if rows are not divided into documents.
+        sentence_starts: [rows, length] whether a token begins a sentence; None if the source does not know.
+        fresh: [rows] whether a row is the first of its stream; None if no row continues another.
+        others: for each row a text from elsewhere; None if the source has none.
+        text: [any number] all tokens of the text that the rows were cut from, from which tokens are drawn as often as they occur;
+            None if the source does not provide it.
     """
 
     tokens: NDArray[np.int64]
@@ -41,51 +41,51 @@ class Rows:
 
 
 class RowSource(Protocol):
-    """Rows by index, each at the same cost wherever it lies."""
+    """A source of rows by index; each row costs the same wherever it is."""
 
     def __len__(self) -> int:
-        """Rows in an epoch."""
+        """Return the number of rows in an epoch."""
         ...
 
     def fetch(self, indices: NDArray[np.int64]) -> Rows:
-        """The rows at some indices, in that order."""
+        """Return the rows at some indices, in that order."""
         ...
 
 
 @runtime_checkable
 class StreamSource(RowSource, Protocol):
-    """Rows that go on from one another: row ``time * streams + stream`` follows the row ``streams`` before it. A step reads
-    the rows of one time, all streams at once.
+    """A source of rows that continue one another: row ``time * streams + stream`` continues the row ``streams`` before it. A step
+    reads the rows of one time, all streams at once.
 
     Args:
-        streams: how many there are.
+        streams: the number of streams.
     """
 
     streams: int
 
 
 def streams_of(source: RowSource) -> int | None:
-    """How many streams a source has; None where its rows stand by themselves."""
+    """Return the number of streams of a source; None if its rows are independent."""
     return source.streams if isinstance(source, StreamSource) else None
 
 
 @dataclass(frozen=True)
 class PartedRows:
-    """Rows of a program that is made of others.
+    """The rows of a program that consists of other programs.
 
     Args:
-        parts: by name, the rows of each.
+        parts: the rows of each part, by name.
     """
 
     parts: Mapping[str, RowSource]
 
     def __len__(self) -> int:
-        """Rows in an epoch: those of the part that has most."""
+        """Return the number of rows in an epoch: that of the part with the most rows."""
         return max(map(len, self.parts.values()))
 
 
 def rows_of(source: RowSource | PartedRows, part: str | None) -> RowSource:
-    """The rows of one part of a program; those of the whole where it has no parts."""
+    """Return the rows of one part of a program, or of the whole program if it has no parts."""
     if not isinstance(source, PartedRows):
         return source
     assert part is not None, "a step reads the rows of the part that it trains"
@@ -93,11 +93,11 @@ def rows_of(source: RowSource | PartedRows, part: str | None) -> RowSource:
 
 
 def side_by_side(encoded: Sequence[tuple[NDArray[np.int64], NDArray[np.bool_]]], padding: int) -> Rows:
-    """Rows of texts of any length.
+    """Make rows of texts of any length.
 
     Args:
         encoded: the ids and word starts of each text.  # [tokens] each
-        padding: the id behind the shorter ones.
+        padding: the id that fills shorter rows.
     """
     lengths = np.array([len(ids) for ids, _ in encoded], np.int64)
     tokens = np.full((len(encoded), lengths.max(initial=0)), padding, np.int64)

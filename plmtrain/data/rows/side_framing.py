@@ -1,5 +1,5 @@
-"""From sentences and their translations to rows as a model reads them: ``</s> A </s> </s> B </s>``, with positions that begin
-anew at the translation (Lample and Conneau 2019, section 3.4)."""
+"""Framing of sentences and their translations: ``</s> A </s> </s> B </s>``, with positions that restart at 0 in the translation
+(Lample and Conneau 2019, section 3.4)."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from plmtrain.corruption.masked_rows import FramedRows
+from plmtrain.corruption.framed_rows import FramedRows
 from plmtrain.data.rows.row_formats import Places, RowFormat
 from plmtrain.data.rows.rows import Rows
 from plmtrain.data.rows.translations import LanguageRows
 from plmtrain.text.vocabulary import Vocabulary
 
 _ONE, _BOTH = RowFormat.of("xlm", 1), RowFormat.of("xlm", 2)
-"""Each of two sides has the special tokens of a text by itself."""
+"""Each of two sides has the same special tokens as a single text."""
 
 FRAMING = _ONE.framing
-"""Special tokens of a side."""
+"""The number of special tokens of a side."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FramedSides(FramedRows):
-    """Rows of one side or two as a model reads them.
+    """Rows of one side or two sides as a model reads them.
 
     Args:
         positions: [rows, length] counted from 0 in each side.
         languages: [rows, length] the number of each token's language.
-        shares: [rows, length] the share of each token in the training text; 0 where nobody knows.
-        first: [rows] tokens of the side that stands first, special ones included.
+        shares: [rows, length] the share of each token in the training text; 0 if unknown.
+        first: [rows] the number of tokens of the side that comes first, special ones included.
         translated: [rows] whether there is a second side.
     """
 
@@ -44,20 +44,20 @@ class FramedSides(FramedRows):
 def framed_sides(
     rows: Rows, vocabulary: Vocabulary, swapped: NDArray[np.bool_] | None = None, length: int | None = None
 ) -> FramedSides:
-    """Lay out rows.
+    """Lay out rows of one side or two sides.
 
     Args:
-        rows: with translations as their ``others``, of length 0 where there is none; rows without ``others`` are one side each.
-        vocabulary: for the special tokens.
-        swapped: [rows] whether the translation stands first; never where it is not given, or where there is none.
-        length: how long rows become by padding; as long as the longest if not given.
+        rows: sentences, with their translations as ``others``, of length 0 where there is none; other rows are one side each.
+        vocabulary: the ids of the special tokens.
+        swapped: [rows] whether the translation comes first; none if not given, and no row without a translation.
+        length: the length of rows with their padding; that of the longest row if not given.
     """
     others = rows.others
     own, width = rows.lengths, rows.tokens.shape[1]
     other = np.zeros_like(own) if others is None else others.lengths
     translated = other > 0
     turned = translated & (np.zeros(len(rows), np.bool_) if swapped is None else swapped)
-    sides = [np.where(turned, other, own), np.where(turned, own, other)]  # as they stand
+    sides = [np.where(turned, other, own), np.where(turned, own, other)]  # in the order of the row
     before = sides[0] + FRAMING
     lacking = _BOTH.lacking(~translated, _ONE)
     longest = int((before + np.where(translated, sides[1] + FRAMING, 0)).max(initial=FRAMING))

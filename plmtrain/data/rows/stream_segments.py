@@ -1,10 +1,10 @@
-"""Rows of XLNet's pretraining (Yang et al. 2019, section 2.5; the authors' code, ``data_utils.py``): a stretch that goes on from
-the row before, and two segments behind it.
+"""Rows of XLNet's pretraining (Yang et al. 2019, section 2.5; the authors' code, ``data_utils.py``): a stretch that
+continues the row before, then two segments.
 
-A row is ``[reuse] [A] <sep> [B] <sep> <cls>``. A begins where the stretch ends, and is cut off before a sentence; B goes on
-from A, or is a text from elsewhere. As in the authors' code, the next row of the stream begins behind the stretch, so that it
-reads A, and what of B went on from A, once more. Unlike there, a random B is chosen from the whole corpus and fixed by its row,
-while whether it is taken and where A is cut is drawn anew in each epoch; and no half of a batch is read backwards.
+A row is ``[reuse] [A] <sep> [B] <sep> <cls>``. A begins where the stretch ends, and is cut before a sentence. B continues A, or
+is a text from elsewhere. As in the authors' code, the next row of the stream begins after the stretch: it reads A again, and
+also B if B continued A. There are two differences to the authors' code. A random B is chosen from the whole corpus and depends on
+its row only, while each epoch draws again whether it is used and where A is cut. No half of a batch is read backwards.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from plmtrain.text.vocabulary import Vocabulary
 _FORMAT = RowFormat.of("xlnet", 2)
 
 FRAMING = _FORMAT.framing
-"""Special tokens of a row: one behind each segment, and the one that stands for the row."""
+"""The number of special tokens of a row: one after each segment, and the one that represents the row."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,10 +32,10 @@ class SegmentPairs:
 
     Args:
         ids: [rows, length] token ids.
-        segments: [rows, length] 0 for the stretch, A and its end, 1 for B and its end, 2 for the token that stands for the row.
+        segments: [rows, length] 0 for the stretch, A and its end, 1 for B and its end, 2 for the token that represents the row.
         word_starts: [rows, length] whether a token begins a word; special tokens do.
-        documents: [rows, length] the document of each token, a special one's being that of the token before it; None where
-            rows are not divided.
+        documents: [rows, length] the document of each token; a special token has that of the token before it. None if rows
+            are not divided into documents.
     """
 
     ids: NDArray[np.int64]
@@ -48,11 +48,11 @@ def segment_pairs(rows: Rows, vocabulary: Vocabulary, keys: Keys, *, reuse: int,
     """Cut rows of text into a stretch and two segments.
 
     Args:
-        rows: text, each row as long as the others; their ``others`` are what random segments are taken from.
-        vocabulary: for the special tokens.
-        keys: of the rows.
-        reuse: tokens of the stretch.
-        random_share: how often B is a text from elsewhere, where rows have others.
+        rows: text, each row as long as the others; random segments are taken from their ``others``.
+        vocabulary: the ids of the special tokens.
+        keys: the keys of the rows.
+        reuse: the number of tokens of the stretch.
+        random_share: the share of rows in which B is a text from elsewhere, if rows have others.
     """
     count, text = rows.tokens.shape
     pair = text - reuse
@@ -62,8 +62,8 @@ def segment_pairs(rows: Rows, vocabulary: Vocabulary, keys: Keys, *, reuse: int,
     cut = _cuts(rows, reuse, numbers[:, 0])  # tokens of A
     others = rows.others
     random = np.zeros(count, np.bool_) if others is None else as_uniform(numbers[:, 1]) < random_share
-    first, second = reuse + cut, pair - cut  # tokens before the first end, and of B
-    begins = np.where(random, text, first)  # of B, in the row's own text and, behind it, the text from elsewhere
+    first, second = reuse + cut, pair - cut  # tokens before the first <sep>, and tokens of B
+    begins = np.where(random, text, first)  # of B, in the row's own text followed by the text from elsewhere
     tokens = _beside(rows.tokens, None if others is None else others.tokens)
     starts = _beside(rows.word_starts, None if others is None else others.word_starts)
     places = Places(_FORMAT, [first, second], text + FRAMING, tokens.shape[1], [np.zeros_like(first), begins])
@@ -82,7 +82,7 @@ def segment_pairs(rows: Rows, vocabulary: Vocabulary, keys: Keys, *, reuse: int,
 
 
 def _cuts(rows: Rows, reuse: int, random: Bits) -> NDArray[np.int64]:
-    """How long A is: up to a random sentence, or, where none begins behind its first token, up to a random place.  # [rows]"""
+    """Return the length of A: up to a random sentence, or to a random place if none begins after its first token.  # [rows]"""
     anywhere = 1 + as_integers(random, rows.tokens.shape[1] - reuse - 1)
     if rows.sentence_starts is None:
         return anywhere

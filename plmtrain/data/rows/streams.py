@@ -1,7 +1,7 @@
 """The corpus as equal streams that are read side by side, for programs that carry a memory from one step to the next.
 
-Stream s is the how-manieth equal part of the corpus; its row at time t begins ``advance`` tokens behind the one at time t - 1.
-A batch is all streams at one time (Dai et al. 2019, section 3.2; Yang et al. 2019, section 2.4).
+Stream s is part s of the corpus, counted from 0, when it is cut into equal parts. Its row at time t begins ``advance`` tokens
+after its row at time t - 1. A batch is all streams at one time (Dai et al. 2019, section 3.2; Yang et al. 2019, section 2.4).
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from plmtrain.errors import DataError
 from plmtrain.keyed_random import Keys, as_integers, bits
 
 _HELD_OUT_TIMES = 8
-"""Rows that a held-out stream has, where the text allows: with one alone, no memory would ever be measured."""
+"""The number of rows of a held-out stream, if the text is long enough: with one row, the memory would never be measured."""
 
 
 class Streams:
-    """Row ``time * streams + stream`` is the row of a stream at a time.
+    """A source whose row ``time * streams + stream`` is the row of one stream at one time.
 
-    What a stream has beyond its last whole row, and the corpus beyond the last stream, is read in no epoch.
+    Tokens after the last whole row of a stream, and tokens of the corpus after the last stream, are never read.
 
     Args:
         store: one split of the prepared data.
         length: tokens in a row.
-        streams: how many there are; a step reads them all.
-        advance: tokens from the start of a row to that of the next; ``length`` if None, and less where rows overlap.
-        others: tokens of text from elsewhere that each row is given too, from the start of a sentence on. Which text that is
-            depends on the row alone, as if it had been chosen when the data were prepared.
+        streams: the number of streams; a step reads them all.
+        advance: tokens from the start of a row to that of the next; ``length`` if None, and less if rows overlap.
+        others: the number of tokens of text from elsewhere that each row also gets, from the start of a sentence on. The choice
+            of the text depends on the row only, as if it had been made when the data were prepared.
         isolate_documents: whether rows say which document each token is of.
 
     Raises:
@@ -64,14 +64,14 @@ class Streams:
         self._store, self._length, self._isolate = store, length, isolate_documents
         self._times = (self._each - length) // self._advance + 1
         self._others = others
-        # Sentences behind whose first token there is enough text; the first always is one.
+        # The number of sentences with enough text from their first token on; the first sentence always has enough.
         self._openings = int(np.searchsorted(store.sentences, len(store) - others, side="right")) if others else 0
 
     def __len__(self) -> int:
         return self._times * self.streams
 
     def fetch(self, indices: NDArray[np.int64]) -> Rows:
-        """The rows at some indices, in that order; those of time 0 are fresh."""
+        """Return the rows at some indices, in that order; those of time 0 are fresh."""
         times, streams = np.divmod(np.asarray(indices, np.int64), self.streams)
         rows = self._cut(streams * self._each + times * self._advance, self._length, times == 0)
         if not self._others:
@@ -81,7 +81,7 @@ class Streams:
         return replace(rows, others=others)
 
     def _cut(self, first: NDArray[np.int64], length: int, fresh: NDArray[np.bool_] | None = None) -> Rows:
-        """Rows of one length from some places on."""
+        """Return rows of one length, which begin at some tokens."""
         places = first[:, None] + np.arange(length)
         store = self._store
         return Rows(
@@ -95,11 +95,11 @@ class Streams:
 
 
 def held_out_streams(tokens: int, length: int, advance: int, most: int) -> int:
-    """How many streams a held-out text is cut into: fewer than in training where it is short, so that each has a few rows.
+    """Return the number of streams for a held-out text: fewer than in training if it is short, so that each has a few rows.
 
     Args:
-        tokens: of the text.
+        tokens: the number of tokens of the text.
         length, advance: as in ``Streams``.
-        most: as many as in training.
+        most: the number of streams in training.
     """
     return max(1, min(most, tokens // (length + (_HELD_OUT_TIMES - 1) * advance)))

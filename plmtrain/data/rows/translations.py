@@ -1,8 +1,8 @@
 """Rows of parallel text: a sentence with its translation, or a stretch of one language (Lample and Conneau 2019, sections 3.3
 to 3.5).
 
-An epoch has a fixed number of rows of each language and of each pair of languages; in which order they come is a matter of
-keys. Its length is such that each row is read once at least: languages that are lifted above their size go round again.
+An epoch has a fixed number of rows of each language and of each pair of languages. Keys decide their order. An epoch is so
+long that each row is read at least once; languages whose share is greater than that of their size are repeated.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from plmtrain.keyed_random import permute
 
 @dataclass(frozen=True, kw_only=True)
 class LanguageRows(Rows):
-    """Rows that know their language; ``others`` are their translations, of length 0 where there is none.
+    """Rows with their languages; ``others`` are their translations, of length 0 where there is none.
 
     Args:
-        languages: [rows] the number of each one's language.
-        shares: [rows, length] the share of each token in the training text; None where nobody knows.
+        languages: [rows] the number of each row's language.
+        shares: [rows, length] the share of each token in the training text; None if unknown.
     """
 
     languages: NDArray[np.int64]
@@ -37,9 +37,9 @@ class _Source:
     """Some rows of one kind.
 
     Args:
-        documents: of one language, in order; of a pair of languages, the first of each two.
-        count: how many rows they make.
-        ends: [documents] of one language, the tokens up to the end of each; of a pair None.
+        documents: of one language, all documents in order; of a pair of languages, the first document of each pair.
+        count: the number of rows that they make.
+        ends: [documents] of one language, the number of tokens up to the end of each; None for a pair.
     """
 
     documents: NDArray[np.int64]
@@ -53,12 +53,12 @@ class Translations:
     Args:
         store: one split of the prepared data.
         length: tokens of a row of one language; the two sides of a pair have two less, since the model's row has two more special
-            tokens then. Sides that are longer together are cut at their ends, in proportion.
+            tokens then. Sides that are longer together are cut at their ends, in proportion to their lengths.
         translation_share: the share of rows that are pairs.
         exponent: each language, and each pair of languages, has rows in proportion to its size to this power.
 
     Raises:
-        DataError: if the store has no languages, or no translations though some are wanted.
+        DataError: if the store has no languages, or no translations although some are required.
     """
 
     def __init__(self, store: Store, length: int, *, translation_share: float, exponent: float) -> None:
@@ -71,7 +71,9 @@ class Translations:
         pairs, alone = _pairs(self._languages, first), _stretches(store, self._languages, first | second, length)
         if translation_share and not pairs:
             where = f"{store.folder}: the {store.split} text"
-            raise DataError("there are no translations", where, "give some, or hold out more (data.validation_fraction)")
+            raise DataError(
+                "there are no translations", where, "give translations, or hold out more text (data.validation_fraction)"
+            )
         sizes = [[source.count for source in sources] for sources in (pairs, alone)]
         parts = [translation_share, 1 - translation_share]
         wanted = [part * share for some, part in zip(sizes, parts, strict=True) for share in shares(some, exponent).tolist()]
@@ -83,8 +85,8 @@ class Translations:
         return int(self._ends[-1])
 
     def fetch(self, indices: NDArray[np.int64]) -> LanguageRows:
-        """The rows at some indices, in that order."""
-        # So that a few rows in order are of all kinds, as where only so many are evaluated. No seed: it belongs to the data.
+        """Return the rows at some indices, in that order."""
+        # Mixed, so that the first rows are of all kinds if only these are evaluated; without a seed: the data have one order.
         slots = permute(np.asarray(indices, np.int64), len(self), "parallel rows")
         which = np.searchsorted(self._ends, slots, side="right")
         sides = np.zeros((2, len(slots), self._length), np.int64)  # where each token is in the store
@@ -105,7 +107,7 @@ class Translations:
         return self._rows(sides[0], lengths[0], languages[0], self._rows(sides[1], lengths[1], languages[1], None))
 
     def _stretch(self, source: _Source, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Where the tokens of stretches of one language are, and how many there are of each."""
+        """Return where the tokens of stretches of one language are, and the number of tokens of each stretch."""
         assert source.ends is not None
         total = int(source.ends[-1])
         places = np.minimum(rows[:, None] * self._length + np.arange(self._length), total - 1)
@@ -128,14 +130,14 @@ class Translations:
 
 
 def _pairs(languages: NDArray[np.uint8], first: NDArray[np.bool_]) -> list[_Source]:
-    """The pairs of each two languages."""
+    """Return the pairs of each two languages."""
     documents = np.flatnonzero(first)
     kinds = languages[documents].astype(np.int64) * 256 + languages[documents + 1]
     return [_Source(documents[kinds == kind], int(np.count_nonzero(kinds == kind))) for kind in np.unique(kinds)]
 
 
 def _stretches(store: Store, languages: NDArray[np.uint8], paired: NDArray[np.bool_], length: int) -> list[_Source]:
-    """The text of each language: what has no translation, or, where all has, what has one."""
+    """Return the text of each language: the documents without a translation, or all documents if each has one."""
     sources = []
     for language in np.unique(languages):
         spoken = languages == language
@@ -147,11 +149,11 @@ def _stretches(store: Store, languages: NDArray[np.uint8], paired: NDArray[np.bo
 
 
 def in_proportion(lengths: NDArray[np.int64], most: int) -> NDArray[np.int64]:
-    """How much of both sides of pairs stays, so that they fit: the same share of each, and one token at least.
+    """Return the number of tokens to keep of each side of pairs so that they fit: the same share of both, and one at least.
 
     Args:
-        lengths: [2, pairs] tokens of the sides, none empty.
-        most: tokens of both together.
+        lengths: [2, pairs] the number of tokens of each side, at least 1.
+        most: the greatest number of tokens of both sides together.
     """
     total = lengths.sum(axis=0)
     first = np.clip(np.rint(lengths[0] * most / total).astype(np.int64), np.maximum(1, most - lengths[1]), most - 1)

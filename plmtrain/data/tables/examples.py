@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from plmtrain.data.corpus.encoding import running_text
-from plmtrain.data.rows.rows import Rows
+from plmtrain.data.rows.rows import Rows, RowSource
 from plmtrain.stopping import safe_point
 
 if TYPE_CHECKING:
@@ -25,10 +25,35 @@ class ExampleRows(Rows):
     """Rows of examples: ``others`` are the second texts of pairs.
 
     Args:
-        labels: [rows] the number of each one's label; None where nobody knows it.
+        targets: [rows, ...] the right answer of each as numbers, such as that of its label; None where it is unknown.
     """
 
-    labels: NDArray[np.int64] | None = None
+    targets: NDArray[Any] | None = None
+
+
+@runtime_checkable
+class ExampleSource(RowSource, Protocol):
+    """Rows of examples whose right answers are known.
+
+    Args:
+        references: the right answer of each example, as the reader of the task reads it.
+        owners: [rows] the index of each row's example, in ascending order: the rows of an example stand together.
+    """
+
+    references: Sequence[Any]
+    owners: NDArray[np.int64]
+
+
+class Encoded(Protocol):
+    """Examples as tokens, before it is known how long a row may be."""
+
+    def rows(self, most: int) -> ExampleSource:
+        """Return the rows, each with at most ``most`` tokens of text."""
+        ...
+
+    def sizes(self) -> NDArray[np.int64]:
+        """Return the number of tokens of text in each example, before it is cut.  # [examples]"""
+        ...
 
 
 def kept_lengths(first: NDArray[np.int64], second: NDArray[np.int64], most: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -86,17 +111,43 @@ class Texts:
         return Rows(tokens=np.where(real, tokens, 0).astype(np.int64), lengths=lengths, word_starts=real)
 
 
-class EncodedExamples:
-    """A source of rows of examples.
+@dataclass(frozen=True)
+class EncodedTexts:
+    """Examples of one text or two.
 
     Args:
         texts: the first texts, and for pairs the second ones.
-        labels: [examples] the number of each one's label; None where nobody knows it.
-        most: tokens of text in a row; longer examples are cut.
+        targets: [examples, ...] the right answers as numbers; None where they are unknown.
+        references: the right answers themselves.
     """
 
-    def __init__(self, texts: Sequence[Texts], labels: NDArray[np.int64] | None, most: int) -> None:
-        self.texts, self.labels, self.most = tuple(texts), labels, most
+    texts: tuple[Texts, ...]
+    targets: NDArray[Any] | None
+    references: Sequence[Any]
+
+    def rows(self, most: int) -> EncodedExamples:
+        """Return a row for each example; longer ones are cut to ``most`` tokens of text."""
+        return EncodedExamples(self.texts, self.targets, most, self.references)
+
+    def sizes(self) -> NDArray[np.int64]:
+        """Return the number of tokens of text in each example, before it is cut.  # [examples]"""
+        sizes: NDArray[np.int64] = np.sum([np.diff(part.starts) for part in self.texts], axis=0)
+        return sizes
+
+
+class EncodedExamples:
+    """A source of rows of examples, one row each.
+
+    Args:
+        texts: the first texts, and for pairs the second ones.
+        targets: [examples, ...] the right answer of each as numbers; None where it is unknown.
+        most: tokens of text in a row; longer examples are cut.
+        references: the right answers themselves.
+    """
+
+    def __init__(self, texts: Sequence[Texts], targets: NDArray[Any] | None, most: int, references: Sequence[Any] = ()) -> None:
+        self.texts, self.targets, self.most, self.references = tuple(texts), targets, most, references
+        self.owners = np.arange(len(self))
 
     def __len__(self) -> int:
         return len(self.texts[0].starts) - 1
@@ -114,5 +165,5 @@ class EncodedExamples:
             lengths=first.lengths,
             word_starts=first.word_starts,
             others=second[0] if second else None,
-            labels=None if self.labels is None else self.labels[indices],
+            targets=None if self.targets is None else self.targets[indices],
         )

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import csv
 import json
+import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +21,8 @@ from plmtrain.text.readers import SKIP, Skips, bad, json_problem, kind, lines, u
 
 _ENDINGS = {".tsv": "tsv", ".tab": "tsv", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 _LONGEST_CELL = 2**24  # characters
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+"""What ``float`` reads but for ``nan``, ``inf`` and underscores."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +63,26 @@ class Row:
             return str(value)
         if isinstance(value, str) and value.strip() and not unusable(value):
             return value.strip()
-        found = "empty" if isinstance(value, str) else kind(value)
-        raise DataError(f"column '{column}' should be a label, but is {found}", self.where, SKIP)
+        actual = "empty" if isinstance(value, str) else kind(value)
+        raise DataError(f"column '{column}' should be a label, but is {actual}", self.where, SKIP)
+
+    def number(self, column: str) -> float:
+        """Return a cell that must be a finite number, written with a point.
+
+        Raises:
+            DataError: if it is none.
+        """
+        value = self.cells[column]
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            with suppress(OverflowError):
+                if math.isfinite(number := float(value)):
+                    return number
+        elif isinstance(value, str) and _NUMBER.fullmatch(value.strip()) and math.isfinite(number := float(value)):
+            return number
+        actual = (f"'{value.strip()[:60]}'" if value.strip() else "empty") if isinstance(value, str) else kind(value)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            actual = "not finite"
+        raise DataError(f"column '{column}' should be a number, but is {actual}", self.where, SKIP)
 
 
 def read(path: Path, columns: Mapping[str, str], data: TableSettings, skips: Skips) -> Iterator[Row]:

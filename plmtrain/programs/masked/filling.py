@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from plmtrain import keyed_random
-from plmtrain.batch import Batch, Inputs, Layout
-from plmtrain.data.rows.framing import framed
+from plmtrain.batch import Batch
 from plmtrain.data.rows.rows import Rows, side_by_side
 from plmtrain.errors import DataError
 from plmtrain.programs.answering import Answer, Answering, Demonstration
+from plmtrain.programs.texts import framed_batch
 
 if TYPE_CHECKING:
     from plmtrain.data.rows.row_formats import RowFormat
@@ -32,13 +32,13 @@ class MaskFilling(Answering["MaskedLearner"]):
     """Fill the masks of a text.
 
     Args:
-        layout: the format of a text.
+        row_format: the format of a text.
         vocabulary: the vocabulary of the rows.
         longest: the maximum number of text tokens in a question.
     """
 
-    def __init__(self, layout: RowFormat, vocabulary: Vocabulary, longest: int) -> None:
-        self.layout = layout
+    def __init__(self, row_format: RowFormat, vocabulary: Vocabulary, longest: int) -> None:
+        self.row_format = row_format
         self.vocabulary = vocabulary
         self.longest = longest
 
@@ -47,7 +47,7 @@ class MaskFilling(Answering["MaskedLearner"]):
         return mask_questions(texts, tokenizer)
 
     def collate(self, rows: Rows) -> Batch:
-        return framed_batch(rows, self.layout, self.vocabulary)
+        return framed_batch(rows, self.row_format, self.vocabulary)
 
     @torch.no_grad()
     def predict(self, learner: MaskedLearner, batch: Batch) -> list[dict[str, Any]]:
@@ -58,7 +58,7 @@ class MaskFilling(Answering["MaskedLearner"]):
         """Fill every mask from the hidden states of its row.  # hidden: [rows, length, width]"""
         masks = (batch.inputs.ids == self.vocabulary["mask"]).nonzero()  # [masks, 2]
         logits = learner.scores(hidden[masks[:, 0], masks[:, 1]])  # [masks, vocabulary]
-        return best_at_masks(masks, logits, batch.samples, opening=self.layout.opening)
+        return best_at_masks(masks, logits, batch.samples, opening=self.row_format.opening)
 
     def read_out(self, text: str, ids: NDArray[np.int64], answer: Mapping[str, Any], tokenizer: Tokenizer) -> Answer:
         return read_filled(text, ids, answer, tokenizer)
@@ -67,17 +67,6 @@ class MaskFilling(Answering["MaskedLearner"]):
         """Mask one word in each sentence, and show the model's predictions."""
         hidden, places = hide_a_word(rows, self.vocabulary["mask"])
         return filled_masks(rows, places, self.predict(learner, self.collate(hidden)), tokenizer)
-
-
-def framed_batch(rows: Rows, layout: RowFormat, vocabulary: Vocabulary) -> Batch:
-    """Make texts ready to be read, each as the model's family lays out one text."""
-    original = framed(rows, layout, vocabulary)
-    return Batch(
-        inputs=Inputs(ids=torch.from_numpy(original.ids), layout=Layout.of(original.real, original.documents)),
-        targets={},
-        samples=torch.arange(len(rows)),
-        normalisers={},
-    )
 
 
 def mask_questions(texts: Sequence[str], tokenizer: Tokenizer) -> Rows:

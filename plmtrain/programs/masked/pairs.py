@@ -29,7 +29,7 @@ from plmtrain.programs.answering import Answer
 from plmtrain.programs.inspection import Inspection, Shown
 from plmtrain.programs.masked.filling import MaskFilling, mask_questions
 from plmtrain.programs.masked.program import MaskedLearner, MaskedProgram
-from plmtrain.programs.program import Carry, MakeBackbone, RowShape
+from plmtrain.programs.program import Carry, MakeBackbone
 from plmtrain.settings.masking import MaskingSettings
 
 if TYPE_CHECKING:
@@ -86,14 +86,14 @@ class PairedMaskedLM(MaskedProgram[SettingsT, PairedLearner]):
     def __init__(self, settings: SettingsT, model: EncoderSettings, vocabulary: Vocabulary) -> None:
         super().__init__(settings, model, vocabulary)
         self.mask = self.masker()
-        self.format = RowFormat.of(model.family, 2)
+
+    @cached_property
+    def format(self) -> RowFormat:
+        return RowFormat.of(self.model.family, 2)
 
     @abstractmethod
     def masker(self) -> Masker:
         """Return the function that masks rows."""
-
-    def row_shape(self, sequence_length: int) -> RowShape:
-        return RowShape(length=sequence_length - self.format.framing)
 
     def collate(self, rows: Rows, keys: Keys) -> Batch:
         assert isinstance(rows, PairRows)
@@ -177,7 +177,7 @@ def pair_inputs(
     model: EncoderSettings, ids: NDArray[np.int64], segments: NDArray[np.int64], real: NDArray[np.bool_] | None
 ) -> Inputs:
     """Return the backbone's inputs for pairs, with segments if the model has segment embeddings."""
-    segment_ids = torch.from_numpy(segments) if model.segments > 1 else None
+    segment_ids = torch.from_numpy(segments) if model.tells_segments else None
     return Inputs(ids=torch.from_numpy(ids), layout=Layout.of(real), segments=segment_ids)
 
 
@@ -204,8 +204,8 @@ class PairFilling(MaskFilling):
     def questions(self, texts: Sequence[str], tokenizer: Tokenizer) -> PairRows:
         """Encode texts with masks to fill; two texts with a tab between them are a pair, which needs no mask."""
         parts = [text.partition("\t") for text in texts]
-        for text, (_, tab, _) in zip(texts, parts, strict=True):
-            if not tab:
+        for text, (_, _, second) in zip(texts, parts, strict=True):
+            if not second.strip():
                 mask_questions([text], tokenizer)  # raises for a text without a mask
         encode = tokenizer.encode_with_specials
         return PairRows.of([(encode(first), encode(second)) for first, _, second in parts], self.vocabulary.padding)
@@ -213,7 +213,7 @@ class PairFilling(MaskFilling):
     def collate(self, rows: Rows) -> Batch:
         """Make the batch of pairs and single texts, which have an empty second segment or no segments."""
         first = first_lengths(rows)
-        lacking = self.format.lacking(first == rows.lengths, self.layout)
+        lacking = self.format.lacking(first == rows.lengths, self.row_format)
         original = framed_pairs(asked_pairs(rows), self.format, self.vocabulary, lacking)
         return Batch(
             inputs=pair_inputs(self.model, original.ids, original.segments, original.real),
@@ -235,9 +235,9 @@ class PairFilling(MaskFilling):
         answers = self.fill(learner, batch, hidden)
         shares = learner.verdicts(hidden[:, 0]).float().softmax(-1)[:, 0].tolist()
         lengths = batch.layout.tokens.sum(1).tolist()
-        between = self.format.framing - self.layout.framing  # special tokens between the segments of a pair
+        between = self.format.framing - self.row_format.framing  # special tokens between the segments of a pair
         for answer, own, length, share in zip(answers, first, lengths, shares, strict=True):
-            if length == own + self.layout.framing:
+            if length == own + self.row_format.framing:
                 continue
             answer[self.as_it_was] = share
             for mask in answer["masks"]:

@@ -1,4 +1,4 @@
-"""What the settings of every model have in common."""
+"""The settings that all models have in common."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ class ModelSettings(Settings):
     """The shape of a model."""
 
     kind: ClassVar[str]
-    """What the backbone is to an objective: ``encoder``, ``decoder``, ``encoder_decoder``, ``two_stream`` or ``bilstm``."""
+    """The kind of backbone, which decides the objectives that can train it: ``encoder``, ``decoder``, ``encoder_decoder``,
+    ``two_stream`` or ``bilstm``."""
 
     type: str
     """The module of ``plmtrain.backbones`` that builds it."""
     name: Name
-    """The name that users know it by: that of its YAML."""
+    """The name for users: that of its YAML."""
     family: str
-    """The published system that it follows, a row of ``plmtrain.families``: for its special tokens, and for the names of its
+    """The published system that it follows, a row of ``plmtrain.families``. It decides the special tokens, and the names of the
     tensors in a Hugging Face folder."""
     positions: int = Field(gt=0)
-    """The longest sequence that it takes, in tokens."""
+    """The length of the longest possible sequence, in tokens."""
 
     @classmethod
     def names_of(cls, field: str) -> list[str]:
@@ -35,25 +36,30 @@ class ModelSettings(Settings):
         """The facts about its family."""
         return MODEL_FAMILIES[self.family]
 
+    @property
+    def tells_segments(self) -> bool:
+        """Whether the model distinguishes the segments of a pair."""
+        return False
+
 
 class TransformerSettings(ModelSettings):
     """The shape of a Transformer: blocks of attention and a feed-forward layer (Vaswani et al. 2017, section 3)."""
 
     layers: int = Field(12, gt=0)
-    """How often a block is applied."""
+    """The number of blocks that are applied."""
     width: int = Field(768, gt=0)
     """The size of a hidden state."""
     heads: int = Field(12, gt=0)
-    """Attention heads in a block; they divide the width."""
+    """The number of attention heads in a block; it divides the width."""
     feed_forward: int = Field(3072, gt=0)
     """The size of a block's inner layer."""
     positions: int = Field(512, gt=0)
     activation: Literal["gelu", "gelu_tanh", "relu"] = "gelu"
     norm_eps: float = Field(1e-12, gt=0)
     dropout: float = Field(0.1, ge=0, lt=1)
-    """Of embeddings and of each sub-layer's output."""
+    """Dropout of embeddings and of each sub-layer's output."""
     attention_dropout: float = Field(0.1, ge=0, lt=1)
-    """Of attention probabilities."""
+    """Dropout of attention probabilities."""
     initial_std: float = Field(0.02, gt=0)
     """Standard deviation of the initial weights."""
     initial_truncated: bool = False

@@ -1,4 +1,4 @@
-"""Bidirectional Transformer encoders: BERT, RoBERTa, ALBERT, ELECTRA, DistilBERT, XLM and their kin."""
+"""Bidirectional Transformer encoders: BERT, RoBERTa, ALBERT, ELECTRA, DistilBERT, XLM and similar models."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class EncoderSettings(TransformerSettings):
     type: Literal["encoder"] = "encoder"
     family: str = "bert"
     embedding_width: int | None = Field(None, gt=0)
-    """The size of an embedding where it is not the width (ALBERT section 3.1, ELECTRA appendix A): a projection joins them."""
+    """The size of an embedding if it is not the width (ALBERT section 3.1, ELECTRA appendix A), with a projection between."""
     position_offset: int = Field(0, ge=0)
-    """Unused rows at the head of the position table: 2 in RoBERTa, whose code counts from the padding id."""
+    """The number of unused rows at the start of the position table: 2 in RoBERTa, whose code counts from the padding id."""
     segments: int = Field(2, ge=0)
-    """Segment (token type) embeddings; 0 for none."""
+    """The number of segment (token type) embeddings; 0 for none."""
     languages: tuple[Name, ...] = ()
     """The languages that have an embedding each, added to the tokens' like a segment's (Lample and Conneau 2019, section 3.4), in
     the order of their numbers; empty for none."""
@@ -31,9 +31,9 @@ class EncoderSettings(TransformerSettings):
     shared_layers: bool = False
     """Whether every layer is the same block (ALBERT section 3.1)."""
     always_project: bool = False
-    """Whether the projection behind the embeddings is there even where the widths agree, as in ALBERT."""
+    """Whether there is a projection after the embeddings even if the widths are equal, as in ALBERT."""
     initial_by_width: bool = False
-    """Whether embeddings begin with a standard deviation of width^-1/2 instead, as in XLM's code."""
+    """Whether the standard deviation of initial embeddings is width^-1/2 instead, as in XLM's code."""
 
     @model_validator(mode="after")
     def _one_table(self) -> EncoderSettings:
@@ -46,6 +46,10 @@ class EncoderSettings(TransformerSettings):
         return self
 
     @property
+    def tells_segments(self) -> bool:
+        return self.segments > 1
+
+    @property
     def segment_rows(self) -> int:
-        """Rows of the table of segments, or of languages in their place."""
+        """The number of rows of the table of segments, or of languages instead."""
         return len(self.languages) or self.segments

@@ -17,8 +17,14 @@ class TwoStreamSettings(TransformerSettings):
     type: Literal["two_stream"] = "two_stream"
     family: str = "xlnet"
     width: int = Field(768, gt=1, multiple_of=2)
-    """The size of a hidden state; even, since half of a position is sines and half cosines."""
+    """The size of a hidden state; even, since half of a position's values are sines and half cosines."""
     positions: int = Field(512, gt=0)
-    """The longest sequence, in tokens. No table depends on it: positions are relative, and it can be raised at any time."""
+    """The length of the longest sequence, in tokens. No table has this size: positions are relative, and it can be raised at any
+    time."""
     dropout: float = Field(0.1, ge=0, lt=1)
-    """Of embeddings, of inner layers, of each sub-layer's output, and of the last hidden state."""
+    """Dropout of embeddings, of inner layers, of each sub-layer's output, and of the last hidden state."""
+
+    @property
+    def tells_segments(self) -> bool:
+        """True: attention compares segments, without a table of them."""
+        return True

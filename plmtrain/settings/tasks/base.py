@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
-from plmtrain.settings.base import Name, Settings
+from plmtrain.families import MODEL_FAMILIES
+from plmtrain.settings.base import Name, Settings, Texts
 
 
 class TaskSettings(Settings):
@@ -16,6 +17,10 @@ class TaskSettings(Settings):
     """The families of models (``ModelSettings.family``) that it has a head for."""
     roles: ClassVar[frozenset[str]] = frozenset()
     """The special tokens that it needs, by role, besides those that stand around the texts of the model's family."""
+    decides_parameters: ClassVar[frozenset[str]] = frozenset()
+    """The settings that decide which parameters exist, or what they mean: a run that has begun cannot change them."""
+    found_in_data: ClassVar[frozenset[str]] = frozenset()
+    """The settings that may be left open, and are then filled in from the training data once and for all."""
 
     type: str
     """The module of ``plmtrain.tasks`` that it is."""
@@ -47,3 +52,22 @@ class TaskSettings(Settings):
     def from_hub(self) -> bool:
         """Whether the examples are a dataset's, where the user names no files."""
         return self.hub is not None or self.folder is not None
+
+
+class SentenceTaskSettings(TaskSettings):
+    """A task with one answer for a text or a pair of texts, computed by a head from one state of the row."""
+
+    families: ClassVar[frozenset[str]] = frozenset(name for name, row in MODEL_FAMILIES.items() if row.head is not None)
+
+    text: Annotated[Texts, Field(min_length=1, max_length=2)]
+    """The column of the text, or the two columns of a pair."""
+    label: str = "label"
+    """The column of the right answer."""
+    dropout: float | None = Field(None, ge=0, lt=1)
+    """Dropout inside the head; that of the family's published head if not given."""
+
+    @model_validator(mode="after")
+    def _two_columns(self) -> SentenceTaskSettings:
+        if len(set(self.text)) < len(self.text):
+            raise ValueError("text names one column twice")
+        return self

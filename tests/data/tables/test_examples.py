@@ -100,8 +100,8 @@ def test_rows_come_in_the_order_asked_for() -> None:
     source = EncodedExamples([texts], np.array([2, 0, 1]), most=5)
     rows = source.fetch(np.array([2, 0, 1]))
     assert len(source) == 3
-    assert rows.labels is not None
-    assert rows.labels.tolist() == [1, 2, 0]
+    assert rows.targets is not None
+    assert rows.targets.tolist() == [1, 2, 0]
     assert rows.lengths.tolist() == [5, 3, 0]
     assert rows.tokens[0].tolist() == [13, 14, 15, 16, 17]
     assert rows.tokens[1, :3].tolist() == [10, 11, 12]

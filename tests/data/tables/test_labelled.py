@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from plmtrain.data.tables import table_files as tables
 from plmtrain.data.tables.labelled import Examples, gather, rows_of_files
+from plmtrain.data.tables.readers import reader_of
 from plmtrain.errors import DataError
 from plmtrain.settings.data import TableSettings
 from plmtrain.settings.tasks.classification import ClassificationSettings
@@ -27,7 +28,18 @@ TASK = ClassificationSettings(name="t", text=("text",))
 def examples(train: Path, validation: Path | None = None, *, task: ClassificationSettings = TASK, **data: object) -> Examples:
     files = {"files": (str(train),), "validation_files": (str(validation),) if validation else ()}
     settings, skips = TableSettings(**files, **data), Skips()
-    return gather(task, settings, rows_of_files(task, settings, skips), skips)
+    reader = reader_of(task)
+    return gather(reader, settings, rows_of_files(reader, settings, skips), skips)
+
+
+def texts_of(found: Examples, split: str = "train") -> list[str]:
+    """The texts of examples of one text each."""
+    return [text for (text,) in (example.texts for example in found.splits[split])]
+
+
+def numbers_of(found: Examples) -> list[int]:
+    """The number of each training example's label."""
+    return [found.reader.number(example.reference) for example in found.splits["train"]]
 
 
 def write(path: Path, rows: list[tuple[str, ...]], header: tuple[str, ...] = ("text", "label")) -> Path:
@@ -49,11 +61,9 @@ def write(path: Path, rows: list[tuple[str, ...]], header: tuple[str, ...] = ("t
 def test_every_format_gives_the_same_rows(tmp_path: Path, name: str) -> None:
     path = write(tmp_path / name, ROWS)
     found = examples(path, path)
-    assert [
-        (text, label) for (text,), label in zip(found.splits["train"].texts, found.splits["train"].labels, strict=True)
-    ] == ROWS
-    assert found.labels == ("0", "1")
-    assert found.numbers("train") == [1, 0, 1, 0, 1]
+    assert [(*example.texts, example.reference) for example in found.splits["train"]] == ROWS
+    assert found.reader.task.labels == ("0", "1")
+    assert numbers_of(found) == [1, 0, 1, 0, 1]
 
 
 ANY = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\0"))
@@ -70,7 +80,7 @@ def test_csv_carries_any_text(tmp_path_factory: pytest.TempPathFactory, rows: li
 def test_quotes_in_tsv_are_text(tmp_path: Path) -> None:
     path = tmp_path / "a.tsv"
     path.write_text('text\tlabel\n"a\tx\nb"\ty\n')
-    assert [texts[0] for texts in examples(path, path).splits["train"].texts] == ['"a', 'b"']
+    assert texts_of(examples(path, path)) == ['"a', 'b"']
 
 
 @pytest.mark.parametrize(
@@ -123,7 +133,7 @@ def test_bad_rows_may_be_skipped_and_are_counted(tmp_path: Path) -> None:
     path = tmp_path / "a.tsv"
     path.write_bytes(b"text\tlabel\na\t1\nb\nc\t0\n\xff\t1\nd\t0\n")
     found = examples(path, path, on_bad="skip")
-    assert [texts[0] for texts in found.splits["train"].texts] == ["a", "c", "d"]
+    assert texts_of(found) == ["a", "c", "d"]
     assert found.skips.count == 4  # twice read
     assert f"{path}:3" in found.skips.first[0]
 
@@ -139,7 +149,7 @@ def test_bad_rows_may_be_skipped_and_are_counted(tmp_path: Path) -> None:
 def test_labels_have_one_order_whatever_the_order_of_rows(tmp_path: Path, labels: list[str], expected: tuple[str, ...]) -> None:
     for number, order in enumerate((labels, labels[::-1])):
         path = write(tmp_path / f"{number}.tsv", [("x", label) for label in order])
-        assert examples(path, path).labels == expected
+        assert examples(path, path).reader.task.labels == expected
 
 
 def test_given_labels_are_taken_in_their_order_and_by_their_numbers(tmp_path: Path) -> None:
@@ -148,25 +158,25 @@ def test_given_labels_are_taken_in_their_order_and_by_their_numbers(tmp_path: Pa
     words = write(tmp_path / "a.tsv", [("x", "entailment"), ("y", "not_entailment")])
     numbers = write(tmp_path / "b.tsv", [("x", "1"), ("y", "0")])
     found = [examples(path, path, task=named) for path in (words, numbers)]
-    assert [one.labels for one in found] == [("not_entailment", "entailment")] * 2
-    assert [one.numbers("train") for one in found] == [[1, 0]] * 2
+    assert [one.reader.task.labels for one in found] == [("not_entailment", "entailment")] * 2
+    assert [numbers_of(one) for one in found] == [[1, 0]] * 2
 
 
 def test_json_labels_of_any_kind(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text('{"text": "a", "label": true}\n{"text": "b", "label": false}\n')
-    assert examples(path, path).labels == ("false", "true")
+    assert examples(path, path).reader.task.labels == ("false", "true")
 
 
 def test_a_part_is_held_out_by_what_the_texts_say(tmp_path: Path) -> None:
     rows = [(f"text {number % 150}", str(number % 2)) for number in range(300)]
     one = examples(write(tmp_path / "a.tsv", rows))
-    sides = [set(one.splits[split].texts) for split in ("train", "validation")]
+    sides = [set(texts_of(one, split)) for split in ("train", "validation")]
     assert not sides[0] & sides[1]
     assert 10 <= len(one.splits["validation"]) <= 60
     assert len(one.splits["train"]) + len(one.splits["validation"]) == 300
     again = examples(write(tmp_path / "b.tsv", rows[::-1]))
-    assert set(again.splits["validation"].texts) == sides[1]
+    assert set(texts_of(again, "validation")) == sides[1]
     few = examples(write(tmp_path / "c.tsv", rows[:3]), validation_fraction=1e-9)
     assert len(few.splits["validation"]) == 1
 

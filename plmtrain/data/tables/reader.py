@@ -1,0 +1,124 @@
+"""The protocol of a reader: it turns the rows of tables into the examples of one type of task."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+
+from plmtrain.settings.tasks.base import TaskSettings
+
+if TYPE_CHECKING:
+    from plmtrain.data.tables.examples import Encoded
+    from plmtrain.data.tables.labelled import Splits
+    from plmtrain.data.tables.table_files import Row
+    from plmtrain.text.tokenizer import Tokenizer
+
+TaskT = TypeVar("TaskT", bound=TaskSettings)
+ReferenceT = TypeVar("ReferenceT")
+
+
+@dataclass(frozen=True, slots=True)
+class Example(Generic[ReferenceT]):
+    """A row of a table as a task reads it.
+
+    Args:
+        texts: the given texts, one for each text column of the task.
+        reference: the right answer; None in a question.
+    """
+
+    texts: tuple[str, ...]
+    reference: ReferenceT | None
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A possible mistake in the examples, in the three lines of a warning."""
+
+    what: str
+    where: str
+    remedy: str
+
+
+class Reader(ABC, Generic[TaskT, ReferenceT]):
+    """Reads and describes the examples of one type of task.
+
+    Args:
+        task: the task's settings; ``informed`` and ``settled`` fill in those that are left open.
+    """
+
+    noun: str
+    """The word for a right answer in messages: ``label``, ``score``."""
+
+    def __init__(self, task: TaskT) -> None:
+        self.task = task
+
+    @property
+    @abstractmethod
+    def columns(self) -> Mapping[str, str]:
+        """The columns that are read, each with the setting that names it."""
+
+    @abstractmethod
+    def example(self, row: Row) -> Example[ReferenceT]:
+        """Read a row.
+
+        Raises:
+            DataError: naming file and line, if a cell cannot be used.
+        """
+
+    @abstractmethod
+    def question(self, text: str) -> Example[ReferenceT]:
+        """Read a user's question: a line with a text, with tab-separated texts, or with a JSON object.
+
+        Raises:
+            DataError: if a text is missing.
+        """
+
+    @abstractmethod
+    def content(self, example: Example[ReferenceT]) -> tuple[str, ...]:
+        """Return everything that is read of an example as text, for digests."""
+
+    def informed(self, names: Mapping[str, Sequence[str]]) -> Self:
+        """Return a reader with settings filled in from the class names of a dataset's columns; here they are not used."""
+        return self
+
+    def settled(self, train: Sequence[Example[ReferenceT]]) -> Self:
+        """Return a reader with settings filled in from the training examples; here none are left open.
+
+        Raises:
+            DataError: if the examples are not those of such a task.
+        """
+        return self
+
+    @property
+    def numbering(self) -> tuple[str, ...]:
+        """The meaning of the numbers in ``encode``, e.g. the labels in their order; it is a part of the data's digest."""
+        return ()
+
+    def judge(self, splits: Splits) -> None:  # most have nothing to refuse
+        """Refuse examples from which nothing can be learnt.
+
+        Raises:
+            DataError: if the examples are refused.
+        """
+
+    @abstractmethod
+    def encode(self, examples: Sequence[Example[ReferenceT]], tokenizer: Tokenizer) -> Encoded:
+        """Encode examples as tokens, and their right answers, if they are known, as numbers."""
+
+    @abstractmethod
+    def opening(self, splits: Splits) -> str:
+        """Describe the right answers in a line that a run prints at its start."""
+
+    def facts(self, splits: Splits) -> dict[str, Any]:
+        """Return a description of the right answers for ``data/manifest.json`` in the run's folder."""
+        return {}
+
+    def findings(self, splits: Splits) -> list[Finding]:
+        """Return the warnings of ``plmtrain check``."""
+        return []
+
+    @abstractmethod
+    def line(self, example: Example[ReferenceT]) -> dict[str, Any]:
+        """Return the first keys of a line of ``predictions.jsonl``: the texts by column, and ``expected``, the right answer."""

@@ -1,0 +1,45 @@
+"""Metrics of scores: correlations by scipy, and the mean squared error."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def measure(name: str, predictions: NDArray[np.float64], references: NDArray[np.float64]) -> float:
+    """Compute a metric.
+
+    Args:
+        name: ``pearson`` or ``spearman``, the correlations that GLUE reports for STS-B, by scipy; ``mse``.
+        predictions: [examples] the scores that a model gives.
+        references: [examples] the scores of the table.
+
+    Returns:
+        ``nan`` for a correlation that is undefined; ``undefined`` says why.
+    """
+    if name == "mse":
+        return float(np.mean((predictions - references) ** 2)) if len(references) else math.nan
+    if undefined(predictions, references) is not None:
+        return math.nan  # scipy warns, or raises for one example
+    from scipy import stats  # type: ignore[import-untyped]
+
+    function = {"pearson": stats.pearsonr, "spearman": stats.spearmanr}[name]
+    return float(function(predictions, references).statistic)
+
+
+def undefined(predictions: NDArray[np.float64], references: NDArray[np.float64]) -> str | None:
+    """Say why scores have no correlation; None where they have one.
+
+    Args:
+        predictions, references: as for ``measure``.
+    """
+    if len(references) < 2:
+        return "there are fewer than two examples"
+    if not (np.isfinite(predictions).all() and np.isfinite(references).all()):
+        return "a score is not finite"
+    for scores, owner in ((predictions, "predicted"), (references, "given")):
+        if np.all(scores == scores[0]):
+            return f"all {owner} scores are equal"
+    return None

@@ -1,0 +1,54 @@
+"""The base of fine-tuning tasks: programs with right answers, with which the learner's answers are compared."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence, Set
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from plmtrain.programs.answering import Answering, Demonstration, LearnerT_contra
+from plmtrain.programs.program import LearnerT, ModelT, Program, SettingsT
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from plmtrain.data.tables.labelled import Examples
+
+
+class TaskAnswering(Answering[LearnerT_contra]):
+    """Questions to the learner of a task, and its answers."""
+
+    @abstractmethod
+    def closing(
+        self, examples: Examples, answers: Sequence[Mapping[str, Any]], best: float | None
+    ) -> Sequence[Demonstration | str]:
+        """Show the answers of the best checkpoint for the held-out examples, next to a baseline that needs no model.
+
+        Args:
+            examples: of the run.
+            answers: for each held-out example.
+            best: the selected measure of the best checkpoint; None if no validation gave it.
+        """
+
+
+class TaskProgram(Program[SettingsT, ModelT, LearnerT]):
+    """A fine-tuning task."""
+
+    @classmethod
+    def of_heads(cls, heads: Set[type[nn.Module]], labels: tuple[str, ...]) -> SettingsT | None:
+        """Return task settings for a published model with these heads; None if it is not a model of this task.
+
+        Args:
+            heads: the types of the model's heads.
+            labels: the classes of its classifier.
+        """
+        return None
+
+    @cached_property
+    @abstractmethod
+    def answering(self) -> TaskAnswering[LearnerT]:
+        """How the learner is asked about texts."""
+
+
+AnyTask = TaskProgram[Any, Any, Any]

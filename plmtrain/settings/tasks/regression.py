@@ -1,0 +1,33 @@
+"""Scores of texts, and of pairs of texts."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from plmtrain.settings.tasks.base import SentenceTaskSettings
+
+Metric = Literal["pearson", "spearman", "mse"]
+
+
+class RegressionSettings(SentenceTaskSettings):
+    """A number for a text or a pair of texts, as for STS-B in GLUE (Wang et al. 2018, section 3.2).
+
+    ``label`` is the column of the score.
+    """
+
+    type: Literal["regression"] = "regression"
+    minimum: float | None = None
+    """The lowest possible score: rows with a lower score are refused. Answers are not clipped to it."""
+    maximum: float | None = None
+    """The highest possible score: rows with a higher score are refused. Answers are not clipped to it."""
+    metrics: Annotated[tuple[Metric, ...], Field(min_length=1)] = ("pearson", "spearman", "mse")
+    """The metrics of validation; the checkpoint that is best by the first one is the run's result. A higher correlation is
+    better, and a lower mse (mean squared error)."""
+
+    @model_validator(mode="after")
+    def _bounds(self) -> RegressionSettings:
+        if self.minimum is not None and self.maximum is not None and self.minimum >= self.maximum:
+            raise ValueError(f"minimum ({self.minimum:g}) must be below maximum ({self.maximum:g})")
+        return self
