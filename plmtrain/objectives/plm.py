@@ -19,7 +19,7 @@ from plmtrain.backbones.two_stream import NOTHING, Memory, TwoStream, remember
 from plmtrain.batch import Batch, Inputs, Layout, Term
 from plmtrain.corruption.prediction_order import CONTEXT, choose_target_spans, fill_up, in_turn, permuted_ranks
 from plmtrain.data.rows.row_formats import Places, RowFormat
-from plmtrain.data.rows.stream_segments import FRAMING, segment_pairs
+from plmtrain.data.rows.stream_segments import FORMAT, segment_pairs
 from plmtrain.errors import SettingsError
 from plmtrain.keyed_random import several_row_bits
 from plmtrain.nn.heads import TiedHead
@@ -92,14 +92,14 @@ class PermutationLM(Program[PermutationLMSettings, TwoStreamSettings, Permutatio
     def row_shape(self, sequence_length: int) -> RowShape:
         """Return the shape of a row: the next row starts after the reused part; without one, after the whole text."""
         reuse, numbers = self._reuse(sequence_length), 4  # bytes of a number in fp32
-        least = reuse + 2 + FRAMING
+        least = reuse + 2 + FORMAT.framing
         if sequence_length < least:
             raise SettingsError(
                 f"rows of {sequence_length} tokens are too short for two segments",
                 f"objective.reuse_len={reuse} leaves {sequence_length - reuse}",
                 f"lower objective.reuse_len, or raise trainer.sequence_length to {least} or more",
             )
-        length = sequence_length - FRAMING
+        length = sequence_length - FORMAT.framing
         remembered = self._remembered(sequence_length) if reuse else 0
         return RowShape(
             length=length,
@@ -110,7 +110,7 @@ class PermutationLM(Program[PermutationLMSettings, TwoStreamSettings, Permutatio
         )
 
     def collate(self, rows: Rows, keys: Keys) -> Batch:
-        length = rows.tokens.shape[1] + FRAMING
+        length = rows.tokens.shape[1] + FORMAT.framing
         reuse = self._reuse(length)
         pairs = segment_pairs(rows, self.vocabulary, keys, reuse=reuse, random_share=self.settings.random_share)
         chosen, ranks = self._targets(pairs.ids, pairs.word_starts, reuse, keys)
