@@ -94,7 +94,7 @@ class SentenceProgram(TaskProgram[SentenceTaskT, ModelSettings, SentenceLearner]
     ragged = True
     counted = ("tokens",)
     targets: str
-    """What the right answers are called among a batch's targets."""
+    """The name of the right answers among a batch's targets."""
 
     def __init__(self, settings: SentenceTaskT, model: ModelSettings, vocabulary: Vocabulary, sequence_length: int) -> None:
         super().__init__(settings, model, vocabulary)
@@ -105,7 +105,7 @@ class SentenceProgram(TaskProgram[SentenceTaskT, ModelSettings, SentenceLearner]
     @property
     @abstractmethod
     def outputs(self) -> int:
-        """How many numbers the head gives for a row."""
+        """The number of outputs of the head for a row."""
 
     @cached_property
     @abstractmethod

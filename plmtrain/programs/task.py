@@ -1,4 +1,4 @@
-"""What a fine-tuning task has beyond an objective: examples with right answers, which its answers are compared with."""
+"""The parts of a fine-tuning task that objectives lack: examples with right answers, with which its answers are compared."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class TaskAnswering(Answering[LearnerT_contra]):
-    """Questions to the learner of a task, and its answers."""
+    """Answers of the learner of a task to questions."""
 
     @abstractmethod
     def closing(

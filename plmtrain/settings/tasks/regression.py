@@ -23,8 +23,8 @@ class RegressionSettings(SentenceTaskSettings):
     maximum: float | None = None
     """The greatest score: a row with a higher one is refused. Answers are not cut to it."""
     metrics: Annotated[tuple[Metric, ...], Field(min_length=1)] = ("pearson", "spearman", "mse")
-    """What is measured in validation; the checkpoint that is best by the first is the run's result. Correlations are the higher
-    the better, mse (the mean squared error) the lower."""
+    """The metrics of validation; the checkpoint that is best by the first is the run's result. A higher correlation is better,
+    and a lower mse (the mean squared error)."""
 
     @model_validator(mode="after")
     def _bounds(self) -> RegressionSettings:
