@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -106,9 +107,52 @@ def test_every_guarantee_has_its_proof() -> None:
     rows = [line for line in TEXTS[page].splitlines() if line.startswith("| ") and not line.startswith("| guarantee ")]
     assert len(rows) > 30
     for row in rows:
-        proofs = re.findall(r"`(tests/[\w/]+\.py)`", row.split("|")[2])
+        proofs = re.findall(r"`(tests/[^`]+)`", row.split("|")[2])
         assert proofs, row
-        assert all((ROOT / proof).is_file() for proof in proofs), row
+        for proof in proofs:
+            file, *names = proof.split("::")
+            assert names, f"{proof} names no test"
+            assert why_not_run(ROOT / file, names) == "", proof
+
+
+def why_not_run(path: Path, names: Sequence[str]) -> str:
+    """Say why pytest would not run a test; empty if it would.
+
+    Args:
+        path: the file.
+        names: of the class that it is in, if it is in one, and of the test.
+    """
+    if not path.is_file():
+        return "there is no such file"
+    skips = ("skip", "skipif", "xfail", "importorskip")
+    body = ast.parse(path.read_text("utf-8")).body
+    outside = [node for node in body if not isinstance(node, ast.FunctionDef | ast.ClassDef)]
+    for depth, name in enumerate(names):
+        found = [node for node in body if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == name]
+        if len(found) != 1 or not name.startswith("test_" if depth == len(names) - 1 else "Test"):
+            return f"there is no {name}, or there are several"
+        outside += found[0].decorator_list
+        body = found[0].body
+    mentioned = {node.attr for part in [*outside, *body] for node in ast.walk(part) if isinstance(node, ast.Attribute)}
+    return ", ".join(sorted(mentioned.intersection(skips)))
+
+
+@pytest.mark.parametrize(
+    ("text", "names", "problem"),
+    [
+        ("def test_a():\n    assert True\n", ["test_a"], ""),
+        ("class TestA:\n    def test_a(self):\n        pass\n", ["TestA", "test_a"], ""),
+        ("def test_a():\n    pass\n", ["test_b"], "there is no test_b, or there are several"),
+        ("def test_a():\n    pass\n\ndef test_a():\n    pass\n", ["test_a"], "there is no test_a, or there are several"),
+        ("@pytest.mark.xfail\ndef test_a():\n    pass\n", ["test_a"], "xfail"),
+        ("@pytest.mark.skipif(True)\nclass TestA:\n    def test_a(self):\n        pass\n", ["TestA", "test_a"], "skipif"),
+        ("def test_a():\n    if True:\n        pytest.skip('no')\n", ["test_a"], "skip"),
+        ("torch = pytest.importorskip('torch')\ndef test_a():\n    pass\n", ["test_a"], "importorskip"),
+    ],
+)
+def test_a_proof_that_pytest_does_not_run_is_none(tmp_path: Path, text: str, names: list[str], problem: str) -> None:
+    (tmp_path / "test_it.py").write_text(text)
+    assert why_not_run(tmp_path / "test_it.py", names) == problem
 
 
 def test_every_exit_code_is_explained() -> None:

@@ -62,13 +62,16 @@ def run(arguments: list[str]) -> int:
         rows,
         group,
         batch_size=phase.batch_size,
-        unigram=material.unigram,
+        unigram=material.unigram_losses(),
         limit=settings.trainer.evaluate_batches,
     )
     if values is None:
         from plmtrain import stopping
 
         raise stopping.stopped()
+    group.close()
+    if not group.is_main:
+        return 0
     if "--json" in arguments:
         print(json.dumps(encode_floats({"run": str(trained.folder), "step": trained.step, "rows": len(rows), **values})))
         return 0

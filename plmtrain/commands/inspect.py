@@ -69,7 +69,7 @@ def run(arguments: list[str]) -> int:
 
 
 def _material(settings: RunSettings, on_update: OnUpdate) -> Material:
-    """Return the data of the run; of text without what is derived from it for training alone."""
+    """Load the data of the run; what only training derives from text is not made."""
     if isinstance(settings, FinetuneSettings):
         return LabelledExamples.of(settings, on_update)
     assert isinstance(settings, PretrainSettings)

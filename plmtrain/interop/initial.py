@@ -65,7 +65,7 @@ def load_backbone(folder: Path, backbone: Backbone, pooler: nn.Linear | None = N
     if is_run(folder):
         trained = load_run(folder)
         source = trained.learner.backbone
-        summary = trained.learner.pooler_layer
+        summary = trained.program.parts.main.learner(trained.learner).pooler_layer
     else:
         from plmtrain.interop import hugging_face
 

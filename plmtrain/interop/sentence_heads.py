@@ -37,7 +37,7 @@ def sentence_head(dense: str, scores: str, dropout_key: str) -> Head[Any]:
 
 
 def _labels(config: Config) -> tuple[str, ...]:
-    """The classes in the order of their numbers; none for a regression."""
+    """Return the classes in the order of their numbers; none for a regression."""
     config.demand("problem_type", None, "single_label_classification", "regression")
     names, problem = config.labels(), config.values.get("problem_type")
     if problem == "regression" and len(names) > 1:
@@ -48,7 +48,7 @@ def _labels(config: Config) -> tuple[str, ...]:
 
 
 def _outputs(labels: tuple[str, ...]) -> dict[str, Any]:
-    """The keys of a config.json that say what the outputs are; of a regression as transformers itself writes them."""
+    """Return the keys of a config.json that name the outputs; a regression's as transformers writes them."""
     names = labels or ("LABEL_0",)
     return {
         **({} if labels else {"problem_type": "regression"}),

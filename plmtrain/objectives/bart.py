@@ -26,12 +26,12 @@ from plmtrain.generation import EncoderDecoderWriter, Specials, generate
 from plmtrain.keyed_random import Keys
 from plmtrain.nn.loss import tied_cross_entropy
 from plmtrain.programs.answering import Answer, Answering, Demonstration
+from plmtrain.programs.baseline import Baseline, unigram_loss
 from plmtrain.programs.denoising.inspection import noise_inspection
 from plmtrain.programs.inspection import Inspection
 from plmtrain.programs.learner import Learner
-from plmtrain.programs.masked.filling import framed_batch
-from plmtrain.programs.masked.program import unigram_loss
-from plmtrain.programs.program import Baseline, Carry, MakeBackbone, Program, RowShape
+from plmtrain.programs.program import Carry, MakeBackbone, Program
+from plmtrain.programs.texts import framed_batch
 from plmtrain.settings.generation import GenerationSettings
 from plmtrain.settings.models.encoder_decoder import EncoderDecoderSettings
 from plmtrain.settings.objectives.bart import BartSettings
@@ -73,9 +73,6 @@ class Bart(Program[BartSettings, EncoderDecoderSettings, BartLearner]):
     def __init__(self, settings: BartSettings, model: EncoderDecoderSettings, vocabulary: Vocabulary) -> None:
         super().__init__(settings, model, vocabulary)
         self.noise = Noiser(settings, vocabulary, longest=model.positions)
-
-    def row_shape(self, sequence_length: int) -> RowShape:
-        return RowShape(length=sequence_length - self.format.framing)
 
     def collate(self, rows: Rows, keys: Keys) -> Batch:
         original = framed(rows, self.format, self.vocabulary)

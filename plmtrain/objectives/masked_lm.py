@@ -13,7 +13,7 @@ from plmtrain.batch import Batch, Inputs, Layout, Term
 from plmtrain.corruption.masked_rows import Masker
 from plmtrain.data.rows.framing import framed
 from plmtrain.programs.masked.program import MaskedLearner, MaskedProgram
-from plmtrain.programs.program import Carry, MakeBackbone, RowShape
+from plmtrain.programs.program import Carry, MakeBackbone
 from plmtrain.settings.objectives.masked_lm import MaskedLMSettings
 
 if TYPE_CHECKING:
@@ -36,9 +36,6 @@ class MaskedLM(MaskedProgram[MaskedLMSettings, MaskedLearner]):
     def __init__(self, settings: MaskedLMSettings, model: EncoderSettings, vocabulary: Vocabulary) -> None:
         super().__init__(settings, model, vocabulary)
         self.mask = Masker(settings, vocabulary)
-
-    def row_shape(self, sequence_length: int) -> RowShape:
-        return RowShape(length=sequence_length - self.format.framing)
 
     def collate(self, rows: Rows, keys: Keys) -> Batch:
         original = framed(rows, self.format, self.vocabulary)

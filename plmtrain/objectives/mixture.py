@@ -14,7 +14,9 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from plmtrain import keyed_random
-from plmtrain.programs.parts import MixtureLearner, Part, Parts, build_mixture
+from plmtrain.programs.learner import Learner
+from plmtrain.programs.mixture_learner import MixtureLearner, build_mixture
+from plmtrain.programs.parts import Part, Parts
 from plmtrain.programs.program import AnyProgram, MakeBackbone, Trainable
 from plmtrain.settings.objectives.mixture import MixtureSettings
 
@@ -70,3 +72,7 @@ class Mixture(Trainable):
 
     def build(self, make: MakeBackbone) -> MixtureLearner:
         return build_mixture(self.programs, make, self.model, self._main)
+
+    def initialise(self, learner: Learner) -> None:
+        for part in self._members.values():
+            part.program.initialise(part.learner(learner))

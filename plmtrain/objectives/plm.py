@@ -25,11 +25,11 @@ from plmtrain.keyed_random import several_row_bits
 from plmtrain.nn.heads import TiedHead
 from plmtrain.nn.loss import cross_entropy_sum
 from plmtrain.programs.answering import Answer, Answering, Demonstration
+from plmtrain.programs.baseline import Baseline, unigram_loss
 from plmtrain.programs.inspection import Inspection, Shown
 from plmtrain.programs.learner import Learner
 from plmtrain.programs.masked.filling import best_at_masks, filled_masks, hide_a_word, mask_questions, read_filled
-from plmtrain.programs.masked.program import unigram_loss
-from plmtrain.programs.program import Baseline, Carry, MakeBackbone, Program, RowShape
+from plmtrain.programs.program import Carry, MakeBackbone, Program, RowShape
 from plmtrain.settings.models.two_stream import TwoStreamSettings
 from plmtrain.settings.objectives.plm import PermutationLMSettings
 
@@ -299,8 +299,8 @@ class PermutedFilling(Answering[PermutationLMLearner]):
     @torch.no_grad()
     def predict(self, learner: PermutationLMLearner, batch: Batch) -> list[dict[str, Any]]:
         """Fill every mask; the answers have the format of ``best_at_masks``."""
-        ids, segments = batch.inputs.ids, batch.inputs.segments
-        assert segments is not None
+        ids, tokens = batch.inputs.ids, batch.layout.tokens
+        assert tokens is not None
         masked = ids == self.vocabulary["mask"]
         counts = masked.sum(dim=1)
         masks = masked.nonzero()  # [masks, 2]
@@ -308,7 +308,7 @@ class PermutedFilling(Answering[PermutationLMLearner]):
         places = ids.new_zeros(len(ids), int(counts.max()) if len(ids) else 0)
         places[masks[:, 0], turn] = masks[:, 1]
         hidden, _ = learner.streams.predict(batch.inputs, places)
-        padding = (segments == self.layout.padding_segment).sum(dim=1)
+        padding = (~tokens).sum(dim=1)  # on the left
         own = torch.stack([masks[:, 0], masks[:, 1] - padding[masks[:, 0]]], dim=1)
         return best_at_masks(own, learner.scores(hidden[masks[:, 0], turn]), batch.samples, opening=0)
 

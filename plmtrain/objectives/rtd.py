@@ -26,12 +26,13 @@ from plmtrain.nn.heads import MaskedLMHead, ReplacedTokenHead
 from plmtrain.nn.loss import cross_entropy_sum
 from plmtrain.nn.sampling import draw_classes
 from plmtrain.programs.answering import Answer, Answering, Demonstration
+from plmtrain.programs.baseline import Baseline, hidden_counts, hidden_measures
 from plmtrain.programs.inspection import Inspection
 from plmtrain.programs.learner import Learner
-from plmtrain.programs.masked.filling import framed_batch, hide_a_word, with_gap, word
+from plmtrain.programs.masked.filling import hide_a_word, with_gap, word
 from plmtrain.programs.masked.inspection import masked_inspection
-from plmtrain.programs.masked.program import unigram_loss
-from plmtrain.programs.program import Baseline, Carry, MakeBackbone, Program, RowShape
+from plmtrain.programs.program import Carry, MakeBackbone, Program
+from plmtrain.programs.texts import framed_batch
 from plmtrain.settings.models.encoder import EncoderSettings
 from plmtrain.settings.objectives.rtd import RTDSettings
 
@@ -97,9 +98,6 @@ class ReplacedTokenDetection(Program[RTDSettings, EncoderSettings, RTDLearner]):
     def __init__(self, settings: RTDSettings, model: EncoderSettings, vocabulary: Vocabulary) -> None:
         super().__init__(settings, model, vocabulary)
         self.mask = Masker(settings, vocabulary)
-
-    def row_shape(self, sequence_length: int) -> RowShape:
-        return RowShape(length=sequence_length - self.format.framing)
 
     def collate(self, rows: Rows, keys: Keys) -> Batch:
         original = framed(rows, self.format, self.vocabulary)
@@ -195,8 +193,7 @@ class ReplacedTokenDetection(Program[RTDSettings, EncoderSettings, RTDLearner]):
         return {
             "accuracy": (guesses.argmax(-1) == labels).sum(),
             "replaced": (drawn != labels).sum(),
-            "hidden": torch.stack([losses.masked_fill(~hidden, 0.0).sum(), hidden.sum()]),
-            "hidden_tokens": torch.bincount(labels[hidden], minlength=guesses.shape[1]),
+            **hidden_counts(losses, labels, hidden, guesses.shape[1]),
         }
 
     def _discriminator_counts(self, batch: Batch, logits: Tensor, replaced: Tensor) -> dict[str, Tensor]:
@@ -213,10 +210,7 @@ class ReplacedTokenDetection(Program[RTDSettings, EncoderSettings, RTDLearner]):
         """Compute for the generator ``hidden_loss`` (nats per hidden token, since unchanged targets can be copied) and the
         unigram loss of the same tokens; for the discriminator ``rtd/auc`` with the bounds of its 95 % confidence interval, over
         all tokens that are not special."""
-        values: dict[str, float] = {}
-        total, hidden = counts["mlm/hidden"].tolist()
-        if hidden:
-            values = {"hidden_loss": total / hidden, **unigram_loss("hidden_unigram_loss", counts["mlm/hidden_tokens"], unigram)}
+        values = hidden_measures("mlm", counts, unigram)
         if area := roc.area(*counts["rtd/logits"]):
             values |= dict(zip(("rtd/auc", "rtd/auc_low", "rtd/auc_high"), area, strict=True))
         return values
@@ -255,11 +249,11 @@ class ReplacementFinding(Answering[RTDLearner]):
     @torch.no_grad()
     def predict(self, learner: RTDLearner, batch: Batch) -> list[dict[str, Any]]:
         """Return for each row its ``sample`` and ``replaced``: a probability for each token of the text."""
-        ids = batch.inputs.ids
+        ids, opening, framing = batch.inputs.ids, self.layout.opening, self.layout.framing
         probabilities = learner.discriminator_logits(batch.inputs).sigmoid()
         real = torch.ones_like(ids) if batch.layout.tokens is None else batch.layout.tokens
         return [
-            {"sample": sample, "replaced": row[1 : length - 1]}
+            {"sample": sample, "replaced": row[opening : opening + length - framing]}
             for sample, row, length in zip(batch.samples.tolist(), probabilities.tolist(), real.sum(1).tolist(), strict=True)
         ]
 
@@ -278,7 +272,7 @@ class ReplacementFinding(Answering[RTDLearner]):
         masked, places = hide_a_word(rows, self.vocabulary["mask"])
         every = np.arange(len(rows))
         hidden = learner.generator.encode(self.collate(masked).inputs)
-        logits = learner.generator_logits(hidden[every, places + 1])
+        logits = learner.generator_logits(hidden[every, places + self.layout.opening])
         was = rows.tokens[every, places]
         logits[every, was] = -torch.inf  # exclude the original
         tokens = rows.tokens.copy()

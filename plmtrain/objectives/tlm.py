@@ -22,6 +22,7 @@ from plmtrain.corruption.frequency_masking import FrequencyMasker
 from plmtrain.data.rows.side_framing import FRAMING, FramedSides, framed_sides
 from plmtrain.keyed_random import row_bits
 from plmtrain.programs.inspection import Inspection, Shown
+from plmtrain.programs.learner import Learner
 from plmtrain.programs.masked.program import MaskedLearner, MaskedProgram
 from plmtrain.programs.masked.translations import SideFilling, side_inputs
 from plmtrain.programs.program import Carry, MakeBackbone, RowShape
@@ -78,10 +79,12 @@ class TranslationLM(MaskedProgram[TranslationLMSettings, MaskedLearner]):
 
     def build(self, make: MakeBackbone) -> MaskedLearner:
         backbone = make(self.model)
-        if self.model.initial_by_width and not backbone.embedding_weight.is_meta:
-            with torch.no_grad():
-                backbone.embedding_weight[self.vocabulary["pad"]] = 0.0  # as in the authors' code
         return MaskedLearner(backbone, self.head(backbone))
+
+    @torch.no_grad()
+    def initialise(self, learner: Learner) -> None:
+        if self.model.initial_by_width:
+            learner.backbone.embedding_weight[self.vocabulary["pad"]] = 0.0  # as in the authors' code
 
     def loss(self, learner: MaskedLearner, batch: Batch, carry: Carry) -> tuple[dict[str, Term], Carry]:
         hidden = learner.backbone.encode_at(batch.inputs, batch.targets["positions"])  # [predicted, width]

@@ -89,23 +89,23 @@ class Answering(ABC, Generic[LearnerT_contra]):
 
     @property
     def scored(self) -> tuple[str, ...]:
-        """The measures that ``score`` gives. Validation predicts all held-out rows where there are any; here sums are enough."""
+        """The measures that ``score`` computes; if there are any, validation predicts all held-out rows. Here there are none."""
         return ()
 
     def score(self, predictions: Sequence[Mapping[str, Any]], references: Sequence[Any]) -> dict[str, float]:
-        """Compare all answers with the right ones, for measures that no sum over rows gives.
+        """Compute measures that are not sums over rows, from all answers at once.
 
         Args:
             predictions: the answers of ``predict``, one for each example.
             references: the right ones, as the reader of the task reads them.
 
         Returns:
-            A number for each of ``scored``; ``nan`` where it is undefined.
+            A number for each of ``scored``; ``nan`` if it is undefined.
         """
         return {}
 
     def merge(self, answers: Sequence[dict[str, Any]]) -> dict[str, Any]:
-        """Make the answer for an example from those for its rows; here an example is one row."""
+        """Return the answer for an example, given the answers for its rows; here an example is one row."""
         (answer,) = answers
         return answer
 

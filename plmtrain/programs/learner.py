@@ -34,6 +34,16 @@ class Learner(nn.Module):
         """The pooler's dense layer on the first token, or None; like the backbone, it is kept after pretraining."""
         return None
 
+    def part(self, name: str | None) -> Learner:
+        """Return the learner of a mixture's part; the learner itself where no part is named."""
+        assert name is None, "only a mixture has parts"
+        return self
+
+    @property
+    def is_common(self) -> bool:
+        """Whether every step trains every parameter."""
+        return True
+
     def models(self) -> Mapping[str, Sequence[nn.Module]]:
         """Return the models that the learner contains, as they are exported: each one's backbone and its heads.
 

@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 
 from plmtrain.data.rows.row_formats import RowFormat
+from plmtrain.programs.baseline import Baseline
 from plmtrain.programs.parts import Parts
 from plmtrain.settings.models.base import ModelSettings
 
@@ -58,47 +59,6 @@ class Selection:
     measure: str = "loss"
     higher: bool = False
     decides: bool = False
-
-
-@dataclass(frozen=True)
-class Baseline:
-    """The loss of a unigram model, with which a validation loss is compared.
-
-    Args:
-        measure: the name of the validation loss.
-        reference: the name of the measure that is the unigram loss of the same tokens.
-        of: a description of these tokens.
-    """
-
-    measure: str
-    reference: str
-    of: str
-
-    def compare(self, measured: Mapping[str, float]) -> str:
-        """Describe how a validation compares with the baseline; empty if it lacks one of the two measures.
-
-        Args:
-            measured: the measures of the validation, by name.
-        """
-        if (difference := self.difference(measured)) is None:
-            return ""
-        loss, reference = measured[self.measure], measured[self.reference]
-        return f"{self.of} {loss:.3f} nats each, {_side(difference)} their unigram loss {reference:.3f}"
-
-    def brief(self, measured: Mapping[str, float]) -> str:
-        """Describe the comparison in a few words."""
-        difference = self.difference(measured)
-        return "" if difference is None else f"{self.of} {_side(difference)} unigram"
-
-    def difference(self, measured: Mapping[str, float]) -> float | None:
-        """Return the loss minus the baseline's; None if the validation lacks one of the two."""
-        if self.measure not in measured or self.reference not in measured:
-            return None
-        return measured[self.measure] - measured[self.reference]
-
-
-def _side(difference: float) -> str:
-    return f"{abs(difference):.3f} {'below' if difference < 0 else 'above'}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,6 +115,9 @@ class Trainable(ABC):
     def build(self, make: MakeBackbone) -> Learner:
         """Build the learner: the backbone, and exactly the heads that the loss uses."""
 
+    def initialise(self, learner: Learner) -> None:  # noqa: B027  # most backbones and heads initialise themselves
+        """Set those fresh weights of a learner whose initial value depends on the vocabulary. Loaded weights are not passed."""
+
 
 class Program(Trainable, Generic[SettingsT, ModelT, LearnerT]):
     """An objective or a task; arguments as in ``Trainable``."""
@@ -195,13 +158,14 @@ class Program(Trainable, Generic[SettingsT, ModelT, LearnerT]):
     def parts(self) -> Parts:
         return Parts.alone(self)
 
-    @abstractmethod
     def row_shape(self, sequence_length: int) -> RowShape:
-        """Return the amount of text in a row so that the model's row is ``sequence_length`` long.
+        """Return the amount of text in a row so that the model's row is ``sequence_length`` long: by default all of it but the
+        special tokens of ``format``.
 
         Raises:
             SettingsError: if the row is too short for the program.
         """
+        return RowShape(length=sequence_length - self.format.framing)
 
     @abstractmethod
     def collate(self, rows: Rows, keys: Keys) -> Batch:

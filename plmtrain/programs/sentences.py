@@ -1,6 +1,6 @@
-"""Tasks with one answer for a text or a pair of texts, with the head of each family's published models on one state of the row.
+"""The base of tasks with one answer for a text or a pair of texts: the sentence head of each family on one state of the row.
 
-What the answer is, a label or a score, is in ``plmtrain.tasks``.
+The tasks themselves, with a label or a score as the answer, are in ``plmtrain.tasks``.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class SentenceLearner(Learner):
 
 
 class SentenceProgram(TaskProgram[SentenceTaskT, ModelSettings, SentenceLearner]):
-    """A task of which each row is a text or a pair; subclasses say what the answer is.
+    """A task whose rows are texts or pairs; subclasses define the answer.
 
     Args:
         settings: the task's.
@@ -94,7 +94,7 @@ class SentenceProgram(TaskProgram[SentenceTaskT, ModelSettings, SentenceLearner]
     ragged = True
     counted = ("tokens",)
     targets: str
-    """The name of the right answers among a batch's targets."""
+    """The name of the right answers in a batch's targets."""
 
     def __init__(self, settings: SentenceTaskT, model: ModelSettings, vocabulary: Vocabulary, sequence_length: int) -> None:
         super().__init__(settings, model, vocabulary)
@@ -105,7 +105,7 @@ class SentenceProgram(TaskProgram[SentenceTaskT, ModelSettings, SentenceLearner]
     @property
     @abstractmethod
     def outputs(self) -> int:
-        """The number of outputs of the head for a row."""
+        """The number of the head's outputs for a row."""
 
     @cached_property
     @abstractmethod
@@ -177,7 +177,7 @@ class SentenceProgram(TaskProgram[SentenceTaskT, ModelSettings, SentenceLearner]
 
 
 class SentenceAnswering(TaskAnswering[SentenceLearner], Generic[SentenceTaskT]):
-    """Ask about texts or pairs; subclasses say what the answer is.
+    """Answers questions about texts or pairs; subclasses define the answer.
 
     Args:
         program: frames them.

@@ -1,4 +1,4 @@
-"""The parts of a fine-tuning task that objectives lack: examples with right answers, with which its answers are compared."""
+"""The base of fine-tuning tasks: programs with right answers, with which the learner's answers are compared."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class TaskAnswering(Answering[LearnerT_contra]):
     def closing(
         self, examples: Examples, answers: Sequence[Mapping[str, Any]], best: float | None
     ) -> Sequence[Demonstration | str]:
-        """Show what the best checkpoint makes of the held-out examples, beside what no model is needed for.
+        """Show the answers of the best checkpoint for the held-out examples, next to a baseline that needs no model.
 
         Args:
             examples: of the run.
@@ -37,11 +37,11 @@ class TaskProgram(Program[SettingsT, ModelT, LearnerT]):
 
     @classmethod
     def of_heads(cls, heads: Set[type[nn.Module]], labels: tuple[str, ...]) -> SettingsT | None:
-        """Return settings with which a published model with such heads is asked; None if the task's models have others.
+        """Return task settings for a published model with these heads; None if it is not a model of this task.
 
         Args:
-            heads: the kinds of heads that the model has.
-            labels: the classes that they tell apart.
+            heads: the types of the model's heads.
+            labels: the classes of its classifier.
         """
         return None
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from rich.console import RenderableType
 
 from plmtrain import backbones, keyed_random
 from plmtrain.console import tell
@@ -35,13 +37,45 @@ from plmtrain.training.trackers import Tracker
 from plmtrain.training.trainer import Setup, Trainer
 
 
-def train(material: Material, folder: RunFolder, settings_hash: str) -> None:
+def train(material: Material, folder: RunFolder, settings_hash: str) -> Trainer:
     """Train a run in this process, which may be one of several, from its newest checkpoint to its end.
 
     Args:
         material: the run's data and programs.
-        folder: the run's folder.
+        folder: the run's folder; the run's id is in its status already.
         settings_hash: the hash of the settings that change the result.
+
+    Returns:
+        The trainer, at the end of the run.
+    """
+    trainer = assemble(material, folder, settings_hash)
+    setup, settings, learner = trainer.setup, material.settings, trainer.state.learner
+    program, group = setup.programs[-1], setup.group
+    try:
+        trainer.run()
+    finally:
+        if setup.reporter is not None:
+            setup.reporter.close()
+            folder.write_status("running", **_facts(trainer.progress, settings, program))
+    step, best_step = trainer.progress.step, trainer.progress.best_step
+    if program.selection.decides and best_step not in (None, step):
+        load_weights(learner, setup.checkpoints.at(best_step))
+    material.conclude(program, learner.eval(), setup.plan[-1], group, folder.path)
+    if group.is_main:
+        reason = "stopped early: validation did not improve" if trainer.stopped_early else "all steps are done"
+        measured = folder.metrics().validation(best_step) if best_step is not None else {}
+        shown = _closing(material, program, learner.eval().to("cpu"), trainer.progress.best_metric, measured)
+        folder.write_status("finished", 0, reason, **_facts(trainer.progress, settings, program))
+        tell(*shown, str(folder.path))
+    group.close()
+    return trainer
+
+
+def assemble(material: Material, folder: RunFolder, settings_hash: str) -> Trainer:
+    """Build the trainer of a run in this process, and restore the run's newest checkpoint.
+
+    Args:
+        material, folder, settings_hash: as for ``train``.
     """
     allocator.tune()
     settings = material.settings
@@ -83,14 +117,14 @@ def train(material: Material, folder: RunFolder, settings_hash: str) -> None:
             tell(f"resuming from step {progress.step}", *_environment_changes(folder, resolved))
         reporter = _reporter(material, folder, programs[-1], learner, resolved, progress)
 
-    trainer = Trainer(
+    return Trainer(
         Setup(
             settings=settings,
             plan=phases,
             programs=programs,
             rows=[material.rows("train", program, phase) for program, phase in zip(programs, phases, strict=True)],
             held_out=material.rows("validation", programs[-1], phases[-1]),
-            unigram=material.unigram,
+            unigram=material.unigram_losses(),
             precision=precision,
             group=group,
             checkpoints=checkpoints,
@@ -99,23 +133,19 @@ def train(material: Material, folder: RunFolder, settings_hash: str) -> None:
         state,
         progress,
     )
+
+
+def _closing(
+    material: Material, program: Trainable, learner: Learner, best: float | None, measured: Mapping[str, float]
+) -> list[RenderableType]:
+    """Return what the run shows at its end. The run's result is saved by then: a table that fails must not make it fail."""
     try:
-        trainer.run()
-    finally:
-        if reporter is not None:
-            reporter.close()
-            folder.write_status("running", **_facts(trainer.progress, settings, programs[-1]))
-    step, best_step = trainer.progress.step, trainer.progress.best_step
-    if programs[-1].selection.decides and best_step not in (None, step):
-        load_weights(learner, checkpoints.at(best_step))
-    material.conclude(programs[-1], learner.eval(), phases[-1], group, folder.path)
-    if group.is_main:
-        reason = "stopped early: validation did not improve" if trainer.stopped_early else "all steps are done"
-        folder.write_status("finished", 0, reason, **_facts(trainer.progress, settings, programs[-1]))
-        measured = folder.metrics().validation(best_step) if best_step is not None else {}
-        shown = material.closing(programs[-1], learner.eval().to("cpu"), trainer.progress.best_metric, measured)
-        tell(*shown, str(folder.path))
-    group.close()
+        # Compiled blocks would be compiled again for these few rows.
+        with torch.compiler.set_stance("force_eager"):
+            return material.closing(program, learner, best, measured)
+    except Exception:
+        logging.getLogger("plmtrain").exception("the closing table failed")
+        return ["the closing table could not be made: log.txt has the traceback"]
 
 
 def embedded_tokens(settings: RunSettings, tokenizer: Tokenizer) -> int:
@@ -137,8 +167,9 @@ def build_learner(settings: RunSettings, program: Trainable, vocabulary_size: in
     """Build a learner in train mode, with the backbone of ``init`` if given, and compiled blocks if requested."""
     torch.manual_seed(keyed_random.scalar("initial weights", settings.seed))
     learner = program.build(lambda model: backbones.build(model, vocabulary_size))
+    program.initialise(learner)
     if settings.init is not None:
-        load_backbone(Path(settings.init), learner.backbone, learner.pooler_layer)
+        load_backbone(Path(settings.init), learner.backbone, program.parts.main.learner(learner).pooler_layer)
     if settings.trainer.compile:
         compile_blocks(learner, program)
     learner.train()

@@ -71,10 +71,9 @@ class Material(ABC):
         self.tokenizer = tokenizer
         self.digest = digest
 
-    @property
-    def unigram(self) -> NDArray[np.float64] | None:
-        """The loss of each token, in nats, under the unigram distribution of the training text; None if there is no such text.
-        # [vocabulary]"""
+    def unigram_losses(self) -> NDArray[np.float64] | None:
+        """Compute the loss of each token, in nats, under the unigram distribution of the training text; None if there is no such
+        text.  # [vocabulary]"""
         return None
 
     @abstractmethod

@@ -40,8 +40,7 @@ class PreparedText(Material):
         super().__init__(settings, corpus.tokenizer, corpus.manifest.digest)
         self.corpus = corpus
 
-    @property
-    def unigram(self) -> NDArray[np.float64]:
+    def unigram_losses(self) -> NDArray[np.float64]:
         from plmtrain.data.corpus.frequencies import token_counts, unigram_losses
         from plmtrain.data.corpus.store import Store
 

@@ -76,7 +76,7 @@ def _decides_parameters(key: str) -> bool:
 
 
 def _found_in_data(key: str) -> bool:
-    """Whether a setting may be left open, and is then found in the data once and for all."""
+    """Return whether a setting may be left open, and is then filled in from the data once and for all."""
     owner, _, name = key.rpartition(".")
     return owner == "task" and any(name in kind.found_in_data for kind in task_classes().values())
 

@@ -33,11 +33,11 @@ def build(settings: TaskSettings, model: ModelSettings, vocabulary: Vocabulary, 
 
 
 def of_heads(heads: Set[type[nn.Module]], labels: tuple[str, ...]) -> TaskSettings | None:
-    """Return the settings of a task whose published models have such heads; None if there is no such task.
+    """Return task settings for a published model with these heads; None if it is not a model of any task.
 
     Args:
-        heads: the kinds of heads that a model has.
-        labels: the classes that they tell apart.
+        heads: the types of the model's heads.
+        labels: the classes of its classifier.
     """
     programs = (_program(module.name) for module in pkgutil.iter_modules(__path__))
     return next((settings for program in programs if (settings := program.of_heads(heads, labels)) is not None), None)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from plmtrain.data.tables.labelled import Examples
 
 _LARGEST_TABLE = 10
-"""Labels that still fit into a table side by side."""
+"""The most labels that fit side by side in a table."""
 
 
 class Classification(SentenceProgram[ClassificationSettings]):
@@ -96,7 +96,7 @@ class Classifying(SentenceAnswering[ClassificationSettings]):
     def closing(
         self, examples: Examples, answers: Sequence[Mapping[str, Any]], best: float | None
     ) -> Sequence[Demonstration | str]:
-        """Show how often each label was taken for each, and the share of the commonest one."""
+        """Show the confusion matrix, and the baseline: the share of the most frequent label."""
         labels = self.settings.labels
         expected = [example.reference for example in examples.splits["validation"]]
         parts: list[Demonstration | str] = []

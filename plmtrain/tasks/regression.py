@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from plmtrain.data.tables.labelled import Examples
 
 _SUMMED = "mse"
-"""The one metric that a sum over rows gives."""
+"""The metric that is a sum over rows; the others need all predictions at once."""
 _PARTS = 5
-"""Parts of the held-out examples, by their scores, that the closing table shows."""
+"""The number of groups of held-out examples, by score, in the closing table."""
 _WORST = 5
-"""Examples of which the closing table shows how far off they are."""
+"""The number of examples in the table of the largest errors."""
 _SHORT = 80
-"""Characters of a text that a table shows."""
+"""The most characters of a text in a table."""
 
 
 class Regression(SentenceProgram[RegressionSettings]):
@@ -90,7 +90,7 @@ class Scoring(SentenceAnswering[RegressionSettings]):
         return {name: measure(name, given, expected) for name in self.scored}
 
     def answers(self, scores: Tensor) -> list[dict[str, Any]]:
-        """Return the ``score`` of each row, which no bound cuts."""
+        """Return the ``score`` of each row; it is not clipped to the task's bounds."""
         return [{"score": score} for score in scores[:, 0].tolist()]
 
     def cells(self, answer: Mapping[str, Any]) -> list[str]:
@@ -99,7 +99,7 @@ class Scoring(SentenceAnswering[RegressionSettings]):
     def closing(
         self, examples: Examples, answers: Sequence[Mapping[str, Any]], best: float | None
     ) -> Sequence[Demonstration | str]:
-        """Show where on the scale the answers are off, the worst ones, and what the mean of the training scores would come to."""
+        """Show the errors along the scale, the largest errors, and the baseline: the mean of the training scores."""
         held_out = examples.splits["validation"]
         expected = np.array([example.reference for example in held_out], np.float64)
         given = np.array([answer["score"] for answer in answers], np.float64)
@@ -118,7 +118,7 @@ class Scoring(SentenceAnswering[RegressionSettings]):
 
 
 def _by_score(given: NDArray[np.float64], expected: NDArray[np.float64]) -> Demonstration:
-    """The answers in equal parts of the examples, from the lowest scores to the highest."""
+    """Summarise the answers for equal groups of examples, from the lowest scores to the highest."""
     rows = []
     for part in np.array_split(np.argsort(expected, kind="stable"), min(_PARTS, len(expected))):
         right, answers = expected[part], given[part]
@@ -130,13 +130,13 @@ def _by_score(given: NDArray[np.float64], expected: NDArray[np.float64]) -> Demo
 
 
 def _worst(examples: Sequence[Any], given: NDArray[np.float64], expected: NDArray[np.float64]) -> Demonstration:
-    """The examples whose answers are furthest off."""
+    """List the examples with the largest errors."""
     order = np.argsort(-np.abs(given - expected), kind="stable")[:_WORST]
     rows = [
         ["\n".join(_shortened(text) for text in examples[index].texts), f"{expected[index]:g}", f"{given[index]:.3f}"]
         for index in order.tolist()
     ]
-    return Demonstration("held-out examples that are furthest off", ("text", "expected", "answer"), rows)
+    return Demonstration("held-out examples with the largest errors", ("text", "expected", "answer"), rows)
 
 
 def _shortened(text: str) -> str:

@@ -16,6 +16,7 @@ import stat
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -204,7 +205,8 @@ def _content(path: Path, expected: str) -> str | None:
         return f"cannot be read: {error.strerror}"
 
 
-def versions() -> dict[str, str]:
+@cache
+def versions() -> Mapping[str, str]:
     """Return the versions that a result may depend on, by name; libraries are not imported for this."""
     numbers = {"plmtrain": __version__, "python": platform.python_version(), "machine": platform.machine()}
     for name in ("torch", "numpy", "accelerate", "tokenizers", "safetensors"):

@@ -119,7 +119,7 @@ def _evaluate(
 def _scores(
     module: nn.Module, part: Part, rows: RowSource, group: Group, batch_size: int, limit: int | None
 ) -> dict[str, float] | None:
-    """Measure what no sum gives: all rows are predicted, and compared with the right answers once. None if asked to stop."""
+    """Compute the measures that need the predictions of all rows. None if a signal asked to stop."""
     answering = part.program.answering
     if answering is None or not answering.scored:
         return {}

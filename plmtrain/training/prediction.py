@@ -62,15 +62,15 @@ def predict_all(
 
 
 def by_example(answering: Answering[Any], answers: Sequence[Mapping[str, Any]], rows: ExampleSource) -> list[dict[str, Any]]:
-    """Return an answer for each example, made from those for its rows.
+    """Merge the answers for rows into answers for examples.
 
     Args:
-        answering: makes it.
-        answers: for the first rows, as ``predict_all`` gives them.
-        rows: their source.
+        answering: merges them.
+        answers: the answers for the first rows, from ``predict_all``.
+        rows: the source of the rows.
 
     Returns:
-        Answers for the examples of which all rows are answered, in their order.
+        The answers for the examples whose rows are all answered, in order.
     """
     ends = np.flatnonzero(np.diff(rows.owners, append=-1)) + 1
     whole = ends[ends <= len(answers)].tolist()

@@ -18,7 +18,7 @@ from rich.live import Live
 from rich.text import Text
 
 from plmtrain.console import QuietConsole
-from plmtrain.programs.program import Baseline
+from plmtrain.programs.baseline import Baseline
 
 _REDRAW = 0.1
 """Seconds between two updates of the live line."""

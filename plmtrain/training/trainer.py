@@ -25,7 +25,7 @@ from plmtrain.data.loading.step_loader import StepLoader
 from plmtrain.data.rows.rows import PartedRows, RowSource
 from plmtrain.errors import DivergedError
 from plmtrain.optim.schedule import learning_rate
-from plmtrain.programs.parts import Part, trains_all
+from plmtrain.programs.parts import Part
 from plmtrain.programs.program import Trainable
 from plmtrain.settings.run import RunSettings
 from plmtrain.training.checkpoint import Checkpoints
@@ -54,6 +54,9 @@ class Reporter(Protocol):
 
     def note(self, text: str) -> None:
         """Something is to be said to the user."""
+
+    def close(self) -> None:
+        """Nothing more will be told."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,7 @@ class Trainer:
         self.setup = setup
         self.state = state
         self.progress = progress
-        self.module: nn.Module = setup.group.wrap(Step(state.learner, setup.precision), trains_all(state.learner))
+        self.module: nn.Module = setup.group.wrap(Step(state.learner, setup.precision), state.learner.is_common)
         # fp16 needs loss scaling; with other precisions the scaler does nothing.
         self.scaler = torch.amp.GradScaler(setup.group.device.type, enabled=setup.precision == "fp16")
         if progress.loss_scale and self.scaler.is_enabled():
@@ -162,7 +165,7 @@ class Trainer:
             self.module,
             part,
             batches,
-            # The rows of a phase do not continue those of the preceding phase, even if they have the same shape.
+            # A phase starts without a carry, even if its rows have the shape of those before.
             {} if number == phase.first_step else self.state.carry,
             self.state.optimizer,
             self.scaler,

@@ -38,7 +38,6 @@ def test_published_parameter_counts(shape: dict[str, Any], parameters: int) -> N
 
 def test_states_scores_loss_and_gradients_are_those_of_transformers() -> None:
     """With rows of several lengths in the encoder and in the decoder."""
-    pytest.importorskip("transformers")
     theirs, ours = twins()
     ids, mask = example()
     labels, written = example(seed=2)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 import torch
+import transformers
 from torch import Tensor
 from torch.nn import functional
 
@@ -13,8 +14,6 @@ from plmtrain.backbones.two_stream import Memory, TwoStream, remember
 from plmtrain.batch import Inputs, Layout
 from plmtrain.nn.heads import TiedHead
 from plmtrain.settings.models.two_stream import TwoStreamSettings
-
-transformers = pytest.importorskip("transformers")
 
 VOCABULARY, LAYERS, WIDTH, HEADS, INNER = 90, 3, 32, 4, 56
 BATCH, LENGTH, PREDICTED, REMEMBERED, REUSE = 3, 13, 4, 7, 6

@@ -115,7 +115,7 @@ def test_everything_wrong_is_told_at_once(work: Path) -> None:
         (3, "rows.jsonl:2"),
         (3, "rows.jsonl:3"),
         (3, "rows.jsonl:4"),
-    ] or told(found)
+    ], told(found)
 
 
 def test_bad_lines_beyond_the_first_are_told_too(work: Path) -> None:

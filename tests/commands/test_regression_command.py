@@ -73,7 +73,7 @@ def test_the_best_checkpoint_by_the_correlation_is_the_result(work: Path) -> Non
     expected, given = ([line[name] for line in lines] for name in ("expected", "score"))
     assert stats.pearsonr(given, expected).statistic == pytest.approx(max(validations.values()), abs=1e-5)
     said = (work / "said.txt").read_text()
-    for words in ("scores: 0 to 5", "held-out examples by score", "furthest off", "the mean of the training scores"):
+    for words in ("scores: 0 to 5", "held-out examples by score", "the largest errors", "the mean of the training scores"):
         assert words in " ".join(said.split()), words
 
 

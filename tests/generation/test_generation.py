@@ -28,7 +28,6 @@ def _one_thread() -> None:
 
 @pytest.fixture(scope="module")
 def pair() -> Any:
-    pytest.importorskip("transformers")
     theirs, ours = twins()
     # Random weights hardly ever end a text by themselves: the end is made likelier, in both.
     with torch.no_grad():

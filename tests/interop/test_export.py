@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 from safetensors.torch import load_file
 from support.command_line import plmtrain as command
 from support.finished_run import STEP, TEXTS, finished_run
@@ -22,8 +23,6 @@ from plmtrain.interop import hugging_face, publishing
 from plmtrain.interop.inputs import inputs_of
 from plmtrain.interop.model import Model, outputs
 from plmtrain.training.restore import load_run
-
-transformers = pytest.importorskip("transformers")
 
 
 @dataclass(frozen=True)

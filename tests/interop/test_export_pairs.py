@@ -8,12 +8,11 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 from support.finished_run import TEXTS, finished_run
 
 import plmtrain
 from plmtrain import cli
-
-transformers = pytest.importorskip("transformers")
 
 CASES = {
     "nsp": ("model=bert objective=nsp", "BertForPreTraining", "seq_relationship_logits", "next"),

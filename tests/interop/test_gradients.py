@@ -7,16 +7,14 @@ from pathlib import Path
 
 import pytest
 import torch
+import transformers
+from support.strangers import CLASSES, stranger
 from torch import Tensor, nn
 from torch.nn import functional
 
-transformers = pytest.importorskip("transformers")
-
-from support.strangers import CLASSES, stranger  # noqa: E402
-
-from plmtrain.interop import hugging_face  # noqa: E402
-from plmtrain.interop.inputs import inputs_of  # noqa: E402
-from plmtrain.interop.model import outputs  # noqa: E402
+from plmtrain.interop import hugging_face
+from plmtrain.interop.inputs import inputs_of
+from plmtrain.interop.model import outputs
 
 OUTPUTS = {
     "prediction_logits": "a language-model head",

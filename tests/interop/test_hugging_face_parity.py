@@ -9,17 +9,16 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 from torch import Tensor, nn
 
-transformers = pytest.importorskip("transformers")
-
-from plmtrain.batch import Inputs, Layout  # noqa: E402
-from plmtrain.interop import hugging_face  # noqa: E402
-from plmtrain.interop.load import FromHuggingFace  # noqa: E402
-from plmtrain.interop.model import Model  # noqa: E402
-from plmtrain.interop.placing import renamed  # noqa: E402
-from plmtrain.nn.heads import MaskedLMHead, Pooler  # noqa: E402
-from plmtrain.nn.loss import cross_entropy_sum  # noqa: E402
+from plmtrain.batch import Inputs, Layout
+from plmtrain.interop import hugging_face
+from plmtrain.interop.load import FromHuggingFace
+from plmtrain.interop.model import Model
+from plmtrain.interop.placing import renamed
+from plmtrain.nn.heads import MaskedLMHead, Pooler
+from plmtrain.nn.loss import cross_entropy_sum
 
 VOCABULARY, POSITIONS = 97, 24
 

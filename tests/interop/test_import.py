@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 from safetensors.torch import load_file, save_file
 from support.finished_run import TEXTS
 from support.strangers import CLASSES, stranger
@@ -21,8 +22,6 @@ from plmtrain import cli
 from plmtrain.backbones import build
 from plmtrain.interop import hugging_face
 from plmtrain.interop.initial import load_backbone
-
-transformers = pytest.importorskip("transformers")
 
 WEIGHTS = "model.safetensors"
 

@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
+import transformers
 
 import plmtrain
 from plmtrain.errors import DataError, PlmtrainError, SettingsError
-
-transformers = pytest.importorskip("transformers")
 
 WORDS = "[PAD] [UNK] [CLS] [SEP] [MASK] the cat sat on a mat . ##s dog".split()
 

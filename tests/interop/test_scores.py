@@ -7,13 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
+import transformers
 from safetensors.torch import load_file
 from support.finished_run import TEXTS, finished_run
 from support.strangers import CLASSES, stranger
 
 from plmtrain import cli
-
-transformers = pytest.importorskip("transformers")
 
 SHORT = [" ".join(text.split()[:words]) for text, words in zip(TEXTS, (2, 6, 9, 3), strict=True)]
 CLASSIFIERS = [name for name in CLASSES if name.endswith("ForSequenceClassification")]

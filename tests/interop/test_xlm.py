@@ -7,17 +7,15 @@ from pathlib import Path
 
 import pytest
 import torch
+import transformers
+from support.finished_run import randomised
+from support.strangers import stranger, tokenizer
 
-transformers = pytest.importorskip("transformers")
-
-from support.finished_run import randomised  # noqa: E402
-from support.strangers import stranger, tokenizer  # noqa: E402
-
-import plmtrain  # noqa: E402
-from plmtrain.errors import DataError, SettingsError  # noqa: E402
-from plmtrain.families import TOKENIZER_FAMILIES  # noqa: E402
-from plmtrain.interop import hugging_face  # noqa: E402
-from plmtrain.text.tokenizer import Tokenizer  # noqa: E402
+import plmtrain
+from plmtrain.errors import DataError, SettingsError
+from plmtrain.families import TOKENIZER_FAMILIES
+from plmtrain.interop import hugging_face
+from plmtrain.text.tokenizer import Tokenizer
 
 IDS = torch.tensor([[1, 20, 21, 22, 1, 1, 30, 31, 1], [1, 25, 1, 2, 2, 2, 2, 2, 2]])
 POSITIONS = torch.tensor([[0, 1, 2, 3, 4, 0, 1, 2, 3], [0, 1, 2, 0, 0, 0, 0, 0, 0]])

@@ -121,7 +121,6 @@ def test_the_loss_is_the_mean_over_all_written_tokens(ragged: bool) -> None:
 
 
 def test_the_loss_is_that_of_transformers() -> None:
-    pytest.importorskip("transformers")
     theirs, ours = twins()
     vocabulary = Vocabulary(TWIN_VOCABULARY, VOCABULARY.roles, (0, 1, 2, 3, 96))
     bart = program(ours.settings, replace(vocabulary, roles={**VOCABULARY.roles, "mask": 96}))

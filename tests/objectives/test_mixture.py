@@ -9,14 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from support.tiny_run import VOCABULARY, MemoryRows, TinyRun, memory_rows
+from support.memory_rows import VOCABULARY, MemoryRows, memory_rows
+from support.tiny_run import TinyRun
 
 from plmtrain import backbones, objectives
 from plmtrain.batch import Batch, Inputs
 from plmtrain.data.rows.rows import PartedRows
 from plmtrain.keyed_random import Keys
 from plmtrain.objectives.mixture import Mixture
-from plmtrain.programs.parts import MixtureLearner, trains_all
+from plmtrain.programs.mixture_learner import MixtureLearner
 from plmtrain.programs.program import Program
 from plmtrain.settings.composing.compose import compose
 from plmtrain.settings.decode import pretrain_settings
@@ -93,11 +94,11 @@ def test_one_backbone_and_one_head_for_the_vocabulary() -> None:
     heads = {part.name: part.learner(learner).token_head for part in parts.members}
     assert heads["dynamic_mlm"] is heads["whole_word_mlm"] is not None
     assert heads["rtd"] is None
-    assert not trains_all(learner)
+    assert not learner.is_common
     settings = pretrain_settings(compose([*TINY[:-1], "objective.shares={dynamic_mlm: 1, whole_word_mlm: 1}"]))
     masked = objectives.build(settings.objective, settings.model, VOCABULARY)
     assert isinstance(masked, Mixture)
-    assert trains_all(learner_of(masked))
+    assert learner_of(masked).is_common
     assert all(part.learner(learner).backbone is learner.backbone for part in parts.members)
     assert learner.part("rtd").generator.embedding_weight is learner.backbone.embedding_weight
 
@@ -247,10 +248,10 @@ def test_the_part_with_the_largest_share_answers_unless_another_is_named() -> No
 
     ids = torch.tensor([[2, 9, 4, 8, 3]])
     masked = learner.part("dynamic_mlm")
-    scores = learner.eval().token_scores(Inputs(ids=ids))
+    main = program.parts.main.learner(learner.eval())
+    assert main is masked
+    scores = main.token_scores(Inputs(ids=ids))
     torch.testing.assert_close(scores, masked.scores(learner.backbone.encode(Inputs(ids=ids))))
-    assert learner.token_head is masked.head
-    assert learner.pooler_layer is None
 
 
 def test_rows_of_every_part_have_its_length() -> None:

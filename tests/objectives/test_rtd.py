@@ -221,7 +221,8 @@ class MemoryRows:
 
 def test_held_out_measures_are_those_of_all_tokens_at_once() -> None:
     """In batches of any size: counts add up, the area is scikit-learn's but for the width of a bin, and losses are means."""
-    metrics = pytest.importorskip("sklearn.metrics")
+    from sklearn import metrics
+
     rtd, rows = program(), text(8, 40, 30, ragged=True)
     model = learner(rtd, std=0.3)
     with torch.no_grad():  # verdicts spread around zero

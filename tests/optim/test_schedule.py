@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
-
 import pytest
 from pydantic import ValidationError
+from support import original_schedules as originals
 
 from plmtrain.optim.schedule import learning_rate
 from plmtrain.settings.optimizer import ScheduleSettings
@@ -19,48 +18,23 @@ def course(**settings) -> list[float]:
     return [learning_rate(step, schedule, PEAK, STEPS) for step in range(STEPS + 5)]
 
 
-def bert(t: int, w: int) -> float:
-    """google-research/bert, optimization.py: create_optimizer."""
-    return PEAK * t / w if t < w else PEAK * (1 - min(t, STEPS) / STEPS)
-
-
-def electra(t: int, w: int) -> float:
-    """google-research/electra, model/optimization.py: create_optimizer."""
-    return PEAK * (1 - min(t, STEPS) / STEPS) * min(1.0, t / w)
-
-
-def fairseq(t: int, w: int, end: float, power: float) -> float:
-    """facebookresearch/fairseq, polynomial_decay_schedule.py: step_update."""
-    if w > 0 and t <= w:
-        return t / w * PEAK
-    if t >= STEPS:
-        return end
-    return (PEAK - end) * (1 - (t - w) / (STEPS - w)) ** power + end
-
-
-def xlm(t: int, w: int, start: float) -> float:
-    """facebookresearch/XLM, xlm/optim.py: AdamInverseSqrtWithWarmup."""
-    if t < w:
-        return start + t * (PEAK - start) / w
-    return PEAK * w**0.5 * t**-0.5
-
-
-def gpt1(t: int, w: int) -> float:
-    """openai/finetune-transformer-lm, opt.py: warmup_cosine."""
-    return PEAK * t / w if t < w else PEAK * 0.5 * (1 + math.cos(math.pi * min(t, STEPS) / STEPS))
-
-
 @pytest.mark.parametrize(
     ("settings", "original"),
     [
-        ({"type": "linear", "warmup": 10, "decay_from": "start"}, lambda t: bert(t, 10)),
-        ({"type": "linear", "warmup": 10, "decay_from": "start", "multiply_warmup": True}, lambda t: electra(t, 10)),
-        ({"type": "linear", "warmup": 0.2}, lambda t: fairseq(t, 10, 0, 1)),
-        ({"type": "linear", "warmup": 0}, lambda t: fairseq(t, 0, 0, 1)),
-        ({"type": "polynomial", "warmup": 7, "end": 0.1, "power": 2.5}, lambda t: fairseq(t, 7, 0.1 * PEAK, 2.5)),
-        ({"type": "inverse_sqrt", "warmup": 10, "start": 1e-3}, lambda t: xlm(t, 10, 1e-3 * PEAK)),
+        ({"type": "linear", "warmup": 10, "decay_from": "start"}, lambda t: originals.bert(t, 10, PEAK, STEPS)),
+        (
+            {"type": "linear", "warmup": 10, "decay_from": "start", "multiply_warmup": True},
+            lambda t: originals.electra(t, 10, PEAK, STEPS),
+        ),
+        ({"type": "linear", "warmup": 0.2}, lambda t: originals.fairseq(t, 10, PEAK, STEPS)),
+        ({"type": "linear", "warmup": 0}, lambda t: originals.fairseq(t, 0, PEAK, STEPS)),
+        (
+            {"type": "polynomial", "warmup": 7, "end": 0.1, "power": 2.5},
+            lambda t: originals.fairseq(t, 7, PEAK, STEPS, 0.1 * PEAK, 2.5),
+        ),
+        ({"type": "inverse_sqrt", "warmup": 10, "start": 1e-3}, lambda t: originals.xlm(t, 10, PEAK, STEPS, 1e-3 * PEAK)),
         ({"type": "inverse_sqrt", "warmup": 10, "flat_warmup": True}, lambda t: PEAK * 10**0.5 / max(t, 10) ** 0.5),
-        ({"type": "cosine", "warmup": 10, "decay_from": "start"}, lambda t: gpt1(t, 10)),
+        ({"type": "cosine", "warmup": 10, "decay_from": "start"}, lambda t: originals.gpt1(t, 10, PEAK, STEPS)),
     ],
     ids=["bert", "electra", "roberta", "no-warm-up", "fairseq-polynomial", "xlm", "t5", "gpt1"],
 )
@@ -69,8 +43,8 @@ def test_rates_follow_the_originals_code(settings: dict, original) -> None:
 
 
 def test_rates_agree_with_transformers() -> None:
-    torch = pytest.importorskip("torch")
-    transformers = pytest.importorskip("transformers")
+    import torch
+    import transformers
 
     def theirs(make, **arguments) -> list[float]:
         optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=PEAK)

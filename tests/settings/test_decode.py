@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from pathlib import Path
 
 import pytest
@@ -92,7 +93,9 @@ def test_the_nearest_name_is_suggested(override: str, suggestion: str) -> None:
 def test_what_is_wrong_is_said(overrides: list[str], words: str) -> None:
     message = one(*overrides)
     assert words in message
-    assert f"command line: {overrides[-1]}" in message or len(overrides) > 1
+    # Of several the one is named that is wrong beside the others: the last, but for a batch that is no fault by itself.
+    blamed = overrides[0] if "launch.processes=2" in overrides else overrides[-1]
+    assert message.splitlines()[1] == f"command line: {blamed}"
 
 
 def test_everything_is_told_at_once() -> None:
@@ -172,12 +175,18 @@ def test_a_plain_reference_on_the_command_line() -> None:
     assert settings.trainer.save_every == 77
 
 
-@pytest.mark.parametrize("text", ["name=2024", "data.validation_files=held.txt", "trainer.steps=1e3", "optimizer.lr=1"])
-def test_what_people_write_is_understood(text: str) -> None:
-    settings = pretrain_settings(compose([text]))
-    assert settings.name in (None, "2024")
-    assert settings.data.validation_files in ((), ("held.txt",))
-    assert settings.trainer.steps == 1000
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("name=2024", "2024"),
+        ("data.validation_files=held.txt", ("held.txt",)),
+        ("trainer.steps=1e3", 1000),
+        ("optimizer.lr=1", 1.0),
+    ],
+)
+def test_what_people_write_is_understood(text: str, value: object) -> None:
+    read = reduce(getattr, text.partition("=")[0].split("."), pretrain_settings(compose([text])))
+    assert (read, type(read)) == (value, type(value))
 
 
 def test_settings_survive_their_own_file() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from plmtrain.study.sweep_record import Record, final_metrics, read, spreads
+from plmtrain.study.sweep_record import Record, final_metrics, read_records, spreads
 
 
 def record(job: int, **metrics: float) -> Record:
@@ -32,7 +32,7 @@ def test_an_undefined_metric_is_left_open_and_not_filled_with_an_older_one(tmp_p
     jobs = [Record(job=0, values={"seed": "0"}, state="finished", metrics=metrics), record(1, pearson=0.5, mse=1.5)]
     for job in jobs:
         job.write(tmp_path / f"{job.job}.json")
-    assert read(tmp_path) == jobs
+    assert read_records(tmp_path) == jobs
     assert spreads([jobs[0], Record(job=1, values={"seed": "1"}, state="finished", metrics=jobs[1].metrics)])[0].mean == {
         "val/mse": 1.25
     }

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from support.children import wait_for
+
 
 @dataclass(frozen=True)
 class Result:
@@ -39,12 +41,9 @@ def start(*arguments: str, cwd: Path, fault: str = "", name: str = "command") ->
 
 def finish(child: multiprocessing.process.BaseProcess, cwd: Path) -> Result:
     """Wait for a command that was started."""
-    child.join(300)
-    if child.exitcode is None:
-        child.kill()
-        raise AssertionError("the command hangs")
+    wait_for([child], 300)
     texts = [(cwd / f".{child.name}.{stream}").read_text(errors="replace") for stream in ("out", "err")]
-    return Result(child.exitcode, *texts)
+    return Result(child.exitcode or 0, *texts)
 
 
 def _run(arguments: Sequence[str], cwd: Path, fault: str, name: str) -> None:

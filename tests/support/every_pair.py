@@ -120,7 +120,9 @@ def train(overrides: Sequence[str], steps: int) -> PretrainSettings:
                 carry = outcome.carry
     assert any(not torch.equal(old, new) for old, new in zip(before, learner.parameters(), strict=True))
     held_out = material.rows("validation", programs[-1], phases[-1])
-    values = evaluate(module, programs[-1], held_out, group, batch_size=phases[-1].batch_size, unigram=material.unigram, limit=1)
+    values = evaluate(
+        module, programs[-1], held_out, group, batch_size=phases[-1].batch_size, unigram=material.unigram_losses(), limit=1
+    )
     assert values is not None
     assert torch.tensor(list(values.values())).isfinite().all()
     return settings

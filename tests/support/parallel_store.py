@@ -15,15 +15,18 @@ SPECIALS = 5
 """Tokens below this are special."""
 
 
-def store_of(documents: list[tuple[int, bool, list[int]]], vocabulary: int = 64, frequencies: Any = None) -> Store:
+def store_of(
+    documents: list[tuple[int, bool, list[int]]], vocabulary: int = 64, frequencies: Any = None, end: int = END
+) -> Store:
     """A store.
 
     Args:
         documents: the language of each, whether it translates the one before, and its tokens without the end mark.
         vocabulary: how many tokens there are.
         frequencies: of the tokens; as they are in these documents if not given.
+        end: the mark behind each document.
     """
-    tokens = np.array([token for *_, text in documents for token in [*text, END]], np.uint16)
+    tokens = np.array([token for *_, text in documents for token in [*text, end]], np.uint16)
     starts = np.cumsum([0, *(len(text) + 1 for *_, text in documents)])
     store = Store(
         Path("memory"),
@@ -36,18 +39,37 @@ def store_of(documents: list[tuple[int, bool, list[int]]], vocabulary: int = 64,
         np.array([translates for _, translates, _ in documents], np.bool_),
     )
     counts = np.bincount(tokens, minlength=vocabulary).astype(float) if frequencies is None else np.asarray(frequencies, float)
-    counts[END] = 0
+    counts[end] = 0
     store.__dict__["shares"] = np.maximum(counts, 1) / max(counts.sum(), 1)
     return store
 
 
-def corpus(pairs: int, seed: int = 0, *, languages: int = 2, longest: int = 12, same: bool = False) -> Store:
-    """Pairs of random documents: the translation of a token t is t + 1 (odd for even), or, if ``same``, the token itself."""
+def corpus(
+    pairs: int,
+    seed: int = 0,
+    *,
+    languages: int = 2,
+    longest: int = 12,
+    same: bool = False,
+    first: int = SPECIALS + 1,
+    end: int = END,
+) -> Store:
+    """Pairs of random documents: the translation of a token t is t + 1 (odd for even), or, if ``same``, the token itself.
+
+    Args:
+        pairs: how many.
+        seed: of the random numbers.
+        languages: the first one, and those of the translations.
+        longest: tokens that no document has.
+        same: whether translations are the originals.
+        first: the lowest token, even.
+        end: the mark behind each document.
+    """
     generator = np.random.default_rng(seed)
     documents = []
     for index in range(pairs):
-        text = (SPECIALS + 1 + 2 * (generator.zipf(1.5, generator.integers(2, longest)) % 28)).tolist()
+        text = (first + 2 * (generator.zipf(1.5, generator.integers(2, longest)) % ((62 - first) // 2))).tolist()
         other = 1 + index % (languages - 1)
         documents.append((0, False, text))
         documents.append((other, True, text if same else [token + 1 for token in text]))
-    return store_of(documents)
+    return store_of(documents, end=end)

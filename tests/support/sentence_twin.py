@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 import transformers
-from support.tiny_run import VOCABULARY
+from support.memory_rows import VOCABULARY
 
 from plmtrain.batch import Batch
 from plmtrain.interop.hugging_face import family_of

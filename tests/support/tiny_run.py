@@ -8,35 +8,34 @@ import multiprocessing
 import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import torch
+from support.children import wait_for
+from support.memory_rows import VOCABULARY, memory_rows
 
-from plmtrain import backbones, faults, keyed_random, objectives, stopping
-from plmtrain.data.loading.order import Phase, plan_phases
-from plmtrain.data.rows.rows import PartedRows, Rows
+from plmtrain import faults, stopping
+from plmtrain.data.loading.order import Phase
 from plmtrain.errors import PlmtrainError
-from plmtrain.optim import optimizer
+from plmtrain.runs import assembly
+from plmtrain.runs.corpus import programs_of
+from plmtrain.runs.material import Material
 from plmtrain.settings.composing.compose import compose
 from plmtrain.settings.decode import pretrain_settings
+from plmtrain.settings.run import PretrainSettings
 from plmtrain.text.vocabulary import Vocabulary
-from plmtrain.training.checkpoint_manifest import Identity
-from plmtrain.training.group import Group
-from plmtrain.training.metrics_log import MetricsLog
-from plmtrain.training.precision import Precision
-from plmtrain.training.progress import Progress
+from plmtrain.training.checkpoint import Checkpoint
 from plmtrain.training.run_folder import RunFolder
-from plmtrain.training.state import TrainingState
-from plmtrain.training.trainer import Setup, Trainer
-
-VOCABULARY = Vocabulary(64, {"pad": 0, "unk": 1, "cls": 2, "sep": 3, "mask": 4}, (0, 1, 2, 3, 4))
+from plmtrain.training.trainer import Trainer
 
 SHAPE = (
     "trainer.sequence_length=14 trainer.batch_size=8 trainer.log_every=1 trainer.evaluate_every=5 trainer.save_every=4 "
-    "trainer.steps=12 trainer.precision=fp32 trainer.threads=1 optimizer.lr=0.01"
+    "trainer.steps=12 trainer.precision=fp32 trainer.threads=1 trainer.device=cpu launch.timeout=60 optimizer.lr=0.01"
 ).split()
 
 TINY_BERT = (
@@ -45,57 +44,67 @@ TINY_BERT = (
 """The model and objective of a run that names no others."""
 
 
-class MemoryRows:
-    """Rows of random tokens, most of them frequent."""
+class MemoryMaterial(Material):
+    """A run's data, with rows in memory and no text.
 
-    def __init__(self, count: int, length: int, seed: int = 0) -> None:
-        self.tokens = 5 + np.random.default_rng(seed).zipf(1.5, (count, length)) % 59
+    Args:
+        run: what it belongs to.
+    """
 
-    def __len__(self) -> int:
-        return len(self.tokens)
+    def __init__(self, run: TinyRun) -> None:
+        tokenizer: Any = SimpleNamespace(vocabulary=run.vocabulary, digest="tiny", save=lambda folder: None)
+        super().__init__(run.settings, tokenizer, "tiny")
+        self.run = run
 
-    def fetch(self, indices: np.ndarray) -> Rows:
-        tokens = self.tokens[indices].astype(np.int64)
-        return Rows(
-            tokens=tokens,
-            lengths=np.full(len(tokens), tokens.shape[1]),
-            word_starts=np.ones(tokens.shape, np.bool_),
-            text=self.tokens.reshape(-1).astype(np.uint16),
-        )
+    @property
+    def unigram(self) -> np.ndarray | None:
+        return None if self.run.program is not None else np.ones(self.run.vocabulary.size)
 
+    def programs(self, phases: Sequence[Phase]) -> list[Any]:
+        if self.run.program is not None:
+            return [self.run.program] * len(phases)
+        return programs_of(self.run.settings, phases, self.run.vocabulary)
 
-def memory_rows(program: Any, phase: Phase, count: int, seed: int = 0) -> MemoryRows | PartedRows:
-    """Rows for a program; each part of one has another number of them."""
-    rows = {
-        part.name: MemoryRows(count + 7 * turn, part.program.row_shape(phase.sequence_length).length, seed)
-        for turn, part in enumerate(program.parts.members)
-    }
-    return rows[None] if None in rows else PartedRows(rows)
+    def rows(self, split: str, program: Any, phase: Phase) -> Any:
+        given, count, seed = (self.run.rows, self.run.epoch, 0) if split == "train" else (self.run.held_out, 10, 1)
+        if callable(given):
+            return given(program, phase)
+        return memory_rows(program, phase, count, seed) if given is None else given
 
+    def keep(self, folder: Path) -> None: ...
 
-class Recorder:
-    """Keeps what a reporter is told, as a run does."""
+    def changes(self, folder: Path) -> list[str]:
+        return []
 
-    def __init__(self, log: MetricsLog) -> None:
-        self.log = log
-        self.incidents: list[tuple[int, Mapping[str, object]]] = []
-        self.notes: list[str] = []
+    def repetitions(self) -> list[str]:
+        return []
 
-    def step(self, done: int) -> None: ...
+    def opening(self) -> str:
+        return ""
 
-    def record(self, record: Mapping[str, float]) -> None:
-        self.log.write(record)
-
-    def incident(self, step: int, facts: Mapping[str, object]) -> None:
-        self.incidents.append((step, facts))
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
+    def closing(self, program: Any, learner: Any, best: float | None, measured: Mapping[str, float]) -> list[Any]:
+        return []
 
 
-@dataclass
+@cache
+def settings_of(*overrides: str) -> PretrainSettings:
+    """Settings, composed once: children that are forked later find them."""
+    return pretrain_settings(compose(overrides))
+
+
+@dataclass(frozen=True)
 class TinyRun:
-    """A run in a folder; ``go`` goes on from its newest checkpoint."""
+    """A run in a folder; ``go`` goes on from its newest checkpoint.
+
+    Args:
+        path: the folder.
+        overrides: settings beside those of ``system`` and ``SHAPE``.
+        system: the model and the objective, as overrides.
+        vocabulary: what its tokens are.
+        rows, held_out: rows to train on and to validate with, or what gives them for a program and a phase; random ones if None.
+        epoch: how many random rows there are to train on, where rows stand by themselves.
+        program: what it trains; that of the settings if None.
+    """
 
     path: Path
     overrides: tuple[str, ...] = ()
@@ -103,63 +112,44 @@ class TinyRun:
     vocabulary: Vocabulary = VOCABULARY
     rows: Any = None
     held_out: Any = None
-    precision: Precision = "fp32"
+    epoch: int = 40
     program: Any = None
-    recorder: Recorder = field(init=False)
+    settings: PretrainSettings = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "settings", settings_of(*self.system, *SHAPE, *self.overrides))
+        if not self.folder.status():
+            self.folder.create().write_status("preparing")  # as a command does before processes start
+
+    def with_overrides(self, *overrides: str) -> TinyRun:
+        """The same run, gone on with under other settings."""
+        return replace(self, overrides=overrides)
+
+    @property
+    def folder(self) -> RunFolder:
+        """All that there is of it."""
+        return RunFolder(self.path)
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """The newest one."""
+        newest = self.folder.checkpoints().newest()
+        assert newest is not None
+        return newest
 
     def trainer(self) -> Trainer:
+        """What ``go`` trains it with."""
         torch.set_num_threads(1)  # threads of a pool do not survive a fork
-        settings = pretrain_settings(compose([*self.system, *SHAPE, *self.overrides]))
-        phases = plan_phases(settings.trainer)
-        folder = RunFolder(self.path).create()
-        group = Group("cpu", 60, 1)
-        programs = [
-            self.program or objectives.build(settings.objective.changed(phase.objective), settings.model, self.vocabulary)
-            for phase in phases
-        ]
-        torch.manual_seed(keyed_random.scalar("initial weights", settings.seed))
-        learner = programs[0].build(lambda model: backbones.build(model, self.vocabulary.size)).train()
-        checkpoints = folder.checkpoints(2, Identity("tiny"))
-        if group.is_main:
-            checkpoints.clear_leftovers()
-        group.wait()
-        state = TrainingState(learner, optimizer.build(learner, settings.optimizer), {})
-        progress = Progress()
-        if (checkpoint := checkpoints.newest()) is not None:
-            state.restore(checkpoint, group)
-            progress = checkpoint.progress
-        group.wait()
-        metrics = folder.metrics()
-        if group.is_main:
-            metrics.keep_until(progress.step)
-        self.recorder = Recorder(metrics)
-        setup = Setup(
-            settings=settings,
-            plan=phases,
-            programs=programs,
-            rows=[
-                self.rows(program, phase) if callable(self.rows) else self.rows or memory_rows(program, phase, 40)
-                for program, phase in zip(programs, phases, strict=True)
-            ],
-            held_out=self.held_out or memory_rows(programs[-1], phases[-1], 10, seed=1),
-            unigram=np.ones(self.vocabulary.size),
-            precision=self.precision,
-            group=group,
-            checkpoints=checkpoints,
-            reporter=self.recorder if group.is_main else None,
-        )
-        return Trainer(setup, state, progress)
+        return assembly.assemble(MemoryMaterial(self), self.folder, "tiny")
 
     def go(self) -> Trainer:
-        trainer = self.trainer()
-        trainer.run()
-        return trainer
+        """Train from the newest checkpoint to the end."""
+        torch.set_num_threads(1)
+        return assembly.train(MemoryMaterial(self), self.folder, "tiny")
 
     def digest(self) -> str:
         """Of all that the run came to: weights, moments, carry, progress, and every number that was logged."""
-        checkpoint = RunFolder(self.path).checkpoints().newest()
-        assert checkpoint is not None
-        whole = hashlib.sha256()
+        checkpoint, whole = self.checkpoint, hashlib.sha256()
         for group in ("model", "optimizer", "carry"):
             for name, tensor in sorted(checkpoint.load(group).items()):
                 whole.update(name.encode())
@@ -172,10 +162,7 @@ class TinyRun:
     def records(self) -> list[dict[str, float]]:
         """What was logged, without the times."""
         clock = ("seconds", "tokens_per_second")
-        return [
-            {key: value for key, value in record.items() if key not in clock}
-            for record in RunFolder(self.path).metrics().records()
-        ]
+        return [{key: value for key, value in record.items() if key not in clock} for record in self.folder.metrics().records()]
 
 
 def in_child(action: Callable[[], object], fault: str = "") -> int:
@@ -233,10 +220,5 @@ def _exit_codes(actions: Sequence[Callable[[], None]]) -> list[int]:
     children = [multiprocessing.get_context("fork").Process(target=action) for action in actions]
     for child in children:
         child.start()
-    for child in children:
-        child.join(120)
-    hanging = [child for child in children if child.exitcode is None]
-    for child in hanging:
-        child.kill()
-    assert not hanging, "a child hangs"
+    wait_for(children, 120)
     return [child.exitcode or 0 for child in children]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
-from support.tiny_run import TINY_BERT, VOCABULARY
+from support.memory_rows import VOCABULARY
+from support.tiny_run import TINY_BERT
 
 from plmtrain.data.tables.examples import EncodedExamples, Texts
 from plmtrain.settings.composing.compose import compose

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 from sklearn import metrics
+from support.memory_rows import VOCABULARY
 from support.sentence_twin import HEADS, inputs_of, randomise, twin
-from support.tiny_run import VOCABULARY
 from support.tiny_task import MODELS, examples, program, tiny_model
 
 from plmtrain import backbones

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
+from support.memory_rows import VOCABULARY
 from support.sentence_twin import inputs_of, randomise, twin
-from support.tiny_run import VOCABULARY, in_child, in_group
+from support.tiny_run import in_child, in_group
 from support.tiny_task import MODELS, scored_examples, scorer, tiny_model
 
 from plmtrain import backbones

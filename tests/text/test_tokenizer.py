@@ -96,7 +96,8 @@ def test_roles_of_roberta_share_tokens(trained: Trained) -> None:
 def test_transformers_loads_the_folder_with_the_same_ids(
     trained: Trained, tmp_path: Path, kind: tuple[str, str, bool], model_type: bool
 ) -> None:
-    transformers = pytest.importorskip("transformers")
+    import transformers
+
     tokenizer = trained(*kind)
     tokenizer.save(tmp_path, model_max_length=77)
     if model_type:  # as in an exported folder, where the model's kind has a say in the tokenizer's class
@@ -130,7 +131,8 @@ def test_transformers_loads_the_folder_with_the_same_ids(
 def test_transformers_puts_the_family_s_special_tokens_around_texts(
     trained: Trained, tmp_path: Path, kind: tuple[str, str, bool], single: str, pair: str, segments: list[int] | None
 ) -> None:
-    transformers = pytest.importorskip("transformers")
+    import transformers
+
     trained(*kind).save(tmp_path)
     theirs = transformers.AutoTokenizer.from_pretrained(tmp_path)
     (one,) = ids_of(trained(*kind), "a")
@@ -319,7 +321,8 @@ def test_a_folder_with_vocab_and_merges_is_roberta_s(trained: Trained, tmp_path:
 
 
 def test_other_special_tokens_of_a_folder_are_special_too(trained: Trained, tmp_path: Path) -> None:
-    transformers = pytest.importorskip("transformers")
+    import transformers
+
     trained("wordpiece", "bert", True).save(tmp_path)
     theirs = transformers.AutoTokenizer.from_pretrained(tmp_path)
     theirs.add_special_tokens({"additional_special_tokens": ["<ent>"]})

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from support.tiny_run import VOCABULARY, MemoryRows
+from support.memory_rows import VOCABULARY, MemoryRows
 
 from plmtrain import backbones, objectives
 from plmtrain.data.loading.order import plan_phases

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from support.tiny_run import VOCABULARY, in_child, in_group
+from support.memory_rows import VOCABULARY
+from support.tiny_run import in_child, in_group
 from support.tiny_task import examples, program
 
 from plmtrain import backbones

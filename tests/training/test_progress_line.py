@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from plmtrain.programs.program import Baseline
+from plmtrain.programs.baseline import Baseline
 from plmtrain.training.progress_line import ProgressLine
 
 BASELINE = Baseline("hidden_loss", "hidden_unigram_loss", "hidden tokens")
@@ -23,7 +23,7 @@ BASELINE = Baseline("hidden_loss", "hidden_unigram_loss", "hidden tokens")
 TRAIN = textwrap.dedent(
     """
     from plmtrain.training.progress_line import ProgressLine
-    from plmtrain.programs.program import Baseline
+    from plmtrain.programs.baseline import Baseline
     with ProgressLine(400, baseline=Baseline("hidden_loss", "hidden_unigram_loss", "hidden tokens")) as line:
         for step in range(1, 401):
             line.step(step)

@@ -233,7 +233,10 @@ class _Costs:
         most = trainer.evaluate_batches or 2**62
         batches = sum(min(math.ceil(len(rows) / self.last.batch_size), most) for rows in each)
         validations = math.ceil(trainer.steps / trainer.evaluate_every)
-        validating = validations * batches * _FORWARD_SHARE * steps[-1]
+        # Measures that are not sums need the predictions of all rows besides their losses.
+        answerings = [part.program.answering for part in self.whole[-1].parts.members]
+        passes = 2 if any(answering is not None and answering.scored for answering in answerings) else 1
+        validating = validations * batches * passes * _FORWARD_SHARE * steps[-1]
         per_second = [processes * rate.tokens / rate.seconds for rate in rates]
         flops = shapes[0].flops / steps[0]
         partly = [rate.rows for shape, rate in zip(shapes, rates, strict=True) if rate.rows < shape.share]

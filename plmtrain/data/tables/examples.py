@@ -36,8 +36,8 @@ class ExampleSource(RowSource, Protocol):
     """Rows of examples whose right answers are known.
 
     Args:
-        references: of each example its right answer, as its task's reader reads it.
-        owners: [rows] the example that each row is of: in ascending order, since the rows of an example stand together.
+        references: the right answer of each example, as the reader of the task reads it.
+        owners: [rows] the index of each row's example, in ascending order: the rows of an example stand together.
     """
 
     references: Sequence[Any]
@@ -48,11 +48,11 @@ class Encoded(Protocol):
     """Examples as tokens, before it is known how long a row may be."""
 
     def rows(self, most: int) -> ExampleSource:
-        """Return the rows with at most so many tokens of text."""
+        """Return the rows, each with at most ``most`` tokens of text."""
         ...
 
     def sizes(self) -> NDArray[np.int64]:
-        """Return how many tokens of text each example has, all of them counted.  # [examples]"""
+        """Return the number of tokens of text in each example, before it is cut.  # [examples]"""
         ...
 
 
@@ -130,7 +130,7 @@ class EncodedTexts:
         return EncodedExamples(self.texts, self.targets, most, self.references)
 
     def sizes(self) -> NDArray[np.int64]:
-        """Return how many tokens of text each example has.  # [examples]"""
+        """Return the number of tokens of text in each example, before it is cut.  # [examples]"""
         sizes: NDArray[np.int64] = np.sum([np.diff(part.starts) for part in self.texts], axis=0)
         return sizes
 

@@ -1,4 +1,4 @@
-"""The examples of a run in memory: read from tables by their task's reader, a part of them held out."""
+"""The examples of a run in memory: read from tables by the reader of their task, a part of them held out."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Examples:
     """The examples of a run.
 
     Args:
-        reader: what read them; its ``task`` has no open settings any more.
+        reader: the reader of their task, with all settings filled in.
         splits: the examples by split.
         sources: by split, for each file or dataset a digest of what was read from it.
         skips: rows that were omitted.
@@ -39,13 +39,13 @@ class Examples:
     skips: Skips = field(default_factory=Skips)
 
     def digest(self) -> str:
-        """Return a hash of all that training reads: examples, their order, and what the numbers of their answers mean."""
+        """Return a hash of everything that training reads: the examples in order, and the meaning of the numbers for answers."""
         parts = [*(_digest(self.splits[split], self.reader) for split in sorted(self.splits)), *self.reader.numbering]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
 def _digest(examples: Sequence[Example[Any]], reader: Reader[Any, Any]) -> str:
-    """A hash of the content of examples, in order."""
+    """Return a hash of the content of examples, in order."""
     whole = hashlib.blake2b(digest_size=32, person=b"plmtrain table")
     for example in examples:
         for text in reader.content(example):
@@ -73,14 +73,14 @@ def gather(reader: Reader[Any, Any], data: TableSettings, rows: Rows, skips: Ski
     """Read examples.
 
     Args:
-        reader: of their task.
-        data: what becomes of bad rows, and which share is held out.
-        rows: where they are.
-        skips: where bad rows are counted.
-        only: read this split alone; the task must leave nothing open then.
+        reader: the reader of their task.
+        data: the treatment of bad rows, and the held-out share.
+        rows: the rows of each split.
+        skips: counts bad rows.
+        only: the only split to read; the task's settings must be complete then.
 
     Raises:
-        DataError: for what is wrong with a row, for examples that nothing can be learnt from, or for too few rows.
+        DataError: for a bad row, for examples from which nothing can be learnt, or for too few rows.
     """
     splits: dict[Split, Sequence[Example[Any]]] = {}
     sources: dict[Split, dict[str, str]] = {}
@@ -116,7 +116,7 @@ def _read(
 
 
 def _divided(examples: Sequence[Example[Any]], share: float) -> tuple[list[Example[Any]], list[Example[Any]]]:
-    """A part for training and a part held out, by what the texts say: equal ones are on the same side."""
+    """Divide examples into training and held-out ones by a hash of their texts: equal texts are on the same side."""
     hashes = [content_hash("\n".join(example.texts)) for example in examples]
     held_out = {number for number in hashes if number < share * 2**64} or set(sorted(hashes)[:1])
     sides: tuple[list[Example[Any]], list[Example[Any]]] = ([], [])

@@ -1,4 +1,4 @@
-"""How one type of task reads its examples: the protocol of the modules in ``plmtrain.data.tables.readers``."""
+"""The protocol of a reader: it turns the rows of tables into the examples of one type of task."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ ReferenceT = TypeVar("ReferenceT")
 
 @dataclass(frozen=True, slots=True)
 class Example(Generic[ReferenceT]):
-    """One row of a table as a task reads it.
+    """A row of a table as a task reads it.
 
     Args:
-        texts: what is given, one text for each column that the task reads it from.
-        reference: the right answer; None in a question, to which it is unknown.
+        texts: the given texts, one for each text column of the task.
+        reference: the right answer; None in a question.
     """
 
     texts: tuple[str, ...]
@@ -34,7 +34,7 @@ class Example(Generic[ReferenceT]):
 
 @dataclass(frozen=True)
 class Finding:
-    """What of some examples may not be as the user thinks, in the three lines of a warning."""
+    """A possible mistake in the examples, in the three lines of a warning."""
 
     what: str
     where: str
@@ -42,10 +42,10 @@ class Finding:
 
 
 class Reader(ABC, Generic[TaskT, ReferenceT]):
-    """The one place that knows how a type of task reads its examples, and what there is to say of them.
+    """Reads and describes the examples of one type of task.
 
     Args:
-        task: the task's settings. What they leave open is filled in by ``informed`` and ``settled``.
+        task: the task's settings; ``informed`` and ``settled`` fill in those that are left open.
     """
 
     noun: str
@@ -57,7 +57,7 @@ class Reader(ABC, Generic[TaskT, ReferenceT]):
     @property
     @abstractmethod
     def columns(self) -> Mapping[str, str]:
-        """The columns that it reads, each with the setting that names it."""
+        """The columns that are read, each with the setting that names it."""
 
     @abstractmethod
     def example(self, row: Row) -> Example[ReferenceT]:
@@ -69,7 +69,7 @@ class Reader(ABC, Generic[TaskT, ReferenceT]):
 
     @abstractmethod
     def question(self, text: str) -> Example[ReferenceT]:
-        """Read what a user asks about: one line of text, of tab-separated texts, or of JSON.
+        """Read a user's question: a line with a text, with tab-separated texts, or with a JSON object.
 
         Raises:
             DataError: if a text is missing.
@@ -77,48 +77,48 @@ class Reader(ABC, Generic[TaskT, ReferenceT]):
 
     @abstractmethod
     def content(self, example: Example[ReferenceT]) -> tuple[str, ...]:
-        """Return all that is read of an example as text: equal content is equal data."""
+        """Return everything that is read of an example as text, for digests."""
 
     def informed(self, names: Mapping[str, Sequence[str]]) -> Self:
-        """Return a reader that knows the names of classes, by column, that a dataset declares; here they say nothing."""
+        """Return a reader with settings filled in from the class names of a dataset's columns; here they are not used."""
         return self
 
     def settled(self, train: Sequence[Example[ReferenceT]]) -> Self:
-        """Return a reader whose task has no open settings any more, from the training examples; here nothing is open.
+        """Return a reader with settings filled in from the training examples; here none are left open.
 
         Raises:
-            DataError: if these are no examples of such a task.
+            DataError: if the examples are not those of such a task.
         """
         return self
 
     @property
     def numbering(self) -> tuple[str, ...]:
-        """What gives the numbers in ``encode`` their meaning, such as labels in their order: a part of the data's digest."""
+        """The meaning of the numbers in ``encode``, e.g. the labels in their order; it is a part of the data's digest."""
         return ()
 
     def judge(self, splits: Splits) -> None:  # most have nothing to refuse
-        """Refuse examples that nothing can be learnt from.
+        """Refuse examples from which nothing can be learnt.
 
         Raises:
-            DataError: if they are so.
+            DataError: if the examples are refused.
         """
 
     @abstractmethod
     def encode(self, examples: Sequence[Example[ReferenceT]], tokenizer: Tokenizer) -> Encoded:
-        """Turn examples into tokens, and their right answers, where they are known, into numbers."""
+        """Encode examples as tokens, and their right answers, if they are known, as numbers."""
 
     @abstractmethod
     def opening(self, splits: Splits) -> str:
-        """Describe the right answers in a line, as a run says it at its start."""
+        """Describe the right answers in a line that a run prints at its start."""
 
     def facts(self, splits: Splits) -> dict[str, Any]:
-        """Return the same for programs; the run's folder keeps it."""
+        """Return a description of the right answers for ``data/manifest.json`` in the run's folder."""
         return {}
 
     def findings(self, splits: Splits) -> list[Finding]:
-        """Return what ``plmtrain check`` warns of."""
+        """Return the warnings of ``plmtrain check``."""
         return []
 
     @abstractmethod
     def line(self, example: Example[ReferenceT]) -> dict[str, Any]:
-        """Return an example as a line of ``predictions.jsonl`` begins: texts by column, and what is ``expected``."""
+        """Return the first keys of a line of ``predictions.jsonl``: the texts by column, and ``expected``, the right answer."""

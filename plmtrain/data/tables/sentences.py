@@ -1,4 +1,4 @@
-"""Texts and pairs of texts with one answer each: what the readers of such tasks have in common."""
+"""The base of readers for tasks with one answer for a text or a pair of texts."""
 
 from __future__ import annotations
 

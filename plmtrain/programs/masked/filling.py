@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from plmtrain import keyed_random
-from plmtrain.batch import Batch, Inputs, Layout
-from plmtrain.data.rows.framing import framed
+from plmtrain.batch import Batch
 from plmtrain.data.rows.rows import Rows, side_by_side
 from plmtrain.errors import DataError
 from plmtrain.programs.answering import Answer, Answering, Demonstration
+from plmtrain.programs.texts import framed_batch
 
 if TYPE_CHECKING:
     from plmtrain.data.rows.row_formats import RowFormat
@@ -67,17 +67,6 @@ class MaskFilling(Answering["MaskedLearner"]):
         """Mask one word in each sentence, and show the model's predictions."""
         hidden, places = hide_a_word(rows, self.vocabulary["mask"])
         return filled_masks(rows, places, self.predict(learner, self.collate(hidden)), tokenizer)
-
-
-def framed_batch(rows: Rows, layout: RowFormat, vocabulary: Vocabulary) -> Batch:
-    """Make texts ready to be read, each as the model's family lays out one text."""
-    original = framed(rows, layout, vocabulary)
-    return Batch(
-        inputs=Inputs(ids=torch.from_numpy(original.ids), layout=Layout.of(original.real, original.documents)),
-        targets={},
-        samples=torch.arange(len(rows)),
-        normalisers={},
-    )
 
 
 def mask_questions(texts: Sequence[str], tokenizer: Tokenizer) -> Rows:

@@ -29,7 +29,7 @@ from plmtrain.programs.answering import Answer
 from plmtrain.programs.inspection import Inspection, Shown
 from plmtrain.programs.masked.filling import MaskFilling, mask_questions
 from plmtrain.programs.masked.program import MaskedLearner, MaskedProgram
-from plmtrain.programs.program import Carry, MakeBackbone, RowShape
+from plmtrain.programs.program import Carry, MakeBackbone
 from plmtrain.settings.masking import MaskingSettings
 
 if TYPE_CHECKING:
@@ -91,9 +91,6 @@ class PairedMaskedLM(MaskedProgram[SettingsT, PairedLearner]):
     @abstractmethod
     def masker(self) -> Masker:
         """Return the function that masks rows."""
-
-    def row_shape(self, sequence_length: int) -> RowShape:
-        return RowShape(length=sequence_length - self.format.framing)
 
     def collate(self, rows: Rows, keys: Keys) -> Batch:
         assert isinstance(rows, PairRows)
@@ -204,8 +201,8 @@ class PairFilling(MaskFilling):
     def questions(self, texts: Sequence[str], tokenizer: Tokenizer) -> PairRows:
         """Encode texts with masks to fill; two texts with a tab between them are a pair, which needs no mask."""
         parts = [text.partition("\t") for text in texts]
-        for text, (_, tab, _) in zip(texts, parts, strict=True):
-            if not tab:
+        for text, (_, _, second) in zip(texts, parts, strict=True):
+            if not second.strip():
                 mask_questions([text], tokenizer)  # raises for a text without a mask
         encode = tokenizer.encode_with_specials
         return PairRows.of([(encode(first), encode(second)) for first, _, second in parts], self.vocabulary.padding)

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -18,11 +17,12 @@ from plmtrain.batch import Term
 from plmtrain.nn.heads import MaskedLMHead, TiedHead, vocabulary_head
 from plmtrain.nn.loss import cross_entropy_sum
 from plmtrain.programs.answering import Answering
+from plmtrain.programs.baseline import Baseline, hidden_counts, hidden_measures
 from plmtrain.programs.inspection import Inspection
 from plmtrain.programs.learner import Learner
 from plmtrain.programs.masked.filling import MaskFilling
 from plmtrain.programs.masked.inspection import masked_inspection
-from plmtrain.programs.program import Baseline, Program
+from plmtrain.programs.program import Program
 from plmtrain.settings.models.encoder import EncoderSettings
 
 if TYPE_CHECKING:
@@ -90,10 +90,7 @@ class MaskedProgram(Program[SettingsT, EncoderSettings, MaskedLearnerT]):
         return Term(total=total, normaliser=batch.normalisers["mlm"], counts=counts)
 
     def prediction_counts(self, batch: Batch, logits: Tensor) -> dict[str, Tensor]:
-        """Count correct predictions, and the loss and the tokens of the hidden targets.
-
-        A target is hidden where its input is the mask token. A tenth of the targets are unchanged in the input and can be
-        copied, so the loss over all targets flatters a model that has learnt only to copy.
+        """Count correct predictions, and the loss and the tokens of the hidden targets: those whose input is the mask token.
 
         Args:
             batch: its targets are the ``labels`` at ``positions``.
@@ -102,29 +99,9 @@ class MaskedProgram(Program[SettingsT, EncoderSettings, MaskedLearnerT]):
         labels = batch.targets["labels"]
         hidden = batch.inputs.ids.flatten().index_select(0, batch.targets["positions"]) == self.vocabulary["mask"]
         losses = functional.cross_entropy(logits.float(), labels, reduction="none")
-        return {
-            "accuracy": (logits.argmax(-1) == labels).sum(),
-            "hidden": torch.stack([losses.masked_fill(~hidden, 0.0).sum(), hidden.sum()]),
-            "hidden_tokens": torch.bincount(labels[hidden], minlength=logits.shape[1]),
-        }
+        right = (logits.argmax(-1) == labels).sum()
+        return {"accuracy": right, **hidden_counts(losses, labels, hidden, logits.shape[1])}
 
     def measures(self, counts: Mapping[str, NDArray[np.float64]], unigram: NDArray[np.float64] | None) -> dict[str, float]:
-        """Compute ``hidden_loss``, in nats per hidden token, and ``hidden_unigram_loss``, the loss of a unigram model on the
-        same tokens."""
-        total, hidden = counts["mlm/hidden"].tolist()
-        if not hidden:
-            return {}
-        return {"hidden_loss": total / hidden, **unigram_loss("hidden_unigram_loss", counts["mlm/hidden_tokens"], unigram)}
-
-
-def unigram_loss(name: str, tokens: NDArray[np.float64], unigram: NDArray[np.float64] | None) -> dict[str, float]:
-    """Return the mean loss of a unigram model on some tokens.
-
-    Args:
-        name: the name of the measure.
-        tokens: [embedded tokens] the count of each token.
-        unigram: [vocabulary] as in ``Program.measures``; if None, the result is empty.
-    """
-    if unigram is None or not tokens.sum():
-        return {}
-    return {name: float(tokens[: len(unigram)] @ unigram / tokens.sum())}
+        """Compute the loss of the hidden tokens, and that of a unigram model on the same tokens."""
+        return hidden_measures("mlm", counts, unigram)

@@ -16,7 +16,6 @@ from plmtrain.corruption.span_rows import SpanMaskedRows, SpanMasker
 from plmtrain.data.rows.framing import framed
 from plmtrain.programs.inspection import Inspection
 from plmtrain.programs.masked.program import MaskedLearner, MaskedProgram
-from plmtrain.programs.program import RowShape
 from plmtrain.settings.spans import SpanSettings
 
 if TYPE_CHECKING:
@@ -36,9 +35,6 @@ class SpanMasked(MaskedProgram[SettingsT, LearnerT]):
     def __init__(self, settings: SettingsT, model: EncoderSettings, vocabulary: Vocabulary) -> None:
         super().__init__(settings, model, vocabulary)
         self.mask = SpanMasker(settings, vocabulary)
-
-    def row_shape(self, sequence_length: int) -> RowShape:
-        return RowShape(length=sequence_length - self.format.framing)
 
     def masked(self, rows: Rows, keys: Keys) -> tuple[FramedRows, SpanMaskedRows]:
         """Return the framed rows, and the same with spans masked."""

@@ -16,7 +16,7 @@ PRIMARY = "pretrain"
 """The YAML file that composition begins with by default; each kind of run has its own."""
 
 _OF_ANY_RUN = ("check", "inspect")
-"""The verbs that are about a run of any kind."""
+"""The verbs that take the settings of any kind of run."""
 
 _FOREIGN = {"pretrain": ("task",), "finetune": ("objective", "data", "experiment")}
 """By kind of run, the groups that it does not have."""
@@ -32,7 +32,7 @@ def primary_of(verb: str, arguments: Iterable[str] = ()) -> str:
 
     Args:
         verb: the first argument of ``plmtrain``.
-        arguments: its overrides: ``check`` and ``inspect`` are about a fine-tuning run if they name a task.
+        arguments: its overrides: ``check`` and ``inspect`` take a fine-tuning run if they name a task.
     """
     if verb in _OF_ANY_RUN:
         return "finetune" if any(text.startswith(("task=", "task.")) for text in arguments) else PRIMARY

@@ -55,7 +55,7 @@ class TaskSettings(Settings):
 
 
 class SentenceTaskSettings(TaskSettings):
-    """A task with one answer for a text or a pair of texts, given by a head on one state of the row."""
+    """A task with one answer for a text or a pair of texts, computed by a head from one state of the row."""
 
     families: ClassVar[frozenset[str]] = frozenset(name for name, row in MODEL_FAMILIES.items() if row.head is not None)
 

@@ -19,12 +19,12 @@ class RegressionSettings(SentenceTaskSettings):
 
     type: Literal["regression"] = "regression"
     minimum: float | None = None
-    """The least score: a row with a lower one is refused. Answers are not cut to it."""
+    """The lowest possible score: rows with a lower score are refused. Answers are not clipped to it."""
     maximum: float | None = None
-    """The greatest score: a row with a higher one is refused. Answers are not cut to it."""
+    """The highest possible score: rows with a higher score are refused. Answers are not clipped to it."""
     metrics: Annotated[tuple[Metric, ...], Field(min_length=1)] = ("pearson", "spearman", "mse")
-    """The metrics of validation; the checkpoint that is best by the first is the run's result. A higher correlation is better,
-    and a lower mse (the mean squared error)."""
+    """The metrics of validation; the checkpoint that is best by the first one is the run's result. A higher correlation is
+    better, and a lower mse (mean squared error)."""
 
     @model_validator(mode="after")
     def _bounds(self) -> RegressionSettings:

@@ -1,4 +1,4 @@
-"""How each type of task reads its examples: one module for each ``type`` of task settings, with one Reader in it."""
+"""The readers: one module for each ``type`` of task settings, with one Reader in it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Labelled texts and pairs: labels in their order, and columns that are no labels recognised."""
+"""Reading labelled texts and pairs: the order of labels, and scores that are given as labels by mistake."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from plmtrain.data.tables.table_files import Row
 
 _SCORES = 10
-"""More different numbers than this, some of them with decimals, are scores and no labels."""
+"""More distinct numbers than this, some of them with decimals, are taken for scores."""
 _LISTED = 20
-"""Labels that are listed where all of them are meant."""
+"""The most labels in a list of all labels."""
 _NAMED = 5
-"""Labels that are named as examples."""
+"""The most labels that are given as examples."""
 
 
 class ClassificationReader(SentenceReader[ClassificationSettings, str]):
@@ -114,7 +114,7 @@ class ClassificationReader(SentenceReader[ClassificationSettings, str]):
 
 
 def _ordered(labels: set[str]) -> tuple[str, ...]:
-    """Numbers by size, words by alphabet."""
+    """Order numbers by size, and words by alphabet."""
     if all(label.removeprefix("-").isdecimal() for label in labels):
         return tuple(sorted(labels, key=int))
     return tuple(sorted(labels))

@@ -1,4 +1,4 @@
-"""Texts and pairs with a score: any finite number within the task's bounds."""
+"""Reading texts and pairs with a score: a finite number within the task's bounds."""
 
 from __future__ import annotations
 

@@ -1,0 +1,181 @@
+"""The YAML files of models against transformers' default configurations and the published numbers of parameters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+import transformers
+from support.memory_rows import vocabulary_of
+
+from plmtrain import backbones, objectives
+from plmtrain.settings.composing.compose import compose
+from plmtrain.settings.composing.folders import choices
+from plmtrain.settings.decode import pretrain_settings
+from plmtrain.settings.run import PretrainSettings
+
+FIFTEEN = ",".join(f"l{number}" for number in range(15))
+
+COUNTS: dict[str, list[tuple[str, int]]] = {
+    "bert": [("objective=mlm", 109_514_298), ("objective=nsp", 110_106_428)],
+    "bert_large": [("objective=mlm", 335_174_458), ("objective=nsp", 336_226_108)],
+    "roberta": [("objective=dynamic_mlm", 124_697_433)],
+    "roberta_large": [("objective=dynamic_mlm", 355_412_057)],
+    "albert": [("objective=sop", 11_813_810)],
+    "albert_large": [("objective=sop", 17_847_474)],
+    "albert_xlarge": [("objective=sop", 59_021_490)],
+    "albert_xxlarge": [("objective=sop", 223_158_450)],
+    "electra_small": [("objective=mlm", 13_546_682)],
+    # Discriminator and generator, which have the tables and their norm in common.
+    "electra": [("objective=rtd objective.generator_width=0.3333333333333333", 109_483_009 + 33_740_602 - 31_038 * 768)],
+    "electra_large": [("objective=rtd objective.generator_width=0.25", 335_142_913 + 51_295_290 - 31_038 * 1024)],
+    "distilbert": [("objective=mlm", 66_985_530)],
+    "xlm": [(f"objective=tlm data=parallel data.languages=[{FIFTEEN}] tokenizer.vocab_size=95000", 249_071_384)],
+    "xlnet": [("objective=plm", 116_750_336)],
+    "xlnet_large": [("objective=plm", 360_300_800)],
+    "bart": [("objective=bart", 139_420_416)],
+    "bart_large": [("objective=bart", 406_291_456)],
+}
+"""By model, its parameters with the heads of an objective: as transformers counts its ForMaskedLM, ForPreTraining, LMHeadModel or
+ForConditionalGeneration, tied matrices once."""
+
+DEFAULTS = {
+    "bert": transformers.BertConfig,
+    "albert_xxlarge": transformers.AlbertConfig,
+    "electra_small": transformers.ElectraConfig,
+    "distilbert": transformers.DistilBertConfig,
+    "xlnet_large": transformers.XLNetConfig,
+    "bart_large": transformers.BartConfig,
+}
+"""The model that a configuration of transformers is when it is told nothing."""
+
+FIELDS = {
+    "layers": ("num_hidden_layers", "encoder_layers"),
+    "width": ("hidden_size",),
+    "heads": ("num_attention_heads",),
+    "feed_forward": ("intermediate_size", "hidden_dim", "d_inner", "encoder_ffn_dim"),
+    "embedding_width": ("embedding_size",),
+    "positions": ("max_position_embeddings",),
+    "segments": ("type_vocab_size",),
+    "norm_eps": ("layer_norm_eps",),
+    "activation": ("hidden_act", "activation", "ff_activation", "activation_function"),
+    "dropout": ("hidden_dropout_prob", "dropout"),
+    # BART's default has none, the published bart-large has 0.1.
+    "attention_dropout": ("attention_probs_dropout_prob",),
+    "initial_std": ("initializer_range", "init_std"),
+}
+"""Our names, and theirs."""
+
+LARGER = {
+    "bert_large": "bert",
+    "roberta_large": "roberta",
+    "albert_large": "albert",
+    "albert_xlarge": "albert",
+    "albert_xxlarge": "albert",
+    "electra": "electra_small",
+    "electra_large": "electra",
+    "xlnet_large": "xlnet",
+    "bart_large": "bart",
+}
+
+
+def settings(model: str, *overrides: str) -> PretrainSettings:
+    data = () if any(one.startswith("data=") for one in overrides) else ("data=text",)
+    files = () if "data=sample" in overrides else ("data.files=[x]",)
+    return pretrain_settings(compose([f"model={model}", *data, *files, *overrides]))
+
+
+@pytest.mark.parametrize(("model", "overrides", "parameters"), [(model, *row) for model, rows in COUNTS.items() for row in rows])
+def test_published_numbers_of_parameters(model: str, overrides: str, parameters: int) -> None:
+    """Layers, widths, tables and vocabulary as the YAML has them."""
+    made = settings(model, *overrides.split())
+    vocabulary = vocabulary_of(made.tokenizer.family, made.tokenizer.vocab_size)
+    with torch.device("meta"):
+        learner = objectives.build(made.objective, made.model, vocabulary).build(
+            lambda shape: backbones.build(shape, vocabulary.size)
+        )
+    assert sum(parameter.numel() for parameter in learner.parameters()) == parameters
+
+
+def test_every_model_is_counted() -> None:
+    assert set(COUNTS) == set(choices("model"))
+
+
+@pytest.mark.parametrize("model", DEFAULTS)
+def test_transformers_default_configurations(model: str) -> None:
+    """What no number of parameters tells: heads, activations, dropout, the norm's epsilon."""
+    objective = COUNTS[model][0][0].split()[0]
+    made, theirs = settings(model, objective), DEFAULTS[model]()
+    ours = made.model.model_dump()
+    known = {field: getattr(theirs, name) for field, names in FIELDS.items() for name in names if hasattr(theirs, name)}
+    if known.get("positions") == -1:  # XLNet's distances have no end; ours is the longest row of its pretraining
+        del known["positions"]
+    known["activation"] = {"gelu_new": "gelu_tanh"}.get(known["activation"], known["activation"])
+    assert {"layers", "width", "heads", "feed_forward", "activation", "dropout"} <= known.keys()
+    assert {field: ours[field] for field in known if field in ours} == {field: known[field] for field in known if field in ours}
+    assert made.tokenizer.vocab_size == theirs.vocab_size
+
+
+@pytest.mark.parametrize(("larger", "smaller"), LARGER.items())
+def test_a_larger_model_of_a_family_differs_in_its_shape_alone(larger: str, smaller: str) -> None:
+    """Its numbers of parameters say that the shape is the published one. ALBERT's largest has no dropout (section 4.1)."""
+
+    def rest(model: str) -> dict[str, Any]:
+        shape = {"name", "layers", "width", "heads", "feed_forward", "embedding_width"}
+        if larger == "albert_xxlarge":
+            shape |= {"dropout", "attention_dropout"}
+        return settings(model, COUNTS[model][0][0].split()[0]).model.model_dump(exclude=shape)
+
+    assert rest(larger) == rest(smaller)
+
+
+@pytest.mark.parametrize("model", COUNTS)
+def test_heads_are_64_wide_or_as_published(model: str) -> None:
+    """BERT's rule (Devlin et al. 2019, section 3: A = H / 64) but for XLM and ALBERT-xlarge, whose released files have 128."""
+    made = settings(model, *COUNTS[model][0][0].split()).model.model_dump()
+    assert made["width"] == made["heads"] * (128 if model in ("xlm", "albert_xlarge") else 64)
+    assert made["feed_forward"] == 4 * made["width"]
+
+
+def test_roberta_is_bert_with_what_its_authors_changed() -> None:
+    """The epsilon is that of fairseq's norms; two rows before the positions, and one segment, are seen in the parameters."""
+    bert, roberta = settings("bert").model.model_dump(), settings("roberta").model.model_dump()
+    changed = {key: roberta[key] for key in bert if bert[key] != roberta[key]}
+    assert changed == {
+        "name": "roberta",
+        "family": "roberta",
+        "norm_eps": 1e-5,
+        "position_offset": 2,
+        "segments": 1,
+        "initial_truncated": False,
+    }
+
+
+@pytest.mark.parametrize(
+    ("model", "kind", "lowercase"),
+    [
+        ("bert", "wordpiece", True),  # Devlin et al. 2019, section 3; the uncased release
+        ("electra", "wordpiece", True),  # Clark et al. 2020: BERT's
+        ("distilbert", "wordpiece", True),
+        ("roberta", "byte_bpe", False),  # Liu et al. 2019, section 4.4
+        ("bart", "byte_bpe", False),  # Lewis et al. 2020, section 5: RoBERTa's
+        ("albert", "unigram", True),  # Lan et al. 2020, section 4.1
+        ("xlnet", "unigram", False),  # Yang et al. 2019, section 3.1
+    ],
+)
+def test_a_model_brings_its_tokenizer(model: str, kind: str, lowercase: bool) -> None:
+    objective = COUNTS[model][0][0]
+
+    def tokenizer(*overrides: str) -> Any:
+        return settings(model, *objective.split(), *overrides).tokenizer
+
+    made = tokenizer()
+    assert (made.type, made.lowercase) == (kind, lowercase)
+    # Another kind keeps the family's special tokens, however it is asked for.
+    for override in ("tokenizer=wordpiece", "tokenizer.type=wordpiece"):
+        other = tokenizer(override)
+        assert (other.type, other.family, other.lowercase) == ("wordpiece", made.family, lowercase)
+    # A small text or a small model takes a small vocabulary, unless told otherwise.
+    assert tokenizer("data=sample").vocab_size < tokenizer("size=tiny").vocab_size < made.vocab_size
+    assert tokenizer("size=tiny", "tokenizer.vocab_size=999").vocab_size == 999

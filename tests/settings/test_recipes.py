@@ -1,0 +1,208 @@
+"""The recipes against what their papers and their authors' code say: the learning rate at every stage, and how much is read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import reduce
+from typing import Any
+
+import pytest
+from support import original_schedules as originals
+
+from plmtrain.data.loading.order import plan_phases
+from plmtrain.optim.schedule import learning_rate
+from plmtrain.settings.composing.compose import compose
+from plmtrain.settings.composing.folders import choices
+from plmtrain.settings.decode import pretrain_settings
+from plmtrain.settings.run import PretrainSettings
+
+
+@dataclass(frozen=True)
+class Paper:
+    """What a paper says of its pretraining.
+
+    Args:
+        place: the paper, and where in it.
+        model: what it trains.
+        rate: the formula of its learning rate, of step, warm-up, peak and steps.
+        peak, warmup, steps: the numbers in it.
+        rows: sequences in a step.
+        phases: the share of the steps that have each length.
+        facts: further settings; the comment behind each says where it is from.
+    """
+
+    place: str
+    model: str
+    rate: Callable[[int, int, float, int], float]
+    peak: float
+    warmup: int
+    steps: int
+    rows: int
+    phases: Mapping[int, float]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+PAPERS = {
+    "bert": Paper(
+        "Devlin et al. 2019, appendix A.2",
+        "bert",
+        originals.bert,
+        peak=1e-4,
+        warmup=10_000,
+        steps=1_000_000,
+        rows=256,
+        phases={128: 0.9, 512: 0.1},
+        facts={
+            "optimizer.bias_correction": False,  # their optimization.py has none
+            "objective.relation": "next",  # section 3.1, Task 2
+            "objective.pair_copies": 10,  # dupe_factor of their create_pretraining_data.py
+            "objective.short_share": 0.1,  # short_seq_prob there
+        },
+    ),
+    "roberta": Paper(
+        "Liu et al. 2019, section 3.1 and appendix B",
+        "roberta",
+        originals.fairseq,
+        peak=6e-4,
+        warmup=24_000,
+        steps=500_000,
+        rows=8192,
+        phases={512: 1},
+        facts={"optimizer.betas": (0.9, 0.98), "optimizer.clip_norm": None},  # section 3.1; appendix B: gradients are not clipped
+    ),
+    "albert": Paper(
+        "Lan et al. 2020, section 4.1",
+        "albert",
+        originals.bert,
+        peak=0.00176,
+        warmup=3125,
+        steps=125_000,
+        rows=4096,
+        phases={512: 1},
+        facts={
+            "optimizer.type": "lamb",  # section 4.1
+            "optimizer.bias_correction": False,  # their lamb_optimizer.py has none
+            "objective.relation": "order",  # section 3.1
+            "objective.max_ngram": 3,  # section 4.1
+            "objective.pair_copies": 40,  # dupe_factor of their create_pretraining_data.py
+        },
+    ),
+    "electra_small": Paper(
+        "Clark et al. 2020, appendix A",
+        "electra_small",
+        originals.electra,
+        peak=5e-4,
+        warmup=10_000,
+        steps=1_000_000,
+        rows=128,
+        phases={128: 1},
+        facts={"objective.mask_probability": 0.15, "objective.generator_width": 1 / 4},
+    ),
+    "electra_base": Paper(
+        "Clark et al. 2020, appendix A",
+        "electra",
+        originals.electra,
+        peak=2e-4,
+        warmup=10_000,
+        steps=766_000,
+        rows=256,
+        phases={512: 1},
+        facts={"objective.mask_probability": 0.15, "objective.generator_width": 1 / 3},
+    ),
+    "electra_large": Paper(
+        "Clark et al. 2020, appendix A",
+        "electra_large",
+        originals.electra,
+        peak=2e-4,
+        warmup=10_000,
+        steps=400_000,
+        rows=2048,
+        phases={512: 1},
+        facts={"objective.mask_probability": 0.25, "objective.generator_width": 1 / 4},
+    ),
+    "spanbert": Paper(
+        "Joshi et al. 2020, section 4.2",
+        "bert",
+        originals.fairseq,
+        peak=1e-4,
+        warmup=10_000,
+        steps=2_400_000,
+        rows=256,
+        phases={512: 1},
+        facts={"objective.position_width": 200, "optimizer.eps": 1e-8, "tokenizer.lowercase": False},  # all of section 4.2
+    ),
+    "xlnet": Paper(
+        "Yang et al. 2019, appendix A.4, table 7",
+        "xlnet_large",
+        originals.fairseq,
+        peak=4e-4,
+        warmup=40_000,
+        steps=500_000,
+        rows=8192,
+        phases={512: 1},
+        facts={"objective.num_predict": 85, "objective.mem_len": 384},  # num_predict and mem_len of their train.py's example
+    ),
+    "xlm": Paper(
+        "Lample and Conneau 2019, section 5.1; the learning rate and the warm-up are from their code",
+        "xlm",
+        originals.xlm,
+        peak=1e-4,
+        warmup=30_000,
+        steps=500_000,
+        rows=2 * 64,
+        phases={256: 1},
+    ),
+    "bart": Paper(
+        "Lewis et al. 2020, section 5.1; the learning rate is RoBERTa-large's (Liu et al. 2019, appendix B)",
+        "bart_large",
+        originals.fairseq,
+        peak=4e-4,
+        warmup=30_000,
+        steps=500_000,
+        rows=8000,
+        phases={512: 1},
+        facts={"objective.infill": 0.3, "objective.permute": 1.0, "objective.mask": 0.0, "objective.delete": 0.0},  # section 5.1
+    ),
+}
+
+
+def recipe(name: str) -> PretrainSettings:
+    data = ["data.languages=[en,de]"] if name == "xlm" else ["data=text"]
+    return pretrain_settings(compose([f"experiment={name}", *data, "data.files=[x]"]))
+
+
+def test_every_recipe_has_a_paper() -> None:
+    assert set(PAPERS) == set(choices("experiment"))
+
+
+@pytest.mark.parametrize("name", PAPERS)
+def test_the_learning_rate_is_the_papers_at_every_stage(name: str) -> None:
+    paper, made = PAPERS[name], recipe(name)
+    assert made.trainer.steps == paper.steps
+    for step in (1, paper.warmup // 2, paper.warmup, paper.warmup + 1, paper.steps // 2, paper.steps - 1):
+        rate = learning_rate(step, made.schedule, made.optimizer.lr, made.trainer.steps)
+        assert rate == pytest.approx(paper.rate(step, paper.warmup, paper.peak, paper.steps), rel=1e-9), step
+
+
+@pytest.mark.parametrize("name", PAPERS)
+def test_as_many_tokens_are_read_as_in_the_paper(name: str) -> None:
+    paper, made = PAPERS[name], recipe(name)
+    assert made.model.name == paper.model
+    read = {phase.sequence_length: (phase.steps, phase.batch_size) for phase in plan_phases(made.trainer)}
+    assert read == {length: (share * paper.steps, paper.rows) for length, share in paper.phases.items()}
+
+
+@pytest.mark.parametrize("name", PAPERS)
+def test_what_is_particular_to_the_paper(name: str) -> None:
+    paper, made = PAPERS[name], recipe(name)
+    assert {key: reduce(getattr, key.split("."), made) for key in paper.facts} == paper.facts
+
+
+def test_predictions_a_row_are_those_of_the_authors_code() -> None:
+    """0.15 of the length, up to BERT's 20 in 128 and 77 in 512 (max_predictions_per_seq)."""
+    for name in ("bert", "albert"):
+        made = recipe(name)
+        for phase in plan_phases(made.trainer):
+            most = phase.objective.get("max_predictions", made.objective.model_dump()["max_predictions"])
+            assert 0 <= most - 0.15 * phase.sequence_length < 1, (name, phase.sequence_length)

@@ -1,0 +1,175 @@
+"""A tiny run of every objective and of every type of task: a row each, for the tests that hold of all of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from support.memory_rows import vocabulary_of
+from support.tiny_run import SHAPE, TINY_BERT, TinyRun, settings_of
+from support.tiny_task import examples, program, scored_examples, scorer
+
+Records = Sequence[Mapping[str, float]]
+
+
+def _same(records: Records) -> None:
+    """Nothing is claimed of the run's numbers."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How an objective or a task is run in a test.
+
+    Args:
+        system: the model and the objective, as overrides.
+        second: what the second of two phases changes of the objective; None for a run of one phase.
+        phases: all of them, where there are others than these two.
+        task: builds the program of a task from the model's settings and the dropout of its head.
+        examples: makes so many rows for the task, of at most so many tokens, from a seed.
+        points: where the run is killed, in the order in which it comes there.
+        logged: what its records must name: else a part of the objective was idle.
+        carry: the tensors that go on from step to step.
+        claims: what holds of the records of a run in phases.
+    """
+
+    system: Sequence[str]
+    second: str | None = ""
+    phases: str | None = None
+    task: Callable[..., Any] | None = None
+    examples: Callable[..., Any] = examples
+    points: Sequence[str] = ("train.forward@5", "train.accum@6", "save.rename@8")
+    logged: Sequence[str] = ()
+    carry: Sequence[str] = ()
+    claims: Callable[[Records], None] = _same
+
+    @property
+    def in_phases(self) -> tuple[str, ...]:
+        """The overrides that part the run in phases of other lengths, batches and settings."""
+        if self.phases is not None:
+            return (f"trainer.phases={self.phases}",)
+        if self.second is None:
+            return ()
+        changed = f",objective:{{{self.second}}}" if self.second else ""
+        return (f"trainer.phases=[{{steps:5}},{{steps:7,sequence_length:20,batch_size:4{changed}}}]",)
+
+    @property
+    def type(self) -> str:
+        """The type of the objective, or of the task."""
+        settings = settings_of(*self.system, *SHAPE)
+        return str((self.task(settings.model).settings if self.task else settings.objective).type)
+
+    def run(self, path: Path, *overrides: str) -> TinyRun:
+        """A run in a folder: of 22 rows or more an epoch, so that most epochs end inside a step."""
+        settings = settings_of(*self.system, *SHAPE, *overrides)
+        if self.task is None:
+            return TinyRun(path, overrides, self.system, vocabulary_of(settings.tokenizer.family), epoch=22)
+        trained = self.task(settings.model, dropout=None if settings.model.dropout else 0.0)
+        most = trained.row_shape(settings.trainer.sequence_length).length
+        rows, held_out = self.examples(37, most), self.examples(11, most, seed=1)
+        return TinyRun(path, overrides, self.system, rows=rows, held_out=held_out, program=trained)
+
+
+TINY = "model.layers=2 model.width=16 model.heads=2 model.feed_forward=32".split()
+
+
+def _system(words: str) -> list[str]:
+    model, *rest = words.split()
+    return [model, *TINY, *rest]
+
+
+def _mixture(records: Records) -> None:
+    """One objective first and the others then."""
+    trained = [{key.split("/")[1] for key in record if key.startswith("loss/")} for record in records if "loss" in record]
+    assert trained[:5] == [{"dynamic_mlm"}] * 5
+    assert set().union(*trained[5:]) == {"dense", "rtd"}
+
+
+def _bart(records: Records) -> None:
+    """What is measured beside the loss is no part of it."""
+    for record in records:
+        if "loss" in record:
+            assert math.isclose(record["loss"], record["loss/denoising"], rel_tol=1e-6)
+            assert record["loss/corrupted"] > 0
+
+
+PROGRAMS: Mapping[str, Kind] = {
+    "dynamic_mlm": Kind(TINY_BERT, "mask_probability:0.3"),
+    "nsp": Kind(_system("model=bert objective=nsp model.positions=32"), "max_predictions:2", logged=("val/loss/nsp",)),
+    "sop": Kind(
+        _system("model=albert objective=sop optimizer=lamb model.positions=32 model.embedding_width=12"),
+        "max_predictions:2",
+        logged=("val/loss/sop",),
+    ),
+    "span_mlm": Kind(_system("model=bert objective=span_mlm model.positions=32"), "mask_probability:0.3"),
+    "spanbert": Kind(
+        _system("model=bert objective=spanbert model.positions=32 objective.position_width=8 objective.mask_probability=0.3"),
+        "mask_probability:0.2",
+        logged=("val/loss/sbo", "val/hidden_loss"),
+    ),
+    "rtd": Kind(
+        _system("model=electra objective=rtd model.positions=32 model.embedding_width=12 objective.generator_width=0.5"),
+        "mask_probability:0.3",
+        logged=("val/loss/mlm", "val/loss/rtd"),
+    ),
+    "tlm": Kind(
+        _system(
+            "model=xlm objective=tlm model.positions=32 data=parallel data.files=[none.tsv] data.languages=[en,de,ko] "
+            "objective.translation_share=0.5 objective.language_exponent=0.7"
+        ),
+        "mask_probability:0.3",
+        points=("train.forward@3", "train.accum@6", "save.rename@8"),
+        logged=("val/mlm/loss_translated_ko",),
+    ),
+    "bart": Kind(
+        _system("model=bart objective=bart model.positions=40 objective.delete=0.1 objective.insert=0.05 objective.rotate=0.3"),
+        "infill:0.2",
+        points=("train.forward@5", "train.accum@6", "save.write@8"),
+        logged=("loss/corrupted",),
+        claims=_bart,
+    ),
+    "plm": Kind(
+        _system("model=xlnet objective=plm objective.mem_len=12 data.isolate_documents=true"),
+        phases="[{steps:4},{steps:4,sequence_length:22,batch_size:4,objective:{mem_len:16}},{steps:4}]",
+        # Before there is a memory, while it fills, where phases begin, and where the streams begin anew.
+        points=(
+            "train.accum@0",
+            "train.accum@1",
+            "train.forward@4",
+            "eval@5",
+            "train.forward@6",
+            "save.rename@8",
+            "train.forward@9",
+            "train.backward@11",
+        ),
+        carry=("memory", "memory_documents"),
+    ),
+    "mixture": Kind(
+        _system(
+            "model=electra objective=mixture model.positions=32 model.embedding_width=12 "
+            "objective.shares={dynamic_mlm:2,rtd:1,dense:1} objective.parts.rtd.generator_width=0.5 "
+            "objective.parts.dense.name=mlm objective.parts.dense.mask_probability=0.4"
+        ),
+        phases="[{steps:5,objective:{shares:{rtd:0,dense:0}}},{steps:7,sequence_length:20,batch_size:4,"
+        "objective:{shares:{dynamic_mlm:0,rtd:2},parts:{rtd:{mask_probability:0.3}}}}]",
+        claims=_mixture,
+    ),
+    "classification": Kind(
+        TINY_BERT,
+        None,
+        task=program,
+        points=("train.forward@4", "train.accum@6", "save.rename@8", "eval@10", "save.write@12"),
+        logged=("val/accuracy",),
+    ),
+    "regression": Kind(
+        TINY_BERT,
+        None,
+        task=scorer,
+        examples=scored_examples,
+        points=("train.forward@4", "train.accum@6", "save.rename@8", "eval@10", "save.write@12"),
+        logged=("val/spearman",),
+    ),
+}
+"""By the objective's or the task's name."""

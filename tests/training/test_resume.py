@@ -1,0 +1,236 @@
+"""Killed at any instant and started again, a run comes to the same weights, moments and numbers, bit for bit, with dropout on.
+
+Every objective and every type of task is a row of ``support.every_program``. A run is killed at one point after another and goes
+on each time: if one of its resumes were not exact, its end would not be that of the run that nothing disturbed.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from support.every_program import PROGRAMS, Kind
+from support.memory_rows import MemoryRows
+from support.tiny_run import TinyRun, in_child, in_group
+
+from plmtrain.settings.lookup import objective_classes, task_classes
+
+NO_DROPOUT = ("model.dropout=0", "model.attention_dropout=0")
+PARTED = "trainer.micro_batch_size=3"
+"""Eight rows, or four, are not taken at once, nor in equal parts."""
+
+LOOSE = {"auc": {"abs": 1e-3}, "spearman": {"abs": 1e-2}, "pearson": {"abs": 1e-2}}
+"""An area is counted in bins: a logit at the edge of one may fall to either side. A correlation of few and similar scores shows
+how rows of other lengths are rounded."""
+
+
+def test_every_objective_and_task_has_a_row() -> None:
+    assert {kind.type for kind in PROGRAMS.values()} == {*objective_classes(), *task_classes()}
+
+
+@pytest.fixture(scope="module", params=[pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in PROGRAMS])
+def kind(request: pytest.FixtureRequest) -> Kind:
+    return PROGRAMS[request.param]
+
+
+def undisturbed(kind: Kind, path: Path) -> TinyRun:
+    """Twelve steps in phases, over more than an epoch of each, in micro-batches."""
+    run = kind.run(path, *kind.in_phases, PARTED)
+    assert in_child(run.go) == 0
+    assert [record["step"] for record in run.records() if "loss" in record] == list(range(1, 13))
+    return run
+
+
+@pytest.fixture(scope="module")
+def unbroken(kind: Kind, tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
+    return undisturbed(kind, tmp_path_factory.mktemp("unbroken"))
+
+
+def assert_equal(run: TinyRun, whole: TinyRun) -> None:
+    """To the bit; the first step that differs is named."""
+    for record, expected in zip(run.records(), whole.records(), strict=True):
+        assert json.dumps(record) == json.dumps(expected)  # what is undefined is so in both
+    assert run.digest() == whole.digest()
+
+
+def killed(run: TinyRun, points: Iterable[str]) -> None:
+    for point in points:
+        assert in_child(run.go, point) == -signal.SIGKILL, point
+
+
+def test_the_unbroken_run_is_not_idle(kind: Kind, unbroken: TinyRun) -> None:
+    """All that the objective computes is in the run that the others are compared with."""
+    records = unbroken.records()
+    for name in kind.logged:
+        assert any(name in record for record in records), name
+    assert set(unbroken.checkpoint.load("carry")) == set(kind.carry)
+    kind.claims(records)
+
+
+def test_killed_again_and_again(kind: Kind, unbroken: TinyRun, tmp_path: Path) -> None:
+    """At an edge, inside an accumulation, inside a save; on the way with workers and with other saves, in the end without."""
+    run = kind.run(tmp_path / "run", *kind.in_phases, PARTED, "trainer.workers=2", "trainer.save_every=2")
+    killed(run, kind.points)
+    run = run.with_overrides(*kind.in_phases, PARTED)
+    assert in_child(run.go) == 0
+    assert_equal(run, unbroken)
+
+
+def test_two_processes_resume_exactly(kind: Kind, tmp_path: Path) -> None:
+    whole = kind.run(tmp_path / "whole", *kind.in_phases, PARTED)
+    assert in_group(whole.go, 2) == [0, 0]
+    run = kind.run(tmp_path / "run", *kind.in_phases, PARTED, "trainer.save_every=2")
+    codes = in_group(run.go, 2, "train.accum@3", faulty_rank=0)
+    assert codes[0] == -signal.SIGKILL
+    assert codes[1] != 0
+    run = run.with_overrides(*kind.in_phases, PARTED)
+    assert in_group(run.go, 2) == [0, 0]
+    assert_equal(run, whole)
+
+
+def test_neither_processes_nor_micro_batches_change_anything(kind: Kind, tmp_path: Path) -> None:
+    """Without dropout, up to rounding: five steps in two processes and unequal micro-batches, and seven more in one process,
+    are the steps of one process that takes each batch at once."""
+    alone = kind.run(tmp_path / "alone", *NO_DROPOUT)
+    assert in_child(alone.go) == 0
+    shared = kind.run(tmp_path / "shared", *NO_DROPOUT, PARTED)
+    assert in_group(shared.go, 2, "eval@5:term", faulty_rank=1) == [75, 75]
+    assert shared.checkpoint.step == 5
+    assert in_child(shared.go) == 0
+    assert_same_up_to_rounding(shared, alone)
+
+
+def assert_same_up_to_rounding(run: TinyRun, whole: TinyRun) -> None:
+    for record, expected in zip(run.records(), whole.records(), strict=True):
+        assert record.keys() == expected.keys()
+        for name, value in expected.items():
+            tolerance = next((loose for word, loose in LOOSE.items() if word in name), {"rel": 1e-5, "abs": 1e-7})
+            assert record[name] == pytest.approx(value, nan_ok=True, **tolerance), (expected["step"], name)
+    for group, relative, absolute in (("model", 1e-4, 2e-6), ("optimizer", 1e-3, 1e-6), ("carry", 1e-3, 1e-4)):
+        tensors, others = run.checkpoint.load(group), whole.checkpoint.load(group)
+        assert tensors.keys() == others.keys()
+        for name, tensor in tensors.items():
+            if name.endswith(".step") or not tensor.is_floating_point():
+                assert torch.equal(tensor, others[name]), name  # what a step did not use, no process updated
+            else:
+                torch.testing.assert_close(tensor, others[name], rtol=relative, atol=absolute, msg=lambda text: f"{name}: {text}")  # noqa: B023
+
+
+masked = pytest.mark.xdist_group("dynamic_mlm")
+"""The points below are the trainer's, whatever it trains: they are tried with one objective."""
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
+    return undisturbed(PROGRAMS["dynamic_mlm"], tmp_path_factory.mktemp("whole"))
+
+
+@pytest.fixture
+def again(whole: TinyRun, tmp_path: Path) -> Callable[..., TinyRun]:
+    """The same run in a folder of its own, under further overrides."""
+    return lambda *further: TinyRun(
+        tmp_path / "run", (*whole.overrides, *further), whole.system, whole.vocabulary, epoch=whole.epoch
+    )
+
+
+@masked
+def test_killed_before_every_step(whole: TinyRun, again: Callable[..., TinyRun]) -> None:
+    """The last checkpoint lies up to three steps back, or there is none yet."""
+    run = again()
+    killed(run, (f"train.forward@{step}" for step in range(12)))
+    assert in_child(run.go) == 0
+    assert_equal(run, whole)
+
+
+@masked
+def test_killed_between_all_checkpoints(whole: TinyRun, again: Callable[..., TinyRun]) -> None:
+    """Each step goes on from the checkpoint of the one before."""
+    run = again("trainer.save_every=1")
+    killed(run, (f"train.forward@{step}" for step in range(1, 12)))
+    assert in_child(run.go) == 0
+    assert_equal(run, whole)
+
+
+@masked
+def test_killed_inside_a_step_a_validation_or_a_save(whole: TinyRun, again: Callable[..., TinyRun]) -> None:
+    run = again()
+    inside = "optim.after_step@4 eval@5 train.accum@6 train.backward@7 save.open@8 save.write@8 save.fsync@8 save.rename@8"
+    killed(run, [*inside.split(), "optim.before_step@9", "save.retention@12"])
+    assert in_child(run.go) == 0
+    assert_equal(run, whole)
+
+
+@masked
+@pytest.mark.parametrize("action", ["term", "usr1", "int"])
+def test_asked_to_stop(whole: TinyRun, again: Callable[..., TinyRun], action: str) -> None:
+    """A signal loses nothing at all: the step is finished and saved, and the run goes on from there."""
+    run = again()
+    for point, step in (("train.forward@1", 2), ("save.write@4", 5), ("train.accum@6", 7), ("eval@10", 10)):
+        assert in_child(run.go, f"{point}:{action}") == 75
+        assert run.checkpoint.step == step, point
+    assert in_child(run.go) == 0
+    assert_equal(run, whole)
+
+
+@masked
+def test_poisoned_generators_change_nothing(whole: TinyRun, again: Callable[..., TinyRun]) -> None:
+    """Nothing that the run draws comes from a generator that somebody else could touch (RX7)."""
+    run = again()
+    assert in_child(run.go, ",".join(f"optim.after_step@{step}:poison_rng" for step in range(12))) == 0
+    assert_equal(run, whole)
+
+
+@masked
+def test_workers_may_change_at_a_resume(whole: TinyRun, again: Callable[..., TinyRun]) -> None:
+    for workers, point in ((1, "train.forward@3"), (2, "train.forward@6"), (0, "train.forward@9")):
+        killed(again(f"trainer.workers={workers}"), [point])
+    run = again("trainer.workers=1")
+    assert in_child(run.go) == 0
+    assert_equal(run, whole)
+
+
+@masked
+def test_another_seed_is_another_run(whole: TinyRun, again: Callable[..., TinyRun]) -> None:
+    """The digest does see a difference."""
+    run = again("seed=2")
+    assert in_child(run.go) == 0
+    assert run.digest() != whole.digest()
+
+
+def test_resume_is_instant_in_ten_million_rows(tmp_path: Path) -> None:
+    """Seeking costs the same wherever the run stands (RX8): nothing is read on the way there."""
+
+    class Counting(MemoryRows):
+        fetched = 0
+
+        def __len__(self) -> int:
+            return 10_000_000
+
+        def fetch(self, indices: np.ndarray) -> object:
+            Counting.fetched += len(indices)
+            return super().fetch(indices % len(self.tokens))
+
+    run = TinyRun(tmp_path / "run", ("trainer.steps=1000000",), rows=Counting(40, 12))
+    trainer = run.trainer()
+    trainer.progress = type(trainer.progress)(step=900_000)
+    number, batches = next(iter(trainer._steps()))
+    assert number == 900_000
+    assert Counting.fetched == sum(len(batch.samples) for batch in batches) == 8
+
+
+def test_global_generators_are_left_alone(tmp_path: Path) -> None:
+    """Training reseeds torch for dropout, and touches neither Python's generator nor NumPy's."""
+    random.seed(5)
+    np.random.seed(5)
+    expected = random.random(), np.random.rand()
+    random.seed(5)
+    np.random.seed(5)
+    TinyRun(tmp_path / "run", ("trainer.steps=2",)).go()
+    assert (random.random(), np.random.rand()) == expected
+    assert torch.initial_seed() != 5
