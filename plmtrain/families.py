@@ -17,8 +17,8 @@ ROLES = ("pad", "unk", "cls", "sep", "mask", "bos", "eos")
 UNLIMITED = int(1e30)
 """The number by which Hugging Face's files express that a model has no longest text."""
 
-Part = tuple[str | int, int]
-"""A part of a row and its segment: the role of a special token, or the number of a text."""
+Piece = tuple[str | int, int]
+"""A piece of a row and its segment: the role of a special token, or the number of a text."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,28 +65,29 @@ class TokenizerFamily:
         """All special tokens, in the order of their ids."""
         return self.first + self.last
 
-    def parts(self, texts: int) -> tuple[Part, ...]:
-        """Return the parts of a row of one text or two, in order."""
+    def pieces(self, texts: int) -> tuple[Piece, ...]:
+        """Return the pieces of a row of one text or two, in order."""
         names = {"A": 0, "B": 1}
-        template = (part.rpartition(":") for part in (self.single if texts == 1 else self.pair).split())
+        template = (piece.rpartition(":") for piece in (self.single if texts == 1 else self.pair).split())
         return tuple((names.get(name, name), int(segment)) for name, _, segment in template)
 
     def template(self, texts: int) -> str:
-        """Return the same parts as a template of the tokenizers library, with special tokens by their names."""
+        """Return the same pieces as a template of the tokenizers library, with special tokens by their names."""
         names = [
-            (("$A", "$B")[part] if isinstance(part, int) else self.roles[part], segment) for part, segment in self.parts(texts)
+            (("$A", "$B")[piece] if isinstance(piece, int) else self.roles[piece], segment)
+            for piece, segment in self.pieces(texts)
         ]
         return " ".join(f"{name}:{segment}" for name, segment in names)
 
     @property
     def segments(self) -> bool:
         """Whether the model distinguishes the segments of a pair."""
-        return (1, 1) in self.parts(2)
+        return (1, 1) in self.pieces(2)
 
     @property
     def placed(self) -> tuple[str, ...]:
         """The special tokens that stand around texts."""
-        around = {self.roles[part] for part, _ in self.parts(2) if isinstance(part, str)}
+        around = {self.roles[piece] for piece, _ in self.pieces(2) if isinstance(piece, str)}
         return tuple(token for token in self.specials if token in around)
 
 

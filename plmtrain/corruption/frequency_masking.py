@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from plmtrain.corruption.masked_rows import FramedRows, MaskedRows
+from plmtrain.corruption.framed_rows import FramedRows
+from plmtrain.corruption.masked_rows import MaskedRows
 from plmtrain.corruption.masking import Replacement, stochastic_budgets
 from plmtrain.keyed_random import Bits, Keys, as_uniform, several_row_bits, spread, spread_at
 from plmtrain.settings.masking import HidingSettings

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from plmtrain.corruption.framed_rows import FramedRows
 from plmtrain.corruption.masking import Replacement, choose_tokens, rounded_budgets, stochastic_budgets
 from plmtrain.corruption.words import choose_words
 from plmtrain.keyed_random import Bits, Keys, as_uniform, orders, several_row_bits, spread_at
@@ -19,27 +20,6 @@ from plmtrain.text.vocabulary import Vocabulary
 
 CACHED = 2**15
 """Tokens whose random numbers are made at a time, so that they fit into a core's cache."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class FramedRows:
-    """Rows in the form that a model reads, special tokens included.
-
-    Args:
-        ids: [rows, length] token ids.
-        word_starts: [rows, length] whether a token begins a word; special tokens do.
-        lengths: [rows] tokens that are not padding.
-        real: [rows, length] which tokens are not padding; None without padding.
-        documents: [rows, length] the document of each token; None where rows are not divided.
-        sentence_starts: [rows, length] whether a token begins a sentence; None where that is unknown.
-    """
-
-    ids: NDArray[np.int64]
-    word_starts: NDArray[np.bool_]
-    lengths: NDArray[np.int64]
-    real: NDArray[np.bool_] | None = None
-    documents: NDArray[np.int64] | None = None
-    sentence_starts: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

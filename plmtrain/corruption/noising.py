@@ -12,9 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from plmtrain.corruption.framed_rows import FramedRows
 from plmtrain.corruption.grouping import Indices, ranges, share_of
 from plmtrain.corruption.infilling import choose_infilled_spans
-from plmtrain.corruption.masked_rows import CACHED, FramedRows
+from plmtrain.corruption.masked_rows import CACHED
 from plmtrain.corruption.masking import choose_tokens
 from plmtrain.corruption.sentence_permutation import permute_sentences, rotation
 from plmtrain.keyed_random import Bits, Keys, as_integers, as_uniform, orders, several_row_bits, spread, spread_at

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from plmtrain.corruption.framed_rows import FramedRows
 from plmtrain.corruption.grouping import Indices, ranges, share_of
-from plmtrain.corruption.masked_rows import FramedRows, MaskedRows
+from plmtrain.corruption.masked_rows import MaskedRows
 from plmtrain.corruption.spans import choose_span_tokens, length_limits, runs, tokens_of
 from plmtrain.keyed_random import Keys, as_integers, several_row_bits, spread_at
 from plmtrain.settings.spans import SpanSettings

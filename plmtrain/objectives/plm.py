@@ -19,7 +19,7 @@ from plmtrain.backbones.two_stream import NOTHING, Memory, TwoStream, remember
 from plmtrain.batch import Batch, Inputs, Layout, Term
 from plmtrain.corruption.prediction_order import CONTEXT, choose_target_spans, fill_up, in_turn, permuted_ranks
 from plmtrain.data.rows.row_formats import Places, RowFormat
-from plmtrain.data.rows.stream_segments import FRAMING, segment_pairs
+from plmtrain.data.rows.stream_segments import FORMAT, segment_pairs
 from plmtrain.errors import SettingsError
 from plmtrain.keyed_random import several_row_bits
 from plmtrain.nn.heads import TiedHead
@@ -92,14 +92,14 @@ class PermutationLM(Program[PermutationLMSettings, TwoStreamSettings, Permutatio
     def row_shape(self, sequence_length: int) -> RowShape:
         """Return the shape of a row: the next row starts after the reused part; without one, after the whole text."""
         reuse, numbers = self._reuse(sequence_length), 4  # bytes of a number in fp32
-        least = reuse + 2 + FRAMING
+        least = reuse + 2 + FORMAT.framing
         if sequence_length < least:
             raise SettingsError(
                 f"rows of {sequence_length} tokens are too short for two segments",
                 f"objective.reuse_len={reuse} leaves {sequence_length - reuse}",
                 f"lower objective.reuse_len, or raise trainer.sequence_length to {least} or more",
             )
-        length = sequence_length - FRAMING
+        length = sequence_length - FORMAT.framing
         remembered = self._remembered(sequence_length) if reuse else 0
         return RowShape(
             length=length,
@@ -110,7 +110,7 @@ class PermutationLM(Program[PermutationLMSettings, TwoStreamSettings, Permutatio
         )
 
     def collate(self, rows: Rows, keys: Keys) -> Batch:
-        length = rows.tokens.shape[1] + FRAMING
+        length = rows.tokens.shape[1] + FORMAT.framing
         reuse = self._reuse(length)
         pairs = segment_pairs(rows, self.vocabulary, keys, reuse=reuse, random_share=self.settings.random_share)
         chosen, ranks = self._targets(pairs.ids, pairs.word_starts, reuse, keys)
@@ -267,13 +267,13 @@ class PermutedFilling(Answering[PermutationLMLearner]):
     """Fill the masks of a text with the query stream.
 
     Args:
-        layout: the format of a text.
+        row_format: the format of a text.
         vocabulary: the vocabulary of the rows.
         longest: the maximum number of text tokens in a question.
     """
 
-    def __init__(self, layout: RowFormat, vocabulary: Vocabulary, longest: int) -> None:
-        self.layout, self.vocabulary, self.longest = layout, vocabulary, longest
+    def __init__(self, row_format: RowFormat, vocabulary: Vocabulary, longest: int) -> None:
+        self.row_format, self.vocabulary, self.longest = row_format, vocabulary, longest
 
     def questions(self, texts: Sequence[str], tokenizer: Tokenizer) -> Rows:
         """Encode texts in which masks are written as the mask token."""
@@ -283,7 +283,7 @@ class PermutedFilling(Answering[PermutationLMLearner]):
         """Make the batch of texts as single segments, padded on the left. Masks are last in the order: they see the special
         tokens but not each other."""
         width = rows.tokens.shape[1]
-        places = Places(self.layout, [rows.lengths], width + self.layout.framing, width)
+        places = Places(self.row_format, [rows.lengths], width + self.row_format.framing, width)
         ids, segments, real = places.ids(rows.tokens, self.vocabulary), places.segments, places.real
         ranks = np.full(ids.shape, CONTEXT)
         ranks[np.isin(ids, [self.vocabulary["sep"], self.vocabulary["cls"]])] = 0

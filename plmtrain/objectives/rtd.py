@@ -231,25 +231,25 @@ class ReplacementFinding(Answering[RTDLearner]):
     """Compute for each token of a text the probability that it was replaced.
 
     Args:
-        layout: the format of a text.
+        row_format: the format of a text.
         vocabulary: the vocabulary of the rows.
         longest: the maximum number of text tokens in a question.
     """
 
-    def __init__(self, layout: RowFormat, vocabulary: Vocabulary, longest: int) -> None:
-        self.layout, self.vocabulary, self.longest = layout, vocabulary, longest
+    def __init__(self, row_format: RowFormat, vocabulary: Vocabulary, longest: int) -> None:
+        self.row_format, self.vocabulary, self.longest = row_format, vocabulary, longest
 
     def questions(self, texts: Sequence[str], tokenizer: Tokenizer) -> Rows:
         """Encode texts; special tokens written in them are ordinary text."""
         return side_by_side(tokenizer.encode(texts), self.vocabulary.padding)
 
     def collate(self, rows: Rows) -> Batch:
-        return framed_batch(rows, self.layout, self.vocabulary)
+        return framed_batch(rows, self.row_format, self.vocabulary)
 
     @torch.no_grad()
     def predict(self, learner: RTDLearner, batch: Batch) -> list[dict[str, Any]]:
         """Return for each row its ``sample`` and ``replaced``: a probability for each token of the text."""
-        ids, opening, framing = batch.inputs.ids, self.layout.opening, self.layout.framing
+        ids, opening, framing = batch.inputs.ids, self.row_format.opening, self.row_format.framing
         probabilities = learner.discriminator_logits(batch.inputs).sigmoid()
         real = torch.ones_like(ids) if batch.layout.tokens is None else batch.layout.tokens
         return [
@@ -272,7 +272,7 @@ class ReplacementFinding(Answering[RTDLearner]):
         masked, places = hide_a_word(rows, self.vocabulary["mask"])
         every = np.arange(len(rows))
         hidden = learner.generator.encode(self.collate(masked).inputs)
-        logits = learner.generator_logits(hidden[every, places + self.layout.opening])
+        logits = learner.generator_logits(hidden[every, places + self.row_format.opening])
         was = rows.tokens[every, places]
         logits[every, was] = -torch.inf  # exclude the original
         tokens = rows.tokens.copy()

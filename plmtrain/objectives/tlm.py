@@ -19,7 +19,8 @@ from torch.nn import functional
 
 from plmtrain.batch import Batch, Term
 from plmtrain.corruption.frequency_masking import FrequencyMasker
-from plmtrain.data.rows.side_framing import FRAMING, FramedSides, framed_sides
+from plmtrain.data.rows.side_framing import FramedSides, framed_sides
+from plmtrain.data.rows.translations import SIDE
 from plmtrain.keyed_random import row_bits
 from plmtrain.programs.inspection import Inspection, Shown
 from plmtrain.programs.learner import Learner
@@ -50,11 +51,11 @@ class TranslationLM(MaskedProgram[TranslationLMSettings, MaskedLearner]):
         self.mask = FrequencyMasker(settings, settings.frequency_exponent, vocabulary)
 
     def row_shape(self, sequence_length: int) -> RowShape:
-        return RowShape(length=sequence_length - FRAMING)
+        return RowShape(length=sequence_length - SIDE.framing)
 
     def collate(self, rows: Rows, keys: Keys) -> Batch:
         swapped = (row_bits("tlm.direction", keys) & np.uint64(1)).astype(np.bool_)
-        original = framed_sides(rows, self.vocabulary, swapped, rows.tokens.shape[1] + FRAMING)
+        original = framed_sides(rows, self.vocabulary, swapped, rows.tokens.shape[1] + SIDE.framing)
         masked = self.mask(original, original.shares, keys)
         at = masked.positions
         return Batch(

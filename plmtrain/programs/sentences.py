@@ -9,7 +9,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -24,9 +24,9 @@ from plmtrain.nn.heads import SentenceHead
 from plmtrain.programs.answering import Answer
 from plmtrain.programs.inspection import Inspection, Shown
 from plmtrain.programs.learner import Learner
-from plmtrain.programs.program import MakeBackbone, RowShape
+from plmtrain.programs.program import MakeBackbone
 from plmtrain.programs.task import TaskAnswering, TaskProgram
-from plmtrain.settings.models.base import ModelSettings
+from plmtrain.settings.models.base import TransformerSettings
 from plmtrain.settings.tasks.base import SentenceTaskSettings
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class SentenceLearner(Learner):
         return states[torch.arange(len(ids), device=ids.device), tokens.sum(dim=1) - 1]
 
 
-class SentenceProgram(TaskProgram[SentenceTaskT, ModelSettings, SentenceLearner]):
+class SentenceProgram(TaskProgram[SentenceTaskT, TransformerSettings, SentenceLearner]):
     """A task whose rows are texts or pairs; subclasses define the answer.
 
     Args:
@@ -96,11 +96,13 @@ class SentenceProgram(TaskProgram[SentenceTaskT, ModelSettings, SentenceLearner]
     targets: str
     """The name of the right answers in a batch's targets."""
 
-    def __init__(self, settings: SentenceTaskT, model: ModelSettings, vocabulary: Vocabulary, sequence_length: int) -> None:
+    def __init__(self, settings: SentenceTaskT, model: TransformerSettings, vocabulary: Vocabulary, sequence_length: int) -> None:
         super().__init__(settings, model, vocabulary)
         self.sequence_length = sequence_length
-        self.format = RowFormat.of(model.family, len(settings.text))
-        self._segmented = getattr(model, "segments", 0) > 1 or model.kind == "two_stream"
+
+    @cached_property
+    def format(self) -> RowFormat:
+        return RowFormat.of(self.model.family, len(self.settings.text))
 
     @property
     @abstractmethod
@@ -116,9 +118,6 @@ class SentenceProgram(TaskProgram[SentenceTaskT, ModelSettings, SentenceLearner]
     def worded(self, target: float) -> str:
         """Return a right answer, given as its number, in words."""
 
-    def row_shape(self, sequence_length: int) -> RowShape:
-        return RowShape(length=sequence_length - self.format.framing)
-
     def collate(self, rows: Rows, keys: Keys) -> Batch:
         assert isinstance(rows, ExampleRows)
         assert rows.targets is not None
@@ -127,7 +126,7 @@ class SentenceProgram(TaskProgram[SentenceTaskT, ModelSettings, SentenceLearner]
     def batch(self, rows: Rows, targets: Mapping[str, Tensor], samples: Tensor) -> Batch:
         """Frame texts or pairs as the model's family does."""
         laid_out = formatted(rows, self.format, self.vocabulary, self.model.positions)
-        segments = torch.from_numpy(laid_out.segments) if self._segmented else None
+        segments = torch.from_numpy(laid_out.segments) if self.model.tells_segments else None
         return Batch(
             inputs=Inputs(ids=torch.from_numpy(laid_out.ids), layout=Layout.of(laid_out.real), segments=segments),
             targets=targets,
@@ -139,7 +138,7 @@ class SentenceProgram(TaskProgram[SentenceTaskT, ModelSettings, SentenceLearner]
         backbone = make(self.model)
         for parameter in backbone.unread_by_encode():
             parameter.requires_grad_(False)
-        model = cast(Any, self.model)  # every model that has a head here has these
+        model = self.model
         published = self.model.published.head
         assert published is not None, "the settings refuse such a model"
         dropout = published.dropout if self.settings.dropout is None else self.settings.dropout
@@ -151,7 +150,7 @@ class SentenceProgram(TaskProgram[SentenceTaskT, ModelSettings, SentenceLearner]
             dropout_before=dropout if published.drops_state else 0.0,
             dropout=dropout,
             initial_std=model.initial_std,
-            initial_truncated=getattr(model, "initial_truncated", False),
+            initial_truncated=model.initial_truncated,
         )
         return SentenceLearner(backbone, head, self.model.published, self.vocabulary.roles.get("sep"))
 

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from plmtrain.text.vocabulary import Vocabulary
 
 
-def framed_batch(rows: Rows, layout: RowFormat, vocabulary: Vocabulary) -> Batch:
+def framed_batch(rows: Rows, row_format: RowFormat, vocabulary: Vocabulary) -> Batch:
     """Make texts ready to be read, each as the model's family lays out one text."""
-    original = framed(rows, layout, vocabulary)
+    original = framed(rows, row_format, vocabulary)
     return Batch(
         inputs=Inputs(ids=torch.from_numpy(original.ids), layout=Layout.of(original.real, original.documents)),
         targets={},

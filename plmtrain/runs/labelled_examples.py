@@ -18,7 +18,7 @@ from plmtrain.data.tables.readers import reader_of
 from plmtrain.errors import DataError
 from plmtrain.files import make_folder, write_json_atomically, write_text_atomically
 from plmtrain.runs.demonstration import table_of
-from plmtrain.runs.material import Material, counted, require_tokens
+from plmtrain.runs.material import Material, require_tokens, with_counted_steps
 from plmtrain.settings.run import FinetuneSettings
 from plmtrain.text.readers import Skips
 from plmtrain.text.tokenizer import Tokenizer
@@ -64,7 +64,7 @@ class LabelledExamples(Material):
         if settings.trainer.epochs is not None:
             (phase,) = plan_phases(settings.trainer)
             (program,) = material.programs([phase])
-            material.settings = counted(settings, len(material.rows("train", program, phase)))
+            material.settings = with_counted_steps(settings, len(material.rows("train", program, phase)))
         return material
 
     @classmethod

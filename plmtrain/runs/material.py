@@ -127,7 +127,7 @@ class Material(ABC):
         """
 
 
-def counted(settings: RunT, rows: int) -> RunT:
+def with_counted_steps(settings: RunT, rows: int) -> RunT:
     """Return the settings with the number of steps filled in if they give epochs.
 
     Args:

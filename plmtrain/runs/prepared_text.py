@@ -11,7 +11,7 @@ from plmtrain.data.corpus.updates import OnUpdate
 from plmtrain.data.loading.order import plan_phases
 from plmtrain.files import make_folder
 from plmtrain.runs.corpus import Corpus, corpus_of, derive, programs_of
-from plmtrain.runs.material import Material, counted
+from plmtrain.runs.material import Material, with_counted_steps
 from plmtrain.settings.run import PretrainSettings
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class PreparedText(Material):
         if settings.trainer.epochs is not None:
             (phase,) = plan_phases(settings.trainer)
             (program,) = programs_of(settings, [phase], corpus.tokenizer.vocabulary)
-            settings = counted(settings, len(corpus.rows("train", program, phase, settings.data.isolate_documents)))
+            settings = with_counted_steps(settings, len(corpus.rows("train", program, phase, settings.data.isolate_documents)))
         return cls(settings, corpus)
 
     @classmethod

@@ -80,7 +80,7 @@ def missing_roles(model: ModelSettings, program: ObjectiveSettings | TaskSetting
         program: the objective or task, which may need other tokens, such as a mask.
         roles: the roles that the tokenizer has.
     """
-    around = {part for part, _ in model.published.tokens.parts(program.texts_in_row) if isinstance(part, str)}
+    around = {piece for piece, _ in model.published.tokens.pieces(program.texts_in_row) if isinstance(piece, str)}
     return sorted((program.roles | around) - set(roles))
 
 

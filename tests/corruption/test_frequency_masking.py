@@ -7,8 +7,8 @@ from itertools import permutations
 import numpy as np
 import pytest
 
+from plmtrain.corruption.framed_rows import FramedRows
 from plmtrain.corruption.frequency_masking import FrequencyMasker, choose_weighted
-from plmtrain.corruption.masked_rows import FramedRows
 from plmtrain.keyed_random import Keys, bits
 from plmtrain.settings.masking import HidingSettings
 from plmtrain.text.vocabulary import Vocabulary

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plmtrain.corruption.masked_rows import FramedRows
+from plmtrain.corruption.framed_rows import FramedRows
 from plmtrain.corruption.ngrams import NgramMasker, choose_ngrams
 from plmtrain.keyed_random import Keys, bits
 from plmtrain.settings.masking import MaskingSettings

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from plmtrain.corruption.framed_rows import FramedRows
 from plmtrain.corruption.grouping import ranges, share_of, shuffled
 from plmtrain.corruption.infilling import draw_lengths
-from plmtrain.corruption.masked_rows import FramedRows
 from plmtrain.corruption.noising import DELETED, FIRST, HIDDEN, MOVED, NoisedRows, Noiser
 from plmtrain.keyed_random import Keys, row_bits
 from plmtrain.settings.noising import NoisingSettings

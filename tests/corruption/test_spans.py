@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from plmtrain.corruption.masked_rows import FramedRows
+from plmtrain.corruption.framed_rows import FramedRows
 from plmtrain.corruption.span_rows import SpanMasker, boundary_targets
 from plmtrain.corruption.spans import choose_span_tokens, length_limits, runs, tokens_of
 from plmtrain.keyed_random import Keys, row_bits, spread_at

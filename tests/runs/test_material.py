@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from plmtrain.errors import SettingsErrors
-from plmtrain.runs.material import counted
+from plmtrain.runs.material import with_counted_steps
 from plmtrain.settings.composing.compose import compose
 from plmtrain.settings.decode import pretrain_settings
 
@@ -16,19 +16,19 @@ from plmtrain.settings.decode import pretrain_settings
 )
 def test_steps_are_as_many_as_the_epochs_need(epochs: str, rows: int, steps: int) -> None:
     settings = pretrain_settings(compose([f"trainer.epochs={epochs}", "trainer.batch_size=32"]))
-    made = counted(settings, rows)
+    made = with_counted_steps(settings, rows)
     assert (made.trainer.steps, made.trainer.epochs) == (steps, float(epochs))
     assert made.model_copy(update={"trainer": settings.trainer}) == settings
 
 
 def test_a_number_of_steps_stays() -> None:
     settings = pretrain_settings(compose(["trainer.steps=7"]))
-    assert counted(settings, 1_000_000) is settings
+    assert with_counted_steps(settings, 1_000_000) is settings
 
 
 def test_a_schedule_that_does_not_fit_is_told_with_the_count() -> None:
     settings = pretrain_settings(compose(["trainer.epochs=2", "schedule.warmup=50", "trainer.batch_size=10"]))
-    assert counted(settings, 500).trainer.steps == 100
+    assert with_counted_steps(settings, 500).trainer.steps == 100
     with pytest.raises(SettingsErrors) as told:
-        counted(settings, 100)
+        with_counted_steps(settings, 100)
     assert "2 epochs of 100 rows are 20 steps" in str(told.value)

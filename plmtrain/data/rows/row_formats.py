@@ -1,6 +1,6 @@
 """Positions of special tokens, texts and padding in a row: the only module that puts special tokens around text.
 
-``RowFormat`` is the order of the parts of a row, which ``plmtrain.families`` defines for each family of models. ``Places``
+``RowFormat`` is the order of the pieces of a row, which ``plmtrain.families`` defines for each family of models. ``Places``
 computes their positions in rows of given texts, and moves values that belong to the tokens of texts to these positions.
 Objectives and tasks use both through ``framing``, ``side_framing``, ``stream_segments``, and ``formatted`` below.
 """
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plmtrain.data.rows.rows import Rows
-from plmtrain.families import MODEL_FAMILIES, Part
+from plmtrain.families import MODEL_FAMILIES, Piece
 from plmtrain.text.vocabulary import Vocabulary
 
 MULTIPLE = 8
@@ -28,12 +28,12 @@ class RowFormat:
     """A family's format of one text (``[CLS] A [SEP]``) or of two (``[CLS] A [SEP] B [SEP]``).
 
     Args:
-        parts: the parts in order: the role of a special token, or the number of a text; each with its segment.
+        pieces: the pieces in order: the role of a special token, or the number of a text; each with its segment.
         pads_left: whether padding comes before a row, as in XLNet.
         padding_segment: the segment of padding.
     """
 
-    parts: tuple[Part, ...]
+    pieces: tuple[Piece, ...]
     pads_left: bool = False
     padding_segment: int = 0
 
@@ -46,12 +46,12 @@ class RowFormat:
             texts: the number of texts in a row, 1 or 2.
         """
         row = MODEL_FAMILIES[family]
-        return cls(row.tokens.parts(texts), row.tokens.padding_side == "left", row.padding_segment)
+        return cls(row.tokens.pieces(texts), row.tokens.padding_side == "left", row.padding_segment)
 
     @cached_property
     def roles(self) -> tuple[str, ...]:
         """The role of each special token, in order."""
-        return tuple(part for part, _ in self.parts if isinstance(part, str))
+        return tuple(piece for piece, _ in self.pieces if isinstance(piece, str))
 
     @cached_property
     def framing(self) -> int:
@@ -61,38 +61,38 @@ class RowFormat:
     @cached_property
     def opening(self) -> int:
         """The number of special tokens before the first text."""
-        return [part for part, _ in self.parts].index(0)
+        return [piece for piece, _ in self.pieces].index(0)
 
     def lacking(self, alone: NDArray[np.bool_], one: RowFormat) -> NDArray[np.bool_]:
-        """Return which parts of the format of two texts are absent in rows that have one text only.  # [rows, parts]
+        """Return which pieces of the format of two texts are absent in rows that have one text only.  # [rows, pieces]
 
         Args:
             alone: [rows] which rows have the first text only.
             one: the format of these rows, which is the beginning of this format.
         """
-        return alone[:, None] & (np.arange(len(self.parts)) >= len(one.parts))
+        return alone[:, None] & (np.arange(len(self.pieces)) >= len(one.pieces))
 
     @cached_property
     def runs(self) -> tuple[str | int | None, ...]:
-        """The parts of a row from its first place to its last, with None for padding."""
-        parts = tuple(part for part, _ in self.parts)
-        return (None, *parts) if self.pads_left else (*parts, None)
+        """The pieces of a row from its first place to its last, with None for padding."""
+        pieces = tuple(piece for piece, _ in self.pieces)
+        return (None, *pieces) if self.pads_left else (*pieces, None)
 
 
 @dataclass(eq=False)
 class Places:
-    """The places of the parts of some rows. Padding comes after the parts, or before them if the format says so.
+    """The places of the pieces of some rows. Padding comes after the pieces, or before them if the format says so.
 
     Args:
-        layout: the format of the rows.
+        row_format: the format of the rows.
         texts: [rows] for each text, its number of tokens.
         length: the length of each row with its padding.
         width: the length of the rows of the arrays that texts are taken from.
         begins: [rows] for each text, its first index in its row of these arrays; 0 if not given.
-        lacking: [rows, parts] which parts a row does not have; None if each row has all parts.
+        lacking: [rows, pieces] which pieces a row does not have; None if each row has all pieces.
     """
 
-    layout: RowFormat
+    row_format: RowFormat
     texts: Sequence[NDArray[np.int64]]
     length: int
     width: int
@@ -102,7 +102,7 @@ class Places:
     @cached_property
     def lengths(self) -> NDArray[np.int64]:
         """The number of tokens in each row.  # [rows]"""
-        lengths: NDArray[np.int64] = self._part_sizes.sum(axis=1)
+        lengths: NDArray[np.int64] = self._piece_sizes.sum(axis=1)
         return lengths
 
     @property
@@ -114,13 +114,13 @@ class Places:
     def real(self) -> NDArray[np.bool_]:
         """Which places are not padding.  # [rows, length]"""
         place = np.arange(self.length)
-        return place >= self.length - self.lengths[:, None] if self.layout.pads_left else place < self.lengths[:, None]
+        return place >= self.length - self.lengths[:, None] if self.row_format.pads_left else place < self.lengths[:, None]
 
     @property
     def segments(self) -> NDArray[np.int64]:
         """The segment of each place.  # [rows, length]"""
-        padding, kinds = [self.layout.padding_segment], [segment for _, segment in self.layout.parts]
-        each = np.array(padding + kinds if self.layout.pads_left else kinds + padding)
+        padding, kinds = [self.row_format.padding_segment], [segment for _, segment in self.row_format.pieces]
+        each = np.array(padding + kinds if self.row_format.pads_left else kinds + padding)
         return self._spread(np.broadcast_to(each, self._run_sizes.shape))
 
     def ids(self, tokens: NDArray[np.int64], vocabulary: Vocabulary) -> NDArray[np.int64]:
@@ -130,7 +130,7 @@ class Places:
             tokens: [rows, width] the token ids of the texts.
             vocabulary: the ids of the special tokens.
         """
-        return self.filled(tokens, [vocabulary[role] for role in self.layout.roles], vocabulary.padding)
+        return self.filled(tokens, [vocabulary[role] for role in self.row_format.roles], vocabulary.padding)
 
     def filled(self, values: NDArray[Any], special: Sequence[Any], padding: Any) -> NDArray[Any]:
         """Move values that belong to the tokens of texts to the places of these tokens.
@@ -154,7 +154,7 @@ class Places:
                     made[:, here] = other[:, None] if isinstance(other, np.ndarray) else other
             return made
         of_runs = np.zeros(self._run_sizes.shape, values.dtype)
-        for number, run in enumerate(self.layout.runs):
+        for number, run in enumerate(self.row_format.runs):
             if not isinstance(run, int):
                 of_runs[:, number] = padding if run is None else next(given)
         others = self._spread(of_runs)
@@ -164,13 +164,13 @@ class Places:
 
     @cached_property
     def _alike(self) -> list[int] | None:
-        """The sizes of the parts of each row if all rows have the same layout, else None."""
+        """The sizes of the pieces of each row if all rows have the same layout, else None."""
         if self.lacking is not None or len(self.texts[0]) == 0:
             return None
         for each in (*self.texts, *self.begins):
             if np.count_nonzero(each != each[0]):
                 return None
-        return [int(self.texts[part][0]) if isinstance(part, int) else 1 for part, _ in self.layout.parts]
+        return [int(self.texts[piece][0]) if isinstance(piece, int) else 1 for piece, _ in self.row_format.pieces]
 
     @cached_property
     def _blocks(self) -> list[tuple[str | int | None, slice, slice | None]]:
@@ -178,10 +178,10 @@ class Places:
         assert self._alike is not None
         padding = [self.length - sum(self._alike)]
         assert padding[0] >= 0, "rows do not fit"
-        sizes = padding + self._alike if self.layout.pads_left else self._alike + padding
+        sizes = padding + self._alike if self.row_format.pads_left else self._alike + padding
         blocks: list[tuple[str | int | None, slice, slice | None]] = []
         place = 0
-        for run, size in zip(self.layout.runs, sizes, strict=True):
+        for run, size in zip(self.row_format.runs, sizes, strict=True):
             begin = int(self.begins[run][0]) if self.begins and isinstance(run, int) else 0
             there = slice(begin, begin + size) if isinstance(run, int) else None
             if size:
@@ -190,12 +190,12 @@ class Places:
         return blocks
 
     @cached_property
-    def _part_sizes(self) -> NDArray[np.int64]:
-        """The number of tokens in each part of each row.  # [rows, parts]"""
-        sizes = np.ones((len(self.texts[0]), len(self.layout.parts)), np.int64)
-        for number, (part, _) in enumerate(self.layout.parts):
-            if isinstance(part, int):
-                sizes[:, number] = self.texts[part]
+    def _piece_sizes(self) -> NDArray[np.int64]:
+        """The number of tokens in each piece of each row.  # [rows, pieces]"""
+        sizes = np.ones((len(self.texts[0]), len(self.row_format.pieces)), np.int64)
+        for number, (piece, _) in enumerate(self.row_format.pieces):
+            if isinstance(piece, int):
+                sizes[:, number] = self.texts[piece]
         if self.lacking is not None:
             sizes[self.lacking] = 0
         return sizes
@@ -205,7 +205,7 @@ class Places:
         """The number of places that each run of each row takes.  # [rows, runs]"""
         padding = (self.length - self.lengths)[:, None]
         assert padding.min(initial=0) >= 0, "rows do not fit"
-        both = [padding, self._part_sizes] if self.layout.pads_left else [self._part_sizes, padding]
+        both = [padding, self._piece_sizes] if self.row_format.pads_left else [self._piece_sizes, padding]
         return np.concatenate(both, axis=1)
 
     def _spread(self, of_runs: NDArray[Any]) -> NDArray[Any]:
@@ -214,7 +214,7 @@ class Places:
 
     @cached_property
     def _is_text(self) -> NDArray[np.bool_]:
-        is_text = np.array([isinstance(run, int) for run in self.layout.runs])
+        is_text = np.array([isinstance(run, int) for run in self.row_format.runs])
         return self._spread(np.broadcast_to(is_text, self._run_sizes.shape))
 
     @cached_property
@@ -223,7 +223,7 @@ class Places:
         sizes = self._run_sizes
         moved = (sizes.reshape(-1) - np.cumsum(sizes)).reshape(sizes.shape)
         row = np.arange(len(sizes)) * self.width
-        for number, run in enumerate(self.layout.runs):
+        for number, run in enumerate(self.row_format.runs):
             if isinstance(run, int):
                 moved[:, number] += row + self.begins[run] if self.begins else row
         source = self._spread(moved)
@@ -246,12 +246,12 @@ class FormattedRows:
     real: NDArray[np.bool_]
 
 
-def formatted(rows: Rows, layout: RowFormat, vocabulary: Vocabulary, limit: int) -> FormattedRows:
+def formatted(rows: Rows, row_format: RowFormat, vocabulary: Vocabulary, limit: int) -> FormattedRows:
     """Lay out texts or pairs, padded to the longest of the batch.
 
     Args:
         rows: the texts; their ``others`` are the second texts.
-        layout: the format.
+        row_format: the format.
         vocabulary: the ids of the special tokens.
         limit: the greatest length to which padding may extend a row.
     """
@@ -260,7 +260,7 @@ def formatted(rows: Rows, layout: RowFormat, vocabulary: Vocabulary, limit: int)
         tokens = np.concatenate([tokens, rows.others.tokens], axis=1)
         texts = [rows.lengths, rows.others.lengths]
         begins = [np.zeros(len(rows), np.int64), np.full(len(rows), rows.tokens.shape[1])]
-    longest = int(np.sum(texts, axis=0).max(initial=1 - layout.framing)) + layout.framing
+    longest = int(np.sum(texts, axis=0).max(initial=1 - row_format.framing)) + row_format.framing
     length = max(longest, min(limit, -(-longest // MULTIPLE) * MULTIPLE))
-    places = Places(layout, texts, length, tokens.shape[1], begins)
+    places = Places(row_format, texts, length, tokens.shape[1], begins)
     return FormattedRows(ids=places.ids(tokens, vocabulary), segments=places.segments, real=places.real)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,6 +90,11 @@ def rows_of(source: RowSource | PartedRows, part: str | None) -> RowSource:
         return source
     assert part is not None, "a step reads the rows of the part that it trains"
     return source.parts[part]
+
+
+def beside(own: NDArray[Any], other: NDArray[Any] | None) -> NDArray[Any]:
+    """Join what rows have with what their ``others`` have, if there are any.  # [rows, width] each -> [rows, width + width]"""
+    return own if other is None else np.concatenate([own, other], axis=1)
 
 
 def side_by_side(encoded: Sequence[tuple[NDArray[np.int64], NDArray[np.bool_]]], padding: int) -> Rows:

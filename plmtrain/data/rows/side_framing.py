@@ -4,22 +4,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from plmtrain.corruption.masked_rows import FramedRows
-from plmtrain.data.rows.row_formats import Places, RowFormat
-from plmtrain.data.rows.rows import Rows
-from plmtrain.data.rows.translations import LanguageRows
+from plmtrain.corruption.framed_rows import FramedRows
+from plmtrain.data.rows.row_formats import Places
+from plmtrain.data.rows.rows import Rows, beside
+from plmtrain.data.rows.translations import SIDE, SIDES, LanguageRows
 from plmtrain.text.vocabulary import Vocabulary
-
-_ONE, _BOTH = RowFormat.of("xlm", 1), RowFormat.of("xlm", 2)
-"""Each of two sides has the same special tokens as a single text."""
-
-FRAMING = _ONE.framing
-"""The number of special tokens of a side."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,13 +51,13 @@ def framed_sides(
     translated = other > 0
     turned = translated & (np.zeros(len(rows), np.bool_) if swapped is None else swapped)
     sides = [np.where(turned, other, own), np.where(turned, own, other)]  # in the order of the row
-    before = sides[0] + FRAMING
-    lacking = _BOTH.lacking(~translated, _ONE)
-    longest = int((before + np.where(translated, sides[1] + FRAMING, 0)).max(initial=FRAMING))
+    before = sides[0] + SIDE.framing
+    lacking = SIDES.lacking(~translated, SIDE)
+    longest = int((before + np.where(translated, sides[1] + SIDE.framing, 0)).max(initial=SIDE.framing))
     begins = [np.where(turned, width, 0), np.where(turned, 0, width)]
-    tokens = _beside(rows.tokens, None if others is None else others.tokens)
-    places = Places(_BOTH, sides, longest if length is None else length, tokens.shape[1], begins, lacking)
-    special = _BOTH.framing
+    tokens = beside(rows.tokens, None if others is None else others.tokens)
+    places = Places(SIDES, sides, longest if length is None else length, tokens.shape[1], begins, lacking)
+    special = SIDES.framing
 
     real, place = places.real, np.arange(places.length)
     in_second = place >= before[:, None]
@@ -73,9 +66,9 @@ def framed_sides(
         second = others.languages if isinstance(others, LanguageRows) else rows.languages
         languages = np.where(in_second ^ turned[:, None], second[:, None], rows.languages[:, None])
         if rows.shares is not None:
-            known = _beside(rows.shares, others.shares if isinstance(others, LanguageRows) else None)
+            known = beside(rows.shares, others.shares if isinstance(others, LanguageRows) else None)
             shares = places.filled(known, [0.0] * special, 0.0)
-    starts = _beside(rows.word_starts, None if others is None else others.word_starts)
+    starts = beside(rows.word_starts, None if others is None else others.word_starts)
     return FramedSides(
         ids=places.ids(tokens, vocabulary),
         word_starts=places.filled(starts, [True] * special, True),
@@ -87,7 +80,3 @@ def framed_sides(
         first=before,
         translated=translated,
     )
-
-
-def _beside(own: NDArray[Any], other: NDArray[Any] | None) -> NDArray[Any]:
-    return own if other is None else np.concatenate([own, other], axis=1)

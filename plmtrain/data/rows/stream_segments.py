@@ -10,20 +10,17 @@ its row only, while each epoch draws again whether it is used and where A is cut
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from plmtrain.data.rows.row_formats import Places, RowFormat
-from plmtrain.data.rows.rows import Rows
+from plmtrain.data.rows.rows import Rows, beside
 from plmtrain.keyed_random import Bits, Keys, as_integers, as_uniform, bits
 from plmtrain.text.vocabulary import Vocabulary
 
-_FORMAT = RowFormat.of("xlnet", 2)
-
-FRAMING = _FORMAT.framing
-"""The number of special tokens of a row: one after each segment, and the one that represents the row."""
+FORMAT = RowFormat.of("xlnet", 2)
+"""A row has one special token after each segment, and one that represents the row."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,19 +61,19 @@ def segment_pairs(rows: Rows, vocabulary: Vocabulary, keys: Keys, *, reuse: int,
     random = np.zeros(count, np.bool_) if others is None else as_uniform(numbers[:, 1]) < random_share
     first, second = reuse + cut, pair - cut  # tokens before the first <sep>, and tokens of B
     begins = np.where(random, text, first)  # of B, in the row's own text followed by the text from elsewhere
-    tokens = _beside(rows.tokens, None if others is None else others.tokens)
-    starts = _beside(rows.word_starts, None if others is None else others.word_starts)
-    places = Places(_FORMAT, [first, second], text + FRAMING, tokens.shape[1], [np.zeros_like(first), begins])
+    tokens = beside(rows.tokens, None if others is None else others.tokens)
+    starts = beside(rows.word_starts, None if others is None else others.word_starts)
+    places = Places(FORMAT, [first, second], text + FORMAT.framing, tokens.shape[1], [np.zeros_like(first), begins])
     documents = None
     if rows.documents is not None:
-        known = _beside(rows.documents, None if others is None else others.documents)
+        known = beside(rows.documents, None if others is None else others.documents)
         here = np.arange(count)
         last = known[here, begins + second - 1]
         documents = places.filled(known, [known[here, first - 1], last, last], 0)
     return SegmentPairs(
         ids=places.ids(tokens, vocabulary),
         segments=places.segments,
-        word_starts=places.filled(starts, [True] * FRAMING, True),
+        word_starts=places.filled(starts, [True] * FORMAT.framing, True),
         documents=documents,
     )
 
@@ -91,7 +88,3 @@ def _cuts(rows: Rows, reuse: int, random: Bits) -> NDArray[np.int64]:
     chosen = as_integers(random, np.maximum(counted[:, -1], 1))
     at_sentence = 1 + np.argmax(counted > chosen[:, None], axis=1)
     return np.where(counted[:, -1] > 0, at_sentence, anywhere)
-
-
-def _beside(own: NDArray[Any], other: NDArray[Any] | None) -> NDArray[Any]:
-    return own if other is None else np.concatenate([own, other], axis=1)

@@ -14,9 +14,13 @@ from numpy.typing import NDArray
 
 from plmtrain.data.corpus.store import Store
 from plmtrain.data.rows.quotas import quotas, shares
+from plmtrain.data.rows.row_formats import RowFormat
 from plmtrain.data.rows.rows import Rows
 from plmtrain.errors import DataError
 from plmtrain.keyed_random import permute
+
+SIDE, SIDES = RowFormat.of("xlm", 1), RowFormat.of("xlm", 2)
+"""The formats of a row of one side and of two sides: each of two has the special tokens of a single text (the authors' code)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +105,7 @@ class Translations:
             documents = source.documents[rows] + np.arange(2)[:, None]  # [2, rows]
             begins = self._store.documents[documents]
             whole = self._store.documents[documents + 1] - begins - 1
-            lengths[:, here] = kept = in_proportion(whole, self._length - 2)
+            lengths[:, here] = kept = in_proportion(whole, self._length - SIDE.framing)
             sides[:, here] = begins[..., None] + np.minimum(np.arange(self._length), np.maximum(kept - 1, 0)[..., None])
             languages[:, here] = self._languages[documents]
         return self._rows(sides[0], lengths[0], languages[0], self._rows(sides[1], lengths[1], languages[1], None))

@@ -32,13 +32,13 @@ class MaskFilling(Answering["MaskedLearner"]):
     """Fill the masks of a text.
 
     Args:
-        layout: the format of a text.
+        row_format: the format of a text.
         vocabulary: the vocabulary of the rows.
         longest: the maximum number of text tokens in a question.
     """
 
-    def __init__(self, layout: RowFormat, vocabulary: Vocabulary, longest: int) -> None:
-        self.layout = layout
+    def __init__(self, row_format: RowFormat, vocabulary: Vocabulary, longest: int) -> None:
+        self.row_format = row_format
         self.vocabulary = vocabulary
         self.longest = longest
 
@@ -47,7 +47,7 @@ class MaskFilling(Answering["MaskedLearner"]):
         return mask_questions(texts, tokenizer)
 
     def collate(self, rows: Rows) -> Batch:
-        return framed_batch(rows, self.layout, self.vocabulary)
+        return framed_batch(rows, self.row_format, self.vocabulary)
 
     @torch.no_grad()
     def predict(self, learner: MaskedLearner, batch: Batch) -> list[dict[str, Any]]:
@@ -58,7 +58,7 @@ class MaskFilling(Answering["MaskedLearner"]):
         """Fill every mask from the hidden states of its row.  # hidden: [rows, length, width]"""
         masks = (batch.inputs.ids == self.vocabulary["mask"]).nonzero()  # [masks, 2]
         logits = learner.scores(hidden[masks[:, 0], masks[:, 1]])  # [masks, vocabulary]
-        return best_at_masks(masks, logits, batch.samples, opening=self.layout.opening)
+        return best_at_masks(masks, logits, batch.samples, opening=self.row_format.opening)
 
     def read_out(self, text: str, ids: NDArray[np.int64], answer: Mapping[str, Any], tokenizer: Tokenizer) -> Answer:
         return read_filled(text, ids, answer, tokenizer)

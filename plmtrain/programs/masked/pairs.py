@@ -86,7 +86,10 @@ class PairedMaskedLM(MaskedProgram[SettingsT, PairedLearner]):
     def __init__(self, settings: SettingsT, model: EncoderSettings, vocabulary: Vocabulary) -> None:
         super().__init__(settings, model, vocabulary)
         self.mask = self.masker()
-        self.format = RowFormat.of(model.family, 2)
+
+    @cached_property
+    def format(self) -> RowFormat:
+        return RowFormat.of(self.model.family, 2)
 
     @abstractmethod
     def masker(self) -> Masker:
@@ -174,7 +177,7 @@ def pair_inputs(
     model: EncoderSettings, ids: NDArray[np.int64], segments: NDArray[np.int64], real: NDArray[np.bool_] | None
 ) -> Inputs:
     """Return the backbone's inputs for pairs, with segments if the model has segment embeddings."""
-    segment_ids = torch.from_numpy(segments) if model.segments > 1 else None
+    segment_ids = torch.from_numpy(segments) if model.tells_segments else None
     return Inputs(ids=torch.from_numpy(ids), layout=Layout.of(real), segments=segment_ids)
 
 
@@ -210,7 +213,7 @@ class PairFilling(MaskFilling):
     def collate(self, rows: Rows) -> Batch:
         """Make the batch of pairs and single texts, which have an empty second segment or no segments."""
         first = first_lengths(rows)
-        lacking = self.format.lacking(first == rows.lengths, self.layout)
+        lacking = self.format.lacking(first == rows.lengths, self.row_format)
         original = framed_pairs(asked_pairs(rows), self.format, self.vocabulary, lacking)
         return Batch(
             inputs=pair_inputs(self.model, original.ids, original.segments, original.real),
@@ -232,9 +235,9 @@ class PairFilling(MaskFilling):
         answers = self.fill(learner, batch, hidden)
         shares = learner.verdicts(hidden[:, 0]).float().softmax(-1)[:, 0].tolist()
         lengths = batch.layout.tokens.sum(1).tolist()
-        between = self.format.framing - self.layout.framing  # special tokens between the segments of a pair
+        between = self.format.framing - self.row_format.framing  # special tokens between the segments of a pair
         for answer, own, length, share in zip(answers, first, lengths, shares, strict=True):
-            if length == own + self.layout.framing:
+            if length == own + self.row_format.framing:
                 continue
             answer[self.as_it_was] = share
             for mask in answer["masks"]:

@@ -19,7 +19,7 @@ from plmtrain.programs.masked.program import MaskedLearner, MaskedProgram
 from plmtrain.settings.spans import SpanSettings
 
 if TYPE_CHECKING:
-    from plmtrain.corruption.masked_rows import FramedRows
+    from plmtrain.corruption.framed_rows import FramedRows
     from plmtrain.data.rows.rows import Rows
     from plmtrain.keyed_random import Keys
     from plmtrain.settings.models.encoder import EncoderSettings

@@ -39,14 +39,14 @@ class SideFilling(MaskFilling):
     """Fill the masks of a text and its translation.
 
     Args:
-        layout: the format of a side.
+        row_format: the format of a side.
         vocabulary: the vocabulary of the rows.
         longest: the maximum number of text tokens on a side.
         languages: the model's languages, in the order of their ids; empty if it has none.
     """
 
-    def __init__(self, layout: RowFormat, vocabulary: Vocabulary, longest: int, languages: Sequence[str]) -> None:
-        super().__init__(layout, vocabulary, longest)
+    def __init__(self, row_format: RowFormat, vocabulary: Vocabulary, longest: int, languages: Sequence[str]) -> None:
+        super().__init__(row_format, vocabulary, longest)
         self.languages = languages
 
     def questions(self, texts: Sequence[str], tokenizer: Tokenizer) -> Rows:

@@ -36,6 +36,11 @@ class ModelSettings(Settings):
         """The facts about its family."""
         return MODEL_FAMILIES[self.family]
 
+    @property
+    def tells_segments(self) -> bool:
+        """Whether the model distinguishes the segments of a pair."""
+        return False
+
 
 class TransformerSettings(ModelSettings):
     """The shape of a Transformer: blocks of attention and a feed-forward layer (Vaswani et al. 2017, section 3)."""

@@ -46,6 +46,10 @@ class EncoderSettings(TransformerSettings):
         return self
 
     @property
+    def tells_segments(self) -> bool:
+        return self.segments > 1
+
+    @property
     def segment_rows(self) -> int:
         """The number of rows of the table of segments, or of languages instead."""
         return len(self.languages) or self.segments

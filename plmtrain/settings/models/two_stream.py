@@ -23,3 +23,8 @@ class TwoStreamSettings(TransformerSettings):
     time."""
     dropout: float = Field(0.1, ge=0, lt=1)
     """Dropout of embeddings, of inner layers, of each sub-layer's output, and of the last hidden state."""
+
+    @property
+    def tells_segments(self) -> bool:
+        """True: attention compares segments, without a table of them."""
+        return True
