@@ -56,8 +56,7 @@ class MemoryMaterial(Material):
         super().__init__(run.settings, tokenizer, "tiny")
         self.run = run
 
-    @property
-    def unigram(self) -> np.ndarray | None:
+    def unigram_losses(self) -> np.ndarray | None:
         return None if self.run.program is not None else np.ones(self.run.vocabulary.size)
 
     def programs(self, phases: Sequence[Phase]) -> list[Any]:
