@@ -98,8 +98,8 @@ VERBS = {
     "inspect": Verb(
         "show what an objective or a task does to your data",
         "inspect [GROUP=CHOICE | KEY=VALUE]...",
-        "Draws original, corrupted input and targets in colour, and measures rates; of a task the rows as the model reads\n"
-        "them, each with its right answer. No model is built.",
+        "Prints the original, the corrupted input and the targets in colour, and measures rates. For a task, prints the rows as\n"
+        "the model reads them, each with its right answer. No model is built.",
         (
             ("plmtrain inspect objective=dynamic_mlm data=sample", "the sample text"),
             ("plmtrain inspect model=bert objective=whole_word_mlm data=text data.files=[mytext.txt]", "your own text"),

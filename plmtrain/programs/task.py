@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class TaskAnswering(Answering[LearnerT_contra]):
-    """Questions to the learner of a task, and its answers."""
+    """Answers of the learner of a task to questions."""
 
     @abstractmethod
     def closing(

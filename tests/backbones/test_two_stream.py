@@ -102,7 +102,7 @@ def test_a_state_that_sees_nothing_gets_zeros_from_attention() -> None:
     hidden, _ = backbone.predict(Inputs(ids=tokens, layout=Layout(ranks=ranks)), torch.zeros(1, 1, dtype=torch.int64))
     expected = backbone.mask
     for block in backbone.layers:
-        expected = block._beyond(expected, torch.zeros_like(expected))
+        expected = block._feed_forward(expected, torch.zeros_like(expected))
     torch.testing.assert_close(hidden, expected)
 
 

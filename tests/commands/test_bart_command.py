@@ -56,7 +56,7 @@ def test_inspect_shows_what_is_done_to_the_text(folder: Path) -> None:
         "deleted",
         "moved",
         "sentences moved",
-        "by Poisson, mean 3",
+        "expected from Poisson, mean 3",
     ):
         assert word in result.out
 

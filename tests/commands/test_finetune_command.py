@@ -157,7 +157,7 @@ def test_a_fine_tuned_run_and_an_exported_one_are_starts_too(work: Path) -> None
         (["init=nowhere"], 2, "there is neither a run nor a Hugging Face folder to start from"),
         (["task.label=lable"], 3, "there is no column 'lable'; the header's columns: first, second, same"),
         (["data.files=[gone.tsv]"], 3, "this file does not exist"),
-        (["schedule.warmup=10", EPOCHS], 2, "leaves nothing"),
+        (["schedule.warmup=10", EPOCHS], 2, "leaves no step of trainer.steps"),
         (["trainer.phases=[{steps: 5}]", "trainer.steps=5"], 2, "phases are for pretraining"),
     ],
 )

@@ -12,7 +12,7 @@ import torch
 from support.bart_twin import example, twins
 from torch import Tensor
 
-from plmtrain.batch import Layout
+from plmtrain.batch import Inputs, Layout
 from plmtrain.generation import EncoderDecoderWriter, Specials, generate
 from plmtrain.generation.single import likely
 from plmtrain.settings.generation import GenerationSettings
@@ -73,7 +73,7 @@ def test_the_same_text_as_transformers(pair: Any, options: dict[str, Any], force
             forced_eos_token_id=specials.last,
         )
         with torch.no_grad():
-            writer = EncoderDecoderWriter(ours, ids, Layout(tokens=mask.bool()), settings.beams, limit)
+            writer = EncoderDecoderWriter(ours, Inputs(ids=ids, layout=Layout(tokens=mask.bool())), settings.beams, limit)
         found = generate(writer, len(ids), specials, settings, limit)
         for row, text in enumerate(expected[:, 1:].tolist()):
             assert found[row] == (text[: text.index(2) + 1] if 2 in text else text)
@@ -83,7 +83,7 @@ def test_texts_of_several_lengths_were_compared(pair: Any) -> None:
     _, ours = pair
     ids, mask = example()
     with torch.no_grad():
-        writer = EncoderDecoderWriter(ours, ids, Layout(tokens=mask.bool()), 4, 14)
+        writer = EncoderDecoderWriter(ours, Inputs(ids=ids, layout=Layout(tokens=mask.bool())), 4, 14)
     lengths = {len(text) for text in generate(writer, 4, SPECIALS, GenerationSettings(beams=4, length_penalty=0.5), 14)}
     assert min(lengths) < 14
 

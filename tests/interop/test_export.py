@@ -136,7 +136,7 @@ def ours(case: Case, folder: Path, ids: Tensor, inputs: dict[str, Tensor]) -> Te
         model = hugging_face.read(folder)
     else:
         trained = load_run(folder)
-        models = trained.program.models(trained.learner)
+        models = trained.learner.models()
         model = Model.of(models[case.part or next(iter(models))])
     tokens = model.backbone.vocabulary_size
     with torch.no_grad():

@@ -10,7 +10,6 @@ from typing import Any, get_args, get_origin, get_type_hints
 import numpy as np
 import pytest
 import torch
-from plmtrain.settings.composing.sections import section
 from support.every_pair import Text, chosen
 from support.every_program import PROGRAMS
 from support.memory_rows import memory_rows, vocabulary_of
@@ -24,6 +23,7 @@ from plmtrain.data.loading.order import plan_phases
 from plmtrain.data.rows.rows import rows_of
 from plmtrain.keyed_random import Keys
 from plmtrain.settings.composing.compose import compose
+from plmtrain.settings.composing.folders import section
 from plmtrain.settings.decode import pretrain_settings
 
 META = torch.device("meta")

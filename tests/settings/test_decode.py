@@ -77,7 +77,7 @@ def test_the_nearest_name_is_suggested(override: str, suggestion: str) -> None:
         (["trainer.sequence_length=1024"], "more than model=bert takes"),
         (["trainer.batch_size=5", "launch.processes=2"], "cannot be divided"),
         (["trainer.micro_batch_size=64"], "more than the batch"),
-        (["schedule.warmup=1000"], "leaves nothing"),
+        (["schedule.warmup=1000"], "leaves no step of trainer.steps"),
         (["schedule=warmup_stable_decay", "schedule.warmup=600", "schedule.decay=600"], "are more than trainer.steps"),
         (["tokenizer.family=gpt2"], "lacks: cls, mask, sep"),
         (["model=bert", "model=roberta"], "chosen twice"),

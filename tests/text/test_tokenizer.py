@@ -342,7 +342,7 @@ def test_other_special_tokens_of_a_folder_are_special_too(trained: Trained, tmp_
         ({"spiece.model": "x"}, "there is no tokenizer here"),
         ({"tokenizer.json": '{"model": '}, "damaged"),
         ({"tokenizer.json": "[]"}, "damaged"),
-        ({"tokenizer.json": '{"model": {}}'}, "no tokenizer file"),
+        ({"tokenizer.json": '{"model": {}}'}, "not a tokenizer file"),
         (
             {"tokenizer.json": '{"version": "1.0", "added_tokens": [], "model": {"type": "Nonsense", "vocab": {"a": 0}}}'},
             "cannot be used",

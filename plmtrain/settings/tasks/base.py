@@ -1,4 +1,4 @@
-"""What every task's settings say, so that an impossible pair is refused before torch is imported."""
+"""The settings that all tasks have in common. They are torch-free: an impossible pair is refused before torch is imported."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ class TaskSettings(Settings):
     families: ClassVar[frozenset[str]]
     """The families of models (``ModelSettings.family``) that it has a head for."""
     roles: ClassVar[frozenset[str]] = frozenset()
-    """The special tokens that it needs, by role, besides those that stand around the texts of the model's family."""
+    """The special tokens that it needs, by role, besides those around the texts of the model's family."""
     decides_parameters: ClassVar[frozenset[str]] = frozenset()
     """The settings that decide which parameters exist, or what they mean: a run that has begun cannot change them."""
     found_in_data: ClassVar[frozenset[str]] = frozenset()
-    """The settings that may be left open, and are then filled in from the training data once and for all."""
+    """The settings that may be omitted, and are then filled in once from the training data."""
 
     type: str
-    """The module of ``plmtrain.tasks`` that it is."""
+    """The module of ``plmtrain.tasks`` that implements it."""
     name: Name
-    """What users call it: the last part of its YAML's name."""
+    """The name for users: the last part of its YAML's name."""
     hub: str | None = None
-    """The dataset on Hugging Face's hub that is read where there are no ``data.files``."""
+    """The dataset on Hugging Face's hub that is read if there are no ``data.files``."""
     subset: str | None = None
     """The dataset's configuration."""
     folder: str | None = None
-    """A folder that is laid out like the dataset on the hub, and is read in its place; nothing is fetched then."""
+    """A folder with the layout of the dataset on the hub, which is read instead; nothing is downloaded then."""
     train_split: str = "train"
     """The dataset's split to train on."""
     validation_split: str = "validation"
@@ -45,12 +45,12 @@ class TaskSettings(Settings):
 
     @property
     def texts_in_row(self) -> int:
-        """How many texts stand in a row, at most."""
+        """The largest number of texts in a row."""
         return 2
 
     @property
     def from_hub(self) -> bool:
-        """Whether the examples are a dataset's, where the user names no files."""
+        """Whether the examples are those of a dataset if the user names no files."""
         return self.hub is not None or self.folder is not None
 
 

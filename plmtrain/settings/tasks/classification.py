@@ -22,7 +22,7 @@ class ClassificationSettings(SentenceTaskSettings):
     labels: Texts = ()
     """The labels in the order of their numbers; found in the training data if not given, numbers by size, words by alphabet."""
     metrics: Annotated[tuple[Metric, ...], Field(min_length=1)] = ("accuracy", "f1")
-    """What is measured in validation; the checkpoint that is best by the first is the run's result. F1 is the second label's
+    """The metrics of validation; the checkpoint that is best by the first is the run's result. F1 is the second label's
     where there are two, else the labels' mean; mcc is Matthews' correlation."""
 
     @model_validator(mode="after")
