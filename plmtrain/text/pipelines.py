@@ -1,8 +1,9 @@
 """The stages of each kind of tokenizer: how text is normalised, cut into words, and decoded.
 
-The stages are those of Hugging Face's classes for the same families, so that a saved folder gives the same ids there. Two
-things replace SentencePiece's own table, which is not available: NFKC, and the transformation of the two ASCII quotation marks
-that ALBERT's and XLNet's code does itself.
+The stages are those of Hugging Face's classes for the same families, so that a saved folder gives the same ids there. NFKC stands
+for SentencePiece's own table (``nmt_nfkc``), which differs in 212 characters: it removes control characters, takes zero-width
+ones and U+FFFD for spaces, keeps U+0085 and the full-width tilde, and knows the newest compatibility characters. The two ASCII
+quotation marks are replaced as ALBERT's and XLNet's own code replaces them.
 """
 
 from __future__ import annotations
@@ -13,10 +14,6 @@ from plmtrain.settings.tokenizer import TokenizerSettings
 
 CONTINUATION = "##"
 """The prefix of a WordPiece that continues a word."""
-
-_IDEOGRAPHIC = r"[\p{Han}\p{Hiragana}\p{Katakana}ー]"
-_OTHER_LETTER = rf"(?:(?!{_IDEOGRAPHIC}|\p{{Hangul}})[\p{{L}}\p{{M}}])"
-_ONE_SCRIPT = "|".join(f"▁?{kind}+" for kind in (_IDEOGRAPHIC, r"\p{Hangul}", _OTHER_LETTER, r"\p{N}", r"[^\p{L}\p{M}\p{N}▁]"))
 
 
 def normalizer(settings: TokenizerSettings) -> Any:
@@ -53,20 +50,6 @@ def pre_tokenizer(settings: TokenizerSettings) -> Any:
             return pre_tokenizers.Sequence(
                 [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="always")]
             )
-
-
-def training_pre_tokenizer(settings: TokenizerSettings) -> Any:
-    """Return the pre-tokeniser that training uses, which may cut finer.
-
-    SentencePiece learns no piece of two scripts, or of letters with digits or punctuation (its ``split_by_unicode_script`` and
-    ``split_by_number``), although it cuts text at white space only.
-    """
-    from tokenizers import Regex, pre_tokenizers
-
-    if settings.type != "unigram":
-        return pre_tokenizer(settings)
-    scripts = pre_tokenizers.Split(Regex(_ONE_SCRIPT), behavior="isolated")
-    return pre_tokenizers.Sequence([pre_tokenizer(settings), scripts])
 
 
 def decoder(settings: TokenizerSettings) -> Any:

@@ -20,7 +20,15 @@ from numpy.typing import NDArray
 
 from plmtrain.errors import DataError
 from plmtrain.families import ROLES, tokenizer_family_of
-from plmtrain.text.tokenizer_files import CONFIG_FILE, SPECIALS_FILE, TOKENIZER_FILE, read_folder, roles
+from plmtrain.text.tokenizer_files import (
+    CONFIG_FILE,
+    SENTENCEPIECE_FILE,
+    SPECIALS_FILE,
+    TOKENIZER_FILE,
+    read_folder,
+    read_sentencepiece,
+    roles,
+)
 from plmtrain.text.vocabulary import Vocabulary
 from plmtrain.text.word_starts import SPACE, WordStarts, as_bytes, is_byte_level, tables
 
@@ -39,15 +47,17 @@ class Tokenizer:
     Args:
         definition: the contents of ``tokenizer.json``.
         config: the contents of ``tokenizer_config.json``.
+        sentencepiece: the contents of ``spiece.model``, the same vocabulary as SentencePiece reads it, if there is one.
 
     Raises:
         DataError: if the tokenizers library cannot build a tokenizer from the definition.
     """
 
-    def __init__(self, definition: Mapping[str, Any], config: Mapping[str, Any]) -> None:
+    def __init__(self, definition: Mapping[str, Any], config: Mapping[str, Any], sentencepiece: bytes | None = None) -> None:
         # Padding and truncation belong to a use, not to a tokenizer: text must never be truncated silently.
         self._definition = {**definition, "truncation": None, "padding": None}
         self._config = dict(config)
+        self._sentencepiece = sentencepiece
         self._engine = _engine(self._definition)
 
     @classmethod
@@ -59,7 +69,7 @@ class Tokenizer:
         """
         folder = Path(folder)
         try:
-            return cls(*read_folder(folder))
+            return cls(*read_folder(folder), read_sentencepiece(folder))
         except DataError as error:
             raise DataError(error.what, error.where or str(folder), error.remedy) from None
 
@@ -82,6 +92,8 @@ class Tokenizer:
         for name, written in ((TOKENIZER_FILE, self._definition), (CONFIG_FILE, config), (SPECIALS_FILE, specials)):
             text = json.dumps(written, ensure_ascii=False, indent=2) + "\n"
             (folder / name).write_text(text, encoding="utf-8", newline="\n")
+        if self._sentencepiece is not None:
+            (folder / SENTENCEPIECE_FILE).write_bytes(self._sentencepiece)
 
     def _added_tokens(self) -> dict[str, dict[str, Any]]:
         return {str(token["id"]): {k: v for k, v in token.items() if k != "id"} for token in self._definition["added_tokens"]}

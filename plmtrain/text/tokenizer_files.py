@@ -12,6 +12,10 @@ from plmtrain.families import ROLES, TOKENIZER_FAMILIES, tokenizer_family_of
 TOKENIZER_FILE = "tokenizer.json"
 CONFIG_FILE = "tokenizer_config.json"
 SPECIALS_FILE = "special_tokens_map.json"
+SENTENCEPIECE_FILE = "spiece.model"
+"""Not read to make a tokenizer, only kept beside it: transformers' T5, ALBERT and XLNet and the originals' code take it."""
+
+_LARGEST_SENTENCEPIECE = 64 * 2**20  # bytes
 
 Definition = dict[str, Any]
 """The content of ``tokenizer.json``: the stages, the model with its vocabulary, the special tokens."""
@@ -43,6 +47,20 @@ def read_folder(folder: Path) -> tuple[Definition, dict[str, Any]]:
             "name the folder of a tokenizer; SentencePiece's .model files must be saved as tokenizer.json by transformers first",
         )
     return definition, config
+
+
+def read_sentencepiece(folder: Path) -> bytes | None:
+    """Return what SentencePiece's file in a folder holds, if there is one.
+
+    Raises:
+        DataError: if it is far larger than any such file.
+    """
+    path = folder / SENTENCEPIECE_FILE
+    if not path.is_file():
+        return None
+    if (size := path.stat().st_size) > _LARGEST_SENTENCEPIECE:
+        raise DataError(f"{path.name} has {size:,} bytes, which no such file needs", str(path), "copy it again, or remove it")
+    return path.read_bytes()
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -1,9 +1,9 @@
 """Training tokenizers: WordPiece, byte-level BPE and Unigram, byte for byte the same each time.
 
 WordPiece as Hugging Face's library trains it (byte-pair merges over characters of which all but a word's first are marked with
-``##``), byte-level BPE as Radford et al. 2019, section 2.2, Unigram as Kudo 2018, "Subword regularization", section 3.2. The
-text's order, the number of threads and the library's hash tables have no say in the result: words are counted first and
-handed over in sorted order, and what the library leaves to chance is fixed below.
+``##``), byte-level BPE as Radford et al. 2019, section 2.2, Unigram as SentencePiece trains it (Kudo 2018, "Subword
+regularization", section 3.2). The text's order, the number of threads and the libraries' hash tables have no say in the result:
+words are counted first and handed over in sorted order, and what the tokenizers library leaves to chance is fixed below.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from plmtrain.families import TokenizerFamily
 from plmtrain.settings.tokenizer import TokenizerSettings
 from plmtrain.text import pipelines
 from plmtrain.text.tokenizer import Tokenizer
-from plmtrain.text.unigram import train_unigram
+from plmtrain.text.unigram import pieces_of, train_unigram
 from plmtrain.text.word_counts import as_texts, count_words
 
 _LEAST_COUNT = 2  # a pair of pieces seen once is no regularity
@@ -42,31 +42,36 @@ def train(texts: Iterable[str], settings: TokenizerSettings) -> Tokenizer:
     room = settings.vocab_size - len(family.specials)
     least = 256 if settings.type == "byte_bpe" else 1
     if room < least:
-        raise SettingsError(
-            f"a vocabulary of {settings.vocab_size} tokens is too small",
-            f"tokenizer.vocab_size: {settings.type} for {settings.family} has {len(family.specials)} special tokens and needs "
-            f"{least} more",
-            f"use tokenizer.vocab_size={len(family.specials) + max(least, 1000)} or more",
-        )
+        raise _too_small(settings, least)
     if settings.type != "byte_bpe" and "unk" not in family.roles:
         what = f"{settings.type} needs a token for what is unknown, and family {settings.family} has none"
         raise SettingsError(what, "tokenizer.type", "use tokenizer.type=byte_bpe, which knows every byte")
     words = count_words(
         texts,
         pipelines.normalizer(settings),
-        pipelines.training_pre_tokenizer(settings),
+        pipelines.pre_tokenizer(settings),
         keeps_space=settings.type == "byte_bpe",
     )
     if not words:
         raise DataError("there is no text to train a tokenizer on", "", "give files with text in them (data.files=)")
+    sentencepiece: bytes | None = None
     match settings.type:
         case "wordpiece":
             model = _wordpiece(words, settings, family, room)
         case "byte_bpe":
             model = _byte_bpe(words, family, room)
         case "unigram":
-            model = _unigram(words, family, room)
-    return _assemble(model, settings)
+            model, sentencepiece = _unigram(words, settings, family, room)
+    return _assemble(model, settings, sentencepiece)
+
+
+def _too_small(settings: TokenizerSettings, least: int) -> SettingsError:
+    specials = len(settings.tokens.specials)
+    return SettingsError(
+        f"a vocabulary of {settings.vocab_size} tokens is too small",
+        f"tokenizer.vocab_size: {settings.type} for {settings.family} has {specials} special tokens and needs {least} more",
+        f"use tokenizer.vocab_size={specials + max(least, 1000)} or more",
+    )
 
 
 def _library_training(words: Mapping[str, int], model: Any, trainer: Any) -> dict[str, Any]:
@@ -148,19 +153,26 @@ def _byte_bpe(words: Counter[str], family: TokenizerFamily, room: int) -> dict[s
     return _library_training(words, models.BPE(), trainer) | {"continuing_subword_prefix": "", "end_of_word_suffix": ""}
 
 
-def _unigram(words: Counter[str], family: TokenizerFamily, room: int) -> dict[str, Any]:
-    words, alphabet = _within_alphabet(words, room, lambda character: 1)
-    pieces = train_unigram(words, room, alphabet)
-    specials = [(token, 0.0) for token in family.first]
-    unknown = family.specials.index(family.roles["unk"])
-    vocabulary = [[piece, score] for piece, score in (*specials, *pieces)]
-    if unknown >= len(specials):  # GPT-2's token comes last, with those that are added below
-        unknown = len(vocabulary)
-    return {"type": "Unigram", "unk_id": unknown, "vocab": vocabulary, "byte_fallback": False}
+def _unigram(
+    words: Counter[str], settings: TokenizerSettings, family: TokenizerFamily, room: int
+) -> tuple[dict[str, Any], bytes | None]:
+    """Train the model, and keep it as SentencePiece's file holds it where the ids in there are the tokenizer's."""
+    words, _ = _within_alphabet(words, room, lambda character: 1)
+    if not words:
+        raise _too_small(settings, room + 1)
+    unknown = family.roles["unk"]
+    # SentencePiece's own unknown token cannot come last, as GPT-2's token does, which is added with the family's last ones.
+    displaced = [] if unknown in family.first else [unknown]
+    specials = [*displaced, *family.first]
+    sentencepiece = train_unigram(words, room + len(specials), specials, unknown)
+    vocabulary = [[piece, score] for piece, score in pieces_of(sentencepiece)[len(displaced) :]]
+    unknown_id = len(vocabulary) if displaced else family.first.index(unknown)
+    model = {"type": "Unigram", "unk_id": unknown_id, "vocab": vocabulary, "byte_fallback": False}
+    return model, None if displaced else sentencepiece
 
 
-def _assemble(model: dict[str, Any], settings: TokenizerSettings) -> Tokenizer:
-    """The tokenizer of a trained model: with the family's last tokens, all stages, and what transformers wants to know."""
+def _assemble(model: dict[str, Any], settings: TokenizerSettings, sentencepiece: bytes | None) -> Tokenizer:
+    """Make the tokenizer of a trained model: with the family's last tokens, all stages, and what transformers wants to know."""
     from tokenizers import AddedToken
     from tokenizers import Tokenizer as Engine
 
@@ -189,4 +201,4 @@ def _assemble(model: dict[str, Any], settings: TokenizerSettings) -> Tokenizer:
     }
     if extra := [token for token in family.specials if token not in family.roles.values()]:
         config["additional_special_tokens"] = extra
-    return Tokenizer(json.loads(engine.to_str()), config)
+    return Tokenizer(json.loads(engine.to_str()), config, sentencepiece)

@@ -13,6 +13,7 @@ import pytest
 import torch
 import transformers
 from safetensors.torch import load_file
+from sentencepiece import SentencePieceProcessor
 from support.command_line import plmtrain as command
 from support.finished_run import STEP, TEXTS, finished_run
 from torch import Tensor, nn
@@ -207,6 +208,12 @@ def test_the_tokenizer_survives(name: str, export: Callable[[str], Exported]) ->
         assert theirs(text, add_special_tokens=False)["input_ids"] == run.encode([text])[0][0].tolist()
     masked = f"the {theirs.mask_token} river"
     assert theirs(masked, add_special_tokens=False)["input_ids"] == run.encode_with_specials(masked)[0].tolist()
+    if run.type == "unigram":
+        original = SentencePieceProcessor(model_file=str(made.out / "spiece.model"))
+        assert (
+            original.encode("the low fog lay over the lower town")
+            == run.encode(["the low fog lay over the lower town"])[0][0].tolist()
+        )
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -220,7 +227,9 @@ def test_what_lies_in_the_folder(name: str, export: Callable[[str], Exported]) -
         "tokenizer_config.json",
         "special_tokens_map.json",
     }
-    assert {path.name for path in made.out.iterdir()} == names | ({"generation_config.json"} if name == "bart" else set())
+    names |= {"generation_config.json"} if name == "bart" else set()
+    names |= {"spiece.model"} if name.startswith(("albert", "xlnet")) else set()
+    assert {path.name for path in made.out.iterdir()} == names
     config = json.loads((made.out / "config.json").read_text())
     assert config["architectures"] == [made.case.architecture]
     assert b'"__metadata__":{"format":"pt"}' in (made.out / "model.safetensors").read_bytes()[8:200]

@@ -210,6 +210,11 @@ def tokenizer_link_out(folder: Path) -> None:
     (folder / "tokenizer.json").symlink_to(folder.parent / "outside.json")
 
 
+def sentencepiece_link_out(folder: Path) -> None:
+    (folder.parent / "outside.model").write_bytes(b"a secret")
+    (folder / "spiece.model").symlink_to(folder.parent / "outside.model")
+
+
 def config_link_out(folder: Path) -> None:
     (folder / "config.json").rename(folder.parent / "outside.json")
     (folder / "config.json").symlink_to(folder.parent / "outside.json")
@@ -267,6 +272,7 @@ def absolute_name(folder: Path) -> None:
         leads_out,
         link_out,
         tokenizer_link_out,
+        sentencepiece_link_out,
         config_link_out,
         long_header,
         truly_long_header,

@@ -136,6 +136,60 @@ def test_a_mo_file_that_lies(tmp_path: Path) -> None:
         read(tmp_path / "de.mo")
 
 
+@pytest.mark.timeout(20)
+def test_a_mo_file_whose_texts_overlap(tmp_path: Path) -> None:
+    """Each of 100,000 messages is a megabyte long, all of them the same one: three megabytes hold a hundred gigabytes."""
+    count, text = 100_000, b"a" * 2**20
+    entry = struct.pack("<2I", len(text), 28 + 16 * count)
+    content = struct.pack("<7I", 0x950412DE, 0, count, 28, 28 + 8 * count, 0, 0) + entry * (2 * count) + text
+    (tmp_path / "de.mo").write_bytes(content)
+    with pytest.raises(DataError, match="overlap"):
+        read(tmp_path / "de.mo")
+
+
+@pytest.mark.timeout(60)
+def test_a_text_of_very_many_lines(tmp_path: Path) -> None:
+    """The time is linear in them; appending each to the text before it would take minutes."""
+    count, line = 150_000, "x" * 70
+    (tmp_path / "de.po").write_text('msgid "a"\nmsgstr ""\n' + f'"{line}"\n' * count)
+    assert read(tmp_path / "de.po") == ("", [("a", line * count, 1)])
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("comment", ['# "Content-Type: ' * 60_000, "#" * 10**6, "#, " + "fuzz," * 200_000])
+def test_a_line_of_very_many_characters(tmp_path: Path, comment: str) -> None:
+    backslashes = "\\" * 500_000
+    (tmp_path / "de.po").write_text(f'{comment}\nmsgid "a"\nmsgstr "{backslashes}"\n')
+    assert read(tmp_path / "de.po") == ("", [("a", backslashes[::2], 2)])
+    (tmp_path / "de.po").write_text("msgid" * 200_000 + '"\n')
+    with pytest.raises(DataError, match="no line of a catalogue"):
+        read(tmp_path / "de.po")
+
+
+def test_only_the_first_message_is_a_header(tmp_path: Path) -> None:
+    second = compiled({"": HEADER, "a": "b"}).replace(struct.pack("<2I", 1, 28 + 32 + 1), struct.pack("<2I", 0, 28 + 32 + 1))
+    (tmp_path / "de.mo").write_bytes(second)
+    assert read(tmp_path / "de.mo") == (HEADER, [])
+
+
+def test_comments_need_no_space(tmp_path: Path) -> None:
+    (tmp_path / "de.po").write_bytes(
+        b'\xef\xbb\xbf#,fuzzy\nmsgid "a"\nmsgstr "b"\n\n#by me\n#:main.c:1\nmsgid"c"\nmsgstr"d"\n\n#~msgid "e"\n#~msgstr "f"\n'
+    )
+    assert read(tmp_path / "de.po") == ("", [("c", "d", 7)])
+
+
+@pytest.mark.parametrize("charset", ["punycode", "idna", "rot13", "no-such-charset", "utf-16"])
+def test_the_charset_of_a_header_is_not_obeyed(tmp_path: Path, charset: str) -> None:
+    header = HEADER.replace("UTF-8", charset)
+    (tmp_path / "de.mo").write_bytes(compiled({**MESSAGES, "": header}))
+    assert ("Open", "Öffnen") in {message[:2] for message in read(tmp_path / "de.mo")[1]}
+    (tmp_path / "de.po").write_text(
+        f'msgid ""\nmsgstr "Content-Type: text/plain; charset={charset}\\n"\n\nmsgid "a"\nmsgstr "ö"\n'
+    )
+    assert read(tmp_path / "de.po")[1] == [("a", "ö", 4)]
+
+
 @pytest.mark.parametrize(
     ("text", "line", "what"),
     [

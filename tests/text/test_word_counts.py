@@ -22,7 +22,7 @@ TEXT = st.text(st.sampled_from("aB1é ,.'\n\t한字の\u00a0e\u0301½_"), max_si
 @settings(max_examples=60, deadline=None)
 def test_words_are_those_of_the_whole_text(type: str, lowercase: bool, texts: list[str]) -> None:
     chosen = TokenizerSettings(type=type, family="bert", vocab_size=100, lowercase=lowercase)
-    normalizer, pre_tokenizer = pipelines.normalizer(chosen), pipelines.training_pre_tokenizer(chosen)
+    normalizer, pre_tokenizer = pipelines.normalizer(chosen), pipelines.pre_tokenizer(chosen)
     expected = Counter(word for text in texts for word, _ in pre_tokenizer.pre_tokenize_str(normalizer.normalize_str(text)))
     assert count_words(texts, normalizer, pre_tokenizer, keeps_space=False) == expected
 

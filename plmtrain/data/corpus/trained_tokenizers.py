@@ -23,7 +23,8 @@ from plmtrain.stopping import safe_point
 from plmtrain.text.tokenizer import Tokenizer
 from plmtrain.text.tokenizer_training import train
 
-_VERSION = 1  # of the training; another version trains again
+# Of the training; another version trains again. It stayed when SentencePiece took over Unigram, so that runs of 0.1 keep theirs.
+_VERSION = 1
 _RECORD = "made_from.json"
 _REPORT_EVERY = 256  # documents
 
