@@ -30,7 +30,8 @@ TRAIN = textwrap.dedent(
             if step % 20 == 0:
                 line.record({"step": step, "tokens": step * 10, "loss": 700 / step, "lr": 1e-4, "tokens_per_second": 123456.7})
             if step % 200 == 0:
-                line.record({"step": step, "val/loss": 6.5, "val/hidden_loss": 7.0, "val/hidden_unigram_loss": 7.25})
+                hidden = {"val/hidden_loss": 7.0, "val/hidden_unigram_loss": 7.25}
+                line.record({"step": step, "val/loss": 6.5, "val/perplexity": 665.1, **hidden})
         line.note("done \\u2713 \\ud55c")
     import pathlib, sys
     pathlib.Path(sys.argv[1]).write_text("trained to the end")

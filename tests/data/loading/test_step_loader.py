@@ -168,7 +168,7 @@ def test_a_killed_worker_is_told() -> None:
 
 
 def test_a_worker_that_hangs_is_told() -> None:
-    with pytest.raises(DistributedError, match="has given nothing for 1 seconds"):
+    with pytest.raises(DistributedError, match="has returned nothing for 1 seconds"):
         everything(loader(Noisy(7, lambda: os.kill(os.getpid(), signal.SIGSTOP)), workers=2, timeout=1))
 
 
