@@ -105,7 +105,7 @@ def test_the_export_is_transformers_own(trained: Path, monkeypatch: pytest.Monke
         (["model.languages=[de,en]"], "the model's languages are de, en, those of the data en, de"),
         (["data.languages=[en]"], "must name two languages"),
         (["data.monolingual={fr:[x]}"], "monolingual has text in fr, which languages does not name"),
-        (["objective=mlm"], "no language prefix a token is of"),
+        (["objective=mlm"], "does not say which language a token is of"),
         (["model=bert"], None),
     ],
 )
