@@ -74,10 +74,10 @@ def _generation(asked: Mapping[str, Any]) -> GenerationSettings | None:
     try:
         return GenerationSettings.model_validate_strings({name: str(value).lower() for name, value in given.items()})
     except ValidationError as error:
-        found = what_is_wrong(error, list(GenerationSettings.model_fields))
+        problems = what_is_wrong(error, list(GenerationSettings.model_fields))
         raise SettingsErrors(
             SettingsError(what, f"argument: --{name.replace('_', '-')}" if name else "", remedy)
-            for name, (what, remedy) in found.items()
+            for name, (what, remedy) in problems.items()
         ) from None
 
 
@@ -85,13 +85,13 @@ class _Parser(argparse.ArgumentParser):
     """A parser that tells what it does not understand as plmtrain tells everything."""
 
     def parse_known_intermixed_args(self, args: Any = None, namespace: Any = None) -> Any:
-        found, unknown = super().parse_known_intermixed_args(args, namespace)
+        options, unknown = super().parse_known_intermixed_args(args, namespace)
         for option in unknown:
             if option.startswith("-"):
                 known = [name for action in self._actions for name in action.option_strings]
                 what = f"there is no option '{option}'"
                 raise SettingsError(what, f"command line: {option}", nearest(option.partition("=")[0], known))
-        return found, unknown
+        return options, unknown
 
     def error(self, message: str) -> NoReturn:
         raise SettingsError(f"this cannot be understood: {message}", "plmtrain predict", "see plmtrain predict --help")

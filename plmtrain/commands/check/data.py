@@ -102,7 +102,7 @@ def _wrong_in_text(data: DataSettings, bad: Skips) -> Iterator[DataError]:
 
 
 def _sources(files: Sequence[Path], reading: DataSettings, bad: Skips) -> Iterator[Iterator[object]]:
-    """What is read from each file, or from the files that belong together."""
+    """Yield what is read from each file, or from the files that belong together."""
     if reading.type == "parallel":
         yield from (parallel.read(unit, reading, bad) for unit in parallel.units(files, reading))
     else:
@@ -126,7 +126,7 @@ def _wrong_in_tables(task: TaskSettings, data: TableSettings, bad: Skips) -> Ite
 
 
 def tell_data(material: Material, findings: Findings) -> None:
-    """What there is to train on, and what of it may not be as the user thinks."""
+    """Report the amount of training data, and what in it may surprise the user."""
     settings, tokenizer = material.settings, material.tokenizer
     findings.fact("data", material.opening() + (f"\nin {material.corpus.folder}" if isinstance(material, PreparedText) else ""))
     counts: dict[str, Any] = {"vocabulary": tokenizer.vocabulary.size, "repetitions": material.repetitions()}

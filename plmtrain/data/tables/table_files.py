@@ -22,7 +22,7 @@ from plmtrain.text.readers import SKIP, Skips, bad, json_problem, kind, lines, u
 _ENDINGS = {".tsv": "tsv", ".tab": "tsv", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 _LONGEST_CELL = 2**24  # characters
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
-"""What ``float`` reads but for ``nan``, ``inf`` and underscores."""
+"""Numbers as ``float`` reads them, but for ``nan``, ``inf`` and underscores."""
 
 
 @dataclass(frozen=True)
