@@ -21,7 +21,7 @@ def test_a_row_of_tokens_is_whole(name: str) -> None:
     assert set(row.roles.values()) <= set(row.specials)
     assert len(set(row.specials)) == len(row.specials)
     for texts in (1, 2):
-        parts = [part for part, _ in row.parts(texts)]
+        parts = [part for part, _ in row.pieces(texts)]
         assert [part for part in parts if isinstance(part, int)] == list(range(texts))
         assert {part for part in parts if isinstance(part, str)} <= set(row.roles)
     assert tokenizer_family_of(row.specials) == name
