@@ -7,11 +7,10 @@ import json
 import random
 import signal
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
-from support.command_line import Result, plmtrain
+from support.command_line import json_of, plmtrain, predictions, records
 
 WARM = [importlib.import_module(name) for name in ("torch.distributed.tensor", "sklearn.metrics", "plmtrain.runs.assembly")]
 """Imported here, so that the children need not."""
@@ -33,19 +32,6 @@ WORDS = "red green blue black white cat dog bird fish horse".split()
 
 def write(path: Path, rows: list[tuple[str, str, str]]) -> None:
     path.write_text("".join("\t".join(row) + "\n" for row in [("first", "second", "same"), *rows]))
-
-
-def records(run: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-
-
-def predictions(run: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (run / "predictions.jsonl").read_text().splitlines()]
-
-
-def json_of(result: Result) -> list[dict[str, Any]]:
-    assert result.code == 0, result.err
-    return [json.loads(line) for line in result.out.splitlines()]
 
 
 @pytest.fixture(scope="module")

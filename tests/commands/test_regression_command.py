@@ -7,11 +7,10 @@ import json
 import random
 import signal
 from pathlib import Path
-from typing import Any
 
 import pytest
 from scipy import stats
-from support.command_line import Result, plmtrain
+from support.command_line import json_of, plmtrain, predictions, records
 
 WARM = [importlib.import_module(name) for name in ("torch.distributed.tensor", "scipy.stats", "plmtrain.runs.assembly")]
 """Imported here, so that the children need not."""
@@ -34,11 +33,6 @@ def write(path: Path, rows: list[tuple[str, str, float]]) -> None:
     path.write_text("\n".join(["genre\tid\tscore\tsentence1\tsentence2", *lines]) + "\n")
 
 
-def json_of(result: Result) -> list[dict[str, Any]]:
-    assert result.code == 0, result.err
-    return [json.loads(line) for line in result.out.splitlines()]
-
-
 @pytest.fixture(scope="module")
 def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with examples and a fine-tuned run."""
@@ -52,14 +46,6 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert result.code == 0, result.err
     (folder / "said.txt").write_text(result.out)
     return folder
-
-
-def records(run: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-
-
-def predictions(run: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (run / "predictions.jsonl").read_text().splitlines()]
 
 
 def test_the_best_checkpoint_by_the_correlation_is_the_result(work: Path) -> None:

@@ -1,10 +1,32 @@
-"""Waiting for child processes that may leave children of their own behind."""
+"""Child processes: starting them with a planned fault, and waiting for those that may leave children behind."""
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from multiprocessing.process import BaseProcess
+
+from plmtrain import faults, stopping
+from plmtrain.errors import PlmtrainError
+
+
+def in_child(work: Callable[[], object], fault: str = "") -> BaseProcess:
+    """Forked, so that nothing is imported again; errors of ours become their exit codes."""
+
+    def run() -> None:
+        faults.plan(fault)
+        stopping.watch()
+        try:
+            work()
+        except PlmtrainError as error:
+            os._exit(error.exit_code)
+        os._exit(0)
+
+    child = multiprocessing.get_context("fork").Process(target=run)
+    child.start()
+    return child
 
 
 def wait_for(children: Sequence[BaseProcess], seconds: float) -> None:

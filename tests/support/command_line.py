@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from support.children import wait_for
 
@@ -69,3 +71,19 @@ def _run(arguments: Sequence[str], cwd: Path, fault: str, name: str) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
+
+
+def json_of(result: Result) -> list[dict[str, Any]]:
+    """The lines of JSON that a command printed."""
+    assert result.code == 0, result.err
+    return [json.loads(line) for line in result.out.splitlines()]
+
+
+def records(run: Path) -> list[dict[str, Any]]:
+    """The metrics of a run, a line each."""
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def predictions(run: Path) -> list[dict[str, Any]]:
+    """The predictions that evaluation left in a run, an example each."""
+    return [json.loads(line) for line in (run / "predictions.jsonl").read_text().splitlines()]

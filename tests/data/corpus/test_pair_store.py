@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import copy
 import json
-import multiprocessing
-import os
 import signal
 from collections.abc import Callable, Iterator
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import numpy as np
 import pytest
+from support.children import in_child
 
 from plmtrain import faults, stopping
 from plmtrain.data.corpus import pair_store
@@ -22,7 +20,7 @@ from plmtrain.data.corpus.prepare import prepare
 from plmtrain.data.corpus.store import Store
 from plmtrain.data.rows.pair_rows import PairSource
 from plmtrain.data.splits import Split
-from plmtrain.errors import DataError, DiskError, PlmtrainError, Stopped
+from plmtrain.errors import DataError, DiskError, Stopped
 from plmtrain.files import sha256
 from plmtrain.settings.data import DataSettings
 from plmtrain.text.tokenizer import Tokenizer
@@ -49,21 +47,6 @@ def made(folder: Path, cutting: Cutting = NEXT, split: Split = "train") -> PairS
 
 def folders(prepared: Path) -> list[str]:
     return sorted(place.name for place in (prepared / "pairs").iterdir() if place.is_dir())
-
-
-def in_child(work: Callable[[], object], fault: str = "") -> BaseProcess:
-    def run() -> None:
-        faults.plan(fault)
-        stopping.watch()
-        try:
-            work()
-        except PlmtrainError as error:
-            os._exit(error.exit_code)
-        os._exit(0)
-
-    child = multiprocessing.get_context("fork").Process(target=run)
-    child.start()
-    return child
 
 
 def test_pairs_are_small_and_described(prepared: Path) -> None:

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import multiprocessing
-import os
 import random
 import signal
 import time
 from collections.abc import Callable, Iterator
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
+from support.children import in_child
 
 from plmtrain import faults, stopping
 from plmtrain.data.corpus import documents
 from plmtrain.data.corpus.corpus_manifest import load
 from plmtrain.data.corpus.prepare import prepare
 from plmtrain.data.corpus.trained_tokenizers import tokenizer_for
-from plmtrain.errors import DiskError, DistributedError, PlmtrainError, Stopped
+from plmtrain.errors import DiskError, DistributedError, Stopped
 from plmtrain.settings.data import DataSettings
 from plmtrain.settings.tokenizer import TokenizerSettings
 from plmtrain.text.tokenizer import Tokenizer
@@ -37,23 +36,6 @@ def fault() -> Iterator[Callable[[str], None]]:
     yield faults.plan
     faults.plan("")
     stopping.forget()
-
-
-def in_child(work: Callable[[], object], fault: str = "") -> BaseProcess:
-    """Forked, so that nothing is imported again; errors of ours become their exit codes."""
-
-    def run() -> None:
-        faults.plan(fault)
-        stopping.watch()
-        try:
-            work()
-        except PlmtrainError as error:
-            os._exit(error.exit_code)
-        os._exit(0)
-
-    child = multiprocessing.get_context("fork").Process(target=run)
-    child.start()
-    return child
 
 
 def preparing(data: DataSettings, tokenizer: Tokenizer) -> Callable[[], Path]:
