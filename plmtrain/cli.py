@@ -1,16 +1,17 @@
-"""The command line: each verb has a command. Nothing heavy is imported before a command needs it."""
+"""The command line: each verb has a command.
+
+Nothing heavy is imported before a command needs it, and next to nothing before the process watches for signals.
+"""
 
 from __future__ import annotations
 
 import importlib
 import os
 import sys
-import tempfile
-import traceback
 from collections.abc import Callable, Sequence
 
-from plmtrain import help as words
-from plmtrain.errors import SettingsError, nearest, understood
+from plmtrain import stopping
+from plmtrain.errors import SettingsError, escaped, nearest, understood
 
 
 def report_error(error: BaseException) -> int:
@@ -18,6 +19,8 @@ def report_error(error: BaseException) -> int:
     problem = understood(error)
     debug = os.environ.get("PLMTRAIN_DEBUG") == "1"
     if debug:
+        import traceback
+
         traceback.print_exception(error)
     elif problem is not None:
         print(problem, file=sys.stderr)
@@ -32,6 +35,9 @@ def report_error(error: BaseException) -> int:
 
 
 def _keep(error: BaseException) -> str:
+    import tempfile
+    import traceback
+
     try:
         with tempfile.NamedTemporaryFile("w", prefix="plmtrain-", suffix=".txt", delete=False, encoding="utf-8") as file:
             traceback.print_exception(error, file=file)
@@ -41,6 +47,8 @@ def _keep(error: BaseException) -> str:
 
 
 def _dispatch(arguments: Sequence[str]) -> int:
+    from plmtrain import help as words
+
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(words.of(arguments[1]) if len(arguments) > 1 and arguments[1] in words.VERBS else words.overview())
         return 0
@@ -49,6 +57,7 @@ def _dispatch(arguments: Sequence[str]) -> int:
 
         print(f"plmtrain {__version__}")
         return 0
+    _require_text(arguments)
     verb, rest = arguments[0], list(arguments[1:])
     if verb not in words.VERBS:
         hint = nearest(verb, words.VERBS)
@@ -59,6 +68,7 @@ def _dispatch(arguments: Sequence[str]) -> int:
     if "-h" in rest or "--help" in rest:
         print(words.of(verb))
         return 0
+    _require_folder()
     if words.VERBS[verb].composes:
         from plmtrain.settings.composing.arguments import parse_arguments
 
@@ -75,6 +85,33 @@ def _dispatch(arguments: Sequence[str]) -> int:
     return run(rest)
 
 
+def _require_text(arguments: Sequence[str]) -> None:
+    """Refuse arguments that are not UTF-8: they could not be written into a run's files.
+
+    Raises:
+        SettingsError: for the first one.
+    """
+    for number, argument in enumerate(arguments, start=1):
+        if (shown := escaped(argument)) != argument:
+            remedy = "write it in UTF-8; if it names a file, rename that"
+            raise SettingsError("an argument is not UTF-8", f"command line: argument {number}, {shown}", remedy)
+
+
+def _require_folder() -> None:
+    """Refuse a working folder that was removed, or whose name is not UTF-8.
+
+    Raises:
+        SettingsError: if it is so.
+    """
+    try:
+        folder = os.getcwd()  # noqa: PTH109  # pathlib would delay the start of every command
+    except OSError as error:
+        what = f"the working folder cannot be used: {error.strerror}"
+        raise SettingsError(what, f"PWD: {os.environ.get('PWD', 'unknown')}", "change to a folder that exists (cd)") from None
+    if escaped(folder) != folder:
+        raise SettingsError("the name of the working folder is not UTF-8", f"folder: {escaped(folder)}", "rename it")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line.
 
@@ -84,14 +121,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         the exit code.
     """
+    from plmtrain.streams import OutputClosed
+
     try:
         code = _dispatch(sys.argv[1:] if argv is None else argv)
         sys.stdout.flush()
         return code
-    except BrokenPipeError:
-        # The reader of the output has closed the pipe, as with `plmtrain list | head -1`: that is not a failure. Standard output
-        # is redirected, since Python flushes it once more at exit and would report an error.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OutputClosed:
         return 0
     except SystemExit:
         raise
@@ -101,4 +137,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def console() -> None:
     """The console script."""
+    stopping.watch()
+
+    from plmtrain import child_processes, streams
+
+    child_processes.end_with_launcher()
+    streams.prepare()
     sys.exit(main())

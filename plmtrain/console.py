@@ -1,12 +1,16 @@
-"""Messages to the user beside the training, whatever the state of standard output."""
+"""Printing: by rich, as JSON, and beside the work. ``plmtrain.streams`` sees to the streams themselves."""
 
 from __future__ import annotations
 
-import os
+import json
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
 
 from rich.console import Console, RenderableType
+
+from plmtrain.streams import speaks_unicode
 
 
 class QuietConsole(Console):
@@ -14,25 +18,29 @@ class QuietConsole(Console):
 
     def on_broken_pipe(self) -> None:
         """Raise the error again."""
-        raise BrokenPipeError
+        raise  # rich calls this while it handles the error
+
+
+@contextmanager
+def beside_the_work() -> Iterator[Console]:
+    """Yield a console for what need not be read: inside the ``with``, drawing ends quietly where it cannot be written."""
+    with suppress(OSError):
+        yield QuietConsole(highlight=False)
 
 
 def tell(*items: RenderableType) -> None:
-    """Print lines or tables; after the reader of a pipe has closed it (``plmtrain pretrain … | head``), print nothing more."""
-    try:
-        console = QuietConsole(highlight=False)
+    """Print lines or tables beside the work, which goes on even if they cannot be written (``plmtrain pretrain … | head``)."""
+    with beside_the_work() as console:
         for item in items:
             # A line is not wrapped here: a terminal wraps it by itself, and elsewhere it must stay one line.
             console.print(item, markup=False, soft_wrap=True) if isinstance(item, str) else console.print(item)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except UnicodeEncodeError:  # the C locale
-        for item in items:
-            print(str(item).encode("ascii", "backslashreplace").decode() if isinstance(item, str) else "")
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON on one line; characters that the output cannot encode are written as JSON escapes them."""
+    print(json.dumps(value, ensure_ascii=not speaks_unicode(sys.stdout)), flush=True)
 
 
 def warn(line: str) -> None:
-    """Print a warning on standard error."""
-    with suppress(OSError):
-        print(line.encode("ascii", "backslashreplace").decode(), file=sys.stderr)
+    """Print a line on standard error, which whoever reads the output does not get."""
+    print(line, file=sys.stderr, flush=True)

@@ -6,7 +6,6 @@ its kind. Any other error is a fault of plmtrain: it ends with exit code 1 and a
 
 from __future__ import annotations
 
-import difflib
 import errno
 from collections.abc import Iterable
 
@@ -56,6 +55,10 @@ class DataError(PlmtrainError):
     exit_code = 3
 
 
+class NotRegularError(OSError):
+    """A named pipe, a socket or a device in place of a file: reading it may never end."""
+
+
 class CheckpointError(PlmtrainError):
     """No usable checkpoint, or a damaged one without any other left."""
 
@@ -94,9 +97,16 @@ class Stopped(PlmtrainError):
 
 def nearest(name: str, valid: Iterable[str]) -> str:
     """Return a remedy with the closest valid spelling, or with all valid names if none is close."""
+    import difflib  # not at the top, which is imported before the process watches for signals
+
     names = sorted(valid)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     return f"did you mean '{close[0]}'?" if close else f"use one of: {', '.join(names)}"
+
+
+def escaped(text: str) -> str:
+    r"""Return a name from the operating system with bytes that are not UTF-8 written as ``\xe9``; other text is unchanged."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.EFBIG}
@@ -124,6 +134,9 @@ def understood(error: BaseException) -> PlmtrainError | None:
             str(error).split("\n")[0],
             "lower trainer.micro_batch_size (it changes memory, never the result) or trainer.sequence_length",
         )
+    if isinstance(error, NotRegularError):
+        remedy = "write its content into a file, and name that"
+        return DataError(f"this file cannot be read: {error.strerror}", str(error.filename), remedy)
     if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
         place = error.filename or error.filename2
         remedy = (

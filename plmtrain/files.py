@@ -10,11 +10,13 @@ from __future__ import annotations
 import errno
 import fcntl
 import hashlib
+import io
 import json
 import os
 import re
 import secrets
 import shutil
+import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -22,7 +24,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from plmtrain.errors import DiskError
+from plmtrain.errors import DiskError, NotRegularError
 from plmtrain.stopping import safe_point
 
 CHUNK = 8 * 2**20
@@ -263,11 +265,56 @@ def clear_leftovers_of(target: Path) -> None:
             shutil.rmtree(place, ignore_errors=True)
 
 
+def require_regular(path: Path) -> None:
+    """Refuse what is no regular file: reading a named pipe waits for whoever writes into it, and /dev/zero never ends.
+
+    Raises:
+        OSError: if it is none, or not there; ``strerror`` is the reason.
+    """
+    mode = path.stat().st_mode
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(mode):
+        kind = "a named pipe" if stat.S_ISFIFO(mode) else "a socket" if stat.S_ISSOCK(mode) else "a device"
+        raise NotRegularError(errno.EINVAL, f"it is {kind}, and only regular files are read", str(path))
+
+
+def open_regular(path: Path) -> io.BufferedReader:
+    """Open a regular file for reading bytes.
+
+    Raises:
+        OSError: if it cannot be opened, or is not a regular file; ``strerror`` is the reason.
+    """
+    require_regular(path)
+    return path.open("rb")
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return the content of a regular file.
+
+    Raises:
+        OSError: if it cannot be read, or is not a regular file.
+    """
+    with open_regular(path) as file:
+        return file.read()
+
+
+def read_text(path: Path) -> str:
+    """Return the content of a regular file of UTF-8 text.
+
+    Raises:
+        OSError: if it cannot be read, or is not a regular file.
+        UnicodeDecodeError: if it is not UTF-8.
+    """
+    with io.TextIOWrapper(open_regular(path), encoding="utf-8") as file:
+        return file.read()
+
+
 def sha256(path: Path) -> str:
     """Return the SHA-256 of a file's content, in hexadecimal; memory use does not depend on its size."""
     digest = hashlib.sha256()
     buffer = memoryview(bytearray(min(CHUNK, max(1, path.stat().st_size))))
-    with path.open("rb", buffering=0) as file:
+    with open_regular(path) as file:
         while count := file.readinto(buffer):
             digest.update(buffer[:count])
     return digest.hexdigest()

@@ -1,10 +1,16 @@
-"""Stopping at a safe point: a signal sets a flag, which long loops check where nothing can be lost."""
+"""Stopping at a safe point: a signal sets a flag, which long loops check where nothing can be lost.
+
+The command line calls ``watch`` before anything else. A signal that comes while a process is being started would still kill it,
+so children of plmtrain's are started with these signals blocked (``held``): they arrive once the child watches.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 from plmtrain.errors import Stopped
@@ -27,6 +33,24 @@ def watch() -> None:
     if threading.current_thread() is threading.main_thread():
         for number in SIGNALS:
             signal.signal(number, _request)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+
+def ignore() -> None:
+    """Ignore TERM, INT and USR1 from now on: for a child that its parent ends."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+
+@contextmanager
+def held() -> Iterator[None]:
+    """Hold back TERM, INT and USR1 inside the ``with``; children that are started there get them when they ``watch``."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def requested() -> signal.Signals | None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
-from plmtrain.console import tell
+from plmtrain import stopping
+from plmtrain.console import print_json, tell, warn
 from plmtrain.data.corpus.updates import OnUpdate
 from plmtrain.errors import SettingsError, SettingsErrors
 from plmtrain.runs.labelled_examples import LabelledExamples
@@ -42,8 +41,7 @@ def run(arguments: list[str]) -> int:
     from plmtrain.training.restore import load_run, program_of
     from plmtrain.training.step import Step
 
-    console = Console(stderr=True)
-    trained = load_run(Path(words[0]), report=console.print)
+    trained = load_run(Path(words[0]), report=warn)
     settings = override(trained.settings, words[1:])
     _require_meaning(trained.settings, settings)
     settings = settings.model_copy(
@@ -66,14 +64,12 @@ def run(arguments: list[str]) -> int:
         limit=settings.trainer.evaluate_batches,
     )
     if values is None:
-        from plmtrain import stopping
-
         raise stopping.stopped()
     group.close()
     if not group.is_main:
         return 0
     if "--json" in arguments:
-        print(json.dumps(encode_floats({"run": str(trained.folder), "step": trained.step, "rows": len(rows), **values})))
+        print_json(encode_floats({"run": str(trained.folder), "step": trained.step, "rows": len(rows), **values}))
         return 0
     tell(f"{trained.folder} at step {trained.step}, {len(rows):,} held-out rows")
     table = Table()

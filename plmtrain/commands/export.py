@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from plmtrain import stopping
 from plmtrain.errors import SettingsError
 
 
@@ -16,7 +15,6 @@ def run(arguments: list[str]) -> int:
         remedy = "write: plmtrain export RUN HF_FOLDER [part=generator]"
         raise SettingsError("export takes a run and a new folder", f"command line: {' '.join(arguments)}", remedy)
     source, target = map(Path, words)
-    stopping.watch()
 
     from plmtrain.console import tell, warn
     from plmtrain.interop.exporting import export

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from plmtrain import stopping
 from plmtrain.errors import SettingsError
 
 
@@ -14,7 +13,6 @@ def run(arguments: list[str]) -> int:
         remedy = "write: plmtrain import HF_FOLDER FOLDER"
         raise SettingsError("import takes a Hugging Face folder and a new folder", f"command line: {' '.join(arguments)}", remedy)
     source, target = map(Path, arguments)
-    stopping.watch()
 
     from plmtrain.console import tell, warn
     from plmtrain.interop.importing import import_folder

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from plmtrain.console import QuietConsole
 from plmtrain.data.corpus.updates import OnUpdate
 from plmtrain.data.loading.order import plan_phases
 from plmtrain.data.rows.rows import RowSource, rows_of
@@ -48,7 +49,7 @@ def run(arguments: list[str]) -> int:
     with preparation_report() as on_update:
         material = _material(settings, on_update)
     settings, phases = material.settings, plan_phases(material.settings.trainer)
-    console = Console()
+    console = QuietConsole()
     if isinstance(material, LabelledExamples):
         console.print(Text(material.opening()))
     for phase, program in zip(phases, material.programs(phases), strict=True):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 import textwrap
@@ -10,10 +9,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from rich.console import Console
 from rich.table import Table
 
+from plmtrain.console import QuietConsole, print_json
 from plmtrain.errors import SettingsError, SettingsErrors, nearest
+from plmtrain.files import read_text
 from plmtrain.settings.composing.arguments import parse_arguments
 from plmtrain.settings.composing.folders import GROUPS, choices, find_choice, section
 
@@ -28,7 +28,7 @@ SettingsT = TypeVar("SettingsT", bound="Settings")
 def _about(file: Path) -> str:
     """Return the comment at the beginning of a file: its description."""
     lines_of_comment = []
-    for line in file.read_text(encoding="utf-8").splitlines():
+    for line in read_text(file).splitlines():
         if not line.startswith("#"):
             break
         if "@package" not in line:
@@ -131,14 +131,14 @@ def run(arguments: list[str]) -> int:
             raise SettingsError(f"there is no group '{name}'", f"plmtrain list {name}", nearest(name, valid))
     listing = matrix(options.config_dir) if "matrix" in wanted else groups(wanted or list(GROUPS), options.config_dir)
     if "--json" in arguments:
-        print(json.dumps(listing))
+        print_json(listing)
     elif "matrix" in wanted:
         table = Table("model", *next(iter(listing.values())), title="which objective goes with which model", title_justify="left")
         for model, row in listing.items():
             table.add_row(model, *row.values())
-        console = Console()
+        console = QuietConsole()
         # Truncated columns are useless: where no terminal sets the width, the table takes what it needs.
-        (console if console.is_terminal else Console(width=1000)).print(table)
+        (console if console.is_terminal else QuietConsole(width=1000)).print(table)
     else:
         _print(listing)
     return 0

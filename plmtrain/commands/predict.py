@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from pydantic import ValidationError
 
+from plmtrain.console import print_json, warn
 from plmtrain.errors import DataError, SettingsError, SettingsErrors, nearest
+from plmtrain.files import open_regular
 from plmtrain.settings.generation import GenerationSettings
 from plmtrain.settings.wording import what_is_wrong
 from plmtrain.stopping import safe_point
+from plmtrain.streams import standard_input
 
 if TYPE_CHECKING:
     from plmtrain.programs.answering import Answer, Answering
@@ -44,11 +45,11 @@ def run(arguments: list[str]) -> int:
 
     from plmtrain.interop.trained import load_trained
 
-    trained = load_trained(asked.run, report=lambda line: print(line, file=sys.stderr))
+    trained = load_trained(asked.run, report=warn)
     part = trained.part(asked.part)
     if asked.part is None and part.name is not None:
         others = ", ".join(sorted(set(trained.program.parts.names) - {part.name}))
-        print(f"{asked.run} answers as its part {part.name}; --part names another: {others}", file=sys.stderr)
+        warn(f"{asked.run} answers as its part {part.name}; --part names another: {others}")
     answering = part.program.answering
     if answering is None:
         raise SettingsError("the run has no answers to texts", str(asked.run), "name a run of another objective or of a task")
@@ -58,7 +59,7 @@ def run(arguments: list[str]) -> int:
     for batch in _batches(_texts(asked.texts, asked.file), asked.batch_size):
         safe_point()
         for answer in _answers(answering, learner, trained.tokenizer, batch):
-            print(json.dumps(answer.values, ensure_ascii=False) if asked.json else "\n".join(answer.lines), flush=True)
+            print_json(answer.values) if asked.json else print(*answer.lines, sep="\n", flush=True)
     return 0
 
 
@@ -111,13 +112,13 @@ def _texts(texts: list[str], file: Path | None) -> Iterator[str]:
         yield from texts
     elif file is not None:
         try:
-            with file.open("rb") as lines:
+            with open_regular(file) as lines:
                 yield from _decoded(lines, str(file))
         except OSError as error:
             what = f"this file cannot be read: {error.strerror}"
             raise DataError(what, f"--file {file}", "name a UTF-8 text file, one text a line") from error
     else:
-        yield from _decoded(sys.stdin.buffer, "standard input")
+        yield from _decoded(standard_input(), "standard input")
 
 
 def _decoded(lines: Iterable[bytes], source: str) -> Iterator[str]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from rich.console import Console
 from rich.table import Table
 
+from plmtrain.console import tell
 from plmtrain.runs.corpus import Corpus, corpus_of, derive
 from plmtrain.runs.preparation import preparation_report
 from plmtrain.settings.composing.compose import compose
@@ -17,7 +17,7 @@ def run(arguments: list[str]) -> int:
     with preparation_report() as on_update:
         corpus = corpus_of(settings, on_update)
         derive(corpus, settings, on_update)
-    Console().print(corpus_table(corpus))
+    tell(corpus_table(corpus))
     return 0
 
 

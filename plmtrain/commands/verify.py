@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from pathlib import Path
 from typing import Any
 
+from plmtrain.console import print_json, tell
 from plmtrain.errors import CheckpointError, SettingsError
+from plmtrain.stopping import safe_point
 
 
 def run(arguments: list[str]) -> int:
@@ -30,13 +30,13 @@ def run(arguments: list[str]) -> int:
     steps = step_folders(folder / "checkpoints")
     rows: list[dict[str, Any]] = []
     for path in steps.values():
+        safe_point()
         for name, problem in check_checkpoint(path, journal.run_id).files.items():
             rows.append({"checkpoint": path.name, "file": name, "problem": problem})
             if "--json" not in arguments:
-                print(f"{path.name}/{name}: {'ok' if problem is None else f'DAMAGED, {problem}'}", flush=True)
+                tell(f"{path.name}/{name}: {'ok' if problem is None else f'DAMAGED, {problem}'}")
     if "--json" in arguments:
-        json.dump({"run": str(folder), "files": rows}, sys.stdout)
-        print()
+        print_json({"run": str(folder), "files": rows})
     damaged = [row for row in rows if row["problem"] is not None]
     if damaged:
         raise CheckpointError(
@@ -47,5 +47,5 @@ def run(arguments: list[str]) -> int:
     if gone := journal.missing(steps):
         raise CheckpointError(f"{gone} was saved and is gone", str(folder / "checkpoints"), "restore it from a copy")
     if "--json" not in arguments:
-        print(f"{len(rows)} files of {len(steps)} checkpoints are intact" if steps else "there is no checkpoint yet")
+        tell(f"{len(rows)} files of {len(steps)} checkpoints are intact" if steps else "there is no checkpoint yet")
     return 0

@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from plmtrain.errors import CheckpointError, SettingsError
+from plmtrain.files import open_regular, read_text
 
 _JSON_LIMIT = 32 * 2**20
 _HEADER_LIMIT = 32 * 2**20
@@ -36,7 +37,7 @@ def read_json(path: Path) -> dict[str, Any]:
             raise SettingsError(
                 f"{path.name} has {size:,} bytes, more than any such file needs", str(path), "this folder cannot be read"
             )
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(read_text(path))
     except (ValueError, RecursionError) as error:
         raise SettingsError(f"{path.name} is not JSON: {error}", str(path), "this folder cannot be read") from None
     except OSError as error:
@@ -161,7 +162,7 @@ def own_file(folder: Path, name: str) -> Path:
 
 def _shapes(path: Path) -> dict[str, tuple[int, ...]]:
     """Return the shape of each tensor of a file, from its header alone."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         header = int.from_bytes(file.read(8), "little")
     if header > min(_HEADER_LIMIT, path.stat().st_size):
         raise CheckpointError(f"{path.name} has a header of {header:,} bytes", str(path), "the file is damaged")

@@ -16,7 +16,7 @@ from plmtrain.data.tables.labelled import Examples, Rows, gather, rows_of_files
 from plmtrain.data.tables.reader import Finding, Reader
 from plmtrain.data.tables.readers import reader_of
 from plmtrain.errors import DataError
-from plmtrain.files import make_folder, write_json_atomically, write_text_atomically
+from plmtrain.files import make_folder, read_text, write_json_atomically, write_text_atomically
 from plmtrain.runs.demonstration import table_of
 from plmtrain.runs.material import Material, require_tokens, with_counted_steps
 from plmtrain.settings.run import FinetuneSettings
@@ -86,7 +86,7 @@ class LabelledExamples(Material):
         write_json_atomically(make_folder(folder / "data") / "manifest.json", self._described())
 
     def changes(self, folder: Path) -> list[str]:
-        before = json.loads((folder / "data" / "manifest.json").read_text("utf-8"))
+        before = json.loads(read_text(folder / "data" / "manifest.json"))
         now = self._described()
         return [
             f"{source} has other examples" if source in before["sources"].get(split, {}) else f"{source} is new"

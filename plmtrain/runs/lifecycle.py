@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from plmtrain import stopping
 from plmtrain.console import tell
 from plmtrain.data.corpus.updates import OnUpdate
 from plmtrain.data.loading.order import check_divisible, plan_phases
@@ -37,8 +36,6 @@ def carry_out(command: Sequence[str], settings: RunSettings, prepare: Callable[[
     Returns:
         The exit code.
     """
-    stopping.watch()
-    launch.end_with_parent()
     init_digest = start_digest(settings)
     folder = RunFolder.below(settings.runs_dir, run_name(settings, init_digest)).create()
     with _owned(folder) as owns, folder.log() as log:

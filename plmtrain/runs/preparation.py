@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +9,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from plmtrain.console import QuietConsole, warn
 from plmtrain.data.corpus.updates import OnUpdate, PreparationUpdate
 
 _WORDS = {
@@ -27,7 +27,7 @@ _SECONDS = 10.0
 @contextmanager
 def preparation_report() -> Iterator[OnUpdate]:
     """Yield the function to which a preparation reports its progress."""
-    console = Console(stderr=True)
+    console = QuietConsole(stderr=True)
     if console.is_terminal and not console.is_dumb_terminal:
         with _bar(console) as show:
             yield show
@@ -57,7 +57,7 @@ def _lines() -> OnUpdate:
         if update.stage != stage or now - reported > _SECONDS:
             stage, reported = update.stage, now
             share = f" {update.bytes / update.total_bytes:.0%}" if update.total_bytes else ""
-            print(f"{_WORDS[update.stage]}{share}  {_facts(update)}".rstrip(), file=sys.stderr, flush=True)
+            warn(f"{_WORDS[update.stage]}{share}  {_facts(update)}".rstrip())
 
     return show
 

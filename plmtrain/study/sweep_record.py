@@ -12,11 +12,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from plmtrain.files import write_json_atomically, write_text_atomically
+from plmtrain.console import beside_the_work
+from plmtrain.files import read_text, write_json_atomically, write_text_atomically
 from plmtrain.redaction import redact
 
 
@@ -54,7 +54,7 @@ def read_records(folder: Path) -> list[Record]:
     records = []
     for path in folder.glob("*.json"):
         try:
-            records.append(Record(**json.loads(path.read_text(encoding="utf-8"))))
+            records.append(Record(**json.loads(read_text(path))))
         except (OSError, ValueError, TypeError):
             continue
     return sorted(records, key=lambda record: record.job)
@@ -162,5 +162,7 @@ def print_table(records: Sequence[Record], title: str) -> None:
             values = [escape(str(redact({key: spread.values.get(key, "")})[key])) for key in swept]
             numbers = [f"{metrics[key]:.4f}" if key in metrics else "" for key in measured]
             table.add_row(name, *values, f"{spread.seeds} seeds", "", *numbers, "", style="bold")
-    console = Console()
-    (console if console.is_terminal else Console(width=1000)).print(table)
+    with beside_the_work() as console:
+        if not console.is_terminal:
+            console.width = 1000
+        console.print(table)

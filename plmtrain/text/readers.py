@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, NamedTuple, cast
 
-from plmtrain.errors import DataError, nearest
+from plmtrain.errors import DataError, escaped, nearest
+from plmtrain.files import open_regular, require_regular
 from plmtrain.settings.data import DataSettings, TableSettings
+from plmtrain.stopping import safe_point
 
 _LONGEST_LINE = 2**28  # bytes; a longer line is not text, and would soon exhaust memory
 _LONGEST_DOCUMENT = 2**24  # characters; longer files are cut at a line end, so that memory stays bounded
@@ -64,7 +66,8 @@ def expand(patterns: Sequence[str], setting: str = "data.files") -> list[Path]:
         Each file once; those of a pattern are sorted by name.
 
     Raises:
-        DataError: if a pattern matches no file; it names the nearest existing one.
+        DataError: if a pattern matches no file, with the nearest existing one; if a file is not regular (a named pipe, a device,
+            a broken link); if its name is not UTF-8.
     """
     files: dict[Path, None] = {}
     for pattern in patterns:
@@ -83,7 +86,20 @@ def expand(patterns: Sequence[str], setting: str = "data.files") -> list[Path]:
                 what, f"{setting}: {pattern}", "name files, folders with files in them, or patterns such as 'text/*.txt'"
             )
         files.update(dict.fromkeys(inside))
+    for file in files:
+        _require_readable(file, setting)
     return list(files)
+
+
+def _require_readable(file: Path, setting: str) -> None:
+    where = f"{setting}: {escaped(str(file))}"
+    if escaped(str(file)) != str(file):
+        raise DataError("the name of this file is not UTF-8", where, "rename it")
+    try:
+        require_regular(file)
+    except OSError as error:
+        remedy = "name regular files: a run reads them again when it is resumed"
+        raise DataError(f"this file cannot be read: {error.strerror}", where, remedy) from None
 
 
 def _files_below(folder: Path) -> list[Path]:
@@ -153,6 +169,7 @@ def lines(path: Path, data: DataSettings | TableSettings, skips: Skips) -> Itera
     number = 0
     with open_bytes(path) as stream:
         while True:
+            safe_point()
             number += 1
             where = f"{path}:{number}"
             try:
@@ -184,7 +201,7 @@ def open_bytes(path: Path) -> IO[bytes]:
         DataError: if it cannot be opened.
     """
     try:
-        stream = path.open("rb")
+        stream = open_regular(path)
     except OSError as error:
         raise DataError(f"this file cannot be read: {error.strerror}", str(path), "check its permissions and its name") from None
     magic = stream.read(2)

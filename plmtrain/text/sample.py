@@ -17,6 +17,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from plmtrain.errors import DataError
+from plmtrain.files import read_text
 from plmtrain.stopping import safe_point
 from plmtrain.text.prose import paragraphs
 from plmtrain.text.readers import Document
@@ -83,7 +84,7 @@ def _modules() -> Iterator[tuple[str, list[str]]]:
     for path in _sources(root):
         safe_point()
         try:
-            code = path.read_text(encoding="utf-8")
+            code = read_text(path)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 tree = ast.parse(code)

@@ -8,6 +8,7 @@ from typing import Any
 
 from plmtrain.errors import DataError
 from plmtrain.families import ROLES, TOKENIZER_FAMILIES, tokenizer_family_of
+from plmtrain.files import read_bytes, read_text
 
 TOKENIZER_FILE = "tokenizer.json"
 CONFIG_FILE = "tokenizer_config.json"
@@ -60,12 +61,12 @@ def read_sentencepiece(folder: Path) -> bytes | None:
         return None
     if (size := path.stat().st_size) > _LARGEST_SENTENCEPIECE:
         raise DataError(f"{path.name} has {size:,} bytes, which no such file needs", str(path), "copy it again, or remove it")
-    return path.read_bytes()
+    return read_bytes(path)
 
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_text(path))
     except (ValueError, RecursionError) as error:
         raise DataError("this file is damaged", f"{path}: {error}", "copy or save it again") from None
     if not isinstance(content, dict):
@@ -78,7 +79,7 @@ def _from_word_pieces(path: Path, config: dict[str, Any]) -> Definition:
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 
     try:
-        pieces = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+        pieces = read_text(path).removesuffix("\n").split("\n")
     except UnicodeDecodeError as error:
         raise DataError("this file is damaged", f"{path}: {error}", "copy or save it again") from None
     vocabulary = {piece.rstrip("\r"): number for number, piece in enumerate(pieces)}
@@ -107,7 +108,7 @@ def _from_merges(vocabulary_path: Path, merges_path: Path, config: dict[str, Any
             "the model itself can be read: remove the tokenizer's files from the folder, and give it token ids of your own",
         )
     try:
-        lines = merges_path.read_text(encoding="utf-8").splitlines()
+        lines = read_text(merges_path).splitlines()
         pairs = (line.split(" ") for line in lines if line and not line.startswith("#version"))
         merges = [(left, right) for left, right in pairs]
         engine = Tokenizer(models.BPE(vocabulary, merges))

@@ -13,13 +13,14 @@ process of its own, which a stop ends at once.
 from __future__ import annotations
 
 import heapq
-import json
+import io
+import multiprocessing
+import os
 import signal
-import subprocess
-import sys
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from multiprocessing.connection import Connection
 
+from plmtrain import child_processes
 from plmtrain.errors import DataError, MemoryExhausted
 from plmtrain.stopping import safe_point
 
@@ -27,16 +28,6 @@ _MOST_WORDS = 500_000  # the most frequent; the others are so rare that their pi
 _MOST_BYTES = 2**25  # of all occurrences together
 _WAIT = 0.1  # seconds between two looks at whether to stop
 _START = "▁"
-
-# Neither the lines nor the model are files with names: the model would keep them.
-_PROGRAM = """
-import io, json, sys
-from sentencepiece import SentencePieceTrainer
-model = io.BytesIO()
-lines = iter(sys.stdin.buffer.read().decode().split("\\n"))
-SentencePieceTrainer.train(sentence_iterator=lines, model_writer=model, **json.loads(sys.argv[1]))
-sys.stdout.buffer.write(model.getvalue())
-"""
 
 
 def train_unigram(words: Mapping[str, int], size: int, specials: Sequence[str], unknown: str) -> bytes:
@@ -71,44 +62,54 @@ def train_unigram(words: Mapping[str, int], size: int, specials: Sequence[str], 
         "pad_id": -1,
         "control_symbols": [token for token in specials if token != unknown],
     }
-    command = [sys.executable, "-P", "-c", _PROGRAM, json.dumps(options)]
-    with tempfile.TemporaryFile() as lines:
-        lines.write("\n".join(_lines(words)).encode())
-        lines.seek(0)
-        with subprocess.Popen(command, stdin=lines, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-            try:
-                model, complaint = _outcome(process)
-            except BaseException:
-                process.kill()
-                raise
-    # A signal to the whole group of processes ends the training too.
-    safe_point()
-    if process.returncode < 0:
-        name = signal.Signals(-process.returncode).name
+    # Spawned, since forking a process with threads (the tokenizer's, torch's) can hang the child.
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    child = context.Process(target=_train, args=(os.getpid(), theirs), daemon=True)
+    child.start()
+    theirs.close()
+    try:
+        ours.send((list(_lines(words)), options))
+        while not ours.poll(_WAIT):
+            safe_point()
+        model, complaint = ours.recv()
+    except (EOFError, OSError):
+        # A signal to the whole group of processes ends the training too.
+        safe_point()
+        child.join()
         raise MemoryExhausted(
-            f"the training of the tokenizer was ended by {name}",
+            f"the training of the tokenizer was ended by {_reason(child.exitcode)}",
             "",
             "the machine may be out of memory: give it more, or less text",
-        )
-    if process.returncode:
-        reason = complaint.decode("utf-8", "replace").strip().rpartition("\n")[2]
-        raise DataError(
-            "SentencePiece cannot train a vocabulary on this text", reason, "use another tokenizer.type or vocab_size"
-        )
-    return model
+        ) from None
+    finally:
+        ours.close()
+        child.kill()
+        child.join()
+    if complaint:
+        remedy = "use another tokenizer.type or vocab_size"
+        raise DataError("SentencePiece cannot train a vocabulary on this text", complaint, remedy)
+    return bytes(model)
 
 
-def _outcome(process: subprocess.Popen[bytes]) -> tuple[bytes, bytes]:
-    """Wait for a process, and return what it wrote.
+def _reason(code: int | None) -> str:
+    return signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
 
-    Raises:
-        Stopped: if a signal asked for it.
-    """
-    while True:
-        try:
-            return process.communicate(timeout=_WAIT)
-        except subprocess.TimeoutExpired:
-            safe_point()
+
+def _train(parent: int, connection: Connection) -> None:
+    """Train in a process of its own: receive the lines and the options, and send the model or a complaint."""
+    child_processes.serve(parent)
+    lines, options = connection.recv()
+    from sentencepiece import SentencePieceTrainer
+
+    # Neither the lines nor the model are files with names: the model would keep them.
+    model = io.BytesIO()
+    try:
+        SentencePieceTrainer.train(sentence_iterator=iter(lines), model_writer=model, **options)
+    except Exception as error:  # the library raises many types
+        connection.send((b"", str(error).strip().rpartition("\n")[2] or type(error).__name__))
+    else:
+        connection.send((model.getvalue(), ""))
 
 
 def _lines(words: Mapping[str, int]) -> Iterator[str]:

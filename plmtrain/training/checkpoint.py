@@ -22,6 +22,7 @@ from plmtrain.files import (
     free_bytes,
     fsync,
     make_folder,
+    read_text,
     remove_folder,
     size_in_words,
     temporary_name,
@@ -111,7 +112,7 @@ class Journal:
     def read(cls, folder: Path) -> Journal | None:
         """Read a run's journal; None if nothing was ever saved."""
         try:
-            journal = cls(**json.loads((folder / JOURNAL).read_text(encoding="utf-8")))
+            journal = cls(**json.loads(read_text(folder / JOURNAL)))
         except FileNotFoundError:
             return None
         except (OSError, ValueError, TypeError):
@@ -323,7 +324,7 @@ class Checkpoints:
         if verdict.damage or verdict.manifest is None:
             return verdict
         try:
-            progress = Progress.from_json((folder / PROGRESS).read_text())
+            progress = Progress.from_json(read_text(folder / PROGRESS))
             if progress.step == verdict.manifest.step:
                 return Checkpoint(folder, verdict.manifest, progress)
             problem = f"belongs to another step ({progress.step})"

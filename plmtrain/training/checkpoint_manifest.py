@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from plmtrain import __version__
-from plmtrain.files import sha256
+from plmtrain.files import read_bytes, sha256
 
 NAME = "manifest.json"
 FORMAT = 1
@@ -89,7 +89,7 @@ class CheckpointManifest:
                 raise Damage("not a plain file")
             if path.stat().st_size > _LIMIT:
                 raise Damage("too large for a manifest")
-            data = path.read_bytes()
+            data = read_bytes(path)
         except FileNotFoundError:
             raise Damage("missing") from None
         except OSError as error:

@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from plmtrain import stopping
+from plmtrain import child_processes, stopping
 from plmtrain.errors import DistributedError, Stopped
 
 LAUNCHER = "PLMTRAIN_LAUNCHER"
@@ -58,15 +58,16 @@ def launch_processes(arguments: Sequence[str], processes: int) -> int:
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads)),
         LAUNCHER: str(os.getpid()),
     }
-    children = [
-        subprocess.Popen(
-            [sys.executable, "-m", "plmtrain", *arguments],
-            env={**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stdin=subprocess.DEVNULL,
-            process_group=0,  # a terminal's Ctrl-C reaches only the parent, which forwards it: received twice it means "at once"
-        )
-        for rank in range(processes)
-    ]
+    with stopping.held():
+        children = [
+            subprocess.Popen(
+                [sys.executable, "-m", "plmtrain", *arguments],
+                env={**child_processes.environment(), **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+                stdin=subprocess.DEVNULL,
+                process_group=0,  # a terminal's Ctrl-C reaches only the parent, which forwards it: a second one means "at once"
+            )
+            for rank in range(processes)
+        ]
     try:
         return _agreed(_wait(children))
     finally:
@@ -109,14 +110,3 @@ def _free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
-
-
-def end_with_parent() -> None:
-    """In a child: have the kernel kill it when the parent ends, so that not even a killed parent leaves an orphan (Linux)."""
-    if not started_by_us() or not sys.platform.startswith("linux"):
-        return
-    import ctypes
-
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-    if os.getppid() != int(os.environ[LAUNCHER]):
-        os.kill(os.getpid(), signal.SIGKILL)  # the parent ended before the call

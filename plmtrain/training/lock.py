@@ -20,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 
 from plmtrain.errors import PlmtrainError, SettingsError
-from plmtrain.files import FolderLock, disk_errors, make_folder, temporary_name
+from plmtrain.files import FolderLock, disk_errors, make_folder, read_text, temporary_name
 
 BEAT = 15.0
 """Seconds between two heartbeats."""
@@ -167,7 +167,7 @@ class RunLock:
         """Return the living process that holds the lock, if there is one; nothing is written."""
         try:
             beat = self.path.stat().st_mtime
-            owner = Owner(**json.loads(self.path.read_text()))
+            owner = Owner(**json.loads(read_text(self.path)))
         except (OSError, ValueError, TypeError):
             return None
         return owner if is_alive(owner, time.time() - beat) else None
@@ -195,7 +195,7 @@ class RunLock:
         """Return the owner that the file names, and seconds since its last heartbeat by the clock of the file's own disk."""
         try:
             beat = self.path.stat().st_mtime
-            owner = Owner(**json.loads(self.path.read_text()))
+            owner = Owner(**json.loads(read_text(self.path)))
         except (OSError, ValueError, TypeError):
             return None, 0.0
         probe = temporary_name(self.path)

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
-from plmtrain.files import disk_errors, write_bytes_atomically
+from plmtrain.files import disk_errors, read_bytes, write_bytes_atomically
 from plmtrain.training.progress import decode_floats, encode_floats
 
 
@@ -44,7 +44,7 @@ class MetricsLog:
         if not self.path.exists():
             return
         with disk_errors(self.path):
-            old = self.path.read_bytes()
+            old = read_bytes(self.path)
             new = b"".join(line for line, record in _lines(old) if _step(record) <= step)
             if new != old:
                 write_bytes_atomically(self.path, new)
@@ -53,7 +53,7 @@ class MetricsLog:
         """Every line, oldest first."""
         if self.path.exists():
             with disk_errors(self.path):
-                content = self.path.read_bytes()
+                content = read_bytes(self.path)
             for _, record in _lines(content):
                 yield record
 
@@ -67,7 +67,7 @@ class MetricsLog:
     def _cut_half_line(self) -> None:
         """Remove a truncated last line, whose writer died while writing it; nothing may be appended to it."""
         if self.path.exists():
-            content = self.path.read_bytes()
+            content = read_bytes(self.path)
             whole = content[: content.rfind(b"\n") + 1]
             if len(whole) != len(content):
                 write_bytes_atomically(self.path, whole)

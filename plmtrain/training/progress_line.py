@@ -5,12 +5,9 @@ No failure of the output (a closed pipe, a lost terminal) may affect the trainin
 
 from __future__ import annotations
 
-import io
-import os
 import sys
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from types import TracebackType
 from typing import TextIO
 
@@ -48,7 +45,7 @@ class ProgressLine:
         self._first_step = self._done = first_step
         self._baseline = baseline
         self._compared = ""
-        self._stream: TextIO = stream or sys.stdout or io.StringIO()  # standard output is None if it was closed before the start
+        self._stream: TextIO = stream or sys.stdout
         self._clock = clock
         self._began: float | None = None
         self._drawn = -1e9
@@ -95,7 +92,7 @@ class ProgressLine:
 
     def note(self, text: str) -> None:
         """Print a line that stays; on a terminal it is above the live one."""
-        self._draw(lambda: self._console.print(_encodable(text, self._stream)))
+        self._draw(lambda: self._console.print(text))
         if self._live is None:
             self._draw(self._stream.flush)
 
@@ -158,21 +155,6 @@ class ProgressLine:
         except (OSError, ValueError):  # a closed Python file raises ValueError
             self._silent = True
             self._live = None
-            _discard(self._stream)
-
-
-def _discard(stream: TextIO) -> None:
-    """Redirect the stream to the null device, so that Python's buffer for a closed pipe causes no error when the process ends."""
-    with suppress(OSError, ValueError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, stream.fileno())
-        os.close(nowhere)
-
-
-def _encodable(text: str, stream: TextIO) -> str:
-    """Return the text in characters that the terminal can encode; the C locale can only encode ASCII."""
-    encoding = getattr(stream, "encoding", None) or "utf-8"
-    return text.encode(encoding, errors="backslashreplace").decode(encoding)
 
 
 def _readable(values: Mapping[str, float]) -> dict[str, float]:

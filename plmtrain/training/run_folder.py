@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from plmtrain.errors import SettingsError
-from plmtrain.files import disk_errors, make_folder, write_json_atomically, write_text_atomically
+from plmtrain.files import disk_errors, make_folder, read_text, write_json_atomically, write_text_atomically
 from plmtrain.redaction import redact, redact_text
 from plmtrain.training.checkpoint import JOURNAL, Checkpoints
 from plmtrain.training.checkpoint_manifest import Identity
@@ -157,7 +157,7 @@ class RunFolder:
                 raise SettingsError(
                     "config.yaml is too large for a run's settings", str(self.config_path), "check that this is a run of plmtrain"
                 )
-            return read_plain_yaml(self.config_path.read_text(encoding="utf-8"), str(self.config_path))
+            return read_plain_yaml(read_text(self.config_path), str(self.config_path))
         except (OSError, UnicodeDecodeError) as error:
             raise SettingsError(
                 f"{self.path} is not a run", f"{self.config_path} cannot be read: {error}", "name a folder below runs/"
@@ -196,7 +196,7 @@ class _Handler(logging.FileHandler):
 def _read_object(path: Path) -> dict[str, Any]:
     """Read a JSON object from a file; empty if there is none."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(read_text(path))
     except (OSError, ValueError):
         return {}
     return value if isinstance(value, dict) else {}

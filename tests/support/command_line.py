@@ -51,7 +51,7 @@ def finish(child: multiprocessing.process.BaseProcess, cwd: Path) -> Result:
 def _run(arguments: Sequence[str], cwd: Path, fault: str, name: str) -> None:
     for number, stream in ((1, "out"), (2, "err")):
         os.dup2(os.open(cwd / f".{name}.{stream}", os.O_CREAT | os.O_WRONLY | os.O_TRUNC), number)
-    sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
+    sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__  # not pytest's
     os.chdir(cwd)
     os.environ["OMP_NUM_THREADS"] = "1"
 
@@ -59,12 +59,13 @@ def _run(arguments: Sequence[str], cwd: Path, fault: str, name: str) -> None:
 
     from plmtrain import cli, faults, stopping
 
+    sys.argv = ["plmtrain", *arguments]
     torch.set_num_threads(1)  # the threads of a pool do not survive a fork
     stopping.forget()
     faults.plan(fault)
     code = 1
     try:
-        code = cli.main(arguments)
+        cli.console()
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else 1
     finally:

@@ -8,12 +8,13 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from multiprocessing.connection import Connection
 
 import numpy as np
 import psutil
 import pytest
 
-from plmtrain import stopping
+from plmtrain import child_processes, stopping
 from plmtrain.errors import DataError, MemoryExhausted, Stopped
 from plmtrain.text import unigram
 from plmtrain.text.unigram import pieces_of, train_unigram
@@ -81,6 +82,15 @@ def test_what_sentencepiece_refuses_is_told_in_its_words() -> None:
     assert "\n" not in told.value.where
 
 
+def _endless(parent: int, connection: Connection) -> None:
+    child_processes.serve(parent)
+    time.sleep(600)
+
+
+def _killed(parent: int, connection: Connection) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 @pytest.fixture
 def watched() -> Iterator[None]:
     before = {number: signal.getsignal(number) for number in stopping.SIGNALS}
@@ -93,7 +103,7 @@ def watched() -> Iterator[None]:
 
 @pytest.mark.usefixtures("watched")
 def test_a_signal_ends_the_training_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unigram, "_PROGRAM", "import time; time.sleep(600)")
+    monkeypatch.setattr(unigram, "_train", _endless)
     before = set(psutil.Process().children(recursive=True))
     timer = threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGTERM))
     timer.start()
@@ -105,6 +115,6 @@ def test_a_signal_ends_the_training_at_once(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_training_that_the_system_kills_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unigram, "_PROGRAM", "import os; os.kill(os.getpid(), 9)")
+    monkeypatch.setattr(unigram, "_train", _killed)
     with pytest.raises(MemoryExhausted, match="SIGKILL"):
         trained({"▁a": 2}, 10)

@@ -22,6 +22,8 @@ BASELINE = Baseline("hidden_loss", "hidden_unigram_loss", "hidden tokens")
 
 TRAIN = textwrap.dedent(
     """
+    from plmtrain import streams
+    streams.prepare()
     from plmtrain.training.progress_line import ProgressLine
     from plmtrain.programs.baseline import Baseline
     with ProgressLine(400, baseline=Baseline("hidden_loss", "hidden_unigram_loss", "hidden tokens")) as line:

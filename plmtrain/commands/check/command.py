@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import os
 
-from rich.console import Console
-
-from plmtrain import stopping
 from plmtrain.commands.check.data import examine_sources, material_of, tell_data
 from plmtrain.commands.check.findings import Findings
+from plmtrain.console import beside_the_work, print_json
 from plmtrain.errors import DiskError, SettingsError
 from plmtrain.files import nearest_folder
 from plmtrain.runs.command_settings import composed_for, kind_for
@@ -23,14 +21,14 @@ from plmtrain.training.run_folder import RunFolder
 
 def run(arguments: list[str]) -> int:
     """Check a run, print the findings, and return the exit code that the run would end with."""
-    stopping.watch()
     as_json = "--json" in arguments
     findings = Findings()
     _examine([word for word in arguments if word != "--json"], findings)
     if as_json:
-        print(findings.to_json())
+        print_json(findings.as_json())
     else:
-        findings.draw(Console(highlight=False))
+        with beside_the_work() as console:
+            findings.draw(console)
     return findings.exit_code
 
 

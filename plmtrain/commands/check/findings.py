@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -86,13 +85,13 @@ class Findings:
             for heading, line in lines:
                 console.print(Text(f"{heading:<12}{line}"), soft_wrap=True)
 
-    def to_json(self) -> str:
+    def as_json(self) -> dict[str, Any]:
         """Return the findings as one JSON object."""
         problems = {
             "errors": [{**_lines(one), "exit_code": one.exit_code} for one in self.errors],
             "warnings": [_lines(one) for one in self.warnings],
         }
-        return json.dumps({"run": self.subject, "exit_code": self.exit_code, **problems, **self.values}, ensure_ascii=False)
+        return {"run": self.subject, "exit_code": self.exit_code, **problems, **self.values}
 
     def draw(self, console: Console) -> None:
         """Print the table of facts, each warning and error in three lines, and the verdict."""

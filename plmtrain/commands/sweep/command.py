@@ -159,6 +159,8 @@ def _forwarding() -> Iterator[None]:
         yield
         return
     before = {number: signal.signal(number, forward) for number in stopping.SIGNALS}
+    if (earlier := stopping.requested()) is not None:
+        sweep_job.stop(earlier)
     try:
         yield
     finally:

@@ -14,7 +14,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from plmtrain import child_processes, stopping
+from plmtrain.console import warn
 from plmtrain.errors import Stopped, understood
+from plmtrain.files import read_bytes
 from plmtrain.redaction import redact, redact_text
 from plmtrain.runs.command_settings import settings_for
 from plmtrain.settings.decode import completed
@@ -128,7 +131,15 @@ class SweepJob:
             command += ["--config-dir", self.config_dir]
         with log.open("wb") as file:
             # It has its own session: Ctrl-C reaches only the sweep, which forwards it once.
-            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True)
+            with stopping.held():
+                process = subprocess.Popen(
+                    command,
+                    env=child_processes.environment(),
+                    stdin=subprocess.DEVNULL,
+                    stdout=file,
+                    stderr=file,
+                    start_new_session=True,
+                )
             _running[process.pid] = process
             try:
                 if _stopped_by is not None:
@@ -158,7 +169,7 @@ class SweepJob:
         end = record.state if record.state != "finished" else f"finished, {_shown(record.metrics)}"
         if record.state == "failed":
             end = f"failed with exit code {record.exit_code}: {record.reason} ({log})"
-        print(f"[{record.job + 1}{total}] {values}: {end}", file=sys.stderr, flush=True)
+        warn(f"[{record.job + 1}{total}] {values}: {end}")
 
 
 def _shown(metrics: Mapping[str, float]) -> str:
@@ -191,7 +202,7 @@ def _is_finished(run: RunFolder, settings: RunSettings) -> bool:
 def _last_words(log: Path) -> str:
     """Return the first line of a job's last message."""
     try:
-        text = log.read_bytes()[-10_000:].decode("utf-8", errors="replace").strip()
+        text = read_bytes(log)[-10_000:].decode("utf-8", errors="replace").strip()
     except OSError:
         return ""
     return redact_text(text.split("\n\n")[-1].split("\n")[-3:][0]) if text else ""

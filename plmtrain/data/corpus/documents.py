@@ -11,6 +11,7 @@ from plmtrain.data.corpus import parallel
 from plmtrain.data.corpus.encoding import Passage
 from plmtrain.data.corpus.sources import Sources, sample_texts
 from plmtrain.data.splits import Split
+from plmtrain.files import open_regular
 from plmtrain.settings.data import DataSettings
 from plmtrain.text import readers
 
@@ -102,7 +103,7 @@ def reading_of(data: DataSettings, sources: Sources) -> dict[str, Any]:
 
 def text_bytes(path: Path, size: int) -> int:
     """Return the bytes of text in a file: its size, or what gzip stores at the end of a file (RFC 1952, section 2.3.1)."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         if size < 18 or file.read(2) != b"\x1f\x8b":
             return size
         file.seek(size - 4)

@@ -1,22 +1,22 @@
 """Map a function over many items in several processes, with the results in the order of the items.
 
 Each process has one item at a time and gets the next as soon as it is done, so that the pipes never fill up in both directions.
-A process whose parent ends in any way sees its pipe closed and ends.
+All end with their parent.
 """
 
 from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Generic, TypeVar
 
+from plmtrain import child_processes
 from plmtrain.errors import DistributedError
-from plmtrain.stopping import SIGNALS, safe_point
+from plmtrain.stopping import safe_point
 
 Common = TypeVar("Common")
 Item = TypeVar("Item")
@@ -70,7 +70,7 @@ class _Pool(Generic[Common, Item, Result]):
         context = multiprocessing.get_context("spawn")
         for _ in range(self._count):
             ours, theirs = context.Pipe()
-            process = context.Process(target=_work, args=(theirs, self._function, self._common), daemon=True)
+            process = context.Process(target=_work, args=(os.getpid(), theirs, self._function, self._common), daemon=True)
             process.start()
             theirs.close()
             self._processes[ours] = process
@@ -127,10 +127,9 @@ class _Pool(Generic[Common, Item, Result]):
             ) from None
 
 
-def _work(connection: Connection, function: Callable[[Common, Item], Result], common: Common) -> None:
+def _work(parent: int, connection: Connection, function: Callable[[Common, Item], Result], common: Common) -> None:
     # A signal to the whole group asks the parent to stop, and the parent ends this process.
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
+    child_processes.serve(parent)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the cores are busy with the other processes
     with suppress(EOFError, OSError):
         while True:

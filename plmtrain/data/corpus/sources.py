@@ -21,7 +21,7 @@ from plmtrain.data.corpus.corpus_manifest import SourceFile
 from plmtrain.data.corpus.updates import OnUpdate, PreparationUpdate
 from plmtrain.data.splits import Split
 from plmtrain.errors import DataError, DiskError
-from plmtrain.files import CHUNK, sha256, write_json_atomically
+from plmtrain.files import CHUNK, open_regular, read_text, sha256, write_json_atomically
 from plmtrain.settings.data import DataSettings
 from plmtrain.stopping import safe_point
 from plmtrain.text import prose, readers, sample
@@ -120,7 +120,7 @@ class _Hashes:
         self._known: dict[str, Any] = {}
         self._new = False
         with suppress(OSError, ValueError):
-            known = json.loads(memory.read_text("utf-8"))
+            known = json.loads(read_text(memory))
             self._known = known if isinstance(known, dict) else {}
 
     def of(self, path: Path, on_bytes: Callable[[int], None]) -> tuple[Signature, str]:
@@ -132,7 +132,7 @@ class _Hashes:
         began = time.time_ns()
         digest, count = hashlib.sha256(), 0
         try:
-            with path.open("rb", buffering=0) as file:
+            with open_regular(path) as file:
                 while chunk := file.read(CHUNK):
                     safe_point()
                     digest.update(chunk)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from plmtrain.data.splits import Split
 from plmtrain.errors import DataError
+from plmtrain.files import require_regular
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +82,7 @@ def mapped(path: Path) -> NDArray[Any]:
         DataError: if it is missing or damaged.
     """
     try:
+        require_regular(path)
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
         raise DataError("a file of the prepared data is missing", str(path), "delete its folder: it is prepared again") from None

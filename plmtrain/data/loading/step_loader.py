@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import multiprocessing
+import os
 import signal
 import sys
 import threading
@@ -23,12 +24,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
+from plmtrain import child_processes
 from plmtrain.batch import Batch
 from plmtrain.data.loading.order import Order, Phase, check_divisible, micro_batches, shard
 from plmtrain.data.rows.rows import rows_of, streams_of
 from plmtrain.errors import DistributedError
 from plmtrain.keyed_random import Keys
-from plmtrain.stopping import SIGNALS
 
 if TYPE_CHECKING:
     from plmtrain.data.rows.rows import PartedRows, RowSource
@@ -104,7 +105,7 @@ class StepLoader:
         if self._workers:
             # A forked worker has everything imported. The time-out lets the loop check for dead and hung workers.
             context = "fork" if sys.platform == "linux" else None
-            many = {"multiprocessing_context": context, "worker_init_fn": _ignore_signals, "timeout": _POLL}
+            many = {"multiprocessing_context": context, "worker_init_fn": partial(_serve, os.getpid()), "timeout": _POLL}
         before, handler = multiprocessing.active_children(), signal.getsignal(signal.SIGCHLD)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="This DataLoader will create")  # more workers than cores, as requested
@@ -217,7 +218,6 @@ def _kill(workers: list[BaseProcess]) -> None:
         workers.pop().kill()  # it has nothing to finish, and a hung one reacts to no other signal
 
 
-def _ignore_signals(worker: int) -> None:
+def _serve(parent: int, worker: int) -> None:
     # A signal to the whole group asks the parent to stop at a safe point, and until then it needs its workers.
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
+    child_processes.serve(parent)

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from plmtrain.files import read_text
+
 GROUPS = ("model", "size", "objective", "task", "data", "tokenizer", "optimizer", "schedule", "trainer", "tracker", "experiment")
 """The groups of settings, each a folder of YAML files."""
 
@@ -82,7 +84,7 @@ def section(group: str, choice: str, config_dir: str | Path | None = None) -> di
     import yaml  # type: ignore[import-untyped]
 
     file = find_choice(group, choice, config_dir)
-    values = yaml.safe_load(file.read_text(encoding="utf-8")) if file is not None else None
+    values = yaml.safe_load(read_text(file)) if file is not None else None
     if not isinstance(values, dict):
         return {}
     below: dict[str, Any] = {}

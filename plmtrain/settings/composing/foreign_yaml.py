@@ -14,6 +14,7 @@ from typing import Any
 import yaml  # type: ignore[import-untyped]
 
 from plmtrain.errors import SettingsError
+from plmtrain.files import read_text
 from plmtrain.settings.composing.folders import GROUPS, choices, conf_folder, find_choice
 
 LARGEST = 100_000
@@ -72,7 +73,7 @@ def _parse(path: Path) -> tuple[str, Any, list[SettingsError]]:
                 None,
                 [SettingsError(f"a file of settings with {size:,} bytes is refused", where, f"keep it below {LARGEST:,} bytes")],
             )
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
         depth = 0
         for event in yaml.parse(text, Loader=_LOADER):
             line = f"file: {path}:{event.start_mark.line + 1}"
