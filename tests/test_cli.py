@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import importlib
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -90,6 +91,31 @@ def test_usage(arguments: list[str], words: str, capsys: pytest.CaptureFixture[s
     told = capsys.readouterr().err
     assert words in told
     assert len(told.splitlines()) == 3
+
+
+def test_an_argument_that_is_not_utf_8(capsys: pytest.CaptureFixture[str]) -> None:
+    for verb in help.VERBS:
+        assert cli.main([verb, "a", os.fsdecode(b"caf\xe9")]) == 2
+        assert capsys.readouterr().err.splitlines() == [
+            "an argument is not UTF-8",
+            r"command line: argument 3, caf\xe9",
+            "write it in UTF-8; if it names a file, rename that",
+        ]
+
+
+@pytest.mark.parametrize("name", [b"removed", b"caf\xe9"])
+def test_a_working_folder_that_cannot_be_used(
+    name: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / os.fsdecode(name)
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    if name == b"removed":
+        folder.rmdir()
+    for verb in help.VERBS:
+        assert cli.main([verb]) == 2
+        assert "working folder" in capsys.readouterr().err.splitlines()[0]
+    assert cli.main(["--help"]) == 0
 
 
 def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:

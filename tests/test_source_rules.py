@@ -94,6 +94,38 @@ def test_nothing_runs_code_out_of_a_file() -> None:
     assert {name: wrong for name, wrong in found.items() if wrong} == {}
 
 
+OPENERS = {"plmtrain/files.py"}
+"""The only modules that open a file for reading; it must be a regular one."""
+
+KERNEL = {"plmtrain/training/lock.py", "plmtrain/training/memory.py"}
+"""Those that read what the kernel tells in files of its own."""
+
+
+def opened(source: str) -> list[str]:
+    """The calls in a source that open a file for reading, each with its line."""
+    calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    named = [(call, ast.unparse(call.func).rpartition(".")[2]) for call in calls]
+    read = [call for call, name in named if name in ("read_text", "read_bytes") and isinstance(call.func, ast.Attribute)]
+    for call, name in named:
+        modes = [one.value for one in call.args if isinstance(one, ast.Constant) and isinstance(one.value, str)]
+        if name == "open" and (any(mode.startswith("r") for mode in modes) or not call.args):
+            read.append(call)
+    return [f"{call.lineno}: {ast.unparse(call)}" for call in read]
+
+
+def test_one_module_opens_files() -> None:
+    assert all(map(opened, ("path.open('rb')", "path.open()", "path.read_text('utf-8')")))
+    assert not any(map(opened, ("path.open('xb')", "read_text(path)")))
+    reading = {_name(path): opened(path.read_text("utf-8")) for path in SOURCES}
+    assert {name: calls for name, calls in reading.items() if calls and name not in OPENERS | KERNEL} == {}
+
+
+def test_one_module_prepares_consoles() -> None:
+    """Rich's own ends the process when a pipe is closed."""
+    made = re.compile(r"(?<!Quiet)\bConsole\(")
+    assert [_name(path) for path in SOURCES if made.search(path.read_text("utf-8"))] == ["plmtrain/console.py"]
+
+
 def test_no_yaml_names_python() -> None:
     lines = [line for path in (ROOT / "conf").rglob("*.yaml") for line in path.read_text("utf-8").splitlines()]
     assert len(lines) > 100, "the YAML files were not read"

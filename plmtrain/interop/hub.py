@@ -12,6 +12,7 @@ from typing import Any
 
 from plmtrain.data.tables.table_files import Row
 from plmtrain.errors import DataError, nearest
+from plmtrain.files import require_regular
 from plmtrain.settings.tasks.base import TaskSettings
 
 
@@ -77,6 +78,9 @@ def _opened(task: TaskSettings, split: str) -> Any:
     folder = Path(task.folder).expanduser()
     if not folder.is_dir():
         raise DataError("there is no such folder", f"task.folder={task.folder}", "name one with the dataset's layout")
+    for path in folder.rglob("*"):
+        if not path.is_dir():
+            require_regular(path)  # the library would wait for a named pipe
     # Read directly: the library's cache of files on this machine would miss an edit.
     if task.subset is not None and (folder / task.subset).is_dir():
         return load_dataset(str(folder / task.subset), split=split, streaming=True)

@@ -6,14 +6,19 @@ import multiprocessing
 import os
 import shutil
 import signal
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support import command_line
+from support.children import in_child, wait_for
 from support.command_line import finish, plmtrain
-from support.tiny_text import PRETRAIN, TEXT, write_texts
+from support.tiny_text import FINETUNE, PRETRAIN, TABLES, TEXT, write_texts
+
+from plmtrain import stopping
+from plmtrain.training import launch
 
 RUN = ["pretrain", *PRETRAIN, *TEXT, "trainer.evaluate_every=4", "name=run"]
 PREPARING = ["prep.tokenizer", "prep.encode", "prep.cache_commit"]
@@ -75,6 +80,75 @@ def test_asked_twice_it_ends_at_once(whole: Path, tmp_path: Path) -> None:
     ended_and_begun_again(whole, tmp_path, "train.forward@3:term,train.backward@3:int", 75)
 
 
+def signalled() -> None:
+    """A signal that came while the process was being started."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, stopping.SIGNALS)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+FIRST = {
+    "pretrain": RUN,
+    "finetune": ["finetune", *FINETUNE, *TABLES],
+    "prepare": ["prepare", *PRETRAIN, *TEXT],
+    "tokenizer": ["tokenizer", *PRETRAIN, *TEXT],
+    "check": ["check", *PRETRAIN, *TEXT],
+    "inspect": ["inspect", *PRETRAIN, *TEXT],
+    "evaluate": ["evaluate", "done"],
+    "predict": ["predict", "done", "[MASK]"],
+    "export": ["export", "done", "new"],
+    "import": ["import", "theirs", "new"],
+    "verify": ["verify", "done"],
+}
+
+
+@pytest.fixture(scope="module")
+def theirs(whole: Path) -> Path:
+    """The run's export."""
+    assert plmtrain("export", "runs/run", "theirs", cwd=whole).code == 0
+    return whole / "theirs"
+
+
+@pytest.mark.parametrize("verb", FIRST)
+def test_a_signal_before_the_first_line(whole: Path, theirs: Path, tmp_path: Path, verb: str) -> None:
+    for name in ("corpus.txt", "train.tsv", "dev.tsv"):
+        shutil.copy(whole / name, tmp_path)
+    (tmp_path / "done").symlink_to(whole / "runs/run")
+    (tmp_path / "theirs").symlink_to(theirs)
+    result = plmtrain(*FIRST[verb], cwd=tmp_path, before=signalled)
+    assert result.code == 75, result.err
+    assert "stopped by SIGTERM" in result.err
+    assert not (tmp_path / "new").exists()
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_the_handler_comes_before_everything_else() -> None:
+    """A signal before it kills the process, so that next to nothing is imported until then."""
+    program = (
+        "import sys; before = set(sys.modules); from plmtrain import cli, stopping; "
+        "stopping.watch = lambda: sys.exit(' '.join(sys.modules.keys() - before)); cli.console()"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    imported = set(done.stderr.split())
+    ours = {name for name in imported if name.startswith("plmtrain")}
+    assert ours == {"plmtrain", "plmtrain.cli", "plmtrain.errors", "plmtrain.stopping"}
+    assert not imported & {"dataclasses", "inspect", "difflib", "pathlib", "tempfile", "logging", "json", "rich", "numpy"}
+
+
+def test_a_signal_while_processes_are_being_started(whole: Path, tmp_path: Path) -> None:
+    """It reaches both before they have read a line of their program, and is forwarded once."""
+    shutil.copy(whole / "corpus.txt", tmp_path)
+    shutil.copytree(whole / "prepared", tmp_path / "prepared", copy_function=shutil.copy2)
+
+    def launch_two() -> None:
+        os.chdir(tmp_path)
+        os.kill(os.getpid(), signal.SIGTERM)
+        os._exit(launch.launch_processes(RUN, 2))
+
+    child = in_child(launch_two)
+    wait_for([child], 120)
+    assert child.exitcode == 75
+
+
 def test_it_connects_to_nobody(whole: Path, tmp_path: Path) -> None:
     """From the text to the last step nothing is looked up or connected to, and nothing is asked."""
     shutil.copy(whole / "corpus.txt", tmp_path)
@@ -85,7 +159,7 @@ def test_it_connects_to_nobody(whole: Path, tmp_path: Path) -> None:
 
     def alone() -> None:
         sys.addaudithook(refuse)
-        command_line._run(RUN, tmp_path, "", "alone")
+        command_line._run(RUN, tmp_path, name="alone")
 
     child = multiprocessing.get_context("fork").Process(target=alone, name="alone")
     child.start()

@@ -6,7 +6,7 @@ import json
 import multiprocessing
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,14 +29,16 @@ class Result:
     err: str
 
 
-def plmtrain(*arguments: str, cwd: Path, fault: str = "") -> Result:
-    """Run ``plmtrain`` with these arguments in a folder, with a fault planned."""
-    return finish(start(*arguments, cwd=cwd, fault=fault), cwd)
+def plmtrain(*arguments: str, cwd: Path, fault: str = "", before: Callable[[], object] | None = None) -> Result:
+    """Run ``plmtrain`` with these arguments in a folder, with a fault planned; ``before`` is called in its process at first."""
+    return finish(start(*arguments, cwd=cwd, fault=fault, before=before), cwd)
 
 
-def start(*arguments: str, cwd: Path, fault: str = "", name: str = "command") -> multiprocessing.process.BaseProcess:
+def start(
+    *arguments: str, cwd: Path, fault: str = "", name: str = "command", before: Callable[[], object] | None = None
+) -> multiprocessing.process.BaseProcess:
     """Start a command and do not wait for it; ``finish`` does."""
-    child = multiprocessing.get_context("fork").Process(target=_run, args=(arguments, cwd, fault, name), name=name)
+    child = multiprocessing.get_context("fork").Process(target=_run, args=(arguments, cwd, fault, name, before), name=name)
     child.start()
     return child
 
@@ -48,7 +50,9 @@ def finish(child: multiprocessing.process.BaseProcess, cwd: Path) -> Result:
     return Result(child.exitcode or 0, *texts)
 
 
-def _run(arguments: Sequence[str], cwd: Path, fault: str, name: str) -> None:
+def _run(
+    arguments: Sequence[str], cwd: Path, fault: str = "", name: str = "command", before: Callable[[], object] | None = None
+) -> None:
     for number, stream in ((1, "out"), (2, "err")):
         os.dup2(os.open(cwd / f".{name}.{stream}", os.O_CREAT | os.O_WRONLY | os.O_TRUNC), number)
     sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__  # not pytest's
@@ -63,14 +67,17 @@ def _run(arguments: Sequence[str], cwd: Path, fault: str, name: str) -> None:
     torch.set_num_threads(1)  # the threads of a pool do not survive a fork
     stopping.forget()
     faults.plan(fault)
+    if before is not None:
+        before()
     code = 1
     try:
         cli.console()
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else 1
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
         os._exit(code)
 
 

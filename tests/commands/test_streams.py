@@ -1,0 +1,133 @@
+"""Standard streams that are closed, full, or without Unicode: the work goes on, and its exit code says how it went."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import psutil
+import pytest
+from support.command_line import plmtrain, start
+from support.tiny_text import PRETRAIN, TEXT, write_texts
+
+RUN = ["pretrain", *PRETRAIN, *TEXT, "trainer.steps=2"]
+TEXTS = ["text 한국어 [MASK]", "naïve [MASK]"]
+COMMANDS = {
+    "list": ["list"],
+    "matrix": ["list", "matrix"],
+    "check": ["check", *RUN[1:], "name=other"],
+    "tokenizer": ["tokenizer", "out", *RUN[1:]],
+    "prepare": ["prepare", *RUN[1:]],
+    "inspect": ["inspect", *RUN[1:]],
+    "pretrain": [*RUN, "name=other"],
+    "predict": ["predict", "runs/한국", *TEXTS],
+    "verify": ["verify", "runs/한국"],
+}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with text, and a finished run whose name is not ASCII."""
+    folder = tmp_path_factory.mktemp("work")
+    write_texts(folder)
+    result = plmtrain(*RUN, 'name="한국"', cwd=folder)
+    assert result.code == 0, result.err
+    return folder
+
+
+@pytest.fixture
+def work(trained: Path, tmp_path: Path) -> Path:
+    shutil.copytree(trained, tmp_path / "work", copy_function=shutil.copy2)
+    return tmp_path / "work"
+
+
+def _begin_with(out: io.TextIOBase | None, error: io.TextIOBase | None) -> None:
+    sys.stdout, sys.stderr = out, error  # type: ignore[assignment]
+
+
+def closed() -> None:
+    """``<&- >&- 2>&-``: Python then has None for each."""
+    _begin_with(None, None)
+    os.closerange(0, 3)
+
+
+def unread() -> None:
+    """Pipes that nobody reads any more."""
+    for number in (1, 2):
+        reading, writing = os.pipe()
+        os.dup2(writing, number)
+        os.close(reading)
+        os.close(writing)
+
+
+def full() -> None:
+    """A full disk."""
+    full_disk = os.open("/dev/full", os.O_WRONLY)
+    os.dup2(full_disk, 1)
+    os.dup2(full_disk, 2)
+
+
+def speak(encoding: str) -> None:
+    """``PYTHONIOENCODING``."""
+    _begin_with(*(io.TextIOWrapper(io.FileIO(number, "w", closefd=False), encoding=encoding) for number in (1, 2)))
+
+
+def ascii_only() -> None:
+    """``PYTHONIOENCODING=ascii``."""
+    speak("ascii")
+
+
+CASES = [
+    *((closed, command) for command in ("list", "tokenizer", "pretrain", "predict")),
+    *((unread, command) for command in ("matrix", "inspect", "prepare", "verify")),
+    *((ascii_only, command) for command in ("matrix", "check", "inspect", "tokenizer")),
+]
+
+
+@pytest.mark.parametrize(("streams", "command"), CASES, ids=lambda value: value if isinstance(value, str) else value.__name__)
+def test_nothing_depends_on_the_streams(work: Path, streams: Callable[[], None], command: str) -> None:
+    result = plmtrain(*COMMANDS[command], cwd=work, before=streams)
+    assert result.code == 0, result.err
+    assert (result.out + result.err).isascii()
+    assert "Error" not in result.err
+
+
+def test_a_full_disk_ends_what_only_prints(work: Path) -> None:
+    """What a command leaves on the disk is not worth less because nobody could be told."""
+    assert plmtrain(*COMMANDS["pretrain"], cwd=work, before=full).code == 0
+    assert json.loads((work / "runs/other/status.json").read_text())["state"] == "finished"
+    assert plmtrain(*COMMANDS["predict"], cwd=work, before=full).code == 7
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp949"])
+def test_what_an_encoding_lacks_is_escaped(work: Path, encoding: str) -> None:
+    result = plmtrain(*COMMANDS["predict"][:2], "--json", *TEXTS, cwd=work, before=partial(speak, encoding))
+    assert result.code == 0, result.err
+    assert [json.loads(line)["text"] for line in result.out.splitlines()] == TEXTS
+    result = plmtrain("evaluate", "runs/nirgends한", cwd=work, before=partial(speak, encoding))
+    assert result.code == 2
+    printed = (work / ".command.err").read_bytes().decode(encoding)
+    assert "runs/nirgends한" in printed or r"runs/nirgends\ud55c" in printed
+
+
+def test_standard_input_that_never_comes(work: Path) -> None:
+    """One signal is enough to stop waiting for it."""
+    reading, writing = os.pipe()
+    child = start("predict", "runs/한국", cwd=work, before=lambda: os.dup2(reading, 0))
+    os.write(writing, b"half a line [MASK]")
+    end = time.monotonic() + 60
+    while psutil.Process(child.pid).status() != psutil.STATUS_SLEEPING and time.monotonic() < end:
+        time.sleep(0.05)
+    assert child.pid is not None
+    child.terminate()
+    child.join(60)
+    assert child.exitcode == 75
+    os.close(reading)
+    os.close(writing)
