@@ -9,11 +9,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import pytest
+from support.children import is_alive
 
 from plmtrain import child_processes
 from plmtrain.data.corpus import processes
@@ -50,13 +50,6 @@ def outliving(work: Callable[[], object]) -> list[psutil.Process]:
     for child in left:
         child.kill()
     return left
-
-
-def is_alive(child: psutil.Process) -> bool:
-    """Return whether a process runs; what nobody has waited for yet does not."""
-    with suppress(psutil.NoSuchProcess):
-        return bool(child.status() != psutil.STATUS_ZOMBIE)
-    return False
 
 
 def at_work(child: psutil.Process) -> bool:

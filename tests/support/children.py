@@ -6,7 +6,10 @@ import multiprocessing
 import os
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from multiprocessing.process import BaseProcess
+
+import psutil
 
 from plmtrain import faults, stopping
 from plmtrain.errors import PlmtrainError
@@ -32,8 +35,7 @@ def in_child(work: Callable[[], object], fault: str = "") -> BaseProcess:
 def wait_for(children: Sequence[BaseProcess], seconds: float) -> None:
     """Wait until all children have ended, and kill those that have not by then.
 
-    ``BaseProcess.join`` with a time limit waits for the end of a pipe that grandchildren hold open, too: workers that a killed
-    child leaves behind look for their parent every five seconds.
+    ``BaseProcess.join`` with a time limit waits for the end of a pipe that grandchildren hold open, too.
 
     Raises:
         AssertionError: if one had to be killed.
@@ -45,3 +47,10 @@ def wait_for(children: Sequence[BaseProcess], seconds: float) -> None:
     for child in hanging:
         child.kill()
     assert not hanging, "a child hangs"
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """Return whether a process runs; one that has ended and that nobody has waited for does not."""
+    with suppress(psutil.NoSuchProcess):
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    return False

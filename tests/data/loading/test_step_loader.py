@@ -6,13 +6,16 @@ import multiprocessing
 import os
 import random
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from numpy.typing import NDArray
+from support.children import is_alive
 
 from plmtrain.batch import Batch, Inputs, Layout
 from plmtrain.data.loading.order import Order, plan_phases
@@ -170,6 +173,26 @@ def test_a_killed_worker_is_told() -> None:
 def test_a_worker_that_hangs_is_told() -> None:
     with pytest.raises(DistributedError, match="has returned nothing for 1 seconds"):
         everything(loader(Noisy(7, lambda: os.kill(os.getpid(), signal.SIGSTOP)), workers=2, timeout=1))
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere torch looks for the parent every five seconds")
+def test_workers_end_with_a_killed_parent() -> None:
+    """Even one that is busy, and at once."""
+    pids = multiprocessing.get_context("fork").Pipe(duplex=False)
+
+    def hang() -> None:
+        pids[1].send(os.getpid())
+        time.sleep(600)
+
+    parent = multiprocessing.get_context("fork").Process(target=lambda: everything(loader(Noisy(7, hang), workers=2)))
+    parent.start()
+    assert pids[0].poll(60)
+    worker = psutil.Process(pids[0].recv())
+    parent.kill()
+    end = time.monotonic() + 1
+    while is_alive(worker):
+        assert time.monotonic() < end
+        time.sleep(0.02)
 
 
 def test_signals_are_the_parents_to_answer() -> None:
