@@ -1,4 +1,7 @@
-"""Standard streams that are closed, full, or without Unicode: the work goes on, and its exit code says how it went."""
+"""Standard streams that are closed, full, or without Unicode: the work goes on, and its exit code says how it went.
+
+And streams in place of files, which may never end.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from pathlib import Path
 import psutil
 import pytest
 from support.command_line import plmtrain, start
-from support.tiny_text import PRETRAIN, TEXT, write_texts
+from support.tiny_text import FINETUNE, PRETRAIN, TEXT, write_texts
 
 RUN = ["pretrain", *PRETRAIN, *TEXT, "trainer.steps=2"]
 TEXTS = ["text 한국어 [MASK]", "naïve [MASK]"]
@@ -131,3 +134,55 @@ def test_standard_input_that_never_comes(work: Path) -> None:
     assert child.exitcode == 75
     os.close(reading)
     os.close(writing)
+
+
+PIPE = "this file cannot be read: it is a named pipe, and only regular files are read"
+DEVICE = PIPE.replace("named pipe", "device")
+AGAIN = "name regular files: a run reads them again when it is resumed"
+ENDLESS = {
+    "text": (["pretrain", *PRETRAIN, "data=text", "data.files=[pipe]"], 3, [PIPE, "data.files: pipe", AGAIN]),
+    "text from a device": (
+        ["prepare", *PRETRAIN, "data=text", "data.files=[/dev/zero]"],
+        3,
+        [DEVICE, "data.files: /dev/zero", AGAIN],
+    ),
+    "JSON": (["check", *PRETRAIN, "data=jsonl", "data.files=[/dev/urandom]"], 3, []),
+    "examples": (
+        ["finetune", *FINETUNE, "data.files=[train.tsv]", "data.validation_files=[pipe]"],
+        3,
+        [PIPE, "data.validation_files: pipe", AGAIN],
+    ),
+    "texts": (["predict", "runs/한국", "--file", "pipe"], 3, [PIPE, "--file pipe", "name a UTF-8 text file, one text a line"]),
+    "a model": (
+        ["import", "foreign", "out"],
+        2,
+        [
+            "config.json cannot be read: it is a named pipe, and only regular files are read",
+            "foreign/config.json",
+            "check the path",
+        ],
+    ),
+    "settings": (["pretrain", *PRETRAIN, *TEXT, "--config-dir", "mine", "data=own"], 2, []),
+}
+
+
+@pytest.mark.parametrize("name", ENDLESS)
+def test_only_regular_files_are_read(trained: Path, name: str) -> None:
+    """Opening a pipe waits for whoever writes into it, and a device may have no end."""
+    for path in ("pipe", "foreign/config.json", "mine/data/own.yaml"):
+        if not (trained / path).exists():
+            (trained / path).parent.mkdir(parents=True, exist_ok=True)
+            os.mkfifo(trained / path)
+    arguments, code, told = ENDLESS[name]
+    result = plmtrain(*arguments, cwd=trained)
+    assert result.code == code, result.err
+    assert "only regular files are read" in result.out + result.err
+    assert not told or result.err.splitlines() == told
+
+
+def test_a_file_whose_name_is_not_utf_8(trained: Path) -> None:
+    (trained / "texts").mkdir()
+    (trained / "texts" / os.fsdecode(b"caf\xe9")).write_text("some text")
+    result = plmtrain("check", *PRETRAIN, "data=text", "data.files=[texts]", cwd=trained)
+    assert result.code == 3
+    assert r"data.files: texts/caf\xe9" in result.out

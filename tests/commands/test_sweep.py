@@ -32,6 +32,7 @@ from plmtrain.training.run_folder import RunFolder
 PROGRAM = """
 import os, pathlib, signal, sys, time
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(75))
+signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
 print("job begins", flush=True)
 if "seed=1" in sys.argv:
     if os.environ["STAND_IN"] == "die":
