@@ -81,11 +81,11 @@ def examine_sources(sections: Mapping[str, Any], findings: Findings) -> None:
 
 def _wrong_in_text(data: DataSettings, bad: Skips) -> Iterator[DataError]:
     reading = data.model_copy(update={"on_bad": "skip"})
-    for patterns in (data.files, data.validation_files):
+    for setting, patterns in (("data.files", data.files), ("data.validation_files", data.validation_files)):
         files: list[Path] = []
         for pattern in patterns:
             try:
-                files += readers.expand([pattern])
+                files += readers.expand([pattern], setting)
             except DataError as error:
                 yield error
         try:

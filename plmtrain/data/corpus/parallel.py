@@ -50,7 +50,11 @@ def units(paths: Sequence[Path], data: DataSettings) -> list[Unit]:
     Raises:
         DataError: for a file that is none of these, or an aligned one without a file in another language.
     """
-    alone = {path: language for language, names in data.monolingual.items() for path in readers.expand(names)}
+    alone = {
+        path: language
+        for language, names in data.monolingual.items()
+        for path in readers.expand(names, f"data.monolingual.{language}")
+    }
     aligned: dict[Path, dict[str, Path]] = {}
     found_units: dict[Path, Unit] = {}
     for path in paths:

@@ -85,7 +85,8 @@ def find_sources(data: DataSettings, memory: Path, on_update: OnUpdate) -> Sourc
     files: list[tuple[Path, Split]] = [(path, "train") for path in readers.expand(data.files)]
     for language in sorted(data.monolingual):
         files += [(path, "train") for path in readers.expand(data.monolingual[language], f"data.monolingual.{language}")]
-    files += [(path, "validation") for path in readers.expand(data.validation_files)] if data.validation_files else []
+    held_out = readers.expand(data.validation_files, "data.validation_files") if data.validation_files else []
+    files += [(path, "validation") for path in held_out]
     signatures, described, done = [], [], 0
     total = sum(path.stat().st_size for path, _ in files)
 

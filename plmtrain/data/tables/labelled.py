@@ -62,8 +62,9 @@ def rows_of_files(reader: Reader[Any, Any], data: TableSettings, skips: Skips) -
     """Return the rows of the user's own files."""
 
     def rows(split: Split) -> Iterable[tuple[str, Iterable[Row]]]:
-        files = data.files if split == "train" else data.validation_files
-        for path in readers.expand(files) if files else []:
+        is_training = split == "train"
+        files, setting = (data.files, "data.files") if is_training else (data.validation_files, "data.validation_files")
+        for path in readers.expand(files, setting) if files else []:
             yield str(path), tables.read(path, reader.columns, data, skips)
 
     return rows

@@ -6,7 +6,6 @@ import multiprocessing
 import os
 import random
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator
 
@@ -175,7 +174,6 @@ def test_a_worker_that_hangs_is_told() -> None:
         everything(loader(Noisy(7, lambda: os.kill(os.getpid(), signal.SIGSTOP)), workers=2, timeout=1))
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere torch looks for the parent every five seconds")
 def test_workers_end_with_a_killed_parent() -> None:
     """Even one that is busy, and at once."""
     pids = multiprocessing.get_context("fork").Pipe(duplex=False)
