@@ -162,7 +162,7 @@ ENDLESS = {
             "check the path",
         ],
     ),
-    "settings": (["pretrain", *PRETRAIN, *TEXT, "--config-dir", "mine", "data=own"], 2, []),
+    "settings": (["pretrain", *PRETRAIN, "--config-dir", "mine", "data=own"], 2, []),
 }
 
 
