@@ -160,12 +160,15 @@ VERBS = {
         (("plmtrain import downloads/bert-base-uncased bert", "then: plmtrain predict bert ..., or init=bert"),),
     ),
     "list": Verb(
-        "list models, sizes, objectives, data sets, and which objective goes with which model",
-        "list [GROUP | matrix] [--json] [--config-dir DIR]",
-        "Lists every choice of every group, with a line of description each.",
+        "list models, sizes, objectives and data sets, explain settings, and show which objective goes with which model",
+        "list [GROUP | KEY | GROUP=CHOICE | matrix]... [--json] [--config-dir DIR]",
+        "Lists every choice of every group, with a line of description each; for a group also its settings, each with its\n"
+        "meaning, what it can be, and its default. docs/settings.md has all settings on one page.",
         (
             ("plmtrain list", "all groups"),
-            ("plmtrain list model", "the models"),
+            ("plmtrain list trainer", "the choices and the settings of a group"),
+            ("plmtrain list optimizer.lr", "one setting"),
+            ("plmtrain list objective=rtd", "what a choice sets"),
             ("plmtrain list matrix", "which objective goes with which model"),
         ),
     ),

@@ -45,6 +45,7 @@ def test_help_imports_next_to_nothing(arguments: list[str]) -> None:
         (["pretrain", "model=robreta", "trainer.stpes=3"], 2),
         (["pretrain", "--cfg", "job"], 0),
         (["list", "matrix"], 0),
+        (["list", "trainer.batch_size"], 0),
         (["completion", "query", "plmtrain pretrain trainer."], 0),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -34,8 +34,8 @@ _BOUNDS = {
 
 
 def nearest_key(key: str, valid: Sequence[str]) -> str:
-    """Return a remedy for an unknown full key: what it is called here, if another tool has that name; else the setting of the same
-    or nearly the same name; else all names of its group.
+    """Return a remedy for an unknown full key: what it is called here, if another tool has that name; else the setting of the
+    same or nearly the same name; else all names of its group.
 
     A suggestion must mean the same as what was written. So names are compared without their groups, which would make any two of a
     group similar, and only a slip of the finger counts as similar.

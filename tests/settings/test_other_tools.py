@@ -10,8 +10,9 @@ import pytest
 from plmtrain.errors import SettingsErrors
 from plmtrain.settings.composing.arguments import parse_arguments
 from plmtrain.settings.composing.compose import compose
-from plmtrain.settings.decode import KINDS, keys_of, pretrain_settings
-from plmtrain.settings.other_tools import TABLE, elsewhere
+from plmtrain.settings.decode import pretrain_settings
+from plmtrain.settings.kinds import KINDS, keys_of
+from plmtrain.settings.other_tools import elsewhere, table
 from plmtrain.settings.wording import nearest_key
 
 OURS = {
@@ -52,11 +53,11 @@ def test_every_name_of_transformers_has_a_row_or_is_ours() -> None:
 
 
 def test_the_table_names_settings_that_exist_and_none_of_ours_as_theirs() -> None:
-    theirs = [name for row in TABLE for name in row.theirs.split()]
+    theirs = [name for row in table() for name in row.theirs]
     assert [name for name, times in Counter(theirs).items() if times > 1] == []
-    assert {key for row in TABLE for key in row.ours} <= OURS
+    assert {key for row in table() for key in row.ours} <= OURS
     assert set(theirs) & (NAMES | OURS) == set()
-    assert all(row.ours or row.note for row in TABLE)
+    assert all(row.ours or row.note for row in table())
 
 
 @pytest.mark.parametrize(
@@ -97,7 +98,9 @@ def test_what_is_only_spelled_alike_is_not_suggested(key: str) -> None:
     assert "did you mean" not in nearest_key(key, sorted(OURS))
 
 
-@pytest.mark.parametrize("choice", ["model=deberta-base", "model=mbart", "objective=clm", "optimizer=adam", "optimizer.type=adam"])
+@pytest.mark.parametrize(
+    "choice", ["model=deberta-base", "model=mbart", "objective=clm", "optimizer=adam", "optimizer.type=adam"]
+)
 def test_another_published_system_is_not_a_slip_of_the_finger(choice: str) -> None:
     (remedy,) = wrong(choice)
     assert remedy.startswith("use one of: ")
