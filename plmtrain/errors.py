@@ -56,6 +56,10 @@ class DataError(PlmtrainError):
     exit_code = 3
 
 
+class TooLittleText(DataError):
+    """Text that does not fill a row, or of which nothing can be held out."""
+
+
 class CheckpointError(PlmtrainError):
     """No usable checkpoint, or a damaged one without any other left."""
 

@@ -97,15 +97,19 @@ VERBS = {
     ),
     "inspect": Verb(
         "show what an objective or a task does to your data",
-        "inspect [GROUP=CHOICE | KEY=VALUE]...",
+        "inspect [GROUP=CHOICE | KEY=VALUE]... [TEXT]... [--file FILE]",
         "Prints the original, the corrupted input and the targets in colour, and measures rates. For a task, prints the rows as\n"
-        "the model reads them, each with its right answer. No model is built.",
+        "the model reads them, each with its right answer. No model is built. Texts among the arguments, each in quotes, are\n"
+        "shown instead of the data; --file names a file with a text a line, and --file - is standard input. The tokenizer is\n"
+        "the run's own.",
         (
+            ('plmtrain inspect model=xlnet objective=plm size=tiny "The old mill stands by the river."', "your own sentence"),
             ("plmtrain inspect objective=dynamic_mlm data=sample", "the sample text"),
             ("plmtrain inspect model=bert objective=whole_word_mlm data=text data.files=[mytext.txt]", "your own text"),
             ("plmtrain inspect task=classification data.files=[train.tsv] init=runs/mine", "your own examples"),
         ),
         composes=True,
+        options=("--file", "-"),
     ),
     "tokenizer": Verb(
         "train only the tokenizer of a run",
@@ -233,6 +237,8 @@ def of(name: str) -> str:
         ]
         if "--json" in verb.options:
             lines.append("  --json            one JSON object instead of a table")
+        if "--file" in verb.options:
+            lines.append("  --file FILE       texts to show, one a line; - for standard input")
         if name in ("pretrain", "finetune"):
             lines.append(
                 "  -m, --multirun    run each of several values: seed=1,2,3  model=bert,roberta  optimizer.lr=choice(1e-4,5e-4)"

@@ -151,11 +151,12 @@ def _told(word: str, config_dir: str | None) -> tuple[dict[str, Any], str]:
         return table, matrix_text(table, config_dir, width)
 
     from plmtrain.commands.list import explanations
+    from plmtrain.settings import explained
 
     if "=" in word:
         return explanations.choice(word, config_dir, width)
     # Users also write the plural, as in `list models`.
-    known = {*GROUPS, *explanations.groups()}
+    known = {*GROUPS, *explained.groups()}
     if (group := next((name for name in (word, word.removesuffix("s")) if name in known), None)) is None:
         return explanations.key(word, config_dir, width)
     settings, text = explanations.group(group, config_dir, width)
