@@ -59,6 +59,10 @@ class NotRegularError(OSError):
     """A named pipe, a socket or a device in place of a file: reading it may never end."""
 
 
+class TooLittleText(DataError):
+    """Text that does not fill a row, or of which nothing can be held out."""
+
+
 class CheckpointError(PlmtrainError):
     """No usable checkpoint, or a damaged one without any other left."""
 
@@ -97,11 +101,22 @@ class Stopped(PlmtrainError):
 
 def nearest(name: str, valid: Iterable[str]) -> str:
     """Return a remedy with the closest valid spelling, or with all valid names if none is close."""
+    names = sorted(valid)
+    close = closest(name, names, 0.6)
+    return f"did you mean '{close}'?" if close else f"use one of: {', '.join(names)}"
+
+
+def closest(name: str, valid: Iterable[str], least: float = 0.8) -> str | None:
+    """Return the valid name that is most similar to a name; None if none is similar.
+
+    Args:
+        name: as it was written.
+        valid: the valid names.
+        least: the least similarity, from 0 to 1.
+    """
     import difflib  # not at the top, which is imported before the process watches for signals
 
-    names = sorted(valid)
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
-    return f"did you mean '{close[0]}'?" if close else f"use one of: {', '.join(names)}"
+    return next(iter(difflib.get_close_matches(name, sorted(set(valid)), n=1, cutoff=least)), None)
 
 
 def escaped(text: str) -> str:

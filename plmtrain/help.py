@@ -97,15 +97,19 @@ VERBS = {
     ),
     "inspect": Verb(
         "show what an objective or a task does to your data",
-        "inspect [GROUP=CHOICE | KEY=VALUE]...",
+        "inspect [GROUP=CHOICE | KEY=VALUE]... [TEXT]... [--file FILE]",
         "Prints the original, the corrupted input and the targets in colour, and measures rates. For a task, prints the rows as\n"
-        "the model reads them, each with its right answer. No model is built.",
+        "the model reads them, each with its right answer. No model is built. Texts among the arguments, each in quotes, are\n"
+        "shown instead of the data; --file names a file with a text a line, and --file - is standard input. The tokenizer is\n"
+        "the run's own.",
         (
+            ('plmtrain inspect model=xlnet objective=plm size=tiny "The old mill stands by the river."', "your own sentence"),
             ("plmtrain inspect objective=dynamic_mlm data=sample", "the sample text"),
             ("plmtrain inspect model=bert objective=whole_word_mlm data=text data.files=[mytext.txt]", "your own text"),
             ("plmtrain inspect task=classification data.files=[train.tsv] init=runs/mine", "your own examples"),
         ),
         composes=True,
+        options=("--file", "-"),
     ),
     "tokenizer": Verb(
         "train only the tokenizer of a run",
@@ -160,12 +164,15 @@ VERBS = {
         (("plmtrain import downloads/bert-base-uncased bert", "then: plmtrain predict bert ..., or init=bert"),),
     ),
     "list": Verb(
-        "list models, sizes, objectives, data sets, and which objective goes with which model",
-        "list [GROUP | matrix] [--json] [--config-dir DIR]",
-        "Lists every choice of every group, with a line of description each.",
+        "list models, sizes, objectives and data sets, explain settings, and show which objective goes with which model",
+        "list [GROUP | KEY | GROUP=CHOICE | matrix]... [--json] [--config-dir DIR]",
+        "Lists every choice of every group, with a line of description each; for a group also its settings, each with its\n"
+        "meaning, what it can be, and its default. docs/settings.md has all settings on one page.",
         (
             ("plmtrain list", "all groups"),
-            ("plmtrain list model", "the models"),
+            ("plmtrain list trainer", "the choices and the settings of a group"),
+            ("plmtrain list optimizer.lr", "one setting"),
+            ("plmtrain list objective=rtd", "what a choice sets"),
             ("plmtrain list matrix", "which objective goes with which model"),
         ),
     ),
@@ -230,6 +237,8 @@ def of(name: str) -> str:
         ]
         if "--json" in verb.options:
             lines.append("  --json            one JSON object instead of a table")
+        if "--file" in verb.options:
+            lines.append("  --file FILE       texts to show, one a line; - for standard input")
         if name in ("pretrain", "finetune"):
             lines.append(
                 "  -m, --multirun    run each of several values: seed=1,2,3  model=bert,roberta  optimizer.lr=choice(1e-4,5e-4)"

@@ -59,13 +59,14 @@ def test_the_wheel_holds_the_yaml_files_and_works_without_the_repository(tmp_pat
     yaml_files = {f"plmtrain/conf/{path.relative_to(ROOT / 'conf').as_posix()}" for path in (ROOT / "conf").rglob("*.yaml")}
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "plmtrain").rglob("*.py")}
     assert len(yaml_files) > 10
-    assert yaml_files | modules | {"plmtrain/py.typed"} <= names
+    assert yaml_files | modules | {"plmtrain/py.typed", "plmtrain/settings/other_tools.txt"} <= names
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"plmtrain", "hydra_plugins"}
     assert not [name for name in names if "__pycache__" in name or name.endswith(".pyc")]
 
     site = _install(bare_python, wheel)
     assert _conf_folder(bare_python) == site / "plmtrain" / "conf"
     assert "name: roberta" in _told(bare_python, "pretrain", "--cfg", "job", "model=roberta", "size=tiny")
+    assert "Sequences in a step" in _told(bare_python, "list", "trainer.batch_size")
 
 
 @pytest.mark.slow

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -14,6 +16,7 @@ from plmtrain.console import QuietConsole
 from plmtrain.data.corpus.updates import OnUpdate
 from plmtrain.data.loading.order import plan_phases
 from plmtrain.data.rows.rows import RowSource, rows_of
+from plmtrain.errors import SettingsError, TooLittleText
 from plmtrain.keyed_random import Keys
 from plmtrain.programs.inspection import Inspection
 from plmtrain.programs.program import AnyProgram
@@ -23,37 +26,102 @@ from plmtrain.runs.labelled_examples import LabelledExamples
 from plmtrain.runs.material import Material
 from plmtrain.runs.preparation import preparation_report
 from plmtrain.runs.prepared_text import PreparedText
+from plmtrain.runs.whole_text import WholeText, given_data
+from plmtrain.settings.composing.arguments import parse_arguments
 from plmtrain.settings.run import FinetuneSettings, PretrainSettings, RunSettings
 from plmtrain.text.tokenizer import Tokenizer
 
-_STYLES = {
-    "plain": "",
-    "special": "dim",
-    "masked": "bold yellow",
-    "random": "bold red",
-    "kept": "bold green",
-    "inserted": "bold magenta",
-    "deleted": "red strike",
-    "moved": "blue",
-    "target": "bold cyan",
-    "blank": "dim",
+_MARKS = {
+    "plain": ("", ""),
+    "special": ("dim", ""),
+    "masked": ("bold yellow", "_"),
+    "random": ("bold red", "!"),
+    "kept": ("bold green", "="),
+    "inserted": ("bold magenta", "+"),
+    "deleted": ("red strike", "-"),
+    "moved": ("blue", "~"),
+    "target": ("bold cyan", "*"),
+    "boundary": ("bold magenta", "^"),
+    "asked": ("bold yellow", "?"),
+    "blank": ("dim", "·"),
 }
+"""The style of each mark, and the sign before the token where there is no colour."""
+
+_IN_PLACE = ("asked", "blank")
+"""Marks whose sign stands in the token's place, with colour and without."""
+
 _SHOWN_ROWS = 3
 _MEASURED_ROWS = 2048
 _DRAWN_STEPS = 10_000
+_FEWEST_MEASURED = 64
+"""Fewer rows are corrupted several times, as in that many epochs."""
+
+_OVERRIDE = re.compile(r"[+~]*[A-Za-z_][A-Za-z0-9_./@-]*=|~")
 
 
 def run(arguments: list[str]) -> int:
-    """Show some rows, then rates and histograms over many."""
-    settings = settings_for("inspect", arguments)
-    with preparation_report() as on_update:
-        material = _material(settings, on_update)
+    """Show some rows, then rates and histograms over many: of the run's data, or of texts among the arguments."""
+    words, file = _without_file(arguments)
+    options = parse_arguments(words)
+    texts = [word for word in options.overrides if _is_text(word)]
+    settings = settings_for("inspect", [word for word in options.overrides if not _is_text(word)], options.config_dir)
+    if texts and file is not None:
+        raise SettingsError("there are texts and a file", f"command line: --file {file}", "give one of them")
+    with TemporaryDirectory(prefix="plmtrain-inspect-") as folder:
+        with preparation_report() as on_update:
+            material = _material(settings, texts, file, Path(folder), on_update)
+        try:
+            _show_phases(material)
+        except TooLittleText:
+            if isinstance(material, WholeText) or not isinstance(settings, PretrainSettings):
+                raise
+            with preparation_report() as on_update:
+                material = WholeText.prepared(settings, settings.data, Path(folder), on_update)
+            print("too little text for a run: all of it is shown, and nothing is held out")
+            _show_phases(material)
+    return 0
+
+
+def _without_file(arguments: list[str]) -> tuple[list[str], str | None]:
+    """Return the arguments without ``--file FILE``, and the file."""
+    words = list(arguments)
+    if "--file" not in words:
+        return words, None
+    at = words.index("--file")
+    if at + 1 == len(words):
+        raise SettingsError("--file needs a file", "command line: --file", "write --file FILE, or --file - for standard input")
+    return words[:at] + words[at + 2 :], words[at + 1]
+
+
+def _is_text(word: str) -> bool:
+    """Return whether an argument is a text to inspect: several words, or such as no setting is written in, without ``KEY=``."""
+    return not _OVERRIDE.match(word) and (not word.isascii() or " " in word.strip())
+
+
+def _material(settings: RunSettings, texts: list[str], file: str | None, folder: Path, on_update: OnUpdate) -> Material:
+    """Load the data of the run, or the given texts; what only training derives from text is not made."""
+    if isinstance(settings, FinetuneSettings):
+        if texts or file is not None:
+            what = f"the rows of task={settings.task.name} have answers, which a text alone has not"
+            raise SettingsError(what, "the text to inspect", "write a table: data.files=[train.tsv]")
+        return LabelledExamples.of(settings, on_update)
+    assert isinstance(settings, PretrainSettings)
+    if texts or file is not None:
+        return WholeText.prepared(settings, given_data(settings.data, texts, file, folder), folder, on_update)
+    try:
+        return PreparedText(settings, corpus_of(settings, on_update))
+    except TooLittleText:
+        return WholeText.prepared(settings, settings.data, folder, on_update)
+
+
+def _show_phases(material: Material) -> None:
     settings, phases = material.settings, plan_phases(material.settings.trainer)
+    programs = material.programs(phases)
+    rows_of_phases = [material.rows("train", program, phase) for phase, program in zip(phases, programs, strict=True)]
     console = QuietConsole()
     if isinstance(material, LabelledExamples):
         console.print(Text(material.opening()))
-    for phase, program in zip(phases, material.programs(phases), strict=True):
-        rows = material.rows("train", program, phase)
+    for phase, program, rows in zip(phases, programs, rows_of_phases, strict=True):
         if len(phases) > 1:
             console.rule(f"phase {phase.index + 1}: steps {phase.first_step + 1} to {phase.end}")
         steps = range(phase.first_step, min(phase.end, phase.first_step + _DRAWN_STEPS))
@@ -66,38 +134,29 @@ def run(arguments: list[str]) -> int:
             if part.name is not None:
                 console.rule(f"{part.name}: trained in {drawn[part.name]:,} of the first {len(steps):,} steps", align="left")
             _show(console, part.program, rows_of(rows, part.name), settings.seed, material.tokenizer)
-    return 0
 
 
-def _material(settings: RunSettings, on_update: OnUpdate) -> Material:
-    """Load the data of the run; what only training derives from text is not made."""
-    if isinstance(settings, FinetuneSettings):
-        return LabelledExamples.of(settings, on_update)
-    assert isinstance(settings, PretrainSettings)
-    return PreparedText(settings, corpus_of(settings, on_update))
-
-
-def _show(console: Console, program: AnyProgram, rows: RowSource, seed: int, tokenizer: Tokenizer) -> None:
+def _show(console: QuietConsole, program: AnyProgram, rows: RowSource, seed: int, tokenizer: Tokenizer) -> None:
     count = min(_MEASURED_ROWS, len(rows))
+    epochs = max(1, _FEWEST_MEASURED // count)
+    epoch, index = (numbers.reshape(-1) for numbers in np.indices((epochs, count)))
     inspections = [
-        program.inspect(program.collate(rows.fetch(part), Keys(seed, np.zeros(len(part), np.int64), part)))
-        for part in np.array_split(np.arange(count), max(1, count // 64))
+        program.inspect(program.collate(rows.fetch(index[part]), Keys(seed, epoch[part], index[part])))
+        for part in np.array_split(np.arange(epochs * count), max(1, epochs * count // 64))
     ]
     _draw_rows(console, inspections[0], tokenizer)
     for note in inspections[0].notes:
         console.print(Text(note))
-    console.print(_rates(inspections, count))
+    measured = f"{count} row{'s' * (count > 1)}" + f" in {epochs} epochs" * (epochs > 1)
+    console.print(_rates(inspections, measured))
     for table in _histograms(inspections):
         console.print(table)
 
 
-def _draw_rows(console: Console, inspection: Inspection, tokenizer: Tokenizer) -> None:
-    legend = Text("marks: ")
+def _draw_rows(console: QuietConsole, inspection: Inspection, tokenizer: Tokenizer) -> None:
     used = {mark for row in inspection.rows for tokens in row.lines.values() for _, mark in tokens}
-    for mark, style in _STYLES.items():
-        if mark in used:
-            legend.append(f" {mark} ", style=style)
-    console.print(legend)
+    coloured = console.color_system is not None and not console.no_color
+    console.print(_legend([mark for mark in _MARKS if mark in used], coloured))
     for row in inspection.rows[:_SHOWN_ROWS]:
         table = Table(show_header=False, box=None, padding=(0, 1))
         table.add_column(style="bold", no_wrap=True)
@@ -105,16 +164,29 @@ def _draw_rows(console: Console, inspection: Inspection, tokenizer: Tokenizer) -
         for label, tokens in row.lines.items():
             line = Text()
             for piece, (_, mark) in zip(tokenizer.pieces([token for token, _ in tokens]), tokens, strict=True):
-                line.append("·" if mark == "blank" else piece, style=_STYLES[mark])
+                style, sign = _MARKS[mark]
+                line.append(sign if mark in _IN_PLACE else piece if coloured else sign + piece, style=style)
                 line.append(" ")
             table.add_row(label, line)
         console.print(table)
         console.print()
 
 
-def _rates(inspections: list[Inspection], rows: int) -> Table:
+def _legend(marks: list[str], coloured: bool) -> Text:
+    """Name the marks in their styles; without colour, by the signs before the tokens."""
+    legend = Text("marks: ")
+    for mark in marks:
+        style, sign = _MARKS[mark]
+        if coloured:
+            legend.append(f" {sign} {mark} " if mark in _IN_PLACE else f" {mark} ", style=style)
+        elif sign:
+            legend.append(f" {sign} {mark} ")
+    return legend
+
+
+def _rates(inspections: list[Inspection], rows: str) -> Table:
     """Every rate over all rows, with its 95 % interval by the normal approximation."""
-    table = Table(title=f"measured over {rows} rows", title_justify="left")
+    table = Table(title=f"measured over {rows}", title_justify="left")
     for heading in ("rate", "share", "±", "counted"):
         table.add_column(heading, justify="left" if heading == "rate" else "right")
     for name in inspections[0].rates:

@@ -223,7 +223,23 @@ class PermutationLM(Program[PermutationLMSettings, TwoStreamSettings, Permutatio
                 "predicted per row": dict(zip(sizes.tolist(), rows_of.tolist(), strict=True)),
                 "consecutive targets": dict(zip(runs.tolist(), times.tolist(), strict=True)),
             },
+            notes=self._notes(ids.shape[1]),
         )
+
+    def _notes(self, length: int) -> list[str]:
+        """Explain the lines of ``_shown``."""
+        reuse, window = self._reuse(length), self.settings.perm_size
+        notes = [
+            "? is the predicted token itself: its query sees its place and the tokens shown, never itself. A dot is not seen."
+        ]
+        if reuse:
+            notes.append(
+                f"The first {reuse} places (objective.reuse_len) see none of those after them: the next row begins there, and "
+                "reads them again. The places after them see all of the first."
+            )
+        if window is not None and window < length:
+            notes.append(f"Windows of {window} places (objective.perm_size) follow each other; the order is random within each.")
+        return notes
 
     def _shown(
         self, ids: NDArray[np.int64], marks: NDArray[np.str_], ranks: NDArray[np.int64], documents: Tensor | None, row: int
@@ -242,7 +258,7 @@ class PermutationLM(Program[PermutationLMSettings, TwoStreamSettings, Permutatio
             if documents is not None:
                 seen &= (documents[row] == documents[row, place]).numpy()
             sight = np.where(seen, marks, "blank")
-            sight[place] = "masked"
+            sight[place] = "asked"  # the query sees the place, never the token
             lines[f"{number + 1}. sees"] = list(zip(ids.tolist(), sight.tolist(), strict=True))
         return Shown(lines)
 

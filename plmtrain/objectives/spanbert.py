@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,7 +18,7 @@ from plmtrain.corruption.span_rows import boundary_targets
 from plmtrain.nn.boundary import SpanBoundaryHead
 from plmtrain.nn.heads import MaskedLMHead, TiedHead
 from plmtrain.nn.loss import cross_entropy_sum
-from plmtrain.programs.inspection import Inspection
+from plmtrain.programs.inspection import Inspection, Shown
 from plmtrain.programs.masked.program import MaskedLearner
 from plmtrain.programs.masked.spans import SpanMasked
 from plmtrain.programs.program import Carry, MakeBackbone
@@ -103,8 +104,27 @@ class SpanBERT(SpanMasked[SpanBERTSettings, SpanBERTLearner]):
 
     def inspect(self, batch: Batch) -> Inspection:
         inspection, targets = super().inspect(batch), batch.targets
+        rows = [
+            Shown({**row.lines, "boundaries": line}) for row, line in zip(inspection.rows, _boundary_lines(batch), strict=True)
+        ]
+        note = (
+            "boundaries: the tokens between two boundaries (?) are predicted a second time, from the hidden states of the two "
+            "and the place between them. Spans at an end of a row have none."
+        )
         rates = {
             "spans with boundaries": (len(targets["left"]), len(targets["span_tokens"])),
             "predicted from boundaries": (len(targets["boundary_labels"]), len(targets["labels"])),
         }
-        return replace(inspection, rates={**inspection.rates, **rates})
+        return replace(inspection, rows=rows, rates={**inspection.rates, **rates}, notes=(*inspection.notes, note))
+
+
+def _boundary_lines(batch: Batch) -> list[list[tuple[int, str]]]:
+    """Return for each row its boundaries, and the tokens that are predicted from them; the rest is blank."""
+    ids = batch.inputs.ids
+    left, right = batch.targets["left"], batch.targets["right"]
+    marks = np.full(ids.numel(), "blank", "<U8")
+    marks[(left[batch.targets["spans"]] + 1 + batch.targets["places"]).numpy()] = "asked"
+    marks[torch.cat([left, right]).numpy()] = "boundary"
+    real = torch.ones_like(ids, dtype=torch.bool) if batch.layout.tokens is None else batch.layout.tokens
+    rows = zip(ids, marks.reshape(ids.shape), real, strict=True)
+    return [list(zip(row[kept].tolist(), own[kept.numpy()].tolist(), strict=True)) for row, own, kept in rows]

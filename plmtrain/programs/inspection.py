@@ -12,7 +12,8 @@ class Shown:
 
     Args:
         lines: by label (``original``, ``input``, ``target`` ...) the tokens of a line, each a token id with its mark. Marks:
-            ``plain``, ``special``, ``masked``, ``random``, ``kept``, ``inserted``, ``deleted``, ``moved``, ``target``, ``blank``.
+            ``plain``, ``special``, ``masked``, ``random``, ``kept``, ``inserted``, ``deleted``, ``moved``, ``target``, ``blank``,
+            ``asked`` (a place whose token is predicted without being seen), ``boundary``.
     """
 
     lines: Mapping[str, Sequence[tuple[int, str]]]

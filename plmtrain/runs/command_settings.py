@@ -11,8 +11,9 @@ from plmtrain.errors import PlmtrainError, SettingsError
 from plmtrain.settings.composing.compose import Composed, compose
 from plmtrain.settings.composing.folders import primary_of
 from plmtrain.settings.composing.overrides import where
-from plmtrain.settings.decode import FINETUNE, KINDS, PRETRAIN, RunKind, run_settings, settings_from_run
+from plmtrain.settings.decode import run_settings, settings_from_run
 from plmtrain.settings.identity import kind_of
+from plmtrain.settings.kinds import FINETUNE, KINDS, PRETRAIN, RunKind
 from plmtrain.settings.run import RunSettings
 from plmtrain.settings.tokenizer import TokenizerSettings
 from plmtrain.training.run_folder import RunFolder

@@ -7,7 +7,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from plmtrain.errors import nearest
+from plmtrain.errors import closest, nearest
+from plmtrain.settings.other_tools import elsewhere, is_something_else, remedy
+
+_OF_MANY = frozenset({"end", "family", "format", "keep", "label", "mask", "mode", "name", "path", "start", "text", "type"})
+"""Names that mean something else in each group: the same name elsewhere is no suggestion."""
 
 _KINDS = {
     "int": "a whole number",
@@ -30,24 +34,34 @@ _BOUNDS = {
 
 
 def nearest_key(key: str, valid: Sequence[str]) -> str:
-    """Return a remedy with the nearest valid full key: the same name elsewhere, a similar one, or all of its group."""
+    """Return a remedy for an unknown full key: what it is called here, if another tool has that name; else the setting of the
+    same or nearly the same name; else all names of its group.
+
+    A suggestion must mean the same as what was written. So names are compared without their groups, which would make any two of a
+    group similar, and only a slip of the finger counts as similar.
+    """
+    if (theirs := elsewhere(key)) is not None:
+        return remedy(key, theirs, valid)
     group, _, name = key.rpartition(".")
+    name = name.lower()
     groups = sorted({other.split(".")[0] for other in valid if "." in other})
-    elsewhere = [other for other in valid if other.rpartition(".")[2] == name]
-    if elsewhere and not (group and any(other.startswith(f"{group}.") for other in valid) and len(elsewhere) > 1):
-        return f"did you mean {' or '.join(repr(other) for other in elsewhere[:3])}?"
-    beside = [other for other in valid if other.rpartition(".")[0] == group] + ([] if group else groups)
-    close = nearest(key, beside) if beside else ""
-    if close.startswith("did you mean"):
-        return close
-    anywhere = nearest(key, [*valid, *groups])
-    if anywhere.startswith("did you mean"):
-        return anywhere
-    by_name = nearest(name, [other.rpartition(".")[2] for other in valid])
-    if by_name.startswith("did you mean"):
-        match = by_name.split("'")[1]
-        return f"did you mean {' or '.join(repr(other) for other in valid if other.rpartition('.')[2] == match)}?"
-    return close or f"the groups of settings are: {', '.join(groups)}"
+    beside = {other.rpartition(".")[2]: other for other in valid if other.rpartition(".")[0] == group}
+    same = [other for other in valid if other.rpartition(".")[2] == name]
+    if same and (not beside or name not in _OF_MANY):
+        return _meant(same)
+    if close := closest(name, [*beside, *([] if group else groups)]):
+        return _meant([beside.get(close, close)])
+    if (top := closest(key.split(".")[0], groups)) and key.split(".")[0] != top:
+        return nearest_key(f"{top}.{key.partition('.')[2]}", valid) if "." in key else _meant([top])
+    if close := closest(name, {other.rpartition(".")[2] for other in valid} - _OF_MANY):
+        return _meant([other for other in valid if other.rpartition(".")[2] == close])
+    if beside and group:
+        return f"use one of: {', '.join(sorted(beside.values()))}"
+    return f"the groups of settings are: {', '.join(groups)}"
+
+
+def _meant(keys: Sequence[str]) -> str:
+    return f"did you mean {' or '.join(repr(key) for key in keys[:3])}?"
 
 
 def _got(value: Any) -> str:
@@ -69,7 +83,8 @@ def _explained(key: str, error: Any, valid: Sequence[str]) -> tuple[str, str]:
         return f"{key}: {what}" if key else what, remedy or "change one of them"
     if kind == "literal_error":
         options = [option.strip("'") for option in context["expected"].replace(" or ", ", ").split(", ")]
-        return f"{key} cannot be {_got(got)}", nearest(str(got), options)
+        listed = f"use one of: {', '.join(options)}"
+        return f"{key} cannot be {_got(got)}", listed if is_something_else(str(got)) else nearest(str(got), options)
     if kind in _BOUNDS:
         name, words = _BOUNDS[kind]
         return f"{key} must be {words} {context[name]:g}, and is {_got(got)}", f"give {key} a value {words} {context[name]:g}"

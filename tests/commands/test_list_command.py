@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -48,3 +49,34 @@ def test_own_files_are_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert json.loads(capsys.readouterr().out)["model"]["mine"] == "My own model."
     assert command.run(["matrix", "--config-dir", str(tmp_path)]) == 0
     assert "mine" in capsys.readouterr().out
+
+
+def test_the_matrix_is_readable_on_a_page_of_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    """Every model stands in one paragraph, above the objectives that train it; every objective stands in every paragraph."""
+    command.run(["matrix"])
+    _, *paragraphs = capsys.readouterr().out.strip().split("\n\n")
+    assert max(map(len, "\n".join(paragraphs).splitlines())) <= 80
+    table, shown = command.matrix(None), []
+    for paragraph in paragraphs:
+        models, _, answers = paragraph.partition("\n  trained by: ")
+        names = models.replace("\n", ", ").split(", ")
+        trained, *refused = re.sub(r"\n {4,}", " ", answers).split("\n  not by ")
+        for name in names:
+            assert {objective for objective, answer in table[name].items() if answer == "yes"} == set(trained.split(", "))
+            assert {name for line in refused for name in line.partition(": ")[0].split(", ")} == {
+                objective for objective, answer in table[name].items() if answer != "yes"
+            }
+        shown += names
+    assert sorted(shown) == sorted(table)
+    assert "albert, albert_large" in paragraphs[0]
+
+
+def test_the_matrix_of_many_models_still_fits(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    for number in range(30):
+        path = tmp_path / "model" / f"another_long_name_{number}.yaml"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"# One of many.\ndefaults: [roberta, _self_]\nname: another_long_name_{number}\n")
+    command.run(["matrix", "--config-dir", str(tmp_path)])
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert len(lines) < 60

@@ -328,10 +328,10 @@ def test_inspect_counts_and_draws_what_was_done() -> None:
         assert pictures[-1] == f"{len(predicted)}. sees"
         for label in pictures:
             place = order[int(label.split(".")[0]) - 1]
-            visible = [mark != "blank" for _, mark in lines[label]]
-            expected = (batch.layout.ranks[row] < batch.layout.ranks[row, place]).tolist()
-            expected[place] = True  # marked as what is asked for
-            assert visible == expected
+            visible = [mark not in ("blank", "asked") for _, mark in lines[label]]
+            assert visible == (batch.layout.ranks[row] < batch.layout.ranks[row, place]).tolist()
+            assert [column for column, (_, mark) in enumerate(lines[label]) if mark == "asked"] == [place]
+    assert any("objective.reuse_len" in note for note in shown.notes)
 
 
 def test_rows_that_are_no_streams_remember_nothing() -> None:

@@ -211,6 +211,24 @@ def test_inspect_counts_spans() -> None:
     assert shown.rates["predicted from boundaries"] == (batch.normalisers["sbo"], batch.normalisers["mlm"])
 
 
+def test_inspect_draws_the_boundaries_of_spans() -> None:
+    """By hand: the neighbours of each run of targets, where neither is a special token, and the run's first tokens between."""
+    made, rows = program(), text(11, 50, 60)
+    batch = made.collate(rows, keys(50))
+    ids, width = batch.inputs.ids, batch.inputs.ids.shape[1]
+    for row, shown in enumerate(made.inspect(batch).rows):
+        places = sorted(at - row * width for at in batch.targets["positions"].tolist() if at // width == row)
+        drawn = ["blank"] * width
+        for first in (place for place in places if place - 1 not in places):
+            last = next(place for place in range(first, width) if place + 1 not in places)
+            if not VOCABULARY.is_special[ids[row, [first - 1, last + 1]]].any():
+                drawn[first - 1] = drawn[last + 1] = "boundary"
+                drawn[first : last + 1] = ["asked" if at < 15 else "blank" for at in range(last + 1 - first)]
+        line = shown.lines["boundaries"]
+        assert [mark for _, mark in line] == drawn
+        assert [token for token, _ in line] == ids[row].tolist()
+
+
 def test_the_head_narrows_to_the_embeddings() -> None:
     head = SpanBoundaryHead(32, 16, 200, "gelu", 1e-12, places=15, place_width=20)
     logits = head(torch.randn(7, 32), torch.randn(7, 32), torch.arange(7), torch.randn(200, 16))

@@ -11,7 +11,8 @@ from plmtrain.commands.list import matrix
 from plmtrain.errors import SettingsErrors
 from plmtrain.settings.composing.compose import compose
 from plmtrain.settings.composing.folders import choices, conf_folder, groups_of
-from plmtrain.settings.decode import KINDS, RunKind, pretrain_settings, run_settings
+from plmtrain.settings.decode import pretrain_settings, run_settings
+from plmtrain.settings.kinds import KINDS, RunKind
 from plmtrain.settings.models.encoder import EncoderSettings
 
 FILES = sorted(conf_folder().rglob("*.yaml"))

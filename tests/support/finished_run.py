@@ -11,7 +11,8 @@ from torch import nn
 
 from plmtrain import backbones
 from plmtrain.settings.composing.compose import compose
-from plmtrain.settings.decode import FINETUNE, PRETRAIN, run_settings
+from plmtrain.settings.decode import run_settings
+from plmtrain.settings.kinds import FINETUNE, PRETRAIN
 from plmtrain.settings.tokenizer import TokenizerSettings
 from plmtrain.text.tokenizer import Tokenizer
 from plmtrain.text.tokenizer_training import train

@@ -27,7 +27,8 @@ from plmtrain.settings.composing.compose import parse_override, values_of
 from plmtrain.settings.composing.folders import GROUPS, OPTIONAL_GROUPS, choices
 from plmtrain.settings.composing.foreign_yaml import screen_folder
 from plmtrain.settings.composing.overrides import Checked, check_overrides, where
-from plmtrain.settings.decode import KINDS, run_settings
+from plmtrain.settings.decode import run_settings
+from plmtrain.settings.kinds import KINDS
 from plmtrain.study import sweep_record
 from plmtrain.training.run_folder import safe_name
 

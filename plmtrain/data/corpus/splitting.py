@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from plmtrain.errors import DataError
+from plmtrain.errors import TooLittleText
 
 LARGEST_SHARE = 0.1
 """A document of more than this share of the corpus is never held out whole."""
@@ -42,7 +42,7 @@ def choose_held_out(hashes: NDArray[np.uint64], lengths: NDArray[np.int64], frac
         minimum: tokens that must be held out at least.
 
     Raises:
-        DataError: if there is too little text.
+        TooLittleText: if there is too little text.
     """
     order = np.argsort(hashes, kind="stable")
     values, firsts = np.unique(hashes[order], return_index=True)
@@ -64,7 +64,7 @@ def _to_cut(hashes: NDArray[np.uint64], lengths: NDArray[np.int64], minimum: int
     single = np.where(counts[groups] == 1, lengths, 0)
     longest = int(np.argmax(single))
     if single[longest] < minimum + 2:
-        raise DataError(
+        raise TooLittleText(
             f"too little text to hold out {minimum} tokens: {int(lengths.sum())} tokens in {_counted(len(np.unique(hashes)))}"
             + (f" ({len(hashes)} with repetitions)" if len(np.unique(hashes)) < len(hashes) else ""),
             "data.files",

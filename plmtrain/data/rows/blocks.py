@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from plmtrain.data.corpus.store import Store, marked
 from plmtrain.data.rows.rows import Rows
-from plmtrain.errors import DataError
+from plmtrain.errors import TooLittleText
 
 
 class Blocks:
@@ -19,13 +19,13 @@ class Blocks:
         isolate_documents: whether rows say which document each token is of.
 
     Raises:
-        DataError: if the text does not fill one row.
+        TooLittleText: if the text does not fill one row.
     """
 
     def __init__(self, store: Store, length: int, isolate_documents: bool = False) -> None:
         self._count = len(store) // length
         if self._count < 1:
-            raise DataError(
+            raise TooLittleText(
                 f"the {store.split} text has {len(store)} tokens, but a row takes {length}",
                 str(store.folder),
                 "give more text (data.files=, data.validation_fraction=), or a smaller trainer.sequence_length",

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from plmtrain.data.corpus.store import Store, marked
 from plmtrain.data.rows.rows import Rows
-from plmtrain.errors import DataError
+from plmtrain.errors import TooLittleText
 from plmtrain.keyed_random import Keys, as_integers, bits
 
 _HELD_OUT_TIMES = 8
@@ -35,7 +35,7 @@ class Streams:
         isolate_documents: whether rows say which document each token is of.
 
     Raises:
-        DataError: if the text does not fill one row of every stream.
+        TooLittleText: if the text does not fill one row of every stream.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Streams:
         self._advance = advance or length
         self._each = len(store) // streams
         if self._each < length:
-            raise DataError(
+            raise TooLittleText(
                 f"the {store.split} text has {len(store)} tokens, but {streams} streams of rows of {length} take "
                 f"{streams * length}",
                 str(store.folder),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from plmtrain.errors import SettingsError, SettingsErrors, nearest
+from plmtrain.settings.other_tools import elsewhere, remedy
 
 FLAGS = ("--config-dir", "-cd", "--cfg", "-c", "--multirun", "-m", "--help", "-h")
 
@@ -64,9 +65,9 @@ def parse_arguments(arguments: Sequence[str]) -> Arguments:
                         )
                     )
         else:
-            errors.append(
-                SettingsError(f"there is no option '{flag}'", f"command line: {word}", nearest(flag, {*FLAGS, "--json"} - {flag}))
-            )
+            theirs = elsewhere(flag)
+            hint = nearest(flag, {*FLAGS, "--json"} - {flag}) if theirs is None else remedy(flag, theirs)
+            errors.append(SettingsError(f"there is no option '{flag}'", f"command line: {word}", hint))
     if errors:
         raise SettingsErrors(errors)
     return Arguments(tuple(overrides), None if config_dir is None else str(Path(config_dir).resolve()), multirun, show)

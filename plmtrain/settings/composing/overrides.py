@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from plmtrain.errors import SettingsError, nearest
 from plmtrain.settings.composing.folders import OPTIONAL_GROUPS, PRIMARY, choices, foreign_group, groups_of
 from plmtrain.settings.composing.foreign_yaml import DEEPEST, unsafe
+from plmtrain.settings.other_tools import is_something_else
 
 LONGEST = 20_000
 """The most characters of an override."""
@@ -203,5 +204,7 @@ def _choose(
                 f"write {group}=NAME, and {group}.KEY=VALUE to change it; {nearest('', valid)}",
             )
         else:
-            wrong(text, f"{group} has no choice '{_shown(shown)}'", nearest(str(value), valid))
+            name = str(value)
+            remedy = f"use one of: {', '.join(valid)}" if is_something_else(name) else nearest(name, valid)
+            wrong(text, f"{group} has no choice '{_shown(shown)}'", remedy)
     checked.broken.add(group)
