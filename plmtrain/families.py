@@ -66,7 +66,9 @@ class TokenizerFamily:
         return self.first + self.last
 
     def pieces(self, texts: int) -> tuple[Piece, ...]:
-        """Return the pieces of a row of one text or two, in order."""
+        """Return the pieces of a row of one text or two, in order; for 0, of running text, around which nothing stands."""
+        if not texts:
+            return ((0, 0),)
         names = {"A": 0, "B": 1}
         template = (piece.rpartition(":") for piece in (self.single if texts == 1 else self.pair).split())
         return tuple((names.get(name, name), int(segment)) for name, _, segment in template)
@@ -261,6 +263,7 @@ MODEL_FAMILIES: Mapping[str, ModelFamily] = {
     "bart": ModelFamily(
         kind="encoder_decoder", tokenizer="roberta", reads="decoder", head=ClassifierHead(drops_state=True, dropout=0.0)
     ),
+    "gpt2": ModelFamily(kind="decoder", tokenizer="gpt2", reads="last"),
 }
 """By name. Heads are those of transformers."""
 
