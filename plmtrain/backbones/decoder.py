@@ -1,7 +1,8 @@
 """The decoder of GPT-1, GPT-2 and GPT-3 (Radford et al. 2018, section 4.1; 2019, section 2.3; Brown et al. 2020, section 2.1).
 
-Token and learned position embeddings are added and dropped without a norm. GPT-1's blocks are post-LN; GPT-2's are pre-LN, with a
-norm after the last one. In GPT-3 every second block sees a window of the last positions only. The output layer is the token table.
+Token and learned position embeddings are added and dropped without a norm. GPT-1's blocks are post-LN; GPT-2's are pre-LN, with
+a norm after the last one. In GPT-3 every second block sees a window of the last positions only. The output layer is the token
+table.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ class Decoder(Backbone):
     """
 
     settings: DecoderSettings
+    writes = True
 
     def __init__(self, settings: DecoderSettings, vocabulary_size: int) -> None:
         super().__init__(settings, vocabulary_size)

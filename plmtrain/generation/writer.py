@@ -76,8 +76,10 @@ class EncoderDecoderWriter:
 
 
 class DecoderWriter:
-    """A decoder that continues prompts. Shorter ones are padded on the left, and their positions are counted from their own start,
-    so that each is continued as if it were alone.
+    """A decoder that continues prompts.
+
+    Shorter prompts are padded on the left, and their positions are counted from their own start, so that each is continued as if it
+    were alone.
 
     Args:
         backbone: in eval mode.

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from plmtrain.backbones import Backbone
-from plmtrain.backbones.encoder_decoder import EncoderDecoder
 from plmtrain.batch import Inputs
 from plmtrain.nn.boundary import SpanBoundaryHead
 from plmtrain.nn.heads import MaskedLMHead, PairHead, Pooler, ReplacedTokenHead, SentenceHead, TiedHead
@@ -110,6 +109,8 @@ def outputs(model: Model, inputs: Inputs) -> dict[str, Tensor]:
     """Return a model's hidden states and the outputs of its heads, by their names in messages."""
     hidden = model.backbone.hidden(inputs)
     scores = {called(kind): _HEADS[kind][1](head, model, hidden, inputs) for kind, head in model.heads.items() if kind in _HEADS}
+    if model.backbone.writes and not model.heads:
+        scores[called(TiedHead)] = functional.linear(hidden, model.backbone.embedding_weight)
     return {"a backbone": hidden, **scores}
 
 
@@ -118,6 +119,6 @@ def vocabulary_scores(model: Model, inputs: Inputs) -> Tensor | None:
     head = model.heads.get(MaskedLMHead) or model.heads.get(TiedHead)
     if head is not None:
         return _vocabulary(head, model, model.backbone.hidden(inputs), inputs)
-    if isinstance(model.backbone, EncoderDecoder) and not model.heads:
+    if model.backbone.writes and not model.heads:
         return functional.linear(model.backbone.hidden(inputs), model.backbone.embedding_weight)
     return None

@@ -1,4 +1,4 @@
-"""Transformer blocks: with a norm after each sub-layer (Vaswani et al. 2017, section 3.1) or before it (GPT-2), and BART's decoder."""
+"""Transformer blocks, with a norm after each sub-layer (Vaswani et al. 2017, section 3.1) or before it (GPT-2); BART's decoder."""
 
 from __future__ import annotations
 

@@ -255,7 +255,7 @@ def test_bart_writes_what_the_run_writes(export: Callable[[str], Exported], caps
     written = made.theirs.generate(**tokens(text, return_tensors="pt"), num_beams=1, do_sample=False, max_length=12)[0]
     assert written.tolist()[:2] == [tokens.eos_token_id, tokens.bos_token_id]
     assert written[-1] == tokens.eos_token_id
-    assert cli.main(["predict", str(made.run), "--json", "--beams", "1", "--max-length", "11", text]) == 0
+    assert cli.main(["predict", str(made.run), "--json", "--beams", "1", "--max-new-tokens", "11", text]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert answer["restored"] == tokens.decode(written, skip_special_tokens=True).strip()
 
