@@ -64,6 +64,6 @@ def _completes(texts: Tensor, size: int, vocabulary: int) -> Tensor:
     if texts.shape[1] >= size:
         begun = texts[:, texts.shape[1] + 1 - size :]
         windows = texts.unfold(1, size, 1)  # [texts, windows, size]
-        same = (windows[..., :-1] == begun[:, None]).all(-1)
+        same = (windows[..., :-1] == begun[:, None]).all(-1) & (windows[..., -1] != NOTHING)
         banned.scatter_(1, torch.where(same, windows[..., -1], vocabulary), True)
     return banned[:, :vocabulary]

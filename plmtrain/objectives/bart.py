@@ -171,9 +171,8 @@ class Restoring(Answering[BartLearner]):
         writer = EncoderDecoderWriter(learner.pair, batch.inputs, chosen.beams, limit)
         begun = torch.full_like(ids[:, :1], closing)
         texts = generate(writer, begun, specials, chosen, limit, samples=batch.samples.numpy(), stop=self.stop)
-        framing = (opening, closing)
         return [
-            {"sample": sample, "written": [token for token in text if token not in framing]}
+            {"sample": sample, "written": text[1 : -1 if text[-1] == closing else None]}
             for sample, text in zip(batch.samples.tolist(), texts, strict=True)
         ]
 
