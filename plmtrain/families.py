@@ -184,7 +184,8 @@ TOKENIZER_FAMILIES: Mapping[str, TokenizerFamily] = {
     "gpt2": TokenizerFamily(
         first=(),
         last=("<|endoftext|>",),
-        roles={"unk": "<|endoftext|>", "bos": "<|endoftext|>", "eos": "<|endoftext|>"},
+        # The published tokenizer has no padding token; transformers' classes for sequences need one.
+        roles=dict.fromkeys(("pad", "unk", "bos", "eos"), "<|endoftext|>"),
         single="A:0",
         pair="A:0 B:0",
         signs=("<|endoftext|>",),
@@ -208,16 +209,16 @@ def tokenizer_family_of(tokens: Collection[str]) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class ClassifierHead:
-    """The head with which a family's published models classify texts: two layers on the state that represents a row.
+    """The head with which a family's published models classify texts: layers on the state that represents a row.
 
     Args:
-        activation: between the two layers.
+        activation: between the two layers; None for one layer alone, without a bias.
         drops_state: whether there is a dropout before the first layer.
         dropout: the dropout of the head; None for the model's.
         pooled: whether the first layer is pretrained, as the pooler.
     """
 
-    activation: str = "tanh"
+    activation: str | None = "tanh"
     drops_state: bool = False
     dropout: float | None = None
     pooled: bool = False
@@ -231,7 +232,7 @@ class ModelFamily:
         kind: the kind of backbone, as in ``ModelSettings.kind``.
         tokenizer: the family of tokenizers that its models are used with; it also defines their row format.
         padding_segment: the segment of padding.
-        reads: the state that represents a row: of its first token, of its last, or the decoder's at the closing token.
+        reads: the state that represents a row: of its first token, of its last real token, or the decoder's at the closing token.
         head: the head with which its models classify texts; None if none was published.
         pairs: the objective that trains its head for pairs of sentences.
         counts_padding: whether transformers' class, if it gets no mask, assumes that all padding comes after a row.
@@ -263,7 +264,7 @@ MODEL_FAMILIES: Mapping[str, ModelFamily] = {
     "bart": ModelFamily(
         kind="encoder_decoder", tokenizer="roberta", reads="decoder", head=ClassifierHead(drops_state=True, dropout=0.0)
     ),
-    "gpt2": ModelFamily(kind="decoder", tokenizer="gpt2", reads="last"),
+    "gpt2": ModelFamily(kind="decoder", tokenizer="gpt2", reads="last", head=ClassifierHead(activation=None, dropout=0.0)),
 }
 """By name. Heads are those of transformers."""
 

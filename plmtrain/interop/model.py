@@ -13,7 +13,7 @@ from torch.nn import functional
 from plmtrain.backbones import Backbone
 from plmtrain.batch import Inputs
 from plmtrain.nn.boundary import SpanBoundaryHead
-from plmtrain.nn.heads import MaskedLMHead, PairHead, Pooler, ReplacedTokenHead, SentenceHead, TiedHead
+from plmtrain.nn.heads import LinearHead, MaskedLMHead, PairHead, Pooler, ReplacedTokenHead, SentenceHead, TiedHead, row_state
 from plmtrain.settings.models.base import ModelSettings
 
 
@@ -78,11 +78,7 @@ def _pairs(head: nn.Module, model: Model, hidden: Tensor, inputs: Inputs) -> Ten
 
 
 def _sentences(head: nn.Module, model: Model, hidden: Tensor, inputs: Inputs) -> Tensor:
-    reads = model.settings.published.reads
-    tokens = torch.ones_like(inputs.ids, dtype=torch.bool) if inputs.layout.tokens is None else inputs.layout.tokens
-    closing = tokens.sum(dim=1) - 1
-    state = hidden[torch.arange(len(hidden)), closing] if reads == "decoder" else hidden[:, 0 if reads == "first" else -1]
-    scores: Tensor = head(state)
+    scores: Tensor = head(row_state(hidden, inputs.layout.tokens, first=model.settings.published.reads == "first"))
     return scores
 
 
@@ -92,6 +88,7 @@ _HEADS: Mapping[type[nn.Module], tuple[str, Scores]] = {
     Pooler: ("a pooler", _tokens),
     ReplacedTokenHead: ("a head for replaced tokens", _tokens),
     SentenceHead: ("a sentence head", _sentences),
+    LinearHead: ("a sentence head", _sentences),
     PairHead: ("a head for pairs of sentences", _pairs),
 }
 

@@ -58,7 +58,9 @@ def test_hidden_states_loss_and_gradients_are_those_of_transformers(tmp_path: Pa
     functional.cross_entropy(expected.logits[mask], labels).backward()
     functional.cross_entropy(logits[mask], labels).backward()
     for block, layer in zip(theirs.transformer.h, ours.layers, strict=True):
-        torch.testing.assert_close(layer.attention.query_key_value.weight.grad, block.attn.c_attn.weight.grad.T, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(
+            layer.attention.query_key_value.weight.grad, block.attn.c_attn.weight.grad.T, atol=1e-5, rtol=1e-4
+        )
         torch.testing.assert_close(layer.feed_forward_out.weight.grad, block.mlp.c_proj.weight.grad.T, atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(ours.token.weight.grad, theirs.transformer.wte.weight.grad, atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(ours.position.weight.grad, theirs.transformer.wpe.weight.grad, atol=1e-5, rtol=1e-4)

@@ -71,6 +71,7 @@ CASES = {
     "distilbert_classes": classifier("distilbert", "DistilBert", segments=0),
     "xlnet_classes": classifier("xlnet", "XLNet", pad_left=True),
     "bart_classes": classifier("bart", "Bart", segments=0),
+    "gpt2_classes": classifier("gpt2", "GPT2", segments=0),
 }
 
 

@@ -32,7 +32,7 @@ def example(name: str, vocabulary: int) -> tuple[Tensor, dict[str, Tensor]]:
     mask = (torch.arange(15)[None] < lengths[:, None]).long()
     ids = torch.randint(5, vocabulary, mask.shape, generator=generator)
     ids[torch.arange(3), lengths - 1] = 1 if name.startswith("XLM") else 2
-    pad = {"Rob": 1, "Bar": 1, "XLM": 2, "XLN": 5}.get(name[:3], 0)
+    pad = {"Rob": 1, "Bar": 1, "XLM": 2, "XLN": 5, "GPT": vocabulary - 1}.get(name[:3], 0)
     ids = torch.where(mask.bool(), ids, pad)
     segments = torch.randint(0, 2, mask.shape, generator=generator)
     if name.startswith("XLNet"):

@@ -12,7 +12,14 @@ from torch import nn
 from plmtrain.settings.tokenizer import TokenizerSettings
 from plmtrain.text.tokenizer import Tokenizer
 
-TOKENIZERS = {"bert": "wordpiece", "roberta": "byte_bpe", "albert": "unigram", "xlnet": "unigram", "xlm": "byte_bpe", "gpt2": "byte_bpe"}
+TOKENIZERS = {
+    "bert": "wordpiece",
+    "roberta": "byte_bpe",
+    "albert": "unigram",
+    "xlnet": "unigram",
+    "xlm": "byte_bpe",
+    "gpt2": "byte_bpe",
+}
 BERT_SHAPE = {
     "hidden_size": 24,
     "num_hidden_layers": 2,
@@ -53,6 +60,7 @@ CLASSES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "BartForConditionalGeneration": ("BartConfig", "roberta", BART_SHAPE),
     "BartForSequenceClassification": ("BartConfig", "roberta", BART_SHAPE | LABELS),
     "GPT2LMHeadModel": ("GPT2Config", "gpt2", GPT2_SHAPE),
+    "GPT2ForSequenceClassification": ("GPT2Config", "gpt2", GPT2_SHAPE | LABELS),
 }
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from plmtrain.interop.family import THEIR_ACTIVATIONS, Config, Family, Names, conv1d, one, pair, unlike
+from plmtrain.interop.sentence_heads import linear_head
+from plmtrain.nn.heads import LinearHead
 from plmtrain.settings.models.decoder import DecoderSettings
 
 
@@ -68,10 +70,10 @@ FAMILY = Family(
     config=_config,
     unlike=lambda settings: unlike(settings, {"norm": "pre", "window": None}),
     backbone=_backbone,
-    heads={},
+    heads={LinearHead: linear_head("score", None)},
     bare="GPT2Model",
     # The logits only need the token table, so every backbone has this class.
-    classes=(("GPT2LMHeadModel", frozenset()),),
+    classes=(("GPT2ForSequenceClassification", frozenset({LinearHead})), ("GPT2LMHeadModel", frozenset())),
     repeats={"lm_head.weight": "transformer.wte.weight"},
     buffers=frozenset({"attn.bias", "attn.masked_bias"}),
     aliases={
