@@ -78,8 +78,8 @@ class EncoderDecoderWriter:
 class DecoderWriter:
     """A decoder that continues prompts.
 
-    Shorter prompts are padded on the left, and their positions are counted from their own start, so that each is continued as if it
-    were alone.
+    Shorter prompts are padded on the left, and their positions are counted from their own start, so that each is continued as if
+    it were alone.
 
     Args:
         backbone: in eval mode.

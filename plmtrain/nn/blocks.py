@@ -1,4 +1,5 @@
-"""Transformer blocks, with a norm after each sub-layer (Vaswani et al. 2017, section 3.1) or before it (GPT-2); BART's decoder."""
+"""Transformer blocks: post-LN (Vaswani et al. 2017, section 3.1) as in BERT, the same with a decoder's cross-attention, and pre-LN
+(Radford et al. 2019, section 2.3)."""
 
 from __future__ import annotations
 

@@ -203,11 +203,18 @@ def row_head(settings: TransformerSettings, outputs: int, dropout: float | None)
     assert published is not None, "the settings refuse a family without such a head"
     usual = settings.dropout if published.dropout is None else published.dropout
     dropout = usual if dropout is None else dropout
-    initial = {"initial_std": settings.initial_std, "initial_truncated": settings.initial_truncated}
+    std, truncated = settings.initial_std, settings.initial_truncated
     if published.activation is None:
-        return LinearHead(settings.width, outputs, dropout=dropout, **initial)
-    before = dropout if published.drops_state else 0.0
-    return SentenceHead(settings.width, outputs, published.activation, dropout_before=before, dropout=dropout, **initial)
+        return LinearHead(settings.width, outputs, dropout=dropout, initial_std=std, initial_truncated=truncated)
+    return SentenceHead(
+        settings.width,
+        outputs,
+        published.activation,
+        dropout_before=dropout if published.drops_state else 0.0,
+        dropout=dropout,
+        initial_std=std,
+        initial_truncated=truncated,
+    )
 
 
 def row_state(hidden: Tensor, tokens: Tensor | None, *, first: bool) -> Tensor:

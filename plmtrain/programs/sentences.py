@@ -69,8 +69,8 @@ class SentenceLearner(Learner):
         return scores
 
     def _read_again(self, inputs: Inputs) -> Inputs:
-        """Return a decoder's inputs that end where it would write the closing token, having read all before it (Lewis et al. 2020,
-        section 3.1; as in the authors' code, the closing token also stands in front)."""
+        """Return a decoder's inputs that end where it would write the closing token, having read all before it (Lewis et al.
+        2020, section 3.1; as in the authors' code, the closing token also stands in front)."""
         assert self._closing is not None, "the settings refuse such a tokenizer"
         return Inputs(ids=shift_right(inputs.ids, self._closing), layout=Layout(tokens=inputs.layout.tokens, causal=True))
 
