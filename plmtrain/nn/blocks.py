@@ -1,5 +1,7 @@
-"""Transformer blocks: post-LN (Vaswani et al. 2017, section 3.1) as in BERT, the same with a decoder's cross-attention, and pre-LN
-(Radford et al. 2019, section 2.3)."""
+"""Transformer blocks: post-LN (Vaswani et al. 2017, section 3.1) as in BERT, with cross-attention for BART's decoder, and pre-LN.
+
+Pre-LN is GPT-2's (Radford et al. 2019, section 2.3).
+"""
 
 from __future__ import annotations
 
