@@ -181,6 +181,15 @@ TOKENIZER_FAMILIES: Mapping[str, TokenizerFamily] = {
         mask_takes_space=True,
         library_class=("byte_bpe", "RobertaTokenizer"),
     ),
+    "gpt1": TokenizerFamily(
+        first=("<unk>",),
+        # The published vocabulary ends before these: fine-tuning added their embeddings (section 3.3, and the authors' names).
+        last=("_start_", "_delimiter_", "_classify_"),
+        roles={"pad": "<unk>", "unk": "<unk>", "bos": "_start_", "sep": "_delimiter_", "eos": "_classify_"},
+        single="bos:0 A:0 eos:0",
+        pair="bos:0 A:0 sep:0 B:0 eos:0",
+        signs=("_classify_",),
+    ),
     "gpt2": TokenizerFamily(
         first=(),
         last=("<|endoftext|>",),
@@ -264,6 +273,7 @@ MODEL_FAMILIES: Mapping[str, ModelFamily] = {
     "bart": ModelFamily(
         kind="encoder_decoder", tokenizer="roberta", reads="decoder", head=ClassifierHead(drops_state=True, dropout=0.0)
     ),
+    "gpt1": ModelFamily(kind="decoder", tokenizer="gpt1", reads="last", head=ClassifierHead(activation=None)),
     "gpt2": ModelFamily(kind="decoder", tokenizer="gpt2", reads="last", head=ClassifierHead(activation=None, dropout=0.0)),
 }
 """By name. Heads are those of transformers."""

@@ -36,6 +36,7 @@ COUNTS: dict[str, list[tuple[str, int]]] = {
     "xlnet_large": [("objective=plm", 360_300_800)],
     "bart": [("objective=bart", 139_420_416)],
     "bart_large": [("objective=bart", 406_291_456)],
+    "gpt1": [("objective=clm tokenizer.vocab_size=40478", 116_534_784)],
     "gpt2": [("objective=clm", 124_439_808)],
     "gpt2_medium": [("objective=clm", 354_823_168)],
     "gpt2_large": [("objective=clm", 774_030_080)],

@@ -28,7 +28,7 @@ def encode(tokenizer: Tokenizer, texts: Sequence[str]) -> Encoded:
     return encode_passages(tokenizer, [Passage(text) for text in texts])
 
 
-KINDS = {"bert": "wordpiece", "roberta": "byte_bpe", "albert": "unigram", "gpt2": "byte_bpe", "t5": "unigram"}
+KINDS = {"bert": "wordpiece", "roberta": "byte_bpe", "albert": "unigram", "gpt1": "bpe", "gpt2": "byte_bpe", "t5": "unigram"}
 
 
 def make(family: str) -> Tokenizer:
