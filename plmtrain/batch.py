@@ -27,6 +27,7 @@ class Layout:
         tokens: [batch, length] bool, true at real tokens; None if no row is padded.
         documents: [batch, length] int, a position sees only positions of its own document; None if a row is one document.
         causal: whether a position sees only itself and the positions to its left.
+        window: of a causal layout, the number of positions that one sees at most, itself included; None for no such limit.
         ranks: [batch, length] int, the rank of each position in the order of prediction: a position sees only positions whose
             rank is not greater than its own.
         visible: [batch, length, length] bool, an additional rule: whether a query (second axis) may see a key (third axis).
@@ -35,6 +36,7 @@ class Layout:
     tokens: Tensor | None = None
     documents: Tensor | None = None
     causal: bool = False
+    window: int | None = None
     ranks: Tensor | None = None
     visible: Tensor | None = None
 

@@ -66,7 +66,9 @@ class TokenizerFamily:
         return self.first + self.last
 
     def pieces(self, texts: int) -> tuple[Piece, ...]:
-        """Return the pieces of a row of one text or two, in order."""
+        """Return the pieces of a row of one text or two, in order; for 0, of running text, around which nothing stands."""
+        if not texts:
+            return ((0, 0),)
         names = {"A": 0, "B": 1}
         template = (piece.rpartition(":") for piece in (self.single if texts == 1 else self.pair).split())
         return tuple((names.get(name, name), int(segment)) for name, _, segment in template)
@@ -179,10 +181,20 @@ TOKENIZER_FAMILIES: Mapping[str, TokenizerFamily] = {
         mask_takes_space=True,
         library_class=("byte_bpe", "RobertaTokenizer"),
     ),
+    "gpt1": TokenizerFamily(
+        first=("<unk>",),
+        # The published vocabulary ends before these: fine-tuning added their embeddings (section 3.3, and the authors' names).
+        last=("_start_", "_delimiter_", "_classify_"),
+        roles={"pad": "<unk>", "unk": "<unk>", "bos": "_start_", "sep": "_delimiter_", "eos": "_classify_"},
+        single="bos:0 A:0 eos:0",
+        pair="bos:0 A:0 sep:0 B:0 eos:0",
+        signs=("_classify_",),
+    ),
     "gpt2": TokenizerFamily(
         first=(),
         last=("<|endoftext|>",),
-        roles={"unk": "<|endoftext|>", "bos": "<|endoftext|>", "eos": "<|endoftext|>"},
+        # The published tokenizer has no padding token; transformers' classes for sequences need one.
+        roles=dict.fromkeys(("pad", "unk", "bos", "eos"), "<|endoftext|>"),
         single="A:0",
         pair="A:0 B:0",
         signs=("<|endoftext|>",),
@@ -206,16 +218,16 @@ def tokenizer_family_of(tokens: Collection[str]) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class ClassifierHead:
-    """The head with which a family's published models classify texts: two layers on the state that represents a row.
+    """The head with which a family's published models classify texts: layers on the state that represents a row.
 
     Args:
-        activation: between the two layers.
+        activation: between the two layers; None for one layer alone, without a bias.
         drops_state: whether there is a dropout before the first layer.
         dropout: the dropout of the head; None for the model's.
         pooled: whether the first layer is pretrained, as the pooler.
     """
 
-    activation: str = "tanh"
+    activation: str | None = "tanh"
     drops_state: bool = False
     dropout: float | None = None
     pooled: bool = False
@@ -229,7 +241,7 @@ class ModelFamily:
         kind: the kind of backbone, as in ``ModelSettings.kind``.
         tokenizer: the family of tokenizers that its models are used with; it also defines their row format.
         padding_segment: the segment of padding.
-        reads: the state that represents a row: of its first token, of its last, or the decoder's at the closing token.
+        reads: the state that represents a row: of its first token, of its last real token, or the decoder's at the closing token.
         head: the head with which its models classify texts; None if none was published.
         pairs: the objective that trains its head for pairs of sentences.
         counts_padding: whether transformers' class, if it gets no mask, assumes that all padding comes after a row.
@@ -261,6 +273,8 @@ MODEL_FAMILIES: Mapping[str, ModelFamily] = {
     "bart": ModelFamily(
         kind="encoder_decoder", tokenizer="roberta", reads="decoder", head=ClassifierHead(drops_state=True, dropout=0.0)
     ),
+    "gpt1": ModelFamily(kind="decoder", tokenizer="gpt1", reads="last", head=ClassifierHead(activation=None)),
+    "gpt2": ModelFamily(kind="decoder", tokenizer="gpt2", reads="last", head=ClassifierHead(activation=None, dropout=0.0)),
 }
 """By name. Heads are those of transformers."""
 

@@ -87,8 +87,8 @@ VERBS = {
         "Reads texts from the arguments, or one per line from a file or from standard input; writes text, or JSON lines with\n"
         "--json. For a mixture of objectives, --part chooses the part that answers: by default the one with the largest share.\n"
         "A run that generates text takes --beams, --length-penalty, --early-stopping, or --sample with --temperature, --top-k,\n"
-        "--top-p and --seed; and --max-length, --min-length, --no-repeat-ngram. They mean the same as in generate of\n"
-        "transformers, except that lengths do not count the token that the decoder starts from.",
+        "--top-p and --seed; and --max-new-tokens, --min-new-tokens, --no-repeat-ngram, --stop TEXT. They mean the same as in\n"
+        "generate of transformers, except that lengths do not count the token that an encoder-decoder starts from.",
         (
             ('plmtrain predict runs/mine "The file is [MASK] now."', "one sentence"),
             ('plmtrain predict runs/my-bart "The file <mask> now." --beams 4', "restored text, by beam search"),

@@ -36,6 +36,7 @@ def test_templates_are_those_of_the_tokenizers_library() -> None:
         "roberta": ("<s>:0 $A:0 </s>:0", "<s>:0 $A:0 </s>:0 </s>:0 $B:0 </s>:0"),
         "xlnet": ("$A:0 <sep>:0 <cls>:2", "$A:0 <sep>:0 $B:1 <sep>:1 <cls>:2"),
         "xlm": ("</s>:0 $A:0 </s>:0", "</s>:0 $A:0 </s>:0 </s>:0 $B:0 </s>:0"),
+        "gpt1": ("_start_:0 $A:0 _classify_:0", "_start_:0 $A:0 _delimiter_:0 $B:0 _classify_:0"),
         "gpt2": ("$A:0", "$A:0 $B:0"),
         "t5": ("$A:0 </s>:0", "$A:0 </s>:0 $B:0 </s>:0"),
     }

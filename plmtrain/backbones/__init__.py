@@ -24,6 +24,8 @@ class Backbone(nn.Module):
     """The size of a hidden state."""
     embedding_width: int
     """The size of a token embedding."""
+    writes: bool = False
+    """Whether its output layer is the token embeddings without a bias, so that it predicts tokens without a head."""
 
     def __init__(self, settings: ModelSettings, vocabulary_size: int) -> None:
         super().__init__()

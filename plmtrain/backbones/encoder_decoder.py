@@ -26,6 +26,7 @@ class EncoderDecoder(Backbone):
     """
 
     settings: EncoderDecoderSettings
+    writes = True
 
     def __init__(self, settings: EncoderDecoderSettings, vocabulary_size: int) -> None:
         super().__init__(settings, vocabulary_size)

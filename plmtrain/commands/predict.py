@@ -54,7 +54,7 @@ def run(arguments: list[str]) -> int:
     if answering is None:
         raise SettingsError("the run has no answers to texts", str(asked.run), "name a run of another objective or of a task")
     if chosen is not None:
-        answering = answering.writing(chosen)
+        answering = answering.writing(chosen, trained.tokenizer)
     learner = part.learner(trained.learner)
     for batch in _batches(_texts(asked.texts, asked.file), asked.batch_size):
         safe_point()

@@ -5,28 +5,44 @@ The same options give the same text as transformers' ``generate`` (version 5), w
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
 from plmtrain.generation.beams import search
-from plmtrain.generation.rules import Specials
-from plmtrain.generation.single import draw_or_follow
-from plmtrain.generation.writer import EncoderDecoderWriter, Writer
+from plmtrain.generation.rules import NOTHING, Specials
+from plmtrain.generation.single import draw_or_follow, steps
+from plmtrain.generation.stop_texts import StopTexts
+from plmtrain.generation.writer import DecoderWriter, EncoderDecoderWriter, Writer
 from plmtrain.settings.generation import GenerationSettings
 
-__all__ = ["EncoderDecoderWriter", "Specials", "Writer", "generate"]
+__all__ = ["NOTHING", "DecoderWriter", "EncoderDecoderWriter", "Specials", "StopTexts", "Writer", "generate", "steps"]
 
 
-def generate(writer: Writer, rows: int, specials: Specials, settings: GenerationSettings, limit: int) -> list[list[int]]:
+def generate(
+    writer: Writer,
+    begun: Tensor,
+    specials: Specials,
+    settings: GenerationSettings,
+    limit: int,
+    *,
+    samples: NDArray[np.int64] | None = None,
+    stop: StopTexts | None = None,
+) -> list[list[int]]:
     """Generate one text for each row.
 
     Args:
         writer: scores the next token of ``rows * settings.beams`` texts.
-        rows: the number of texts to generate.
+        begun: [rows, tokens] the tokens that texts begin with, ``NOTHING`` before those of shorter rows.
         specials: the tokens that begin and end texts.
         settings: how to generate.
         limit: the most tokens to generate, special ones included.
+        samples: [rows] numbers that tell the random draws of rows apart; their order if omitted.
+        stop: the texts that end generation, besides the end token.
 
     Returns:
-        The generated tokens of each row's text, without the start token and without anything after the end token.
+        The generated tokens of each row's text, without ``begun`` and without anything after the end.
     """
     if settings.beams > 1:
-        return search(writer, rows, specials, settings, limit)
-    return draw_or_follow(writer, rows, specials, settings, limit)
+        return search(writer, begun, specials, settings, limit, stop)
+    return draw_or_follow(writer, begun, specials, settings, limit, samples, stop)

@@ -10,8 +10,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from plmtrain.generation.rules import Specials, allowed
-from plmtrain.generation.single import until_end
+from plmtrain.generation.rules import NOTHING, Specials, allowed
+from plmtrain.generation.single import ended_text
+from plmtrain.generation.stop_texts import StopTexts
 from plmtrain.generation.writer import Writer
 from plmtrain.settings.generation import GenerationSettings
 from plmtrain.stopping import safe_point
@@ -21,11 +22,15 @@ _OUT = -1.0e9
 
 
 @torch.no_grad()
-def search(writer: Writer, rows: int, specials: Specials, settings: GenerationSettings, limit: int) -> list[list[int]]:
+def search(
+    writer: Writer, begun: Tensor, specials: Specials, settings: GenerationSettings, limit: int, stop: StopTexts | None
+) -> list[list[int]]:
     """Generate one text for each row; arguments and result as in ``generation.generate``."""
     beams, device = settings.beams, writer.device
-    running = torch.full((rows, beams, limit + 1), specials.pad, device=device)
-    running[:, :, 0] = specials.start
+    rows, first = begun.shape
+    running = torch.full((rows, beams, first + limit), NOTHING, device=device)
+    running[:, :, :first] = begun[:, None]
+    new = begun.repeat_interleave(beams, dim=0)
     # At first all beams are equal: only the first one may be continued.
     running_scores = torch.zeros(rows, beams, device=device)
     running_scores[:, 1:] = _OUT
@@ -37,20 +42,24 @@ def search(writer: Writer, rows: int, specials: Specials, settings: GenerationSe
     among_best = torch.arange(2 * beams, device=device) < beams
     for length in range(1, limit + 1):
         safe_point()
-        texts = running[:, :, :length].reshape(rows * beams, length)
-        scores = writer.advance(texts[:, -1]).float().log_softmax(-1)
-        scores = allowed(scores, texts, specials, settings, limit)
+        end = first + length - 1  # the place of the next token
+        texts = running[:, :, :end].reshape(rows * beams, end)
+        scores = writer.advance(new).float().log_softmax(-1)
+        scores = allowed(scores, texts, length - 1, specials, settings, limit)
         vocabulary = scores.shape[1]
         scores = (scores.view(rows, beams, vocabulary) + running_scores[:, :, None]).flatten(1)
         scores, chosen = scores.topk(min(2 * beams, scores.shape[1]))
         beam, token = chosen // vocabulary, chosen % vocabulary
         continued = _take(running, beam)
-        continued[:, :, length] = token
+        continued[:, :, end] = token
         ends = (token == specials.end) | (length == limit)
+        if stop is not None:
+            ends |= stop.reached(continued[:, :, first : end + 1].flatten(0, 1)).view_as(ends)
 
         _, best = (scores + ends.float() * _OUT).topk(beams)
         running = _take(continued, best)
         running_scores = _take(scores + ends.float() * _OUT, best)
+        new = running[:, :, end].reshape(rows * beams, 1)
         ending = ends & among_best[: ends.shape[1]]
         penalised = scores / length**settings.length_penalty
         full = ended.whole.all(-1, keepdim=True) & settings.early_stopping
@@ -64,14 +73,14 @@ def search(writer: Writer, rows: int, specials: Specials, settings: GenerationSe
         hopeful = hopeful & (could_be > worst).any(-1, keepdim=True)
         if not hopeful.any() or (settings.early_stopping and ended.whole.all()) or ends.all():
             break
-    return [until_end(text, specials.end) for text in ended.texts[:, 0, 1:].tolist()]
+    return [ended_text(text) for text in ended.texts[:, 0, first:].tolist()]
 
 
 class _Ended:
     """The best ended texts of each row, the best first.
 
     Args:
-        texts: [rows, beams, limit + 1] token ids.
+        texts: [rows, beams, begun + limit] token ids.
         scores: [rows, beams] log-probabilities, divided by the power of the length.
         whole: [rows, beams] whether there is such a text.
     """
@@ -80,7 +89,7 @@ class _Ended:
         self.texts, self.scores, self.whole = texts, scores, whole
 
     def with_more(self, texts: Tensor, scores: Tensor, whole: Tensor) -> _Ended:
-        """Return the best of these and of other texts.  # texts [rows, others, limit + 1]; scores and whole [rows, others]"""
+        """Return the best of these and of other texts.  # texts [rows, others, begun + limit]; scores and whole [rows, others]"""
         scores = torch.cat((self.scores, scores), dim=1)
         best = scores.topk(self.scores.shape[1]).indices
         return _Ended(

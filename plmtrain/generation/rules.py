@@ -10,41 +10,39 @@ from torch import Tensor
 
 from plmtrain.settings.generation import GenerationSettings
 
+NOTHING = -1
+"""The place of no token: before the beginning of a shorter text, and after the end of one."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Specials:
     """The tokens that begin and end texts.
 
     Args:
-        start: the decoder's first input token.
         end: ends a text.
-        pad: fills the places after the end.
         first: the first token of every text; None if the model chooses it.
         last: the last token of a text that has reached the greatest length; None if the model chooses it.
     """
 
-    start: int
     end: int
-    pad: int
     first: int | None = None
     last: int | None = None
 
 
-def allowed(scores: Tensor, texts: Tensor, specials: Specials, settings: GenerationSettings, limit: int) -> Tensor:
+def allowed(scores: Tensor, texts: Tensor, written: int, specials: Specials, settings: GenerationSettings, limit: int) -> Tensor:
     """Return the scores with minus infinity at tokens that may not come next, and zero at a forced one.
 
     Args:
         scores: [texts, vocabulary] of the next token.
-        texts: [texts, length] the tokens so far, the start token included.
+        texts: [texts, length] the tokens so far, those that texts begin with included.
+        written: the number of generated ones among them.
         specials: the tokens that begin and end texts.
         settings: how to generate.
         limit: the most tokens to generate.
     """
-    written = texts.shape[1] - 1
     if settings.no_repeat_ngram:
         scores = scores.masked_fill(_completes(texts, settings.no_repeat_ngram, scores.shape[1]), -math.inf)
-    # Lengths count the start token in transformers, and do not here.
-    if written < settings.min_length:
+    if written < settings.min_new_tokens:
         scores = scores.clone()
         scores[:, specials.end] = -math.inf
     if specials.first is not None and written == 0:
@@ -66,6 +64,6 @@ def _completes(texts: Tensor, size: int, vocabulary: int) -> Tensor:
     if texts.shape[1] >= size:
         begun = texts[:, texts.shape[1] + 1 - size :]
         windows = texts.unfold(1, size, 1)  # [texts, windows, size]
-        same = (windows[..., :-1] == begun[:, None]).all(-1)
+        same = (windows[..., :-1] == begun[:, None]).all(-1) & (windows[..., -1] != NOTHING)
         banned.scatter_(1, torch.where(same, windows[..., -1], vocabulary), True)
     return banned[:, :vocabulary]

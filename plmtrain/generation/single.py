@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from plmtrain.generation.rules import Specials, allowed
+from plmtrain.generation.rules import NOTHING, Specials, allowed
+from plmtrain.generation.stop_texts import StopTexts
 from plmtrain.generation.writer import Writer
 from plmtrain.keyed_random import Keys, uniform
 from plmtrain.nn.sampling import draw_classes
@@ -16,26 +19,57 @@ from plmtrain.settings.generation import GenerationSettings
 from plmtrain.stopping import safe_point
 
 
-@torch.no_grad()
-def draw_or_follow(writer: Writer, rows: int, specials: Specials, settings: GenerationSettings, limit: int) -> list[list[int]]:
+def draw_or_follow(
+    writer: Writer,
+    begun: Tensor,
+    specials: Specials,
+    settings: GenerationSettings,
+    limit: int,
+    samples: NDArray[np.int64] | None,
+    stop: StopTexts | None,
+) -> list[list[int]]:
     """Generate one text for each row; arguments and result as in ``generation.generate``."""
-    texts = torch.full((rows, 1), specials.start, device=writer.device)
+    written = torch.stack(list(steps(writer, begun, specials, settings, limit, samples, stop)), dim=1)
+    return [ended_text(text) for text in written.tolist()]
+
+
+@torch.no_grad()
+def steps(
+    writer: Writer,
+    begun: Tensor,
+    specials: Specials,
+    settings: GenerationSettings,
+    limit: int,
+    samples: NDArray[np.int64] | None = None,
+    stop: StopTexts | None = None,
+) -> Iterator[Tensor]:
+    """Yield the next token of each text, [rows], until all have ended; ``NOTHING`` for a text that has.
+
+    Args:
+        writer, begun, specials, settings, limit, samples, stop: as in ``generation.generate``.
+    """
+    rows, first = begun.shape
+    texts = new = begun
     ended = torch.zeros(rows, dtype=torch.bool, device=writer.device)
-    draws = uniform("generation", Keys(settings.seed, np.zeros(rows, np.int64), np.arange(rows)), limit)
+    numbers = np.arange(rows) if samples is None else samples
+    draws = uniform("generation", Keys(settings.seed, np.zeros(rows, np.int64), numbers), limit)
     for turn in range(limit):
         safe_point()
-        scores = allowed(writer.advance(texts[:, -1]).float(), texts, specials, settings, limit)
+        scores = allowed(writer.advance(new).float(), texts, turn, specials, settings, limit)
         if settings.sample:
-            numbers = torch.from_numpy(draws[:, turn]).to(writer.device)
-            token = draw_classes(likely(scores / settings.temperature, settings.top_k, settings.top_p), numbers)
+            uniforms = torch.from_numpy(draws[:, turn]).to(writer.device)
+            token = draw_classes(likely(scores / settings.temperature, settings.top_k, settings.top_p), uniforms)
         else:
             token = scores.argmax(-1)
-        token = torch.where(ended, specials.pad, token)
+        token = torch.where(ended, NOTHING, token)
+        yield token
         texts = torch.cat((texts, token[:, None]), dim=1)
         ended |= token == specials.end
+        if stop is not None:
+            ended |= stop.reached(texts[:, first:])
         if ended.all():
-            break
-    return [until_end(text, specials.end) for text in texts[:, 1:].tolist()]
+            return
+        new = token[:, None].clamp(min=0)
 
 
 def likely(scores: Tensor, top_k: int | None, top_p: float) -> Tensor:
@@ -56,6 +90,6 @@ def likely(scores: Tensor, top_k: int | None, top_p: float) -> Tensor:
     return scores
 
 
-def until_end(text: list[int], end: int) -> list[int]:
-    """Return a text up to and including the token that ends it."""
-    return text[: text.index(end) + 1] if end in text else text
+def ended_text(tokens: list[int]) -> list[int]:
+    """Return the tokens of a text up to its end."""
+    return tokens[: tokens.index(NOTHING)] if NOTHING in tokens else tokens

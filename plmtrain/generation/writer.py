@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from plmtrain.backbones.decoder import Decoder
 from plmtrain.backbones.encoder_decoder import EncoderDecoder
 from plmtrain.batch import Inputs, Layout
 
@@ -22,7 +23,14 @@ class Writer(Protocol):
         ...
 
     def advance(self, tokens: Tensor) -> Tensor:
-        """Append a token to each text.  # [texts] -> [texts, vocabulary] scores of the next token"""
+        """Append tokens to each text: at first those that it begins with, then one at a time.
+
+        Args:
+            tokens: [texts, new]; in the first call ``NOTHING`` may stand before the tokens of shorter texts.
+
+        Returns:
+            [texts, vocabulary] the scores of the next token.
+        """
         ...
 
     def select(self, texts: Tensor) -> None:
@@ -37,7 +45,7 @@ class EncoderDecoderWriter:
         backbone: in eval mode.
         inputs: the encoder's input; its decoder side is not read.
         copies: texts generated for each row, in parallel.
-        limit: the most tokens to generate, the start token included.
+        limit: the most tokens to generate.
     """
 
     def __init__(self, backbone: EncoderDecoder, inputs: Inputs, copies: int, limit: int) -> None:
@@ -56,8 +64,8 @@ class EncoderDecoderWriter:
         return self._memory.device
 
     def advance(self, tokens: Tensor) -> Tensor:
-        """Append a token to each text.  # [texts] -> [texts, vocabulary] scores of the next token"""
-        written = Inputs(ids=tokens[:, None], layout=Layout(causal=True))
+        """Append a token to each text.  # [texts, 1] -> [texts, vocabulary] scores of the next token"""
+        written = Inputs(ids=tokens, layout=Layout(causal=True))
         hidden = self._backbone.decode(replace(self._read, decoder=written), self._memory, self._cache)
         return functional.linear(hidden[:, -1], self._backbone.embedding_weight)
 
@@ -65,3 +73,61 @@ class EncoderDecoderWriter:
         """Keep some of the texts. All texts of a row see the same memory, so only the decoder's own cache changes."""
         for block in self._cache:
             block.own.select(texts)
+
+
+class DecoderWriter:
+    """A decoder that continues prompts.
+
+    Shorter prompts are padded on the left, and their positions are counted from their own start, so that each is continued as if
+    it were alone.
+
+    Args:
+        backbone: in eval mode.
+        copies: continuations of each prompt, in parallel.
+        limit: the most tokens of a text, prompt included.
+    """
+
+    def __init__(self, backbone: Decoder, copies: int, limit: int) -> None:
+        self._backbone, self._copies, self._limit = backbone, copies, limit
+        self._cache = backbone.new_cache(limit)
+        self._tokens: Tensor | None = None  # [texts, limit] which places are not padding
+        self._padding: Tensor | None = None  # [texts, 1] the number of places with padding
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the scores."""
+        return self._backbone.embedding_weight.device
+
+    def advance(self, tokens: Tensor) -> Tensor:
+        """Append the prompts, or a token to each text; arguments and result as in ``Writer``."""
+        begins = not self._cache[0].length
+        if begins:
+            tokens = tokens[:: self._copies]
+            self._read_padding(tokens)
+        length = self._cache[0].length + tokens.shape[1]
+        positions = seen = None
+        if self._tokens is not None and self._padding is not None:
+            seen = self._tokens[:, :length]
+            places = torch.arange(self._cache[0].length, length, device=tokens.device)
+            positions = (places - self._padding).clamp(min=0)
+        inputs = Inputs(ids=tokens.clamp(min=0), layout=Layout(tokens=seen, causal=True), positions=positions)
+        last = self._backbone.extend(inputs, self._cache)[:, -1]
+        scores = functional.linear(last, self._backbone.embedding_weight)
+        if begins and self._copies > 1:
+            copied = torch.arange(len(tokens), device=tokens.device).repeat_interleave(self._copies)
+            scores = scores[copied]
+            self.select(copied)
+        return scores
+
+    def _read_padding(self, prompts: Tensor) -> None:
+        padding = (prompts < 0).sum(dim=1, keepdim=True)
+        if padding.any():
+            self._padding = padding
+            self._tokens = torch.arange(self._limit, device=prompts.device) >= padding
+
+    def select(self, texts: Tensor) -> None:
+        """Continue with some of the texts, in that order; one may be taken more than once.  # [texts] indices"""
+        for layer in self._cache:
+            layer.select(texts)
+        if self._tokens is not None and self._padding is not None:
+            self._tokens, self._padding = self._tokens[texts], self._padding[texts]

@@ -34,6 +34,17 @@ class Source:
         return torch.cat(list(tensors)) if len(tensors) > 1 else tensors[0]
 
 
+class Transposed(Source):
+    """The weight of transformers' ``Conv1D``, which is [in, out]."""
+
+    def split(self, tensor: Tensor) -> Sequence[Tensor]:
+        return [tensor.t().contiguous()]
+
+    def join(self, tensors: Sequence[Tensor]) -> Tensor:
+        (tensor,) = tensors
+        return tensor.t().contiguous()
+
+
 Names = dict[str, Source]
 """The file's tensors for each name of plmtrain's."""
 
@@ -173,6 +184,11 @@ def one(ours: str, theirs: str) -> Names:
 def pair(ours: str, *theirs: str) -> Names:
     """Return the names of a layer's weight and bias."""
     return {f"{ours}.{kind}": Source(tuple(f"{name}.{kind}" for name in theirs)) for kind in ("weight", "bias")}
+
+
+def conv1d(ours: str, theirs: str) -> Names:
+    """Return the names of a layer's weight and bias in a ``Conv1D``, whose weight is transposed."""
+    return {f"{ours}.weight": Transposed((f"{theirs}.weight",)), f"{ours}.bias": Source((f"{theirs}.bias",))}
 
 
 def unlike(settings: ModelSettings, demands: Mapping[str, Any]) -> list[str]:

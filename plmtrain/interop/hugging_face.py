@@ -233,6 +233,9 @@ def save(folder: str | Path, model: Model, roles: Mapping[str, int]) -> Saved:
             "export a model with the family's own settings",
         )
     special = {f"{role}_token_id": roles.get(role) for role in ("bos", "eos", "pad")}
+    if settings.kind == "decoder" and special["pad_token_id"] is None:
+        # GPT-2 has no padding token, and transformers' class for sequences finds their last token by its id.
+        special["pad_token_id"] = special["eos_token_id"]
     special |= {key: roles[role] for key, role in family.special.items() if role in roles}
     shape = family.config(settings)
     if (pad := shape.get("pad_token_id")) is not None and pad != special["pad_token_id"]:

@@ -55,5 +55,6 @@ def _missing(model: HuggingFaceModel, tokenizer: Tokenizer | None) -> Iterator[s
     rows, tokens = model.backbone.vocabulary_size, tokenizer.vocabulary.size
     if tokens > rows:
         raise DataError(f"the tokenizer has {tokens} tokens, the model {rows}", "", "use the tokenizer that belongs to the model")
-    if missing := model.settings.published.tokens.roles.keys() - tokenizer.vocabulary.roles.keys():
+    # Any token will do as padding.
+    if missing := model.settings.published.tokens.roles.keys() - tokenizer.vocabulary.roles.keys() - {"pad"}:
         yield f"the tokenizer has no token for: {', '.join(sorted(missing))}; uses that need one will fail"

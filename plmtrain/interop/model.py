@@ -6,15 +6,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from plmtrain.backbones import Backbone
-from plmtrain.backbones.encoder_decoder import EncoderDecoder
 from plmtrain.batch import Inputs
 from plmtrain.nn.boundary import SpanBoundaryHead
-from plmtrain.nn.heads import MaskedLMHead, PairHead, Pooler, ReplacedTokenHead, SentenceHead, TiedHead
+from plmtrain.nn.heads import LinearHead, MaskedLMHead, PairHead, Pooler, ReplacedTokenHead, SentenceHead, TiedHead, row_state
 from plmtrain.settings.models.base import ModelSettings
 
 
@@ -79,11 +77,7 @@ def _pairs(head: nn.Module, model: Model, hidden: Tensor, inputs: Inputs) -> Ten
 
 
 def _sentences(head: nn.Module, model: Model, hidden: Tensor, inputs: Inputs) -> Tensor:
-    reads = model.settings.published.reads
-    tokens = torch.ones_like(inputs.ids, dtype=torch.bool) if inputs.layout.tokens is None else inputs.layout.tokens
-    closing = tokens.sum(dim=1) - 1
-    state = hidden[torch.arange(len(hidden)), closing] if reads == "decoder" else hidden[:, 0 if reads == "first" else -1]
-    scores: Tensor = head(state)
+    scores: Tensor = head(row_state(hidden, inputs.layout.tokens, first=model.settings.published.reads == "first"))
     return scores
 
 
@@ -93,6 +87,7 @@ _HEADS: Mapping[type[nn.Module], tuple[str, Scores]] = {
     Pooler: ("a pooler", _tokens),
     ReplacedTokenHead: ("a head for replaced tokens", _tokens),
     SentenceHead: ("a sentence head", _sentences),
+    LinearHead: ("a sentence head", _sentences),
     PairHead: ("a head for pairs of sentences", _pairs),
 }
 
@@ -110,6 +105,8 @@ def outputs(model: Model, inputs: Inputs) -> dict[str, Tensor]:
     """Return a model's hidden states and the outputs of its heads, by their names in messages."""
     hidden = model.backbone.hidden(inputs)
     scores = {called(kind): _HEADS[kind][1](head, model, hidden, inputs) for kind, head in model.heads.items() if kind in _HEADS}
+    if model.backbone.writes and not model.heads:
+        scores[called(TiedHead)] = functional.linear(hidden, model.backbone.embedding_weight)
     return {"a backbone": hidden, **scores}
 
 
@@ -118,6 +115,6 @@ def vocabulary_scores(model: Model, inputs: Inputs) -> Tensor | None:
     head = model.heads.get(MaskedLMHead) or model.heads.get(TiedHead)
     if head is not None:
         return _vocabulary(head, model, model.backbone.hidden(inputs), inputs)
-    if isinstance(model.backbone, EncoderDecoder) and not model.heads:
+    if model.backbone.writes and not model.heads:
         return functional.linear(model.backbone.hidden(inputs), model.backbone.embedding_weight)
     return None

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from plmtrain.interop.family import Config, Head, pair
-from plmtrain.nn.heads import SentenceHead
+from plmtrain.interop.family import Config, Head, one, pair
+from plmtrain.nn.heads import RowHead, row_head
 
 
 def sentence_head(dense: str, scores: str, dropout_key: str) -> Head[Any]:
@@ -20,18 +20,31 @@ def sentence_head(dense: str, scores: str, dropout_key: str) -> Head[Any]:
         dropout_key: the key of its dropout in the config.json.
     """
 
-    def make(settings: Any, config: Config) -> SentenceHead:
-        published = settings.published.head
-        usual = settings.dropout if published.dropout is None else published.dropout
-        dropout = usual if config.values.get(dropout_key) is None else config.number(dropout_key, usual)
-        before = dropout if published.drops_state else 0.0
-        return SentenceHead(settings.width, len(config.labels()), published.activation, dropout_before=before, dropout=dropout)
+    def make(settings: Any, config: Config) -> RowHead:
+        dropout = None if config.values.get(dropout_key) is None else config.number(dropout_key, 0.0)
+        return row_head(settings, len(config.labels()), dropout)
 
     return Head(
         make=make,
         names={**pair("dense", dense), **pair("scores", scores)},
         only_if_named=True,
         config=lambda head, labels: {dropout_key: head.dropout, **_outputs(labels)},
+        labels=_labels,
+    )
+
+
+def linear_head(scores: str, dropout_key: str | None) -> Head[Any]:
+    """Return a family's head for text classification that has one layer, without a bias.
+
+    Args:
+        scores: the name of the layer.
+        dropout_key: the key of the state's dropout in the config.json; None if there is no dropout.
+    """
+    return Head(
+        make=lambda settings, config: row_head(settings, len(config.labels()), None),
+        names=one("scores.weight", f"{scores}.weight"),
+        only_if_named=True,
+        config=lambda head, labels: {**({dropout_key: head.dropout} if dropout_key else {}), **_outputs(labels)},
         labels=_labels,
     )
 

@@ -12,9 +12,11 @@ from plmtrain.interop.hugging_face import HuggingFaceModel
 from plmtrain.interop.tokenizers import tokenizer_in
 from plmtrain.nn.heads import MaskedLMHead, PairHead, Pooler, TiedHead
 from plmtrain.programs.program import Trainable
+from plmtrain.settings.models.decoder import DecoderSettings
 from plmtrain.settings.models.encoder import EncoderSettings
 from plmtrain.settings.models.encoder_decoder import EncoderDecoderSettings
 from plmtrain.settings.objectives.bart import BartSettings
+from plmtrain.settings.objectives.clm import CausalLMSettings
 from plmtrain.settings.objectives.masked_lm import MaskedLMSettings
 from plmtrain.settings.objectives.nsp import NextSentenceSettings
 from plmtrain.settings.objectives.plm import PermutationLMSettings
@@ -61,6 +63,8 @@ def _program(read: HuggingFaceModel, vocabulary: Vocabulary, folder: Path) -> Tr
         return tasks.build(task, model, vocabulary, model.positions)
     if TiedHead in read.heads:
         return objectives.build(PermutationLMSettings(name="plm"), model, vocabulary)
+    if isinstance(model, DecoderSettings) and not read.heads:
+        return objectives.build(CausalLMSettings(name="clm"), model, vocabulary)
     if isinstance(model, EncoderDecoderSettings) and not read.heads:
         return objectives.build(BartSettings(name="bart"), model, vocabulary)
     remedy = "start a run from it with init=, or take a folder with a language-model head"

@@ -32,6 +32,9 @@ class Visibility(NamedTuple):
     """[batch, 1, 1 or query, 1], 1 where a query sees any key, else 0; None where every query does."""
     causal: bool = False
     """Whether a query sees only keys that are not to its right. False where ``bias`` contains that rule already."""
+    window: int | None = None
+    """The most keys that a query sees; None for no such limit. Queries then stand in blocks of that size, each block sees itself
+    and the one before it, and ``bias`` is [batch * blocks, 1, window, 2 * window]."""
 
 
 def visibility(layout: Layout, hidden: Tensor) -> Visibility:
@@ -41,9 +44,12 @@ def visibility(layout: Layout, hidden: Tensor) -> Visibility:
         layout: which positions see each other.
         hidden: [batch, length, width] the input of the first layer.
     """
+    length = hidden.shape[1]
+    if layout.window is not None and layout.window < length:
+        return _in_blocks(layout, layout.window, hidden)
     if all(rule is None for rule in (layout.tokens, layout.documents, layout.ranks, layout.visible)):
         return Visibility(causal=layout.causal)
-    seen = may_see(layout, hidden.shape[1], hidden.device)
+    seen = may_see(layout, length, hidden.device)
     assert seen is not None
     return ready(seen, hidden)
 
@@ -88,6 +94,8 @@ def may_see(layout: Layout, length: int, device: torch.device) -> Tensor | None:
         rules.append(layout.visible)
     if layout.causal:
         rules.append(_not_later(length, device)[None])
+    if layout.window is not None:
+        rules.append(~_not_later(length, device, -layout.window)[None])
     if not rules:
         return None
     seen = rules[0]
@@ -110,8 +118,37 @@ def ready(seen: Tensor, hidden: Tensor) -> Visibility:
     return Visibility(bias=_bias(seen | ~sighted, kind)[:, None], sighted=sighted[:, None].to(kind))
 
 
-def _not_later(length: int, device: torch.device) -> Tensor:
-    return torch.ones(length, length, dtype=torch.bool, device=device).tril()  # [query, key]
+def _not_later(length: int, device: torch.device, shift: int = 0) -> Tensor:
+    """Return which keys are not later than the query, moved by some positions.  # [query, key]"""
+    return torch.ones(length, length, dtype=torch.bool, device=device).tril(shift)
+
+
+def _in_blocks(layout: Layout, window: int, hidden: Tensor) -> Visibility:
+    """Prepare a window that is shorter than a row, so that the cost of attention is proportional to length * window."""
+    assert layout.causal, "a window ends at the query"
+    assert layout.ranks is None, "a window has no order but that of the row"
+    assert layout.visible is None, "a window has no rule for pairs of positions"
+    batch, length = hidden.shape[:2]
+    device, blocks = hidden.device, -(-length // window)
+    query = torch.arange(window, device=device)[:, None]
+    key = torch.arange(2 * window, device=device) - window  # from the first query of the block
+    seen = ((key <= query) & (key > query - window))[None, None]  # [1, 1, window, 2 * window]
+    before = torch.arange(blocks, device=device)[:, None] * window  # the positions before a block
+    seen = seen & (key >= -before)[None, :, None]  # [1, blocks, window, 2 * window]
+    padding = blocks * window - length
+    if layout.tokens is not None:
+        keys = functional.pad(layout.tokens, (window, padding)).unfold(1, 2 * window, window)  # [batch, blocks, 2 * window]
+        seen = seen & keys[:, :, None]
+    if layout.documents is not None:
+        keys = functional.pad(layout.documents, (window, padding), value=-1).unfold(1, 2 * window, window)
+        seen = seen & (keys[:, :, window:, None] == keys[:, :, None])
+    prepared = ready(seen.expand(batch, -1, -1, -1).flatten(0, 1), hidden)
+    assert prepared.bias is not None
+    assert prepared.sighted is not None
+    sighted = None
+    if layout.tokens is not None:  # else each query sees itself
+        sighted = prepared.sighted.reshape(batch, 1, blocks * window, 1)[:, :, :length]
+    return Visibility(bias=prepared.bias, sighted=sighted, window=window)
 
 
 def _bias(seen: Tensor, kind: torch.dtype) -> Tensor:
@@ -129,16 +166,44 @@ def attend(query: Tensor, key: Tensor, value: Tensor, seen: Visibility, probabil
     Returns:
         [batch, heads, length, head width].
     """
-    output: Tensor
-    if _by_products_is_faster(query, probability):
-        output = _by_products(query, key, value, seen, probability)
+    if seen.window is not None:
+        output = _unfolded(_scored(*_folded(query, key, value, seen.window), seen, probability), query.shape)
     else:
-        output = functional.scaled_dot_product_attention(
-            query, key, value, attn_mask=seen.bias, dropout_p=probability, is_causal=seen.causal
-        )
+        output = _scored(query, key, value, seen, probability)
     if seen.sighted is not None:
         output = output * seen.sighted
     return output
+
+
+def _scored(query: Tensor, key: Tensor, value: Tensor, seen: Visibility, probability: float) -> Tensor:
+    if _by_products_is_faster(query, probability):
+        return _by_products(query, key, value, seen, probability)
+    output: Tensor = functional.scaled_dot_product_attention(
+        query, key, value, attn_mask=seen.bias, dropout_p=probability, is_causal=seen.causal
+    )
+    return output
+
+
+def _folded(query: Tensor, key: Tensor, value: Tensor, window: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Cut queries into blocks, each with the keys and values of its own block and of the one before it.
+
+    Returns:
+        [batch * blocks, heads, window, head width], and twice [batch * blocks, heads, 2 * window, head width].
+    """
+    batch, heads, length, width = query.shape
+    blocks = -(-length // window)
+    padding = blocks * window - length
+    queries = functional.pad(query, (0, 0, 0, padding)).view(batch, heads, blocks, window, width).transpose(1, 2)
+    pairs = (functional.pad(each, (0, 0, window, padding)).unfold(2, 2 * window, window) for each in (key, value))
+    keys, values = (each.permute(0, 2, 1, 4, 3).reshape(batch * blocks, heads, 2 * window, width) for each in pairs)
+    return queries.reshape(batch * blocks, heads, window, width), keys, values
+
+
+def _unfolded(mixed: Tensor, shape: torch.Size) -> Tensor:
+    """Undo ``_folded`` for the outputs of queries.  # [batch * blocks, heads, window, head width] -> ``shape``"""
+    batch, heads, length, width = shape
+    rows = mixed.view(batch, -1, heads, mixed.shape[2], width).transpose(1, 2).reshape(batch, heads, -1, width)
+    return rows[:, :, :length]
 
 
 def _by_products_is_faster(query: Tensor, probability: float) -> bool:
@@ -169,10 +234,12 @@ class Cache:
 
     Args:
         capacity: the most positions there will be.
+        window: the number of last positions that are read; None for all.
     """
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, window: int | None = None) -> None:
         self._capacity = capacity
+        self._window = window
         self._kept: Tensor | None = None  # [2, batch, heads, capacity, head width]
         self.length = 0
 
@@ -188,9 +255,10 @@ class Cache:
         self.length = end
 
     def read(self) -> tuple[Tensor, Tensor]:
-        """Return all keys and values.  # each [batch, heads, length, head width]"""
+        """Return all keys and values, or the last ones if there is a window.  # each [batch, heads, length, head width]"""
         assert self._kept is not None
-        key, value = self._kept[:, :, :, : self.length]
+        first = 0 if self._window is None else max(0, self.length - self._window)
+        key, value = self._kept[:, :, :, first : self.length]
         return key, value
 
     def select(self, rows: Tensor) -> None:
@@ -249,7 +317,8 @@ class SelfAttention(nn.Module):
         query, key, value = parts.permute(2, 0, 3, 1, 4).contiguous()  # each [batch, heads, length, head width]
         if cache is not None:
             cache.extend(key, value)
-            key, value = cache.read()
+            if cache.length > length:
+                key, value = cache.read()
         heads = attend(query, key, value, seen, self.attention_dropout if self.training else 0.0)
         return heads.transpose(1, 2).reshape(batch, length, width)
 

@@ -1,4 +1,7 @@
-"""Transformer blocks with a norm after each sub-layer (Vaswani et al. 2017, section 3.1): BERT's, and those of a decoder."""
+"""Transformer blocks: post-LN (Vaswani et al. 2017, section 3.1) as in BERT, with cross-attention for BART's decoder, and pre-LN.
+
+Pre-LN is GPT-2's (Radford et al. 2019, section 2.3).
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,8 @@ from plmtrain.nn.attention import Cache, CrossAttention, SelfAttention, Visibili
 from plmtrain.nn.dropout import add_dropped
 
 
-class PostNormBlock(nn.Module):
-    """x = norm(x + drop(attention(x))), then x = norm(x + drop(feed_forward(x))).
+class Block(nn.Module):
+    """The two sub-layers of a block, each with its norm; subclasses define the order.
 
     Args:
         width: the size of a hidden state.
@@ -43,9 +46,39 @@ class PostNormBlock(nn.Module):
         self.feed_forward_out = nn.Linear(feed_forward, width)
         self.feed_forward_norm = nn.LayerNorm(width, eps=norm_eps)
 
-    def forward(self, hidden: Tensor, seen: Visibility) -> Tensor:
-        """Compute the layer.  # [batch, length, width] -> the same"""
-        hidden = self.attention_norm(self._add(hidden, self.attention(hidden, seen)))
+    def _inner(self, hidden: Tensor) -> Tensor:
+        """Compute the feed-forward sub-layer, without its norm and the residual."""
+        inner = activate(self.activation, self.feed_forward_in(hidden))  # [batch, length, feed_forward]
+        fed: Tensor = self.feed_forward_out(inner)
+        return fed
+
+    def _add(self, residual: Tensor, hidden: Tensor) -> Tensor:
+        return add_dropped(residual, hidden, self.dropout, self.training)
+
+
+class PreNormBlock(Block):
+    """x = x + drop(attention(norm(x))), then x = x + drop(feed_forward(norm(x))) (Radford et al. 2019, section 2.3).
+
+    Args:
+        width, heads, feed_forward, activation, norm_eps, dropout, attention_dropout: as in ``Block``.
+    """
+
+    def forward(self, hidden: Tensor, seen: Visibility, cache: Cache | None = None) -> Tensor:
+        """Compute the layer; the cache has the positions before these.  # [batch, length, width] -> the same"""
+        hidden = self._add(hidden, self.attention(self.attention_norm(hidden), seen, cache))
+        return self._add(hidden, self._inner(self.feed_forward_norm(hidden)))
+
+
+class PostNormBlock(Block):
+    """x = norm(x + drop(attention(x))), then x = norm(x + drop(feed_forward(x))).
+
+    Args:
+        width, heads, feed_forward, activation, norm_eps, dropout, attention_dropout: as in ``Block``.
+    """
+
+    def forward(self, hidden: Tensor, seen: Visibility, cache: Cache | None = None) -> Tensor:
+        """Compute the layer; the cache has the positions before these.  # [batch, length, width] -> the same"""
+        hidden = self.attention_norm(self._add(hidden, self.attention(hidden, seen, cache)))
         return self._fed_forward(hidden)
 
     def at(self, hidden: Tensor, seen: Visibility, positions: Tensor) -> Tensor:
@@ -65,12 +98,8 @@ class PostNormBlock(nn.Module):
         return self._fed_forward(self.attention_norm(self._add(residual, self.attention.output(mixed))))
 
     def _fed_forward(self, hidden: Tensor) -> Tensor:
-        inner = activate(self.activation, self.feed_forward_in(hidden))  # [batch, length, feed_forward]
-        fed: Tensor = self.feed_forward_norm(self._add(hidden, self.feed_forward_out(inner)))
+        fed: Tensor = self.feed_forward_norm(self._add(hidden, self._inner(hidden)))
         return fed
-
-    def _add(self, residual: Tensor, hidden: Tensor) -> Tensor:
-        return add_dropped(residual, hidden, self.dropout, self.training)
 
 
 @dataclass(frozen=True)
@@ -95,7 +124,7 @@ class PostNormDecoderBlock(PostNormBlock):
     """``PostNormBlock`` with attention to a memory between its two halves: x = norm(x + drop(cross_attention(x, memory))).
 
     Args:
-        width, heads, feed_forward, activation, norm_eps, dropout, attention_dropout: as in ``PostNormBlock``.
+        width, heads, feed_forward, activation, norm_eps, dropout, attention_dropout: as in ``Block``.
     """
 
     def __init__(

@@ -9,6 +9,7 @@ from torch.nn import functional
 from plmtrain.nn.activations import activate
 from plmtrain.nn.dropout import dropout
 from plmtrain.nn.initialisation import initialise
+from plmtrain.settings.models.base import TransformerSettings
 from plmtrain.settings.models.encoder import EncoderSettings
 
 
@@ -159,6 +160,80 @@ class SentenceHead(nn.Module):
         inner = torch.tanh(inner) if self.activation == "tanh" else activate(self.activation, inner)
         scores: Tensor = self.scores(dropout(inner, self.dropout, self.training))
         return scores
+
+
+class LinearHead(nn.Module):
+    """Logits of classes from one state of a row: dropout -> linear, without a bias (transformers' code for GPT-1 and GPT-2).
+
+    Args:
+        width: the size of a hidden state.
+        classes: the number of classes.
+        dropout: of the state.
+        initial_std: standard deviation of the initial weights.
+        initial_truncated: whether weights beyond two standard deviations are redrawn.
+    """
+
+    def __init__(
+        self, width: int, classes: int, *, dropout: float, initial_std: float = 0.02, initial_truncated: bool = False
+    ) -> None:
+        super().__init__()
+        self.dropout = dropout
+        self.scores = nn.Linear(width, classes, bias=False)
+        initialise(self, initial_std, initial_truncated)
+
+    def forward(self, state: Tensor) -> Tensor:
+        """Compute the logits.  # [batch, width] -> [batch, classes]"""
+        scores: Tensor = self.scores(dropout(state, self.dropout, self.training))
+        return scores
+
+
+RowHead = SentenceHead | LinearHead
+"""A head that scores a row from one of its states."""
+
+
+def row_head(settings: TransformerSettings, outputs: int, dropout: float | None) -> RowHead:
+    """Build the head with which a model's family classifies texts, with fresh weights.
+
+    Args:
+        settings: of the model.
+        outputs: the number of classes, or 1 for a regression.
+        dropout: of the head; None for the published head's, or else the model's.
+    """
+    published = settings.published.head
+    assert published is not None, "the settings refuse a family without such a head"
+    usual = settings.dropout if published.dropout is None else published.dropout
+    dropout = usual if dropout is None else dropout
+    std, truncated = settings.initial_std, settings.initial_truncated
+    if published.activation is None:
+        return LinearHead(settings.width, outputs, dropout=dropout, initial_std=std, initial_truncated=truncated)
+    return SentenceHead(
+        settings.width,
+        outputs,
+        published.activation,
+        dropout_before=dropout if published.drops_state else 0.0,
+        dropout=dropout,
+        initial_std=std,
+        initial_truncated=truncated,
+    )
+
+
+def row_state(hidden: Tensor, tokens: Tensor | None, *, first: bool) -> Tensor:
+    """Return the state that represents each row: of its first position, or of its last real token, whatever side padding is on.
+
+    Args:
+        hidden: [batch, length, width].
+        tokens: [batch, length] bool, true at real tokens; None if no row is padded.
+        first: whether the first position's.
+
+    Returns:
+        [batch, width].
+    """
+    if first:
+        return hidden[:, 0]
+    if tokens is None:
+        return hidden[:, -1]
+    last = tokens.shape[1] - 1 - tokens.flip(1).int().argmax(dim=1)
+    return hidden[torch.arange(len(hidden), device=hidden.device), last]
 
 
 class TiedHead(nn.Module):

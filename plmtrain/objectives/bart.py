@@ -14,22 +14,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn import functional
 
 from plmtrain.backbones.encoder_decoder import EncoderDecoder
 from plmtrain.batch import Batch, Inputs, Layout, Term, shift_right
 from plmtrain.corruption.noising import DELETED, HIDDEN, Noiser
 from plmtrain.data.rows.framing import framed
 from plmtrain.data.rows.rows import side_by_side
-from plmtrain.generation import EncoderDecoderWriter, Specials, generate
+from plmtrain.generation import EncoderDecoderWriter, Specials, StopTexts, generate
 from plmtrain.keyed_random import Keys
 from plmtrain.nn.loss import tied_cross_entropy
 from plmtrain.programs.answering import Answer, Answering, Demonstration
 from plmtrain.programs.baseline import Baseline, unigram_loss
 from plmtrain.programs.denoising.inspection import noise_inspection
 from plmtrain.programs.inspection import Inspection
-from plmtrain.programs.learner import Learner
+from plmtrain.programs.learner import TiedLearner
 from plmtrain.programs.program import Carry, MakeBackbone, Program
 from plmtrain.programs.texts import framed_batch
 from plmtrain.settings.generation import GenerationSettings
@@ -42,8 +40,8 @@ if TYPE_CHECKING:
     from plmtrain.text.vocabulary import Vocabulary
 
 
-class BartLearner(Learner):
-    """An encoder-decoder; the output layer is the token embeddings, without a bias.
+class BartLearner(TiedLearner):
+    """An encoder-decoder.
 
     Args:
         pair: the backbone, encoder and decoder.
@@ -57,10 +55,6 @@ class BartLearner(Learner):
         """The backbone, with its decoder."""
         assert isinstance(self.backbone, EncoderDecoder)
         return self.backbone
-
-    def token_scores(self, inputs: Inputs) -> Tensor:
-        """Return the logits of the next token at each position of the decoder."""
-        return functional.linear(self.backbone.hidden(inputs), self.backbone.embedding_weight)
 
 
 class Bart(Program[BartSettings, EncoderDecoderSettings, BartLearner]):
@@ -144,15 +138,16 @@ class Restoring(Answering[BartLearner]):
     Args:
         program: the program, which corrupts the sentences of a demonstration.
         generation: the settings of text generation.
+        stop: the texts that end it.
     """
 
-    def __init__(self, program: Bart, generation: GenerationSettings) -> None:
-        self.program, self.generation = program, generation
+    def __init__(self, program: Bart, generation: GenerationSettings, stop: StopTexts | None = None) -> None:
+        self.program, self.generation, self.stop = program, generation, stop
         self.vocabulary = program.vocabulary
         self.longest = program.row_shape(program.model.positions).length
 
-    def writing(self, chosen: GenerationSettings) -> Restoring:
-        return Restoring(self.program, chosen)
+    def writing(self, chosen: GenerationSettings, tokenizer: Tokenizer) -> Restoring:
+        return Restoring(self.program, chosen, StopTexts(chosen.stop, tokenizer) if chosen.stop else None)
 
     def questions(self, texts: Sequence[str], tokenizer: Tokenizer) -> Rows:
         """Encode texts in which masks may be written as the mask token."""
@@ -171,14 +166,19 @@ class Restoring(Answering[BartLearner]):
         ids, chosen = batch.inputs.ids, self.generation
         opening, closing = self.vocabulary["cls"], self.vocabulary["sep"]
         # The original is about as long as its corrupted form, unless masks replace long spans.
-        limit = min(chosen.max_length or 2 * ids.shape[1] + 16, self.program.model.positions)
-        specials = Specials(start=closing, end=closing, pad=self.vocabulary["pad"], first=opening, last=closing)
+        limit = min(chosen.max_new_tokens or 2 * ids.shape[1] + 16, self.program.model.positions)
+        specials = Specials(end=closing, first=opening, last=closing)
         writer = EncoderDecoderWriter(learner.pair, batch.inputs, chosen.beams, limit)
-        texts = generate(writer, len(ids), specials, chosen, limit)
-        return [{"sample": sample, "written": text[1:-1]} for sample, text in zip(batch.samples.tolist(), texts, strict=True)]
+        begun = torch.full_like(ids[:, :1], closing)
+        texts = generate(writer, begun, specials, chosen, limit, samples=batch.samples.numpy(), stop=self.stop)
+        return [
+            {"sample": sample, "written": text[1 : -1 if text[-1] == closing else None]}
+            for sample, text in zip(batch.samples.tolist(), texts, strict=True)
+        ]
 
     def read_out(self, text: str, ids: NDArray[np.int64], answer: Mapping[str, Any], tokenizer: Tokenizer) -> Answer:
-        restored = tokenizer.decode(answer["written"]).strip()
+        restored = tokenizer.decode(answer["written"])
+        restored = (restored if self.stop is None else self.stop.cut(restored)).strip()
         return Answer({"text": text, "restored": restored}, [restored])
 
     def demonstrate(self, learner: BartLearner, rows: Rows, tokenizer: Tokenizer) -> Demonstration:

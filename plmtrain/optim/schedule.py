@@ -29,7 +29,7 @@ def learning_rate(step: int, settings: ScheduleSettings, peak: float, total_step
 
     u = (t - w) / (T - w) counts the decay from the end of warm-up; with ``decay_from: start`` it is t / T, as in the code of
     BERT and GPT-1, where the rate drops by that much at t = w. With ``multiply_warmup`` the warm-up multiplies the decay, as
-    in ELECTRA's code: min(1, t / w) (1 - t / T).
+    in ELECTRA's code: min(1, t / w) (1 - t / T). With ``decay_until`` the decay ends at that step instead of T, as in GPT-3.
 
     Args:
         step: updates already made, from 0.
@@ -54,7 +54,7 @@ def _decay(step: int, warmup: int, settings: ScheduleSettings, total_steps: int)
     start = warmup if settings.decay_from == "warmup" else 0
     if settings.type == "warmup_stable_decay":
         start = total_steps - settings.decay_steps(total_steps)
-    used = min(1.0, max(0, step - start) / max(1, total_steps - start))
+    used = min(1.0, max(0, step - start) / max(1, settings.decay_end(total_steps) - start))
     if settings.type == "cosine":
         left = (1 + math.cos(math.pi * used)) / 2
     else:

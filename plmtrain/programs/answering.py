@@ -124,8 +124,12 @@ class Answering(ABC, Generic[LearnerT_contra]):
             shown.append((text, "\n".join(self.read_out(text, ids, answer, tokenizer).lines)))
         return Demonstration("answers (held-out text)", ("sentence", "answer"), shown)
 
-    def writing(self, chosen: GenerationSettings) -> Self:
+    def writing(self, chosen: GenerationSettings, tokenizer: Tokenizer) -> Self:
         """Return the same with other settings of text generation.
+
+        Args:
+            chosen: the settings.
+            tokenizer: decodes what is written, to find the texts that end it.
 
         Raises:
             SettingsError: if the answers are not generated text.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
+from torch.nn import functional
 
 from plmtrain.backbones import Backbone
 from plmtrain.batch import Inputs
@@ -65,3 +66,11 @@ class Learner(nn.Module):
             f"{type(self).__name__} has no scores over the vocabulary",
             "load a run of a language-model objective",
         )
+
+
+class TiedLearner(Learner):
+    """A backbone that writes text; its output layer is the token embeddings, without a bias."""
+
+    def token_scores(self, inputs: Inputs) -> Tensor:
+        """Return the logits of the next token at each position that is written."""
+        return functional.linear(self.backbone.hidden(inputs), self.backbone.embedding_weight)

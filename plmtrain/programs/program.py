@@ -66,8 +66,9 @@ class RowShape:
     """The text that a program reads for each row of the model.
 
     Args:
-        length: the number of text tokens in a row, so that with special tokens it has the run's ``sequence_length``.
-        advance: in streams, the number of tokens from the start of a row to the start of the next one.
+        length: the number of text tokens in a row, so that the model's row has the run's ``sequence_length``.
+        advance: in blocks and streams, the number of tokens from the start of a row to the start of the next one; the length if
+            not given.
         others: in streams, the number of text tokens from elsewhere in addition to the row's own.
         carry_bytes: the maximum size of a row's carry, for which a checkpoint needs space.
     """

@@ -20,7 +20,7 @@ from plmtrain.batch import Batch, Inputs, Layout, shift_right
 from plmtrain.data.rows.row_formats import RowFormat, formatted
 from plmtrain.data.tables.examples import ExampleRows
 from plmtrain.data.tables.readers import reader_of
-from plmtrain.nn.heads import SentenceHead
+from plmtrain.nn.heads import RowHead, SentenceHead, row_head, row_state
 from plmtrain.programs.answering import Answer
 from plmtrain.programs.inspection import Inspection, Shown
 from plmtrain.programs.learner import Learner
@@ -50,35 +50,29 @@ class SentenceLearner(Learner):
         closing: the id of the token that closes a row; None where there is none.
     """
 
-    def __init__(self, backbone: Backbone, head: SentenceHead, family: ModelFamily, closing: int | None) -> None:
+    def __init__(self, backbone: Backbone, head: RowHead, family: ModelFamily, closing: int | None) -> None:
         super().__init__(backbone)
         self.head = head
         self._family, self._closing = family, closing
 
     @property
     def pooler_layer(self) -> nn.Linear | None:
-        return self.head.dense if self._family.head is not None and self._family.head.pooled else None
+        pooled = self._family.head is not None and self._family.head.pooled
+        return self.head.dense if pooled and isinstance(self.head, SentenceHead) else None
 
     def scores(self, inputs: Inputs) -> Tensor:
         """Return the outputs of the head.  # [batch, outputs]"""
-        reads = self._family.reads
-        if reads == "decoder":
-            state = self._closing_state(inputs)
-        else:
-            hidden = self.backbone.encode(inputs)  # [batch, length, width]
-            state = hidden[:, 0] if reads == "first" else hidden[:, -1]
-        scores: Tensor = self.head(state)
+        if self._family.reads == "decoder":
+            inputs = replace(inputs, decoder=self._read_again(inputs))
+        hidden = self.backbone.hidden(inputs)  # [batch, length, width]
+        scores: Tensor = self.head(row_state(hidden, inputs.layout.tokens, first=self._family.reads == "first"))
         return scores
 
-    def _closing_state(self, inputs: Inputs) -> Tensor:
-        """Return the decoder's state where it would write the closing token, having read all before it (Lewis et al. 2020,
-        section 3.1; as in the authors' code, the closing token also stands in front).  # [batch, width]"""
+    def _read_again(self, inputs: Inputs) -> Inputs:
+        """Return a decoder's inputs that end where it would write the closing token, having read all before it (Lewis et al.
+        2020, section 3.1; as in the authors' code, the closing token also stands in front)."""
         assert self._closing is not None, "the settings refuse such a tokenizer"
-        ids, tokens = inputs.ids, inputs.layout.tokens
-        decoder = Inputs(ids=shift_right(ids, self._closing), layout=Layout(tokens=tokens, causal=True))
-        states = self.backbone.hidden(replace(inputs, decoder=decoder))
-        tokens = torch.ones_like(ids, dtype=torch.bool) if tokens is None else tokens
-        return states[torch.arange(len(ids), device=ids.device), tokens.sum(dim=1) - 1]
+        return Inputs(ids=shift_right(inputs.ids, self._closing), layout=Layout(tokens=inputs.layout.tokens, causal=True))
 
 
 class SentenceProgram(TaskProgram[SentenceTaskT, TransformerSettings, SentenceLearner]):
@@ -138,20 +132,7 @@ class SentenceProgram(TaskProgram[SentenceTaskT, TransformerSettings, SentenceLe
         backbone = make(self.model)
         for parameter in backbone.unread_by_encode():
             parameter.requires_grad_(False)
-        model = self.model
-        published = self.model.published.head
-        assert published is not None, "the settings refuse such a model"
-        dropout = published.dropout if self.settings.dropout is None else self.settings.dropout
-        dropout = model.dropout if dropout is None else dropout
-        head = SentenceHead(
-            backbone.width,
-            self.outputs,
-            published.activation,
-            dropout_before=dropout if published.drops_state else 0.0,
-            dropout=dropout,
-            initial_std=model.initial_std,
-            initial_truncated=model.initial_truncated,
-        )
+        head = row_head(self.model, self.outputs, self.settings.dropout)
         return SentenceLearner(backbone, head, self.model.published, self.vocabulary.roles.get("sep"))
 
     def inspect(self, batch: Batch) -> Inspection:

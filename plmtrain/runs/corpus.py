@@ -63,7 +63,8 @@ class Corpus:
 def _blocks(store: Store, program: AnyProgram, phase: Phase, isolate_documents: bool) -> RowSource:
     from plmtrain.data.rows.blocks import Blocks
 
-    return Blocks(store, program.row_shape(phase.sequence_length).length, isolate_documents)
+    shape = program.row_shape(phase.sequence_length)
+    return Blocks(store, shape.length, isolate_documents, advance=shape.advance)
 
 
 def _streams(store: Store, program: AnyProgram, phase: Phase, isolate_documents: bool) -> RowSource:

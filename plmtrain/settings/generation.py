@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field, model_validator
 
-from plmtrain.settings.base import Settings
+from plmtrain.settings.base import Settings, Texts
 
 
 class GenerationSettings(Settings):
@@ -20,10 +20,12 @@ class GenerationSettings(Settings):
     """When sampling: only this many of the most likely tokens may be drawn."""
     top_p: float = Field(1.0, gt=0, le=1)
     """When sampling: only the smallest set of most likely tokens with this total probability may be drawn."""
-    max_length: int | None = Field(None, gt=1)
+    max_new_tokens: int | None = Field(None, gt=0)
     """The most tokens that are generated, special ones included; chosen by the program if omitted."""
-    min_length: int = Field(0, ge=0)
+    min_new_tokens: int = Field(0, ge=0)
     """Tokens that are generated before the text may end."""
+    stop: Texts = ()
+    """Texts with which generation ends; a continuation ends before the first of them."""
     length_penalty: float = 1.0
     """With beams: scores are divided by the length to this power; above 0 favours longer texts."""
     no_repeat_ngram: int = Field(0, ge=0)
@@ -37,6 +39,8 @@ class GenerationSettings(Settings):
     def _consistent(self) -> GenerationSettings:
         if self.sample and self.beams > 1:
             raise ValueError("sample draws one text, beams search for the most likely one: give one of them")
-        if self.max_length is not None and self.min_length > self.max_length:
-            raise ValueError(f"min_length ({self.min_length}) is more than max_length ({self.max_length})")
+        if self.max_new_tokens is not None and self.min_new_tokens > self.max_new_tokens:
+            raise ValueError(f"min_new_tokens ({self.min_new_tokens}) is more than max_new_tokens ({self.max_new_tokens})")
+        if "" in self.stop:
+            raise ValueError("stop: an empty text ends nothing")
         return self

@@ -44,6 +44,8 @@ class ScheduleSettings(Settings):
     """The exponent of polynomial decay."""
     decay_from: Literal["start", "warmup"] = "warmup"
     """Whether decay is counted from step 0, as in BERT's code, or from the end of warm-up, as in RoBERTa's."""
+    decay_until: float | None = Field(None, gt=0)
+    """When decay ends and the rate stays: below 1 a share of all steps, else a number of steps; null for the last step."""
     multiply_warmup: bool = False
     """Whether warm-up multiplies the decay, as in ELECTRA's code, rather than preceding it."""
     decay: float = Field(0.2, gt=0)
@@ -52,6 +54,10 @@ class ScheduleSettings(Settings):
     def warmup_steps(self, total_steps: int) -> int:
         """Return the length of warm-up in steps."""
         return _in_steps(self.warmup, total_steps)
+
+    def decay_end(self, total_steps: int) -> int:
+        """Return the step at which linear, polynomial or cosine decay ends."""
+        return total_steps if self.decay_until is None else _in_steps(self.decay_until, total_steps)
 
     def decay_steps(self, total_steps: int) -> int:
         """Return the length of warmup_stable_decay's final decay in steps."""
@@ -64,8 +70,8 @@ class ScheduleSettings(Settings):
                 raise ValueError(f"{key} has no meaning for type {self.type}; it is for {', '.join(types)}")
         if self.flat_warmup and self.start:
             raise ValueError("start has no meaning with flat_warmup")
-        for key in ("warmup", "decay"):
-            if (value := getattr(self, key)) >= 1 and value != int(value):
+        for key in ("warmup", "decay", "decay_until"):
+            if (value := getattr(self, key)) is not None and value >= 1 and value != int(value):
                 raise ValueError(f"{key} is {value:g}: below 1 it is a share of all steps, else a whole number of steps")
         return self
 
@@ -74,6 +80,7 @@ _MEANT_FOR = {
     "flat_warmup": ("inverse_sqrt",),
     "end": ("linear", "polynomial", "cosine", "warmup_stable_decay"),
     "power": ("polynomial",),
+    "decay_until": ("linear", "polynomial", "cosine"),
     "decay_from": ("linear", "polynomial", "cosine"),
     "multiply_warmup": ("linear", "polynomial", "cosine"),
     "decay": ("warmup_stable_decay",),

@@ -13,8 +13,9 @@ from plmtrain.settings.base import Settings
 class TokenizerSettings(Settings):
     """A tokenizer to train on the run's own text, or the folder of an existing one."""
 
-    type: Literal["wordpiece", "byte_bpe", "unigram"]
-    """WordPiece as in BERT, byte-level BPE as in RoBERTa and GPT-2, Unigram (SentencePiece) as in ALBERT, T5 and XLNet."""
+    type: Literal["wordpiece", "bpe", "byte_bpe", "unigram"]
+    """WordPiece as in BERT, BPE of characters as in GPT-1, byte-level BPE as in RoBERTa and GPT-2, Unigram (SentencePiece) as in
+    ALBERT, T5 and XLNet."""
     family: str
     """The family whose special tokens, normalisation and row format it has: a row of ``plmtrain.families``."""
     vocab_size: int = Field(gt=0)

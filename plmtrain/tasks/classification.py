@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from plmtrain.batch import Batch, Term
 from plmtrain.metrics.classification import measure
-from plmtrain.nn.heads import SentenceHead
+from plmtrain.nn.heads import LinearHead, SentenceHead
 from plmtrain.nn.loss import cross_entropy_sum
 from plmtrain.programs.answering import Demonstration
 from plmtrain.programs.inspection import Inspection
@@ -39,7 +39,7 @@ class Classification(SentenceProgram[ClassificationSettings]):
 
     @classmethod
     def of_heads(cls, heads: Set[type[nn.Module]], labels: tuple[str, ...]) -> ClassificationSettings | None:
-        if SentenceHead not in heads or not labels:
+        if not heads & {SentenceHead, LinearHead} or not labels:
             return None
         return ClassificationSettings(name="classification", text=("text",), labels=labels)
 

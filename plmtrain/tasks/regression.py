@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from plmtrain.batch import Batch, Term
 from plmtrain.metrics.regression import measure, undefined
-from plmtrain.nn.heads import SentenceHead
+from plmtrain.nn.heads import LinearHead, SentenceHead
 from plmtrain.programs.answering import Demonstration
 from plmtrain.programs.inspection import Inspection
 from plmtrain.programs.program import Carry, Selection
@@ -45,7 +45,9 @@ class Regression(SentenceProgram[RegressionSettings]):
 
     @classmethod
     def of_heads(cls, heads: Set[type[nn.Module]], labels: tuple[str, ...]) -> RegressionSettings | None:
-        return None if SentenceHead not in heads or labels else RegressionSettings(name="regression", text=("text",))
+        if not heads & {SentenceHead, LinearHead} or labels:
+            return None
+        return RegressionSettings(name="regression", text=("text",))
 
     @property
     def selection(self) -> Selection:

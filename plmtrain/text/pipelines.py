@@ -15,12 +15,16 @@ from plmtrain.settings.tokenizer import TokenizerSettings
 CONTINUATION = "##"
 """The prefix of a WordPiece that continues a word."""
 
+WORD_END = "</w>"
+"""The suffix of a piece of BPE that ends a word (Sennrich et al. 2016, section 3.2)."""
+
 
 def normalizer(settings: TokenizerSettings) -> Any:
     """Return the tokenizers library's normaliser for these settings; None where text is not changed."""
     from tokenizers import normalizers
 
-    if settings.type == "wordpiece":
+    if settings.type in ("wordpiece", "bpe"):
+        # GPT-1's authors normalised text with ftfy and spaCy; transformers' tokenizer for it, and this, as BERT's.
         # strip_accents=None strips them where text is lower-cased, as in BERT's code. It then decomposes Hangul into its letters,
         # which is BERT's behaviour too: for Korean, lowercase=false is better.
         return normalizers.BertNormalizer(
@@ -42,7 +46,7 @@ def pre_tokenizer(settings: TokenizerSettings) -> Any:
     from tokenizers import pre_tokenizers
 
     match settings.type:
-        case "wordpiece":
+        case "wordpiece" | "bpe":
             return pre_tokenizers.BertPreTokenizer()
         case "byte_bpe":
             return pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -59,6 +63,8 @@ def decoder(settings: TokenizerSettings) -> Any:
     match settings.type:
         case "wordpiece":
             return decoders.WordPiece(prefix=CONTINUATION)
+        case "bpe":
+            return decoders.BPEDecoder(suffix=WORD_END)
         case "byte_bpe":
             return decoders.ByteLevel()
         case "unigram":
@@ -102,6 +108,8 @@ def transformers_config(settings: TokenizerSettings) -> dict[str, Any]:
             }
         case "RobertaTokenizer", False:
             return {"tokenizer_class": name, "add_prefix_space": False, "errors": "replace", "trim_offsets": True}
+        case "OpenAIGPTTokenizer", True:
+            return {"tokenizer_class": name}
         case "GPT2Tokenizer", False:
             return {"tokenizer_class": name, "add_prefix_space": False, "errors": "replace"}
         case _:

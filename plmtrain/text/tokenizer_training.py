@@ -1,7 +1,7 @@
-"""Training tokenizers: WordPiece, byte-level BPE and Unigram, byte for byte the same each time.
+"""Training tokenizers: WordPiece, BPE, byte-level BPE and Unigram, byte for byte the same each time.
 
 WordPiece as Hugging Face's library trains it (byte-pair merges over characters of which all but a word's first are marked with
-``##``), byte-level BPE as Radford et al. 2019, section 2.2, Unigram as SentencePiece trains it (Kudo 2018, "Subword
+``##``), BPE with marked word ends as Sennrich et al. 2016, section 3.2 (GPT-1), byte-level BPE as Radford et al. 2019, section 2.2, Unigram as SentencePiece trains it (Kudo 2018, "Subword
 regularization", section 3.2). The text's order, the number of threads and the libraries' hash tables have no say in the result:
 words are counted first and handed over in sorted order, and what the tokenizers library leaves to chance is fixed below.
 """
@@ -58,6 +58,8 @@ def train(texts: Iterable[str], settings: TokenizerSettings) -> Tokenizer:
     match settings.type:
         case "wordpiece":
             model = _wordpiece(words, settings, family, room)
+        case "bpe":
+            model = _bpe(words, family, room)
         case "byte_bpe":
             model = _byte_bpe(words, family, room)
         case "unigram":
@@ -137,6 +139,24 @@ def _wordpiece(words: Counter[str], settings: TokenizerSettings, family: Tokeniz
         "unk_token": family.roles["unk"],
         "max_input_chars_per_word": _LONGEST_WORDPIECE_WORD,
     }
+
+
+def _bpe(words: Counter[str], family: TokenizerFamily, room: int) -> dict[str, Any]:
+    from tokenizers import models, trainers
+
+    words, alphabet = _within_alphabet(words, room, lambda character: 2)
+    # As for WordPiece: pieces that end a word would be numbered in the order of a hash table.
+    ending = [character + pipelines.WORD_END for character in alphabet]
+    trainer = trainers.BpeTrainer(
+        vocab_size=room + len(family.first),
+        min_frequency=_LEAST_COUNT,
+        show_progress=False,
+        special_tokens=[*family.first, *ending],
+        end_of_word_suffix=pipelines.WORD_END,
+    )
+    unknown = family.roles["unk"]
+    trained = _library_training(words, models.BPE(unk_token=unknown, end_of_word_suffix=pipelines.WORD_END), trainer)
+    return trained | {"unk_token": unknown, "end_of_word_suffix": pipelines.WORD_END, "fuse_unk": False}
 
 
 def _byte_bpe(words: Counter[str], family: TokenizerFamily, room: int) -> dict[str, Any]:

@@ -50,6 +50,15 @@ class Vocabulary:
         """
         return next((self.roles[role] for role in ("pad", "eos", "sep", "bos", "cls") if role in self.roles), 0)
 
+    @property
+    def document_end(self) -> int:
+        """The id of the token after every document: ``sep``, or ``eos`` if there is no such token.
+
+        Raises:
+            SettingsError: if there is neither.
+        """
+        return self["sep" if "sep" in self.roles or "eos" not in self.roles else "eos"]
+
     @cached_property
     def is_special(self) -> NDArray[np.bool_]:
         """Whether each id is special.  # [size]"""

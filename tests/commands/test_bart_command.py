@@ -62,7 +62,7 @@ def test_inspect_shows_what_is_done_to_the_text(folder: Path) -> None:
 
 
 def test_text_is_restored(folder: Path) -> None:
-    asked = ["predict", "runs/run", "abc <mask> def.", "gh.", "--json", "--max-length", "12"]
+    asked = ["predict", "runs/run", "abc <mask> def.", "gh.", "--json", "--max-new-tokens", "12"]
     answers = {}
     for options in (
         (),

@@ -17,8 +17,13 @@ from plmtrain.generation import EncoderDecoderWriter, Specials, generate
 from plmtrain.generation.single import likely
 from plmtrain.settings.generation import GenerationSettings
 
-SPECIALS = Specials(start=2, end=2, pad=1)
-FORCED = Specials(start=2, end=2, pad=1, first=0, last=2)
+SPECIALS = Specials(end=2)
+FORCED = Specials(end=2, first=0, last=2)
+
+
+def started(rows: int) -> Tensor:
+    """What texts begin with: BART's start token."""
+    return torch.full((rows, 1), 2)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -38,12 +43,12 @@ def pair() -> Any:
 
 OPTIONS: list[dict[str, Any]] = [
     {},
-    {"min_length": 8},
+    {"min_new_tokens": 8},
     {"no_repeat_ngram": 2},
-    {"no_repeat_ngram": 1, "min_length": 5},
+    {"no_repeat_ngram": 1, "min_new_tokens": 5},
     {"beams": 2},
     {"beams": 4},
-    {"beams": 5, "length_penalty": 2.0, "min_length": 6, "no_repeat_ngram": 3},
+    {"beams": 5, "length_penalty": 2.0, "min_new_tokens": 6, "no_repeat_ngram": 3},
     {"beams": 4, "length_penalty": 0.0},
     {"beams": 4, "length_penalty": -1.0},
     {"beams": 3, "early_stopping": True},
@@ -65,7 +70,7 @@ def test_the_same_text_as_transformers(pair: Any, options: dict[str, Any], force
             do_sample=False,
             num_beams=settings.beams,
             max_length=limit + 1,  # transformers counts the start token
-            min_length=settings.min_length + 1 if settings.min_length else 0,
+            min_length=settings.min_new_tokens + 1 if settings.min_new_tokens else 0,
             length_penalty=settings.length_penalty,
             no_repeat_ngram_size=settings.no_repeat_ngram,
             early_stopping=settings.early_stopping,
@@ -74,7 +79,7 @@ def test_the_same_text_as_transformers(pair: Any, options: dict[str, Any], force
         )
         with torch.no_grad():
             writer = EncoderDecoderWriter(ours, Inputs(ids=ids, layout=Layout(tokens=mask.bool())), settings.beams, limit)
-        found = generate(writer, len(ids), specials, settings, limit)
+        found = generate(writer, started(len(ids)), specials, settings, limit)
         for row, text in enumerate(expected[:, 1:].tolist()):
             assert found[row] == (text[: text.index(2) + 1] if 2 in text else text)
 
@@ -84,7 +89,7 @@ def test_texts_of_several_lengths_were_compared(pair: Any) -> None:
     ids, mask = example()
     with torch.no_grad():
         writer = EncoderDecoderWriter(ours, Inputs(ids=ids, layout=Layout(tokens=mask.bool())), 4, 14)
-    lengths = {len(text) for text in generate(writer, 4, SPECIALS, GenerationSettings(beams=4, length_penalty=0.5), 14)}
+    lengths = {len(text) for text in generate(writer, started(4), SPECIALS, GenerationSettings(beams=4, length_penalty=0.5), 14)}
     assert min(lengths) < 14
 
 
@@ -96,7 +101,7 @@ class Fixed:
         self.device = table.device
 
     def advance(self, tokens: Tensor) -> Tensor:
-        return self.table[tokens]
+        return self.table[tokens[:, -1]]
 
     def select(self, texts: Tensor) -> None: ...
 
@@ -113,15 +118,15 @@ def test_beams_as_wide_as_the_vocabulary_find_the_likeliest_text() -> None:
             continue
         total = sum(log_probabilities[one, other].item() for one, other in zip((2, *candidate), candidate, strict=False))
         best, text = max((best, text), (total, candidate))
-    settings = GenerationSettings(beams=25, length_penalty=0.0, min_length=2)
-    assert generate(Fixed(TABLE), 1, SPECIALS, settings, 3) == [list(text)]
+    settings = GenerationSettings(beams=25, length_penalty=0.0, min_new_tokens=2)
+    assert generate(Fixed(TABLE), started(1), SPECIALS, settings, 3) == [list(text)]
 
 
 def test_drawn_tokens_have_their_probabilities() -> None:
     rows = 20_000
     for options in ({}, {"temperature": 0.5}, {"top_k": 2}, {"top_p": 0.7}):
         settings = GenerationSettings(sample=True, **options)
-        drawn = Counter(text[0] for text in generate(Fixed(TABLE), rows, SPECIALS, settings, 1))
+        drawn = Counter(text[0] for text in generate(Fixed(TABLE), started(rows), SPECIALS, settings, 1))
         expected = likely(TABLE[2:3] / settings.temperature, settings.top_k, settings.top_p).softmax(-1)[0]
         for token, probability in enumerate(expected.tolist()):
             error = 4 * math.sqrt(probability * (1 - probability) / rows) + 1e-9
@@ -140,14 +145,14 @@ def test_what_is_likely_enough() -> None:
 
 def test_samples_are_a_function_of_the_seed_and_the_row() -> None:
     settings = GenerationSettings(sample=True, seed=3)
-    whole = generate(Fixed(TABLE), 6, FORCED, settings, 9)
-    assert generate(Fixed(TABLE), 3, FORCED, settings, 9) == whole[:3]
-    assert generate(Fixed(TABLE), 6, FORCED, settings.model_copy(update={"seed": 4}), 9) != whole
+    whole = generate(Fixed(TABLE), started(6), FORCED, settings, 9)
+    assert generate(Fixed(TABLE), started(3), FORCED, settings, 9) == whole[:3]
+    assert generate(Fixed(TABLE), started(6), FORCED, settings.model_copy(update={"seed": 4}), 9) != whole
     assert len({tuple(text) for text in whole}) > 1
     assert all(text[0] == 0 and text[-1] == 2 and len(text) <= 9 for text in whole)
 
 
-@pytest.mark.parametrize("options", [{"sample": True, "beams": 2}, {"max_length": 5, "min_length": 6}, {"top_p": 0}])
+@pytest.mark.parametrize("options", [{"sample": True, "beams": 2}, {"max_new_tokens": 5, "min_new_tokens": 6}, {"top_p": 0}])
 def test_impossible_options_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError):
         GenerationSettings(**options)

@@ -32,7 +32,7 @@ def example(name: str, vocabulary: int) -> tuple[Tensor, dict[str, Tensor]]:
     mask = (torch.arange(15)[None] < lengths[:, None]).long()
     ids = torch.randint(5, vocabulary, mask.shape, generator=generator)
     ids[torch.arange(3), lengths - 1] = 1 if name.startswith("XLM") else 2
-    pad = {"Rob": 1, "Bar": 1, "XLM": 2, "XLN": 5}.get(name[:3], 0)
+    pad = {"Rob": 1, "Bar": 1, "XLM": 2, "XLN": 5, "GPT": vocabulary - 1}.get(name[:3], 0)
     ids = torch.where(mask.bool(), ids, pad)
     segments = torch.randint(0, 2, mask.shape, generator=generator)
     if name.startswith("XLNet"):
@@ -40,7 +40,7 @@ def example(name: str, vocabulary: int) -> tuple[Tensor, dict[str, Tensor]]:
     inputs = {"attention_mask": mask}
     if name == "XLMWithLMHeadModel":
         inputs["langs"] = torch.randint(0, 3, mask.shape, generator=generator)
-    return ids, inputs if name[:3] in ("Rob", "Bar", "Dis", "XLM") else {**inputs, "token_type_ids": segments}
+    return ids, inputs if name[:3] in ("Rob", "Bar", "Dis", "XLM", "GPT") else {**inputs, "token_type_ids": segments}
 
 
 def loss_of(scores: Tensor, real: Tensor) -> Tensor:
@@ -72,8 +72,6 @@ def test_scores_losses_and_gradients(name: str, tmp_path: Path) -> None:
     if "ForPreTraining" in name and "Electra" not in name:
         assert len(expected) == 2
     found = outputs(read, inputs_of(read.settings, theirs.config.vocab_size, read.roles, ids, given))
-    if name == "BartForConditionalGeneration":
-        found["logits"] = found["a backbone"] @ read.backbone.embedding_weight.T
 
     allowed = 1e-4 if name.startswith("XLNet") else 1e-5
     total, same = torch.zeros(()), torch.zeros(())

@@ -17,7 +17,7 @@ from plmtrain import cli
 SHORT = [" ".join(text.split()[:words]) for text, words in zip(TEXTS, (2, 6, 9, 3), strict=True)]
 CLASSIFIERS = [name for name in CLASSES if name.endswith("ForSequenceClassification")]
 FAMILIES = {"Bert": "bert", "Roberta": "roberta", "Albert": "albert", "Electra": "electra", "DistilBert": "distilbert"}
-FAMILIES |= {"XLNet": "xlnet", "Bart": "bart"}
+FAMILIES |= {"XLNet": "xlnet", "Bart": "bart", "GPT2": "gpt2"}
 
 
 @pytest.fixture(autouse=True)

@@ -29,6 +29,13 @@ LAYOUTS = {
 }
 
 
+LAYOUTS |= {
+    "+".join((f"window_{window}", *names)): Layout(causal=True, window=window, **{name: RULES[name] for name in names})
+    for window in (1, 2, 3, 6, 9)
+    for names in ((), ("tokens",), ("documents",), ("tokens", "documents"))
+}
+
+
 @pytest.fixture(params=LAYOUTS.values(), ids=LAYOUTS.keys())
 def layout(request: pytest.FixtureRequest) -> Layout:
     torch.set_num_threads(1)
@@ -44,6 +51,8 @@ def allowed(layout: Layout) -> Tensor:
         if layout.documents is not None and layout.documents[row, query] != layout.documents[row, key]:
             seen[row, query, key] = False
         if layout.causal and key > query:
+            seen[row, query, key] = False
+        if layout.window is not None and key <= query - layout.window:
             seen[row, query, key] = False
         if layout.visible is not None and not layout.visible[row, query, key]:
             seen[row, query, key] = False
@@ -108,7 +117,7 @@ def test_a_query_that_sees_nothing_gives_zeros() -> None:
 
 
 def test_no_rules_cost_nothing() -> None:
-    assert visibility(Layout(), torch.zeros(BATCH, LENGTH, 1)) == (None, None, False)
+    assert visibility(Layout(), torch.zeros(BATCH, LENGTH, 1)) == (None, None, False, None)
 
 
 @pytest.mark.parametrize("make", [lambda: Layout(), lambda: Layout(tokens=RULES["tokens"]), lambda: Layout(causal=True)])

@@ -194,7 +194,7 @@ def test_eight_rows_are_learnt_by_heart() -> None:
     restored = [answer["written"] for answer in bart.answering.predict(model, batch)]
     whole = [row[: row.index(2)] if 2 in row else row for row in rows.tokens.tolist()]
     assert sum(one == other for one, other in zip(restored, whole, strict=True)) >= 6
-    beams = bart.answering.writing(GenerationSettings(beams=3)).predict(model, batch)
+    beams = bart.answering.writing(GenerationSettings(beams=3), None).predict(model, batch)
     assert sum(one["written"] == other for one, other in zip(beams, whole, strict=True)) >= 6
 
 
@@ -203,7 +203,7 @@ def test_predictions_end_where_they_are_told_to() -> None:
     model = learner(bart).eval()
     batch = bart.answering.collate(text(5, 3, 20, ragged=True))
     for options in ({}, {"beams": 2}, {"sample": True}):
-        chosen = bart.answering.writing(GenerationSettings(max_length=9, min_length=8, **options))
+        chosen = bart.answering.writing(GenerationSettings(max_new_tokens=9, min_new_tokens=8, **options), None)
         answers = chosen.predict(model, batch)
         assert [answer["sample"] for answer in answers] == [0, 1, 2]
         assert all(len(answer["written"]) == 7 for answer in answers)  # nine with the tokens that frame them

@@ -14,11 +14,13 @@ from plmtrain.batch import Inputs, Layout
 from plmtrain.errors import SettingsError
 from plmtrain.programs.learner import Learner
 from plmtrain.settings.lookup import objective_classes
+from plmtrain.settings.models.decoder import DecoderSettings
 from plmtrain.settings.models.encoder import EncoderSettings
 from plmtrain.settings.models.encoder_decoder import EncoderDecoderSettings
 from plmtrain.settings.models.two_stream import TwoStreamSettings
 from plmtrain.settings.objectives.bart import BartSettings
 from plmtrain.settings.objectives.base import ObjectiveSettings
+from plmtrain.settings.objectives.clm import CausalLMSettings
 from plmtrain.settings.objectives.masked_lm import MaskedLMSettings
 from plmtrain.settings.objectives.nsp import NextSentenceSettings
 from plmtrain.settings.objectives.plm import PermutationLMSettings
@@ -47,6 +49,7 @@ KINDS: dict[str, tuple[ObjectiveSettings, Any]] = {
     ),
     "plm": (PermutationLMSettings(name="plm"), TwoStreamSettings(**SHAPE)),
     "bart": (BartSettings(name="bart"), EncoderDecoderSettings(**SHAPE, positions=64)),
+    "clm": (CausalLMSettings(name="clm"), DecoderSettings(**SHAPE, positions=64)),
 }
 
 HEADS: dict[str, dict[str, list[str]]] = {
@@ -59,6 +62,7 @@ HEADS: dict[str, dict[str, list[str]]] = {
     "tlm": {"model": ["backbone", "head"]},
     "plm": {"model": ["backbone", "head"]},
     "bart": {"model": ["backbone"]},
+    "clm": {"model": ["backbone"]},
 }
 """By objective, the models of its learner, and the parts of each by their places in the learner."""
 
@@ -106,7 +110,7 @@ def test_models_are_backbones_with_their_heads(kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_head_for_the_vocabulary_and_the_pooler(kind: str) -> None:
     learner = made(kind)
-    assert learner.token_head is (None if kind in ("rtd", "bart") else learner.head)
+    assert learner.token_head is (None if kind in ("rtd", "bart", "clm") else learner.head)
     if kind not in ("nsp", "sop"):
         assert learner.pooler_layer is None
         return
@@ -123,7 +127,7 @@ def test_token_scores_are_the_heads_logits_at_every_position(kind: str) -> None:
     assert scores.shape == (2, 5, 64)
     backbone = learner.generator if kind == "rtd" else learner.backbone
     hidden = backbone.hidden(inputs(kind)) if kind == "bart" else backbone.encode(inputs(kind))
-    if kind == "bart":
+    if kind in ("bart", "clm"):
         expected = hidden @ backbone.embedding_weight.T
     else:
         head = learner.generator_head if kind == "rtd" else learner.head

@@ -35,8 +35,9 @@ def course(**settings) -> list[float]:
         ({"type": "inverse_sqrt", "warmup": 10, "start": 1e-3}, lambda t: originals.xlm(t, 10, PEAK, STEPS, 1e-3 * PEAK)),
         ({"type": "inverse_sqrt", "warmup": 10, "flat_warmup": True}, lambda t: PEAK * 10**0.5 / max(t, 10) ** 0.5),
         ({"type": "cosine", "warmup": 10, "decay_from": "start"}, lambda t: originals.gpt1(t, 10, PEAK, STEPS)),
+        ({"type": "cosine", "warmup": 10, "decay_from": "start", "decay_until": 30}, lambda t: originals.gpt1(t, 10, PEAK, 30)),
     ],
-    ids=["bert", "electra", "roberta", "no-warm-up", "fairseq-polynomial", "xlm", "t5", "gpt1"],
+    ids=["bert", "electra", "roberta", "no-warm-up", "fairseq-polynomial", "xlm", "t5", "gpt1", "gpt3"],
 )
 def test_rates_follow_the_originals_code(settings: dict, original) -> None:
     assert course(**settings) == pytest.approx([original(t) for t in range(STEPS + 5)], rel=1e-12)

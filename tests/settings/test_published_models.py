@@ -36,6 +36,20 @@ COUNTS: dict[str, list[tuple[str, int]]] = {
     "xlnet_large": [("objective=plm", 360_300_800)],
     "bart": [("objective=bart", 139_420_416)],
     "bart_large": [("objective=bart", 406_291_456)],
+    "gpt1": [("objective=clm tokenizer.vocab_size=40478", 116_534_784)],
+    "gpt2": [("objective=clm", 124_439_808)],
+    "gpt2_medium": [("objective=clm", 354_823_168)],
+    "gpt2_large": [("objective=clm", 774_030_080)],
+    "gpt2_xl": [("objective=clm", 1_557_611_200)],
+    # As transformers counts GPT-2 with these shapes and 2,048 positions.
+    "gpt3_125m": [("objective=clm", 125_226_240)],
+    "gpt3_350m": [("objective=clm", 355_871_744)],
+    "gpt3_760m": [("objective=clm", 760_300_032)],
+    "gpt3_1_3b": [("objective=clm", 1_315_723_264)],
+    "gpt3_2_7b": [("objective=clm", 2_651_553_280)],
+    "gpt3_6_7b": [("objective=clm", 6_658_404_352)],
+    "gpt3_13b": [("objective=clm", 12_853_386_240)],
+    "gpt3_175b": [("objective=clm", 174_604_259_328)],
 }
 """By model, its parameters with the heads of an objective: as transformers counts its ForMaskedLM, ForPreTraining, LMHeadModel or
 ForConditionalGeneration, tied matrices once."""
@@ -47,6 +61,7 @@ DEFAULTS = {
     "distilbert": transformers.DistilBertConfig,
     "xlnet_large": transformers.XLNetConfig,
     "bart_large": transformers.BartConfig,
+    "gpt2": transformers.GPT2Config,
 }
 """The model that a configuration of transformers is when it is told nothing."""
 
@@ -54,15 +69,15 @@ FIELDS = {
     "layers": ("num_hidden_layers", "encoder_layers"),
     "width": ("hidden_size",),
     "heads": ("num_attention_heads",),
-    "feed_forward": ("intermediate_size", "hidden_dim", "d_inner", "encoder_ffn_dim"),
+    "feed_forward": ("intermediate_size", "hidden_dim", "d_inner", "encoder_ffn_dim", "n_inner"),
     "embedding_width": ("embedding_size",),
     "positions": ("max_position_embeddings",),
     "segments": ("type_vocab_size",),
-    "norm_eps": ("layer_norm_eps",),
+    "norm_eps": ("layer_norm_eps", "layer_norm_epsilon"),
     "activation": ("hidden_act", "activation", "ff_activation", "activation_function"),
-    "dropout": ("hidden_dropout_prob", "dropout"),
+    "dropout": ("hidden_dropout_prob", "dropout", "resid_pdrop"),
     # BART's default has none, the published bart-large has 0.1.
-    "attention_dropout": ("attention_probs_dropout_prob",),
+    "attention_dropout": ("attention_probs_dropout_prob", "attn_pdrop"),
     "initial_std": ("initializer_range", "init_std"),
 }
 """Our names, and theirs."""
@@ -77,6 +92,8 @@ LARGER = {
     "electra_large": "electra",
     "xlnet_large": "xlnet",
     "bart_large": "bart",
+    **dict.fromkeys(("gpt2_medium", "gpt2_large", "gpt2_xl"), "gpt2"),
+    **{f"gpt3_{size}": "gpt3_125m" for size in ("350m", "760m", "1_3b", "2_7b", "6_7b", "13b", "175b")},
 }
 
 
@@ -109,6 +126,8 @@ def test_transformers_default_configurations(model: str) -> None:
     made, theirs = settings(model, objective), DEFAULTS[model]()
     ours = made.model.model_dump()
     known = {field: getattr(theirs, name) for field, names in FIELDS.items() for name in names if hasattr(theirs, name)}
+    if known.get("feed_forward", 0) is None:  # GPT-2's means four times the width
+        known["feed_forward"] = 4 * known["width"]
     if known.get("positions") == -1:  # XLNet's distances have no end; ours is the longest row of its pretraining
         del known["positions"]
     known["activation"] = {"gelu_new": "gelu_tanh"}.get(known["activation"], known["activation"])
@@ -132,9 +151,12 @@ def test_a_larger_model_of_a_family_differs_in_its_shape_alone(larger: str, smal
 
 @pytest.mark.parametrize("model", COUNTS)
 def test_heads_are_64_wide_or_as_published(model: str) -> None:
-    """BERT's rule (Devlin et al. 2019, section 3: A = H / 64) but for XLM and ALBERT-xlarge, whose released files have 128."""
+    """BERT's rule (Devlin et al. 2019, section 3: A = H / 64) but for XLM and ALBERT-xlarge, whose released files have 128, and
+    for GPT-3 (Brown et al. 2020, table 2.1)."""
     made = settings(model, *COUNTS[model][0][0].split()).model.model_dump()
-    assert made["width"] == made["heads"] * (128 if model in ("xlm", "albert_xlarge") else 64)
+    published = {"xlm": 128, "albert_xlarge": 128, "gpt3_760m": 96, "gpt3_2_7b": 80}
+    published |= dict.fromkeys(("gpt3_1_3b", "gpt3_6_7b", "gpt3_13b", "gpt3_175b"), 128)
+    assert made["width"] == made["heads"] * published.get(model, 64)
     assert made["feed_forward"] == 4 * made["width"]
 
 

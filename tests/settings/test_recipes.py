@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import reduce
 from typing import Any
 
+import numpy as np
 import pytest
 from support import original_schedules as originals
 
@@ -164,6 +165,16 @@ PAPERS = {
         phases={512: 1},
         facts={"objective.infill": 0.3, "objective.permute": 1.0, "objective.mask": 0.0, "objective.delete": 0.0},  # section 5.1
     ),
+    "gpt2": Paper(
+        "Radford et al. 2019, section 2.3; the learning rate and its schedule are GPT-1's (Radford et al. 2018, section 4.1)",
+        "gpt2",
+        originals.gpt1,
+        peak=2.5e-4,
+        warmup=2000,
+        steps=100_000,  # not published
+        rows=512,
+        phases={1024: 1},
+    ),
 }
 
 
@@ -173,7 +184,31 @@ def recipe(name: str) -> PretrainSettings:
 
 
 def test_every_recipe_has_a_paper() -> None:
-    assert set(PAPERS) == set(choices("experiment"))
+    assert set(PAPERS) | {"gpt3_125m"} == set(choices("experiment"))
+
+
+def test_gpt3_counts_in_tokens() -> None:
+    """Brown et al. 2020, appendix B: 300 billion tokens, warm-up over 375 million, decay to a tenth at 260 billion, a batch that
+    grows from 32 thousand to half a million tokens over the first 4 billion."""
+    made = recipe("gpt3_125m")
+    phases = plan_phases(made.trainer)
+    sizes = [phase.batch_size * phase.sequence_length for phase in phases]
+    tokens = np.cumsum(np.repeat(sizes, [phase.steps for phase in phases]))
+    assert (made.model.name, {phase.sequence_length for phase in phases}) == ("gpt3_125m", {2048})
+    assert tokens[-1] == pytest.approx(300e9, rel=1e-4)
+    assert (sizes[0], sizes[-1]) == (2**15, 2**19)
+    assert set(np.diff(sizes)) == {2**15}
+    assert tokens[sum(phase.steps for phase in phases[:-1])] == pytest.approx(3.75e9, rel=1e-3)
+    steps = made.trainer.steps
+
+    def rate(read: float) -> float:
+        return learning_rate(int(np.searchsorted(tokens, read)) + 1, made.schedule, 1.0, steps)
+
+    assert rate(375e6) == pytest.approx(1, abs=1e-3)
+    assert rate(187.5e6) == pytest.approx(187.5e6 / 2**15 / made.schedule.warmup, abs=1e-3)
+    assert rate(259.9e9) == pytest.approx(0.1, abs=1e-4)
+    assert rate(259e9) > rate(260e9) == rate(299e9) == pytest.approx(0.1)
+    assert (made.optimizer.lr, made.optimizer.betas, made.optimizer.weight_decay) == (6e-4, (0.9, 0.95), 0.1)
 
 
 @pytest.mark.parametrize("name", PAPERS)

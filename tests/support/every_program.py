@@ -130,6 +130,10 @@ PROGRAMS: Mapping[str, Kind] = {
         logged=("loss/corrupted",),
         claims=_bart,
     ),
+    "clm": Kind(
+        _system("model=gpt2 objective=clm model.positions=32 model.window=8 data.isolate_documents=true"),
+        logged=("val/text_loss",),
+    ),
     "plm": Kind(
         _system("model=xlnet objective=plm objective.mem_len=12 data.isolate_documents=true"),
         phases="[{steps:4},{steps:4,sequence_length:22,batch_size:4,objective:{mem_len:16}},{steps:4}]",

@@ -65,7 +65,7 @@ class MemoryRows:
         tokens = self.tokens[indices].astype(np.int64)
         everywhere = np.ones(tokens.shape, np.bool_)
         return Rows(
-            tokens=np.where(tokens == self.vocabulary.ordinary_ids[4], self.vocabulary["sep"], tokens)
+            tokens=np.where(tokens == self.vocabulary.ordinary_ids[4], self.vocabulary.document_end, tokens)
             if self.divided
             else tokens,
             lengths=np.full(len(tokens), tokens.shape[1]),
@@ -111,7 +111,7 @@ def memory_store(tokens: int, seed: int, vocabulary: Vocabulary) -> Store:
     numbers = np.random.default_rng(seed)
     ids = text(numbers, (tokens,), vocabulary)
     documents = np.unique([0, *numbers.integers(1, tokens, tokens // 40), tokens])
-    ids[documents[1:] - 1] = vocabulary["sep"]
+    ids[documents[1:] - 1] = vocabulary.document_end
     sentences = np.union1d(documents, numbers.integers(1, tokens, tokens // 8))
     return Store(Path("memory"), "train", ids.astype(np.uint16), documents, sentences, np.ones(tokens, np.bool_))
 

@@ -30,6 +30,7 @@ HEADS = {
     "distilbert": ("DistilBertForSequenceClassification", "pre_classifier", "classifier"),
     "xlnet": ("XLNetForSequenceClassification", "sequence_summary.summary", "logits_proj"),
     "bart": ("BartForSequenceClassification", "classification_head.dense", "classification_head.out_proj"),
+    "gpt2": ("GPT2ForSequenceClassification", None, "score"),
 }
 
 
@@ -62,8 +63,9 @@ def twin(family: str, learner: SentenceLearner, **outputs: Any) -> Any:
         f"{description.prefix}{their}": part
         for their, part in named_tensors(learner.backbone, description.backbone(settings)).items()
     }
-    for layer, place in ((learner.head.dense, dense), (learner.head.scores, scores)):
-        weights |= {f"{place}.weight": layer.weight.detach(), f"{place}.bias": layer.bias.detach()}
+    for layer, place in (("dense", dense), ("scores", scores)):
+        if place is not None:
+            weights |= {f"{place}.{name}": value.detach() for name, value in getattr(learner.head, layer).named_parameters()}
     missing, unexpected = other.load_state_dict(weights, strict=False)
     tied = {"model.encoder.embed_tokens.weight", "model.decoder.embed_tokens.weight"} if family == "bart" else set()
     buffers = {"bert.pooler.dense"} if family == "bert" else set()

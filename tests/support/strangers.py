@@ -12,7 +12,14 @@ from torch import nn
 from plmtrain.settings.tokenizer import TokenizerSettings
 from plmtrain.text.tokenizer import Tokenizer
 
-TOKENIZERS = {"bert": "wordpiece", "roberta": "byte_bpe", "albert": "unigram", "xlnet": "unigram", "xlm": "byte_bpe"}
+TOKENIZERS = {
+    "bert": "wordpiece",
+    "roberta": "byte_bpe",
+    "albert": "unigram",
+    "xlnet": "unigram",
+    "xlm": "byte_bpe",
+    "gpt2": "byte_bpe",
+}
 BERT_SHAPE = {
     "hidden_size": 24,
     "num_hidden_layers": 2,
@@ -29,6 +36,7 @@ BART_SHAPE = {"d_model": 24, "max_position_embeddings": 40} | {
     for side in ("encoder", "decoder")
     for key, value in (("layers", 2), ("attention_heads", 3), ("ffn_dim", 40))
 }
+GPT2_SHAPE = {"n_embd": 24, "n_layer": 2, "n_head": 3, "n_inner": 40, "n_positions": 40}
 LABELS = {"id2label": {0: "bad", 1: "so so", 2: "good"}, "label2id": {"bad": 0, "so so": 1, "good": 2}}
 CLASSES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "BertForMaskedLM": ("BertConfig", "bert", BERT_SHAPE),
@@ -51,6 +59,8 @@ CLASSES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "XLNetForSequenceClassification": ("XLNetConfig", "xlnet", XLNET_SHAPE | LABELS),
     "BartForConditionalGeneration": ("BartConfig", "roberta", BART_SHAPE),
     "BartForSequenceClassification": ("BartConfig", "roberta", BART_SHAPE | LABELS),
+    "GPT2LMHeadModel": ("GPT2Config", "gpt2", GPT2_SHAPE),
+    "GPT2ForSequenceClassification": ("GPT2Config", "gpt2", GPT2_SHAPE | LABELS),
 }
 
 

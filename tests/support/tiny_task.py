@@ -26,6 +26,7 @@ MODELS = {
     "distilbert": "model=distilbert",
     "xlnet": "model=xlnet objective=plm",
     "bart": "model=bart objective=bart",
+    "gpt2": "model=gpt2 objective=clm",
 }
 """By family, how its tiny model is composed."""
 

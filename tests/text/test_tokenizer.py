@@ -23,6 +23,7 @@ Trained = Callable[..., Tokenizer]
 KINDS = [
     ("wordpiece", "bert", True),
     ("wordpiece", "bert", False),
+    ("bpe", "gpt1", True),
     ("byte_bpe", "roberta", False),
     ("byte_bpe", "roberta", True),
     ("byte_bpe", "gpt2", False),
@@ -66,7 +67,8 @@ def words_of(tokenizer: Tokenizer, text: str) -> list[str]:
             [],
             "pad unk cls sep mask bos eos",
         ),
-        (("byte_bpe", "gpt2"), [], ["<|endoftext|>"], "unk bos eos"),
+        (("byte_bpe", "gpt2"), [], ["<|endoftext|>"], "pad unk bos eos"),
+        (("bpe", "gpt1"), ["<unk>"], ["_start_", "_delimiter_", "_classify_"], "pad unk sep bos eos"),
         (("unigram", "t5"), ["<pad>", "</s>", "<unk>"], [f"<extra_id_{n}>" for n in range(99, -1, -1)], "pad unk eos"),
     ],
 )
@@ -126,6 +128,7 @@ def test_transformers_loads_the_folder_with_the_same_ids(
         (("unigram", "xlnet", False), "A <sep> <cls>", "A <sep> B <sep> <cls>", [0, 0, 1, 1, 2]),
         (("unigram", "t5", False), "A </s>", "A </s> B </s>", None),
         (("byte_bpe", "gpt2", False), "A", "A B", None),
+        (("bpe", "gpt1", True), "_start_ A _classify_", "_start_ A _delimiter_ B _classify_", None),
     ],
 )
 def test_transformers_puts_the_family_s_special_tokens_around_texts(

@@ -27,7 +27,7 @@ from plmtrain.text.tokenizer_training import train
 texts = json.load(open(sys.argv[1]))
 random.Random(sys.argv[2]).shuffle(texts)
 folder = pathlib.Path(sys.argv[3])
-for type, family in (("wordpiece", "bert"), ("byte_bpe", "roberta"), ("unigram", "albert")):
+for type, family in (("wordpiece", "bert"), ("bpe", "gpt1"), ("byte_bpe", "roberta"), ("unigram", "albert")):
     tokenizer = train(iter(texts), TokenizerSettings(type=type, family=family, vocab_size=1200, lowercase=type != "byte_bpe"))
     tokenizer.save(folder / type)
 """
@@ -59,7 +59,7 @@ def test_training_again_gives_the_same_bytes_whatever_the_order_the_threads_and_
         command = [sys.executable, "-c", _TRAIN, str(tmp_path / "texts.json"), str(number), str(folder)]
         subprocess.run(command, check=True, env={**os.environ, **environment}, timeout=120)
         found.append({path.relative_to(folder): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()})
-    assert len(found[0]) == 10
+    assert len(found[0]) == 13
     assert found[0] == found[1] == found[2]
 
 
@@ -122,7 +122,7 @@ def test_rare_characters_give_way_where_room_is_short() -> None:
 
 @pytest.mark.parametrize(
     ("type", "family", "size"),
-    [("byte_bpe", "roberta", 260), ("wordpiece", "bert", 5), ("unigram", "t5", 103), ("byte_bpe", "t5", 300)],
+    [("byte_bpe", "roberta", 260), ("wordpiece", "bert", 5), ("unigram", "t5", 103), ("byte_bpe", "t5", 300), ("bpe", "gpt1", 4)],
 )
 def test_a_vocabulary_without_room_is_refused(type: str, family: str, size: int) -> None:
     with pytest.raises(SettingsError, match="too small") as told:

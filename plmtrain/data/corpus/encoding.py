@@ -154,7 +154,7 @@ def encode(tokenizer: Tokenizer, passages: Sequence[Passage]) -> Encoded:
     """
     parts = [segments(passage.text, tokenizer.family) for passage in passages]
     encoded = iter(tokenizer.encode([sentence for document in parts for sentence in document]))
-    mark = np.array([end_mark(tokenizer)]), np.array([True])
+    mark = np.array([tokenizer.vocabulary.document_end]), np.array([True])
     sentences_of = [[both for both in (next(encoded) for _ in document) if len(both[0])] for document in parts]
     kept = _whole(passages, [bool(sentences) for sentences in sentences_of])
     ids, starts = [np.empty(0, np.int64)], [np.empty(0, np.bool_)]
@@ -192,12 +192,6 @@ def _whole(passages: Sequence[Passage], filled: list[bool]) -> list[int]:
         if passage.translates and not (filled[index - 1] and filled[index]):
             filled[index - 1] = filled[index] = False
     return [index for index, whole in enumerate(filled) if whole]
-
-
-def end_mark(tokenizer: Tokenizer) -> int:
-    """Return the token after every document."""
-    roles = tokenizer.vocabulary.roles
-    return tokenizer.vocabulary["sep" if "sep" in roles or "eos" not in roles else "eos"]
 
 
 def token_type(vocabulary_size: int) -> np.dtype[np.unsignedinteger]:

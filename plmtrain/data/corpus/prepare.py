@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from plmtrain.data.corpus import corpus_manifest as manifests
 from plmtrain.data.corpus.corpus_manifest import CorpusManifest
 from plmtrain.data.corpus.documents import Reading, reading_of, text_bytes
-from plmtrain.data.corpus.encoding import Encoded, encode, end_mark, token_type
+from plmtrain.data.corpus.encoding import Encoded, encode, token_type
 from plmtrain.data.corpus.frequencies import unigram_entropy
 from plmtrain.data.corpus.processes import available_cores, ordered_map
 from plmtrain.data.corpus.sources import Sources, find_sources
@@ -183,7 +183,7 @@ class _Preparation:
     ) -> None:
         """Write both splits and the manifest."""
         size = self._tokenizer.vocabulary.size
-        mark = end_mark(self._tokenizer)
+        mark = self._tokenizer.vocabulary.document_end
         parallel = self._data.type == "parallel"
         train = SplitWriter(folder / "train", self._token_type, size, parallel=parallel)
         validation = SplitWriter(folder / "validation", self._token_type, size, parallel=parallel)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from plmtrain.data.corpus.store import Store, marked
@@ -11,32 +12,32 @@ from plmtrain.errors import TooLittleText
 
 
 class Blocks:
-    """A source whose row i is tokens [i * length, (i + 1) * length); the remainder at the end is never read.
+    """A source whose row i is tokens [i * advance, i * advance + length); the remainder at the end is never read.
 
     Args:
         store: one split of the prepared data.
         length: tokens in a row.
         isolate_documents: whether rows say which document each token is of.
+        advance: tokens from the start of a row to the start of the next one; the length if omitted.
 
     Raises:
         TooLittleText: if the text does not fill one row.
     """
 
-    def __init__(self, store: Store, length: int, isolate_documents: bool = False) -> None:
-        self._count = len(store) // length
+    def __init__(self, store: Store, length: int, isolate_documents: bool = False, advance: int | None = None) -> None:
+        self._length, self._advance = length, advance or length
+        self._count = (len(store) - length) // self._advance + 1
         if self._count < 1:
             raise TooLittleText(
                 f"the {store.split} text has {len(store)} tokens, but a row takes {length}",
                 str(store.folder),
                 "give more text (data.files=, data.validation_fraction=), or a smaller trainer.sequence_length",
             )
-        used = self._count * length
-        self._tokens = store.tokens[:used].reshape(self._count, length)
-        self._word_starts = store.word_starts[:used].reshape(self._count, length)
+        self._tokens = sliding_window_view(store.tokens, length)[:: self._advance]
+        self._word_starts = sliding_window_view(store.word_starts, length)[:: self._advance]
         self._documents = store.documents if isolate_documents else None
         self._sentences = store.sentences
         self._text = store.tokens
-        self._length = length
 
     def __len__(self) -> int:
         return self._count
@@ -48,7 +49,7 @@ class Blocks:
             lengths=np.full(len(indices), self._length, np.int64),
             word_starts=self._word_starts[indices],
             documents=self._documents_of(indices),
-            sentence_starts=marked(self._sentences, np.asarray(indices) * self._length, self._length),
+            sentence_starts=marked(self._sentences, np.asarray(indices) * self._advance, self._length),
             text=self._text,
         )
 
@@ -56,6 +57,6 @@ class Blocks:
         """Return the document of each token, counted from 0 in each row.  # [rows, length]"""
         if self._documents is None:
             return None
-        positions = np.asarray(indices)[:, None] * self._length + np.arange(self._length)
+        positions = np.asarray(indices)[:, None] * self._advance + np.arange(self._length)
         documents = np.searchsorted(self._documents, positions, side="right")
         return (documents - documents[:, :1]).astype(np.int64)

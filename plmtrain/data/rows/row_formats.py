@@ -43,7 +43,7 @@ class RowFormat:
 
         Args:
             family: ``ModelSettings.family``.
-            texts: the number of texts in a row, 1 or 2.
+            texts: the number of texts in a row, 1 or 2; 0 for running text, around which nothing stands.
         """
         row = MODEL_FAMILIES[family]
         return cls(row.tokens.pieces(texts), row.tokens.padding_side == "left", row.padding_segment)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +90,13 @@ def section(group: str, choice: str, config_dir: str | Path | None = None) -> di
     below: dict[str, Any] = {}
     for entry in values.get("defaults", []):
         if isinstance(entry, str) and entry not in ("_self_", choice):
-            below |= section(group, entry, config_dir)
+            below = _merged(below, section(group, entry, config_dir))
     own = values.get(group, values)
     own = {key: value for key, value in own.items() if key != "defaults"} if isinstance(own, dict) else {}
-    return below | own
+    return _merged(below, own)
+
+
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge nested values, as Hydra does: those of ``above`` win."""
+    both = {key for key in below.keys() & above.keys() if isinstance(below[key], dict) and isinstance(above[key], dict)}
+    return {**below, **above, **{key: _merged(below[key], above[key]) for key in sorted(both)}}

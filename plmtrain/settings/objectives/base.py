@@ -38,7 +38,7 @@ class ObjectiveSettings(Settings):
 
     @property
     def texts_in_row(self) -> int:
-        """How many texts stand in a row, each with special tokens of its own."""
+        """How many texts with special tokens around them a row consists of; 0 if rows are running text without such tokens."""
         return 2 if self.reads == "segment_pairs" else 1
 
     def members(self) -> dict[str, ObjectiveSettings]:

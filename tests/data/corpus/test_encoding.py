@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plmtrain.data.corpus.encoding import Encoded, Passage, content_hash, end_mark, running_text, segments, token_type
+from plmtrain.data.corpus.encoding import Encoded, Passage, content_hash, running_text, segments, token_type
 from plmtrain.data.corpus.encoding import encode as encode_passages
 from plmtrain.settings.tokenizer import TokenizerSettings
 from plmtrain.text.sentences import boundaries
@@ -28,7 +28,7 @@ def encode(tokenizer: Tokenizer, texts: Sequence[str]) -> Encoded:
     return encode_passages(tokenizer, [Passage(text) for text in texts])
 
 
-KINDS = {"bert": "wordpiece", "roberta": "byte_bpe", "albert": "unigram", "gpt2": "byte_bpe", "t5": "unigram"}
+KINDS = {"bert": "wordpiece", "roberta": "byte_bpe", "albert": "unigram", "gpt1": "bpe", "gpt2": "byte_bpe", "t5": "unigram"}
 
 
 def make(family: str) -> Tokenizer:
@@ -51,7 +51,7 @@ class TestEncode:
         """What sentence by sentence gives is what the whole running text gives: no space lost, none added."""
         texts = [*TEXTS[:1], *TEXTS[2:]]  # without the ideographs, before which a sentence's start is a word's
         encoded = encode(tokenizer, texts)
-        mark = end_mark(tokenizer)
+        mark = tokenizer.vocabulary.document_end
         for text, tokens in zip(texts, split(encoded), strict=True):
             ((whole, _),) = tokenizer.encode([running_text(text, tokenizer.family)])
             assert tokens == [*whole.tolist(), mark]
@@ -75,9 +75,12 @@ class TestEncode:
         assert encoded.word_starts[: len(words)].tolist() == words.tolist()
 
     def test_marks_end_documents_and_stand_nowhere_else(self, tokenizer: Tokenizer) -> None:
-        name = tokenizer.pieces([end_mark(tokenizer)])[0]
+        name = tokenizer.pieces([tokenizer.vocabulary.document_end])[0]
         encoded = encode(tokenizer, [*TEXTS, f"A text that says {name} of itself."])
-        assert np.flatnonzero(encoded.tokens == end_mark(tokenizer)).tolist() == (np.cumsum(encoded.documents) - 1).tolist()
+        assert (
+            np.flatnonzero(encoded.tokens == tokenizer.vocabulary.document_end).tolist()
+            == (np.cumsum(encoded.documents) - 1).tolist()
+        )
 
     def test_documents_without_tokens_leave_no_trace(self, tokenizer: Tokenizer) -> None:
         blank, filled = encode(tokenizer, ["", " \n ", "\t"]), encode(tokenizer, [*TEXTS])
