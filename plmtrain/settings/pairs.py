@@ -13,4 +13,5 @@ class PairSettings(Settings):
     pair_copies: int = Field(10, gt=0)
     """How many times the training text is cut into pairs, differently each time (BERT's and ALBERT's code: dupe_factor)."""
     short_share: float = Field(0.1, ge=0, le=1)
-    """The share of pairs that are cut to a random length instead of one that fills the row."""
+    """The share of documents, in each copy, whose pairs have one random length instead of one that fills the row. Such documents
+    have more pairs, so that nearly twice this share of all pairs is short (BERT's and ALBERT's code: short_seq_prob)."""

@@ -6,7 +6,8 @@ document, and the sentences of the original B are used again for the next pair. 
 the segments of half of all pairs change places. A pair that is too long loses tokens of its longer segment, one by one, from
 either end.
 
-All random decisions are a function of the copy and of the sentence that a pair begins with, and of nothing else.
+The length that pairs are to have is drawn once for each document, as in both codes, and is a function of the copy and of the
+document. All other random decisions are a function of the copy and of the sentence that a pair begins with, and of nothing else.
 """
 
 from __future__ import annotations
@@ -95,7 +96,7 @@ class Cutting:
         relation: of the second segment to the first.
         tokens: the most tokens of a pair; 2 or more.
         copies: how many times the text is cut, differently each time.
-        short_share: the share of pairs that are cut to a random length instead, of 2 tokens or more.
+        short_share: the share of documents whose pairs are cut to a random length instead, of 2 tokens or more.
     """
 
     relation: Relation
@@ -114,7 +115,7 @@ class _Stretches:
         stop: [n] the first sentence after the stretch.
         end: [n] where the document's text ends.
         target: [n] the tokens that the stretch was to fill.
-        random: [n, 7] numbers for the other draws.
+        random: [n, 4] numbers for the other draws.
     """
 
     first: Indices
@@ -144,11 +145,12 @@ def cut(text: Text, documents: Indices, cutting: Cutting) -> Pairs:
     at = np.searchsorted(text.sentences, text.documents[stream])
     last = np.searchsorted(text.sentences, text.documents[stream + 1])  # the first sentence after the document
     end = text.ends(stream)
+    target = _targets(stream, copy, cutting)
     least = 1 if cutting.relation == "next" else 2
     active = np.flatnonzero(last - at >= least)
     by_stream: list[tuple[Indices, Pairs]] = []
     while len(active):
-        taken = _take(text.sentences, at[active], last[active], end[active], copy[active], cutting, least)
+        taken = _take(text.sentences, at[active], last[active], end[active], target[active], copy[active], least)
         if cutting.relation == "next":
             pairs, following = _next(text, taken, stream[active])
         else:
@@ -159,18 +161,24 @@ def cut(text: Text, documents: Indices, cutting: Cutting) -> Pairs:
     return _joined(by_stream)
 
 
+def _targets(documents: Indices, copies: Indices, cutting: Cutting) -> Indices:
+    """Return the tokens that the pairs of each document are to have, drawn once for all its pairs in a copy.
+
+    A document that is cut into short pairs has more of them, so that more than ``short_share`` of all pairs are short.
+    """
+    random = bits("pairs.target", Keys(0, copies, documents), 2)
+    short = as_uniform(random[:, 0]) < cutting.short_share
+    return np.where(short, 2 + as_integers(random[:, 1], cutting.tokens - 1), cutting.tokens)
+
+
 def _take(
-    sentences: Indices, first: Indices, last: Indices, end: Indices, copies: Indices, cutting: Cutting, least: int
+    sentences: Indices, first: Indices, last: Indices, end: Indices, target: Indices, copies: Indices, least: int
 ) -> _Stretches:
     """Take a stretch of each document from a sentence on, and decide where it is cut."""
-    random = bits("pairs.cut", Keys(0, copies, first), 7)
-    short = as_uniform(random[:, 0]) < cutting.short_share
-    # Both codes draw once for each document; drawn for each pair, a share of the pairs is short (Lan et al. 2020, section 4.1),
-    # and a long document is not cut into thousands of short pairs.
-    target = np.where(short, 2 + as_integers(random[:, 1], cutting.tokens - 1), cutting.tokens)
+    random = bits("pairs.cut", Keys(0, copies, first), 4)
     stop = np.clip(np.searchsorted(sentences, sentences[first] + target), first + least, last)
     # The cut is before any but the first of the sentences; a single sentence belongs to A entirely.
-    cut = first + 1 + as_integers(random[:, 2], np.maximum(stop - first - 1, 1))
+    cut = first + 1 + as_integers(random[:, 0], np.maximum(stop - first - 1, 1))
     return _Stretches(first=first, cut=cut, stop=stop, end=end, target=target, random=random)
 
 
@@ -178,13 +186,13 @@ def _next(text: Text, taken: _Stretches, own: Indices) -> tuple[Pairs, Indices]:
     """Return pairs whose second segment may be from another document, and the first sentence that they did not use."""
     sentences, random = text.sentences, taken.random
     first, follows = sentences[taken.first], np.minimum(sentences[taken.cut], taken.end)
-    changed = (taken.cut == taken.stop) | (as_uniform(random[:, 3]) < 0.5)
+    changed = (taken.cut == taken.stop) | (as_uniform(random[:, 1]) < 0.5)
 
     # The second segment begins at a random sentence of a random other document.
-    other = text.others(own, random[:, 4])
+    other = text.others(own, random[:, 2])
     opening = np.searchsorted(sentences, text.documents[other])
     closing = np.searchsorted(sentences, text.documents[other + 1])
-    start = opening + as_integers(random[:, 5], closing - opening)
+    start = opening + as_integers(random[:, 3], closing - opening)
     wanted = np.maximum(taken.target - (follows - first), 1)
     stop = np.minimum(np.searchsorted(sentences, sentences[start] + wanted), closing)
 
@@ -201,7 +209,7 @@ def _order(text: Text, taken: _Stretches) -> Pairs:
     sentences = text.sentences
     starts = np.stack([sentences[taken.first], sentences[taken.cut]], axis=1)
     lengths = np.stack([starts[:, 1], np.minimum(sentences[taken.stop], taken.end)], axis=1) - starts
-    changed = as_uniform(taken.random[:, 3]) < 0.5
+    changed = as_uniform(taken.random[:, 1]) < 0.5
     starts[changed], lengths[changed] = starts[changed, ::-1], lengths[changed, ::-1]
     return Pairs(starts=starts, lengths=lengths, changed=changed)
 

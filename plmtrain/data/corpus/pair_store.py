@@ -28,7 +28,7 @@ from plmtrain.files import FolderLock, atomic_folder, clear_leftovers, make_fold
 from plmtrain.keyed_random import spread_at
 from plmtrain.stopping import safe_point
 
-VERSION = 1
+VERSION = 2
 """Of the format and of the rules of cutting; pairs of another version are cut again."""
 
 _PIECE = 2**22  # tokens that are cut at a time, over all copies, or one document if it has more
