@@ -223,17 +223,17 @@ def _without(values: Mapping[str, Any], keys: Sequence[str], prefix: str = "") -
 
 def _pairs_are_not_isolated(objective: ObjectiveSettings, data: DataSettings) -> Iterator[Broken]:
     for part in objective.members().values():
-        if part.reads == "segment_pairs" and data.isolate_documents:
+        if part.source == "segment_pairs" and data.isolate_documents:
             yield (
                 "data.isolate_documents",
-                f"objective={part.name} compares two segments, which may be of two documents: each must see the other",
+                f"objective={part.name} reads pairs of segments: each must see the other",
                 "omit data.isolate_documents",
             )
 
 
 def _data_has_translations(objective: ObjectiveSettings, data: DataSettings) -> Iterator[Broken]:
     for part in objective.members().values():
-        if part.reads != "translations":
+        if part.source != "translations":
             continue
         if data.type != "parallel":
             remedy = "write data=parallel data.files=[en-de.tsv] data.languages=[en,de]"
@@ -266,7 +266,7 @@ def _languages_are_numbered_alike(model: ModelSettings, data: DataSettings) -> I
 
 
 def _pairs_fill_rows(objective: ObjectiveSettings, trainer: TrainerSettings) -> Iterator[Broken]:
-    if all(part.reads != "segment_pairs" for part in objective.members().values()):
+    if all(part.source != "segment_pairs" for part in objective.members().values()):
         return
     shortest = 6  # two tokens of text and the special ones around them, of which RoBERTa has four
     named = [(f"trainer.phases.{index}.sequence_length", phase.sequence_length) for index, phase in enumerate(trainer.phases)]

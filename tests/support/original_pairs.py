@@ -74,3 +74,33 @@ def _fitting(first: int, second: int, most: int) -> tuple[int, int]:
         else:
             second -= 1
     return first, second
+
+
+def electra(sentences: list[int], most: int, draw: random.Random) -> list[Pair]:
+    """Return the rows of one document (google-research/electra, build_pretraining_dataset.py: ExampleBuilder).
+
+    Once a sentence is in the second segment, all that follow it are: there, a short one may still go to the first. Rows of one
+    segment may have as many tokens as those of two: there, one more.
+
+    Args:
+        most: tokens of a row, with the three special ones.
+    """
+    rows: list[Pair] = []
+    chunk: list[int] = []
+    target = draw.randint(5, most) if draw.random() < 0.05 else most  # there it is drawn when the row before is complete
+    for at, sentence in enumerate(sentences):
+        chunk.append(sentence)
+        if sum(chunk) >= target or at == len(sentences) - 1:
+            wanted = 100_000 if draw.random() < 0.1 else (target - 3) // 2
+            first = second = 0
+            for part in chunk:
+                fits = first + part < wanted or (first < wanted and draw.random() < 0.5)
+                if first == 0 or (second == 0 and fits):
+                    first += part
+                else:
+                    second += part
+            first = min(first, most - 3)
+            rows.append(Pair(first, min(second, most - 3 - first), False))
+            chunk = []
+            target = draw.randint(5, most) if draw.random() < 0.05 else most
+    return rows

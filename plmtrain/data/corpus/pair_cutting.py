@@ -4,10 +4,13 @@ Consecutive sentences of a document are taken until they fill a row, and this st
 and B. For next sentence prediction (Devlin et al. 2019, section 3.1, Task 2) half of all B are then taken from another
 document, and the sentences of the original B are used again for the next pair. For sentence order (Lan et al. 2020, section 3.1)
 the segments of half of all pairs change places. A pair that is too long loses tokens of its longer segment, one by one, from
-either end.
+either end. The length that pairs are to have is drawn once for each document, as in both codes, and is a function of the copy and
+of the document.
 
-The length that pairs are to have is drawn once for each document, as in both codes, and is a function of the copy and of the
-document. All other random decisions are a function of the copy and of the sentence that a pair begins with, and of nothing else.
+Replaced token detection (Clark et al. 2020; ``build_pretraining_dataset.py``) has a simpler cut: segment A is about half of the
+stretch or, in some rows, all of it, B is the rest, and what does not fit is cut off at the end.
+
+All other random decisions are a function of the copy and of the sentence that a pair begins with, and of nothing else.
 """
 
 from __future__ import annotations
@@ -22,11 +25,14 @@ from numpy.typing import NDArray
 from plmtrain.data.tables.examples import kept_lengths
 from plmtrain.keyed_random import Bits, Keys, as_integers, as_uniform, bits, row_bits, spread_at
 
-Relation = Literal["next", "order"]
+Relation = Literal["next", "order", "within"]
 """The relation of a pair's second segment to the first: the continuation, or something from another document (``next``); the
-continuation, or the text before it (``order``)."""
+continuation, or the text before it (``order``); always the continuation, which may be empty (``within``)."""
 
 Indices = NDArray[np.int64]
+
+_FRAME = 3
+"""Special tokens around a pair in ELECTRA's code, which does not subtract them from the length of a stretch."""
 
 _ONES = np.array([bin(byte).count("1") for byte in range(256)], np.int64)
 """The number of set bits of each byte."""
@@ -96,13 +102,16 @@ class Cutting:
         relation: of the second segment to the first.
         tokens: the most tokens of a pair; 2 or more.
         copies: how many times the text is cut, differently each time.
-        short_share: the share of documents whose pairs are cut to a random length instead, of 2 tokens or more.
+        short_share: the share of documents whose pairs are cut to a random length instead, of 2 tokens or more; for ``within``
+            the share of pairs.
+        one_segment_share: the share of pairs whose second segment is empty although there is more text (``within`` alone).
     """
 
     relation: Relation
     tokens: int
     copies: int
     short_share: float
+    one_segment_share: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,18 +155,22 @@ def cut(text: Text, documents: Indices, cutting: Cutting) -> Pairs:
     last = np.searchsorted(text.sentences, text.documents[stream + 1])  # the first sentence after the document
     end = text.ends(stream)
     target = _targets(stream, copy, cutting)
-    least = 1 if cutting.relation == "next" else 2
+    least = 2 if cutting.relation == "order" else 1
     active = np.flatnonzero(last - at >= least)
     by_stream: list[tuple[Indices, Pairs]] = []
     while len(active):
-        taken = _take(text.sentences, at[active], last[active], end[active], target[active], copy[active], least)
-        if cutting.relation == "next":
-            pairs, following = _next(text, taken, stream[active])
+        stretch = text.sentences, at[active], last[active], end[active]
+        if cutting.relation == "within":
+            pairs, at[active] = _within(*stretch, copy[active], cutting)
         else:
-            pairs, following = _order(text, taken), taken.stop
-        by_stream.append((active, _fit(pairs, cutting.tokens, copy[active], taken.first)))
-        at[active] = following
-        active = active[last[active] - following >= least]
+            taken = _take(*stretch, target[active], copy[active], least)
+            if cutting.relation == "next":
+                pairs, at[active] = _next(text, taken, stream[active])
+            else:
+                pairs, at[active] = _order(text, taken), taken.stop
+            pairs = _fit(pairs, cutting.tokens, copy[active], taken.first)
+        by_stream.append((active, pairs))
+        active = active[last[active] - at[active] >= least]
     return _joined(by_stream)
 
 
@@ -212,6 +225,26 @@ def _order(text: Text, taken: _Stretches) -> Pairs:
     changed = as_uniform(taken.random[:, 1]) < 0.5
     starts[changed], lengths[changed] = starts[changed, ::-1], lengths[changed, ::-1]
     return Pairs(starts=starts, lengths=lengths, changed=changed)
+
+
+def _within(
+    sentences: Indices, first: Indices, last: Indices, end: Indices, copies: Indices, cutting: Cutting
+) -> tuple[Pairs, Indices]:
+    """Return pairs of which the second segment continues the first or is empty, and the first sentence that they did not use."""
+    random = bits("pairs.within", Keys(0, copies, first), 4)
+    short = as_uniform(random[:, 0]) < cutting.short_share
+    target = np.where(short, 2 + as_integers(random[:, 1], cutting.tokens - 1), cutting.tokens)
+    begin = sentences[first]
+    stop = np.clip(np.searchsorted(sentences, begin + target + _FRAME), first + 1, last)
+    # The sentence that reaches half of the target belongs to either segment, at random. (In the authors' code short sentences
+    # after it may still go to the first segment, out of their order.)
+    halved = np.searchsorted(sentences, begin + target // 2) - (as_uniform(random[:, 2]) < 0.5)
+    alone = as_uniform(random[:, 3]) < cutting.one_segment_share
+    cut = np.where(alone, stop, np.clip(halved, first + 1, stop))
+    second, ends = np.minimum(sentences[cut], end), np.minimum(sentences[stop], end)
+    lengths = np.minimum(second - begin, cutting.tokens)
+    lengths = np.stack([lengths, np.minimum(ends - second, cutting.tokens - lengths)], axis=1)
+    return Pairs(starts=np.stack([begin, second], axis=1), lengths=lengths, changed=np.zeros(len(first), np.bool_)), stop
 
 
 def _fit(pairs: Pairs, tokens: int, copies: Indices, first: Indices) -> Pairs:

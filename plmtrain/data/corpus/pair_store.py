@@ -120,7 +120,7 @@ def _require_enough(store: Store, cutting: Cutting) -> None:
             str(store.folder),
             f"give more documents ({more}), say what a document is (data.document_per=), or use objective=sop",
         )
-    if counts.sentences == counts.documents:
+    if cutting.relation != "within" and counts.sentences == counts.documents:
         raise DataError(
             f"no document of the {which} text has two sentences: nothing follows anything",
             str(store.folder),
