@@ -130,22 +130,18 @@ def _sequences_fit_model(model: ModelSettings, trainer: TrainerSettings) -> Iter
 
 def _batches_divide(trainer: TrainerSettings, launch: LaunchSettings) -> Iterator[Broken]:
     shapes = [("trainer", trainer.batch_size, trainer.micro_batch_size)]
+    by_factor = {f"trainer.phases.{index}" for index, phase in enumerate(trainer.phases) if phase.token_factor is not None}
     for index, phase in enumerate(trainer.phases):
-        if phase.batch_size is not None or phase.micro_batch_size is not None:
-            shapes.append(
-                (
-                    f"trainer.phases.{index}",
-                    phase.batch_size or trainer.batch_size,
-                    phase.micro_batch_size or trainer.micro_batch_size,
-                )
-            )
+        if (phase.batch_size, phase.token_factor, phase.micro_batch_size) != (None, None, None):
+            micro = phase.micro_batch_size or trainer.micro_batch_size
+            shapes.append((f"trainer.phases.{index}", trainer.batch_in(phase), micro))
     for place, batch, micro in shapes:
         if batch % launch.processes:
             near = max(1, round(batch / launch.processes)) * launch.processes
             yield (
                 f"{place}.batch_size",
                 f"{place}.batch_size ({batch}) cannot be divided among launch.processes={launch.processes}",
-                f"write {place}.batch_size={near}",
+                f"write {place}.batch_size={near}" + (" instead of token_factor" if place in by_factor else ""),
             )
         if micro is not None and micro > batch:
             yield (
