@@ -117,8 +117,8 @@ class Replacement:
 
         Args:
             originals: [predicted] token ids.
-            random: [predicted] one number each; the low half decides what happens (the lowest numbers mask, higher ones keep), the
-                high half draws the random token.
+            random: [predicted] one number each; the low half decides what happens (the lowest numbers mask, the highest keep),
+                the high half draws the random token.
         """
         choice = random & np.uint64(2**32 - 1)
         changed = choice < np.uint64(round((self.mask_share + self.random_share) * 2**32))

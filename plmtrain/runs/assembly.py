@@ -247,8 +247,8 @@ def _reporter(
     )
     parameters = sum(parameter.numel() for parameter in learner.parameters())
     line.note(
-        f"{folder.path.name}: {parameters:,} parameters, {resolved['precision']} ({resolved['precision_reason']}) on {resolved['device']} "
-        f"({resolved['processes']} × {resolved['threads']} threads)\n{material.opening()}"
+        f"{folder.path.name}: {parameters:,} parameters, {resolved['precision']} ({resolved['precision_reason']}) on "
+        f"{resolved['device']} ({resolved['processes']} × {resolved['threads']} threads)\n{material.opening()}"
     )
     return RunReporter(folder, metrics, line, tracker)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from plmtrain.data.corpus import corpus_manifest as manifests
 from plmtrain.data.corpus.corpus_manifest import CorpusManifest
@@ -132,8 +132,9 @@ def derive(corpus: Corpus, settings: PretrainSettings, on_update: OnUpdate) -> N
     for phase in plan_phases(settings.trainer):
         length = phase.sequence_length - RowFormat.of(settings.model.family, 2).framing
         for objective in objective_in(settings, phase).members().values():
-            for split in SPLITS if objective.pairs is not None else ():
-                _cut(Store.open(corpus.folder, split), objective.pairs, length, on_update)
+            if (pairs := objective.pairs) is not None:
+                for split in SPLITS:
+                    _cut(Store.open(corpus.folder, split), pairs, length, on_update)
 
 
 def tokenizer_of(settings: PretrainSettings, on_update: OnUpdate) -> Tokenizer:

@@ -8,7 +8,6 @@ from pydantic import Field, model_validator
 
 from plmtrain.settings.base import Settings
 
-
 RandomTokens = Literal["all", "ordinary", "ordinary_and_mask"]
 
 
@@ -40,7 +39,8 @@ class MaskingSettings(HidingSettings):
     candidates: Literal["ordinary", "all"] = "ordinary"
     """Which tokens of a row may be predicted: those that are not special, or all of them (RoBERTa's code)."""
     budget_counts: Literal["candidates", "row"] = "row"
-    """What the share is taken of: the tokens that may be predicted, or all tokens of the row (BERT's and RoBERTa's code)."""
+    """The whole of which the share is taken: the tokens that may be predicted, or all tokens of the row (BERT's and RoBERTa's
+    code)."""
     max_predictions: int | None = Field(None, gt=0)
     """The most predictions in a row (BERT: 20 at length 128); None for no limit."""
     whole_words: bool = False

@@ -20,13 +20,12 @@ class PhaseSettings(Settings):
     sequence_length: int | None = Field(None, gt=0)
     batch_size: int | None = Field(None, gt=0)
     token_factor: float | None = Field(None, gt=0)
-    """The tokens of a step as a multiple of those of a step of the trainer's ``batch_size`` and ``sequence_length``; as many rows as
-    come nearest. With 1 a phase of shorter rows has more of them, and as many tokens in a step. Give this or ``batch_size``."""
+    """The tokens of a step, as a multiple of the trainer's ``batch_size`` times its ``sequence_length``; the number of rows that
+    comes nearest. With 1 a phase of shorter rows has more of them, and as many tokens in a step. Give this or ``batch_size``."""
     micro_batch_size: int | None = Field(None, gt=0)
     objective: dict[str, Any] = Field(default_factory=dict)
     """Settings of the objective that differ in this phase: all but those that decide which parameters exist. They include the
     shares of a mixture, so that a run can go from one objective to another."""
-
 
     @model_validator(mode="after")
     def _one_size(self) -> PhaseSettings:

@@ -245,7 +245,8 @@ class _Costs:
         self.findings.fact(
             "speed",
             f"{' then '.join(f'{seconds:.3g} s' for seconds in dict.fromkeys(steps))} per step, {per_second[0]:,.0f} tokens/s, "
-            f"{_in_flops(flops)}/s, in {precision} ({why}) on {group.device} ({processes} × {torch.get_num_threads()} threads){partial}",
+            f"{_in_flops(flops)}/s, in {precision} ({why}) on {group.device} "
+            f"({processes} × {torch.get_num_threads()} threads){partial}",
             seconds_per_step=steps,
             tokens_per_second=per_second,
             device=str(group.device),

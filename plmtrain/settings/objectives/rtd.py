@@ -25,8 +25,8 @@ class RTDSettings(MaskingSettings, ObjectiveSettings):
     mask_share: float = Field(0.85, ge=0, le=1)
     random_share: float = Field(0.0, ge=0, le=1)
     with_replacement: bool = False
-    """Whether predicted tokens are drawn with replacement, as in ELECTRA's code: a token that is drawn again is predicted once, so
-    that fewer tokens than the budget are predicted, and more of them are masked, since each draw decides."""
+    """Whether predicted tokens are drawn with replacement, as in ELECTRA's code: a token that is drawn again is predicted once,
+    so that fewer tokens than the budget are predicted, and more of them are masked, since each draw decides."""
     segments: SegmentSettings | None = None
     """The cutting of documents into rows of one or two segments, as in ELECTRA's code; None for blocks of consecutive text."""
     generator_width: float = Field(0.25, gt=0)
