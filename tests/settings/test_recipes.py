@@ -85,6 +85,7 @@ PAPERS = {
         facts={
             "optimizer.betas": (0.9, 0.98),  # section 3.1
             "optimizer.clip_norm": None,  # appendix B
+            "optimizer.weight_decay_on": "all",  # fairseq's trainer.py: one list of parameters
             # fairseq's mask_tokens_dataset.py: every position, and random tokens beyond the dictionary's first four
             "objective.candidates": "all",
             "objective.budget_counts": "row",
@@ -150,7 +151,13 @@ PAPERS = {
         steps=2_400_000,
         rows=256,
         phases={512: 1},
-        facts={"objective.position_width": 200, "optimizer.eps": 1e-8, "tokenizer.lowercase": False},  # all of section 4.2
+        facts={
+            # section 4.2
+            "objective.position_width": 200,
+            "optimizer.eps": 1e-8,
+            "tokenizer.lowercase": False,
+            "optimizer.weight_decay_on": "all",  # fairseq's trainer.py: one list of parameters
+        },
     ),
     "xlnet": Paper(
         "Yang et al. 2019, appendix A.4, table 7",
@@ -186,7 +193,14 @@ PAPERS = {
         steps=500_000,
         rows=8000,
         phases={512: 1},
-        facts={"objective.infill": 0.3, "objective.permute": 1.0, "objective.mask": 0.0, "objective.delete": 0.0},  # section 5.1
+        facts={
+            # section 5.1
+            "objective.infill": 0.3,
+            "objective.permute": 1.0,
+            "objective.mask": 0.0,
+            "objective.delete": 0.0,
+            "optimizer.weight_decay_on": "all",  # fairseq's trainer.py: one list of parameters
+        },
     ),
 }
 
