@@ -1,7 +1,7 @@
 """Masking that prefers rare tokens, by XLM's rule (Lample and Conneau 2019, section 3.3).
 
 Tokens are drawn without replacement in proportion to frequency^-alpha. The authors draw them from a whole batch; here each row
-has its own budget, so that a row's mask is the same in any batch.
+has its own budget, the share of its tokens that are not special, so that a row's mask is the same in any batch.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def choose_weighted(
 
 
 class FrequencyMasker:
-    """Masks tokens of framed rows. Special tokens are never chosen.
+    """Masks tokens of framed rows. Special tokens are never chosen, nor counted.
 
     Args:
         settings: how many tokens, and what replaces them.
@@ -56,13 +56,7 @@ class FrequencyMasker:
 
     def __init__(self, settings: HidingSettings, exponent: float, vocabulary: Vocabulary) -> None:
         self._share, self._exponent, self._vocabulary = settings.mask_probability, exponent, vocabulary
-        everything = np.arange(vocabulary.size, dtype=np.int64)
-        self._replacement = Replacement(
-            mask=vocabulary["mask"],
-            mask_share=settings.mask_share,
-            random_share=settings.random_share,
-            random_ids=everything if settings.random_tokens == "all" else vocabulary.ordinary_ids,
-        )
+        self._replacement = Replacement.of(settings, vocabulary)
 
     def __call__(self, rows: FramedRows, shares: NDArray[np.float64], keys: Keys) -> MaskedRows:
         """Mask tokens, as a function of each row and its key alone; the input rows are not changed.
@@ -77,7 +71,7 @@ class FrequencyMasker:
         choice, replacement, budget = several_row_bits(("tlm.choose", "tlm.replace", "tlm.budget"), keys)  # each [rows]
         random = spread(choice, ids.shape[1])
         if self._exponent:
-            budgets = stochastic_budgets(rows.lengths, self._share, as_uniform(budget))
+            budgets = stochastic_budgets(np.sum(~excluded, axis=1), self._share, as_uniform(budget))
             weights = np.where(excluded, 1.0, shares) ** -self._exponent
             positions = choose_weighted(random, weights, excluded, budgets)
         else:

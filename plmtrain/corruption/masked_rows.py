@@ -1,7 +1,7 @@
 """Whole rows with some of their tokens masked: the input of masked language modelling and of everything built on it.
 
-Special tokens are never chosen: neither those that frame a row, nor document ends, nor unknown tokens. BERT does not mask the
-first two either; RoBERTa's code may mask all of them, most likely by an oversight.
+Unless the settings say so, special tokens are never chosen: neither those that frame a row, nor document ends, nor unknown
+tokens. BERT does not mask the first two either; RoBERTa's code may mask all of them.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plmtrain.corruption.framed_rows import FramedRows
-from plmtrain.corruption.masking import Replacement, choose_tokens, rounded_budgets, stochastic_budgets
+from plmtrain.corruption.masking import Replacement, choose_tokens, draw_tokens, rounded_budgets, stochastic_budgets
 from plmtrain.corruption.words import choose_words
 from plmtrain.keyed_random import Bits, Keys, as_uniform, orders, several_row_bits, spread_at
 from plmtrain.settings.masking import MaskingSettings
 from plmtrain.text.vocabulary import Vocabulary
+
+_LOW = np.uint64(2**32 - 1)
 
 CACHED = 2**15
 """Tokens whose random numbers are made at a time, so that they fit into a core's cache."""
@@ -48,43 +50,57 @@ class Masker:
     def __init__(self, settings: MaskingSettings, vocabulary: Vocabulary) -> None:
         self.settings = settings
         self.vocabulary = vocabulary
-        everything = np.arange(vocabulary.size, dtype=np.int64)
-        self.replacement = Replacement(
-            mask=vocabulary["mask"],
-            mask_share=settings.mask_share,
-            random_share=settings.random_share,
-            random_ids=everything if settings.random_tokens == "all" else vocabulary.ordinary_ids,
-        )
+        self.replacement = Replacement.of(settings, vocabulary)
 
     def __call__(self, rows: FramedRows, keys: Keys) -> MaskedRows:
         """Mask tokens, as a function of each row and its key alone; the input rows are not changed."""
         if self.settings.copies is not None:  # static masking: later epochs repeat the masks of the first ones
             keys = replace(keys, epochs=keys.epochs % self.settings.copies)
         ids = rows.ids.copy()
-        excluded = self.vocabulary.is_special.take(ids)
+        excluded = self._excluded(rows)
         choice, replacement, budget = several_row_bits(("mlm.choose", "mlm.replace", "mlm.budget"), keys)  # each [rows]
-        positions = self._chosen(rows.word_starts, choice, excluded, self._budgets(rows.lengths, excluded, budget))
+        budgets = self._budgets(rows.lengths, excluded, budget)
+        positions, numbers = self._predicted(rows.word_starts, choice, replacement, excluded, budgets)
 
         flat = ids.reshape(-1)
         labels = flat.take(positions)
-        row = positions // ids.shape[1]
-        column = positions - row * ids.shape[1]  # not np.divmod, which is several times as slow
-        flat[positions] = self.replacement(labels, spread_at(replacement.take(row), column))
+        flat[positions] = self.replacement(labels, numbers)
         return MaskedRows(ids=ids, positions=positions, labels=labels)
+
+    def _excluded(self, rows: FramedRows) -> NDArray[np.bool_]:
+        """Return which tokens may not be predicted.  # [rows, length]"""
+        if self.settings.candidates == "ordinary":
+            return self.vocabulary.is_special.take(rows.ids)  # padding is special, too
+        return np.zeros(rows.ids.shape, np.bool_) if rows.real is None else ~rows.real
 
     def _budgets(self, lengths: NDArray[np.int64], excluded: NDArray[np.bool_], random: Bits) -> NDArray[np.int64]:
         """Return how many tokens of each row are predicted."""
-        whole = lengths if self.settings.budget_counts_specials else np.sum(~excluded, axis=1)
+        whole = lengths if self.settings.budget_counts == "row" else np.sum(~excluded, axis=1)
         if self.settings.budget == "round":
             budgets = rounded_budgets(whole, self.settings.mask_probability)
         else:
             budgets = stochastic_budgets(whole, self.settings.mask_probability, as_uniform(random))
         return budgets if self.settings.max_predictions is None else np.minimum(budgets, self.settings.max_predictions)
 
+    def _predicted(
+        self,
+        word_starts: NDArray[np.bool_],
+        choice: Bits,
+        replacement: Bits,
+        excluded: NDArray[np.bool_],
+        budgets: NDArray[np.int64],
+    ) -> tuple[NDArray[np.int64], Bits]:
+        """Choose the predicted positions, as indices into rows * length, ascending, and the number that decides what replaces
+        each."""
+        positions = self._chosen(word_starts, choice, excluded, budgets)
+        row = positions // excluded.shape[1]
+        column = positions - row * excluded.shape[1]  # not np.divmod, which is several times as slow
+        return positions, spread_at(replacement.take(row), column)
+
     def _chosen(
         self, word_starts: NDArray[np.bool_], random: Bits, excluded: NDArray[np.bool_], budgets: NDArray[np.int64]
     ) -> NDArray[np.int64]:
-        """Choose the predicted positions, as indices into rows * length, ascending."""
+        """Choose the predicted positions."""
         length = excluded.shape[1]
         rows_at_a_time = max(1, CACHED // length)
         chosen = [np.empty(0, np.int64)]
@@ -97,3 +113,25 @@ class Masker:
                 positions = choose_tokens(order, excluded[part], budgets[part])
             chosen.append(positions + first * length)
         return np.concatenate(chosen)
+
+
+class RedrawingMasker(Masker):
+    """Masks tokens that are drawn with replacement, as in ELECTRA's code: fewer tokens than draws are predicted.
+
+    Each draw of a token decides on its replacement, and the most thorough decision counts: a token that is drawn twice is masked
+    if either draw says so.
+    """
+
+    def _predicted(
+        self,
+        word_starts: NDArray[np.bool_],
+        choice: Bits,
+        replacement: Bits,
+        excluded: NDArray[np.bool_],
+        budgets: NDArray[np.int64],
+    ) -> tuple[NDArray[np.int64], Bits]:
+        drawn, row, turn = draw_tokens(choice, excluded, budgets)
+        numbers = spread_at(replacement.take(row), turn)
+        order = np.lexsort((numbers & _LOW, drawn))  # a token's draws one after another, the lowest number first
+        positions, first = np.unique(drawn.take(order), return_index=True)
+        return positions, numbers.take(order).take(first)

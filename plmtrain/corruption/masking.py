@@ -11,7 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from plmtrain.keyed_random import Bits, Orders, as_integers
+from plmtrain.keyed_random import Bits, Orders, as_integers, spread_at
+from plmtrain.settings.masking import HidingSettings
+from plmtrain.text.vocabulary import Vocabulary
 
 LAST = np.uint32(2**32 - 1)
 """The place in a random order of a token that must not be chosen."""
@@ -59,6 +61,25 @@ def choose_tokens(order: Orders, excluded: NDArray[np.bool_], budgets: NDArray[n
     return np.flatnonzero(order < limits[:, None])
 
 
+def draw_tokens(random: Bits, excluded: NDArray[np.bool_], budgets: NDArray[np.int64]) -> tuple[NDArray[np.int64], ...]:
+    """Draw a number of tokens of each row with replacement: a token may be drawn again.
+
+    Args:
+        random: [rows] a number each.
+        excluded: [rows, length] tokens that must not be drawn.
+        budgets: [rows] how many draws; none where all tokens are excluded.
+
+    Returns:
+        [draws] the tokens, as indices into rows * length; [draws] their rows; [draws] the place of each draw in its row's draws.
+    """
+    candidates, counts = np.flatnonzero(~excluded), np.count_nonzero(~excluded, axis=1)
+    draws = np.where(counts > 0, budgets, 0)
+    row = np.repeat(np.arange(len(counts)), draws)
+    turn = np.arange(len(row)) - np.repeat(np.cumsum(draws) - draws, draws)
+    picked = as_integers(spread_at(random.take(row), turn), counts.take(row))
+    return candidates.take((np.cumsum(counts) - counts).take(row) + picked), row, turn
+
+
 @dataclass(frozen=True, kw_only=True)
 class Replacement:
     """The replacement of predicted tokens.
@@ -75,12 +96,29 @@ class Replacement:
     random_share: float
     random_ids: NDArray[np.int64]
 
+    @classmethod
+    def of(cls, settings: HidingSettings, vocabulary: Vocabulary) -> Replacement:
+        """Return the replacement of an objective's settings in a vocabulary."""
+        mask, ordinary = vocabulary["mask"], vocabulary.ordinary_ids
+        tokens = {
+            "all": np.arange(vocabulary.size, dtype=np.int64),
+            "ordinary": ordinary,
+            "ordinary_and_mask": np.append(ordinary, mask),
+        }
+        return cls(
+            mask=mask,
+            mask_share=settings.mask_share,
+            random_share=settings.random_share,
+            random_ids=tokens[settings.random_tokens],
+        )
+
     def __call__(self, originals: NDArray[np.int64], random: Bits) -> NDArray[np.int64]:
         """Return the ids that the model reads instead.
 
         Args:
             originals: [predicted] token ids.
-            random: [predicted] one number each; the low half decides what happens, the high half draws the random token.
+            random: [predicted] one number each; the low half decides what happens (the lowest numbers mask, the highest keep),
+                the high half draws the random token.
         """
         choice = random & np.uint64(2**32 - 1)
         changed = choice < np.uint64(round((self.mask_share + self.random_share) * 2**32))

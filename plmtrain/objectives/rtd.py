@@ -17,8 +17,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from plmtrain.batch import Batch, Inputs, Layout, Term
-from plmtrain.corruption.masked_rows import Masker
-from plmtrain.data.rows.framing import framed
+from plmtrain.corruption.masked_rows import Masker, RedrawingMasker
+from plmtrain.data.rows.framing import FramedPairs, framed, framed_pairs
+from plmtrain.data.rows.pair_rows import PairRows, first_lengths
+from plmtrain.data.rows.row_formats import RowFormat
 from plmtrain.data.rows.rows import side_by_side
 from plmtrain.keyed_random import as_uniform, row_bits, spread_at
 from plmtrain.metrics import roc
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from plmtrain.backbones import Backbone
-    from plmtrain.data.rows.row_formats import RowFormat
+    from plmtrain.corruption.framed_rows import FramedRows
     from plmtrain.data.rows.rows import Rows
     from plmtrain.keyed_random import Keys
     from plmtrain.text.tokenizer import Tokenizer
@@ -97,20 +99,39 @@ class ReplacedTokenDetection(Program[RTDSettings, EncoderSettings, RTDLearner]):
 
     def __init__(self, settings: RTDSettings, model: EncoderSettings, vocabulary: Vocabulary) -> None:
         super().__init__(settings, model, vocabulary)
-        self.mask = Masker(settings, vocabulary)
+        self.mask = (RedrawingMasker if settings.with_replacement else Masker)(settings, vocabulary)
+        self.counted = ("tokens",) if settings.segments is not None else ()
+
+    @cached_property
+    def format(self) -> RowFormat:
+        return RowFormat.of(self.model.family, self.settings.texts_in_row)
 
     def collate(self, rows: Rows, keys: Keys) -> Batch:
-        original = framed(rows, self.format, self.vocabulary)
+        original = self._framed(rows)
         masked = self.mask(original, keys)
         row, column = np.divmod(masked.positions, original.ids.shape[1])
         uniforms = as_uniform(spread_at(row_bits("rtd.draw", keys).take(row), column))  # [predicted]
+        segments = None
+        if isinstance(original, FramedPairs) and self.model.tells_segments:
+            segments = torch.from_numpy(original.segments)
+        tokens = float(original.lengths.sum())
         return Batch(
-            inputs=Inputs(ids=torch.from_numpy(masked.ids), layout=Layout.of(original.real, original.documents)),
+            inputs=Inputs(
+                ids=torch.from_numpy(masked.ids), layout=Layout.of(original.real, original.documents), segments=segments
+            ),
             targets={"positions": torch.from_numpy(masked.positions), "labels": torch.from_numpy(masked.labels)},
             samples=torch.from_numpy(keys.samples),
-            normalisers={"mlm": float(len(masked.positions)), "rtd": float(original.lengths.sum())},
+            normalisers={"mlm": float(len(masked.positions)), "rtd": tokens, **dict.fromkeys(self.counted, tokens)},
             draws={"uniforms": torch.from_numpy(uniforms)},
         )
+
+    def _framed(self, rows: Rows) -> FramedRows:
+        """Lay out rows of text; a row of segments may lack the second one."""
+        if not isinstance(rows, PairRows):
+            return framed(rows, self.format, self.vocabulary)
+        alone = first_lengths(rows) == rows.lengths
+        lacking = self.format.lacking(alone, RowFormat.of(self.model.family, 1))
+        return framed_pairs(rows, self.format, self.vocabulary, lacking)
 
     def generator_settings(self) -> EncoderSettings:
         """Return the generator's settings (Clark et al. 2020, section 3.2 and appendix A; their ``get_generator_config``)."""
@@ -217,7 +238,8 @@ class ReplacedTokenDetection(Program[RTDSettings, EncoderSettings, RTDLearner]):
 
     @cached_property
     def answering(self) -> ReplacementFinding:
-        return ReplacementFinding(self.format, self.vocabulary, longest=self.row_shape(self.model.positions).length)
+        single = RowFormat.of(self.model.family, 1)
+        return ReplacementFinding(single, self.vocabulary, longest=self.row_shape(self.model.positions).length)
 
     def inspect(self, batch: Batch) -> Inspection:
         note = (

@@ -25,7 +25,7 @@ def build(learner: nn.Module, settings: OptimizerSettings) -> AdamW:
     joined: dict[nn.Parameter, int] = {}
     for name, parameter in learner.named_parameters():
         if parameter.requires_grad:
-            groups[decays(owners[name], name, parameter)].append(parameter)
+            groups[settings.weight_decay_on == "all" or decays(owners[name], name, parameter)].append(parameter)
             joined[parameter] = getattr(owners[name], "parts", 1)
     return _TYPES[settings.type](
         [

@@ -27,7 +27,7 @@ from plmtrain.training import allocator
 from plmtrain.training.checkpoint import Checkpoint
 from plmtrain.training.checkpoint_manifest import Identity, versions
 from plmtrain.training.group import Group
-from plmtrain.training.precision import choose_precision
+from plmtrain.training.precision import choose_precision, precision_reason
 from plmtrain.training.progress import Progress
 from plmtrain.training.progress_line import ProgressLine
 from plmtrain.training.reporting import RunReporter
@@ -88,6 +88,7 @@ def assemble(material: Material, folder: RunFolder, settings_hash: str) -> Train
     precision = choose_precision(settings.trainer.precision, group.device)
     resolved = {
         "precision": precision,
+        "precision_reason": precision_reason(settings.trainer.precision, group.device),
         "threads": torch.get_num_threads(),
         "device": str(group.device),
         "processes": group.size,
@@ -246,8 +247,8 @@ def _reporter(
     )
     parameters = sum(parameter.numel() for parameter in learner.parameters())
     line.note(
-        f"{folder.path.name}: {parameters:,} parameters, {resolved['precision']} on {resolved['device']} "
-        f"({resolved['processes']} × {resolved['threads']} threads)\n{material.opening()}"
+        f"{folder.path.name}: {parameters:,} parameters, {resolved['precision']} ({resolved['precision_reason']}) on "
+        f"{resolved['device']} ({resolved['processes']} × {resolved['threads']} threads)\n{material.opening()}"
     )
     return RunReporter(folder, metrics, line, tracker)
 

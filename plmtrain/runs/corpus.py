@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from plmtrain.data.corpus import corpus_manifest as manifests
 from plmtrain.data.corpus.corpus_manifest import CorpusManifest
@@ -14,6 +14,7 @@ from plmtrain.data.loading.order import Phase, plan_phases
 from plmtrain.data.splits import SPLITS
 from plmtrain.runs.material import require_tokens
 from plmtrain.settings.objectives.base import ObjectiveSettings, Reads
+from plmtrain.settings.pairs import PairSettings
 from plmtrain.settings.run import PretrainSettings
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class Corpus:
 
         Args:
             split: ``train`` or ``validation``.
-            program: the objective's program; ``reads`` of its settings selects the kind of rows.
+            program: the objective's program; ``source`` of its settings selects the kind of rows.
             phase: gives the sequence length, and for streams their number.
             isolate_documents: whether rows contain the document of each token.
         """
@@ -54,7 +55,7 @@ class Corpus:
 
         store = Store.open(self.folder, split)
         rows = {
-            part.name: _SOURCES[part.program.settings.reads](store, part.program, phase, isolate_documents)
+            part.name: _SOURCES[part.program.settings.source](store, part.program, phase, isolate_documents)
             for part in program.parts.members
         }
         return rows[None] if None in rows else PartedRows({name: rows[name] for name in program.parts.names})
@@ -95,7 +96,7 @@ def _segment_pairs(store: Store, program: AnyProgram, phase: Phase, isolate_docu
 
     assert not isolate_documents, "refused by the rules of the settings"
     length = program.row_shape(phase.sequence_length).length
-    return PairSource(store, _cut(store, program.settings, length, lambda moment: None), length)
+    return PairSource(store, _cut(store, program.settings.pairs, length, lambda moment: None), length)
 
 
 _SOURCES: Mapping[Reads, Callable[[Store, AnyProgram, Phase, bool], RowSource]] = {
@@ -104,16 +105,22 @@ _SOURCES: Mapping[Reads, Callable[[Store, AnyProgram, Phase, bool], RowSource]] 
     "segment_pairs": _segment_pairs,
     "translations": _translations,
 }
-"""The function that makes rows from prepared text, for each value of ``ObjectiveSettings.reads``."""
+"""The function that makes rows from prepared text, for each value of ``ObjectiveSettings.source``."""
 
 
-def _cut(store: Store, settings: Any, length: int, on_update: OnUpdate) -> PairStore:
+def _cut(store: Store, settings: PairSettings, length: int, on_update: OnUpdate) -> PairStore:
     """Return the pairs of a split, cut now if necessary; held-out text is cut in one copy."""
     from plmtrain.data.corpus.pair_cutting import Cutting
     from plmtrain.data.corpus.pair_store import pairs_of
 
     copies = settings.pair_copies if store.split == "train" else 1
-    cutting = Cutting(relation=settings.relation, tokens=length, copies=copies, short_share=settings.short_share)
+    cutting = Cutting(
+        relation=settings.relation,
+        tokens=length,
+        copies=copies,
+        short_share=settings.short_share,
+        one_segment_share=settings.one_segment_share,
+    )
     return pairs_of(store, cutting, on_update)
 
 
@@ -126,8 +133,9 @@ def derive(corpus: Corpus, settings: PretrainSettings, on_update: OnUpdate) -> N
     for phase in plan_phases(settings.trainer):
         length = phase.sequence_length - RowFormat.of(settings.model.family, 2).framing
         for objective in objective_in(settings, phase).members().values():
-            for split in SPLITS if objective.reads == "segment_pairs" else ():
-                _cut(Store.open(corpus.folder, split), objective, length, on_update)
+            if (pairs := objective.pairs) is not None:
+                for split in SPLITS:
+                    _cut(Store.open(corpus.folder, split), pairs, length, on_update)
 
 
 def tokenizer_of(settings: PretrainSettings, on_update: OnUpdate) -> Tokenizer:

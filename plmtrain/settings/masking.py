@@ -8,6 +8,8 @@ from pydantic import Field, model_validator
 
 from plmtrain.settings.base import Settings
 
+RandomTokens = Literal["all", "ordinary", "ordinary_and_mask"]
+
 
 class HidingSettings(Settings):
     """The replacement of predicted tokens (Devlin et al. 2019, section 3.1, Task 1)."""
@@ -18,9 +20,9 @@ class HidingSettings(Settings):
     """The share of predicted tokens that the mask replaces."""
     random_share: float = Field(0.1, ge=0, le=1)
     """The share of predicted tokens that a random token replaces; the rest stay as they are."""
-    random_tokens: Literal["all", "ordinary"] = "ordinary"
-    """Whether the random token is drawn from the whole vocabulary, special tokens included (BERT), or only from ordinary ones
-    (RoBERTa)."""
+    random_tokens: RandomTokens = "ordinary"
+    """Whether the random token is drawn from the whole vocabulary, special tokens included (BERT), from the ordinary tokens, or
+    from these and the mask (RoBERTa's code)."""
 
     @model_validator(mode="after")
     def _shares(self) -> HidingSettings:
@@ -34,8 +36,11 @@ class MaskingSettings(HidingSettings):
 
     budget: Literal["round", "stochastic"] = "round"
     """How the share becomes a number: BERT rounds it, with a minimum of one; RoBERTa adds a uniform number and rounds down."""
-    budget_counts_specials: bool = True
-    """Whether the row's length in that share includes special tokens, as in BERT's and RoBERTa's code."""
+    candidates: Literal["ordinary", "all"] = "ordinary"
+    """Which tokens of a row may be predicted: those that are not special, or all of them (RoBERTa's code)."""
+    budget_counts: Literal["candidates", "row"] = "row"
+    """The whole of which the share is taken: the tokens that may be predicted, or all tokens of the row (BERT's and RoBERTa's
+    code)."""
     max_predictions: int | None = Field(None, gt=0)
     """The most predictions in a row (BERT: 20 at length 128); None for no limit."""
     whole_words: bool = False

@@ -21,7 +21,10 @@ class OptimizerSettings(Settings):
     """The share of the running means of the gradient and of its square that each step keeps."""
     eps: float = Field(1e-6, gt=0)
     weight_decay: float = Field(0.01, ge=0)
-    """Not applied to biases and layer norms."""
+    """Decoupled weight decay, of the parameters that ``weight_decay_on`` says."""
+    weight_decay_on: Literal["matrices", "all"] = "matrices"
+    """Whether weight decay omits biases and layer norms, as in most published code, or is of all parameters (XLM's code). With
+    LAMB the omitted parameters have no trust ratio either."""
     bias_correction: bool = True
     """Off for the optimisers of BERT's, ELECTRA's and ALBERT's code."""
     clip_norm: float | None = Field(1.0, gt=0)

@@ -130,22 +130,18 @@ def _sequences_fit_model(model: ModelSettings, trainer: TrainerSettings) -> Iter
 
 def _batches_divide(trainer: TrainerSettings, launch: LaunchSettings) -> Iterator[Broken]:
     shapes = [("trainer", trainer.batch_size, trainer.micro_batch_size)]
+    by_factor = {f"trainer.phases.{index}" for index, phase in enumerate(trainer.phases) if phase.token_factor is not None}
     for index, phase in enumerate(trainer.phases):
-        if phase.batch_size is not None or phase.micro_batch_size is not None:
-            shapes.append(
-                (
-                    f"trainer.phases.{index}",
-                    phase.batch_size or trainer.batch_size,
-                    phase.micro_batch_size or trainer.micro_batch_size,
-                )
-            )
+        if (phase.batch_size, phase.token_factor, phase.micro_batch_size) != (None, None, None):
+            micro = phase.micro_batch_size or trainer.micro_batch_size
+            shapes.append((f"trainer.phases.{index}", trainer.batch_in(phase), micro))
     for place, batch, micro in shapes:
         if batch % launch.processes:
             near = max(1, round(batch / launch.processes)) * launch.processes
             yield (
                 f"{place}.batch_size",
                 f"{place}.batch_size ({batch}) cannot be divided among launch.processes={launch.processes}",
-                f"write {place}.batch_size={near}",
+                f"write {place}.batch_size={near}" + (" instead of token_factor" if place in by_factor else ""),
             )
         if micro is not None and micro > batch:
             yield (
@@ -223,17 +219,17 @@ def _without(values: Mapping[str, Any], keys: Sequence[str], prefix: str = "") -
 
 def _pairs_are_not_isolated(objective: ObjectiveSettings, data: DataSettings) -> Iterator[Broken]:
     for part in objective.members().values():
-        if part.reads == "segment_pairs" and data.isolate_documents:
+        if part.source == "segment_pairs" and data.isolate_documents:
             yield (
                 "data.isolate_documents",
-                f"objective={part.name} compares two segments, which may be of two documents: each must see the other",
+                f"objective={part.name} reads pairs of segments: each must see the other",
                 "omit data.isolate_documents",
             )
 
 
 def _data_has_translations(objective: ObjectiveSettings, data: DataSettings) -> Iterator[Broken]:
     for part in objective.members().values():
-        if part.reads != "translations":
+        if part.source != "translations":
             continue
         if data.type != "parallel":
             remedy = "write data=parallel data.files=[en-de.tsv] data.languages=[en,de]"
@@ -266,7 +262,7 @@ def _languages_are_numbered_alike(model: ModelSettings, data: DataSettings) -> I
 
 
 def _pairs_fill_rows(objective: ObjectiveSettings, trainer: TrainerSettings) -> Iterator[Broken]:
-    if all(part.reads != "segment_pairs" for part in objective.members().values()):
+    if all(part.source != "segment_pairs" for part in objective.members().values()):
         return
     shortest = 6  # two tokens of text and the special ones around them, of which RoBERTa has four
     named = [(f"trainer.phases.{index}.sequence_length", phase.sequence_length) for index, phase in enumerate(trainer.phases)]

@@ -19,10 +19,19 @@ class PhaseSettings(Settings):
     """Its share of the run's steps, so that a recipe fits a run of any length."""
     sequence_length: int | None = Field(None, gt=0)
     batch_size: int | None = Field(None, gt=0)
+    token_factor: float | None = Field(None, gt=0)
+    """The tokens of a step, as a multiple of the trainer's ``batch_size`` times its ``sequence_length``; the number of rows that
+    comes nearest. With 1 a phase of shorter rows has more of them, and as many tokens in a step. Give this or ``batch_size``."""
     micro_batch_size: int | None = Field(None, gt=0)
     objective: dict[str, Any] = Field(default_factory=dict)
     """Settings of the objective that differ in this phase: all but those that decide which parameters exist. They include the
     shares of a mixture, so that a run can go from one objective to another."""
+
+    @model_validator(mode="after")
+    def _one_size(self) -> PhaseSettings:
+        if self.batch_size is not None and self.token_factor is not None:
+            raise ValueError("batch_size and token_factor both give the rows of a step: omit one")
+        return self
 
 
 class TrainerSettings(Settings):
@@ -53,7 +62,7 @@ class TrainerSettings(Settings):
     log_every: int = Field(20, gt=0)
     """Steps between lines in metrics.jsonl."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    """auto: bf16 where the device multiplies it in hardware, else fp32."""
+    """auto: bf16 where the device multiplies it in hardware (on a CPU with AMX or AVX-512 BF16), else fp32."""
     compile: bool = False
     """Whether the backbone's blocks are compiled."""
     workers: int = Field(0, ge=0)
@@ -72,6 +81,16 @@ class TrainerSettings(Settings):
             raise ValueError("phases are counted in steps: omit epochs")
         _check_lengths(self.phases, self.steps)
         return self
+
+    def length_in(self, phase: PhaseSettings) -> int:
+        """Return the tokens of a sequence in a phase."""
+        return phase.sequence_length or self.sequence_length
+
+    def batch_in(self, phase: PhaseSettings) -> int:
+        """Return the sequences of a step in a phase, over all processes."""
+        if phase.token_factor is None:
+            return phase.batch_size or self.batch_size
+        return max(1, round(phase.token_factor * self.batch_size * self.sequence_length / self.length_in(phase)))
 
     @property
     def phase_steps(self) -> tuple[int, ...]:

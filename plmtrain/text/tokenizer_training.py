@@ -1,9 +1,10 @@
 """Training tokenizers: WordPiece, BPE, byte-level BPE and Unigram, byte for byte the same each time.
 
 WordPiece as Hugging Face's library trains it (byte-pair merges over characters of which all but a word's first are marked with
-``##``), BPE with marked word ends as Sennrich et al. 2016, section 3.2 (GPT-1), byte-level BPE as Radford et al. 2019, section 2.2, Unigram as SentencePiece trains it (Kudo 2018, "Subword
-regularization", section 3.2). The text's order, the number of threads and the libraries' hash tables have no say in the result:
-words are counted first and handed over in sorted order, and what the tokenizers library leaves to chance is fixed below.
+``##``), BPE with marked word ends as Sennrich et al. 2016, section 3.2 (GPT-1), byte-level BPE as Radford et al. 2019, section
+2.2, Unigram as SentencePiece trains it (Kudo 2018, "Subword regularization", section 3.2). The text's order, the number of
+threads and the libraries' hash tables have no say in the result: words are counted first and handed over in sorted order, and
+what the tokenizers library leaves to chance is fixed below.
 """
 
 from __future__ import annotations

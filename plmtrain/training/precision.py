@@ -2,28 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 import torch
 
 Precision = Literal["fp32", "bf16", "fp16"]
+Wanted = Literal["auto", "fp32", "bf16", "fp16"]
+
+_CPU_UNITS = {"amx_bf16": "AMX", "avx512_bf16": "AVX-512 BF16"}
+"""The names of a CPU's instructions that multiply bf16, by torch's keys; the fastest first."""
+
+_KINDS = {"cpu": "CPU", "cuda": "GPU"}
 
 _TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def choose_precision(wanted: Literal["auto", "fp32", "bf16", "fp16"], device: torch.device) -> Precision:
+def choose_precision(wanted: Wanted, device: torch.device) -> Precision:
     """Return the format to use; ``auto`` is bf16 where the device multiplies it in hardware, else fp32."""
     if wanted != "auto":
         return wanted
+    return "bf16" if _bf16_units(device) else "fp32"
+
+
+def precision_reason(wanted: Wanted, device: torch.device) -> str:
+    """Return in a few words why ``choose_precision`` returns what it does."""
+    if wanted != "auto":
+        return f"trainer.precision={wanted}"
+    units = _bf16_units(device)
+    return f"auto: {units}" if units else f"auto: the {_KINDS[device.type]} does not multiply bf16 in hardware"
+
+
+def _bf16_units(device: torch.device) -> str:
+    """Return the name of the device's instructions that multiply bf16; empty if it has none."""
     if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    return "bf16" if device.type == "cpu" and _cpu_multiplies_bf16() else "fp32"
+        return "the GPU multiplies bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else ""
+    able = _cpu_abilities() if device.type == "cpu" else {}
+    return next((f"the CPU has {name}" for key, name in _CPU_UNITS.items() if able.get(key)), "")
 
 
-def _cpu_multiplies_bf16() -> bool:
-    # These names are private in torch: if one is gone, fp32 is the safe answer.
-    amx = getattr(torch.cpu, "_is_amx_tile_supported", None)
-    return bool(amx is not None and amx())
+def _cpu_abilities() -> Mapping[str, bool]:
+    if hasattr(torch.cpu, "get_capabilities"):
+        return torch.cpu.get_capabilities()
+    # Before torch 2.11 the names are private: if one is gone, fp32 is the safe answer.
+    private = {"amx_bf16": "_is_amx_tile_supported", "avx512_bf16": "_is_avx512_bf16_supported"}
+    return {key: getattr(torch.cpu, name, bool)() for key, name in private.items()}
 
 
 def autocast(precision: Precision, device: torch.device) -> torch.autocast:

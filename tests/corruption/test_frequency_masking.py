@@ -76,9 +76,10 @@ def test_rates(exponent: float) -> None:
     assert not VOCABULARY.is_special[masked.labels].any()
 
     per_row = np.bincount(masked.positions // 40, minlength=3000)
-    if exponent:  # so many of the row's length as the share says, rounded up or down
-        assert np.all(np.abs(per_row - 0.15 * rows.lengths) < 1)
-        assert abs(per_row.sum() / rows.lengths.sum() - 0.15) < 0.001
+    if exponent:  # as many of the row's ordinary tokens as the share says, rounded up or down; the ends of sides do not count
+        ordinary = (~VOCABULARY.is_special[rows.ids]).sum(axis=1)
+        assert np.all(np.abs(per_row - 0.15 * ordinary) < 1)
+        assert abs(per_row.sum() / ordinary.sum() - 0.15) < 0.001
     else:  # each by itself: as many as a binomial distribution has
         ordinary = ~VOCABULARY.is_special[rows.ids]
         spread = np.sqrt(0.15 * 0.85 / ordinary.sum())

@@ -32,7 +32,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "dynamic_mlm": {"budget": "stochastic"},
     "whole_word_mlm": {"whole_words": True},
     "capped": {"max_predictions": 3},
-    "of_candidates": {"budget_counts_specials": False, "mask_probability": 0.4},
+    "of_candidates": {"budget_counts": "candidates", "mask_probability": 0.4},
 }
 
 
@@ -116,7 +116,7 @@ def test_rows_predict_as_many_tokens_as_the_paper_says(ragged: bool) -> None:
     bert = [min(n, max(1, round((length + 2) * 0.15))) for n, length in zip(ordinary, rows.lengths.tolist(), strict=True)]
     assert counts() == bert
     assert counts(max_predictions=4) == [min(n, 4) for n in bert]
-    assert counts(budget_counts_specials=False) == [min(n, max(1, round(n * 0.15))) for n in ordinary]
+    assert counts(budget_counts="candidates") == [min(n, max(1, round(n * 0.15))) for n in ordinary]
     whole = counts(whole_words=True)
     assert all(chosen <= allowed for chosen, allowed in zip(whole, bert, strict=True))
     roberta = counts(budget="stochastic")

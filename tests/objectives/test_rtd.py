@@ -7,11 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from support.replaced_tokens import TINY, VOCABULARY, keys, learner, program, text
 from torch import Tensor, nn
 from torch.nn import functional
 
 from plmtrain.batch import Inputs
+from plmtrain.data.rows.pair_rows import PairRows
 from plmtrain.data.rows.rows import Rows
 from plmtrain.keyed_random import Keys
 from plmtrain.optim import optimizer
@@ -185,6 +187,32 @@ def test_masks_are_electras() -> None:
     assert shown.rates["kept"] == (predicted - masked, predicted)
     assert shown.rates["specials touched"][0] == 0
     assert any("generator" in note for note in shown.notes)
+
+
+def test_rows_of_segments_are_laid_out_as_pairs_or_alone() -> None:
+    """[CLS] A [SEP] B [SEP], or [CLS] A [SEP], as ELECTRA's data are; special tokens are original in both."""
+    rtd = program(segments={})
+    tokens = np.arange(5, 5 + 18).reshape(3, 6)
+    segments = np.array([[0, 0, 1, 1, 1, 1], [0, 0, 0, 0, 1, 1], [0, 0, 0, 0, 0, 0]])
+    lengths = np.array([6, 5, 4])
+    rows = PairRows(tokens=tokens, lengths=lengths, word_starts=np.ones((3, 6), np.bool_), segments=segments)
+    batch = rtd.collate(rows, keys(3))
+    original = batch.inputs.ids.clone().flatten()
+    original[batch.targets["positions"]] = batch.targets["labels"]
+    assert original.view(3, 9).tolist() == [
+        [2, 5, 6, 3, 7, 8, 9, 10, 3],
+        [2, 11, 12, 13, 14, 3, 15, 3, 0],
+        [2, 17, 18, 19, 20, 3, 0, 0, 0],
+    ]
+    assert batch.inputs.segments is not None
+    assert batch.inputs.segments.tolist() == [[0] * 4 + [1] * 5, [0] * 6 + [1, 1, 0], [0] * 9]
+    assert batch.layout.tokens is not None
+    assert batch.layout.tokens.sum(1).tolist() == [9, 8, 6]
+    assert batch.normalisers == {"mlm": len(batch.targets["labels"]), "rtd": 23, "tokens": 23}
+    terms, _ = rtd.loss(learner(rtd, std=0.1), batch, {})
+    assert all(term.total.isfinite() for term in terms.values())
+    with pytest.raises(ValidationError, match="with_replacement draws single tokens"):
+        program(with_replacement=True, whole_words=True)
 
 
 def test_eight_rows_are_learnt_by_heart() -> None:

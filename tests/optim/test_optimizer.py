@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -49,10 +50,16 @@ def give_gradients(module: nn.Module, seed: int) -> None:
 DECAYED = {"table.weight", "dense.weight"}
 
 
-@pytest.mark.parametrize("bias_correction", [True, False])
-def test_updates_follow_the_formula(bias_correction: bool) -> None:
+@pytest.mark.parametrize(("bias_correction", "decay_on"), [(True, "matrices"), (False, "matrices"), (True, "all")])
+def test_updates_follow_the_formula(bias_correction: bool, decay_on: Literal["matrices", "all"]) -> None:
     settings = OptimizerSettings(
-        lr=0.01, betas=(0.9, 0.98), eps=1e-3, weight_decay=0.1, bias_correction=bias_correction, clip_norm=None
+        lr=0.01,
+        betas=(0.9, 0.98),
+        eps=1e-3,
+        weight_decay=0.1,
+        weight_decay_on=decay_on,
+        bias_correction=bias_correction,
+        clip_norm=None,
     )
     made = learner()
     optimizer = build(made, settings)
@@ -76,7 +83,7 @@ def test_updates_follow_the_formula(bias_correction: bool) -> None:
             m_hat = m[name] / (1 - 0.9**t) if bias_correction else m[name]
             v_hat = v[name] / (1 - 0.98**t) if bias_correction else v[name]
             update = m_hat / (np.sqrt(v_hat) + 1e-3)
-            if name in DECAYED:
+            if name in DECAYED or decay_on == "all":
                 update += 0.1 * weights[name]
             weights[name] = weights[name] - rate * update
             np.testing.assert_allclose(parameter.detach().numpy(), weights[name], rtol=2e-5, atol=2e-6)

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from plmtrain.commands.list import matrix
+from plmtrain.data.loading.order import plan_phases
 from plmtrain.errors import SettingsErrors
 from plmtrain.settings.composing.compose import compose
 from plmtrain.settings.composing.folders import choices, conf_folder, groups_of
@@ -86,6 +87,21 @@ def test_a_size_rescales_any_family_and_leaves_it_itself(size: str, model: str) 
         assert (made.dropout, made.attention_dropout) == (0, 0)
         scaled |= {"dropout", "attention_dropout"}
     assert made.model_dump(exclude=scaled) == published.model_dump(exclude=scaled)
+
+
+@pytest.mark.parametrize(("length", "batch"), [(64, 32), (128, 32), (512, 8), (128, 6)])
+def test_short_first_reads_as_many_tokens_in_each_step_of_both_halves(length: int, batch: int) -> None:
+    made = settings("trainer=short_first", f"trainer.sequence_length={length}", f"trainer.batch_size={batch}")
+    first, second = plan_phases(made.trainer)
+    assert (first.sequence_length, second.sequence_length) == (16, length)
+    assert first.batch_size * 16 == second.batch_size * length == batch * length
+
+
+def test_a_batch_by_tokens_is_divided_among_processes_as_any_other() -> None:
+    given = ("trainer=short_first", "trainer.batch_size=3", "trainer.sequence_length=80", "launch.processes=3")
+    assert plan_phases(settings(*given).trainer)[0].batch_size == 15
+    with pytest.raises(SettingsErrors, match=r"(?s)trainer.phases.0.batch_size \(20\).*instead of token_factor"):
+        settings(*given[:2], "trainer.sequence_length=107", given[3])
 
 
 def test_sizes_are_in_order_and_end_with_the_published_ones() -> None:

@@ -44,6 +44,17 @@ class Paper:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
+ELECTRA = {
+    "objective.with_replacement": True,  # tf.random.categorical of their pretrain_helpers.py
+    "objective.budget_counts": "row",  # num_tokens there: the sum of the input mask
+    # their build_pretraining_dataset.py
+    "objective.source": "segment_pairs",
+    "objective.segments.pair_copies": 1,
+    "objective.segments.short_share": 0.05,
+    "objective.segments.single_share": 0.1,
+}
+"""What the authors' code does for models of all sizes."""
+
 PAPERS = {
     "bert": Paper(
         "Devlin et al. 2019, appendix A.2",
@@ -59,6 +70,8 @@ PAPERS = {
             "objective.relation": "next",  # section 3.1, Task 2
             "objective.pair_copies": 10,  # dupe_factor of their create_pretraining_data.py
             "objective.short_share": 0.1,  # short_seq_prob there
+            "objective.budget_counts": "row",  # create_masked_lm_predictions there: len(tokens), with [CLS] and [SEP]
+            "model.activation": "gelu_tanh",  # gelu of their modeling.py
         },
     ),
     "roberta": Paper(
@@ -70,7 +83,15 @@ PAPERS = {
         steps=500_000,
         rows=8192,
         phases={512: 1},
-        facts={"optimizer.betas": (0.9, 0.98), "optimizer.clip_norm": None},  # section 3.1; appendix B: gradients are not clipped
+        facts={
+            "optimizer.betas": (0.9, 0.98),  # section 3.1
+            "optimizer.clip_norm": None,  # appendix B
+            "optimizer.weight_decay_on": "all",  # fairseq's trainer.py: one list of parameters
+            # fairseq's mask_tokens_dataset.py: every position, and random tokens beyond the dictionary's first four
+            "objective.candidates": "all",
+            "objective.budget_counts": "row",
+            "objective.random_tokens": "ordinary_and_mask",
+        },
     ),
     "albert": Paper(
         "Lan et al. 2020, section 4.1",
@@ -98,7 +119,7 @@ PAPERS = {
         steps=1_000_000,
         rows=128,
         phases={128: 1},
-        facts={"objective.mask_probability": 0.15, "objective.generator_width": 1 / 4},
+        facts={"objective.mask_probability": 0.15, "objective.generator_width": 1 / 4, **ELECTRA},
     ),
     "electra_base": Paper(
         "Clark et al. 2020, appendix A",
@@ -109,7 +130,7 @@ PAPERS = {
         steps=766_000,
         rows=256,
         phases={512: 1},
-        facts={"objective.mask_probability": 0.15, "objective.generator_width": 1 / 3},
+        facts={"objective.mask_probability": 0.15, "objective.generator_width": 1 / 3, **ELECTRA},
     ),
     "electra_large": Paper(
         "Clark et al. 2020, appendix A",
@@ -120,7 +141,7 @@ PAPERS = {
         steps=400_000,
         rows=2048,
         phases={512: 1},
-        facts={"objective.mask_probability": 0.25, "objective.generator_width": 1 / 4},
+        facts={"objective.mask_probability": 0.25, "objective.generator_width": 1 / 4, **ELECTRA},
     ),
     "spanbert": Paper(
         "Joshi et al. 2020, section 4.2",
@@ -131,7 +152,13 @@ PAPERS = {
         steps=2_400_000,
         rows=256,
         phases={512: 1},
-        facts={"objective.position_width": 200, "optimizer.eps": 1e-8, "tokenizer.lowercase": False},  # all of section 4.2
+        facts={
+            # section 4.2
+            "objective.position_width": 200,
+            "optimizer.eps": 1e-8,
+            "tokenizer.lowercase": False,
+            "optimizer.weight_decay_on": "all",  # fairseq's trainer.py: one list of parameters
+        },
     ),
     "xlnet": Paper(
         "Yang et al. 2019, appendix A.4, table 7",
@@ -153,6 +180,10 @@ PAPERS = {
         steps=500_000,
         rows=2 * 64,
         phases={256: 1},
+        facts={
+            "optimizer.weight_decay_on": "all",  # their optim.py: one group of parameters
+            "optimizer.clip_norm": 5.0,  # clip_grad_norm of their train.py
+        },
     ),
     "bart": Paper(
         "Lewis et al. 2020, section 5.1; the learning rate is RoBERTa-large's (Liu et al. 2019, appendix B)",
@@ -163,7 +194,14 @@ PAPERS = {
         steps=500_000,
         rows=8000,
         phases={512: 1},
-        facts={"objective.infill": 0.3, "objective.permute": 1.0, "objective.mask": 0.0, "objective.delete": 0.0},  # section 5.1
+        facts={
+            # section 5.1
+            "objective.infill": 0.3,
+            "objective.permute": 1.0,
+            "objective.mask": 0.0,
+            "objective.delete": 0.0,
+            "optimizer.weight_decay_on": "all",  # fairseq's trainer.py: one list of parameters
+        },
     ),
     "gpt2": Paper(
         "Radford et al. 2019, section 2.3; the learning rate and its schedule are GPT-1's (Radford et al. 2018, section 4.1)",

@@ -154,7 +154,7 @@ def memory_rows(program: Any, phase: Phase, count: int, seed: int = 0) -> RowSou
         seed: of the tokens; 0 for those to train on.
     """
     rows = {
-        part.name: _SOURCES[part.program.settings.reads](part.program, phase, count + 7 * turn, seed)
+        part.name: _SOURCES[part.program.settings.source](part.program, phase, count + 7 * turn, seed)
         for turn, part in enumerate(program.parts.members)
     }
     return rows[None] if None in rows else PartedRows(rows)

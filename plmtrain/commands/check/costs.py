@@ -25,7 +25,7 @@ from plmtrain.training.checkpoint import Checkpoint
 from plmtrain.training.checkpoint_manifest import Identity, step_folders
 from plmtrain.training.costs import Measured, Work, measure, work_of
 from plmtrain.training.group import Group
-from plmtrain.training.precision import Precision, choose_precision
+from plmtrain.training.precision import Precision, choose_precision, precision_reason
 from plmtrain.training.progress_line import duration
 from plmtrain.training.run_folder import RunFolder
 from plmtrain.training.state import checkpoint_size
@@ -240,15 +240,18 @@ class _Costs:
         per_second = [processes * rate.tokens / rate.seconds for rate in rates]
         flops = shapes[0].flops / steps[0]
         partly = [rate.rows for shape, rate in zip(shapes, rates, strict=True) if rate.rows < shape.share]
+        why = precision_reason(trainer.precision, group.device)
         partial = f"; extrapolated from {min(partly)} rows of a step" if partly else ""
         self.findings.fact(
             "speed",
             f"{' then '.join(f'{seconds:.3g} s' for seconds in dict.fromkeys(steps))} per step, {per_second[0]:,.0f} tokens/s, "
-            f"{_in_flops(flops)}/s, in {precision} on {group.device} ({processes} × {torch.get_num_threads()} threads){partial}",
+            f"{_in_flops(flops)}/s, in {precision} ({why}) on {group.device} "
+            f"({processes} × {torch.get_num_threads()} threads){partial}",
             seconds_per_step=steps,
             tokens_per_second=per_second,
             device=str(group.device),
             precision=precision,
+            precision_reason=why,
         )
         peak = max((rate.peak for rate in rates if rate.peak is not None), default=None)
         if peak is not None:

@@ -4,9 +4,13 @@ Consecutive sentences of a document are taken until they fill a row, and this st
 and B. For next sentence prediction (Devlin et al. 2019, section 3.1, Task 2) half of all B are then taken from another
 document, and the sentences of the original B are used again for the next pair. For sentence order (Lan et al. 2020, section 3.1)
 the segments of half of all pairs change places. A pair that is too long loses tokens of its longer segment, one by one, from
-either end.
+either end. The length that pairs are to have is drawn once for each document, as in both codes, and is a function of the copy and
+of the document.
 
-All random decisions are a function of the copy and of the sentence that a pair begins with, and of nothing else.
+Replaced token detection (Clark et al. 2020; ``build_pretraining_dataset.py``) has a simpler cut: segment A is about half of the
+stretch or, in some rows, all of it, B is the rest, and what does not fit is cut off at the end.
+
+All other random decisions are a function of the copy and of the sentence that a pair begins with, and of nothing else.
 """
 
 from __future__ import annotations
@@ -21,11 +25,14 @@ from numpy.typing import NDArray
 from plmtrain.data.tables.examples import kept_lengths
 from plmtrain.keyed_random import Bits, Keys, as_integers, as_uniform, bits, row_bits, spread_at
 
-Relation = Literal["next", "order"]
+Relation = Literal["next", "order", "within"]
 """The relation of a pair's second segment to the first: the continuation, or something from another document (``next``); the
-continuation, or the text before it (``order``)."""
+continuation, or the text before it (``order``); always the continuation, which may be empty (``within``)."""
 
 Indices = NDArray[np.int64]
+
+_FRAME = 3
+"""Special tokens around a pair in ELECTRA's code, which does not subtract them from the length of a stretch."""
 
 _ONES = np.array([bin(byte).count("1") for byte in range(256)], np.int64)
 """The number of set bits of each byte."""
@@ -95,13 +102,16 @@ class Cutting:
         relation: of the second segment to the first.
         tokens: the most tokens of a pair; 2 or more.
         copies: how many times the text is cut, differently each time.
-        short_share: the share of pairs that are cut to a random length instead, of 2 tokens or more.
+        short_share: the share of documents whose pairs are cut to a random length instead, of 2 tokens or more; for ``within``
+            the share of pairs.
+        one_segment_share: the share of pairs whose second segment is empty although there is more text (``within`` alone).
     """
 
     relation: Relation
     tokens: int
     copies: int
     short_share: float
+    one_segment_share: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +124,7 @@ class _Stretches:
         stop: [n] the first sentence after the stretch.
         end: [n] where the document's text ends.
         target: [n] the tokens that the stretch was to fill.
-        random: [n, 7] numbers for the other draws.
+        random: [n, 4] numbers for the other draws.
     """
 
     first: Indices
@@ -144,33 +154,44 @@ def cut(text: Text, documents: Indices, cutting: Cutting) -> Pairs:
     at = np.searchsorted(text.sentences, text.documents[stream])
     last = np.searchsorted(text.sentences, text.documents[stream + 1])  # the first sentence after the document
     end = text.ends(stream)
-    least = 1 if cutting.relation == "next" else 2
+    target = _targets(stream, copy, cutting)
+    least = 2 if cutting.relation == "order" else 1
     active = np.flatnonzero(last - at >= least)
     by_stream: list[tuple[Indices, Pairs]] = []
     while len(active):
-        taken = _take(text.sentences, at[active], last[active], end[active], copy[active], cutting, least)
-        if cutting.relation == "next":
-            pairs, following = _next(text, taken, stream[active])
+        stretch = text.sentences, at[active], last[active], end[active]
+        if cutting.relation == "within":
+            pairs, at[active] = _within(*stretch, copy[active], cutting)
         else:
-            pairs, following = _order(text, taken), taken.stop
-        by_stream.append((active, _fit(pairs, cutting.tokens, copy[active], taken.first)))
-        at[active] = following
-        active = active[last[active] - following >= least]
+            taken = _take(*stretch, target[active], copy[active], least)
+            if cutting.relation == "next":
+                pairs, at[active] = _next(text, taken, stream[active])
+            else:
+                pairs, at[active] = _order(text, taken), taken.stop
+            pairs = _fit(pairs, cutting.tokens, copy[active], taken.first)
+        by_stream.append((active, pairs))
+        active = active[last[active] - at[active] >= least]
     return _joined(by_stream)
 
 
+def _targets(documents: Indices, copies: Indices, cutting: Cutting) -> Indices:
+    """Return the tokens that the pairs of each document are to have, drawn once for all its pairs in a copy.
+
+    A document that is cut into short pairs has more of them, so that more than ``short_share`` of all pairs are short.
+    """
+    random = bits("pairs.target", Keys(0, copies, documents), 2)
+    short = as_uniform(random[:, 0]) < cutting.short_share
+    return np.where(short, 2 + as_integers(random[:, 1], cutting.tokens - 1), cutting.tokens)
+
+
 def _take(
-    sentences: Indices, first: Indices, last: Indices, end: Indices, copies: Indices, cutting: Cutting, least: int
+    sentences: Indices, first: Indices, last: Indices, end: Indices, target: Indices, copies: Indices, least: int
 ) -> _Stretches:
     """Take a stretch of each document from a sentence on, and decide where it is cut."""
-    random = bits("pairs.cut", Keys(0, copies, first), 7)
-    short = as_uniform(random[:, 0]) < cutting.short_share
-    # Both codes draw once for each document; drawn for each pair, a share of the pairs is short (Lan et al. 2020, section 4.1),
-    # and a long document is not cut into thousands of short pairs.
-    target = np.where(short, 2 + as_integers(random[:, 1], cutting.tokens - 1), cutting.tokens)
+    random = bits("pairs.cut", Keys(0, copies, first), 4)
     stop = np.clip(np.searchsorted(sentences, sentences[first] + target), first + least, last)
     # The cut is before any but the first of the sentences; a single sentence belongs to A entirely.
-    cut = first + 1 + as_integers(random[:, 2], np.maximum(stop - first - 1, 1))
+    cut = first + 1 + as_integers(random[:, 0], np.maximum(stop - first - 1, 1))
     return _Stretches(first=first, cut=cut, stop=stop, end=end, target=target, random=random)
 
 
@@ -178,13 +199,13 @@ def _next(text: Text, taken: _Stretches, own: Indices) -> tuple[Pairs, Indices]:
     """Return pairs whose second segment may be from another document, and the first sentence that they did not use."""
     sentences, random = text.sentences, taken.random
     first, follows = sentences[taken.first], np.minimum(sentences[taken.cut], taken.end)
-    changed = (taken.cut == taken.stop) | (as_uniform(random[:, 3]) < 0.5)
+    changed = (taken.cut == taken.stop) | (as_uniform(random[:, 1]) < 0.5)
 
     # The second segment begins at a random sentence of a random other document.
-    other = text.others(own, random[:, 4])
+    other = text.others(own, random[:, 2])
     opening = np.searchsorted(sentences, text.documents[other])
     closing = np.searchsorted(sentences, text.documents[other + 1])
-    start = opening + as_integers(random[:, 5], closing - opening)
+    start = opening + as_integers(random[:, 3], closing - opening)
     wanted = np.maximum(taken.target - (follows - first), 1)
     stop = np.minimum(np.searchsorted(sentences, sentences[start] + wanted), closing)
 
@@ -201,9 +222,29 @@ def _order(text: Text, taken: _Stretches) -> Pairs:
     sentences = text.sentences
     starts = np.stack([sentences[taken.first], sentences[taken.cut]], axis=1)
     lengths = np.stack([starts[:, 1], np.minimum(sentences[taken.stop], taken.end)], axis=1) - starts
-    changed = as_uniform(taken.random[:, 3]) < 0.5
+    changed = as_uniform(taken.random[:, 1]) < 0.5
     starts[changed], lengths[changed] = starts[changed, ::-1], lengths[changed, ::-1]
     return Pairs(starts=starts, lengths=lengths, changed=changed)
+
+
+def _within(
+    sentences: Indices, first: Indices, last: Indices, end: Indices, copies: Indices, cutting: Cutting
+) -> tuple[Pairs, Indices]:
+    """Return pairs of which the second segment continues the first or is empty, and the first sentence that they did not use."""
+    random = bits("pairs.within", Keys(0, copies, first), 4)
+    short = as_uniform(random[:, 0]) < cutting.short_share
+    target = np.where(short, 2 + as_integers(random[:, 1], cutting.tokens - 1), cutting.tokens)
+    begin = sentences[first]
+    stop = np.clip(np.searchsorted(sentences, begin + target + _FRAME), first + 1, last)
+    # The sentence that reaches half of the target belongs to either segment, at random. (In the authors' code short sentences
+    # after it may still go to the first segment, out of their order.)
+    halved = np.searchsorted(sentences, begin + target // 2) - (as_uniform(random[:, 2]) < 0.5)
+    alone = as_uniform(random[:, 3]) < cutting.one_segment_share
+    cut = np.where(alone, stop, np.clip(halved, first + 1, stop))
+    second, ends = np.minimum(sentences[cut], end), np.minimum(sentences[stop], end)
+    lengths = np.minimum(second - begin, cutting.tokens)
+    lengths = np.stack([lengths, np.minimum(ends - second, cutting.tokens - lengths)], axis=1)
+    return Pairs(starts=np.stack([begin, second], axis=1), lengths=lengths, changed=np.zeros(len(first), np.bool_)), stop
 
 
 def _fit(pairs: Pairs, tokens: int, copies: Indices, first: Indices) -> Pairs:

@@ -28,7 +28,7 @@ from plmtrain.files import FolderLock, atomic_folder, clear_leftovers, make_fold
 from plmtrain.keyed_random import spread_at
 from plmtrain.stopping import safe_point
 
-VERSION = 1
+VERSION = 2
 """Of the format and of the rules of cutting; pairs of another version are cut again."""
 
 _PIECE = 2**22  # tokens that are cut at a time, over all copies, or one document if it has more
@@ -120,7 +120,7 @@ def _require_enough(store: Store, cutting: Cutting) -> None:
             str(store.folder),
             f"give more documents ({more}), say what a document is (data.document_per=), or use objective=sop",
         )
-    if counts.sentences == counts.documents:
+    if cutting.relation != "within" and counts.sentences == counts.documents:
         raise DataError(
             f"no document of the {which} text has two sentences: nothing follows anything",
             str(store.folder),

@@ -57,8 +57,7 @@ def plan_phases(trainer: TrainerSettings) -> tuple[Phase, ...]:
     first_step, read = 0, defaultdict[int, int](int)
     stretches = trainer.phases or [PhaseSettings()]
     for index, (settings, steps) in enumerate(zip(stretches, trainer.phase_steps, strict=True)):
-        length = settings.sequence_length or trainer.sequence_length
-        batch_size = settings.batch_size or trainer.batch_size
+        length, batch_size = trainer.length_in(settings), trainer.batch_in(settings)
         phases.append(
             Phase(
                 index=index,

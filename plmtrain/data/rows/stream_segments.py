@@ -3,8 +3,16 @@ continues the row before, then two segments.
 
 A row is ``[reuse] [A] <sep> [B] <sep> <cls>``. A begins where the stretch ends, and is cut before a sentence. B continues A, or
 is a text from elsewhere. As in the authors' code, the next row of the stream begins after the stretch: it reads A again, and
-also B if B continued A. There are two differences to the authors' code. A random B is chosen from the whole corpus and depends on
-its row only, while each epoch draws again whether it is used and where A is cut. No half of a batch is read backwards.
+also B if B continued A. The authors' code differs in five ways:
+
+- Both segments end where a sentence does, and then the longer one loses tokens at its end until they fit. A is shorter (117
+  tokens on average in rows of 512, here 127), and the text between A and B is lost. Here only B is cut, and a row needs no text
+  beyond its own stretch.
+- A document ends with ``<eod>``, which may be predicted; here with ``<sep>``, which is never predicted.
+- A random B is drawn by its tokens from its own stream; here by its sentences from the whole corpus.
+- Whether B is random, and where A is cut, is drawn when the data are prepared. Here the text of a random B depends on its row
+  only, while each epoch draws the others again.
+- Half of a batch may be read backwards.
 """
 
 from __future__ import annotations

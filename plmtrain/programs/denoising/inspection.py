@@ -70,11 +70,16 @@ def noise_inspection(batch: Batch, labels: NDArray[np.int64], vocabulary: Vocabu
         "sentences moved": (int((first & moved).sum()), int(first.sum())),
         "specials touched": (int(touched.sum()), int((text & special).sum())),
     }
+    notes: tuple[str, ...] = ()
     histograms = {"masks per row": dict(Counter(masks.sum(axis=1).tolist()))}
     if span_mean is not None:
         histograms["words replaced by a mask (0: inserted)"] = dict(Counter(words.tolist()))
+        notes = (
+            "Spans are drawn until they have the row's share of words. The last one is cut to fit, and spans that touch are "
+            "merged: in short rows, which have room for one or two spans, few are as long as the Poisson distribution says.",
+        )
         histograms[f"expected from Poisson, mean {span_mean:g}"] = _poisson(len(words), span_mean, int(words.max(initial=0)))
-    return Inspection(rows=rows, rates=rates, histograms=histograms)
+    return Inspection(rows=rows, rates=rates, histograms=histograms, notes=notes)
 
 
 def _poisson(spans: int, mean: float, most: int) -> dict[int, int]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, Self
 
 from plmtrain.settings.base import Name, Settings
+from plmtrain.settings.pairs import PairSettings
 
 Reads = Literal["blocks", "streams", "segment_pairs", "translations"]
 """How an objective reads prepared text: ``blocks`` are consecutive stretches of the corpus, all of one length, in any order;
@@ -18,7 +19,7 @@ class ObjectiveSettings(Settings):
     """A pretraining objective."""
 
     reads: ClassVar[Reads]
-    """How the objective reads prepared text."""
+    """How the objective reads prepared text, if its settings do not choose otherwise (``source``)."""
     backbones: ClassVar[frozenset[str]]
     """The kinds of backbone that it trains (``ModelSettings.kind``)."""
     roles: ClassVar[frozenset[str]] = frozenset()
@@ -37,9 +38,19 @@ class ObjectiveSettings(Settings):
     """The name that users know it by: that of its YAML."""
 
     @property
+    def source(self) -> Reads:
+        """How it reads prepared text with these settings."""
+        return self.reads
+
+    @property
+    def pairs(self) -> PairSettings | None:
+        """How text is cut for ``segment_pairs``; None where it reads something else."""
+        return None
+
+    @property
     def texts_in_row(self) -> int:
         """How many texts with special tokens around them a row consists of; 0 if rows are running text without such tokens."""
-        return 2 if self.reads == "segment_pairs" else 1
+        return 2 if self.source == "segment_pairs" else 1
 
     def members(self) -> dict[str, ObjectiveSettings]:
         """Return the objectives that it consists of, each by its key below ``objective``: here itself alone."""

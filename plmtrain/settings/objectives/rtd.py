@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from plmtrain.settings.masking import MaskingSettings
 from plmtrain.settings.objectives.base import ObjectiveSettings, Reads
+from plmtrain.settings.pairs import SegmentSettings
 
 
 class RTDSettings(MaskingSettings, ObjectiveSettings):
@@ -23,6 +24,11 @@ class RTDSettings(MaskingSettings, ObjectiveSettings):
     type: Literal["rtd"] = "rtd"
     mask_share: float = Field(0.85, ge=0, le=1)
     random_share: float = Field(0.0, ge=0, le=1)
+    with_replacement: bool = False
+    """Whether predicted tokens are drawn with replacement, as in ELECTRA's code: a token that is drawn again is predicted once,
+    so that fewer tokens than the budget are predicted, and more of them are masked, since each draw decides."""
+    segments: SegmentSettings | None = None
+    """The cutting of documents into rows of one or two segments, as in ELECTRA's code; None for blocks of consecutive text."""
     generator_width: float = Field(0.25, gt=0)
     """The generator's hidden size as a share of the discriminator's: 1/4 in ELECTRA small and large, 1/3 in base."""
     generator_layers: float = Field(1.0, gt=0)
@@ -39,3 +45,17 @@ class RTDSettings(MaskingSettings, ObjectiveSettings):
     """The weight of the generator's loss."""
     discriminator_weight: float = Field(50.0, gt=0)
     """The weight of the discriminator's loss."""
+
+    @property
+    def source(self) -> Reads:
+        return "blocks" if self.segments is None else "segment_pairs"
+
+    @property
+    def pairs(self) -> SegmentSettings | None:
+        return self.segments
+
+    @model_validator(mode="after")
+    def _draws_single_tokens(self) -> RTDSettings:
+        if self.with_replacement and self.whole_words:
+            raise ValueError("with_replacement draws single tokens: omit it, or write whole_words=false")
+        return self

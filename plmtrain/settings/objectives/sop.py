@@ -14,7 +14,7 @@ from plmtrain.settings.pairs import PairSettings
 class SentenceOrderSettings(PairSettings, MaskingSettings, ObjectiveSettings):
     """Lan et al. 2020, sections 3.1 (sentence order) and 4.1 (n-gram masking)."""
 
-    relation: ClassVar[Literal["order"]] = "order"
+    relation: ClassVar[Literal["next", "order", "within"]] = "order"
     reads: ClassVar[Reads] = "segment_pairs"
     backbones: ClassVar[frozenset[str]] = frozenset({"encoder"})
     roles: ClassVar[frozenset[str]] = frozenset({"mask"})
@@ -23,3 +23,7 @@ class SentenceOrderSettings(PairSettings, MaskingSettings, ObjectiveSettings):
     max_ngram: int = Field(3, gt=0)
     """The longest span of words that is predicted together; the probability of n words is proportional to 1 / n."""
     whole_words: bool = True
+
+    @property
+    def pairs(self) -> PairSettings:
+        return self

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from plmtrain.settings.masking import HidingSettings
+from plmtrain.settings.masking import HidingSettings, RandomTokens
 from plmtrain.settings.objectives.base import ObjectiveSettings, Reads
 
 
@@ -19,7 +19,7 @@ class TranslationLMSettings(HidingSettings, ObjectiveSettings):
     tells_languages: ClassVar[bool] = True
 
     type: Literal["tlm"] = "tlm"
-    random_tokens: Literal["all", "ordinary"] = "all"
+    random_tokens: RandomTokens = "all"
     frequency_exponent: float = Field(0.5, ge=0, le=1)
     """The preference for rare tokens: each is predicted in proportion to its frequency to minus this power (section 3.3: 0.5).
     With 0 each token is predicted with the same probability, independently, as in the authors' code."""

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from plmtrain.data.loading.order import Order, check_divisible, micro_batches, plan_phases, shard
 from plmtrain.errors import SettingsError
@@ -19,6 +20,21 @@ from plmtrain.settings.trainer import PhaseSettings, TrainerSettings
 def run(*phases: dict[str, int], **trainer: int) -> TrainerSettings:
     stretches = tuple(PhaseSettings(**phase) for phase in phases)
     return TrainerSettings(phases=stretches, **{"steps": sum(stretch.steps for stretch in stretches), **trainer})
+
+
+def test_a_phase_by_tokens_has_as_many_in_rows_of_its_own_length() -> None:
+    halves = ({"steps": 5, "sequence_length": 16, "token_factor": 1}, {"steps": 5})
+    for length in (16, 48, 64, 128, 512):
+        for batch in (1, 3, 32, 50):
+            first, second = plan_phases(run(*halves, sequence_length=length, batch_size=batch))
+            assert first.batch_size * 16 == second.batch_size * second.sequence_length == batch * length
+    for factor, length, expected in ((0.5, 64, 64), (2, 64, 256), (1, 20, 40), (0.001, 64, 1), (1, 25, 50)):
+        first, _ = plan_phases(run({**halves[0], "token_factor": factor}, halves[1], sequence_length=length, batch_size=32))
+        assert first.batch_size == expected, (factor, length)
+    order = Order(1, plan_phases(run(*halves, sequence_length=64, batch_size=32)))
+    assert (order.tokens_before(5), order.tokens_before(10), order.samples_before(4)) == (5 * 2048, 10 * 2048, 4 * 128)
+    with pytest.raises(ValidationError, match="both give the rows of a step"):
+        PhaseSettings(steps=1, batch_size=2, token_factor=1)
 
 
 def simulate(trainer: TrainerSettings, rows: dict[int, int], seed: int) -> list[list[tuple[int, int]]]:
