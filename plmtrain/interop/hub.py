@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from plmtrain.data.tables.table_files import Row
+from plmtrain.data.tables.table_files import Row, named
 from plmtrain.errors import DataError, nearest
 from plmtrain.settings.tasks.base import TaskSettings
 
@@ -55,18 +55,9 @@ class Dataset:
                         there = ", ".join(cells)
                         what = f"there is no column '{column}'; the dataset's columns: {there}"
                         raise DataError(what, where, f"{setting}: {nearest(column, cells)}")
-                yield Row(where, {name: _named(value, names.get(name, ()), where) for name, value in cells.items()})
+                yield Row(where, {name: named(value, names.get(name, ()), where) for name, value in cells.items()})
         if not number:
             raise DataError("this dataset has no rows", self.name, "use another split")
-
-
-def _named(value: Any, names: tuple[str, ...], where: str) -> Any:
-    if not names or not isinstance(value, int):
-        return value
-    if not 0 <= value < len(names):
-        remedy = "use another split: task.train_split=, task.validation_split="
-        raise DataError(f"the label {value} is not one of {len(names)}: labels of this split are not public", where, remedy)
-    return names[value]
 
 
 def _opened(task: TaskSettings, split: str) -> Any:

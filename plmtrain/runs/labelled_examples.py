@@ -116,7 +116,7 @@ class LabelledExamples(Material):
             f"{examples.reader.opening(examples.splits)}; {cut}\n"
             f"{trainer.steps:,} steps of {trainer.batch_size} examples "
             f"({trainer.steps * trainer.batch_size / counts['train']:.2f} epochs)"
-            + "".join(f"\n{line}" for line in self.repetitions())
+            + "".join(f"\n{line}" for line in (*self.repetitions(), *(finding.what for finding in self.findings())))
         )
 
     def repetitions(self) -> list[str]:

@@ -1,15 +1,22 @@
-"""Readers of text files and JSON lines, a document at a time; errors name the file and the line."""
+"""Readers of text files and JSON, a document at a time; errors name the file and the line.
+
+Every verb reads the lines of its input here, whether they come from a file or from standard input: gzip, a byte order mark, line
+ends and bytes that are not text are treated alike.
+"""
 
 from __future__ import annotations
 
 import glob
 import gzip
 import json
+import re
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from io import BufferedReader
+from itertools import chain
 from pathlib import Path
-from typing import IO, NamedTuple, cast
+from typing import IO, Any, NamedTuple, cast
 
 from plmtrain.errors import DataError, nearest
 from plmtrain.settings.data import DataSettings, TableSettings
@@ -17,6 +24,13 @@ from plmtrain.settings.data import DataSettings, TableSettings
 _LONGEST_LINE = 2**28  # bytes; a longer line is not text, and would soon exhaust memory
 _LONGEST_DOCUMENT = 2**24  # characters; longer files are cut at a line end, so that memory stays bounded
 _GZIP = b"\x1f\x8b"
+_ARRAY = re.compile(r"\s*\[\s*(\{|$)")
+"""The first line of a file that is one JSON array of objects."""
+_JSON = (".jsonl", ".ndjson", ".json")
+_TABLES = (".csv", ".tsv", ".tab", ".parquet", ".arrow")
+Lines = Iterator[tuple[int, str]]
+"""Lines of text with their numbers, counted from 1, and without their ends."""
+
 SKIP = "correct or remove it, or omit such lines with data.on_bad=skip"
 
 
@@ -107,6 +121,31 @@ def _remedy(path: Path) -> str:
     )
 
 
+def ending(path: Path) -> str:
+    """Return the ending of a file's name in lower case, without that of gzip."""
+    return Path(path.name.lower().removesuffix(".gz")).suffix
+
+
+def require_kind(path: Path, type: str) -> None:
+    """Refuse a file whose name says that it contains something else than text or JSON lines.
+
+    Args:
+        path: the file.
+        type: how it would be read, a ``type`` of ``DataSettings``.
+
+    Raises:
+        DataError: naming the right ``data=``.
+    """
+    name = ending(path)
+    if type == "text" and name in _JSON:
+        what = f"a '{name}' file contains JSON, which data=text would read as plain text"
+        raise DataError(what, str(path), "write data=jsonl, or name the text files alone: data.files=['corpus/*.txt']")
+    if type in ("text", "jsonl") and name in _TABLES:
+        what = f"a '{name}' file is a table, which data={type} does not read"
+        remedy = "write its texts as JSON lines for data=jsonl; translations: data=parallel; labelled examples: plmtrain finetune"
+        raise DataError(what, str(path), remedy)
+
+
 def read(path: Path, data: DataSettings, skips: Skips | None = None) -> Iterator[Document]:
     """Yield the documents of a file, gzipped or not; at most one document is in memory at a time.
 
@@ -117,8 +156,10 @@ def read(path: Path, data: DataSettings, skips: Skips | None = None) -> Iterator
 
     Raises:
         DataError: with file and line, for bytes that are not UTF-8 text, for lines that are not a JSON object with the text
-            column, for a file without text, and for a truncated gzip file (this even with ``on_bad=skip``).
+            column, for a file without text, and for a file of another kind or a truncated gzip file (these even with
+            ``on_bad=skip``).
     """
+    require_kind(path, data.type)
     skips = Skips() if skips is None else skips
     stream = lines(path, data, skips)
     documents = _json_documents(path, stream, data, skips) if data.type == "jsonl" else _text_documents(path, stream, data)
@@ -139,7 +180,7 @@ def bad(error: DataError, data: DataSettings | TableSettings, skips: Skips) -> N
     skips.add(error)
 
 
-def lines(path: Path, data: DataSettings | TableSettings, skips: Skips) -> Iterator[tuple[int, str]]:
+def lines(path: Path, data: DataSettings | TableSettings, skips: Skips) -> Lines:
     """Yield the lines of a file, gzipped or not, each with its number and without its line end.
 
     Args:
@@ -150,31 +191,41 @@ def lines(path: Path, data: DataSettings | TableSettings, skips: Skips) -> Itera
     Raises:
         DataError: with file and line.
     """
-    number = 0
     with open_bytes(path) as stream:
-        while True:
-            number += 1
-            where = f"{path}:{number}"
-            try:
-                raw = stream.readline(_LONGEST_LINE + 1)
-            except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-                raise DataError(f"this gzip file is damaged or truncated ({error})", where, "copy it again") from None
-            if not raw:
-                return
-            if len(raw) > _LONGEST_LINE:
-                raise DataError(f"this line is longer than {_LONGEST_LINE >> 20} MB", where, "split it into lines or documents")
-            if number == 1:
-                raw = raw.removeprefix(b"\xef\xbb\xbf")
-            raw = raw.rstrip(b"\r\n")
-            if b"\0" in raw:
-                what = "this line contains a NUL byte: the file is binary, or UTF-16 text"
-                bad(DataError(what, where, f"UTF-8 text was expected; {SKIP}"), data, skips)
-                continue
-            try:
-                yield number, raw.decode("utf-8")
-            except UnicodeDecodeError as error:
-                what = f"this is not UTF-8: byte 0x{raw[error.start]:02x} at place {error.start + 1} of the line"
-                bad(DataError(what, where, f"convert it (iconv -t utf-8); {SKIP}"), data, skips)
+        yield from lines_of(stream, str(path), data, skips)
+
+
+def lines_of(stream: IO[bytes], source: str, data: DataSettings | TableSettings, skips: Skips) -> Lines:
+    """Yield the lines of an open file or of standard input; arguments and errors as for ``lines``.
+
+    Args:
+        stream: decompressed.
+        source: its name in messages.
+    """
+    number = 0
+    while True:
+        number += 1
+        where = f"{source}:{number}"
+        try:
+            raw = stream.readline(_LONGEST_LINE + 1)
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise DataError(f"this gzip file is damaged or truncated ({error})", where, "copy it again") from None
+        if not raw:
+            return
+        if len(raw) > _LONGEST_LINE:
+            raise DataError(f"this line is longer than {_LONGEST_LINE >> 20} MB", where, "split it into lines or documents")
+        if number == 1:
+            raw = raw.removeprefix(b"\xef\xbb\xbf")
+        raw = raw.rstrip(b"\r\n")
+        if b"\0" in raw:
+            what = "this line contains a NUL byte: the file is binary, or UTF-16 text"
+            bad(DataError(what, where, f"UTF-8 text was expected; {SKIP}"), data, skips)
+            continue
+        try:
+            yield number, raw.decode("utf-8")
+        except UnicodeDecodeError as error:
+            what = f"this is not UTF-8: byte 0x{raw[error.start]:02x} at place {error.start + 1} of the line"
+            bad(DataError(what, where, f"convert it (iconv -t utf-8); {SKIP}"), data, skips)
 
 
 def open_bytes(path: Path) -> IO[bytes]:
@@ -184,18 +235,87 @@ def open_bytes(path: Path) -> IO[bytes]:
         DataError: if it cannot be opened.
     """
     try:
-        stream = path.open("rb")
+        return decompressed(path.open("rb"))
     except OSError as error:
         raise DataError(f"this file cannot be read: {error.strerror}", str(path), "check its permissions and its name") from None
-    magic = stream.read(2)
-    stream.seek(0)
-    if magic != _GZIP:
+
+
+def decompressed(stream: BufferedReader) -> IO[bytes]:
+    """Return a stream as it is, or decompressed if it begins as gzip does; it need not be seekable."""
+    if stream.peek(2)[:2] != _GZIP:
         return stream
-    stream.close()
-    return cast(IO[bytes], gzip.open(path, "rb"))
+    unpacked = gzip.GzipFile(fileobj=stream)
+    unpacked.myfileobj = stream  # type: ignore[assignment]  # which is closed with it, whatever its class
+    return cast(IO[bytes], unpacked)
 
 
-def _text_documents(path: Path, stream: Iterator[tuple[int, str]], data: DataSettings) -> Iterator[Document]:
+def json_objects(
+    source: str, stream: Lines, wanted: str, data: DataSettings | TableSettings, skips: Skips
+) -> Iterator[tuple[int, str, dict[str, Any]]]:
+    """Yield JSON objects, each with its number and its place: one a line, or the items of one array.
+
+    Args:
+        source: the name of the file in messages.
+        stream: its lines, from ``lines``.
+        wanted: what a line should be, in messages.
+        data: whether what is no object stops the reading (``on_bad``).
+        skips: counts what is skipped.
+
+    Raises:
+        DataError: with the place; for an array that is not complete, even with ``on_bad=skip``.
+    """
+    first = next(((number, line) for number, line in stream if line and not line.isspace()), None)
+    if first is None:
+        return
+    values: Iterator[tuple[int, str, Any]]
+    if _ARRAY.match(first[1]):
+        values = _array(source, chain([first], stream))
+    else:
+        values = _json_lines(source, chain([first], stream), wanted, data, skips)
+    for number, where, value in values:
+        if isinstance(value, dict):
+            yield number, where, value
+        else:
+            what = f"a JSON object was expected, but this is {kind(value)}"
+            bad(DataError(what, where, f"{wanted} was expected; {SKIP}"), data, skips)
+
+
+def _json_lines(
+    source: str, stream: Lines, wanted: str, data: DataSettings | TableSettings, skips: Skips
+) -> Iterator[tuple[int, str, Any]]:
+    for number, line in stream:
+        if not line or line.isspace():
+            continue
+        where = f"{source}:{number}"
+        try:
+            value = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            what = f"this is not a complete line of JSON: {json_problem(error)}"
+            bad(DataError(what, where, f"{wanted} was expected; {SKIP}"), data, skips)
+            continue
+        yield number, where, value
+
+
+def _array(source: str, stream: Lines) -> Iterator[tuple[int, str, Any]]:
+    """Yield the items of a JSON array, which is read as a whole."""
+    remedy = f"write one object a line, as jq -c '.[]' {source} does"
+    text: list[str] = []
+    length = opening = 0
+    for number, line in stream:
+        opening = opening or number
+        text.append(line)
+        length += len(line) + 1
+        if length > _LONGEST_LINE:
+            raise DataError(f"this JSON array is longer than {_LONGEST_LINE >> 20} MB", source, remedy)
+    try:
+        items = json.loads("\n".join(text))
+    except (ValueError, RecursionError) as error:
+        at = opening + (error.lineno - 1 if isinstance(error, json.JSONDecodeError) else 0)
+        raise DataError(f"this is not a complete JSON array: {json_problem(error)}", f"{source}:{at}", remedy) from None
+    yield from ((number, f"{source}, item {number}", item) for number, item in enumerate(items, start=1))
+
+
+def _text_documents(path: Path, stream: Lines, data: DataSettings) -> Iterator[Document]:
     """Yield the documents of a plain text file."""
     source = str(path)
     held: list[str] = []
@@ -218,23 +338,11 @@ def _text_documents(path: Path, stream: Iterator[tuple[int, str]], data: DataSet
         yield Document("\n".join(held).rstrip(), source, first)
 
 
-def _json_documents(path: Path, stream: Iterator[tuple[int, str]], data: DataSettings, skips: Skips) -> Iterator[Document]:
-    """Yield the documents of a JSON lines file."""
+def _json_documents(path: Path, stream: Lines, data: DataSettings, skips: Skips) -> Iterator[Document]:
+    """Yield the documents of a file of JSON objects."""
     source, column = str(path), data.text_column
-    for number, line in stream:
-        if not line or line.isspace():
-            continue
-        where = f"{source}:{number}"
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            what = f"this is not a complete line of JSON: {json_problem(error)}"
-            bad(DataError(what, where, f'a line like {{"{column}": "..."}} was expected; {SKIP}'), data, skips)
-            continue
-        if not isinstance(row, dict):
-            what = f"a JSON object was expected, but this is {kind(row)}"
-            bad(DataError(what, where, f'a line like {{"{column}": "..."}} was expected; {SKIP}'), data, skips)
-        elif column not in row:
+    for number, where, row in json_objects(source, stream, f'a line like {{"{column}": "..."}}', data, skips):
+        if column not in row:
             columns = ", ".join(map(str, row)) or "none"
             what = f"there is no column '{column}'; the columns here: {columns}"
             remedy = f"data.text_column: {nearest(column, row)}" if row else SKIP

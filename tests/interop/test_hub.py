@@ -75,7 +75,8 @@ def test_an_edit_of_the_same_size_is_seen(glue: Path) -> None:
     ("labels", "classes", "overrides", "what"),
     [
         ([1, 0, -1], True, [], "labels of this split are not public"),
-        ([1, 0, 7], False, ["task.labels=[a,b]"], "the label '7' is none of training's"),
+        ([1, 0, 7], False, ["task.labels=['0','1']"], "the label '7' is none of training's"),
+        ([1, 0, 1], False, [], "the label '1' is none of training's"),
         ([1, 0, 1], True, ["task.text=[premise,hypothesis]"], "there is no column 'premise'; the dataset's columns: sentence1"),
         ([1, 0, 1], True, ["task.validation_split=dev"], "cannot be read"),
         ([1, 0, 1], True, ["task.folder=gone"], "there is no such folder"),

@@ -74,7 +74,7 @@ def find_sources(data: DataSettings, memory: Path, on_update: OnUpdate) -> Sourc
         on_update: called with the bytes hashed.
 
     Raises:
-        DataError: if there are none, or one cannot be read.
+        DataError: if there are none, or one is of another kind or cannot be read.
     """
     hashes = _Hashes(memory)
     if data.type == "sample":
@@ -86,6 +86,8 @@ def find_sources(data: DataSettings, memory: Path, on_update: OnUpdate) -> Sourc
     for language in sorted(data.monolingual):
         files += [(path, "train") for path in readers.expand(data.monolingual[language], f"data.monolingual.{language}")]
     files += [(path, "validation") for path in readers.expand(data.validation_files)] if data.validation_files else []
+    for path, _ in files:
+        readers.require_kind(path, data.type)
     signatures, described, done = [], [], 0
     total = sum(path.stat().st_size for path, _ in files)
 
