@@ -29,14 +29,16 @@ class Result:
     err: str
 
 
-def plmtrain(*arguments: str, cwd: Path, fault: str = "") -> Result:
-    """Run ``plmtrain`` with these arguments in a folder, with a fault planned."""
-    return finish(start(*arguments, cwd=cwd, fault=fault), cwd)
+def plmtrain(*arguments: str, cwd: Path, fault: str = "", given: Path | None = None) -> Result:
+    """Run ``plmtrain`` with these arguments in a folder, with a fault planned, and a file as standard input."""
+    return finish(start(*arguments, cwd=cwd, fault=fault, given=given), cwd)
 
 
-def start(*arguments: str, cwd: Path, fault: str = "", name: str = "command") -> multiprocessing.process.BaseProcess:
+def start(
+    *arguments: str, cwd: Path, fault: str = "", name: str = "command", given: Path | None = None
+) -> multiprocessing.process.BaseProcess:
     """Start a command and do not wait for it; ``finish`` does."""
-    child = multiprocessing.get_context("fork").Process(target=_run, args=(arguments, cwd, fault, name), name=name)
+    child = multiprocessing.get_context("fork").Process(target=_run, args=(arguments, cwd, fault, name, given), name=name)
     child.start()
     return child
 
@@ -48,7 +50,10 @@ def finish(child: multiprocessing.process.BaseProcess, cwd: Path) -> Result:
     return Result(child.exitcode or 0, *texts)
 
 
-def _run(arguments: Sequence[str], cwd: Path, fault: str, name: str) -> None:
+def _run(arguments: Sequence[str], cwd: Path, fault: str, name: str, given: Path | None) -> None:
+    if given is not None:
+        os.dup2(os.open(given, os.O_RDONLY), 0)
+        sys.stdin = os.fdopen(0)
     for number, stream in ((1, "out"), (2, "err")):
         os.dup2(os.open(cwd / f".{name}.{stream}", os.O_CREAT | os.O_WRONLY | os.O_TRUNC), number)
     sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
