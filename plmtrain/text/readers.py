@@ -26,7 +26,7 @@ _LONGEST_DOCUMENT = 2**24  # characters; longer files are cut at a line end, so 
 _GZIP = b"\x1f\x8b"
 _ARRAY = re.compile(r"\s*\[\s*(\{|$)")
 """The first line of a file that is one JSON array of objects."""
-_JSON = (".jsonl", ".ndjson", ".json")
+JSON_ENDINGS = (".jsonl", ".ndjson", ".json")
 _TABLES = (".csv", ".tsv", ".tab", ".parquet", ".arrow")
 Lines = Iterator[tuple[int, str]]
 """Lines of text with their numbers, counted from 1, and without their ends."""
@@ -137,11 +137,11 @@ def require_kind(path: Path, type: str) -> None:
         DataError: naming the right ``data=``.
     """
     name = ending(path)
-    if type == "text" and name in _JSON:
-        what = f"a '{name}' file contains JSON, which data=text would read as plain text"
+    if type == "text" and name in JSON_ENDINGS:
+        what = f"a '{name}' file contains JSON, not plain text"
         raise DataError(what, str(path), "write data=jsonl, or name the text files alone: data.files=['corpus/*.txt']")
     if type in ("text", "jsonl") and name in _TABLES:
-        what = f"a '{name}' file is a table, which data={type} does not read"
+        what = f"a '{name}' file is a table, not {'plain text' if type == 'text' else 'JSON lines'}"
         remedy = "write its texts as JSON lines for data=jsonl; translations: data=parallel; labelled examples: plmtrain finetune"
         raise DataError(what, str(path), remedy)
 

@@ -121,7 +121,7 @@ CORPORA = {
         "bad.jsonl",
         b'{"text": "one"}\n',
         (
-            "a '.jsonl' file contains JSON, which data=text would read as plain text",
+            "a '.jsonl' file contains JSON, not plain text",
             "bad.jsonl",
             "write data=jsonl, or name the text files alone: data.files=['corpus/*.txt']",
         ),

@@ -150,7 +150,7 @@ def test_a_file_of_another_kind_is_refused_naming_the_right_one(
         for on_bad in ("stop", "skip"):
             error = told(path, settings(type, on_bad=on_bad))
             assert f"a '{ending.lower()}' file" in error.what
-            assert f"data={type}" in error.what
+            assert ("not plain text" if type == "text" else "not JSON lines") in error.what
             assert remedy in error.remedy
             assert error.where == str(path)
     fine = write(tmp_path / f"a.txt{end}", '{"text": "fine"}\n')
