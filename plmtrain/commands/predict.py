@@ -77,9 +77,10 @@ def _understood(arguments: list[str]) -> argparse.Namespace:
     if not arguments:
         raise SettingsError("predict needs a run", "plmtrain predict RUN [TEXT]...", "name a folder below runs/")
     asked: argparse.Namespace = parser.parse_intermixed_args(arguments)  # options may stand between the run and its texts
-    if asked.texts and asked.file is not None:
-        what = "texts are given, and a file with texts"
-        raise SettingsError(what, f"command line: --file {asked.file}", "give either: a file is read alone")
+    if asked.texts and (asked.file is not None or asked.format != "auto"):
+        option = f"--file {asked.file}" if asked.file is not None else f"--format {asked.format}"
+        what = "texts are given as arguments, and an option for those of a file"
+        raise SettingsError(what, f"command line: {option}", "give either: arguments are texts as they are")
     if asked.json and asked.output is not None:
         what = "answers go to a file, not to standard output"
         raise SettingsError(what, "command line: --json", "omit it: name the file .jsonl for JSON lines")

@@ -13,7 +13,8 @@ from pathlib import Path
 from plmtrain.data.tables.table_files import Row, named, read_lines
 from plmtrain.settings.data import TableSettings
 from plmtrain.settings.tasks.base import TaskSettings
-from plmtrain.text.readers import Lines, Skips, lines
+from plmtrain.text.json_objects import Lines
+from plmtrain.text.readers import Skips, lines
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,29 +8,23 @@ from __future__ import annotations
 
 import glob
 import gzip
-import json
-import re
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from io import BufferedReader
-from itertools import chain
 from pathlib import Path
-from typing import IO, Any, NamedTuple, cast
+from typing import IO, NamedTuple, cast
 
 from plmtrain.errors import DataError, nearest
 from plmtrain.settings.data import DataSettings, TableSettings
+from plmtrain.text.json_objects import Lines, json_objects, kind
 
 _LONGEST_LINE = 2**28  # bytes; a longer line is not text, and would soon exhaust memory
 _LONGEST_DOCUMENT = 2**24  # characters; longer files are cut at a line end, so that memory stays bounded
 _GZIP = b"\x1f\x8b"
-_ARRAY = re.compile(r"\s*\[\s*(\{|$)")
-"""The first line of a file that is one JSON array of objects."""
 JSON_ENDINGS = (".jsonl", ".ndjson", ".json")
 _TABLES = (".csv", ".tsv", ".tab", ".parquet", ".arrow")
-Lines = Iterator[tuple[int, str]]
-"""Lines of text with their numbers, counted from 1, and without their ends."""
-
 SKIP = "correct or remove it, or omit such lines with data.on_bad=skip"
 
 
@@ -249,72 +243,6 @@ def decompressed(stream: BufferedReader) -> IO[bytes]:
     return cast(IO[bytes], unpacked)
 
 
-def json_objects(
-    source: str, stream: Lines, wanted: str, data: DataSettings | TableSettings, skips: Skips
-) -> Iterator[tuple[int, str, dict[str, Any]]]:
-    """Yield JSON objects, each with its number and its place: one a line, or the items of one array.
-
-    Args:
-        source: the name of the file in messages.
-        stream: its lines, from ``lines``.
-        wanted: what a line should be, in messages.
-        data: whether what is no object stops the reading (``on_bad``).
-        skips: counts what is skipped.
-
-    Raises:
-        DataError: with the place; for an array that is not complete, even with ``on_bad=skip``.
-    """
-    first = next(((number, line) for number, line in stream if line and not line.isspace()), None)
-    if first is None:
-        return
-    values: Iterator[tuple[int, str, Any]]
-    if _ARRAY.match(first[1]):
-        values = _array(source, chain([first], stream))
-    else:
-        values = _json_lines(source, chain([first], stream), wanted, data, skips)
-    for number, where, value in values:
-        if isinstance(value, dict):
-            yield number, where, value
-        else:
-            what = f"a JSON object was expected, but this is {kind(value)}"
-            bad(DataError(what, where, f"{wanted} was expected; {SKIP}"), data, skips)
-
-
-def _json_lines(
-    source: str, stream: Lines, wanted: str, data: DataSettings | TableSettings, skips: Skips
-) -> Iterator[tuple[int, str, Any]]:
-    for number, line in stream:
-        if not line or line.isspace():
-            continue
-        where = f"{source}:{number}"
-        try:
-            value = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            what = f"this is not a complete line of JSON: {json_problem(error)}"
-            bad(DataError(what, where, f"{wanted} was expected; {SKIP}"), data, skips)
-            continue
-        yield number, where, value
-
-
-def _array(source: str, stream: Lines) -> Iterator[tuple[int, str, Any]]:
-    """Yield the items of a JSON array, which is read as a whole."""
-    remedy = f"write one object a line, as jq -c '.[]' {source} does"
-    text: list[str] = []
-    length = opening = 0
-    for number, line in stream:
-        opening = opening or number
-        text.append(line)
-        length += len(line) + 1
-        if length > _LONGEST_LINE:
-            raise DataError(f"this JSON array is longer than {_LONGEST_LINE >> 20} MB", source, remedy)
-    try:
-        items = json.loads("\n".join(text))
-    except (ValueError, RecursionError) as error:
-        at = opening + (error.lineno - 1 if isinstance(error, json.JSONDecodeError) else 0)
-        raise DataError(f"this is not a complete JSON array: {json_problem(error)}", f"{source}:{at}", remedy) from None
-    yield from ((number, f"{source}, item {number}", item) for number, item in enumerate(items, start=1))
-
-
 def _text_documents(path: Path, stream: Lines, data: DataSettings) -> Iterator[Document]:
     """Yield the documents of a plain text file."""
     source = str(path)
@@ -341,7 +269,8 @@ def _text_documents(path: Path, stream: Lines, data: DataSettings) -> Iterator[D
 def _json_documents(path: Path, stream: Lines, data: DataSettings, skips: Skips) -> Iterator[Document]:
     """Yield the documents of a file of JSON objects."""
     source, column = str(path), data.text_column
-    for number, where, row in json_objects(source, stream, f'a line like {{"{column}": "..."}}', data, skips):
+    wanted = f'a line like {{"{column}": "..."}} was expected; {SKIP}'
+    for number, where, row in json_objects(source, stream, wanted, partial(bad, data=data, skips=skips)):
         if column not in row:
             columns = ", ".join(map(str, row)) or "none"
             what = f"there is no column '{column}'; the columns here: {columns}"
@@ -356,17 +285,6 @@ def _json_documents(path: Path, stream: Lines, data: DataSettings, skips: Skips)
             bad(DataError(f"column '{column}' contains {problem}", where, SKIP), data, skips)
         elif text and not text.isspace():
             yield Document(text.strip("\r\n"), source, number)
-
-
-def kind(value: object) -> str:
-    """Return JSON's name for the type of a value."""
-    names = {dict: "an object", list: "a list", str: "text", bool: "true or false", type(None): "null"}
-    return names.get(type(value), "a number")
-
-
-def json_problem(error: ValueError | RecursionError) -> str:
-    """Return the JSON parser's complaint without its own line number, which would be misleading: the text is one line."""
-    return f"{error.msg}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
 
 
 def unusable(text: str) -> str:

@@ -16,6 +16,7 @@ from support.tiny_text import FINETUNE, PRETRAIN, TABLES, TEXT, documents, write
 
 MEND = "correct or remove it, or omit such lines with data.on_bad=skip"
 JSON_WANTED = f'a line like {{"text": "..."}} was expected; {MEND}'
+NO_JSON = "write data=jsonl, or name the text files alone: data.files=['corpus/*.txt']"
 TOKENIZER = "tokenizer.path=runs/good/tokenizer"
 
 
@@ -118,13 +119,7 @@ CORPORA = {
         ),
     ),
     "JSON lines as text": Bad(
-        "bad.jsonl",
-        b'{"text": "one"}\n',
-        (
-            "a '.jsonl' file contains JSON, not plain text",
-            "bad.jsonl",
-            "write data=jsonl, or name the text files alone: data.files=['corpus/*.txt']",
-        ),
+        "bad.jsonl", b'{"text": "one"}\n', ("a '.jsonl' file contains JSON, not plain text", "bad.jsonl", NO_JSON)
     ),
     "half a line": Bad(
         "bad.jsonl",

@@ -195,30 +195,6 @@ def test_texts_are_classified_as_the_run_does(
         assert torch.allclose(torch.tensor(found), expected, atol=1e-4 if name.startswith("xlnet") else 1e-5)
 
 
-def test_an_exported_classifier_says_what_it_reads(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A pair is a pair in the run, in what is exported from it, and in transformers."""
-    run, out = tmp_path / "run", tmp_path / "out"
-    finished_run(run, ["model=bert", "task=classification", "task.text=[premise,hypothesis]", "task.labels=[no,yes]"])
-    assert cli.main(["export", str(run), str(out)]) == 0
-    stated = json.loads((out / "plmtrain.json").read_text())["task"]
-    assert (stated["type"], stated["text"], stated["label"], stated["labels"]) == (
-        "classification",
-        ["premise", "hypothesis"],
-        "label",
-        ["no", "yes"],
-    )
-    read = transformers.AutoTokenizer.from_pretrained(out)(SHORT[:2], SHORT[2:], padding=True, return_tensors="pt")
-    with torch.no_grad():
-        expected = transformers.AutoModelForSequenceClassification.from_pretrained(out).eval()(**read).logits.softmax(-1)[:, 1]
-    asked = [json.dumps({"hypothesis": second, "premise": first}) for first, second in zip(SHORT[:2], SHORT[2:], strict=True)]
-    for folder in (run, out):
-        capsys.readouterr()
-        assert cli.main(["predict", str(folder), "--json", *asked]) == 0
-        found = [json.loads(line)["probabilities"]["yes"] for line in capsys.readouterr().out.splitlines()]
-        assert torch.allclose(torch.tensor(found), expected, atol=1e-5)
-        assert cli.main(["predict", str(folder), "one text"]) == 3
-
-
 @pytest.mark.parametrize("name", ["bert", "roberta", "albert", "xlnet", "bart", "generator", "bert_classes"])
 def test_the_tokenizer_survives(name: str, export: Callable[[str], Exported]) -> None:
     made = export(name)

@@ -11,7 +11,7 @@ import pytest
 
 from plmtrain.errors import DataError
 from plmtrain.settings.data import DataSettings
-from plmtrain.text import readers
+from plmtrain.text import json_objects, readers
 from plmtrain.text.readers import Document, Skips, expand, read
 
 
@@ -126,7 +126,7 @@ def test_what_is_wrong_in_a_json_array_is_told_with_its_place(tmp_path: Path, co
 
 
 def test_a_json_array_has_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(readers, "_LONGEST_LINE", 1000)
+    monkeypatch.setattr(json_objects, "_LONGEST_ARRAY", 1000)
     path = write(tmp_path / "a.json", json.dumps([{"text": "word"}] * 100, indent=1))
     error = told(path, settings("jsonl"))
     assert "longer than" in error.what

@@ -12,6 +12,7 @@ from plmtrain.data.tables import table_files
 from plmtrain.data.tables.table_files import FORMATS, Row
 from plmtrain.errors import DataError
 from plmtrain.settings.data import TableSettings
+from plmtrain.text.json_objects import Lines
 from plmtrain.text.readers import Skips, decompressed, ending, lines, lines_of
 
 Format = Literal["auto", "text", "tsv", "csv", "jsonl", "parquet"]
@@ -76,7 +77,7 @@ def from_stream(
 
 
 def _of_lines(
-    stream: Iterator[tuple[int, str]], source: str, kind: str, columns: Mapping[str, str], asked: Asked, skips: Skips
+    stream: Lines, source: str, kind: str, columns: Mapping[str, str], asked: Asked, skips: Skips
 ) -> Iterator[Question]:
     if kind == "text":
         yield from (Question(line, f"{source}:{number}") for number, line in stream)

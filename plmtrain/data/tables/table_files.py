@@ -13,11 +13,13 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from plmtrain.errors import DataError, nearest
 from plmtrain.settings.data import TableSettings
-from plmtrain.text.readers import SKIP, Lines, Skips, bad, ending, json_objects, kind, lines, unusable
+from plmtrain.text.json_objects import Lines, json_objects, kind
+from plmtrain.text.readers import SKIP, Skips, bad, ending, lines, unusable
 
 FORMATS = {
     ".tsv": "tsv",
@@ -230,7 +232,9 @@ def _under_header(
 
 
 def _jsonl(source: str, stream: Lines, columns: Mapping[str, str], data: TableSettings, skips: Skips) -> Iterator[Row]:
-    for _, where, cells in json_objects(source, stream, "a JSON object", data, skips):
+    for _, where, cells in json_objects(
+        source, stream, f"a JSON object was expected; {SKIP}", partial(bad, data=data, skips=skips)
+    ):
         absent = next(((column, setting) for column, setting in columns.items() if column not in cells), None)
         if absent is not None:
             bad(_missing(*absent, list(cells), where, "this line's"), data, skips)
