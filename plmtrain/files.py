@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import IO, Any
 
 from plmtrain.errors import DiskError, NotRegularError
 from plmtrain.stopping import safe_point
@@ -128,17 +128,22 @@ def temporary_name(target: Path) -> Path:
     return target.with_name(f"{target.name}.{secrets.token_hex(4)}{_TEMPORARY}")
 
 
-def write_bytes_atomically(path: Path, data: bytes) -> None:
-    """Write a file so that readers see the old one or the new one, and never a part of it.
+@contextmanager
+def atomic_file(path: Path, needed: int | None = None) -> Iterator[IO[bytes]]:
+    """Write a file so that readers see the old one or the new one, and never a part of it. If the body raises, nothing changes.
+
+    Args:
+        path: of the file.
+        needed: its bytes if known, for the message if there is no room.
 
     Raises:
         DiskError: if the disk refuses; the old file is unchanged.
     """
     temporary = temporary_name(path)
-    with disk_errors(path, len(data)):
+    with disk_errors(path, needed):
         try:
             with temporary.open("xb") as file:
-                file.write(data)
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)
@@ -147,6 +152,16 @@ def write_bytes_atomically(path: Path, data: bytes) -> None:
                 temporary.unlink(missing_ok=True)
             raise
         fsync(path.parent)
+
+
+def write_bytes_atomically(path: Path, data: bytes) -> None:
+    """Write bytes with ``atomic_file``.
+
+    Raises:
+        DiskError: if the disk refuses; the old file is unchanged.
+    """
+    with atomic_file(path, len(data)) as file:
+        file.write(data)
 
 
 def write_text_atomically(path: Path, text: str) -> None:

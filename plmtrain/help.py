@@ -44,7 +44,7 @@ VERBS = {
     "finetune": Verb(
         "train a run or a Hugging Face model for a task",
         "finetune task=TASK init=RUN_OR_FOLDER [KEY=VALUE]...",
-        "Trains on labelled examples in TSV, CSV or JSON lines, or on a public dataset. Model and tokenizer are those of init=;\n"
+        "Trains on labelled examples in TSV, CSV, JSON or parquet, or a public dataset. Model and tokenizer are those of init=;\n"
         "without init=, the model of model= starts from random weights. The result is the best checkpoint by the metric; its\n"
         "predictions for held-out examples are in runs/NAME/predictions.jsonl. The same command again resumes the run, or\n"
         "reports that it is finished.",
@@ -83,9 +83,13 @@ VERBS = {
     ),
     "predict": Verb(
         "use a run: fill masks, restore text, find replaced tokens",
-        "predict RUN [TEXT]... [--part PART] [--file FILE] [--json] [--batch-size N] [--beams N | --sample]...",
+        "predict RUN [TEXT]... [--part PART] [--file FILE] [--format FORMAT] [--json | --output FILE] [--batch-size N] "
+        "[--beams N | --sample]...",
         "Reads texts from the arguments, or one per line from a file or from standard input; writes text, or JSON lines with\n"
-        "--json. For a mixture of objectives, --part chooses the part that answers: by default the one with the largest share.\n"
+        "--json. A table (.tsv, .csv, .jsonl, .parquet, or --format) is read by the columns of the run's task, and --output\n"
+        "writes its rows with the answers behind them, as .tsv, .csv or .jsonl. What cannot be answered is named by file and\n"
+        "line on standard error, and all else is answered; the exit code is 3 then. For a mixture of objectives, --part chooses\n"
+        "the part that answers: by default the one with the largest share.\n"
         "A run that generates text takes --beams, --length-penalty, --early-stopping, or --sample with --temperature, --top-k,\n"
         "--top-p and --seed; and --max-new-tokens, --min-new-tokens, --no-repeat-ngram, --stop TEXT. They mean the same as in\n"
         "generate of transformers, except that lengths do not count the token that an encoder-decoder starts from.",
@@ -93,6 +97,7 @@ VERBS = {
             ('plmtrain predict runs/mine "The file is [MASK] now."', "one sentence"),
             ('plmtrain predict runs/my-bart "The file <mask> now." --beams 4', "restored text, by beam search"),
             ("plmtrain predict runs/mine < sentences.txt", "one sentence per line"),
+            ("plmtrain predict runs/tickets --file test.tsv --output answers.tsv", "a table, and its rows with answers"),
         ),
     ),
     "inspect": Verb(
@@ -158,10 +163,14 @@ VERBS = {
     ),
     "import": Verb(
         "convert a Hugging Face folder into one that can be used like a run",
-        "import HF_FOLDER FOLDER",
+        "import HF_FOLDER FOLDER [--texts COLUMN[,COLUMN]]",
         "Checks a folder from elsewhere (no pickle, no code, weights complete and finite), writes the parts that plmtrain can\n"
-        "use, and reads them back. The new folder works with predict, export, init= and plmtrain.load.",
-        (("plmtrain import downloads/bert-base-uncased bert", "then: plmtrain predict bert ..., or init=bert"),),
+        "use, and reads them back. The new folder works with predict, export, init= and plmtrain.load. A classifier's folder\n"
+        "does not say whether it reads one text or pairs, unless plmtrain wrote it: --texts names the column, or the two.",
+        (
+            ("plmtrain import downloads/bert-base-uncased bert", "then: plmtrain predict bert ..., or init=bert"),
+            ("plmtrain import downloads/bert-mnli mnli --texts premise,hypothesis", "a classifier of pairs"),
+        ),
     ),
     "list": Verb(
         "list models, sizes, objectives and data sets, explain settings, and show which objective goes with which model",

@@ -13,7 +13,7 @@ import os
 import select
 import sys
 from contextlib import suppress
-from typing import TYPE_CHECKING, BinaryIO, TextIO, cast
+from typing import TYPE_CHECKING, TextIO, cast
 
 from plmtrain.stopping import safe_point
 
@@ -89,7 +89,7 @@ def speaks_unicode(stream: TextIO) -> bool:
     return (stream.encoding or "utf-8").lower().startswith("utf")
 
 
-def standard_input() -> BinaryIO:
+def standard_input() -> io.BufferedReader:
     """Return standard input as bytes, with a safe point while it is awaited.
 
     Raises:

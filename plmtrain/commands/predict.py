@@ -1,34 +1,69 @@
-"""``plmtrain predict``: use a run on texts. How a text is asked about and an answer read is the program's."""
+"""``plmtrain predict``: use a run on texts and tables. How a text is asked about and an answer read is the program's."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
 from pydantic import ValidationError
 
-from plmtrain.console import print_json, warn
+from plmtrain.console import warn
+from plmtrain.data.tables.answer_files import AnswerFile, answer_file
+from plmtrain.data.tables.questions import Format, Question, from_file, from_stream
 from plmtrain.errors import DataError, SettingsError, SettingsErrors, nearest
-from plmtrain.files import open_regular
 from plmtrain.settings.generation import GenerationSettings
 from plmtrain.settings.wording import what_is_wrong
 from plmtrain.stopping import safe_point
 from plmtrain.streams import standard_input
+from plmtrain.text.readers import SKIP, Skips
 
 if TYPE_CHECKING:
+    from plmtrain.data.rows.rows import Rows
     from plmtrain.programs.answering import Answer, Answering
     from plmtrain.programs.learner import Learner
     from plmtrain.text.tokenizer import Tokenizer
 
+_TOLD = 10
+"""Questions without an answer that are told in full."""
+
 
 def run(arguments: list[str]) -> int:
-    """Answer each text, in order, as it comes."""
+    """Answer each question, in order, as it comes; those that cannot be answered are named."""
+    asked = _understood(arguments)
+    chosen = _generation(vars(asked))
+    refused = Refused()
+    with nullcontext() if asked.output is None else answer_file(asked.output) as table:
+        answering, learner, tokenizer = _loaded(asked.run, asked.part)
+        if chosen is not None:
+            answering = answering.writing(chosen, tokenizer)
+        answered = 0
+        for batch in _batches(_questions(asked, answering, refused), asked.batch_size):
+            safe_point()
+            for question, answer in _answers(answering, learner, tokenizer, batch, refused):
+                _give(question, answer, answering, table, asked.json)
+                answered += 1
+    if asked.output is not None:
+        warn(f"{asked.output}: {answered:,} rows")
+    if refused.count > 1:
+        warn(f"{refused.count:,} of {refused.count + answered:,} questions have no answer")
+    return DataError.exit_code if refused.count else 0
+
+
+def _understood(arguments: list[str]) -> argparse.Namespace:
+    """Return the arguments of the command.
+
+    Raises:
+        SettingsError: for those that cannot be understood.
+    """
     parser = _Parser(prog="plmtrain predict", add_help=False, allow_abbrev=False)
     parser.add_argument("run", type=Path)
     parser.add_argument("texts", nargs="*")
     parser.add_argument("--file", type=Path)
+    parser.add_argument("--format", choices=get_args(Format), default="auto")
+    parser.add_argument("--output", type=Path)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--part")
     parser.add_argument("--batch-size", type=_rows, default=32)
@@ -36,31 +71,36 @@ def run(arguments: list[str]) -> int:
         option = f"--{name.replace('_', '-')}"
         if field.annotation is bool:
             parser.add_argument(option, action="store_true", default=None)
+        elif isinstance(field.default, tuple):
+            parser.add_argument(option, action="append")
         else:
             parser.add_argument(option)
     if not arguments:
         raise SettingsError("predict needs a run", "plmtrain predict RUN [TEXT]...", "name a folder below runs/")
-    asked = parser.parse_intermixed_args(arguments)  # options may stand between the run and its texts
-    chosen = _generation(vars(asked))
+    asked: argparse.Namespace = parser.parse_intermixed_args(arguments)  # options may stand between the run and its texts
+    if asked.texts and (asked.file is not None or asked.format != "auto"):
+        option = f"--file {asked.file}" if asked.file is not None else f"--format {asked.format}"
+        what = "texts are given as arguments, and an option for those of a file"
+        raise SettingsError(what, f"command line: {option}", "give either: arguments are texts as they are")
+    if asked.json and asked.output is not None:
+        what = "answers go to a file, not to standard output"
+        raise SettingsError(what, "command line: --json", "omit it: name the file .jsonl for JSON lines")
+    return asked
 
+
+def _loaded(folder: Path, name: str | None) -> tuple[Answering[Any], Learner, Tokenizer]:
+    """Return what a run, or one of its parts, is asked with."""
     from plmtrain.interop.trained import load_trained
 
-    trained = load_trained(asked.run, report=warn)
-    part = trained.part(asked.part)
-    if asked.part is None and part.name is not None:
+    trained = load_trained(folder, report=warn)
+    part = trained.part(name)
+    if name is None and part.name is not None:
         others = ", ".join(sorted(set(trained.program.parts.names) - {part.name}))
-        warn(f"{asked.run} answers as its part {part.name}; --part names another: {others}")
+        warn(f"{folder} answers as its part {part.name}; --part names another: {others}")
     answering = part.program.answering
     if answering is None:
-        raise SettingsError("the run has no answers to texts", str(asked.run), "name a run of another objective or of a task")
-    if chosen is not None:
-        answering = answering.writing(chosen, trained.tokenizer)
-    learner = part.learner(trained.learner)
-    for batch in _batches(_texts(asked.texts, asked.file), asked.batch_size):
-        safe_point()
-        for answer in _answers(answering, learner, trained.tokenizer, batch):
-            print_json(answer.values) if asked.json else print(*answer.lines, sep="\n", flush=True)
-    return 0
+        raise SettingsError("the run has no answers to texts", str(folder), "name a run of another objective or of a task")
+    return answering, part.learner(trained.learner), trained.tokenizer
 
 
 def _generation(asked: Mapping[str, Any]) -> GenerationSettings | None:
@@ -73,7 +113,9 @@ def _generation(asked: Mapping[str, Any]) -> GenerationSettings | None:
     if not given:
         return None
     try:
-        return GenerationSettings.model_validate_strings({name: str(value).lower() for name, value in given.items()})
+        return GenerationSettings.model_validate_strings(
+            {name: "true" if value is True else value for name, value in given.items()}
+        )
     except ValidationError as error:
         problems = what_is_wrong(error, list(GenerationSettings.model_fields))
         raise SettingsErrors(
@@ -107,46 +149,85 @@ def _rows(text: str) -> int:
     return int(text)
 
 
-def _texts(texts: list[str], file: Path | None) -> Iterator[str]:
-    if texts:
-        yield from texts
-    elif file is not None:
-        try:
-            with open_regular(file) as lines:
-                yield from _decoded(lines, str(file))
-        except OSError as error:
-            what = f"this file cannot be read: {error.strerror}"
-            raise DataError(what, f"--file {file}", "name a UTF-8 text file, one text a line") from error
+class Refused(Skips):
+    """Questions that have no answer: each is told as it comes, and the others are answered."""
+
+    def add(self, error: DataError) -> None:
+        super().add(error)
+        if self.count <= _TOLD:
+            remedy = error.remedy.removesuffix(SKIP).rstrip("; ") or "correct this line"  # there is no run that would skip it
+            warn(str(DataError(error.what, error.where, remedy)))
+
+
+def _questions(asked: argparse.Namespace, answering: Answering[Any], refused: Refused) -> Iterator[Question]:
+    """Yield the questions: the arguments, or what a file or standard input contains."""
+    if asked.texts:
+        yield from map(Question, asked.texts)
+        return
+    columns = dict.fromkeys(answering.columns, "rename a column (--format text reads lines without a header)")
+    if asked.file is not None:
+        yield from from_file(asked.file, asked.format, columns, answering.asked, refused)
     else:
-        yield from _decoded(standard_input(), "standard input")
+        yield from from_stream(standard_input(), "standard input", asked.format, columns, answering.asked, refused)
 
 
-def _decoded(lines: Iterable[bytes], source: str) -> Iterator[str]:
-    """The lines of a source, without their ends."""
-    for number, line in enumerate(lines, start=1):
-        try:
-            yield line.decode("utf-8").rstrip("\r\n")
-        except UnicodeDecodeError as error:
-            what = f"this is not UTF-8: byte 0x{line[error.start]:02x} at place {error.start + 1} of the line"
-            raise DataError(what, f"{source}:{number}", "convert it (iconv -t utf-8)") from None
-
-
-def _batches(texts: Iterable[str], size: int) -> Iterator[list[str]]:
-    batch: list[str] = []
-    for text in texts:
-        batch.append(text)
-        if len(batch) == size:
+def _batches(questions: Iterable[Question], size: int) -> Iterator[list[Question]]:
+    """Yield questions in groups; those before the place where a file breaks off are not lost."""
+    batch: list[Question] = []
+    try:
+        for question in questions:
+            batch.append(question)
+            if len(batch) == size:
+                yield batch
+                batch = []
+    except DataError:
+        if batch:
             yield batch
-            batch = []
+        raise
     if batch:
         yield batch
 
 
-def _answers(answering: Answering[Any], learner: Learner, tokenizer: Tokenizer, texts: list[str]) -> Iterator[Answer]:
-    rows = answering.questions(texts, tokenizer)
-    for text, length in zip(texts, rows.lengths.tolist(), strict=True):
-        if length > answering.longest:
-            what = f"a text has {length} tokens, but the model takes {answering.longest}"
-            raise DataError(what, f"'{text[:60]}'", "give it in shorter parts")
+def _answers(
+    answering: Answering[Any], learner: Learner, tokenizer: Tokenizer, questions: list[Question], refused: Refused
+) -> Iterator[tuple[Question, Answer]]:
+    questions, rows = _encoded(answering, tokenizer, questions, refused)
+    if rows is None:
+        return
     for row, answer in enumerate(answering.predict(learner, answering.collate(rows))):
-        yield answering.read_out(texts[row], rows.tokens[row, : rows.lengths[row]], answer, tokenizer)
+        ids = rows.tokens[row, : rows.lengths[row]]
+        yield questions[row], answering.read_out(questions[row].text, ids, answer, tokenizer)
+
+
+def _encoded(
+    answering: Answering[Any], tokenizer: Tokenizer, questions: list[Question], refused: Refused
+) -> tuple[list[Question], Rows | None]:
+    """Encode questions; those that cannot be asked are told and left out.
+
+    Returns:
+        The others, and a row for each; None without any.
+    """
+    texts = [question.text for question in questions]
+    try:
+        rows = answering.questions(texts, tokenizer)
+        for text, length in zip(texts, rows.lengths.tolist(), strict=True):
+            if length > answering.longest:
+                what = f"a text has {length} tokens, but the model takes {answering.longest}"
+                raise DataError(what, f"'{text[:60]}'", "give it in shorter parts")
+        return questions, rows
+    except DataError as error:
+        if len(questions) == 1:
+            where = ": ".join(place for place in (questions[0].place, error.where) if place)
+            refused.add(DataError(error.what, where, error.remedy))
+            return [], None
+    good = [one for one in questions if _encoded(answering, tokenizer, [one], refused)[0]]
+    return _encoded(answering, tokenizer, good, refused) if good else ([], None)
+
+
+def _give(question: Question, answer: Answer, answering: Answering[Any], table: AnswerFile | None, as_json: bool) -> None:
+    """Write an answer to the table or to standard output."""
+    if table is not None:
+        own = {name: answer.values[name] for name in answering.columns} if question.cells is None else question.cells
+        table.write(own, answering.appended(answer))
+    else:
+        print_json(answer.values) if as_json else print(*answer.lines, sep="\n", flush=True)

@@ -14,6 +14,8 @@ from plmtrain.interop.folder import read_json
 from plmtrain.interop.model import Model, called
 from plmtrain.interop.publishing import PublishedFolder
 from plmtrain.redaction import redact, redact_text
+from plmtrain.settings.run import FinetuneSettings
+from plmtrain.settings.tasks.base import SentenceTaskSettings, TaskSettings
 from plmtrain.training.checkpoint_manifest import versions
 from plmtrain.training.restore import TrainedRun
 from plmtrain.training.run_folder import RunFolder
@@ -28,6 +30,9 @@ _AUTO_CLASSES = {
     "LMHeadModel": ("AutoModelForCausalLM", "text-generation"),
 }
 """By the end of a class's name, the class that loads it, and the hub's name for its use."""
+
+_LISTED = 20
+"""The most labels that are listed."""
 
 _TRAINING = ("steps", "epochs", "batch_size", "sequence_length", "phases")
 """The trainer's settings that change a result."""
@@ -48,6 +53,7 @@ def card_of_run(trained: TrainedRun, model: Model, published: PublishedFolder) -
         [
             f"Trained with plmtrain ({type(trained.program).__name__}: {_first_line(trained.program)}), {trained.step:,} steps.",
             *(["It started from the weights of another model."] if settings.init is not None else []),
+            *(_task(settings.task) if isinstance(settings, FinetuneSettings) else []),
         ],
         {
             "What it learnt from": _list(_data(trained)),
@@ -57,15 +63,26 @@ def card_of_run(trained: TrainedRun, model: Model, published: PublishedFolder) -
     )
 
 
-def card_of_import(origin: str, model: Model, published: PublishedFolder) -> str:
+def card_of_import(origin: str, model: Model, task: TaskSettings | None, published: PublishedFolder) -> str:
     """Return the card of an imported folder.
 
     Args:
         origin: what is known of its origin.
         model: the model.
+        task: what a classifier reads and answers.
         published: the result of writing it.
     """
-    return _card(f"{model.settings.family} from a Hugging Face folder", model, published, [origin], {})
+    about = [origin, *(_task(task) if task is not None else [])]
+    return _card(f"{model.settings.family} from a Hugging Face folder", model, published, about, {})
+
+
+def _task(task: TaskSettings) -> Iterator[str]:
+    """Yield what a task's model reads, and its labels."""
+    if isinstance(task, SentenceTaskSettings):
+        columns = ", ".join(f"`{name}`" for name in task.text)
+        yield f"It reads {'one text' if len(task.text) == 1 else 'pairs of texts'}: {columns}."
+    if labels := getattr(task, "labels", ()):
+        yield f"Its labels are {', '.join(f'`{label}`' for label in labels[:_LISTED])}{', ...' if len(labels) > _LISTED else ''}."
 
 
 def _card(title: str, model: Model, published: PublishedFolder, about: Iterable[str], sections: Mapping[str, str]) -> str:

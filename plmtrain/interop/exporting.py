@@ -8,6 +8,7 @@ from plmtrain.errors import SettingsError, nearest
 from plmtrain.interop.card import card_of_run
 from plmtrain.interop.model import Model
 from plmtrain.interop.publishing import PublishedFolder, publish
+from plmtrain.settings.tasks.base import TaskSettings
 from plmtrain.training.restore import TrainedRun
 
 
@@ -27,7 +28,7 @@ def export(trained: TrainedRun, target: Path, part: str | None = None) -> Publis
     models = trained.learner.models()
     if part is not None and part not in models:
         raise SettingsError(f"the run has no part '{part}'", f"command line: part={part}", nearest(part, models))
-    labels = getattr(trained.program.settings, "labels", ())
-    model = Model.of(models[part or next(iter(models))], labels)
-    tokenizer = trained.tokenizer
-    return publish(target, model, tokenizer, tokenizer.vocabulary.roles, lambda done: card_of_run(trained, model, done))
+    settings, tokenizer = trained.program.settings, trained.tokenizer
+    task = settings if isinstance(settings, TaskSettings) else None
+    model = Model.of(models[part or next(iter(models))], getattr(task, "labels", ()))
+    return publish(target, model, tokenizer, tokenizer.vocabulary.roles, lambda done: card_of_run(trained, model, done), task)

@@ -60,6 +60,10 @@ ACTIVATIONS = {
 THEIR_ACTIVATIONS = {"gelu": "gelu", "gelu_tanh": "gelu_new", "relu": "relu"}
 
 
+_MOST_LABELS = 2**16
+"""More classes than any classifier of texts has."""
+
+
 class Config:
     """A config.json, read key by key so that an error names the key of the invalid value.
 
@@ -93,8 +97,13 @@ class Config:
         return ACTIVATIONS[value]
 
     def labels(self) -> tuple[str, ...]:
-        """Return the names of a head's outputs; two without names if the file does not give them."""
-        named = self.values.get("id2label", {"0": "LABEL_0", "1": "LABEL_1"})
+        """Return the names of a head's outputs; without names, those that transformers gives ``num_labels``, by default two."""
+        named = self.values.get("id2label")
+        if named is None:
+            count = self.whole("num_labels", 2)
+            if not 0 < count <= _MOST_LABELS:
+                raise self.wrong("num_labels", count, f"1 to {_MOST_LABELS:,}")
+            return tuple(f"LABEL_{number}" for number in range(count))
         numbers = {str(number) for number in range(len(named))} if isinstance(named, Mapping) else set()
         texts = isinstance(named, Mapping) and all(isinstance(label, str) for label in named.values())
         if not texts or not numbers or named.keys() != numbers or len(set(named.values())) < len(named):

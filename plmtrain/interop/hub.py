@@ -1,4 +1,4 @@
-"""Labelled datasets of Hugging Face's hub, or folders with the same layout, by the ``datasets`` library.
+"""Labelled datasets of Hugging Face's hub, or folders with the same layout, by the ``datasets`` library; and GLUE's own folders.
 
 Nothing is downloaded unless a task names a dataset and neither files nor a folder; a dataset's code is never run.
 """
@@ -10,10 +10,34 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from plmtrain.data.tables.table_files import Row
+from plmtrain.data.tables.table_files import Row, named
 from plmtrain.errors import DataError, nearest
 from plmtrain.files import require_regular
+from plmtrain.interop.glue import LAYOUTS, GlueFile, glue_file
+from plmtrain.settings.data import TableSettings
 from plmtrain.settings.tasks.base import TaskSettings
+from plmtrain.text.readers import Skips
+
+_DATA = (".parquet", ".arrow", ".csv", ".json", ".jsonl")
+"""The endings of files that the library reads."""
+_LISTED = 8
+"""The most names in a list of a folder's files."""
+
+
+def dataset_of(task: TaskSettings, split: str, data: TableSettings, skips: Skips) -> Dataset | GlueFile:
+    """Return a split of a dataset: from GLUE's own files where the folder has them, else by the library.
+
+    Args:
+        task: names the dataset or the folder.
+        split: by the dataset's own name.
+        data: whether bad rows of GLUE's files stop the reading.
+        skips: counts those that do not.
+
+    Raises:
+        DataError: if there is none, or it cannot be read.
+    """
+    path = glue_file(task, split)
+    return Dataset(task, split) if path is None else GlueFile(path, LAYOUTS[task.subset or ""], data, skips)
 
 
 class Dataset:
@@ -56,18 +80,9 @@ class Dataset:
                         there = ", ".join(cells)
                         what = f"there is no column '{column}'; the dataset's columns: {there}"
                         raise DataError(what, where, f"{setting}: {nearest(column, cells)}")
-                yield Row(where, {name: _named(value, names.get(name, ()), where) for name, value in cells.items()})
+                yield Row(where, {name: named(value, names.get(name, ()), where) for name, value in cells.items()})
         if not number:
             raise DataError("this dataset has no rows", self.name, "use another split")
-
-
-def _named(value: Any, names: tuple[str, ...], where: str) -> Any:
-    if not names or not isinstance(value, int):
-        return value
-    if not 0 <= value < len(names):
-        remedy = "use another split: task.train_split=, task.validation_split="
-        raise DataError(f"the label {value} is not one of {len(names)}: labels of this split are not public", where, remedy)
-    return names[value]
 
 
 def _opened(task: TaskSettings, split: str) -> Any:
@@ -81,10 +96,28 @@ def _opened(task: TaskSettings, split: str) -> Any:
     for path in folder.rglob("*"):
         if not path.is_dir():
             require_regular(path)  # the library would wait for a named pipe
-    # Read directly: the library's cache of files on this machine would miss an edit.
-    if task.subset is not None and (folder / task.subset).is_dir():
-        return load_dataset(str(folder / task.subset), split=split, streaming=True)
-    return load_dataset(str(folder), task.subset, split=split, streaming=True)
+    if task.subset is None:
+        return _read_directly(folder, None, split)
+    if (folder / task.subset).is_dir():
+        return _read_directly(folder / task.subset, None, split)
+    if (folder / "README.md").is_file():  # which may name the files of subsets
+        return _read_directly(folder, task.subset, split)
+    there = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
+    if any((folder / name).is_file() and name.endswith(_DATA) for name in there):
+        return _read_directly(folder, None, split)
+    own = f", or {LAYOUTS[task.subset].folder}/train.tsv as in GLUE's own files" if task.subset in LAYOUTS else ""
+    raise DataError(
+        f"there is no {task.subset} in this folder",
+        f"task.folder={task.folder}: {', '.join(there[:_LISTED]) or 'it is empty'}{' ...' if len(there) > _LISTED else ''}",
+        f"it should have {task.subset}/train-*.parquet as on the hub{own}",
+    )
+
+
+def _read_directly(folder: Path, subset: str | None, split: str) -> Any:
+    """Read from the files: the library's cache on this machine would miss an edit."""
+    from datasets import load_dataset
+
+    return load_dataset(str(folder), subset, split=split, streaming=True)
 
 
 @contextmanager

@@ -244,7 +244,7 @@ def save(folder: str | Path, model: Model, roles: Mapping[str, int]) -> Saved:
             f"the tokenizer's is {special['pad_token_id']}",
             "train with a tokenizer of the model's family",
         )
-    heads = {kind: family.heads[kind] for kind in kinds}
+    heads = {kind: head for kind, head in family.heads.items() if kind in kinds}
     bare = architecture == family.bare
     tensors = named_tensors(
         model.backbone, renamed(family.backbone(settings), lambda name: name if bare else family.prefix + name)

@@ -16,25 +16,29 @@ from plmtrain.interop.card import card_of_import
 from plmtrain.interop.hugging_face import HuggingFaceModel
 from plmtrain.interop.initial import weights_digest
 from plmtrain.interop.publishing import PublishedFolder, publish
+from plmtrain.interop.task_file import task_of
 from plmtrain.interop.tokenizers import has_tokenizer, tokenizer_in
 from plmtrain.text.tokenizer import Tokenizer
 
 
-def import_folder(source: Path, target: Path, warn: Callable[[str], None]) -> PublishedFolder:
+def import_folder(source: Path, target: Path, warn: Callable[[str], None], texts: tuple[str, ...] = ()) -> PublishedFolder:
     """Read a Hugging Face folder and write what plmtrain can use of it.
 
     Args:
         source: the folder, possibly a stranger's.
         target: the folder to write, which does not exist yet.
         warn: called with each thing that is missing or omitted.
+        texts: the columns of the texts that a classifier reads, if the folder does not say so.
 
     Raises:
-        SettingsError: if the folder contains no supported model, pickled weights or code, or if the path is in use.
+        SettingsError: if the folder contains no supported model, pickled weights or code, if it is not known what its classifier
+            reads, or if the path is in use.
         CheckpointError: if its weights are damaged, or if the files differ from what was read; the new folder is removed.
         DataError: if its tokenizer is damaged.
         DiskError: if the disk refuses.
     """
     model = hugging_face.read(source)
+    task = task_of(model, source, texts)
     tokenizer = tokenizer_in(source) if has_tokenizer(source) else None
     if tokenizer is None:
         warn("there is no tokenizer here that plmtrain can read: the model only takes token ids")
@@ -45,7 +49,9 @@ def import_folder(source: Path, target: Path, warn: Callable[[str], None]) -> Pu
     digest = weights_digest(source)
     origin = f"Its weights had the digest {digest[:16]} in the folder that they were read from."
     roles = tokenizer.vocabulary.roles if tokenizer is not None else {}
-    return publish(target, model, tokenizer, {**model.roles, **roles}, lambda done: card_of_import(origin, model, done))
+    return publish(
+        target, model, tokenizer, {**model.roles, **roles}, lambda done: card_of_import(origin, model, task, done), task
+    )
 
 
 def _missing(model: HuggingFaceModel, tokenizer: Tokenizer | None) -> Iterator[str]:

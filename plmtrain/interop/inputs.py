@@ -38,7 +38,7 @@ def inputs_of(settings: ModelSettings, tokens: int, roles: Mapping[str, int], id
     reads = _READS.get(settings.kind, ("attention_mask",))
     if getattr(settings, "languages", ()):
         reads = (*(name for name in reads if name != "token_type_ids"), "langs")
-    for name in given.keys() - set(reads):
+    for name in sorted(given.keys() - set(reads)):
         raise SettingsError(f"this kind of model ({settings.kind}) does not read {name}", "logits", nearest(name, reads))
     values = {name: torch.as_tensor(value) for name, value in given.items()}
     ids = torch.as_tensor(ids)

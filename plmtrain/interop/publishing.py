@@ -9,10 +9,11 @@ from pathlib import Path
 from plmtrain.errors import CheckpointError, SettingsError
 from plmtrain.faults import fault_point
 from plmtrain.files import atomic_folder, clear_leftovers_of
-from plmtrain.interop import hugging_face
+from plmtrain.interop import hugging_face, task_file
 from plmtrain.interop.hugging_face import Saved, family_of
 from plmtrain.interop.model import Model, called
 from plmtrain.interop.verification import verify
+from plmtrain.settings.tasks.base import TaskSettings
 from plmtrain.stopping import safe_point
 from plmtrain.text.tokenizer import Tokenizer
 
@@ -55,6 +56,7 @@ def publish(
     tokenizer: Tokenizer | None,
     roles: Mapping[str, int],
     describe: Callable[[PublishedFolder], str],
+    task: TaskSettings | None = None,
 ) -> PublishedFolder:
     """Write a model, read it back, compare, and only then let the folder appear.
 
@@ -64,6 +66,7 @@ def publish(
         tokenizer: its tokenizer, if it has one.
         roles: the id of each special token by its role.
         describe: returns the text of README.md.
+        task: what a classifier reads and answers, for ``plmtrain.json``.
 
     Raises:
         SettingsError: if the path is in use, or transformers has no class that computes the same as the model.
@@ -80,6 +83,8 @@ def publish(
 
     with atomic_folder(target, before_rename=remove_empty_target) as folder:
         saved = hugging_face.save(folder, model, roles)
+        if task is not None:
+            task_file.write(folder, task)
         if tokenizer is not None:
             tokenizer.save(folder, model_max_length=model.settings.positions)
         fault_point("export")

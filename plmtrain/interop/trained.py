@@ -9,6 +9,7 @@ from plmtrain import objectives, tasks
 from plmtrain.errors import SettingsError
 from plmtrain.interop import hugging_face
 from plmtrain.interop.hugging_face import HuggingFaceModel
+from plmtrain.interop.task_file import task_of
 from plmtrain.interop.tokenizers import tokenizer_in
 from plmtrain.nn.heads import MaskedLMHead, PairHead, Pooler, TiedHead
 from plmtrain.programs.program import Trainable
@@ -34,7 +35,8 @@ def load_trained(folder: Path, report: Callable[[str], None] = lambda line: None
         report: called with a message for each damaged checkpoint that was skipped.
 
     Raises:
-        SettingsError: if the folder contains neither, or a model that no objective of plmtrain trains.
+        SettingsError: if the folder contains neither, a model that no objective of plmtrain trains, or a classifier and not a
+            word on how many texts it reads.
         CheckpointError: if its weights cannot be used.
     """
     if is_run(folder) or not (folder / hugging_face.CONFIG).is_file():
@@ -59,7 +61,7 @@ def _program(read: HuggingFaceModel, vocabulary: Vocabulary, folder: Path) -> Tr
         return objectives.build(pairs, model, vocabulary)
     if MaskedLMHead in read.heads or (isinstance(model, EncoderSettings) and TiedHead in read.heads):
         return objectives.build(MaskedLMSettings(name="mlm"), model, vocabulary)
-    if (task := tasks.of_heads(read.heads.keys(), read.labels)) is not None:
+    if (task := task_of(read, folder)) is not None:
         return tasks.build(task, model, vocabulary, model.positions)
     if TiedHead in read.heads:
         return objectives.build(PermutationLMSettings(name="plm"), model, vocabulary)

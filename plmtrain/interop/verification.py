@@ -59,7 +59,9 @@ def verify(written: Model, original: Model, pad: int, tolerance: float, place: s
         expected = original.modules[name].state_dict()
         actual = module.state_dict()
         wrong = sorted(actual.keys() ^ expected.keys())
-        wrong += [key for key in actual.keys() & expected.keys() if not torch.equal(actual[key], expected[key].float().cpu())]
+        wrong += [
+            key for key in sorted(actual.keys() & expected.keys()) if not torch.equal(actual[key], expected[key].float().cpu())
+        ]
         if wrong:
             raise CheckpointError(f"{name} changed when it was written: {', '.join(wrong[:4])}", place, "the folder was removed")
     inputs = random_inputs(original, pad)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from plmtrain.batch import Batch
     from plmtrain.data.rows.rows import Rows
+    from plmtrain.data.tables.table_files import Row
     from plmtrain.settings.generation import GenerationSettings
     from plmtrain.text.tokenizer import Tokenizer
 
@@ -59,6 +60,23 @@ class Answering(ABC, Generic[LearnerT_contra]):
 
     longest: int
     """The maximum number of text tokens in a question."""
+
+    @property
+    def columns(self) -> Mapping[str, str]:
+        """The columns of a table that a question is read from, each with what names it; here there is one, ``text``."""
+        return {"text": "the column of a text"}
+
+    def asked(self, row: Row) -> str:
+        """Return the text of the question in a row of a table.
+
+        Raises:
+            DataError: naming file and line, if a cell cannot be used.
+        """
+        return row.text("text")
+
+    def appended(self, answer: Answer) -> dict[str, Any]:
+        """Return the columns that an answer adds to its row of a table; here all its values but those of the question."""
+        return {name: value for name, value in answer.values.items() if name not in self.columns}
 
     @abstractmethod
     def questions(self, texts: Sequence[str], tokenizer: Tokenizer) -> Rows:

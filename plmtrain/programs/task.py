@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence, Set
 from functools import cached_property
@@ -14,10 +15,21 @@ if TYPE_CHECKING:
     from torch import nn
 
     from plmtrain.data.tables.labelled import Examples
+    from plmtrain.data.tables.reader import Reader
+    from plmtrain.data.tables.table_files import Row
 
 
 class TaskAnswering(Answering[LearnerT_contra]):
-    """Answers of the learner of a task to questions."""
+    """Answers of the learner of a task to questions, which are read as those that the learner was trained on."""
+
+    reader: Reader[Any, Any]
+
+    @property
+    def columns(self) -> Mapping[str, str]:
+        return self.reader.question_columns
+
+    def asked(self, row: Row) -> str:
+        return json.dumps({column: row.cells[column] for column in self.columns}, ensure_ascii=False, default=str)
 
     @abstractmethod
     def closing(

@@ -19,6 +19,7 @@ from plmtrain.errors import DataError
 from plmtrain.files import make_folder, read_text, write_json_atomically, write_text_atomically
 from plmtrain.runs.demonstration import table_of
 from plmtrain.runs.material import Material, require_tokens, with_counted_steps
+from plmtrain.settings.data import TableSettings
 from plmtrain.settings.run import FinetuneSettings
 from plmtrain.text.readers import Skips
 from plmtrain.text.tokenizer import Tokenizer
@@ -116,7 +117,7 @@ class LabelledExamples(Material):
             f"{examples.reader.opening(examples.splits)}; {cut}\n"
             f"{trainer.steps:,} steps of {trainer.batch_size} examples "
             f"({trainer.steps * trainer.batch_size / counts['train']:.2f} epochs)"
-            + "".join(f"\n{line}" for line in self.repetitions())
+            + "".join(f"\n{line}" for line in (*self.repetitions(), *(finding.what for finding in self.findings())))
         )
 
     def repetitions(self) -> list[str]:
@@ -177,17 +178,19 @@ def _examples(settings: FinetuneSettings, only: Split | None = None) -> Examples
     reader, data, skips = reader_of(settings.task), settings.data, Skips()
     if data.files or data.validation_files:
         return gather(reader, data, rows_of_files(reader, data, skips), skips, only=only)
-    reader, rows = _of_dataset(reader, ("train", "validation") if only is None else (only,))
+    reader, rows = _of_dataset(reader, data, skips, ("train", "validation") if only is None else (only,))
     return gather(reader, data, rows, skips, only=only)
 
 
-def _of_dataset(reader: Reader[Any, Any], splits: Sequence[Split]) -> tuple[Reader[Any, Any], Rows]:
+def _of_dataset(
+    reader: Reader[Any, Any], data: TableSettings, skips: Skips, splits: Sequence[Split]
+) -> tuple[Reader[Any, Any], Rows]:
     """The reader that knows what a dataset says of its columns, and the dataset's rows of some splits."""
-    from plmtrain.interop.hub import Dataset
+    from plmtrain.interop.hub import dataset_of
 
     task = reader.task
     own = {"train": task.train_split, "validation": task.validation_split}
-    datasets = {split: Dataset(task, own[split]) for split in splits}
+    datasets = {split: dataset_of(task, own[split], data, skips) for split in splits}
     first = datasets[splits[0]]
     names = {column: first.labels(column) for column in reader.columns}
     return reader.informed(names), lambda split: [(datasets[split].name, datasets[split].read(reader.columns))]

@@ -18,8 +18,9 @@ class TableSettings(Settings):
     """Held-out examples; without them a part of ``files`` is held out."""
     validation_fraction: float = Field(0.1, gt=0, lt=1)
     """The share of ``files`` that is held out where there are no ``validation_files``."""
-    format: Literal["auto", "tsv", "csv", "jsonl"] = "auto"
-    """auto: by the file's ending. TSV has no quotes; CSV has quoted cells, which may contain commas and line ends."""
+    format: Literal["auto", "tsv", "csv", "jsonl", "parquet"] = "auto"
+    """auto: by the file's ending. TSV has no quotes; CSV has quoted cells, which may contain commas and line ends; jsonl is one
+    JSON object a line, or one array of objects."""
     on_bad: Literal["stop", "skip"] = "stop"
     """Whether a row that cannot be read stops the run or is skipped and counted."""
     prepared_dir: str = "prepared"

@@ -17,7 +17,7 @@ from plmtrain.batch import Batch, Term
 from plmtrain.metrics.classification import measure
 from plmtrain.nn.heads import LinearHead, SentenceHead
 from plmtrain.nn.loss import cross_entropy_sum
-from plmtrain.programs.answering import Demonstration
+from plmtrain.programs.answering import Answer, Demonstration
 from plmtrain.programs.inspection import Inspection
 from plmtrain.programs.program import Carry, Selection
 from plmtrain.programs.sentences import SentenceAnswering, SentenceLearner, SentenceProgram
@@ -89,6 +89,11 @@ class Classifying(SentenceAnswering[ClassificationSettings]):
             {"label": names[int(np.argmax(row))], "probabilities": dict(zip(names, row, strict=True))}
             for row in functional.softmax(scores, dim=-1).tolist()
         ]
+
+    def appended(self, answer: Answer) -> dict[str, Any]:
+        """Return ``prediction``, and for each label ``probability_LABEL``: ``label`` may be the column of the right ones."""
+        shares = answer.values["probabilities"]
+        return {"prediction": answer.values["label"], **{f"probability_{label}": share for label, share in shares.items()}}
 
     def cells(self, answer: Mapping[str, Any]) -> list[str]:
         return [answer["label"], f"{answer['probabilities'][answer['label']]:.1%}"]

@@ -16,7 +16,7 @@ from torch.nn import functional
 from plmtrain.batch import Batch, Term
 from plmtrain.metrics.regression import measure, undefined
 from plmtrain.nn.heads import LinearHead, SentenceHead
-from plmtrain.programs.answering import Demonstration
+from plmtrain.programs.answering import Answer, Demonstration
 from plmtrain.programs.inspection import Inspection
 from plmtrain.programs.program import Carry, Selection
 from plmtrain.programs.sentences import SentenceAnswering, SentenceLearner, SentenceProgram
@@ -94,6 +94,10 @@ class Scoring(SentenceAnswering[RegressionSettings]):
     def answers(self, scores: Tensor) -> list[dict[str, Any]]:
         """Return the ``score`` of each row; it is not clipped to the task's bounds."""
         return [{"score": score} for score in scores[:, 0].tolist()]
+
+    def appended(self, answer: Answer) -> dict[str, Any]:
+        """Return ``prediction``: ``score`` may be the column of the right ones."""
+        return {"prediction": answer.values["score"]}
 
     def cells(self, answer: Mapping[str, Any]) -> list[str]:
         return [f"{answer['score']:.3f}"]

@@ -1,13 +1,18 @@
-"""Readers of text files and JSON lines, a document at a time; errors name the file and the line."""
+"""Readers of text files and JSON, a document at a time; errors name the file and the line.
+
+Every verb reads the lines of its input here, whether they come from a file or from standard input: gzip, a byte order mark, line
+ends and bytes that are not text are treated alike.
+"""
 
 from __future__ import annotations
 
 import glob
 import gzip
-import json
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from io import BufferedReader
 from pathlib import Path
 from typing import IO, NamedTuple, cast
 
@@ -15,10 +20,13 @@ from plmtrain.errors import DataError, escaped, nearest
 from plmtrain.files import open_regular, require_regular
 from plmtrain.settings.data import DataSettings, TableSettings
 from plmtrain.stopping import safe_point
+from plmtrain.text.json_objects import Lines, json_objects, kind
 
 _LONGEST_LINE = 2**28  # bytes; a longer line is not text, and would soon exhaust memory
 _LONGEST_DOCUMENT = 2**24  # characters; longer files are cut at a line end, so that memory stays bounded
 _GZIP = b"\x1f\x8b"
+JSON_ENDINGS = (".jsonl", ".ndjson", ".json")
+_TABLES = (".csv", ".tsv", ".tab", ".parquet", ".arrow")
 SKIP = "correct or remove it, or omit such lines with data.on_bad=skip"
 
 
@@ -123,6 +131,31 @@ def _remedy(path: Path) -> str:
     )
 
 
+def ending(path: Path) -> str:
+    """Return the ending of a file's name in lower case, without that of gzip."""
+    return Path(path.name.lower().removesuffix(".gz")).suffix
+
+
+def require_kind(path: Path, type: str) -> None:
+    """Refuse a file whose name says that it contains something else than text or JSON lines.
+
+    Args:
+        path: the file.
+        type: how it would be read, a ``type`` of ``DataSettings``.
+
+    Raises:
+        DataError: naming the right ``data=``.
+    """
+    name = ending(path)
+    if type == "text" and name in JSON_ENDINGS:
+        what = f"a '{name}' file contains JSON, not plain text"
+        raise DataError(what, str(path), "write data=jsonl, or name the text files alone: data.files=['corpus/*.txt']")
+    if type in ("text", "jsonl") and name in _TABLES:
+        what = f"a '{name}' file is a table, not {'plain text' if type == 'text' else 'JSON lines'}"
+        remedy = "write its texts as JSON lines for data=jsonl; translations: data=parallel; labelled examples: plmtrain finetune"
+        raise DataError(what, str(path), remedy)
+
+
 def read(path: Path, data: DataSettings, skips: Skips | None = None) -> Iterator[Document]:
     """Yield the documents of a file, gzipped or not; at most one document is in memory at a time.
 
@@ -133,8 +166,10 @@ def read(path: Path, data: DataSettings, skips: Skips | None = None) -> Iterator
 
     Raises:
         DataError: with file and line, for bytes that are not UTF-8 text, for lines that are not a JSON object with the text
-            column, for a file without text, and for a truncated gzip file (this even with ``on_bad=skip``).
+            column, for a file without text, and for a file of another kind or a truncated gzip file (these even with
+            ``on_bad=skip``).
     """
+    require_kind(path, data.type)
     skips = Skips() if skips is None else skips
     stream = lines(path, data, skips)
     documents = _json_documents(path, stream, data, skips) if data.type == "jsonl" else _text_documents(path, stream, data)
@@ -155,7 +190,7 @@ def bad(error: DataError, data: DataSettings | TableSettings, skips: Skips) -> N
     skips.add(error)
 
 
-def lines(path: Path, data: DataSettings | TableSettings, skips: Skips) -> Iterator[tuple[int, str]]:
+def lines(path: Path, data: DataSettings | TableSettings, skips: Skips) -> Lines:
     """Yield the lines of a file, gzipped or not, each with its number and without its line end.
 
     Args:
@@ -166,32 +201,42 @@ def lines(path: Path, data: DataSettings | TableSettings, skips: Skips) -> Itera
     Raises:
         DataError: with file and line.
     """
-    number = 0
     with open_bytes(path) as stream:
-        while True:
-            safe_point()
-            number += 1
-            where = f"{path}:{number}"
-            try:
-                raw = stream.readline(_LONGEST_LINE + 1)
-            except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-                raise DataError(f"this gzip file is damaged or truncated ({error})", where, "copy it again") from None
-            if not raw:
-                return
-            if len(raw) > _LONGEST_LINE:
-                raise DataError(f"this line is longer than {_LONGEST_LINE >> 20} MB", where, "split it into lines or documents")
-            if number == 1:
-                raw = raw.removeprefix(b"\xef\xbb\xbf")
-            raw = raw.rstrip(b"\r\n")
-            if b"\0" in raw:
-                what = "this line contains a NUL byte: the file is binary, or UTF-16 text"
-                bad(DataError(what, where, f"UTF-8 text was expected; {SKIP}"), data, skips)
-                continue
-            try:
-                yield number, raw.decode("utf-8")
-            except UnicodeDecodeError as error:
-                what = f"this is not UTF-8: byte 0x{raw[error.start]:02x} at place {error.start + 1} of the line"
-                bad(DataError(what, where, f"convert it (iconv -t utf-8); {SKIP}"), data, skips)
+        yield from lines_of(stream, str(path), data, skips)
+
+
+def lines_of(stream: IO[bytes], source: str, data: DataSettings | TableSettings, skips: Skips) -> Lines:
+    """Yield the lines of an open file or of standard input; arguments and errors as for ``lines``.
+
+    Args:
+        stream: decompressed.
+        source: its name in messages.
+    """
+    number = 0
+    while True:
+        safe_point()
+        number += 1
+        where = f"{source}:{number}"
+        try:
+            raw = stream.readline(_LONGEST_LINE + 1)
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise DataError(f"this gzip file is damaged or truncated ({error})", where, "copy it again") from None
+        if not raw:
+            return
+        if len(raw) > _LONGEST_LINE:
+            raise DataError(f"this line is longer than {_LONGEST_LINE >> 20} MB", where, "split it into lines or documents")
+        if number == 1:
+            raw = raw.removeprefix(b"\xef\xbb\xbf")
+        raw = raw.rstrip(b"\r\n")
+        if b"\0" in raw:
+            what = "this line contains a NUL byte: the file is binary, or UTF-16 text"
+            bad(DataError(what, where, f"UTF-8 text was expected; {SKIP}"), data, skips)
+            continue
+        try:
+            yield number, raw.decode("utf-8")
+        except UnicodeDecodeError as error:
+            what = f"this is not UTF-8: byte 0x{raw[error.start]:02x} at place {error.start + 1} of the line"
+            bad(DataError(what, where, f"convert it (iconv -t utf-8); {SKIP}"), data, skips)
 
 
 def open_bytes(path: Path) -> IO[bytes]:
@@ -201,18 +246,21 @@ def open_bytes(path: Path) -> IO[bytes]:
         DataError: if it cannot be opened.
     """
     try:
-        stream = open_regular(path)
+        return decompressed(open_regular(path))
     except OSError as error:
         raise DataError(f"this file cannot be read: {error.strerror}", str(path), "check its permissions and its name") from None
-    magic = stream.read(2)
-    stream.seek(0)
-    if magic != _GZIP:
+
+
+def decompressed(stream: BufferedReader) -> IO[bytes]:
+    """Return a stream as it is, or decompressed if it begins as gzip does; it need not be seekable."""
+    if stream.peek(2)[:2] != _GZIP:
         return stream
-    stream.close()
-    return cast(IO[bytes], gzip.open(path, "rb"))
+    unpacked = gzip.GzipFile(fileobj=stream)
+    unpacked.myfileobj = stream  # type: ignore[assignment]  # which is closed with it, whatever its class
+    return cast(IO[bytes], unpacked)
 
 
-def _text_documents(path: Path, stream: Iterator[tuple[int, str]], data: DataSettings) -> Iterator[Document]:
+def _text_documents(path: Path, stream: Lines, data: DataSettings) -> Iterator[Document]:
     """Yield the documents of a plain text file."""
     source = str(path)
     held: list[str] = []
@@ -235,23 +283,12 @@ def _text_documents(path: Path, stream: Iterator[tuple[int, str]], data: DataSet
         yield Document("\n".join(held).rstrip(), source, first)
 
 
-def _json_documents(path: Path, stream: Iterator[tuple[int, str]], data: DataSettings, skips: Skips) -> Iterator[Document]:
-    """Yield the documents of a JSON lines file."""
+def _json_documents(path: Path, stream: Lines, data: DataSettings, skips: Skips) -> Iterator[Document]:
+    """Yield the documents of a file of JSON objects."""
     source, column = str(path), data.text_column
-    for number, line in stream:
-        if not line or line.isspace():
-            continue
-        where = f"{source}:{number}"
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            what = f"this is not a complete line of JSON: {json_problem(error)}"
-            bad(DataError(what, where, f'a line like {{"{column}": "..."}} was expected; {SKIP}'), data, skips)
-            continue
-        if not isinstance(row, dict):
-            what = f"a JSON object was expected, but this is {kind(row)}"
-            bad(DataError(what, where, f'a line like {{"{column}": "..."}} was expected; {SKIP}'), data, skips)
-        elif column not in row:
+    wanted = f'a line like {{"{column}": "..."}} was expected; {SKIP}'
+    for number, where, row in json_objects(source, stream, wanted, partial(bad, data=data, skips=skips)):
+        if column not in row:
             columns = ", ".join(map(str, row)) or "none"
             what = f"there is no column '{column}'; the columns here: {columns}"
             remedy = f"data.text_column: {nearest(column, row)}" if row else SKIP
@@ -265,17 +302,6 @@ def _json_documents(path: Path, stream: Iterator[tuple[int, str]], data: DataSet
             bad(DataError(f"column '{column}' contains {problem}", where, SKIP), data, skips)
         elif text and not text.isspace():
             yield Document(text.strip("\r\n"), source, number)
-
-
-def kind(value: object) -> str:
-    """Return JSON's name for the type of a value."""
-    names = {dict: "an object", list: "a list", str: "text", bool: "true or false", type(None): "null"}
-    return names.get(type(value), "a number")
-
-
-def json_problem(error: ValueError | RecursionError) -> str:
-    """Return the JSON parser's complaint without its own line number, which would be misleading: the text is one line."""
-    return f"{error.msg}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
 
 
 def unusable(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import random
 import shutil
 from collections.abc import Callable, Sequence
@@ -15,6 +16,7 @@ from support.tiny_text import FINETUNE, PRETRAIN, TABLES, TEXT, documents, write
 
 MEND = "correct or remove it, or omit such lines with data.on_bad=skip"
 JSON_WANTED = f'a line like {{"text": "..."}} was expected; {MEND}'
+NO_JSON = "write data=jsonl, or name the text files alone: data.files=['corpus/*.txt']"
 TOKENIZER = "tokenizer.path=runs/good/tokenizer"
 
 
@@ -116,6 +118,9 @@ CORPORA = {
             "copy it again",
         ),
     ),
+    "JSON lines as text": Bad(
+        "bad.jsonl", b'{"text": "one"}\n', ("a '.jsonl' file contains JSON, not plain text", "bad.jsonl", NO_JSON)
+    ),
     "half a line": Bad(
         "bad.jsonl",
         b'{"text": "one"}\n{"text": "tw',
@@ -147,10 +152,12 @@ def test_text_that_cannot_be_used(work: Path, name: str) -> None:
         (work / bad.name).write_bytes(bad.content)
     data = [f"data={bad.kind}", f"data.files=[{bad.name}]"]
     refused(work, ["pretrain", *PRETRAIN, *data], 3, bad.told)
-    if name == "Latin-1":  # all verbs read text in one way
+    if name in ("Latin-1", "JSON lines as text"):  # all verbs read text in one way
         for verb in ("prepare", "inspect", "tokenizer"):
             refused(work, [verb, *PRETRAIN, *data], 3, bad.told)
         refused(work, ["evaluate", "runs/good", *data], 3, bad.told)
+        held_out = ["data=text", "data.files=[corpus.txt]", f"data.validation_files=[{bad.name}]"]
+        refused(work, ["pretrain", *PRETRAIN, *held_out], 3, bad.told)
 
 
 def test_nothing_left_for_validation(work: Path) -> None:
@@ -271,8 +278,8 @@ REFUSED: dict[str, tuple[list[str], int, list[str]]] = {
         3,
         [
             "this file cannot be read: No such file or directory",
-            "--file nowhere.txt",
-            "name a UTF-8 text file, one text a line",
+            "nowhere.txt",
+            "check its permissions and its name",
         ],
     ),
     "no mask": (
@@ -368,9 +375,16 @@ def test_a_label_that_training_does_not_have(work: Path) -> None:
 
 
 def test_a_file_of_texts_with_a_bad_line(work: Path) -> None:
-    (work / "asked.txt").write_bytes(b"one [MASK]\n" + GONE + b" [MASK]\n")
-    told = ["this is not UTF-8: byte 0xe9 at place 4 of the line", "asked.txt:2", "convert it (iconv -t utf-8)"]
+    """The other lines are answered, in their order."""
+    (work / "asked.txt").write_bytes(b"\xef\xbb\xbf[MASK] one\r\n" + GONE + b" [MASK]\nnothing\n[MASK] two\n")
+    told = [
+        *("this is not UTF-8: byte 0xe9 at place 4 of the line", "asked.txt:2", "convert it (iconv -t utf-8)"),
+        *("there is no mask to fill", "asked.txt:3: 'nothing'", "write [MASK] where a word is missing"),
+        "2 of 4 questions have no answer",
+    ]
     refused(work, ["predict", "runs/good", "--file", "asked.txt"], 3, told)
+    result = plmtrain("predict", "runs/good", "--json", "--file", "asked.txt", cwd=work)
+    assert [json.loads(line)["text"] for line in result.out.splitlines()] == ["[MASK] one", "[MASK] two"]
 
 
 def test_a_vocabulary_that_is_larger_than_the_embeddings(work: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import importlib
 import json
 import random
@@ -114,6 +115,41 @@ def test_predict_answers_as_in_validation(work: Path) -> None:
     bad = plmtrain("predict", "runs/tuned", "one text", cwd=work)
     assert bad.code == 3
     assert "a pair of texts was expected" in bad.err
+
+
+def test_predict_reads_the_table_that_training_read_and_gives_one_back(work: Path) -> None:
+    """Neither the header nor a right label is classified; what else is in a row stays as it is."""
+    expected = predictions(work / "runs" / "tuned")
+    found = json_of(plmtrain("predict", "runs/tuned", "--json", "--file", "dev.tsv", cwd=work))
+    assert [(one["first"], one["second"], one["label"]) for one in found] == [
+        (one["first"], one["second"], one["label"]) for one in expected
+    ]
+    rows = [line.split("\t") for line in (work / "dev.tsv").read_text().splitlines()]
+    lines = [json.dumps({"id": number, **dict(zip(rows[0], row, strict=True))}) for number, row in enumerate(rows[1:])]
+    (work / "asked.jsonl").write_text("\ufeff" + "\r\n".join([*lines[:20], '{"first": "red"}', *lines[20:]]))
+    result = plmtrain("predict", "runs/tuned", "--file", "asked.jsonl", "--output", "answers.csv", cwd=work)
+    assert result.code == 3
+    assert "there is no column 'second'; this line's columns: first\nasked.jsonl:21\n" in result.err
+    with (work / "answers.csv").open(newline="") as file:
+        written = list(csv.DictReader(file))
+    assert list(written[0]) == ["id", *rows[0], "prediction", "probability_no", "probability_yes"]
+    assert [[one["id"], one["first"], one["second"], one["same"]] for one in written] == [
+        [str(number), *row] for number, row in enumerate(rows[1:])
+    ]
+    for one, other in zip(written, expected, strict=True):
+        assert one["prediction"] == other["label"]
+        assert float(one["probability_yes"]) == pytest.approx(other["probabilities"]["yes"], abs=1e-6)
+    piped = json_of(plmtrain("predict", "runs/tuned", "--json", "--format", "tsv", cwd=work, given=work / "dev.tsv"))
+    assert piped == found
+
+
+def test_json_lines_of_other_columns_are_not_classified(work: Path) -> None:
+    (work / "lines.txt").write_text('{"second": "red cat", "first": "red"}\n{"text": "red\\tcat"}\nred\tcat\n')
+    result = plmtrain("predict", "runs/tuned", "--json", cwd=work, given=work / "lines.txt")
+    assert result.code == 3
+    assert [json.loads(line)["second"] for line in result.out.splitlines()] == ["red cat", "cat"]
+    assert result.err.splitlines()[0] == "there is no 'first' in this JSON object; it has: text"
+    assert result.err.splitlines()[1].startswith("standard input:2: ")
 
 
 def test_without_a_start_it_says_so_and_trains_a_tokenizer(work: Path) -> None:

@@ -117,6 +117,7 @@ def test_check_and_inspect(work: Path) -> None:
     shown = plmtrain("inspect", *labelled, "data.files=[labels.tsv]", "data.validation_files=[labels.tsv]", cwd=work)
     assert shown.code == 0, shown.err
     assert "labels: no (1), yes (2)" in shown.out
+    assert "1 label occurs once in the training examples: 'no'" in shown.out
     assert "label yes" in shown.out
     (rare,) = json_of(
         plmtrain("check", *labelled, "data.files=[labels.tsv]", "data.validation_files=[labels.tsv]", "--json", cwd=work)

@@ -9,12 +9,15 @@ import datasets
 import numpy as np
 import pytest
 
+from plmtrain.data.tables.labelled import Examples
 from plmtrain.errors import DataError
 from plmtrain.interop.hub import Dataset
+from plmtrain.runs import labelled_examples
 from plmtrain.runs.labelled_examples import LabelledExamples
 from plmtrain.settings.composing.compose import compose
 from plmtrain.settings.composing.folders import choices
 from plmtrain.settings.decode import finetune_settings
+from plmtrain.settings.run import FinetuneSettings
 
 NAMES = ["not_entailment", "entailment"]
 ROWS = {"sentence1": ["a cat sat", "a dog ran", "it rained"], "sentence2": ["a cat", "a cat", "it was wet"], "idx": [0, 1, 2]}
@@ -48,6 +51,11 @@ def material(*overrides: str) -> LabelledExamples:
     return LabelledExamples.of(finetune_settings(compose(words, primary="finetune")), lambda moment: None)
 
 
+def examples_of(settings: FinetuneSettings) -> Examples:
+    """The examples alone, for which no tokenizer is trained."""
+    return labelled_examples._examples(settings)
+
+
 def test_a_public_task_is_read_from_a_folder(glue: Path) -> None:
     found = material("task=glue/rte", f"task.folder={glue}")
     examples = found.examples
@@ -64,6 +72,77 @@ def test_labels_keep_the_datasets_order_where_the_task_names_none(glue: Path) ->
     assert rows.fetch(np.arange(3)).targets.tolist() == [1, 0, 1]
 
 
+ORIGINAL = {
+    "CoLA": "gj04\t1\t\tA cat sat.\ngj04\t0\t*\tSat cat a.\n",
+    "SST-2": "sentence\tlabel\na cat \t1\nno cat \t0\n",
+    "MRPC": '\ufeffQuality\t#1 ID\t#2 ID\t#1 String\t#2 String\r\n1\t1\t2\t"A" cat .\tCat .\r\n0\t3\t4\tA dog .\tCat .\r\n',
+    "QQP": "id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate\n1\t2\t3\tWhy?\tHow?\t0\n4\t5\t6\tWhy?\tWhy so?\t1\n",
+    "STS-B": "index\tgenre\tsentence1\tsentence2\tscore\n0\tmain\tA cat.\tCat.\t4.5\n1\tmain\tA cat.\tDog.\t0.500\n",
+    "MNLI": "index\tsentence1\tsentence2\tlabel1\tgold_label\n0\tA cat.\tA dog.\tx\tcontradiction\n1\tA.\tB.\tx\tneutral\n",
+    "QNLI": "index\tquestion\tsentence\tlabel\n0\tWhy?\tSo.\tentailment\n1\tHow?\tNo.\tnot_entailment\n",
+    "RTE": "index\tsentence1\tsentence2\tlabel\n0\tA cat.\tCat.\tentailment\n1\tDog.\tCat.\tnot_entailment\n",
+    "WNLI": "index\tsentence1\tsentence2\tlabel\n0\tIt is.\tIt.\t1\n1\tShe is.\tHe.\t0\n",
+}
+"""Two rows of each task, in the columns that GLUE's zip files have."""
+
+READ = {
+    "cola": [(("A cat sat.",), "acceptable"), (("Sat cat a.",), "unacceptable")],
+    "sst2": [(("a cat ",), "positive"), (("no cat ",), "negative")],
+    "mrpc": [(('"A" cat .', "Cat ."), "equivalent"), (("A dog .", "Cat ."), "not_equivalent")],
+    "qqp": [(("Why?", "How?"), "not_duplicate"), (("Why?", "Why so?"), "duplicate")],
+    "stsb": [(("A cat.", "Cat."), 4.5), (("A cat.", "Dog."), 0.5)],
+    "mnli": [(("A cat.", "A dog."), "contradiction"), (("A.", "B."), "neutral")],
+    "qnli": [(("Why?", "So."), "entailment"), (("How?", "No."), "not_entailment")],
+    "rte": [(("A cat.", "Cat."), "entailment"), (("Dog.", "Cat."), "not_entailment")],
+    "wnli": [(("It is.", "It."), "entailment"), (("She is.", "He."), "not_entailment")],
+}
+
+
+def write_original(place: Path, name: str) -> None:
+    """The folder of a task as GLUE's zip file unpacks."""
+    (place / name).mkdir(parents=True)
+    for split in ("train", "dev_matched" if name == "MNLI" else "dev"):
+        (place / name / f"{split}.tsv").write_bytes(ORIGINAL[name].encode())
+
+
+@pytest.mark.parametrize("name", ORIGINAL)
+def test_the_folders_of_glue_itself_are_read(tmp_path: Path, name: str) -> None:
+    """Numbers are names there, in the order that GLUE gives them."""
+    subset = name.lower().replace("-", "")
+    write_original(tmp_path / "GLUE", name)
+    for folder in (tmp_path / "GLUE", tmp_path / "GLUE" / name):
+        task = finetune_settings(compose([f"task=glue/{subset}", f"task.folder={folder}"], primary="finetune"))
+        found = examples_of(task)
+        for split in ("train", "validation"):
+            assert [(example.texts, example.reference) for example in found.splits[split]] == READ[subset]
+
+
+def test_a_bad_row_of_glue_is_told_or_skipped(tmp_path: Path) -> None:
+    write_original(tmp_path, "QQP")
+    with (tmp_path / "QQP" / "train.tsv").open("a") as file:
+        file.write("7\t8\t9\thalf a row\n7\t8\t9\tWhy?\tHow?\t2\n")
+    words = ["task=glue/qqp", f"task.folder={tmp_path}"]
+    with pytest.raises(DataError, match="this row has 4 cells, and the header 6") as told:
+        examples_of(finetune_settings(compose(words, primary="finetune")))
+    assert told.value.where == f"{tmp_path}/QQP/train.tsv:4"
+    (tmp_path / "QQP" / "train.tsv").write_text(ORIGINAL["QQP"] + "7\t8\t9\thalf a row\n")
+    found = examples_of(finetune_settings(compose([*words, "data.on_bad=skip"], primary="finetune")))
+    assert (len(found.splits["train"]), found.skips.count) == (2, 1)
+
+
+def test_the_folder_of_the_task_itself_may_be_named(glue: Path) -> None:
+    found = material("task=glue/rte", f"task.folder={glue / 'rte'}")
+    assert [example.reference for example in found.examples.splits["train"]] == ["entailment", "not_entailment", "entailment"]
+
+
+def test_a_folder_of_other_tasks_is_not_taken_for_this_one(glue: Path) -> None:
+    with pytest.raises(DataError, match="there is no sst2 in this folder") as told:
+        material("task=glue/sst2", f"task.folder={glue}")
+    assert told.value.where == f"task.folder={glue}: rte"
+    assert "sst2/train-*.parquet" in told.value.remedy
+    assert "SST-2/train.tsv" in told.value.remedy
+
+
 def test_an_edit_of_the_same_size_is_seen(glue: Path) -> None:
     """The library's own cache goes by names and times."""
     before = material("task=glue/rte", f"task.folder={glue}").digest
@@ -75,7 +154,8 @@ def test_an_edit_of_the_same_size_is_seen(glue: Path) -> None:
     ("labels", "classes", "overrides", "what"),
     [
         ([1, 0, -1], True, [], "labels of this split are not public"),
-        ([1, 0, 7], False, ["task.labels=[a,b]"], "the label '7' is none of training's"),
+        ([1, 0, 7], False, ["task.labels=['0','1']"], "the label '7' is none of training's"),
+        ([1, 0, 1], False, [], "the label '1' is none of training's"),
         ([1, 0, 1], True, ["task.text=[premise,hypothesis]"], "there is no column 'premise'; the dataset's columns: sentence1"),
         ([1, 0, 1], True, ["task.validation_split=dev"], "cannot be read"),
         ([1, 0, 1], True, ["task.folder=gone"], "there is no such folder"),

@@ -36,7 +36,8 @@ def folders(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     """A class, its folder, and what was imported."""
     place = tmp_path_factory.mktemp("import")
     stranger(place / "theirs", request.param)
-    assert cli.main(["import", str(place / "theirs"), str(place / "ours")]) == 0
+    texts = ["--texts=text"] if "Classification" in request.param else []
+    assert cli.main(["import", str(place / "theirs"), str(place / "ours"), *texts]) == 0
     return request.param, place / "theirs", place / "ours"
 
 

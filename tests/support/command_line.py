@@ -29,16 +29,24 @@ class Result:
     err: str
 
 
-def plmtrain(*arguments: str, cwd: Path, fault: str = "", before: Callable[[], object] | None = None) -> Result:
-    """Run ``plmtrain`` with these arguments in a folder, with a fault planned; ``before`` is called in its process at first."""
-    return finish(start(*arguments, cwd=cwd, fault=fault, before=before), cwd)
+def plmtrain(
+    *arguments: str, cwd: Path, fault: str = "", before: Callable[[], object] | None = None, given: Path | None = None
+) -> Result:
+    """Run ``plmtrain`` with these arguments in a folder, with a fault planned, and a file as standard input; ``before`` is called
+    in its process at first."""
+    return finish(start(*arguments, cwd=cwd, fault=fault, before=before, given=given), cwd)
 
 
 def start(
-    *arguments: str, cwd: Path, fault: str = "", name: str = "command", before: Callable[[], object] | None = None
+    *arguments: str,
+    cwd: Path,
+    fault: str = "",
+    name: str = "command",
+    before: Callable[[], object] | None = None,
+    given: Path | None = None,
 ) -> multiprocessing.process.BaseProcess:
     """Start a command and do not wait for it; ``finish`` does."""
-    child = multiprocessing.get_context("fork").Process(target=_run, args=(arguments, cwd, fault, name, before), name=name)
+    child = multiprocessing.get_context("fork").Process(target=_run, args=(arguments, cwd, fault, name, before, given), name=name)
     child.start()
     return child
 
@@ -51,8 +59,15 @@ def finish(child: multiprocessing.process.BaseProcess, cwd: Path) -> Result:
 
 
 def _run(
-    arguments: Sequence[str], cwd: Path, fault: str = "", name: str = "command", before: Callable[[], object] | None = None
+    arguments: Sequence[str],
+    cwd: Path,
+    fault: str = "",
+    name: str = "command",
+    before: Callable[[], object] | None = None,
+    given: Path | None = None,
 ) -> None:
+    if given is not None:
+        os.dup2(os.open(given, os.O_RDONLY), 0)
     for number, stream in ((1, "out"), (2, "err")):
         os.dup2(os.open(cwd / f".{name}.{stream}", os.O_CREAT | os.O_WRONLY | os.O_TRUNC), number)
     sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__  # not pytest's

@@ -11,7 +11,7 @@ import pytest
 
 from plmtrain.errors import DataError
 from plmtrain.settings.data import DataSettings
-from plmtrain.text import readers
+from plmtrain.text import json_objects, readers
 from plmtrain.text.readers import Document, Skips, expand, read
 
 
@@ -96,6 +96,79 @@ def test_a_bad_line_is_told_by_file_and_line_or_skipped_and_counted(
     assert documents[-1].text.endswith("end")
     assert skips.count >= 1
     assert f"{good}:{line}" in skips.first[0]
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_json_array_is_a_document_an_item(tmp_path: Path, indent: int | None, packed: bool) -> None:
+    rows = [{"text": "one"}, {"text": " "}, {"id": 1, "text": "둘\n셋"}]
+    content = b"\xef\xbb\xbf\n" + json.dumps(rows, indent=indent).encode()
+    path = write(tmp_path / "a.json", gzip.compress(content) if packed else content)
+    assert list(read(path, settings("jsonl"))) == [Document("one", str(path), 1), Document("둘\n셋", str(path), 3)]
+
+
+@pytest.mark.parametrize(
+    ("content", "where", "what"),
+    [
+        ('[{"text": "a"},\n\n {"text": "b"\n', ":3", "not a complete JSON array"),
+        ('\n[\n{"text": "a"}\n{"text": "b"}]', ":4", "not a complete JSON array"),
+        ('[{"text": "a"}, "b"]', ", item 2", "a JSON object was expected, but this is text"),
+        ('[{"text": "a"}, {"txt": "b"}]', ", item 2", "there is no column 'text'; the columns here: txt"),
+        ('[{"text": ' + "[" * 100_000 + "]", ":1", "not a complete JSON array"),
+    ],
+)
+def test_what_is_wrong_in_a_json_array_is_told_with_its_place(tmp_path: Path, content: str, where: str, what: str) -> None:
+    path = write(tmp_path / "a.json", content)
+    error = told(path, settings("jsonl"))
+    assert what in error.what
+    assert error.where == f"{path}{where}"
+    assert error.remedy
+
+
+def test_a_json_array_has_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json_objects, "_LONGEST_ARRAY", 1000)
+    path = write(tmp_path / "a.json", json.dumps([{"text": "word"}] * 100, indent=1))
+    error = told(path, settings("jsonl"))
+    assert "longer than" in error.what
+    assert "one object a line" in error.remedy
+
+
+@pytest.mark.parametrize("end", [".gz", ""])
+@pytest.mark.parametrize(
+    ("type", "endings", "remedy"),
+    [
+        ("text", (".jsonl", ".ndjson", ".json", ".JSONL"), "data=jsonl"),
+        ("text", (".csv", ".tsv", ".tab", ".parquet", ".arrow"), "as JSON lines for data=jsonl"),
+        ("jsonl", (".csv", ".tsv", ".tab", ".parquet", ".arrow"), "as JSON lines for data=jsonl"),
+    ],
+)
+def test_a_file_of_another_kind_is_refused_naming_the_right_one(
+    tmp_path: Path, type: str, endings: tuple[str, ...], remedy: str, end: str
+) -> None:
+    for ending in endings:
+        path = write(tmp_path / f"a{ending}{end}", '{"text": "fine"}\n')
+        for on_bad in ("stop", "skip"):
+            error = told(path, settings(type, on_bad=on_bad))
+            assert f"a '{ending.lower()}' file" in error.what
+            assert ("not plain text" if type == "text" else "not JSON lines") in error.what
+            assert remedy in error.remedy
+            assert error.where == str(path)
+    fine = write(tmp_path / f"a.txt{end}", '{"text": "fine"}\n')
+    assert [document.text for document in read(fine, settings(type))] == ['{"text": "fine"}' if type == "text" else "fine"]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_pipe_is_read_as_a_file_is(packed: bool) -> None:
+    """A byte order mark, line ends, gzip, and lines that are not text."""
+    content = b"\xef\xbb\xbfone\r\n\r\n\xff\r\ntwo\0\r\n\xeb\x91\x98"
+    inlet, outlet = os.pipe()
+    with os.fdopen(outlet, "wb") as stream:
+        stream.write(gzip.compress(content) if packed else content)
+    skips = Skips()
+    with os.fdopen(inlet, "rb") as stream:
+        found = list(readers.lines_of(readers.decompressed(stream), "standard input", settings(on_bad="skip"), skips))
+    assert found == [(1, "one"), (2, ""), (5, "둘")]
+    assert [line.partition(": ")[0] for line in skips.first] == ["standard input:3", "standard input:4"]
 
 
 @pytest.mark.parametrize("content", [b"", b"\n \n\t\n", b"\xef\xbb\xbf"])

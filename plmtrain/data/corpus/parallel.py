@@ -1,8 +1,9 @@
 """Parallel text: sentences and their translations, from tables, aligned files and catalogues, and text without translations.
 
-The kind of a file is in its name: a table (``.tsv``, ``.csv``, ``.jsonl``) has a column for each of its languages, with the names
-of ``data.languages``; a file that ends in a language (``news.en``, ``news.en.txt``) is aligned line by line with those of the
-same name in other languages; a catalogue (``.po``, ``.mo``) contains messages in the source language and one translation.
+The kind of a file is in its name: a table (``.tsv``, ``.csv``, ``.jsonl``, ``.parquet``) has a column for each of its languages,
+with the names of ``data.languages``; a file that ends in a language (``news.en``, ``news.en.txt``) is aligned line by line with
+those of the same name in other languages; a catalogue (``.po``, ``.mo``) contains messages in the source language and one
+translation.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from plmtrain.text import readers
 from plmtrain.text.catalogues import language_of, read_catalogue
 from plmtrain.text.readers import SKIP, Skips, bad, unusable
 
-_TABLES = (".tsv", ".tab", ".csv", ".jsonl", ".ndjson")
+_TABLES = tuple(tables.FORMATS)
 _CATALOGUES = (".po", ".mo")
 
 
@@ -102,8 +103,8 @@ def read(unit: Unit, data: DataSettings, skips: Skips) -> Iterator[Passage]:
     """
     if unit.kind == "monolingual":
         language = data.languages.index(unit.languages[0])
-        is_table = unit.paths[0].name.removesuffix(".gz").endswith((".jsonl", ".ndjson"))
-        reading = data.model_copy(update={"type": "jsonl" if is_table else "text"})
+        is_json = readers.ending(unit.paths[0]) in readers.JSON_ENDINGS
+        reading = data.model_copy(update={"type": "jsonl" if is_json else "text"})
         for document in readers.read(unit.paths[0], reading, skips):
             yield Passage(document.text, None, language)
         return

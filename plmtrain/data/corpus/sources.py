@@ -74,7 +74,7 @@ def find_sources(data: DataSettings, memory: Path, on_update: OnUpdate) -> Sourc
         on_update: called with the bytes hashed.
 
     Raises:
-        DataError: if there are none, or one cannot be read.
+        DataError: if there are none, or one is of another kind or cannot be read.
     """
     hashes = _Hashes(memory)
     if data.type == "sample":
@@ -87,6 +87,8 @@ def find_sources(data: DataSettings, memory: Path, on_update: OnUpdate) -> Sourc
         files += [(path, "train") for path in readers.expand(data.monolingual[language], f"data.monolingual.{language}")]
     held_out = readers.expand(data.validation_files, "data.validation_files") if data.validation_files else []
     files += [(path, "validation") for path in held_out]
+    for path, _ in files:
+        readers.require_kind(path, data.type)
     signatures, described, done = [], [], 0
     total = sum(path.stat().st_size for path, _ in files)
 

@@ -59,6 +59,11 @@ class Reader(ABC, Generic[TaskT, ReferenceT]):
     def columns(self) -> Mapping[str, str]:
         """The columns that are read, each with the setting that names it."""
 
+    @property
+    def question_columns(self) -> Mapping[str, str]:
+        """The columns of a question, each with the setting that names it: all but ``task.label``, that of the right answer."""
+        return {column: setting for column, setting in self.columns.items() if setting != "task.label"}
+
     @abstractmethod
     def example(self, row: Row) -> Example[ReferenceT]:
         """Read a row.
@@ -69,7 +74,7 @@ class Reader(ABC, Generic[TaskT, ReferenceT]):
 
     @abstractmethod
     def question(self, text: str) -> Example[ReferenceT]:
-        """Read a user's question: a line with a text, with tab-separated texts, or with a JSON object.
+        """Read a user's question: a line with a text, with tab-separated texts, or with a JSON object of ``question_columns``.
 
         Raises:
             DataError: if a text is missing.

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from plmtrain.data.tables.examples import EncodedTexts, Texts
 from plmtrain.data.tables.reader import Example, Reader, ReferenceT
+from plmtrain.data.tables.table_files import Row
 from plmtrain.errors import DataError
 from plmtrain.settings.tasks.base import SentenceTaskSettings
 
 if TYPE_CHECKING:
-    from plmtrain.data.tables.table_files import Row
     from plmtrain.text.tokenizer import Tokenizer
 
 SentenceTaskT = TypeVar("SentenceTaskT", bound=SentenceTaskSettings)
@@ -49,24 +49,19 @@ class SentenceReader(Reader[SentenceTaskT, ReferenceT]):
         return Example(tuple(row.text(column) for column in self.task.text), reference)
 
     def question(self, text: str) -> Example[ReferenceT]:
-        return Example(self._texts(text), None)
-
-    def _texts(self, text: str) -> tuple[str, ...]:
-        names = self.task.text
-        if text.lstrip().startswith("{"):
-            try:
-                values = json.loads(text)
-            except ValueError:
-                values = None
-            if isinstance(values, dict) and all(isinstance(values.get(name), str) for name in names):
-                return tuple(values[name] for name in names)
+        names, shown = self.task.text, f"'{text[:60]}'"
+        as_json = ", ".join(f'"{name}": "..."' for name in names)
+        if (cells := _object(text)) is not None:
+            if missing := [name for name in names if name not in cells]:
+                what = f"there is no '{missing[0]}' in this JSON object; it has: {', '.join(cells) or 'nothing'}"
+                raise DataError(what, shown, f"write {{{as_json}}}")
+            row = Row(shown, cells)
+            return Example(tuple(row.text(name) for name in names), None)
         parts = tuple(text.split("\t")) if len(names) > 1 else (text,)
         if len(parts) != len(names):
-            tab, keys = " TAB ".join(name.upper() for name in names), ", ".join(f'"{name}": "..."' for name in names)
-            raise DataError(
-                f"a pair of texts was expected, and this has {len(parts)}", f"'{text[:60]}'", f"write {tab}, or {{{keys}}}"
-            )
-        return parts
+            tab, what = " TAB ".join(name.upper() for name in names), f"a pair of texts was expected, and this has {len(parts)}"
+            raise DataError(what, shown, f"write {tab}, or {{{as_json}}}")
+        return Example(parts, None)
 
     def content(self, example: Example[ReferenceT]) -> tuple[str, ...]:
         return (*example.texts, str(example.reference))
@@ -85,3 +80,14 @@ class SentenceReader(Reader[SentenceTaskT, ReferenceT]):
 
     def line(self, example: Example[ReferenceT]) -> dict[str, Any]:
         return {**dict(zip(self.task.text, example.texts, strict=True)), "expected": example.reference}
+
+
+def _object(text: str) -> Mapping[str, Any] | None:
+    """Return the JSON object that a line is; None for every other text."""
+    if not text.lstrip().startswith("{"):
+        return None
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None

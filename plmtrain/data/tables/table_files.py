@@ -1,7 +1,7 @@
-"""Tables of labelled texts: TSV, CSV and JSON lines, gzipped or not; whatever is wrong is told with its file and line.
+"""Tables of labelled texts: TSV, CSV, JSON and parquet; whatever is wrong is told with its file and line.
 
 TSV has no quotes, as GLUE's files and most people's have none: a cell is what stands between two tabs. CSV has them (RFC 4180),
-and cells of several lines with them.
+and cells of several lines with them. All but parquet may be gzipped.
 """
 
 from __future__ import annotations
@@ -13,13 +13,27 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from plmtrain.errors import DataError, nearest
 from plmtrain.settings.data import TableSettings
-from plmtrain.text.readers import SKIP, Skips, bad, json_problem, kind, lines, unusable
+from plmtrain.text.json_objects import Lines, json_objects, kind
+from plmtrain.text.readers import SKIP, Skips, bad, ending, lines, unusable
 
-_ENDINGS = {".tsv": "tsv", ".tab": "tsv", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
+FORMATS = {
+    ".tsv": "tsv",
+    ".tab": "tsv",
+    ".csv": "csv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "jsonl",
+    ".parquet": "parquet",
+}
+"""The formats of tables by the endings of files."""
+
+_ROWS_AT_ONCE = 1024
+"""The rows of a parquet file that are in memory at a time."""
 _LONGEST_CELL = 2**24  # characters
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 """Numbers as ``float`` reads them, but for ``nan``, ``inf`` and underscores."""
@@ -51,7 +65,7 @@ class Row:
         return value
 
     def label(self, column: str) -> str:
-        """A cell that must be a label: a word or a whole number, as text.
+        """A cell that must be a label: a word or a number, as text; 1.0 in JSON is the label ``1.0``, as in a CSV.
 
         Raises:
             DataError: if it is none.
@@ -59,7 +73,7 @@ class Row:
         value = self.cells[column]
         if isinstance(value, bool):
             return str(value).lower()
-        if isinstance(value, int):
+        if isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)):
             return str(value)
         if isinstance(value, str) and value.strip() and not unusable(value):
             return value.strip()
@@ -96,48 +110,86 @@ def read(path: Path, columns: Mapping[str, str], data: TableSettings, skips: Ski
 
     Raises:
         DataError: for a file of another kind or without rows, a missing column (it names those there are), a row with more or
-            fewer cells than the header, and what is no UTF-8 text, no JSON or no gzip.
+            fewer cells than the header, and what is no UTF-8 text, no JSON, no parquet or no gzip.
     """
-    rows = _READERS[_format(path, data)](path, columns, data, skips)
+    if (kind := format_of(path, data)) == "parquet":
+        yield from _some(_parquet(path, columns), str(path), kind, skips)
+    else:
+        yield from read_lines(lines(path, data, skips), str(path), kind, columns, data, skips)
+
+
+def read_lines(
+    stream: Lines, source: str, kind: str, columns: Mapping[str, str], data: TableSettings, skips: Skips
+) -> Iterator[Row]:
+    """The rows in the lines of a file or of standard input; ``columns``, ``data``, ``skips`` and errors as for ``read``.
+
+    Args:
+        stream: the lines, from ``lines`` or ``lines_of``.
+        source: their name in messages.
+        kind: ``tsv``, ``csv`` or ``jsonl``.
+    """
+    yield from _some(_READERS[kind](source, stream, columns, data, skips), source, kind, skips)
+
+
+def _some(rows: Iterator[Row], source: str, kind: str, skips: Skips) -> Iterator[Row]:
+    """Refuse a file without rows."""
     before, empty = skips.count, True
     for row in rows:
         empty = False
         yield row
     if empty and skips.count == before:
-        remedy = "a header and rows were expected" if _format(path, data) != "jsonl" else "a JSON object a line was expected"
-        raise DataError("there is no row in this file", str(path), remedy)
+        remedy = "a JSON object a line was expected" if kind == "jsonl" else "a header and rows were expected"
+        raise DataError("there is no row in this file", source, remedy)
 
 
-def _format(path: Path, data: TableSettings) -> str:
+def format_of(path: Path, data: TableSettings) -> str:
+    """Return the format of a file: the one that the settings name, or that of its ending.
+
+    Raises:
+        DataError: if the ending is that of no table.
+    """
     if data.format != "auto":
         return data.format
-    ending = Path(path.name.removesuffix(".gz")).suffix.lower()
-    if ending not in _ENDINGS:
+    if (name := ending(path)) not in FORMATS:
         raise DataError(
-            f"what kind of table this is cannot be seen from its ending '{ending}'",
+            f"what kind of table this is cannot be seen from its ending '{name}'",
             str(path),
-            "say it with data.format=tsv, csv or jsonl",
+            "say it with data.format=tsv, csv, jsonl or parquet",
         )
-    return _ENDINGS[ending]
+    return FORMATS[name]
 
 
-def _tsv(path: Path, columns: Mapping[str, str], data: TableSettings, skips: Skips) -> Iterator[Row]:
+def named(value: object, names: Sequence[str], where: str) -> object:
+    """Return the name of a class, given its number in a dataset that names its classes; other values as they are.
+
+    Raises:
+        DataError: if it is the number of none.
+    """
+    if not names or not isinstance(value, int):
+        return value
+    if not 0 <= value < len(names):
+        remedy = "use another split: task.train_split=, task.validation_split="
+        raise DataError(f"the label {value} is not one of {len(names)}: labels of this split are not public", where, remedy)
+    return names[value]
+
+
+def _tsv(source: str, stream: Lines, columns: Mapping[str, str], data: TableSettings, skips: Skips) -> Iterator[Row]:
     # The csv module's QUOTE_NONE, but for cells with a lone carriage return in them, which it refuses.
-    cells = ((number, line.split("\t")) for number, line in lines(path, data, skips) if line and not line.isspace())
-    yield from _under_header(path, cells, columns, data, skips)
+    cells = ((number, line.split("\t")) for number, line in stream if line and not line.isspace())
+    yield from _under_header(source, cells, columns, data, skips)
 
 
-def _csv(path: Path, columns: Mapping[str, str], data: TableSettings, skips: Skips) -> Iterator[Row]:
-    yield from _under_header(path, _csv_cells(path, data, skips), columns, data, skips)
+def _csv(source: str, stream: Lines, columns: Mapping[str, str], data: TableSettings, skips: Skips) -> Iterator[Row]:
+    yield from _under_header(source, _csv_cells(source, stream), columns, data, skips)
 
 
-def _csv_cells(path: Path, data: TableSettings, skips: Skips) -> Iterator[tuple[int, list[str]]]:
+def _csv_cells(source: str, stream: Lines) -> Iterator[tuple[int, list[str]]]:
     """The cells of each row with the line that it begins at."""
     read_to = 0
 
     def text() -> Iterator[str]:
         nonlocal read_to
-        for number, line in lines(path, data, skips):
+        for number, line in stream:
             read_to = number
             yield f"{line}\n"
 
@@ -151,13 +203,13 @@ def _csv_cells(path: Path, data: TableSettings, skips: Skips) -> Iterator[tuple[
             return
         except csv.Error as error:
             remedy = "double the quotes inside a quoted cell, or say data.format=tsv if there are none around cells"
-            raise DataError(f"this is no CSV: {error}", f"{path}:{begins}", remedy) from None
+            raise DataError(f"this is no CSV: {error}", f"{source}:{begins}", remedy) from None
         if cells:
             yield begins, cells
 
 
 def _under_header(
-    path: Path, rows: Iterator[tuple[int, list[str]]], columns: Mapping[str, str], data: TableSettings, skips: Skips
+    source: str, rows: Iterator[tuple[int, list[str]]], columns: Mapping[str, str], data: TableSettings, skips: Skips
 ) -> Iterator[Row]:
     """Rows with the cells named by the first one."""
     number, header = next(rows, (1, []))
@@ -166,12 +218,12 @@ def _under_header(
         return
     if len(set(header)) < len(header):
         twice = next(name for name in header if header.count(name) > 1)
-        raise DataError(f"two columns are called '{twice}'", f"{path}:{number}", "rename one of them")
+        raise DataError(f"two columns are called '{twice}'", f"{source}:{number}", "rename one of them")
     for column, setting in columns.items():
         if column not in header:
-            raise _missing(column, setting, header, f"{path}:{number}", "the header's")
+            raise _missing(column, setting, header, f"{source}:{number}", "the header's")
     for number, cells in rows:
-        where = f"{path}:{number}"
+        where = f"{source}:{number}"
         if len(cells) == len(header):
             yield Row(where, dict(zip(header, cells, strict=True)))
         else:
@@ -179,28 +231,47 @@ def _under_header(
             bad(DataError(what, where, SKIP), data, skips)
 
 
-def _jsonl(path: Path, columns: Mapping[str, str], data: TableSettings, skips: Skips) -> Iterator[Row]:
-    for number, line in lines(path, data, skips):
-        if not line or line.isspace():
-            continue
-        where = f"{path}:{number}"
-        try:
-            value = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            bad(
-                DataError(f"this is no whole line of JSON: {json_problem(error)}", where, f"a JSON object was expected; {SKIP}"),
-                data,
-                skips,
-            )
-            continue
-        if not isinstance(value, dict):
-            bad(DataError(f"a JSON object was expected, but this is {kind(value)}", where, SKIP), data, skips)
-            continue
-        absent = next(((column, setting) for column, setting in columns.items() if column not in value), None)
+def _jsonl(source: str, stream: Lines, columns: Mapping[str, str], data: TableSettings, skips: Skips) -> Iterator[Row]:
+    for _, where, cells in json_objects(
+        source, stream, f"a JSON object was expected; {SKIP}", partial(bad, data=data, skips=skips)
+    ):
+        absent = next(((column, setting) for column, setting in columns.items() if column not in cells), None)
         if absent is not None:
-            bad(_missing(*absent, list(value), where, "this line's"), data, skips)
+            bad(_missing(*absent, list(cells), where, "this line's"), data, skips)
         else:
-            yield Row(where, value)
+            yield Row(where, cells)
+
+
+def _parquet(path: Path, columns: Mapping[str, str]) -> Iterator[Row]:
+    """Rows of a parquet file; the numbers of classes are replaced by the names that the file itself gives them."""
+    import pyarrow
+    from pyarrow import parquet
+
+    number = 0
+    try:
+        with parquet.ParquetFile(path) as file:
+            there = file.schema_arrow.names
+            for column, setting in columns.items():
+                if column not in there:
+                    raise _missing(column, setting, there, str(path), "the file's")
+            known = _class_names(file.schema_arrow.metadata or {})
+            names = {column: known.get(column, ()) for column in columns}
+            for batch in file.iter_batches(_ROWS_AT_ONCE):
+                for cells in batch.to_pylist():
+                    number += 1
+                    where = f"{path}, row {number}"
+                    yield Row(where, {name: named(value, names.get(name, ()), where) for name, value in cells.items()})
+    except (pyarrow.ArrowException, OSError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise DataError(f"this parquet file cannot be read: {reason}", str(path), "copy it again, or write it anew") from None
+
+
+def _class_names(metadata: Mapping[bytes, bytes]) -> dict[str, tuple[str, ...]]:
+    """Return the names of the classes of each column of classes, as the library ``datasets`` writes them into a parquet file."""
+    with suppress(ValueError, KeyError, AttributeError, TypeError):
+        features = json.loads(metadata[b"huggingface"])["info"]["features"]
+        return {column: tuple(map(str, feature["names"])) for column, feature in features.items() if "names" in feature}
+    return {}
 
 
 def _missing(column: str, setting: str, there: Sequence[str], where: str, whose: str) -> DataError:
@@ -208,7 +279,7 @@ def _missing(column: str, setting: str, there: Sequence[str], where: str, whose:
     return DataError(f"there is no column '{column}'; {whose} columns: {', '.join(map(str, there)) or 'none'}", where, remedy)
 
 
-_READERS: Mapping[str, Callable[[Path, Mapping[str, str], TableSettings, Skips], Iterator[Row]]] = {
+_READERS: Mapping[str, Callable[[str, Lines, Mapping[str, str], TableSettings, Skips], Iterator[Row]]] = {
     "tsv": _tsv,
     "csv": _csv,
     "jsonl": _jsonl,

@@ -58,9 +58,9 @@ class MixtureSettings(ObjectiveSettings):
             raise ValueError(f"shares names {named}: name two objectives, as in 'objective.shares={{dynamic_mlm: 3, rtd: 1}}'")
         if not any(self.shares.values()):
             raise ValueError("shares are all 0: give one above 0")
-        for name in self.parts.keys() - self.shares.keys():
+        for name in sorted(self.parts.keys() - self.shares.keys()):
             raise ValueError(f"parts has {name}, which has no share: {nearest(name, self.shares)}")
-        for name in self.shares.keys() - self.parts.keys():
+        for name in sorted(self.shares.keys() - self.parts.keys()):
             raise ValueError(f"shares names {name}, which is not a part: {nearest(name, self.parts)}")
         return self
 

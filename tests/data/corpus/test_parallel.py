@@ -78,9 +78,14 @@ def test_text_without_translations(tmp_path: Path) -> None:
     (tmp_path / "a.tsv").write_text(table(PAIRS))
     (tmp_path / "more.txt").write_text("Mehr Text.\nUnd mehr.\n")
     (tmp_path / "more.jsonl").write_text('{"text": "Noch mehr."}\n')
-    names = [str(tmp_path / "more.txt"), str(tmp_path / "more.jsonl")]
+    (tmp_path / "more.json").write_text('[{"text": "Und noch."}]')
+    names = [str(tmp_path / "more.txt"), str(tmp_path / "more.jsonl"), str(tmp_path / "more.json")]
     found = read(settings(tmp_path / "a.tsv", monolingual={"de": names}))
-    assert found[6:] == [Passage("Mehr Text.\nUnd mehr.", None, 1), Passage("Noch mehr.", None, 1)]
+    assert [one.text for one in found[6:]] == ["Mehr Text.\nUnd mehr.", "Noch mehr.", "Und noch."]
+    assert {(one.kin, one.language) for one in found[6:]} == {(None, 1)}
+    (tmp_path / "more.csv").write_text("text\nmehr\n")
+    with pytest.raises(DataError, match=r"a '\.csv' file is a table"):
+        read(settings(tmp_path / "a.tsv", monolingual={"de": [str(tmp_path / "more.csv")]}))
 
 
 def test_a_file_that_is_not_there_is_told_by_its_setting(tmp_path: Path) -> None:

@@ -7,9 +7,12 @@ import gzip
 import json
 from pathlib import Path
 
+import datasets
+import pyarrow
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pyarrow import parquet
 
 from plmtrain.data.tables import table_files as tables
 from plmtrain.data.tables.labelled import Examples, gather, rows_of_files
@@ -45,8 +48,14 @@ def numbers_of(found: Examples) -> list[int]:
 def write(path: Path, rows: list[tuple[str, ...]], header: tuple[str, ...] = ("text", "label")) -> Path:
     """A table in the format of its ending."""
     name = path.name.removesuffix(".gz")
+    if name.endswith(".parquet"):
+        columns = dict(zip(header, map(list, zip(*rows, strict=True)), strict=True))
+        parquet.write_table(pyarrow.table(columns), path)
+        return path
     if name.endswith(".tsv"):
         content = "".join("\t".join(row) + "\n" for row in [header, *rows])
+    elif name.endswith(".json"):
+        content = json.dumps([dict(zip(header, row, strict=True)) for row in rows], indent=1)
     elif name.endswith(".jsonl"):
         content = "".join(json.dumps(dict(zip(header, row, strict=True))) + "\n" for row in rows)
     else:
@@ -57,7 +66,10 @@ def write(path: Path, rows: list[tuple[str, ...]], header: tuple[str, ...] = ("t
     return path
 
 
-@pytest.mark.parametrize("name", ["a.tsv", "a.csv", "a.jsonl", "a.tsv.gz", "a.csv.gz", "a.jsonl.gz"])
+FORMATS = ["a.tsv", "a.csv", "a.jsonl", "a.json", "a.parquet", "a.tsv.gz", "a.csv.gz", "a.jsonl.gz", "a.json.gz"]
+
+
+@pytest.mark.parametrize("name", FORMATS)
 def test_every_format_gives_the_same_rows(tmp_path: Path, name: str) -> None:
     path = write(tmp_path / name, ROWS)
     found = examples(path, path)
@@ -92,7 +104,7 @@ def test_quotes_in_tsv_are_text(tmp_path: Path) -> None:
         ("a.tsv", "text\tlabel\na\t1\nb\t\n", ":3", "should be a label, but is empty", "data.on_bad=skip"),
         ("a.tsv", "text\ttext\tlabel\n", ":1", "two columns are called 'text'", "rename"),
         ("a.csv", 'text,label\n"a,1\n', ":2", "this is no CSV", "quotes"),
-        ("a.jsonl", '{"text": "a", "label": 1}\n{"text": "b", "la', ":2", "no whole line of JSON", "on_bad"),
+        ("a.jsonl", '{"text": "a", "label": 1}\n{"text": "b", "la', ":2", "not a complete line of JSON", "on_bad"),
         (
             "a.jsonl",
             '{"text": "a", "label": 1}\n{"text": "b"}\n',
@@ -138,34 +150,94 @@ def test_bad_rows_may_be_skipped_and_are_counted(tmp_path: Path) -> None:
     assert f"{path}:3" in found.skips.first[0]
 
 
-@pytest.mark.parametrize(
-    ("labels", "expected"),
-    [
-        (["10", "9", "-1"], ("-1", "9", "10")),
-        (["yes", "no"], ("no", "yes")),
-        (["1", "a"], ("1", "a")),
-    ],
-)
+LABELS = [
+    (["10", "9", "-1"], ("-1", "9", "10")),
+    (["yes", "no"], ("no", "yes")),
+    (["1", "a"], ("1", "a")),
+    (["1", "01", "-0", "0", "\uff11"], ("-0", "0", "01", "1", "\uff11")),  # by size, and equal ones by their characters
+    (["--1", "1"], ("--1", "1")),
+    (["9" * 5000, "1"], ("1", "9" * 5000)),
+]
+
+
+@pytest.mark.parametrize(("labels", "expected"), LABELS)
 def test_labels_have_one_order_whatever_the_order_of_rows(tmp_path: Path, labels: list[str], expected: tuple[str, ...]) -> None:
     for number, order in enumerate((labels, labels[::-1])):
         path = write(tmp_path / f"{number}.tsv", [("x", label) for label in order])
         assert examples(path, path).reader.task.labels == expected
 
 
-def test_given_labels_are_taken_in_their_order_and_by_their_numbers(tmp_path: Path) -> None:
-    """GLUE's own files have numbers where its datasets have words."""
-    named = ClassificationSettings(name="t", text=("text",), labels=("not_entailment", "entailment"))
-    words = write(tmp_path / "a.tsv", [("x", "entailment"), ("y", "not_entailment")])
-    numbers = write(tmp_path / "b.tsv", [("x", "1"), ("y", "0")])
-    found = [examples(path, path, task=named) for path in (words, numbers)]
-    assert [one.reader.task.labels for one in found] == [("not_entailment", "entailment")] * 2
-    assert [numbers_of(one) for one in found] == [[1, 0]] * 2
+@pytest.mark.parametrize(
+    ("train", "other", "unknown"),
+    [
+        (("words", "names"), ("names", "1"), "1"),
+        (("1", "2", "3", "4"), ("1", "0"), "0"),
+        (("2", "3"), ("3", "1"), "1"),
+        (("0", "1"), ("1", "zero"), "zero"),
+    ],
+)
+def test_a_number_is_not_the_place_of_a_label(
+    tmp_path: Path, train: tuple[str, ...], other: tuple[str, ...], unknown: str
+) -> None:
+    """A perfect classifier scored 0 where an unknown number was taken for a place among the labels."""
+    known = write(tmp_path / "train.tsv", [("x", label) for label in train])
+    asked = write(tmp_path / "dev.tsv", [("x", label) for label in other])
+    named = ClassificationSettings(name="t", text=("text",), labels=train)
+    for task in (TASK, named):
+        with pytest.raises(DataError, match=f"the label '{unknown}' is none of training's") as told:
+            examples(known, asked, task=task)
+        assert told.value.where == f"{asked}:3"
+        assert all(label in told.value.remedy for label in train)
+
+
+def test_a_parquet_file_that_names_its_classes_may_number_them(tmp_path: Path) -> None:
+    names = ["not_entailment", "entailment"]
+    table = datasets.Dataset.from_dict({"text": ["a", "b", "c"], "label": [1, 0, 1]})
+    table.cast_column("label", datasets.ClassLabel(names=names)).to_parquet(tmp_path / "named.parquet")
+    table.to_parquet(tmp_path / "bare.parquet")
+    found = examples(tmp_path / "named.parquet", tmp_path / "named.parquet")
+    assert [example.reference for example in found.splits["train"]] == ["entailment", "not_entailment", "entailment"]
+    bare = examples(tmp_path / "bare.parquet", tmp_path / "bare.parquet")
+    assert bare.reader.task.labels == ("0", "1")
+    with pytest.raises(DataError, match="the label '1' is none of training's"):
+        examples(tmp_path / "bare.parquet", task=ClassificationSettings(name="t", text=("text",), labels=tuple(names)))
+
+
+@pytest.mark.parametrize("content", [b"PAR1", b"", b"text,label\na,1\n"])
+def test_a_broken_parquet_file_is_told(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.parquet").write_bytes(content)
+    with pytest.raises(DataError, match="this parquet file cannot be read") as told:
+        examples(tmp_path / "a.parquet")
+    assert told.value.where == str(tmp_path / "a.parquet")
 
 
 def test_json_labels_of_any_kind(tmp_path: Path) -> None:
+    """A number is the label that a table of the same tool would have."""
     path = tmp_path / "a.jsonl"
-    path.write_text('{"text": "a", "label": true}\n{"text": "b", "label": false}\n')
-    assert examples(path, path).reader.task.labels == ("false", "true")
+    for values, expected in (
+        (["true", "false"], ("false", "true")),
+        (["1.0", "0.0"], ("0.0", "1.0")),
+        (["2", "10"], ("2", "10")),
+        (["1", "1.5"], ("1", "1.5")),
+    ):
+        path.write_text("".join(f'{{"text": "a", "label": {value}}}\n' for value in values))
+        assert examples(path, path).reader.task.labels == expected
+    path.write_text('{"text": "a", "label": NaN}\n')
+    with pytest.raises(DataError, match="should be a label"):
+        examples(path, path)
+
+
+def test_labels_that_training_hardly_has_are_told(tmp_path: Path) -> None:
+    """A part is held out by the texts, so that a label may stand in the held-out part alone."""
+    train = write(tmp_path / "a.tsv", [("a", "x"), ("b", "x"), ("c", "y"), ("d", "y"), ("e", "once")])
+    other = write(tmp_path / "b.tsv", [("f", "x"), ("g", "held out")])
+    task = ClassificationSettings(name="t", text=("text",), labels=("x", "y", "once", "held out", "nowhere"))
+    found = examples(train, other, task=task)
+    assert [finding.what for finding in found.reader.findings(found.splits)] == [
+        "1 label occurs never in the training examples, but in the held-out ones: 'held out'",
+        "1 label occurs never in the training examples: 'nowhere'",
+        "1 label occurs once in the training examples: 'once'",
+    ]
 
 
 def test_a_part_is_held_out_by_what_the_texts_say(tmp_path: Path) -> None:

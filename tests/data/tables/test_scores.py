@@ -131,6 +131,10 @@ def test_scores_that_are_taken_for_labels_are_recognised(tmp_path: Path) -> None
     assert "task=regression" in told.value.remedy
     named = task.model_copy(update={"labels": tuple(f"{number / 4:.3f}" for number in range(20))})
     assert len(examples(path, path, task=named).splits["train"]) == 20
+    lines = tmp_path / "a.jsonl"
+    lines.write_text("".join(json.dumps({"text": "a", "score": number / 4}) + "\n" for number in range(20)))
+    with pytest.raises(DataError, match="these look like scores"):
+        examples(lines, task=task)
 
 
 @pytest.mark.parametrize(

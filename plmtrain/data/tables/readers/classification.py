@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -25,6 +26,8 @@ _LISTED = 20
 """The most labels in a list of all labels."""
 _NAMED = 5
 """The most labels that are given as examples."""
+_WHOLE = re.compile(r"-?\d{1,100}")
+"""Labels that are ordered as whole numbers, in digits of any script."""
 
 
 class ClassificationReader(SentenceReader[ClassificationSettings, str]):
@@ -35,23 +38,21 @@ class ClassificationReader(SentenceReader[ClassificationSettings, str]):
 
     def __init__(self, task: ClassificationSettings) -> None:
         super().__init__(task)
-        labels = task.labels
-        # Files of public tasks have numbers where their datasets have words.
-        numbers = {str(index): label for index, label in enumerate(labels)}
-        self._names = {**numbers, **{label: label for label in labels}}
-        self._numbers = {label: index for index, label in enumerate(labels)}
+        self._numbers = {label: index for index, label in enumerate(task.labels)}
 
     def answer(self, row: Row) -> str:
         label = row.label(self.task.label)
-        if self._names and label not in self._names:
+        if self._numbers and label not in self._numbers:
             raise self._unknown(label, row.where)
-        return self._names.get(label, label)
+        return label
 
     def _unknown(self, label: str, where: str) -> DataError:
         labels = self.task.labels
         known = ", ".join(labels[:_LISTED]) + (", ..." if len(labels) > _LISTED else "")
         hint = nearest(label, labels)
         remedy = hint if hint.startswith("did you mean") else f"training has: {known}; {SKIP}"
+        if _WHOLE.fullmatch(label) and not any(_WHOLE.fullmatch(name) for name in labels):
+            remedy = f"training has: {known}; numbers stand for them only in a dataset that says so (task.folder=)"
         return DataError(f"the label '{label[:60]}' is none of training's", where, remedy)
 
     def number(self, reference: str) -> float:
@@ -101,20 +102,25 @@ class ClassificationReader(SentenceReader[ClassificationSettings, str]):
         return {"labels": list(self.task.labels)}
 
     def findings(self, splits: Splits) -> list[Finding]:
-        counts = Counter(example.reference for example in splits["train"])
+        train, held_out = (Counter(example.reference for example in splits[split]) for split in ("train", "validation"))
+        unseen = [label for label in self.task.labels if not train[label]]
+        rare = {
+            "never in the training examples, but in the held-out ones": [label for label in unseen if held_out[label]],
+            "never in the training examples": [label for label in unseen if not held_out[label]],
+            "once in the training examples": [label for label in self.task.labels if train[label] == 1],
+        }
         where, remedy = f"task.label={self.task.label}", "give more examples of such labels, or join them with others"
-        findings = []
-        for times, words in ((0, "never"), (1, "once")):
-            rare = [label for label in self.task.labels if counts[label] == times]
-            if rare:
-                named = ", ".join(f"'{label}'" for label in rare[:_NAMED]) + (", ..." if len(rare) > _NAMED else "")
-                which = "1 label occurs" if len(rare) == 1 else f"{len(rare)} labels occur"
-                findings.append(Finding(f"{which} {words} in the training examples: {named}", where, remedy))
-        return findings
+        return [Finding(_told(labels, how), where, remedy) for how, labels in rare.items() if labels]
+
+
+def _told(labels: Sequence[str], how: str) -> str:
+    """Return how often some labels occur, in one line."""
+    some = ", ".join(f"'{label}'" for label in labels[:_NAMED]) + (", ..." if len(labels) > _NAMED else "")
+    return f"{'1 label occurs' if len(labels) == 1 else f'{len(labels)} labels occur'} {how}: {some}"
 
 
 def _ordered(labels: set[str]) -> tuple[str, ...]:
-    """Order numbers by size, and words by alphabet."""
-    if all(label.removeprefix("-").isdecimal() for label in labels):
-        return tuple(sorted(labels, key=int))
+    """Order numbers by size, and words by alphabet; labels of equal size, such as 1 and 01, have an order, too."""
+    if all(_WHOLE.fullmatch(label) for label in labels):
+        return tuple(sorted(labels, key=lambda label: (int(label), label)))
     return tuple(sorted(labels))

@@ -1,0 +1,80 @@
+"""The task of a classifier in a Hugging Face folder: ``plmtrain.json`` says which texts it reads.
+
+config.json names the labels, but not whether a row is of one text or of a pair, which transformers leaves to its users.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from plmtrain import tasks
+from plmtrain.errors import SettingsError, nearest
+from plmtrain.files import write_json_atomically
+from plmtrain.interop.folder import own_file, read_json
+from plmtrain.interop.model import Model
+from plmtrain.settings.lookup import task_classes
+from plmtrain.settings.tasks.base import SentenceTaskSettings, TaskSettings
+
+NAME = "plmtrain.json"
+
+_OF_TRAINING = frozenset({"hub", "subset", "folder", "train_split", "validation_split", "metrics", "dropout"})
+"""The settings of a task that say nothing of what its model reads and answers."""
+
+
+def write(folder: Path, task: TaskSettings) -> None:
+    """Write what a task's model reads and answers: the columns of its texts, and its labels or bounds.
+
+    Raises:
+        DiskError: if the disk refuses.
+    """
+    write_json_atomically(folder / NAME, {"task": task.model_dump(mode="json", exclude=set(_OF_TRAINING))})
+
+
+def task_of(model: Model, folder: Path, texts: tuple[str, ...] = ()) -> TaskSettings | None:
+    """Return the task of the model in a folder, possibly a stranger's; None if it is not a model of any task.
+
+    Args:
+        model: read from the folder.
+        folder: the folder.
+        texts: the columns of the texts, in place of those that the folder names.
+
+    Raises:
+        SettingsError: if it is not known how many texts a row of the model has, or if what the folder says is not true.
+    """
+    made = tasks.of_heads(model.heads.keys(), model.labels)
+    if made is None or not isinstance(made, SentenceTaskSettings):
+        if texts:
+            raise SettingsError("there is no classifier of texts here", f"--texts {','.join(texts)}", "omit it")
+        return made
+    task = _stated(folder)
+    if task is None and not texts:
+        what = "the folder does not say whether its classifier reads one text or two"
+        remedy = "say it: plmtrain import HF_FOLDER FOLDER --texts text, or --texts text,text_pair for pairs"
+        raise SettingsError(what, str(folder), remedy)
+    if task is not None and (type(task) is not type(made) or getattr(task, "labels", ()) != model.labels):
+        what = f"{NAME} describes another classifier than config.json"
+        raise SettingsError(what, str(folder / NAME), "remove it, and import the folder with --texts")
+    return (task or made).model_copy(update={"text": texts}) if texts else task
+
+
+def _stated(folder: Path) -> TaskSettings | None:
+    """Return the task that a folder states; None if it states none.
+
+    Raises:
+        SettingsError: if its file cannot be understood.
+    """
+    path = own_file(folder, NAME)
+    if not path.is_file():
+        return None
+    values, known = read_json(path).get("task"), task_classes()
+    kind = values.get("type") if isinstance(values, dict) else None
+    if not isinstance(values, dict) or kind not in known:
+        raise SettingsError(f"there is no type of task {kind!r:.80}", str(path), nearest(str(kind), known))
+    try:
+        return known[kind].model_validate({key: value for key, value in values.items() if key not in _OF_TRAINING})
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(("task", *map(str, first["loc"])))
+        raise SettingsError(f"{key}: {first['msg']}", str(path), "remove the file, and import the folder with --texts") from None
