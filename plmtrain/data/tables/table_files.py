@@ -21,7 +21,7 @@ from plmtrain.text.readers import SKIP, Skips, bad, json_problem, kind, lines, u
 
 _ENDINGS = {".tsv": "tsv", ".tab": "tsv", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 _LONGEST_CELL = 2**24  # characters
-_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 """Numbers as ``float`` reads them, but for ``nan``, ``inf`` and underscores."""
 
 
