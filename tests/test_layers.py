@@ -35,7 +35,7 @@ FLOORS = (
     {"corruption"},
     {"text"},
     {"settings"},
-    {"batch", "families", "keyed_random", "console", "faults", "stopping", "files", "redaction", "errors", "help"},
+    {"batch", "families", "keyed_random", "console", "faults", "stopping", "files", "json_files", "redaction", "errors", "help"},
 )
 """From the roof to the ground: a part may import every part of a lower floor, and on the ground each other."""
 

@@ -25,6 +25,7 @@ from plmtrain.data.corpus.updates import OnUpdate, PreparationUpdate
 from plmtrain.errors import DataError
 from plmtrain.faults import fault_point
 from plmtrain.files import FolderLock, atomic_folder, clear_leftovers, make_folder, sha256, write_json_atomically
+from plmtrain.json_files import read_object
 from plmtrain.keyed_random import spread_at
 from plmtrain.stopping import safe_point
 
@@ -131,7 +132,7 @@ def _require_enough(store: Store, cutting: Cutting) -> None:
 def _is_whole(folder: Path) -> bool:
     """Return whether pairs were cut there and no file is missing."""
     try:
-        sizes = json.loads((folder / "manifest.json").read_text("utf-8"))["bytes"]
+        sizes = read_object(folder / "manifest.json")["bytes"]
         return all((folder / name).stat().st_size == size for name, size in sizes.items())
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False  # missing; or damaged, and then made again

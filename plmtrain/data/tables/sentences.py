@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from plmtrain.data.tables.examples import EncodedTexts, Texts
 from plmtrain.data.tables.reader import Example, Reader, ReferenceT
 from plmtrain.errors import DataError
+from plmtrain.json_files import DamagedJson, parse
 from plmtrain.settings.tasks.base import SentenceTaskSettings
 
 if TYPE_CHECKING:
@@ -55,8 +55,8 @@ class SentenceReader(Reader[SentenceTaskT, ReferenceT]):
         names = self.task.text
         if text.lstrip().startswith("{"):
             try:
-                values = json.loads(text)
-            except ValueError:
+                values = parse(text)
+            except DamagedJson:
                 values = None
             if isinstance(values, dict) and all(isinstance(values.get(name), str) for name in names):
                 return tuple(values[name] for name in names)
