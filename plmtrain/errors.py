@@ -124,7 +124,8 @@ def escaped(text: str) -> str:
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.EFBIG}
+_ANOTHER_KIND = {errno.EISDIR, errno.ENOTDIR, errno.ELOOP}
+_DISK_ERRORS = _ANOTHER_KIND | {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.EFBIG}
 
 
 def understood(error: BaseException) -> PlmtrainError | None:
@@ -157,6 +158,8 @@ def understood(error: BaseException) -> PlmtrainError | None:
         remedy = (
             "free some space"
             if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+            else "remove what is in the place of the file or folder"
+            if error.errno in _ANOTHER_KIND
             else "check the disk, its mount and the permissions"
         )
         return DiskError(f"disk: {error.strerror}", f"path: {place}" if place else "", remedy)

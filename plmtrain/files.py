@@ -34,7 +34,8 @@ _TEMPORARY = ".tmp"
 _REPLACED = ".replaced"
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _OF_THE_DISK = _FULL | {errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENODEV, errno.ENXIO, errno.EFBIG, errno.ESTALE}
-_OF_THE_NAME = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ENAMETOOLONG})
+_ANOTHER_KIND = frozenset({errno.EISDIR, errno.ENOTDIR, errno.ELOOP})
+_OF_THE_NAME = _ANOTHER_KIND | {errno.ENOENT, errno.EEXIST, errno.ENOTEMPTY, errno.ENAMETOOLONG}
 
 
 def size_in_words(count: int) -> str:

@@ -45,6 +45,7 @@ FLOORS = (
         "faults",
         "stopping",
         "files",
+        "json_files",
         "redaction",
         "errors",
         "help",

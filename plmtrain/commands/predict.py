@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
 from pydantic import ValidationError
 
-from plmtrain.console import warn
+from plmtrain.console import print_json, warn
 from plmtrain.data.tables.answer_files import AnswerFile, answer_file
 from plmtrain.data.tables.questions import Format, Question, from_file, from_stream
 from plmtrain.errors import DataError, SettingsError, SettingsErrors, nearest

@@ -6,7 +6,6 @@ allocated.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,8 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from plmtrain.errors import CheckpointError, SettingsError
-from plmtrain.files import open_regular, read_text
+from plmtrain.files import open_regular
+from plmtrain.json_files import DamagedJson, read_object
 
 _JSON_LIMIT = 32 * 2**20
 _HEADER_LIMIT = 32 * 2**20
@@ -32,19 +32,11 @@ def read_json(path: Path) -> dict[str, Any]:
         SettingsError: if it does not, or is far larger than any such file.
     """
     try:
-        size = path.stat().st_size
-        if size > _JSON_LIMIT:
-            raise SettingsError(
-                f"{path.name} has {size:,} bytes, more than any such file needs", str(path), "this folder cannot be read"
-            )
-        values = json.loads(read_text(path))
-    except (ValueError, RecursionError) as error:
-        raise SettingsError(f"{path.name} is not JSON: {error}", str(path), "this folder cannot be read") from None
-    except OSError as error:
-        raise SettingsError(f"{path.name} cannot be read: {error.strerror}", str(path), "check the path") from None
-    if not isinstance(values, dict):
-        raise SettingsError(f"{path.name} is not a JSON object", str(path), "this folder cannot be read")
-    return values
+        return read_object(path, _JSON_LIMIT)
+    except FileNotFoundError:
+        raise SettingsError(f"{path.name} cannot be read: No such file or directory", str(path), "check the path") from None
+    except DamagedJson as error:
+        raise SettingsError(f"{path.name} cannot be read: {error}", str(path), "this folder cannot be used") from None
 
 
 def refuse_code(values: Mapping[str, Any], path: Path) -> None:

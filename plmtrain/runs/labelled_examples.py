@@ -16,7 +16,8 @@ from plmtrain.data.tables.labelled import Examples, Rows, gather, rows_of_files
 from plmtrain.data.tables.reader import Finding, Reader
 from plmtrain.data.tables.readers import reader_of
 from plmtrain.errors import DataError
-from plmtrain.files import make_folder, read_text, write_json_atomically, write_text_atomically
+from plmtrain.files import make_folder, write_json_atomically, write_text_atomically
+from plmtrain.json_files import read_object
 from plmtrain.runs.demonstration import table_of
 from plmtrain.runs.material import Material, require_tokens, with_counted_steps
 from plmtrain.settings.data import TableSettings
@@ -87,13 +88,17 @@ class LabelledExamples(Material):
         write_json_atomically(make_folder(folder / "data") / "manifest.json", self._described())
 
     def changes(self, folder: Path) -> list[str]:
-        before = json.loads(read_text(folder / "data" / "manifest.json"))
         now = self._described()
+        try:
+            before = read_object(folder / "data" / "manifest.json")["sources"]
+            before = {split: dict(before.get(split, {})) for split in now["sources"]}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return ["the record of the run's examples is missing or damaged"]
         return [
-            f"{source} has other examples" if source in before["sources"].get(split, {}) else f"{source} is new"
+            f"{source} has other examples" if source in before[split] else f"{source} is new"
             for split, sources in now["sources"].items()
             for source, digest in sources.items()
-            if before["sources"].get(split, {}).get(source) != digest
+            if before[split].get(source) != digest
         ] or ["the examples are divided otherwise"]
 
     def _described(self) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +15,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from plmtrain.console import beside_the_work
-from plmtrain.files import read_text, write_json_atomically, write_text_atomically
+from plmtrain.files import write_json_atomically, write_text_atomically
+from plmtrain.json_files import DamagedJson, read_record
 from plmtrain.redaction import redact
 
 
@@ -54,8 +54,8 @@ def read_records(folder: Path) -> list[Record]:
     records = []
     for path in folder.glob("*.json"):
         try:
-            records.append(Record(**json.loads(read_text(path))))
-        except (OSError, ValueError, TypeError):
+            records.append(read_record(path, Record))
+        except (OSError, DamagedJson):
             continue
     return sorted(records, key=lambda record: record.job)
 

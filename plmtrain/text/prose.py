@@ -14,12 +14,12 @@ from plmtrain.text.sentences import split_sentences
 _BLOCK_END = re.compile(r"\n[ \t]*\n")
 _BULLET = re.compile(r"^[ \t]*(?:[*+•-]|\(?(?:\d{1,2}|[a-z])[.)])[ \t]+")
 _NOT_PROSE = re.compile(
-    r"^[ \t]*(?:>>>|\.\.\.(?:\s|$)|\.\.\s|:\w|[|$%#@+=~^!/\\<>{}\[]|--|-?-\w[\w-]*(?:[ ,=]|$)|(\W)\1{2,}[ \t]*$)"
+    r"^[ \t]*+(?:>>>|\.\.\.(?:\s|$)|\.\.\s|:\w|[|$%#@+=~^!/\\<>{}\[]|--|-?-\w[\w-]*(?:[ ,=]|$)|([^\w\s])\1{2,}[ \t]*$)|^ {3,}$"
 )
 _MARKUP: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
-        (r":[\w:+-]+:`(?:~[\w.]*\.)?[~!]?([^`<]+?)(?:\s*<[^>]*>)?`", r"\1"),  # :class:`~module.Class`
+        (r":[\w:+-]{1,64}:`(?:~[\w.]*\.)?[~!]?([^`<]+?)(?:\s*<[^>]*>)?`", r"\1"),  # :class:`~module.Class`
         (r"`([^`<]+?)\s*<[^>]*>`__?", r"\1"),  # `text <address>`_
         (r"``([^`]+)``", r"\1"),
         (r"`([^`']+)['`]_{0,2}", r"\1"),
@@ -28,7 +28,7 @@ _MARKUP: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"(\w)\(\)", r"\1"),  # a function's name
         (r"[“”]", '"'),
         (r"[‘’]", "'"),
-        (r"\s+(?:--|–|—)\s+", ", "),
+        (r"(?<!\s)\s+(?:--|–|—)\s+", ", "),
         (r"\s+", " "),
     )
 )

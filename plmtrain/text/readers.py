@@ -84,7 +84,9 @@ def expand(patterns: Sequence[str], setting: str = "data.files") -> list[Path]:
             matches = [path]
         elif glob.has_magic(pattern):
             # pathlib's own glob would need the pattern split into its fixed part and the rest.
-            matches = [Path(name) for name in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207
+            names = sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207
+            # A link that leads nowhere, or in a circle, is no file: passed over, as in folders.
+            matches = [match for match in map(Path, names) if match.exists()]
         else:
             raise DataError("this file does not exist", f"{setting}: {pattern}", _remedy(path))
         inside = [file for match in matches for file in (_files_below(match) if match.is_dir() else [match])]

@@ -10,19 +10,21 @@ from __future__ import annotations
 
 import re
 
+# A search begins at the start of a run of marks or of white space only: from each character of it, its time would be quadratic.
+_MARKS = ".!?…‽؟।॥።։۔"
 _CLOSERS = "\"'”’»›)\\]}）」』】〉》］｣"
 _END = re.compile(
     rf"""
-    (?: (?P<mark> [.!?…‽؟।॥።։۔]+ ) [{_CLOSERS}]* (?=\s)    # marks that white space follows
+    (?: (?<![{_MARKS}]) (?P<mark> [{_MARKS}]+ ) [{_CLOSERS}]* (?=\s)  # marks that white space follows
       | [。！？｡．]+ (?: [{_CLOSERS}]+ (?![ぁ-ゖ]) | (?![{_CLOSERS}]) )  # ideographic ones need none; 「…。」と continues
-      | (?=[^\S\n]*\n)                                      # the end of a paragraph
+      | (?<![^\S\n]) (?=[^\S\n]*\n)                         # the end of a paragraph
     ) \s*
     """,
     re.VERBOSE,
 )
-_LAST_WORD = re.compile(r"(?:[^\W\d_]+\.)*[^\W_]+$")
-_WORD = re.compile(r"[^\W\d_]+")
 _WINDOW = 24  # characters: no abbreviation is longer
+_LAST_WORD = re.compile(rf"(?:[^\W\d_]{{1,{_WINDOW}}}\.){{0,{_WINDOW}}}[^\W_]{{1,{_WINDOW}}}$")
+_WORD = re.compile(r"[^\W\d_]+")
 
 # English first; then those of other languages before capitals or figures. "no", "sun" and the like end sentences too often.
 _ABBREVIATED = """

@@ -9,6 +9,7 @@ from typing import Any
 from plmtrain.errors import DataError
 from plmtrain.families import ROLES, TOKENIZER_FAMILIES, tokenizer_family_of
 from plmtrain.files import read_bytes, read_text
+from plmtrain.json_files import DamagedJson, read_object
 
 TOKENIZER_FILE = "tokenizer.json"
 CONFIG_FILE = "tokenizer_config.json"
@@ -16,7 +17,7 @@ SPECIALS_FILE = "special_tokens_map.json"
 SENTENCEPIECE_FILE = "spiece.model"
 """Not read to make a tokenizer, only kept beside it: transformers' T5, ALBERT and XLNet and the originals' code take it."""
 
-_LARGEST_SENTENCEPIECE = 64 * 2**20  # bytes
+_LARGEST = 64 * 2**20  # bytes of a tokenizer's file: the largest published ones, of 256,000 pieces, have half of it
 
 Definition = dict[str, Any]
 """The content of ``tokenizer.json``: the stages, the model with its vocabulary, the special tokens."""
@@ -59,19 +60,16 @@ def read_sentencepiece(folder: Path) -> bytes | None:
     path = folder / SENTENCEPIECE_FILE
     if not path.is_file():
         return None
-    if (size := path.stat().st_size) > _LARGEST_SENTENCEPIECE:
+    if (size := path.stat().st_size) > _LARGEST:
         raise DataError(f"{path.name} has {size:,} bytes, which no such file needs", str(path), "copy it again, or remove it")
     return read_bytes(path)
 
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(read_text(path))
-    except (ValueError, RecursionError) as error:
+        return read_object(path, _LARGEST)
+    except DamagedJson as error:
         raise DataError("this file is damaged", f"{path}: {error}", "copy or save it again") from None
-    if not isinstance(content, dict):
-        raise DataError("this file is damaged", f"{path}: a JSON object was expected", "copy or save it again")
-    return content
 
 
 def _from_word_pieces(path: Path, config: dict[str, Any]) -> Definition:

@@ -7,7 +7,6 @@ is computed, never pointed to: it is the newest one whose every byte matches its
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,6 +27,7 @@ from plmtrain.files import (
     temporary_name,
     write_json_atomically,
 )
+from plmtrain.json_files import DamagedJson, read_record
 from plmtrain.training import checkpoint_manifest as manifests
 from plmtrain.training.checkpoint_manifest import (
     CheckpointManifest,
@@ -112,10 +112,10 @@ class Journal:
     def read(cls, folder: Path) -> Journal | None:
         """Read a run's journal; None if nothing was ever saved."""
         try:
-            journal = cls(**json.loads(read_text(folder / JOURNAL)))
+            journal = read_record(folder / JOURNAL, cls)
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, TypeError):
+        except DamagedJson:
             return cls()
         return journal if isinstance(journal.last_step, int) and isinstance(journal.run_id, str) else cls()
 

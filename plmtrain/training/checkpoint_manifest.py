@@ -23,6 +23,7 @@ from typing import Any
 
 from plmtrain import __version__
 from plmtrain.files import read_bytes, sha256
+from plmtrain.json_files import parse
 
 NAME = "manifest.json"
 FORMAT = 1
@@ -95,7 +96,7 @@ class CheckpointManifest:
         except OSError as error:
             raise Damage(f"cannot be read: {error.strerror}") from error
         try:
-            content = json.loads(data)
+            content = parse(data)
             stated = content.pop("manifest_sha256")
             intact = data == _spell(content) and stated == _hash(content) and isinstance(content["step"], int)
             if intact and content["format"] > FORMAT:
@@ -106,7 +107,7 @@ class CheckpointManifest:
                 files={name: (entry["size"], entry["sha256"]) for name, entry in content["files"].items()},
                 versions=content["versions"],
             )
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        except (ValueError, KeyError, TypeError, AttributeError):
             intact = False
         if not intact:
             raise Damage("content changed")

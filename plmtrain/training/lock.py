@@ -20,7 +20,8 @@ from pathlib import Path
 from types import TracebackType
 
 from plmtrain.errors import PlmtrainError, SettingsError
-from plmtrain.files import FolderLock, disk_errors, make_folder, read_text, temporary_name
+from plmtrain.files import FolderLock, disk_errors, make_folder, temporary_name
+from plmtrain.json_files import DamagedJson, read_record
 
 BEAT = 15.0
 """Seconds between two heartbeats."""
@@ -148,6 +149,8 @@ class RunLock:
             if other is not None and is_alive(other, silent_for):
                 raise self._refusal(other, silent_for)
             if self.path.exists():
+                if self.path.is_dir():
+                    raise SettingsError("there is a folder in the place of the run's lock", str(self.path), "remove it")
                 self._report(f"took over the lock of {other or 'an unknown process'}, which is gone")
                 self.path.unlink()
             self._owner = Owner.this_process()
@@ -167,8 +170,8 @@ class RunLock:
         """Return the living process that holds the lock, if there is one; nothing is written."""
         try:
             beat = self.path.stat().st_mtime
-            owner = Owner(**json.loads(read_text(self.path)))
-        except (OSError, ValueError, TypeError):
+            owner = read_record(self.path, Owner)
+        except (OSError, DamagedJson):
             return None
         return owner if is_alive(owner, time.time() - beat) else None
 
@@ -195,8 +198,8 @@ class RunLock:
         """Return the owner that the file names, and seconds since its last heartbeat by the clock of the file's own disk."""
         try:
             beat = self.path.stat().st_mtime
-            owner = Owner(**json.loads(read_text(self.path)))
-        except (OSError, ValueError, TypeError):
+            owner = read_record(self.path, Owner)
+        except (OSError, DamagedJson):
             return None, 0.0
         probe = temporary_name(self.path)
         try:

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, BinaryIO
 
 from plmtrain.files import disk_errors, read_bytes, write_bytes_atomically
+from plmtrain.json_files import DamagedJson, parse
 from plmtrain.training.progress import decode_floats, encode_floats
 
 
@@ -89,8 +90,8 @@ def _lines(content: bytes) -> Iterator[tuple[bytes, dict[str, Any]]]:
     """Yield each complete line that is a JSON object, with its value."""
     for line in content.splitlines(keepends=True):
         try:
-            record = json.loads(line) if line.endswith(b"\n") else None
-        except ValueError:
+            record = parse(line) if line.endswith(b"\n") else None
+        except DamagedJson:
             continue
         if isinstance(record, dict):
             yield line, decode_floats(record)

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from plmtrain.errors import CheckpointError
+from plmtrain.json_files import DamagedJson, as_record, parse
 
 _NOT_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
@@ -69,9 +70,9 @@ class Progress:
             CheckpointError: if the text is not such a record, or a newer version wrote it.
         """
         try:
-            values = decode_floats(json.loads(text))
-        except ValueError as error:
-            raise CheckpointError(f"the record of progress is not JSON: {error}") from error
+            values = decode_floats(parse(text))
+        except DamagedJson as error:
+            raise CheckpointError(f"the record of progress is damaged: {error}") from error
         if not isinstance(values, dict):
             raise CheckpointError("the record of progress is not an object")
         if unknown := values.keys() - {field.name for field in fields(cls)}:
@@ -80,4 +81,7 @@ class Progress:
                 "",
                 "use the version of plmtrain that wrote it; the checkpoint's manifest.json names it",
             )
-        return cls(**values)
+        try:
+            return as_record(values, cls)
+        except DamagedJson as error:
+            raise CheckpointError(f"the record of progress is damaged: {error}") from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import os
 import re
@@ -17,6 +16,7 @@ from typing import Any, Literal
 
 from plmtrain.errors import SettingsError
 from plmtrain.files import disk_errors, make_folder, read_text, write_json_atomically, write_text_atomically
+from plmtrain.json_files import DamagedJson, read_object
 from plmtrain.redaction import redact, redact_text
 from plmtrain.training.checkpoint import JOURNAL, Checkpoints
 from plmtrain.training.checkpoint_manifest import Identity
@@ -194,12 +194,11 @@ class _Handler(logging.FileHandler):
 
 
 def _read_object(path: Path) -> dict[str, Any]:
-    """Read a JSON object from a file; empty if there is none."""
+    """Read a JSON object from a file; empty if there is none, or it is damaged."""
     try:
-        value = json.loads(read_text(path))
-    except (OSError, ValueError):
+        return read_object(path)
+    except (OSError, DamagedJson):
         return {}
-    return value if isinstance(value, dict) else {}
 
 
 def read_plain_yaml(text: str, where: str) -> dict[str, Any]:

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from plmtrain.faults import fault_point
-from plmtrain.files import read_text, write_json_atomically
+from plmtrain.files import write_json_atomically
+from plmtrain.json_files import DamagedJson, read_object
 from plmtrain.redaction import redact, redact_text
 from plmtrain.settings.run import TrackerSettings
 
@@ -138,8 +139,8 @@ def _wandb(settings: TrackerSettings, folder: Path, name: str, config: dict[str,
 def _remembered_id(path: Path) -> str:
     """Return the run's id at W&B, the same after every resume."""
     try:
-        remembered = json.loads(read_text(path))["id"]
-    except (OSError, ValueError, KeyError, TypeError):
+        remembered = read_object(path).get("id")
+    except (OSError, DamagedJson):
         remembered = None
     if not isinstance(remembered, str):
         remembered = secrets.token_hex(4)

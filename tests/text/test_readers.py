@@ -253,3 +253,16 @@ def test_a_pattern_for_nothing_is_told_with_the_nearest_name(tmp_path: Path, pat
 def test_a_file_that_cannot_be_opened_is_told(tmp_path: Path) -> None:
     assert "cannot be read" in told(tmp_path / "gone", settings()).what
     assert "cannot be read" in told(tmp_path, settings()).what
+
+
+def test_links_that_lead_nowhere_are_passed_over(tmp_path: Path) -> None:
+    """Under a pattern as in a folder; by its own name such a link does not exist."""
+    (tmp_path / "good.txt").write_text("a text\n")
+    (tmp_path / "broken.txt").symlink_to("nowhere")
+    (tmp_path / "circle.txt").symlink_to("circle.txt")
+    (tmp_path / "folder").symlink_to(".")
+    for pattern in ("*.txt", "**/*.txt", ""):
+        assert {path.name for path in expand([str(tmp_path / pattern)])} == {"good.txt"}
+    for name in ("broken.txt", "circle.txt"):
+        with pytest.raises(DataError, match="does not exist"):
+            expand([str(tmp_path / name)])

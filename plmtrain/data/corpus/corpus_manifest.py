@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -10,7 +9,8 @@ from typing import Any
 
 from plmtrain.data.splits import Split
 from plmtrain.errors import DataError
-from plmtrain.files import read_text, write_json_atomically
+from plmtrain.files import write_json_atomically
+from plmtrain.json_files import read_object
 
 VERSION = 1
 """Of the format; data of another version are prepared again."""
@@ -115,7 +115,7 @@ def read_alone(folder: Path) -> CorpusManifest:
     """
     path = folder / "manifest.json"
     try:
-        values: dict[str, Any] = json.loads(read_text(path))
+        values: dict[str, Any] = read_object(path)
         if values["version"] != VERSION:
             raise DataError(f"prepared data of format {values['version']}, not {VERSION}", str(path), _AGAIN)
         values["sources"] = tuple(SourceFile(**source) for source in values["sources"])

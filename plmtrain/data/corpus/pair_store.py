@@ -24,7 +24,8 @@ from plmtrain.data.corpus.store import Store, mapped
 from plmtrain.data.corpus.updates import OnUpdate, PreparationUpdate
 from plmtrain.errors import DataError
 from plmtrain.faults import fault_point
-from plmtrain.files import FolderLock, atomic_folder, clear_leftovers, make_folder, read_text, sha256, write_json_atomically
+from plmtrain.files import FolderLock, atomic_folder, clear_leftovers, make_folder, sha256, write_json_atomically
+from plmtrain.json_files import read_object
 from plmtrain.keyed_random import spread_at
 from plmtrain.stopping import safe_point
 
@@ -131,7 +132,7 @@ def _require_enough(store: Store, cutting: Cutting) -> None:
 def _is_whole(folder: Path) -> bool:
     """Return whether pairs were cut there and no file is missing."""
     try:
-        sizes = json.loads(read_text(folder / "manifest.json"))["bytes"]
+        sizes = read_object(folder / "manifest.json")["bytes"]
         return all((folder / name).stat().st_size == size for name, size in sizes.items())
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False  # missing; or damaged, and then made again

@@ -7,7 +7,6 @@ ctime. As in git's index, a file that changed just now is not cached, since the 
 from __future__ import annotations
 
 import hashlib
-import json
 import sys
 import time
 from collections.abc import Callable
@@ -21,7 +20,8 @@ from plmtrain.data.corpus.corpus_manifest import SourceFile
 from plmtrain.data.corpus.updates import OnUpdate, PreparationUpdate
 from plmtrain.data.splits import Split
 from plmtrain.errors import DataError, DiskError
-from plmtrain.files import CHUNK, open_regular, read_text, sha256, write_json_atomically
+from plmtrain.files import CHUNK, open_regular, sha256, write_json_atomically
+from plmtrain.json_files import DamagedJson, read_object
 from plmtrain.settings.data import DataSettings
 from plmtrain.stopping import safe_point
 from plmtrain.text import prose, readers, sample
@@ -122,9 +122,8 @@ class _Hashes:
         self._memory = memory
         self._known: dict[str, Any] = {}
         self._new = False
-        with suppress(OSError, ValueError):
-            known = json.loads(read_text(memory))
-            self._known = known if isinstance(known, dict) else {}
+        with suppress(OSError, DamagedJson):
+            self._known = read_object(memory)
 
     def of(self, path: Path, on_bytes: Callable[[int], None]) -> tuple[Signature, str]:
         """Return a file's signature and hash."""

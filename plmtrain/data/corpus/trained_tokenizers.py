@@ -16,7 +16,8 @@ from plmtrain.data.corpus.updates import OnUpdate, PreparationUpdate
 from plmtrain.data.rows.quotas import Repeats
 from plmtrain.errors import DataError
 from plmtrain.faults import fault_point
-from plmtrain.files import FolderLock, atomic_folder, clear_leftovers, make_folder, read_text, write_json_atomically
+from plmtrain.files import FolderLock, atomic_folder, clear_leftovers, make_folder, write_json_atomically
+from plmtrain.json_files import read_object
 from plmtrain.settings.data import DataSettings
 from plmtrain.settings.tokenizer import TokenizerSettings
 from plmtrain.stopping import safe_point
@@ -119,7 +120,7 @@ def _digest(data: DataSettings, settings: TokenizerSettings, sources: Sources) -
 def _kept(folder: Path) -> Tokenizer | None:
     """Return a tokenizer that was trained before, if it is unchanged."""
     try:
-        record = json.loads(read_text(folder / _RECORD))
+        record = read_object(folder / _RECORD)
         tokenizer = Tokenizer.load(folder)
         return tokenizer if tokenizer.digest == record["tokenizer"] else None
     except (OSError, ValueError, KeyError, TypeError, DataError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -14,6 +13,7 @@ from plmtrain.data.tables.examples import EncodedTexts, Texts
 from plmtrain.data.tables.reader import Example, Reader, ReferenceT
 from plmtrain.data.tables.table_files import Row
 from plmtrain.errors import DataError
+from plmtrain.json_files import DamagedJson, parse
 from plmtrain.settings.tasks.base import SentenceTaskSettings
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def _object(text: str) -> Mapping[str, Any] | None:
     if not text.lstrip().startswith("{"):
         return None
     try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
+        value = parse(text)
+    except DamagedJson:
         return None
     return value if isinstance(value, dict) else None

@@ -35,7 +35,7 @@ FORMATS = {
 _ROWS_AT_ONCE = 1024
 """The rows of a parquet file that are in memory at a time."""
 _LONGEST_CELL = 2**24  # characters
-_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 """Numbers as ``float`` reads them, but for ``nan``, ``inf`` and underscores."""
 
 

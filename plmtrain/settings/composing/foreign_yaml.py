@@ -26,7 +26,7 @@ DEEPEST = 20
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """The safe loader, in C if available: a hostile file must not take long either."""
 _PLAIN_INTERPOLATION = re.compile(r"\$\{[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)*\}")
-_PACKAGE = re.compile(r"^\s*#\s*@package\s*(.*?)\s*$", re.MULTILINE)
+_PACKAGE = re.compile(r"^[ \t]*#[ \t]*@package(.*)$", re.MULTILINE)
 _HEADER = re.compile(r"\s*(#\s*@|$)")
 """The beginning of a line that may precede it."""
 
@@ -171,7 +171,7 @@ def screen(config_dir: str, chosen: dict[str, str]) -> list[SettingsError]:
         if refused:
             continue
         for match in _PACKAGE.finditer(text):
-            package = match[1]
+            package = match[1].strip()
             if not all(map(_HEADER.match, text[: match.start()].splitlines())):
                 what = f"'# @package {package}' is ignored, since it is not the first line"
                 errors.append(SettingsError(what, _where(path), "move it to the top"))
