@@ -9,13 +9,15 @@ from rich.console import Console
 from plmtrain.runs.corpus import tokenizer_of
 from plmtrain.runs.preparation import preparation_report
 from plmtrain.settings.composing.compose import compose
+from plmtrain.settings.composing.settings_file import separated
 from plmtrain.settings.decode import pretrain_settings
 
 
 def run(arguments: list[str]) -> int:
     """Train a tokenizer on the training text, or load the one that was trained on it before."""
-    folder = Path(arguments.pop(0)) if arguments and "=" not in arguments[0] and not arguments[0].startswith("-") else None
-    settings = pretrain_settings(compose(arguments))
+    file, rest = separated(arguments)
+    folder = Path(rest.pop(0)) if rest and "=" not in rest[0] and not rest[0].startswith("-") else None
+    settings = pretrain_settings(compose([*rest, *([file] if file is not None else [])]))
     with preparation_report() as on_update:
         tokenizer = tokenizer_of(settings, on_update)
     place = folder or Path(settings.data.prepared_dir) / "tokenizers"

@@ -27,6 +27,7 @@ from plmtrain.settings.composing.compose import parse_override, values_of
 from plmtrain.settings.composing.folders import GROUPS, OPTIONAL_GROUPS, choices
 from plmtrain.settings.composing.foreign_yaml import screen_folder
 from plmtrain.settings.composing.overrides import Checked, check_overrides, where
+from plmtrain.settings.composing.settings_file import separated
 from plmtrain.settings.decode import KINDS, run_settings
 from plmtrain.study import sweep_record
 from plmtrain.training.run_folder import safe_name
@@ -49,16 +50,17 @@ def run(verb: str, options: Arguments) -> int:
     if not trains or options.show:
         what = "--cfg job" if trains else f"plmtrain {verb}"
         raise SettingsError(f"{what} takes one set of settings, not a sweep", "command line: -m", "omit -m")
-    checked = check_overrides(options.overrides, parse_override, options.config_dir, sweep=True, primary=verb)
+    file, overrides = separated(options.overrides)
+    checked = check_overrides(overrides, parse_override, options.config_dir, sweep=True, primary=verb)
     values = _values(checked, options)
     folder_errors = screen_folder(options.config_dir) if options.config_dir is not None else []
     if errors := [*folder_errors, *checked.errors, *_impossible(checked, values, options)]:
         raise SettingsErrors(errors)
-    first = _first_valid(verb, checked, values, options)
+    first = _first_valid(verb, checked, values, file, options)
     folder = Path(str(first.get("runs_dir") or "runs")).resolve() / "sweeps" / _name(verb, checked, options, first)
     folder.mkdir(parents=True, exist_ok=True)
     total, at_once = _total(checked, values), _at_once(checked)
-    job = sweep_job.SweepJob(str(folder), tuple(checked.swept), options.config_dir, total, at_once, verb)
+    job = sweep_job.SweepJob(str(folder), tuple(checked.swept), file, options.config_dir, total, at_once, verb)
     with _forwarding():
         multirun.run_sweep(checked, options.config_dir, folder, job, verb)
     records = sweep_record.read_records(folder / "jobs")
@@ -91,13 +93,16 @@ def _impossible(checked: Checked, values: Mapping[str, Sequence[str]], options: 
             yield SettingsError(f"hydra.launcher.jobs must be a whole number above 0, and is '{value}'", where(text), "write 2")
 
 
-def _first_valid(verb: str, checked: Checked, values: Mapping[str, Sequence[str]], options: Arguments) -> Mapping[str, Any]:
+def _first_valid(
+    verb: str, checked: Checked, values: Mapping[str, Sequence[str]], file: str | None, options: Arguments
+) -> Mapping[str, Any]:
     """Return the plain settings of the first valid job.
 
     An invalid job affects no other one, so the sweep starts if any is valid; if none is, the errors are reported at once.
     """
     groups = [f"{group}={choice or 'null'}" for group, choice in checked.groups.items() if group not in checked.swept]
-    fixed = groups + [text for key, text in checked.values if key not in checked.swept]
+    fixed = [*([file] if file is not None else []), *groups]
+    fixed += [text for key, text in checked.values if key not in checked.swept]
     counted = {key: choices_of_key for key, choices_of_key in values.items() if choices_of_key}
     problem: SettingsErrors | None = None
     for combination in islice(product(*counted.values()), MOST_TRIED):

@@ -50,6 +50,7 @@ class SweepJob:
     Args:
         folder: the sweep's folder.
         swept: the keys with several values, in order.
+        file: the file of settings on the command line.
         config_dir: the folder of ``--config-dir``.
         total: the number of jobs, if known beforehand.
         jobs: how many run at the same time.
@@ -58,6 +59,7 @@ class SweepJob:
 
     folder: str
     swept: tuple[str, ...]
+    file: str | None = None
     config_dir: str | None = None
     total: int | None = None
     jobs: int = 1
@@ -91,6 +93,8 @@ class SweepJob:
         return record.metrics.get("val/loss", math.inf)
 
     def _run(self, record: Record, overrides: list[str], path: Path, log: Path) -> Record:
+        if self.file is not None:
+            overrides = [self.file, *overrides]
         settings = settings_for(self.verb, overrides, self.config_dir)
         name = self._name(settings, record.values)
         if name is not None:

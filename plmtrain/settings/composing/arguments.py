@@ -8,6 +8,9 @@ from pathlib import Path
 
 from plmtrain.errors import SettingsError, SettingsErrors, nearest
 
+_FILE_FLAGS = ("--config", "--config-file", "--config-name", "-cn")
+"""How other programs take a file of settings."""
+
 FLAGS = ("--config-dir", "-cd", "--cfg", "-c", "--multirun", "-m", "--help", "-h")
 
 
@@ -16,7 +19,7 @@ class Arguments:
     """The arguments of a verb that composes settings.
 
     Args:
-        overrides: the Hydra overrides, in order.
+        overrides: the Hydra overrides, in order; a file of settings is among them.
         config_dir: a folder with the user's own YAML files.
         multirun: whether the overrides are a sweep.
         show: whether the settings are printed, and nothing is started.
@@ -64,9 +67,10 @@ def parse_arguments(arguments: Sequence[str]) -> Arguments:
                         )
                     )
         else:
-            errors.append(
-                SettingsError(f"there is no option '{flag}'", f"command line: {word}", nearest(flag, {*FLAGS, "--json"} - {flag}))
-            )
+            remedy = nearest(flag, {*FLAGS, "--json"} - {flag})
+            if flag in _FILE_FLAGS:
+                remedy = "write the file alone, as in plmtrain pretrain run.yaml; or --config-dir DIR with choices of groups"
+            errors.append(SettingsError(f"there is no option '{flag}'", f"command line: {word}", remedy))
     if errors:
         raise SettingsErrors(errors)
     return Arguments(tuple(overrides), None if config_dir is None else str(Path(config_dir).resolve()), multirun, show)
