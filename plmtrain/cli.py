@@ -51,7 +51,7 @@ def _dispatch(arguments: Sequence[str]) -> int:
         return 0
     verb, rest = arguments[0], list(arguments[1:])
     if verb not in words.VERBS:
-        hint = nearest(verb, words.VERBS)
+        hint = nearest(verb, [*words.VERBS, *(("--help", "--version") if verb.startswith("-") else ())])
         if "=" in verb:
             hint = f"a verb comes first: plmtrain pretrain {verb}"
         shown = verb[:80] if verb.isprintable() else ascii(verb[:80])[1:-1]
@@ -59,6 +59,8 @@ def _dispatch(arguments: Sequence[str]) -> int:
     if "-h" in rest or "--help" in rest:
         print(words.of(verb))
         return 0
+    if (wrong := _unknown_option(verb, rest)) is not None:
+        raise wrong
     if words.VERBS[verb].composes:
         from plmtrain.settings.composing.arguments import parse_arguments
 
@@ -73,6 +75,20 @@ def _dispatch(arguments: Sequence[str]) -> int:
             return show.run(verb, options)
     run: Callable[[list[str]], int] = importlib.import_module(f"plmtrain.commands.{verb}").run
     return run(rest)
+
+
+def _unknown_option(verb: str, rest: Sequence[str]) -> SettingsError | None:
+    """Return the error of the first option that a verb does not have; those of verbs that compose are checked with their settings."""
+    if words.VERBS[verb].composes:
+        return None
+    valid = (*words.VERBS[verb].options, "--help")
+    for word in rest[: rest.index("--")] if "--" in rest else rest:
+        option = word.partition("=")[0]
+        if option.startswith("--") and option not in valid:
+            return SettingsError(
+                f"plmtrain {verb} has no option '{option}'", f"command line: {word[:120]}", nearest(option, valid)
+            )
+    return None
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -36,3 +36,18 @@ def warn(line: str) -> None:
     """Print a warning on standard error."""
     with suppress(OSError):
         print(line.encode("ascii", "backslashreplace").decode(), file=sys.stderr)
+
+
+def counted(count: int, name: str) -> str:
+    """Return a number with its noun in the singular or plural."""
+    plural = f"{name}es" if name.endswith("s") else f"{name}s"
+    return f"{count:,} {name if count == 1 else plural}"
+
+
+def duration(seconds: float) -> str:
+    """Format a duration for people."""
+    minutes, rest = divmod(int(seconds + 0.5), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours >= 48:
+        return f"{hours // 24} d {hours % 24} h"
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"

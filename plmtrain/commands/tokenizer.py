@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from plmtrain.runs.corpus import tokenizer_of
+from plmtrain.runs.corpus import first_words, tokenizer_of
 from plmtrain.runs.preparation import preparation_report
 from plmtrain.settings.composing.compose import compose
 from plmtrain.settings.composing.settings_file import separated
@@ -25,7 +25,7 @@ def run(arguments: list[str]) -> int:
         tokenizer.save(folder)
     console = Console()
     console.print(f"{tokenizer.type} tokenizer of {tokenizer.vocabulary.size:,} tokens in {place}")
-    sample = "The quick brown fox jumps over the lazy dog."
+    sample = first_words(settings, lambda update: None)
     ((ids, _),) = tokenizer.encode([sample])
     console.print(f"{sample}  →  {' '.join(tokenizer.pieces(ids.tolist()))}", highlight=False, markup=False)
     return 0

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from plmtrain.console import counted
 from plmtrain.errors import CheckpointError, SettingsError
 
 
@@ -47,5 +48,6 @@ def run(arguments: list[str]) -> int:
     if gone := journal.missing(steps):
         raise CheckpointError(f"{gone} was saved and is gone", str(folder / "checkpoints"), "restore it from a copy")
     if "--json" not in arguments:
-        print(f"{len(rows)} files of {len(steps)} checkpoints are intact" if steps else "there is no checkpoint yet")
+        whole = f"{counted(len(rows), 'file')} of {counted(len(steps), 'checkpoint')}: nothing is damaged"
+        print(whole if steps else "there is no checkpoint yet")
     return 0

@@ -96,7 +96,13 @@ def test_a_runs_own_config_repeats_it(tmp_path: Path) -> None:
 
 def test_a_fine_tuned_runs_config_starts_from_the_same_weights(tmp_path: Path) -> None:
     finished_run(tmp_path / "first", ["model=bert", "objective=mlm"])
-    words = [f"init={tmp_path / 'first'}", "task=classification", "data.files=[a.tsv]", "model.dropout=0.25", "trainer.sequence_length=32"]
+    words = [
+        f"init={tmp_path / 'first'}",
+        "task=classification",
+        "data.files=[a.tsv]",
+        "model.dropout=0.25",
+        "trainer.sequence_length=32",
+    ]
     before = settings_for("finetune", words)
     file = tmp_path / "config.yaml"
     file.write_text(yaml.safe_dump({**before.model_dump(mode="json"), "resolved": {"precision": "fp32"}}))

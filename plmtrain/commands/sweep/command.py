@@ -19,6 +19,7 @@ from typing import Any
 
 from plmtrain import stopping
 from plmtrain.commands.sweep import job as sweep_job
+from plmtrain.console import counted, warn
 from plmtrain.errors import SettingsError, SettingsErrors, Stopped, nearest
 from plmtrain.runs.command_settings import composed_for, kind_for
 from plmtrain.settings.composing import multirun
@@ -28,9 +29,13 @@ from plmtrain.settings.composing.folders import GROUPS, OPTIONAL_GROUPS, choices
 from plmtrain.settings.composing.foreign_yaml import screen_folder
 from plmtrain.settings.composing.overrides import Checked, check_overrides, where
 from plmtrain.settings.composing.settings_file import separated
-from plmtrain.settings.decode import KINDS, run_settings
+from plmtrain.settings.decode import FINETUNE, KINDS, run_settings
+from plmtrain.settings.lookup import task_classes
 from plmtrain.study import sweep_record
 from plmtrain.training.run_folder import safe_name
+
+_MEASURED_OTHERWISE = ("objective", "task", "data", "tokenizer")
+"""Groups whose settings decide what is measured; a choice of ``model`` or ``experiment`` brings its own tokenizer, too."""
 
 MOST_TRIED = 30
 """Jobs that are composed in search of a valid one, before the sweep is refused."""
@@ -67,7 +72,7 @@ def run(verb: str, options: Arguments) -> int:
     sweep_record.write_csv(records, folder / "table.csv")
     if spreads := sweep_record.spreads(records):
         sweep_record.write_spreads(spreads, folder / "seeds.csv")
-    sweep_record.print_table(records, f"{len(records)} jobs, {folder / 'table.csv'}")
+    sweep_record.print_table(records, f"{counted(len(records), 'job')}, {folder / 'table.csv'}", _aim(verb, checked, first))
     codes = [1 if record.exit_code is None else record.exit_code for record in records]
     return Stopped.exit_code if sweep_job.stopped_by() is not None else max(codes, default=0)
 
@@ -127,6 +132,17 @@ def _values(checked: Checked, options: Arguments) -> dict[str, list[str]]:
     }
 
 
+def _aim(verb: str, checked: Checked, first: Mapping[str, Any]) -> sweep_record.Aim | None:
+    """Return the measure by which jobs are compared; None if what they measure differs, as between two objectives or tokenizers."""
+    if any(key.partition(".")[0] in _MEASURED_OTHERWISE or key in ("model", "experiment") for key in checked.swept):
+        return None
+    if verb != FINETUNE.primary:
+        return sweep_record.Aim("val/loss", higher=False)
+    kind, metrics = task_classes()[str(first["task"]["type"])], first["task"].get("metrics")
+    metric = str((metrics or kind.model_fields["metrics"].default)[0])
+    return sweep_record.Aim(f"val/{metric}", higher=metric not in kind.lower_is_better)
+
+
 def _total(checked: Checked, values: Mapping[str, Sequence[str]]) -> int | None:
     """Return the number of jobs, unless a sweeper decides it."""
     if any(text.startswith("hydra/sweeper=") for text in checked.hydra):
@@ -158,6 +174,8 @@ def _forwarding() -> Iterator[None]:
     """Forward TERM, INT and USR1 to the jobs; the first signal also prevents further jobs from starting."""
 
     def forward(number: int, frame: FrameType | None) -> None:
+        if sweep_job.stopped_by() is None:
+            warn("stopping: the jobs that run save their state first; again to stop them at once")
         sweep_job.stop(number)
 
     if threading.current_thread() is not threading.main_thread():

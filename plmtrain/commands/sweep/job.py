@@ -78,7 +78,7 @@ class SweepJob:
         log = place / f"{digest}.log"
         record = Record(number, values)
         if _stopped_by is not None:
-            record = replace(record, state="stopped", exit_code=Stopped.exit_code, reason="the sweep was stopped before it began")
+            record = replace(record, reason="the sweep was stopped before it began")
         else:
             try:
                 record = self._run(record, list(overrides), place / f"{digest}.json", log)
@@ -159,10 +159,12 @@ class SweepJob:
     def _print(self, record: Record, log: Path) -> None:
         total = f"/{self.total}" if self.total else ""
         values = " ".join(f"{key}={value}" for key, value in redact(dict(record.values)).items())
-        end = record.state if record.state != "finished" else f"finished, {_shown(record.metrics)}"
+        end = record.state if record.state != "waiting" else "not begun"
+        if record.state == "finished":
+            end = f"finished, {_shown(record.metrics)}"
         if record.state == "failed":
             end = f"failed with exit code {record.exit_code}: {record.reason} ({log})"
-        print(f"[{record.job + 1}{total}] {values}: {end}", file=sys.stderr, flush=True)
+        print(f"[{record.number}{total}] {values}: {end}", file=sys.stderr, flush=True)
 
 
 def _shown(metrics: Mapping[str, float]) -> str:

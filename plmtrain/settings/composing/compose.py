@@ -206,7 +206,9 @@ def _idle_choices(file: SettingsFile, chosen: Mapping[str, str | None]) -> Itera
         if file.complete and chosen[group] is not None:
             sections = ", ".join(file.complete)
             remedy = f"omit {group}=, and change single settings, as in trainer.steps=1000"
-            yield SettingsError(f"{group}={chosen[group]} has no effect on {sections} of {file.path}", f"file: {file.path}", remedy)
+            yield SettingsError(
+                f"{group}={chosen[group]} has no effect on {sections} of {file.path}", f"file: {file.path}", remedy
+            )
 
 
 def _one_length(config: DictConfig, checked: Checked, file: SettingsFile) -> Iterator[SettingsError]:

@@ -119,7 +119,9 @@ def read_settings_file(path: str | None, primary: str = PRIMARY, config_dir: str
     if not errors and not isinstance(values, dict):
         errors = [SettingsError("a file of settings has 'key: value' lines", _where(path), "write settings as in model: roberta")]
     elif not errors and "defaults" in values:
-        remedy = f"write model: roberta instead; or keep it as DIR/experiment/NAME.yaml: --config-dir DIR experiment={Path(path).stem}"
+        remedy = (
+            f"write model: roberta instead; or keep it as DIR/experiment/NAME.yaml: --config-dir DIR experiment={Path(path).stem}"
+        )
         errors = [SettingsError("a file of settings has no defaults list", _where(path, "defaults"), remedy)]
     elif not errors:
         values = {key: value for key, value in values.items() if key not in _RECORDED}
