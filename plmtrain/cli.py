@@ -78,7 +78,7 @@ def _dispatch(arguments: Sequence[str]) -> int:
 
 
 def _unknown_option(verb: str, rest: Sequence[str]) -> SettingsError | None:
-    """Return the error of the first option that a verb does not have; those of verbs that compose are checked with their settings."""
+    """Return the error of the first option that a verb does not have; verbs that compose check theirs with their settings."""
     if words.VERBS[verb].composes:
         return None
     valid = (*words.VERBS[verb].options, "--help")

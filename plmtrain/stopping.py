@@ -1,8 +1,7 @@
 """Stopping at a safe point: a signal sets a flag, which long loops check where nothing can be lost.
 
-Python runs a signal's handler between two of its own instructions, and a backward pass is one of them: half a minute of it on a slow
-machine. The kernel's side of the signal therefore also wakes a thread, which answers at once what is awaited, and which ends the
-process where it is asked to for the second time.
+Python runs a signal's handler between two of its own instructions, and a whole backward pass is one of them: half a minute on a
+slow machine. Each signal therefore also wakes a thread, which says at once what is awaited, and ends the process at the second.
 """
 
 from __future__ import annotations
@@ -21,7 +20,13 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 _requested: signal.Signals | None = None
 _heard: signal.Signals | None = None
 _announced = False
-_awaited: Callable[[], str] = lambda: "at the next safe point"
+
+
+def _next_safe_point() -> str:
+    return "at the next safe point"
+
+
+_awaited: Callable[[], str] = _next_safe_point
 _last_act: Callable[[signal.Signals], str] | None = None
 _answering = threading.Lock()
 _ending = threading.Lock()

@@ -35,7 +35,8 @@ def corpus_table(corpus: Corpus) -> Table:
 def remarks(corpus: Corpus) -> list[str]:
     """Return what else is known of prepared text, a line each."""
     manifest = corpus.manifest
+    overlap, skipped = counted(manifest.overlap, "held-out document"), counted(manifest.skipped, "line")
     return [
-        f"{counted(manifest.overlap, 'held-out document')} also in the training text, {counted(manifest.skipped, 'line')} skipped",
+        f"{overlap} also in the training text, {skipped} skipped",
         f"unigram entropy {manifest.unigram_entropy:.3f} nats a token",
     ]

@@ -47,7 +47,8 @@ def card_of_run(trained: TrainedRun, model: Model, published: PublishedFolder) -
         model,
         published,
         [
-            f"Trained with plmtrain ({type(trained.program).__name__}: {_first_line(trained.program)}), {counted(trained.step, 'step')}.",
+            f"Trained with plmtrain ({type(trained.program).__name__}: {_first_line(trained.program)}), "
+            f"{counted(trained.step, 'step')}.",
             *(["It started from the weights of another model."] if settings.init is not None else []),
         ],
         {

@@ -6,19 +6,17 @@ Nothing in a folder is trusted: each file is read as damaged if it is not what p
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from plmtrain.errors import PlmtrainError
 from plmtrain.study.sweep_record import final_metrics
 from plmtrain.training.checkpoint import Journal
 from plmtrain.training.lock import Owner
 from plmtrain.training.run_folder import RunFolder
-
-T = TypeVar("T")
 
 KILLED, DAMAGED = "killed", "damaged"
 """States that no run writes: it was under way and its process is gone; its files cannot be read."""
@@ -59,8 +57,7 @@ class RunRecord:
 def is_a_run(folder: Path) -> bool:
     """Return whether a folder is a run of plmtrain, even a damaged one: a ``config.yaml`` alone does not make it one."""
     run = RunFolder(folder)
-    config, status = _or({}, run.config), _or({}, run.status)
-    journal = _or(None, lambda: Journal.read(folder))
+    config, status, journal = _config(run), _status(run), _journal(run)
     known = "trainer" in config and "runs_dir" in config
     return known or isinstance(status.get("run_id"), str) or (journal is not None and journal.run_id is not None)
 
@@ -68,12 +65,10 @@ def is_a_run(folder: Path) -> bool:
 def read_run(folder: Path) -> RunRecord:
     """Read a run's folder; what cannot be read is left open."""
     run = RunFolder(folder)
-    config, status = _or({}, run.config), _or({}, run.status)
-    measured = _or([], lambda: list(run.metrics().records()))
+    config, status, journal, measured = _config(run), _status(run), _journal(run), _measured(run)
     result_step = status.get("result_step")
     metrics = final_metrics(measured, result_step if isinstance(result_step, int) else None) or final_metrics(measured)
     measure = _measure(config, metrics)
-    journal = _or(None, lambda: Journal.read(folder))
     written = [status.get("step"), *(record.get("step") for record in measured[-1:]), journal and journal.last_step]
     steps = [step for step in written if isinstance(step, int) and not isinstance(step, bool)]
     total, init = status.get("total_steps"), config.get("init")
@@ -101,14 +96,15 @@ def read_runs(runs_dir: Path) -> list[RunRecord]:
 
 def holder_of(folder: Path) -> Owner | None:
     """Return the living process that has the run, if there is one."""
-    return _or(None, RunFolder(folder).lock().holder)
+    with suppress(*_ANY_DAMAGE):
+        return RunFolder(folder).lock().holder()
+    return None
 
 
 def metrics_of(folder: Path) -> dict[str, float]:
     """Return the final metrics of a run: those of the step that is its result, if it has one, else the last ones."""
     run = RunFolder(folder)
-    step = _or({}, run.status).get("result_step")
-    records = _or([], lambda: list(run.metrics().records()))
+    step, records = _status(run).get("result_step"), _measured(run)
     return final_metrics(records, step if isinstance(step, int) else None) or final_metrics(records)
 
 
@@ -130,7 +126,7 @@ def _state(run: RunFolder, config: Mapping[str, Any], status: Mapping[str, Any])
 
 
 def _measure(config: Mapping[str, Any], metrics: Mapping[str, float]) -> str:
-    """Return the name of the measure that is a run's result: the first metric of a task, else the validation loss, else the loss."""
+    """Return the name of the measure that is a run's result: a task's first metric, else the validation loss, else the loss."""
     task = config.get("task")
     named = task.get("metrics") if isinstance(task, Mapping) else None
     first = [f"val/{named[0]}"] if isinstance(named, list) and named else []
@@ -143,15 +139,34 @@ def _time(path: Path) -> float:
     return 0.0
 
 
-def _or(otherwise: T, read: Callable[[], T]) -> T:
-    """Return what was read, or another value where a file is damaged."""
-    try:
-        return read()
-    except _ANY_DAMAGE:
-        return otherwise
+def _config(run: RunFolder) -> dict[str, Any]:
+    """Return a run's settings; empty if they are damaged."""
+    with suppress(*_ANY_DAMAGE):
+        return run.config()
+    return {}
 
 
-def dependents(folder: Path, others: Iterator[RunRecord] | list[RunRecord]) -> list[Path]:
+def _status(run: RunFolder) -> dict[str, Any]:
+    with suppress(*_ANY_DAMAGE):
+        return run.status()
+    return {}
+
+
+def _journal(run: RunFolder) -> Journal | None:
+    with suppress(*_ANY_DAMAGE):
+        return Journal.read(run.path)
+    return None
+
+
+def _measured(run: RunFolder) -> list[dict[str, Any]]:
+    """Return the lines of a run's metrics up to the first that is damaged."""
+    records: list[dict[str, Any]] = []
+    with suppress(*_ANY_DAMAGE):
+        records.extend(run.metrics().records())
+    return records
+
+
+def dependents(folder: Path, others: Sequence[RunRecord]) -> list[Path]:
     """Return the runs that start from a run's weights, and could not be repeated without it."""
     wanted = folder.resolve()
     return [other.path for other in others if other.init is not None and Path(other.init).resolve() == wanted]

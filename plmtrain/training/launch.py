@@ -78,7 +78,10 @@ def launch_processes(arguments: Sequence[str], processes: int) -> int:
 
 
 def _wait(children: Sequence[subprocess.Popen[bytes]]) -> list[int]:
-    """Wait for all children; forward a stop to them once and every request for a checkpoint, and kill those that run too long after another one failed."""
+    """Wait for all children; forward to them a stop once, and every request for a checkpoint.
+
+    Those that run too long after another one failed are killed.
+    """
     forwarded: signal.Signals | None = None
     failed_at: float | None = None
     while any(child.poll() is None for child in children):

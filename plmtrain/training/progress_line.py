@@ -95,7 +95,7 @@ class ProgressLine:
             self._tell(now)
 
     def _estimate(self, now: float) -> None:
-        """Say how long the rest of the run will take, as soon as the steps taken allow it; warm-up is small in a long first step."""
+        """Say how long the rest of the run will take, as soon as the steps allow it; a long first step has little warm-up."""
         began = self._started if self._began is None else self._began
         taken = self._done - self._first_step
         if began is None or taken <= 0 or now - began < _MEASURED or self._done == self._total:

@@ -1,6 +1,6 @@
 """A request for a checkpoint from outside: a signal to the process that holds a run's lock sets a flag, which the trainer reads.
 
-It changes nothing but when a checkpoint is written. Every process of a run can get the signal; the trainer adds their flags up, so
+It changes nothing but when a checkpoint is written. Any process of a run can get the signal; the trainer adds their flags up, so
 that all save after the same step.
 """
 

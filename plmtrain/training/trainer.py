@@ -29,10 +29,10 @@ from plmtrain.optim.schedule import learning_rate
 from plmtrain.programs.parts import Part
 from plmtrain.programs.program import Trainable
 from plmtrain.settings.run import RunSettings
+from plmtrain.training import save_request
 from plmtrain.training.checkpoint import Checkpoints
 from plmtrain.training.evaluation import evaluate
 from plmtrain.training.group import Group
-from plmtrain.training import save_request
 from plmtrain.training.precision import Precision
 from plmtrain.training.progress import Progress
 from plmtrain.training.state import TrainingState

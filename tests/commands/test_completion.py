@@ -76,7 +76,7 @@ def test_folders_of_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_every_option_of_predict_is_offered() -> None:
     """Those that its parser knows."""
     source = Path(predict.__file__).read_text()
-    own = {option for option in re.findall(r'add_argument\("(--[a-z-]+)"', source)}
+    own = set(re.findall(r'add_argument\("(--[a-z-]+)"', source))
     generation = {f"--{name.replace('_', '-')}" for name in GenerationSettings.model_fields}
     assert {*own, *generation} == set(VERBS["predict"].options)
 

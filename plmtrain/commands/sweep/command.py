@@ -133,7 +133,7 @@ def _values(checked: Checked, options: Arguments) -> dict[str, list[str]]:
 
 
 def _aim(verb: str, checked: Checked, first: Mapping[str, Any]) -> sweep_record.Aim | None:
-    """Return the measure by which jobs are compared; None if what they measure differs, as between two objectives or tokenizers."""
+    """Return the measure by which jobs are compared; None if it differs between them, as of two objectives or tokenizers."""
     if any(key.partition(".")[0] in _MEASURED_OTHERWISE or key in ("model", "experiment") for key in checked.swept):
         return None
     if verb != FINETUNE.primary:

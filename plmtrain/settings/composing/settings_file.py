@@ -10,8 +10,8 @@ A group is the name of a choice, or settings in which ``name`` is the choice::
     trainer:
       steps: 20000
 
-A section with both ``name`` and ``type`` is complete, as in a run's ``config.yaml``: it stands for no choice, and replaces all that
-the group's YAML files say.
+A section with both ``name`` and ``type`` is complete, as in a run's ``config.yaml``: it stands for no choice, and replaces all
+that the group's YAML files say.
 """
 
 from __future__ import annotations
