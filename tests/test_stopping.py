@@ -32,7 +32,7 @@ PROGRAM = textwrap.dedent(
         print("parent", stopping.requested(), flush=True)
         sys.exit(0)
     print("ready", flush=True)
-    hashlib.pbkdf2_hmac("sha256", b"", b"", 10**10)  # an hour in one call, as a backward pass on a slow machine
+    hashlib.pbkdf2_hmac("sha256", b"", b"", 2_000_000_000)  # half an hour in one call, as a backward pass on a slow machine
     """
 )
 

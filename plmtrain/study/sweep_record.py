@@ -181,7 +181,7 @@ def print_table(records: Sequence[Record], title: str, aim: Aim | None = None) -
     """
     best = None if aim is None else aim.best(records)
     swept, measured = _columns(records, "values"), _columns(records, "metrics")
-    table = Table("job", *map(escape, swept), "state", "exit", *measured, "run", title=escape(title), title_justify="left")
+    table = Table("job", *map(escape, swept), "state", "exit", *measured, "run")
     colours = {"finished": "green", "failed": "red", "stopped": "yellow"}
     for record in records:
         values = [escape(str(redact({key: record.values.get(key, "")})[key])) for key in swept]
@@ -198,6 +198,7 @@ def print_table(records: Sequence[Record], title: str, aim: Aim | None = None) -
             numbers = [f"{metrics[key]:.4f}" if key in metrics else "" for key in measured]
             table.add_row(name, *values, f"{spread.seeds} seeds", "", *numbers, "", style="bold")
     console = Console()
+    console.print(title, markup=False, highlight=False, soft_wrap=True)
     (console if console.is_terminal else Console(width=1000)).print(table)
     if aim is not None and best is not None:
         print(f"* the best by {aim.measure}: {best.metrics[aim.measure]:.4f}")
