@@ -113,6 +113,15 @@ def _runs(beginning: str) -> list[str]:
     return []
 
 
+def _files_of_settings(beginning: str) -> list[str]:
+    """Return the YAML files that a word may become."""
+    parent = beginning.rpartition("/")[0]
+    with suppress(OSError):
+        names = sorted(file.name for file in Path(parent or ".").glob("*.yaml") if not any(map(str.isspace, file.name)))
+        return [f"{parent}/{name} " if parent else f"{name} " for name in names]
+    return []
+
+
 def _started_from(word: str) -> list[str]:
     """Return the completions of a setting that names a run."""
     key, _, value = word.partition("=")
@@ -151,6 +160,7 @@ def candidates(line: str) -> list[str]:
         folders = [after for flag, after in pairwise(words) if flag in ("--config-dir", "-cd")]
         kinds = {primary_of(verb, arguments) for arguments in ((), ("task=",))}  # the arguments of check may name a task later
         offered = [candidate for kind in kinds for candidate in _settings(kind, word, folders[-1] if folders else None)]
+        offered += _files_of_settings(word) if "=" not in word else []
     return sorted({candidate for candidate in offered if candidate.startswith(word)})
 
 

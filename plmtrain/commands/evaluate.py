@@ -6,10 +6,9 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
-from plmtrain.console import tell
+from plmtrain.console import tell, warn
 from plmtrain.data.corpus.updates import OnUpdate
 from plmtrain.errors import SettingsError, SettingsErrors
 from plmtrain.runs.labelled_examples import LabelledExamples
@@ -42,8 +41,7 @@ def run(arguments: list[str]) -> int:
     from plmtrain.training.restore import load_run, program_of
     from plmtrain.training.step import Step
 
-    console = Console(stderr=True)
-    trained = load_run(Path(words[0]), report=console.print)
+    trained = load_run(Path(words[0]), report=warn)
     settings = override(trained.settings, words[1:])
     _require_meaning(trained.settings, settings)
     settings = settings.model_copy(

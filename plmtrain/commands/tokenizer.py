@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rich.console import Console
-
+from plmtrain.console import tell
 from plmtrain.runs.corpus import first_words, tokenizer_of
 from plmtrain.runs.preparation import preparation_report
 from plmtrain.settings.composing.compose import compose
@@ -23,9 +22,10 @@ def run(arguments: list[str]) -> int:
     place = folder or Path(settings.data.prepared_dir) / "tokenizers"
     if folder is not None:
         tokenizer.save(folder)
-    console = Console()
-    console.print(f"{tokenizer.type} tokenizer of {tokenizer.vocabulary.size:,} tokens in {place}")
     sample = first_words(settings, lambda update: None)
     ((ids, _),) = tokenizer.encode([sample])
-    console.print(f"{sample}  →  {' '.join(tokenizer.pieces(ids.tolist()))}", highlight=False, markup=False)
+    tell(
+        f"{tokenizer.type} tokenizer of {tokenizer.vocabulary.size:,} tokens in {place}",
+        f"{sample}  →  {' '.join(tokenizer.pieces(ids.tolist()))}",
+    )
     return 0

@@ -1,4 +1,4 @@
-"""What stands in the folders of runs, living, finished, killed or damaged: read without torch, and without running anything.
+"""Records of runs from their folders, whether living, finished, killed or damaged: without torch, and without running anything.
 
 Nothing in a folder is trusted: each file is read as damaged if it is not what plmtrain writes.
 """

@@ -67,6 +67,10 @@ def test_folders_of_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         assert candidates(f"plmtrain {verb} ") == candidates(f"plmtrain {verb} ru") == both
         assert candidates(f"plmtrain {verb} runs/my") == ["runs/my-other "]
         assert candidates(f"plmtrain {verb} elsewhere/") == ["elsewhere/mine "]
+    Path("runs.yaml").touch()
+    Path("runs/mine/config.yaml").touch()
+    assert candidates("plmtrain pretrain run") == ["runs.yaml ", "runs_dir="]
+    assert candidates("plmtrain check runs/mine/") == ["runs/mine/config.yaml "]
     assert candidates("plmtrain runs ") == ["diff ", "rm ", *both, "save "]
     assert candidates("plmtrain finetune init=runs/mi") == ["init=runs/mine "]
     assert candidates("plmtrain finetune init=") == [f"init={run}" for run in both]
