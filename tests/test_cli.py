@@ -122,9 +122,13 @@ EXAMPLES = [command for verb in help.VERBS.values() if verb.composes for command
 
 
 @pytest.mark.parametrize("command", [command for command in EXAMPLES if " -m " not in command])
-def test_examples_compose(command: str) -> None:
+def test_examples_compose(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program, verb, *words = shlex.split(command)
     assert program == "plmtrain"
+    monkeypatch.chdir(tmp_path)
+    for file in (word for word in words if word.endswith(".yaml")):
+        Path(file).parent.mkdir(parents=True, exist_ok=True)
+        Path(file).write_text("model: roberta\nsize: small\n")
     kind = kind_for(verb, words)
     run_settings(compose(words, primary=kind.primary), kind)
 

@@ -48,6 +48,6 @@ def run(arguments: list[str]) -> int:
     if gone := journal.missing(steps):
         raise CheckpointError(f"{gone} was saved and is gone", str(folder / "checkpoints"), "restore it from a copy")
     if "--json" not in arguments:
-        whole = f"{counted(len(rows), 'file')} of {counted(len(steps), 'checkpoint')}: nothing is damaged"
+        whole = f"{counted(len(rows), 'file')} of {counted(len(steps), 'checkpoint')} are intact"
         print(whole if steps else "there is no checkpoint yet")
     return 0
