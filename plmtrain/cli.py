@@ -60,7 +60,7 @@ def _dispatch(arguments: Sequence[str]) -> int:
     _require_text(arguments)
     verb, rest = arguments[0], list(arguments[1:])
     if verb not in words.VERBS:
-        hint = nearest(verb, words.VERBS)
+        hint = nearest(verb, [*words.VERBS, *(("--help", "--version") if verb.startswith("-") else ())])
         if "=" in verb:
             hint = f"a verb comes first: plmtrain pretrain {verb}"
         shown = verb[:80] if verb.isprintable() else ascii(verb[:80])[1:-1]
@@ -69,6 +69,8 @@ def _dispatch(arguments: Sequence[str]) -> int:
         print(words.of(verb))
         return 0
     _require_folder()
+    if (wrong := _unknown_option(verb, rest)) is not None:
+        raise wrong
     if words.VERBS[verb].composes:
         from plmtrain.settings.composing.arguments import parse_arguments
 
@@ -110,6 +112,22 @@ def _require_folder() -> None:
         raise SettingsError(what, f"PWD: {os.environ.get('PWD', 'unknown')}", "change to a folder that exists (cd)") from None
     if escaped(folder) != folder:
         raise SettingsError("the name of the working folder is not UTF-8", f"folder: {escaped(folder)}", "rename it")
+
+
+def _unknown_option(verb: str, rest: Sequence[str]) -> SettingsError | None:
+    """Return the error of the first option that a verb does not have; verbs that compose check theirs with their settings."""
+    from plmtrain import help as words
+
+    if words.VERBS[verb].composes:
+        return None
+    valid = (*words.VERBS[verb].options, "--help")
+    for word in rest[: rest.index("--")] if "--" in rest else rest:
+        option = word.partition("=")[0]
+        if option.startswith("--") and option not in valid:
+            return SettingsError(
+                f"plmtrain {verb} has no option '{option}'", f"command line: {word[:120]}", nearest(option, valid)
+            )
+    return None
 
 
 def main(argv: Sequence[str] | None = None) -> int:

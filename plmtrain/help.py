@@ -15,7 +15,8 @@ class Verb:
         about: a paragraph.
         examples: command lines with a comment each.
         composes: whether it takes Hydra overrides, and with them ``-m``, ``--cfg job`` and ``--config-dir``.
-        options: its further options, if it composes.
+        options: its own options, besides those of all verbs that compose.
+        runs: whether its arguments name runs.
     """
 
     summary: str
@@ -24,12 +25,13 @@ class Verb:
     examples: tuple[tuple[str, str], ...]
     composes: bool = False
     options: tuple[str, ...] = ()
+    runs: bool = False
 
 
 VERBS = {
     "pretrain": Verb(
         "pretrain a model on text",
-        "pretrain [GROUP=CHOICE | KEY=VALUE]...",
+        "pretrain [FILE.yaml] [GROUP=CHOICE | KEY=VALUE]...",
         "Trains the tokenizer and prepares the text first, unless that has been done. The same command again resumes the\n"
         "run, or reports that it is finished. All files of the run are in runs/NAME/.",
         (
@@ -37,13 +39,22 @@ VERBS = {
             ("plmtrain pretrain model=bert objective=mlm data=text data.files=[mytext.txt] size=small", "your own text"),
             ("plmtrain pretrain model=albert data=jsonl data.files=['corpus/*.jsonl.gz'] trainer.steps=20000", "many files"),
             ("plmtrain pretrain experiment=roberta launch.processes=2", "a published recipe, two processes"),
+            (
+                "plmtrain pretrain run.yaml trainer.steps=2000",
+                "all settings in a file of your own: model: roberta, size: small ...",
+            ),
+            ("plmtrain pretrain runs/mine/config.yaml name=again", "an earlier run once more"),
             ("plmtrain pretrain -m size=tiny seed=1,2,3 optimizer.lr=5e-4,1e-3", "a sweep of six runs"),
+            (
+                "plmtrain pretrain -m size=tiny seed=1,2,3,4 hydra.launcher.jobs=2",
+                "two of its runs at a time, which share the cores",
+            ),
         ),
         composes=True,
     ),
     "finetune": Verb(
         "train a run or a Hugging Face model for a task",
-        "finetune task=TASK init=RUN_OR_FOLDER [KEY=VALUE]...",
+        "finetune [FILE.yaml] task=TASK init=RUN_OR_FOLDER [KEY=VALUE]...",
         "Trains on labelled examples in TSV, CSV, JSON or parquet, or a public dataset. Model and tokenizer are those of init=;\n"
         "without init=, the model of model= starts from random weights. The result is the best checkpoint by the metric; its\n"
         "predictions for held-out examples are in runs/NAME/predictions.jsonl. The same command again resumes the run, or\n"
@@ -80,6 +91,8 @@ VERBS = {
             ("plmtrain evaluate runs/mine data=text data.files=[a.txt] data.validation_files=[b.txt]", "the text of b.txt"),
             ("plmtrain evaluate runs/roberta-sst2-5d6e7f80 data.files=[test.tsv]", "a fine-tuned run on other examples"),
         ),
+        options=("--config-dir", "--json"),
+        runs=True,
     ),
     "predict": Verb(
         "use a run: fill masks, restore text, find replaced tokens",
@@ -99,10 +112,28 @@ VERBS = {
             ("plmtrain predict runs/mine < sentences.txt", "one sentence per line"),
             ("plmtrain predict runs/tickets --file test.tsv --output answers.tsv", "a table, and its rows with answers"),
         ),
+        options=(
+            "--batch-size",
+            "--beams",
+            "--early-stopping",
+            "--file",
+            "--json",
+            "--length-penalty",
+            "--max-length",
+            "--min-length",
+            "--no-repeat-ngram",
+            "--part",
+            "--sample",
+            "--seed",
+            "--temperature",
+            "--top-k",
+            "--top-p",
+        ),
+        runs=True,
     ),
     "inspect": Verb(
         "show what an objective or a task does to your data",
-        "inspect [GROUP=CHOICE | KEY=VALUE]... [TEXT]... [--file FILE]",
+        "inspect [FILE.yaml] [GROUP=CHOICE | KEY=VALUE]... [TEXT]... [--file FILE]",
         "Prints the original, the corrupted input and the targets in colour, and measures rates. For a task, prints the rows as\n"
         "the model reads them, each with its right answer. No model is built. Texts among the arguments, each in quotes, are\n"
         "shown instead of the data; --file names a file with a text a line, and --file - is standard input. The tokenizer is\n"
@@ -118,14 +149,14 @@ VERBS = {
     ),
     "tokenizer": Verb(
         "train only the tokenizer of a run",
-        "tokenizer [FOLDER] [GROUP=CHOICE | KEY=VALUE]...",
+        "tokenizer [FOLDER] [FILE.yaml] [GROUP=CHOICE | KEY=VALUE]...",
         "Trains the tokenizer that a run with the same settings would train, and also writes it into FOLDER, if that is given.",
         (("plmtrain tokenizer model=bert data=text data.files=[mytext.txt] tokenizer.vocab_size=16000", "your own text"),),
         composes=True,
     ),
     "prepare": Verb(
         "prepare the text of a run without training",
-        "prepare [GROUP=CHOICE | KEY=VALUE]...",
+        "prepare [FILE.yaml] [GROUP=CHOICE | KEY=VALUE]...",
         "Does all that a run with the same settings would do before its first step: trains the tokenizer, and prepares the\n"
         "text. This way a large text can be prepared on another machine than the one that trains.",
         (("plmtrain prepare model=roberta data=jsonl data.files=['corpus/*.jsonl']", "your own text"),),
@@ -133,7 +164,7 @@ VERBS = {
     ),
     "check": Verb(
         "find all errors of a run before it starts, and estimate its cost",
-        "check [--json] [GROUP=CHOICE | KEY=VALUE]...",
+        "check [--json] [FILE.yaml] [GROUP=CHOICE | KEY=VALUE]...",
         "Takes the settings of pretrain, or, with task=, those of finetune. Reports all errors at once, from settings and text\n"
         "to memory and disk. Then it estimates the cost of the run; the time is measured with two real steps of the run's\n"
         "shapes. Nothing is written into the run's folder. The text is prepared, and the run will use it. The exit code is 0,\n"
@@ -160,6 +191,7 @@ VERBS = {
             ("plmtrain export runs/mine mine-hf", 'then: AutoModelForMaskedLM.from_pretrained("mine-hf")'),
             ("plmtrain export runs/electra-rtd-1f2e3d4c generator part=generator", "one part of a run"),
         ),
+        runs=True,
     ),
     "import": Verb(
         "convert a Hugging Face folder into one that can be used like a run",
@@ -184,17 +216,36 @@ VERBS = {
             ("plmtrain list objective=rtd", "what a choice sets"),
             ("plmtrain list matrix", "which objective goes with which model"),
         ),
+        options=("--config-dir", "--json"),
     ),
     "verify": Verb(
         "check every file of every checkpoint of a run",
         "verify RUN [--json]",
         "Compares the size and the checksum of each file with the manifest of its checkpoint.",
         (("plmtrain verify runs/mine", "exit 0, or 4 if something is damaged"),),
+        options=("--json",),
+        runs=True,
+    ),
+    "runs": Verb(
+        "list, compare and delete runs, or ask a living one for a checkpoint",
+        "runs [RUNS_DIR] [--json] | runs diff RUN RUN [--json] | runs rm RUN... [--yes] | runs save RUN",
+        "Lists every run below runs/ with its state, steps, result, size on disk and age. diff shows the settings in which two\n"
+        "runs differ, and the results of both. rm deletes runs: it asks on a terminal, needs --yes elsewhere, and refuses a run\n"
+        "that a living process has. save asks a living run for a checkpoint after its current step, and waits for it. A folder\n"
+        "may be damaged or come from a stranger: nothing in it is run.",
+        (
+            ("plmtrain runs", "all runs below runs/"),
+            ("plmtrain runs diff runs/mine runs/again", "what differs, and what came of it"),
+            ("plmtrain runs rm runs/old-1 runs/old-2 --yes", "delete two runs without a question"),
+            ("plmtrain runs save runs/mine", "a checkpoint now, of a run that is under way"),
+        ),
+        options=("--json", "--yes"),
+        runs=True,
     ),
     "completion": Verb(
         "print the script for tab completion",
         "completion bash|zsh",
-        "Completes verbs, choices of groups (model=...) and settings (trainer.ba...).",
+        "Completes verbs, choices of groups (model=...), settings (trainer.ba...), options and the folders of runs.",
         (
             ('eval "$(plmtrain completion bash)"', "in ~/.bashrc"),
             ('eval "$(plmtrain completion zsh)"', "in ~/.zshrc, after compinit"),
@@ -238,6 +289,8 @@ def of(name: str) -> str:
     if verb.composes:
         lines += [
             "settings:",
+            "  FILE.yaml         all settings in one file: model: roberta, or in a group name: the choice; a run's own",
+            "                    config.yaml repeats the run",
             "  GROUP=CHOICE      model=roberta: a YAML file of a group; plmtrain list shows them all",
             "  KEY=VALUE         trainer.steps=1000: one setting",
             "options:",

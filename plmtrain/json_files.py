@@ -107,7 +107,7 @@ def as_record(values: dict[str, Any], kind: type[RecordT]) -> RecordT:
     """
     try:
         # As JSON: of Python values the strict check accepts nothing but the dataclass itself. Floats come back exactly.
-        record: RecordT = _adapter(kind).validate_json(json.dumps(values), strict=True)
+        record: RecordT = _adapter(kind).validate_json(json.dumps(values), strict=True)  # type: ignore[arg-type]  # a class is hashable
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         raise DamagedJson(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None

@@ -2,6 +2,9 @@
 
 The command line calls ``watch`` before anything else. A signal that comes while a process is being started would still kill it,
 so children of plmtrain's are started with these signals blocked (``held``): they arrive once the child watches.
+
+Python runs a signal's handler between two of its own instructions, and a whole backward pass is one of them: half a minute on a
+slow machine. Each signal therefore also wakes a thread, which says at once what is awaited, and ends the process at the second.
 """
 
 from __future__ import annotations
@@ -9,8 +12,8 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 from plmtrain.errors import Stopped
@@ -18,14 +21,66 @@ from plmtrain.errors import Stopped
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 
 _requested: signal.Signals | None = None
+_heard: signal.Signals | None = None
+_announced = False
+_listener: int | None = None  # the process whose thread hears signals
+
+
+def _next_safe_point() -> str:
+    return "at the next safe point"
+
+
+_awaited: Callable[[], str] = _next_safe_point
+_last_act: Callable[[signal.Signals], str] | None = None
+_answering = threading.Lock()
+_ending = threading.Lock()
 
 
 def _request(number: int, frame: FrameType | None) -> None:
+    """Handle a signal in the main thread."""
     global _requested
-    if _requested is not None and number != signal.SIGUSR1:
-        # Requested twice: the user does not want to wait. Files are replaced by renaming, so even this loses nothing saved.
-        os._exit(Stopped.exit_code)
-    _requested = signal.Signals(number)
+    name, asked_before = signal.Signals(number), _requested is not None
+    if _requested is None:
+        _requested = name
+    if asked_before and number != signal.SIGUSR1:
+        _end_at_once(name)
+    _answer(name)
+
+
+def _listen(wakened: int) -> None:
+    """Hear every signal at once, in a thread of its own."""
+    global _heard
+    while numbers := os.read(wakened, 64):
+        for number in numbers:
+            if number in SIGNALS:
+                name, heard_before = signal.Signals(number), _heard is not None
+                _heard = _heard or name
+                if heard_before and number != signal.SIGUSR1:
+                    _end_at_once(name)
+                _answer(name)
+
+
+def _answer(name: signal.Signals) -> None:
+    """Say once what the process waits for before it stops."""
+    if _announced and _answering.acquire(blocking=False):  # never released: the answer is given once
+        again = "" if name is signal.SIGUSR1 else "; again to stop at once"
+        _say(f"stopping {_awaited()}{again}")
+
+
+def _end_at_once(name: signal.Signals) -> None:
+    """End the process, which was asked twice. Files are replaced by renaming, so even this loses nothing that was saved."""
+    if not _ending.acquire(blocking=False):
+        threading.Event().wait()  # the other thread is ending the process
+    if _last_act is not None:
+        with suppress(Exception):
+            _say(_last_act(name))
+    os._exit(Stopped.exit_code)
+
+
+def _say(line: str) -> None:
+    """Print a line on standard error, without Python's buffers, in which the interrupted thread may be."""
+    with suppress(OSError):
+        os.write(2, f"\n{line}\n".encode("ascii", "backslashreplace"))
 
 
 def watch() -> None:
@@ -33,7 +88,18 @@ def watch() -> None:
     if threading.current_thread() is threading.main_thread():
         for number in SIGNALS:
             signal.signal(number, _request)
+        if _listener != os.getpid():
+            _start_listening()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+
+def _start_listening() -> None:
+    global _listener
+    _listener = os.getpid()
+    wakened, waker = os.pipe()
+    os.set_blocking(waker, False)
+    signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
+    threading.Thread(target=_listen, args=(wakened,), name="signals", daemon=True).start()
 
 
 def ignore() -> None:
@@ -53,6 +119,33 @@ def held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+def announce(announced: bool) -> None:
+    """Set whether a line answers a signal; of several processes that train together, one is enough."""
+    global _announced
+    _announced = announced
+
+
+def _leave_to_parent() -> None:
+    """In a forked child: its signals are no longer those of the parent, whose thread would hear them."""
+    if threading.current_thread() is threading.main_thread():
+        signal.set_wakeup_fd(-1)
+
+
+os.register_at_fork(after_in_child=_leave_to_parent)
+
+
+def until(awaited: Callable[[], str]) -> None:
+    """Set what the process waits for before it stops, in words that follow "stopping"; another thread may call it."""
+    global _awaited
+    _awaited = awaited
+
+
+def before_the_end(act: Callable[[signal.Signals], str]) -> None:
+    """Set what is done before the process ends at once: it writes what must be written, and returns a line for the user."""
+    global _last_act
+    _last_act = act
+
+
 def requested() -> signal.Signals | None:
     """Return the signal that requested a stop, if there was one."""
     return _requested
@@ -60,8 +153,9 @@ def requested() -> signal.Signals | None:
 
 def forget() -> None:
     """Withdraw a stop: for processes that continue after one, as in the tests."""
-    global _requested
-    _requested = None
+    global _requested, _heard, _answering, _ending, _last_act
+    _requested = _heard = _last_act = None
+    _answering, _ending = threading.Lock(), threading.Lock()
 
 
 def safe_point() -> None:
@@ -74,7 +168,11 @@ def safe_point() -> None:
         raise stopped()
 
 
-def stopped() -> Stopped:
-    """Return the error that reports the stop."""
+def stopped(kept: str = "") -> Stopped:
+    """Return the error that reports the stop.
+
+    Args:
+        kept: what is saved.
+    """
     name = _requested.name if _requested is not None else "a signal"
-    return Stopped(f"stopped by {name}", "", "the same command resumes the run from here")
+    return Stopped(f"stopped by {name}", kept, "the same command resumes the run from here")

@@ -47,6 +47,7 @@ def test_help_imports_next_to_nothing(arguments: list[str]) -> None:
         (["pretrain", "--cfg", "job"], 0),
         (["list", "matrix"], 0),
         (["list", "trainer.batch_size"], 0),
+        (["runs"], 0),
         (["completion", "query", "plmtrain pretrain trainer."], 0),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -85,6 +86,16 @@ def test_a_mistake_is_on_standard_error_and_exits_2() -> None:
         (["list", "modles"], "did you mean 'model'?"),
         (["completion", "fihs"], "use one of: bash, zsh"),
         (["\x00\n"], "there is no verb"),
+        (["evaluate", "--hepl"], "did you mean '--help'?"),
+        (["evaluate", "runs/x", "--jsn"], "did you mean '--json'?"),
+        (["verify", "--jsno", "x"], "did you mean '--json'?"),
+        (["export", "a", "b", "--prat=x"], "plmtrain export has no option '--prat'"),
+        (["import", "--force", "a", "b"], "plmtrain import has no option '--force'"),
+        (["list", "--jsno"], "did you mean '--json'?"),
+        (["completion", "--shell", "bash"], "plmtrain completion has no option '--shell'"),
+        (["predict", "x", "--bems", "4"], "did you mean '--beams'?"),
+        (["runs", "rm", "--yse", "x"], "did you mean '--yes'?"),
+        (["--hepl"], "did you mean '--help'?"),
     ],
 )
 def test_usage(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -138,10 +149,14 @@ EXAMPLES = [command for verb in help.VERBS.values() if verb.composes for command
 
 
 @pytest.mark.parametrize("command", [command for command in EXAMPLES if " -m " not in command])
-def test_examples_compose(command: str) -> None:
+def test_examples_compose(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program, verb, *words = shlex.split(command)
     assert program == "plmtrain"
     words = [word for word in words if "=" in word or " " not in word]  # inspect also takes texts
+    monkeypatch.chdir(tmp_path)
+    for file in (word for word in words if word.endswith(".yaml")):
+        Path(file).parent.mkdir(parents=True, exist_ok=True)
+        Path(file).write_text("model: roberta\nsize: small\n")
     kind = kind_for(verb, words)
     run_settings(compose(words, primary=kind.primary), kind)
 
@@ -161,6 +176,18 @@ def test_cfg_job_is_yaml_that_makes_the_same_settings(capsys: pytest.CaptureFixt
     assert lines["width"].endswith("# conf/size/tiny.yaml")
     assert lines["embedding_width"].endswith("# conf/model/roberta.yaml")
     assert "# command line: trainer.phases=" in lines["phases"]
+
+
+@pytest.mark.parametrize(
+    "words", [["finetune"], ["pretrain", "data=text"], ["finetune", "task=regression"], ["pretrain", "data=jsonl"]]
+)
+def test_cfg_job_needs_no_files(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([*words, "--cfg", "job"]) == 0
+    text = capsys.readouterr().out
+    assert text.splitlines()[0] == "# The run needs data.files, too."
+    assert yaml.safe_load(text)["data"]["files"] == []
+    # Anything else that is wrong is still told.
+    assert cli.main([*words, "--cfg", "job", "trainer.batch_size=-1"]) == 2
 
 
 def test_a_single_run_composes_without_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

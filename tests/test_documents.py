@@ -48,7 +48,11 @@ def test_a_command_is_valid(page: Path, command: str, tmp_path: Path, monkeypatc
     if "objective=random_tokens" in words:
         return  # of docs/extending.md: it needs the files of that page, and is run with them (test_extending.py)
     if help.VERBS[verb].composes:
-        options = parse_arguments([word for word in words[2:] if "=" in word or word.startswith("-") or word == "mine"])
+        options = parse_arguments(
+            [word for word in words[2:] if "=" in word or word.startswith("-") or word == "mine" or word.endswith(".yaml")]
+        )
+        if any(word.startswith("runs/") for word in options.overrides):
+            return  # a run that an earlier command of the page makes: the example is run whole (test_worked_examples.py)
         kind = kind_for(verb, options.overrides)
         for one in _jobs(options.overrides) if options.multirun else [options.overrides]:
             run_settings(compose(one, options.config_dir, kind.primary), kind)
@@ -56,7 +60,8 @@ def test_a_command_is_valid(page: Path, command: str, tmp_path: Path, monkeypatc
 
 def _jobs(overrides: Sequence[str]) -> Iterator[list[str]]:
     """The jobs of a sweep in which each value of a key appears once."""
-    values = [[f"{key}={value}" for value in values.split(",")] for key, _, values in (text.partition("=") for text in overrides)]
+    settings = [text for text in overrides if not text.startswith("hydra.")]
+    values = [[f"{key}={value}" for value in values.split(",")] for key, _, values in (text.partition("=") for text in settings)]
     for number in range(max(map(len, values))):
         yield [choices[min(number, len(choices) - 1)] for choices in values]
 

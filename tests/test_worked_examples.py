@@ -67,7 +67,9 @@ def test_a_companys_text(tmp_path: Path) -> None:
     assert len(done) >= 11
 
     said = {line.partition(" ")[2].partition("#")[0].strip(): result for line, result in done}
-    assert "nothing is wrong" in said["check --config-dir mine experiment=ours"].out
+    assert "nothing is wrong" in said["check ours.yaml"].out
+    assert "seed" in said["runs diff runs/ours runs/again"].out
+    assert {"runs/ours", "runs/again"} <= set(said["runs"].out.split())
     again = [result for line, result in done if line.startswith("plmtrain pretrain")][1]
     assert "is finished" in again.out + again.err
     answers = [json.loads(line) for line in said["predict runs/tickets --json --file new-tickets.txt"].out.splitlines()]

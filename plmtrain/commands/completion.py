@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from plmtrain.errors import SettingsError, nearest
@@ -33,6 +35,10 @@ _ZSH = r"""_plmtrain_complete() {
 }
 compdef _plmtrain_complete plmtrain
 """
+
+_RUN_ACTIONS = ("diff", "rm", "save")
+_FOLDERS = ("init", "teacher")
+"""Settings that name a run; the shell's own completion finds other folders."""
 
 SCRIPTS = {"bash": _BASH, "zsh": _ZSH}
 
@@ -94,6 +100,34 @@ def _settings(primary: str, word: str, config_dir: str | None) -> Iterable[str]:
     return [f"{before}{candidate} " for candidate in offered]
 
 
+def _runs(beginning: str) -> list[str]:
+    """Return the folders of runs that a word may become: those below ``runs/``, or below the folder that the word names."""
+    parent = beginning.rpartition("/")[0] or ("/" if beginning.startswith("/") else "runs")
+    with suppress(OSError):
+        # Names with blanks would be several words to a shell.
+        return [
+            f"{parent}/{place.name} ".replace("//", "/")
+            for place in Path(parent).iterdir()
+            if (place / "status.json").is_file() and not any(map(str.isspace, place.name))
+        ]
+    return []
+
+
+def _files_of_settings(beginning: str) -> list[str]:
+    """Return the YAML files that a word may become."""
+    parent = beginning.rpartition("/")[0]
+    with suppress(OSError):
+        names = sorted(file.name for file in Path(parent or ".").glob("*.yaml") if not any(map(str.isspace, file.name)))
+        return [f"{parent}/{name} " if parent else f"{name} " for name in names]
+    return []
+
+
+def _started_from(word: str) -> list[str]:
+    """Return the completions of a setting that names a run."""
+    key, _, value = word.partition("=")
+    return [f"{key}={run}" for run in _runs(value)] if key in _FOLDERS else []
+
+
 def candidates(line: str) -> list[str]:
     """Return the completions of the last word of a command line, sorted; complete words end in a space."""
     words = line.split()
@@ -102,21 +136,31 @@ def candidates(line: str) -> list[str]:
         offered: Iterable[str] = [f"{verb} " for verb in VERBS]
         return sorted(candidate for candidate in offered if words and candidate.startswith(word))
     verb, last = words[1], words[-1]
-    if verb == "list":
+    known = VERBS.get(verb)
+    if word.startswith("-") and known is not None:
+        offered = ["--help ", *(f"{option} " for option in known.options)]
+        if known.composes:
+            offered += ["--cfg ", "--config-dir ", *(["--multirun "] if verb in ("pretrain", "finetune") else [])]
+    elif verb == "list" and last != "--config-dir":
         offered = [f"{group} " for group in (*GROUPS, "matrix")]
     elif verb == "completion":
         offered = [f"{shell} " for shell in SCRIPTS]
-    elif verb not in VERBS or not VERBS[verb].composes or last in ("--config-dir", "-cd"):
+    elif known is None or last in ("--config-dir", "-cd", "--file"):
         offered = []  # a folder or a file: the shell's own completion finds these
+    elif known.runs:
+        offered = _runs(word) if "=" not in word else _started_from(word)
+        offered = [*offered, *(f"{action} " for action in _RUN_ACTIONS)] if [verb] == words[1:] == ["runs"] else offered
+    elif not known.composes:
+        offered = []
     elif last in ("--cfg", "-c"):
         offered = ["job "]
-    elif word.startswith("-"):
-        offered = ["--cfg ", "--config-dir ", "--help ", *(f"{option} " for option in VERBS[verb].options)]
-        offered += ["--multirun "] if verb in ("pretrain", "finetune") else []
+    elif word.partition("=")[0] in _FOLDERS and "=" in word:
+        offered = _started_from(word)
     else:
         folders = [after for flag, after in pairwise(words) if flag in ("--config-dir", "-cd")]
         kinds = {primary_of(verb, arguments) for arguments in ((), ("task=",))}  # the arguments of check may name a task later
         offered = [candidate for kind in kinds for candidate in _settings(kind, word, folders[-1] if folders else None)]
+        offered += _files_of_settings(word) if "=" not in word else []
     return sorted({candidate for candidate in offered if candidate.startswith(word)})
 
 

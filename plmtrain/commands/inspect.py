@@ -12,7 +12,7 @@ import numpy as np
 from rich.table import Table
 from rich.text import Text
 
-from plmtrain.console import QuietConsole
+from plmtrain.console import QuietConsole, counted
 from plmtrain.data.corpus.updates import OnUpdate
 from plmtrain.data.loading.order import plan_phases
 from plmtrain.data.rows.rows import RowSource, rows_of
@@ -132,7 +132,9 @@ def _show_phases(material: Material) -> None:
             if f"shares.{part.name}" in idle:
                 continue  # in this phase no step trains it
             if part.name is not None:
-                console.rule(f"{part.name}: trained in {drawn[part.name]:,} of the first {len(steps):,} steps", align="left")
+                console.rule(
+                    f"{part.name}: trained in {drawn[part.name]:,} of the first {counted(len(steps), 'step')}", align="left"
+                )
             _show(console, part.program, rows_of(rows, part.name), settings.seed, material.tokenizer)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.table import Table
 
-from plmtrain.console import tell
+from plmtrain.console import counted, tell
 from plmtrain.runs.corpus import Corpus, corpus_of, derive
 from plmtrain.runs.preparation import preparation_report
 from plmtrain.settings.composing.compose import compose
@@ -17,20 +17,26 @@ def run(arguments: list[str]) -> int:
     with preparation_report() as on_update:
         corpus = corpus_of(settings, on_update)
         derive(corpus, settings, on_update)
-    tell(corpus_table(corpus))
+    tell(str(corpus.folder), corpus_table(corpus), *remarks(corpus))
     return 0
 
 
 def corpus_table(corpus: Corpus) -> Table:
     """Return the counts of prepared text as a table."""
     manifest = corpus.manifest
-    table = Table(title=str(corpus.folder), title_justify="left")
+    table = Table()
     for heading in ("", *manifest.splits):
         table.add_column(heading, justify="right" if heading else "left")
     for name in ("documents", "sentences", "tokens", "duplicates"):
         table.add_row(name, *(f"{getattr(counts, name):,}" for counts in manifest.splits.values()))
-    table.caption = (
-        f"{manifest.overlap:,} held-out documents are in the training text too; "
-        f"{manifest.skipped:,} lines skipped; unigram entropy {manifest.unigram_entropy:.3f} nats a token"
-    )
     return table
+
+
+def remarks(corpus: Corpus) -> list[str]:
+    """Return what else is known of prepared text, a line each."""
+    manifest = corpus.manifest
+    overlap, skipped = counted(manifest.overlap, "held-out document"), counted(manifest.skipped, "line")
+    return [
+        f"{overlap} also in the training text, {skipped} skipped",
+        f"unigram entropy {manifest.unigram_entropy:.3f} nats a token",
+    ]

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from plmtrain.runs.command_settings import composed_for, kind_for
 from plmtrain.settings.composing.arguments import Arguments
 from plmtrain.settings.composing.compose import Composed
-from plmtrain.settings.decode import run_settings
+from plmtrain.settings.decode import judge, run_settings
+from plmtrain.settings.kinds import RunKind
 
 
 def _scalar(value: Any) -> str:
@@ -43,7 +45,18 @@ def _lines(values: dict[str, Any], composed: Composed, key: str = "", indent: st
 
 def run(verb: str, options: Arguments) -> int:
     """Print the checked settings of the run that a verb would start, without starting it."""
-    composed = composed_for(verb, options.overrides, options.config_dir)
-    settings = run_settings(composed, kind_for(verb, options.overrides))
-    print("\n".join(_lines(settings.model_dump(mode="json"), composed)))
+    composed, kind = composed_for(verb, options.overrides, options.config_dir), kind_for(verb, options.overrides)
+    values, lines = _checked(composed, kind)
+    print("\n".join([*lines, *_lines(values, composed)]))
     return 0
+
+
+def _checked(composed: Composed, kind: RunKind[Any]) -> tuple[dict[str, Any], list[str]]:
+    """Return checked settings and comments on them: they are printed, too, where the run only lacks its files."""
+    data = composed.values.get("data")
+    if judge(composed, kind).settings is None and isinstance(data, dict) and not data.get("files"):
+        named = replace(composed, values={**composed.values, "data": {**data, "files": ["any"]}})
+        if (settings := judge(named, kind).settings) is not None:
+            values: dict[str, Any] = settings.model_dump(mode="json")
+            return {**values, "data": {**values["data"], "files": []}}, ["# The run needs data.files, too."]
+    return run_settings(composed, kind).model_dump(mode="json"), []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from plmtrain.console import print_json, tell
+from plmtrain.console import counted, print_json, tell
 from plmtrain.errors import CheckpointError, SettingsError
 from plmtrain.stopping import safe_point
 
@@ -47,5 +47,6 @@ def run(arguments: list[str]) -> int:
     if gone := journal.missing(steps):
         raise CheckpointError(f"{gone} was saved and is gone", str(folder / "checkpoints"), "restore it from a copy")
     if "--json" not in arguments:
-        tell(f"{len(rows)} files of {len(steps)} checkpoints are intact" if steps else "there is no checkpoint yet")
+        whole = f"{counted(len(rows), 'file')} of {counted(len(steps), 'checkpoint')} are intact"
+        tell(whole if steps else "there is no checkpoint yet")
     return 0

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from plmtrain.console import counted
 from plmtrain.errors import PlmtrainError
 from plmtrain.interop.folder import read_json
 from plmtrain.interop.model import Model, called
@@ -51,7 +52,8 @@ def card_of_run(trained: TrainedRun, model: Model, published: PublishedFolder) -
         model,
         published,
         [
-            f"Trained with plmtrain ({type(trained.program).__name__}: {_first_line(trained.program)}), {trained.step:,} steps.",
+            f"Trained with plmtrain ({type(trained.program).__name__}: {_first_line(trained.program)}), "
+            f"{counted(trained.step, 'step')}.",
             *(["It started from the weights of another model."] if settings.init is not None else []),
             *(_task(settings.task) if isinstance(settings, FinetuneSettings) else []),
         ],

@@ -66,7 +66,7 @@ def train(material: Material, folder: RunFolder, settings_hash: str) -> Trainer:
         measured = folder.metrics().validation(best_step) if best_step is not None else {}
         shown = _closing(material, program, learner.eval().to("cpu"), trainer.progress.best_metric, measured)
         folder.write_status("finished", 0, reason, **_facts(trainer.progress, settings, program))
-        tell(*shown, str(folder.path))
+        tell(*shown, *_curves(folder, settings), str(folder.path))
     group.close()
     return trainer
 
@@ -90,7 +90,7 @@ def assemble(material: Material, folder: RunFolder, settings_hash: str) -> Train
         "precision": precision,
         "precision_reason": precision_reason(settings.trainer.precision, group.device),
         "threads": torch.get_num_threads(),
-        "device": str(group.device),
+        "device": group.device.type,  # without its number, which depends on the processes alone
         "processes": group.size,
         "torch": versions()["torch"],
         "vocabulary": token_embeddings,
@@ -134,6 +134,16 @@ def assemble(material: Material, folder: RunFolder, settings_hash: str) -> Train
         state,
         progress,
     )
+
+
+def _curves(folder: RunFolder, settings: RunSettings) -> list[str]:
+    """Name the files in which the curves of a run are."""
+    lines = [f"curves: {folder.metrics_path}, a JSON object for each logged step"]
+    if settings.tracker.type == "tensorboard":
+        lines.append(f"        tensorboard --logdir {folder.trackers_path}")
+    elif settings.tracker.type == "wandb":
+        lines.append(f"        {folder.trackers_path}, the files of wandb ({settings.tracker.mode})")
+    return lines
 
 
 def _closing(
@@ -210,11 +220,17 @@ def require_same_data(saved: Checkpoint, now: Identity, material: Material, fold
 def _environment_changes(folder: RunFolder, resolved: dict[str, Any]) -> list[str]:
     """Describe how this process's environment differs from that of the run's start: results may differ in the last bits."""
     before = folder.config().get(RESOLVED) or {}
+    before = {key: _kind_of_device(str(value)) if key == "device" else value for key, value in before.items()}
     return [
         f"{key} was {before[key]} and is {now}: the rest of the run may differ from an uninterrupted one in the last bits"
         for key, now in resolved.items()
         if key in before and before[key] != now
     ]
+
+
+def _kind_of_device(device: str) -> str:
+    """Return ``cpu`` of ``cpu:0``, as runs of version 0.1 recorded it."""
+    return device.partition(":")[0]
 
 
 def _reporter(
@@ -236,7 +252,12 @@ def _reporter(
     material.keep(folder.path)
     metrics = folder.metrics()
     metrics.keep_until(progress.step)
-    line = ProgressLine(settings.trainer.steps, first_step=progress.step, baseline=program.parts.main.baseline)
+    line = ProgressLine(
+        settings.trainer.steps,
+        first_step=progress.step,
+        advice=_advice(settings, str(resolved["device"])),
+        baseline=program.parts.main.baseline,
+    )
     tracker = Tracker(
         settings.tracker,
         folder.trackers_path,
@@ -251,6 +272,14 @@ def _reporter(
         f"{resolved['device']} ({resolved['processes']} × {resolved['threads']} threads)\n{material.opening()}"
     )
     return RunReporter(folder, metrics, line, tracker)
+
+
+def _advice(settings: RunSettings, device: str) -> str:
+    """Return what would be quicker than a long run."""
+    smaller = [] if settings.init is not None else ["a smaller model (size=tiny)"]
+    elsewhere = ["a GPU"] if device == "cpu" else []
+    ways = [*smaller, "shorter rows (trainer.sequence_length)", "fewer trainer.steps", *elsewhere]
+    return f"quicker: {', '.join(ways)}; plmtrain check estimates a run before it starts"
 
 
 def _facts(progress: Progress, settings: RunSettings, program: Trainable) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 from plmtrain.errors import PlmtrainError, SettingsError
 from plmtrain.settings.composing.compose import Composed, compose
 from plmtrain.settings.composing.folders import primary_of
-from plmtrain.settings.composing.overrides import where
+from plmtrain.settings.composing.settings_file import separated, top_keys
 from plmtrain.settings.decode import run_settings, settings_from_run
 from plmtrain.settings.identity import kind_of
 from plmtrain.settings.kinds import FINETUNE, KINDS, PRETRAIN, RunKind
@@ -24,9 +24,10 @@ def kind_for(verb: str, arguments: Sequence[str] = ()) -> RunKind[Any]:
 
     Args:
         verb: the word after ``plmtrain``.
-        arguments: Hydra overrides, which decide the kind of run of a verb for any kind.
+        arguments: Hydra overrides and perhaps a file of settings, which decide the kind of run of a verb for any kind.
     """
-    primary = primary_of(verb, arguments)
+    path, overrides = separated(arguments)
+    primary = primary_of(verb, [*overrides, *(f"{key}=" for key in (top_keys(path) if path is not None else ()))])
     return next((kind for kind in KINDS if kind.primary == primary), PRETRAIN)
 
 
@@ -65,17 +66,19 @@ def _started_from(folder: Path, composed: Composed) -> Composed:
     for text in composed.groups:
         group = text.partition("=")[0]
         if group in ("model", "size", "tokenizer"):
-            errors.append(SettingsError(f"{place} has its own {group}", where(text), f"omit {group}="))
-    given = [key for key in composed.overrides if key.startswith(("model.", "tokenizer.")) and key != "tokenizer.path"]
-    for key in given:
-        if kind_of(key) == "structural":
-            what = f"{key} is given by {place}"
-            errors.append(SettingsError(what, where(composed.overrides[key]), "omit it"))
+            errors.append(SettingsError(f"{place} has its own {group}", composed.origin(group), f"omit {group}="))
     try:
         model, tokenizer = _parts_of(folder)
     except PlmtrainError as error:
         problem = SettingsError(error.what, error.where or place, error.remedy)
         return replace(composed, errors=(*errors, problem), broken=composed.broken | {"model", "tokenizer"})
+    given = [key for key in composed.given if key.startswith(("model.", "tokenizer.")) and key != "tokenizer.path"]
+    for key in given:
+        group, _, name = key.partition(".")
+        inherited = {"model": model, "tokenizer": tokenizer}[group]
+        # A run's own config.yaml repeats what init= gives.
+        if kind_of(key) == "structural" and (composed.values.get(group) or {}).get(name) != inherited.get(name):
+            errors.append(SettingsError(f"{key} is given by {place}", composed.origin(key), "omit it"))
     changed = {key.partition(".")[2] for key in given if key.startswith("model.") and kind_of(key) != "structural"}
     ours: dict[str, Any] = composed.values.get("model") or {}
     values = {

@@ -12,6 +12,7 @@ from plmtrain.data.corpus.corpus_manifest import CorpusManifest
 from plmtrain.data.corpus.updates import OnUpdate
 from plmtrain.data.loading.order import Phase, plan_phases
 from plmtrain.data.splits import SPLITS
+from plmtrain.files import make_folder
 from plmtrain.runs.material import require_tokens
 from plmtrain.settings.objectives.base import ObjectiveSettings, Reads
 from plmtrain.settings.pairs import PairSettings
@@ -148,6 +149,25 @@ def tokenizer_of(settings: PretrainSettings, on_update: OnUpdate) -> Tokenizer:
 
         chosen = chosen.model_copy(update={"path": str(tokenizer_folder(Path(settings.init)))})
     return tokenizer_for(settings.data, chosen, on_update)
+
+
+def first_words(settings: PretrainSettings, on_update: OnUpdate, characters: int = 60) -> str:
+    """Return the beginning of the run's text, for showing what a tokenizer makes of it.
+
+    Args:
+        settings: the run's settings.
+        on_update: called with the progress.
+        characters: the largest number of them; words are not cut, except one that is longer.
+    """
+    from plmtrain.data.corpus.documents import Reading
+    from plmtrain.data.corpus.sources import find_sources
+
+    sources = find_sources(settings.data, make_folder(Path(settings.data.prepared_dir)) / ".hashes.json", on_update)
+    for _, passage in Reading(settings.data, sources, "train").passages():
+        if words := passage.text.split():
+            text = " ".join(words[:characters])
+            return text if len(text) <= characters else text[: characters + 1].rpartition(" ")[0] or text[:characters]
+    return ""
 
 
 def corpus_of(settings: PretrainSettings, on_update: OnUpdate) -> Corpus:

@@ -24,7 +24,7 @@ _TOKENS = range(8, 28)
 """The minimum and maximum number of tokens of a sentence in the table."""
 
 
-def demonstration(part: Part, learner: Learner, tokenizer: Tokenizer, store: Store, count: int = 6) -> Table | None:
+def demonstration(part: Part, learner: Learner, tokenizer: Tokenizer, store: Store, count: int = 6) -> Table | str | None:
     """Make the table of a learner's predictions on some held-out sentences.
 
     Args:
@@ -35,14 +35,14 @@ def demonstration(part: Part, learner: Learner, tokenizer: Tokenizer, store: Sto
         count: the maximum number of sentences.
 
     Returns:
-        The table; None for a program without answers.
+        The table, or a line that says why there is none; None for a program without answers.
     """
     answering = part.program.answering
     if answering is None:
         return None
     sentences = _sentences(store, part.program.vocabulary.padding, count)
     if not len(sentences):
-        return Table(title="no held-out sentence is short enough to show", title_justify="left", show_header=False)
+        return "no held-out sentence is short enough to show"
     shown = answering.demonstrate(part.learner(learner), sentences, tokenizer)
     return table_of(shown if part.name is None else replace(shown, title=f"{part.name}: {shown.title}"))
 

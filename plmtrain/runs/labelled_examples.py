@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from plmtrain.console import counted
 from plmtrain.data.corpus.updates import OnUpdate
 from plmtrain.data.loading.order import plan_phases
 from plmtrain.data.splits import Split
@@ -120,7 +121,7 @@ class LabelledExamples(Material):
         return (
             f"{start}; {counts['train']:,} training examples, {counts['validation']:,} held out{skipped}\n"
             f"{examples.reader.opening(examples.splits)}; {cut}\n"
-            f"{trainer.steps:,} steps of {trainer.batch_size} examples "
+            f"{counted(trainer.steps, 'step')} of {counted(trainer.batch_size, 'example')} "
             f"({trainer.steps * trainer.batch_size / counts['train']:.2f} epochs)"
             + "".join(f"\n{line}" for line in (*self.repetitions(), *(finding.what for finding in self.findings())))
         )

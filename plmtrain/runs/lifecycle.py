@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from plmtrain import stopping
 from plmtrain.console import tell
 from plmtrain.data.corpus.updates import OnUpdate
 from plmtrain.data.loading.order import check_divisible, plan_phases
@@ -18,7 +20,8 @@ from plmtrain.runs.preparation import preparation_report
 from plmtrain.settings.decode import completed
 from plmtrain.settings.identity import Drift, drift, run_hash, run_name
 from plmtrain.settings.run import RunSettings
-from plmtrain.training import launch
+from plmtrain.training import launch, save_request
+from plmtrain.training.checkpoint import Journal
 from plmtrain.training.run_folder import RunFolder, State
 
 _FACTS = ("step", "total_steps", "best_step", "result_step")
@@ -36,6 +39,8 @@ def carry_out(command: Sequence[str], settings: RunSettings, prepare: Callable[[
     Returns:
         The exit code.
     """
+    stopping.announce(not launch.started_by_us() and launch.is_first())
+    save_request.watch()
     init_digest = start_digest(settings)
     folder = RunFolder.below(settings.runs_dir, run_name(settings, init_digest)).create()
     with _owned(folder) as owns, folder.log() as log:
@@ -55,6 +60,7 @@ def carry_out(command: Sequence[str], settings: RunSettings, prepare: Callable[[
                 material = prepare(on_update)
             if settings.launch.processes > 1 and not launch.in_a_group():
                 check_divisible(plan_phases(material.settings.trainer), settings.launch.processes)
+                stopping.until(lambda: "all processes after this step")
                 return _conclude(folder, launch.launch_processes(command, settings.launch.processes))
             from plmtrain.runs.assembly import train
 
@@ -69,7 +75,19 @@ def _owned(folder: RunFolder) -> Iterator[bool]:
         yield False
     else:
         with folder.lock(report=tell):
+            stopping.before_the_end(lambda name: _interrupted(folder, name))
             yield True
+
+
+def _interrupted(folder: RunFolder, name: signal.Signals) -> str:
+    """Write that the run ends at once, and say what of it is kept."""
+    journal = Journal.read(folder.path)
+    step = (journal.last_step if journal is not None else None) or 0
+    kept = f"step {step:,} is kept" if step else "no step was saved yet"
+    reason = f"ended at once by a second signal ({name.name}): {kept}"
+    folder.write_status("interrupted", Stopped.exit_code, reason, **{**_facts(folder), "step": step})
+    again = "resumes the run from there" if step else "begins again"
+    return f"{reason}\n{folder.path}\nthe same command {again}"
 
 
 @contextmanager
@@ -79,7 +97,10 @@ def _recorded(folder: RunFolder, log: logging.Logger, owns: bool) -> Iterator[No
         yield
     except BaseException as error:
         problem = understood(error)
-        log.error("the run ended", exc_info=error)
+        if isinstance(problem, Stopped):
+            log.info("%s", "; ".join(filter(None, (problem.what, problem.where))))
+        else:
+            log.error("the run ended", exc_info=error)
         if problem is None:
             error.plmtrain_log = str(folder.log_path)  # type: ignore[attr-defined]  # printed by the command line
         if owns or launch.is_first():

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from plmtrain.console import counted
 from plmtrain.data.loading.order import with_steps
 from plmtrain.errors import SettingsError, SettingsErrors
 from plmtrain.settings.rules import broken_rules, families_for, missing_roles
@@ -140,7 +141,7 @@ def with_counted_steps(settings: RunT, rows: int) -> RunT:
     if settings.trainer.epochs is None:
         return settings
     trainer = with_steps(settings.trainer, rows)
-    length = f"{trainer.epochs:g} epochs of {rows:,} rows are {trainer.steps:,} steps"
+    length = f"{trainer.epochs:g} epochs of {counted(rows, 'row')} are {counted(trainer.steps, 'step')}"
     changed = {"schedule": settings.schedule, "trainer": trainer.model_copy(update={"epochs": None})}
     if errors := [SettingsError(what, f"{key}; {length}", remedy) for key, what, remedy in broken_rules(changed)]:
         raise SettingsErrors(errors)

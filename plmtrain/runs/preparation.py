@@ -42,8 +42,9 @@ def _bar(console: Console) -> Iterator[OnUpdate]:
         task = progress.add_task("", total=None, facts="")
 
         def show(update: PreparationUpdate) -> None:
-            total = update.total_bytes or None
-            progress.update(task, description=_WORDS[update.stage], completed=update.bytes, total=total, facts=_facts(update))
+            # Without a total the bar moves to and fro; ``update`` would keep the last one.
+            progress.tasks[0].total = update.total_bytes or None
+            progress.update(task, description=_WORDS[update.stage], completed=update.bytes, facts=_facts(update))
 
         yield show
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from plmtrain.console import counted
 from plmtrain.data.corpus import corpus_manifest
 from plmtrain.data.corpus.updates import OnUpdate
 from plmtrain.data.loading.order import plan_phases
@@ -81,13 +82,21 @@ class PreparedText(Material):
         manifest, phases = self.corpus.manifest, plan_phases(self.settings.trainer)
         steps, tokens = phases[-1].end, sum(phase.steps * phase.batch_size * phase.sequence_length for phase in phases)
         return (
-            f"{manifest.splits['train'].tokens:,} training tokens, {manifest.splits['validation'].tokens:,} held out, "
-            f"vocabulary {self._vocabulary()}; "
-            f"{steps:,} steps, {tokens:,} tokens\n"
+            f"{self._source()}: {manifest.splits['train'].tokens:,} training tokens, "
+            f"{manifest.splits['validation'].tokens:,} held out, vocabulary {self._vocabulary()}; "
+            f"{counted(steps, 'step')}, {tokens:,} tokens\n"
             f"unigram entropy {manifest.unigram_entropy:.3f} nats per token: about the loss per hidden token of a model that "
             "knows only token frequencies; validation compares both on the same tokens"
             + "".join(f"\n{line}" for line in self.repetitions())
         )
+
+    def _source(self) -> str:
+        """Return what text it is."""
+        data = self.settings.data
+        if data.type == "sample":
+            return "the documentation inside this Python installation (data=sample; data=text data.files=[...] reads yours)"
+        first, *more = data.files
+        return first + (f" and {len(more)} more" if more else "") + f" (data={data.name})"
 
     def _vocabulary(self) -> str:
         """Return the vocabulary's size, and the requested size if the text gave fewer tokens."""

@@ -14,7 +14,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from plmtrain.console import beside_the_work
+from plmtrain.console import tell, tell_whole
 from plmtrain.files import write_json_atomically, write_text_atomically
 from plmtrain.json_files import DamagedJson, read_record
 from plmtrain.redaction import redact
@@ -25,10 +25,10 @@ class Record:
     """The record of one job.
 
     Args:
-        job: its number, counted from 0.
+        job: its index in Hydra's order, counted from 0.
         values: the swept keys with their values, as text.
         run: the folder of its run.
-        state: ``waiting``, ``running``, ``finished``, ``failed`` or ``stopped``.
+        state: ``waiting`` if it has not begun, ``running``, ``finished``, ``failed`` or ``stopped``.
         exit_code: of its process, once it ended.
         reason: why it did not finish.
         seconds: the duration of its process; 0 if another command ran it.
@@ -43,6 +43,11 @@ class Record:
     reason: str = ""
     seconds: float = 0.0
     metrics: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def number(self) -> int:
+        """Its number for users, counted from 1."""
+        return self.job + 1
 
     def write(self, path: Path) -> None:
         """Write it to a file, with secrets masked."""
@@ -127,7 +132,9 @@ def write_csv(records: Sequence[Record], path: Path) -> None:
         values = [redact({key: record.values.get(key, "")})[key] for key in swept]
         numbers = [record.metrics.get(key, "") for key in measured]
         code = "" if record.exit_code is None else record.exit_code
-        writer.writerow([record.job, *values, record.state, code, *numbers, f"{record.seconds:.1f}", record.run, record.reason])
+        writer.writerow(
+            [record.number, *values, record.state, code, *numbers, f"{record.seconds:.1f}", record.run, record.reason]
+        )
     write_text_atomically(path, text.getvalue())
 
 
@@ -145,24 +152,52 @@ def write_spreads(spread_list: Sequence[Spread], path: Path) -> None:
     write_text_atomically(path, text.getvalue())
 
 
-def print_table(records: Sequence[Record], title: str) -> None:
-    """Print the table for people."""
+@dataclass(frozen=True)
+class Aim:
+    """The measure by which the jobs of a sweep are compared.
+
+    Args:
+        measure: its name in the metrics.
+        higher: whether a higher value is better.
+    """
+
+    measure: str
+    higher: bool
+
+    def best(self, records: Iterable[Record]) -> Record | None:
+        """Return the best of two or more finished jobs that have the measure."""
+        ended = [record for record in records if record.state == "finished" and self.measure in record.metrics]
+        ranked = sorted(ended, key=lambda record: record.metrics[self.measure], reverse=self.higher)
+        return ranked[0] if len(ranked) > 1 else None
+
+
+def print_table(records: Sequence[Record], title: str, aim: Aim | None = None) -> None:
+    """Print the table for people, with its best job marked.
+
+    Args:
+        records: the jobs.
+        title: a line above it.
+        aim: the measure by which a job is the best one; None if they do not compare.
+    """
+    best = None if aim is None else aim.best(records)
     swept, measured = _columns(records, "values"), _columns(records, "metrics")
-    table = Table("job", *map(escape, swept), "state", "exit", *measured, "run", title=escape(title), title_justify="left")
+    table = Table("job", *map(escape, swept), "state", "exit", *measured, "run")
     colours = {"finished": "green", "failed": "red", "stopped": "yellow"}
     for record in records:
         values = [escape(str(redact({key: record.values.get(key, "")})[key])) for key in swept]
         numbers = [f"{record.metrics[key]:.4f}" if key in record.metrics else "" for key in measured]
         colour = colours.get(record.state, "white")
         code = "" if record.exit_code is None else str(record.exit_code)
-        table.add_row(str(record.job), *values, f"[{colour}]{record.state}[/]", code, *numbers, escape(record.run))
+        number = f"{record.number} *" if record is best else str(record.number)
+        style = "bold" if record is best else None
+        table.add_row(number, *values, f"[{colour}]{record.state}[/]", code, *numbers, escape(record.run), style=style)
     for spread in spreads(records):
         table.add_section()
         for name, metrics in (("mean", spread.mean), ("std", spread.deviation)):
             values = [escape(str(redact({key: spread.values.get(key, "")})[key])) for key in swept]
             numbers = [f"{metrics[key]:.4f}" if key in metrics else "" for key in measured]
             table.add_row(name, *values, f"{spread.seeds} seeds", "", *numbers, "", style="bold")
-    with beside_the_work() as console:
-        if not console.is_terminal:
-            console.width = 1000
-        console.print(table)
+    tell(title)
+    tell_whole(table)
+    if aim is not None and best is not None:
+        tell(f"* the best by {aim.measure}: {best.metrics[aim.measure]:.4f}")

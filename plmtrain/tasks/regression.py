@@ -52,7 +52,7 @@ class Regression(SentenceProgram[RegressionSettings]):
     @property
     def selection(self) -> Selection:
         measure = self.settings.metrics[0]
-        return Selection(measure, higher=measure != _SUMMED, decides=True)
+        return Selection(measure, higher=measure not in self.settings.lower_is_better, decides=True)
 
     def loss(self, learner: SentenceLearner, batch: Batch, carry: Carry) -> tuple[dict[str, Term], Carry]:
         scores = learner.scores(batch.inputs)[:, 0].float()

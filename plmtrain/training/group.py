@@ -110,12 +110,15 @@ class Group:
         """Wait for all processes of the group."""
         self.accelerator.wait_for_everyone()
 
-    def anyone_asked_to_stop(self) -> bool:
-        """Return whether a signal reached any process; the answer is the same in all of them."""
-        requested = stopping.requested() is not None
+    def anyone(self, *flags: bool) -> list[bool]:
+        """Return whether each flag is set in any process; the answer is the same in all of them."""
         if self.size == 1:
-            return requested
-        return bool(self.sum(torch.tensor(float(requested), device=self.device)).item())
+            return list(flags)
+        return [count > 0 for count in self.sum(torch.tensor([float(flag) for flag in flags], device=self.device)).tolist()]
+
+    def anyone_asked_to_stop(self) -> bool:
+        """Return whether a signal that requests a stop reached any process."""
+        return self.anyone(stopping.requested() is not None)[0]
 
     def close(self) -> None:
         """Leave the group."""

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 
 from plmtrain import child_processes, stopping
 from plmtrain.errors import DistributedError, Stopped
+from plmtrain.training import save_request
 
 LAUNCHER = "PLMTRAIN_LAUNCHER"
 """The variable that gives a child the process id of the plmtrain process that started it and holds the run's lock."""
@@ -78,7 +79,10 @@ def launch_processes(arguments: Sequence[str], processes: int) -> int:
 
 
 def _wait(children: Sequence[subprocess.Popen[bytes]]) -> list[int]:
-    """Wait for all children; forward a signal to them once, and kill those that run too long after another one failed."""
+    """Wait for all children; forward to them a stop once, and every request for a checkpoint.
+
+    Those that run too long after another one failed are killed.
+    """
     forwarded: signal.Signals | None = None
     failed_at: float | None = None
     while any(child.poll() is None for child in children):
@@ -87,6 +91,11 @@ def _wait(children: Sequence[subprocess.Popen[bytes]]) -> list[int]:
             for child in children:
                 if child.poll() is None:
                     child.send_signal(forwarded or signal.SIGTERM)
+        if save_request.asked():
+            for child in children:
+                if child.poll() is None:
+                    child.send_signal(save_request.SIGNAL)
+            save_request.answered()
         if failed_at is None and any(child.poll() not in (None, 0, Stopped.exit_code) for child in children):
             failed_at = time.monotonic()
         if failed_at is not None and time.monotonic() - failed_at > GRACE:

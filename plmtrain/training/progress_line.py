@@ -14,11 +14,17 @@ from typing import TextIO
 from rich.live import Live
 from rich.text import Text
 
-from plmtrain.console import QuietConsole
+from plmtrain.console import QuietConsole, counted, duration
 from plmtrain.programs.baseline import Baseline
 
 _REDRAW = 0.1
 """Seconds between two updates of the live line."""
+_LEAST, _MOST = 10.0, 60.0
+"""Seconds between two plain lines of progress, at least, and at most where a step is not longer."""
+_MEASURED = 5.0
+"""Seconds of steps from which the whole duration is estimated."""
+_LONG = 3600.0
+"""Seconds from which a run is told what would be quicker."""
 
 
 class ProgressLine:
@@ -27,6 +33,7 @@ class ProgressLine:
     Args:
         total: steps in all.
         first_step: steps that were done before this process.
+        advice: what would be quicker, said if the run will take long.
         baseline: the loss that a validation is compared with, shown beside its loss; None without a comparison.
         stream: the output; standard output if omitted.
         clock: in seconds; tests pass their own.
@@ -37,6 +44,7 @@ class ProgressLine:
         total: int,
         *,
         first_step: int = 0,
+        advice: str = "",
         baseline: Baseline | None = None,
         stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -47,8 +55,12 @@ class ProgressLine:
         self._compared = ""
         self._stream: TextIO = stream or sys.stdout
         self._clock = clock
+        self._opened = clock()
+        self._advice = advice
+        self._started: float | None = None
         self._began: float | None = None
-        self._drawn = -1e9
+        self._estimated = False
+        self._drawn = self._told = -1e9
         self._record: dict[str, float] = {}
         self._silent = False
         self._console = QuietConsole(file=self._stream, markup=False, highlight=False, emoji=False, soft_wrap=True)
@@ -60,14 +72,38 @@ class ProgressLine:
             self._draw(self._live.start)
 
     def step(self, done: int) -> None:
-        """Advance to a step; on a terminal the line is updated, at most ten times a second."""
+        """Advance to a step; the first call may be made before any step, to measure the first one too.
+
+        On a terminal the line is updated, at most ten times a second; elsewhere a line comes at least once a minute.
+        """
         now = self._clock()
+        if self._started is None and done == self._first_step:
+            self._started = now
+            return
+        self._done = done
+        if not self._estimated:
+            self._estimate(now)
         if self._began is None:
             # The first step includes warm-up, which would distort the remaining time.
             self._began, self._first_step = now, done
-        self._done = done
         if self._live is not None and (now - self._drawn >= _REDRAW or done == self._total):
             self._refresh(now)
+        elif self._live is None and now - max(self._told, self._opened) >= _MOST:
+            self._tell(now)
+
+    def _estimate(self, now: float) -> None:
+        """Say how long the rest of the run will take, as soon as the steps allow it; a long first step has little warm-up."""
+        began = self._started if self._began is None else self._began
+        taken = self._done - self._first_step
+        if began is None or taken <= 0 or now - began < _MEASURED or self._done == self._total:
+            return
+        self._estimated = True
+        step = (now - began) / taken
+        left = step * (self._total - self._done)
+        steps = counted(self._total - self._done, "step")
+        self.note(f"about {duration(left)} for the other {steps}, without validations ({step:.3g} s a step)")
+        if left >= _LONG and self._advice:
+            self.note(self._advice)
 
     def record(self, record: Mapping[str, float]) -> None:
         """Show a measurement: a training record (``loss``, ``lr`` ...) or a validation (``val/loss`` ...)."""
@@ -76,10 +112,16 @@ class ProgressLine:
             self.note(f"{self._count(int(record['step']))}  validation: {'; '.join(self._sentences(validation))}")
             return
         self._record = dict(record)
-        if self._live is None:
-            self.note("  ".join(self._parts(self._clock())))
-        else:
-            self._refresh(self._clock())
+        now = self._clock()
+        if self._live is not None:
+            self._refresh(now)
+        elif now - self._told >= _LEAST or record.get("step") == self._total:
+            self._tell(now)
+
+    def _tell(self, now: float) -> None:
+        """Print a plain line of progress."""
+        self._told = now
+        self.note("  ".join(self._parts(now)))
 
     def _sentences(self, validation: Mapping[str, float]) -> list[str]:
         """Put a validation into words: its measures, and how it compares with the baseline."""
@@ -127,7 +169,7 @@ class ProgressLine:
     def _parts(self, now: float) -> list[str]:
         """Return the parts of the line, the most important first: a narrow terminal shows the beginning."""
         record = self._record
-        parts = [self._count(self._done if self._live is not None else int(record.get("step", self._done)))]
+        parts = [self._count(self._done if self._live is not None else max(int(record.get("step", 0)), self._done))]
         if "loss" in record:
             parts.append(f"loss {_number(record['loss'])}")
         if self._compared:
@@ -175,12 +217,3 @@ def _listed(measures: Mapping[str, float]) -> str:
 
 def _number(value: float) -> str:
     return f"{value:.4g}" if abs(value) >= 1000 or abs(value) < 0.001 else f"{value:.4f}"
-
-
-def duration(seconds: float) -> str:
-    """Format a duration for people."""
-    minutes, rest = divmod(int(seconds + 0.5), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours >= 48:
-        return f"{hours // 24} d {hours % 24} h"
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"

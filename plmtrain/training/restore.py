@@ -8,6 +8,7 @@ from pathlib import Path
 
 from plmtrain import backbones, objectives
 from plmtrain import tasks as fine_tuning
+from plmtrain.console import counted
 from plmtrain.errors import CheckpointError, SettingsError, nearest
 from plmtrain.programs.learner import Learner
 from plmtrain.programs.parts import Part
@@ -126,7 +127,9 @@ def load_run(folder: Path, report: Callable[[str], None] = lambda line: None) ->
     checkpoint = result_of(run, program.selection.decides, report)
     if checkpoint is None:
         raise CheckpointError(
-            "the run has no checkpoint yet", str(folder), f"start it again: it saves every {settings.trainer.save_every} steps"
+            "the run has no checkpoint yet",
+            str(folder),
+            f"start it again: it saves every {counted(settings.trainer.save_every, 'step')}",
         )
     load_weights(learner, checkpoint)
     return TrainedRun(

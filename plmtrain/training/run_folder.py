@@ -24,7 +24,7 @@ from plmtrain.training.lock import RunLock
 from plmtrain.training.metrics_log import MetricsLog
 from plmtrain.training.progress import decode_floats, encode_floats
 
-State = Literal["preparing", "running", "stopped", "finished", "failed"]
+State = Literal["preparing", "running", "stopped", "interrupted", "finished", "failed"]
 
 _NAME_LIMIT = 120
 """Bytes of a folder's name; file systems allow 255, and the files in it need room too."""

@@ -20,6 +20,7 @@ from torch import nn
 
 from plmtrain import faults, stopping
 from plmtrain.batch import Batch
+from plmtrain.console import duration
 from plmtrain.data.loading.order import Order, Phase
 from plmtrain.data.loading.step_loader import StepLoader
 from plmtrain.data.rows.rows import PartedRows, RowSource
@@ -28,6 +29,7 @@ from plmtrain.optim.schedule import learning_rate
 from plmtrain.programs.parts import Part
 from plmtrain.programs.program import Trainable
 from plmtrain.settings.run import RunSettings
+from plmtrain.training import save_request
 from plmtrain.training.checkpoint import Checkpoints
 from plmtrain.training.evaluation import evaluate
 from plmtrain.training.group import Group
@@ -119,14 +121,19 @@ class Trainer:
             DivergedError: if a loss or gradient is not finite.
         """
         steps = iter(self._steps())
+        stopping.until(self._clock.awaited)
+        if self.setup.reporter is not None:
+            self.setup.reporter.step(self.progress.step)
         while True:
             stop = self._between_steps()
             if stop:
-                raise stopping.stopped()
+                done, total = self.progress.step, self.setup.settings.trainer.steps
+                raise stopping.stopped(f"step {done:,} of {total:,} is saved" if done else "no step was taken yet")
             if self.finished:
                 return self.progress
-            number, batches = next(steps)
-            self._step(number, batches)
+            with self._clock.step():
+                number, batches = next(steps)
+                self._step(number, batches)
 
     @property
     def finished(self) -> bool:
@@ -244,14 +251,18 @@ class Trainer:
         done, trainer = self.progress.step, self.setup.settings.trainer
         due = done > 0 and (done % trainer.evaluate_every == 0 or done == trainer.steps)
         if due and self.progress.evaluated_step != done:
-            with self._clock.paused():
+            with self._clock.paused("this batch of the validation"):
                 self._evaluate(done)
-        stop = self.setup.group.anyone_asked_to_stop()
+        stop, asked = self.setup.group.anyone(stopping.requested() is not None, save_request.asked())
         best = self._selection.decides and self.progress.best_step == done  # a possible result of the run must be saved
-        due = done % trainer.save_every == 0 or self.finished or stop or best
+        due = done % trainer.save_every == 0 or self.finished or stop or best or asked
         if due and done > 0 and self._saved != self.progress:
-            with self._clock.paused():
+            with self._clock.paused("this checkpoint"):
                 self.save()
+            if asked:
+                save_request.answered()
+                if self.setup.reporter is not None:
+                    self.setup.reporter.note(f"step {done}: saved on request")
         return stop and not self.finished
 
     def _evaluate(self, done: int) -> None:
@@ -293,7 +304,7 @@ class Trainer:
 
 
 class _Clock:
-    """Measures the speed of the steps, without the time of validation and saving.
+    """Measures the speed of the steps, without the time of validation and saving, and knows what is being done.
 
     Args:
         tokens: the number of tokens that the run had read before this process began.
@@ -302,6 +313,9 @@ class _Clock:
     def __init__(self, tokens: int) -> None:
         self._began = self._since = time.perf_counter()
         self._tokens = tokens
+        self._doing = "this step"
+        self._step_began = self._began
+        self._step_seconds: float | None = None
 
     def read(self, tokens: int) -> dict[str, float]:
         """Return tokens per second since the last reading, and seconds since this process began."""
@@ -311,8 +325,27 @@ class _Clock:
         return {"tokens_per_second": rate, "seconds": now - self._began}
 
     @contextmanager
-    def paused(self) -> Iterator[None]:
-        """Exclude the time inside the block from the rate."""
-        began = time.perf_counter()
+    def paused(self, doing: str) -> Iterator[None]:
+        """Exclude the time inside the block from the rate.
+
+        Args:
+            doing: what happens there.
+        """
+        began, self._doing = time.perf_counter(), doing
         yield
         self._since += time.perf_counter() - began
+        self._doing = "this step"
+
+    @contextmanager
+    def step(self) -> Iterator[None]:
+        """Measure a step, for ``awaited``."""
+        self._step_began = time.perf_counter()
+        yield
+        self._step_seconds = time.perf_counter() - self._step_began
+
+    def awaited(self) -> str:
+        """Return what must end before the training can stop, and how long it will take; another thread may call this."""
+        if self._doing != "this step" or self._step_seconds is None:
+            return f"after {self._doing}"
+        left = self._step_seconds - (time.perf_counter() - self._step_began)
+        return f"after {self._doing} (about {duration(max(left, 1.0))})"

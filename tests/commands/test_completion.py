@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from plmtrain.commands import predict
 from plmtrain.commands.completion import SCRIPTS, candidates
 from plmtrain.help import VERBS
 from plmtrain.settings.composing.folders import choices
+from plmtrain.settings.generation import GenerationSettings
 
 
 @pytest.mark.parametrize(
@@ -32,6 +35,12 @@ from plmtrain.settings.composing.folders import choices
         ("plmtrain pretrain --config-dir ", []),
         ("plmtrain pretrain data.files=", []),
         ("plmtrain verify ", []),
+        ("plmtrain predict runs/x --be", ["--beams "]),
+        ("plmtrain evaluate --js", ["--json "]),
+        ("plmtrain check --js", ["--json "]),
+        ("plmtrain runs --y", ["--yes "]),
+        ("plmtrain runs ", ["diff ", "rm ", "save "]),
+        ("plmtrain predict runs/x --file ", []),
         ("plmtrain nothing x", []),
         ("", []),
     ],
@@ -45,6 +54,35 @@ def test_all_verbs_groups_and_settings() -> None:
     assert {f"model={choice} " for choice in choices("model")} == set(candidates("plmtrain pretrain model="))
     assert "objective.mask_probability=" in candidates("plmtrain pretrain objective.")
     assert "model.feed_forward=" in candidates("plmtrain pretrain model.")
+
+
+def test_folders_of_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("runs/mine", "runs/my-other", "runs/sweeps", "runs/a b", "elsewhere/mine"):
+        Path(name).mkdir(parents=True)
+        if name != "runs/sweeps":
+            Path(name, "status.json").write_text("{}")
+    both = ["runs/mine ", "runs/my-other "]
+    for verb in ("predict", "evaluate", "export", "verify", "runs rm", "runs diff runs/mine"):
+        assert candidates(f"plmtrain {verb} ") == candidates(f"plmtrain {verb} ru") == both
+        assert candidates(f"plmtrain {verb} runs/my") == ["runs/my-other "]
+        assert candidates(f"plmtrain {verb} elsewhere/") == ["elsewhere/mine "]
+    Path("runs.yaml").touch()
+    Path("runs/mine/config.yaml").touch()
+    assert candidates("plmtrain pretrain run") == ["runs.yaml ", "runs_dir="]
+    assert candidates("plmtrain check runs/mine/") == ["runs/mine/config.yaml "]
+    assert candidates("plmtrain runs ") == ["diff ", "rm ", *both, "save "]
+    assert candidates("plmtrain finetune init=runs/mi") == ["init=runs/mine "]
+    assert candidates("plmtrain finetune init=") == [f"init={run}" for run in both]
+    assert candidates(f"plmtrain verify {tmp_path}/runs/mi") == [f"{tmp_path}/runs/mine "]
+
+
+def test_every_option_of_predict_is_offered() -> None:
+    """Those that its parser knows."""
+    source = Path(predict.__file__).read_text()
+    own = set(re.findall(r'add_argument\("(--[a-z-]+)"', source))
+    generation = {f"--{name.replace('_', '-')}" for name in GenerationSettings.model_fields}
+    assert {*own, *generation} == set(VERBS["predict"].options)
 
 
 def test_own_choices(tmp_path: Path) -> None:

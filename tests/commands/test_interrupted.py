@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import shutil
@@ -76,8 +77,21 @@ def test_asked_to_stop_anywhere(whole: Path, tmp_path: Path, point: str, action:
 
 
 def test_asked_twice_it_ends_at_once(whole: Path, tmp_path: Path) -> None:
-    """Without the save that a single signal would bring, and without harm."""
-    ended_and_begun_again(whole, tmp_path, "train.forward@3:term,train.backward@3:int", 75)
+    """Without the save that a single signal would bring, and without harm; the run says what of it is kept."""
+    shutil.copy(whole / "corpus.txt", tmp_path)
+    shutil.copytree(whole / "prepared", tmp_path / "prepared", copy_function=shutil.copy2)
+    ended = plmtrain(*RUN, cwd=tmp_path, fault="train.forward@3:term,train.backward@3:int")
+    assert ended.code == 75
+    assert "again to stop at once" in ended.err
+    what, where, remedy = ended.err.splitlines()[-3:]
+    assert what == "ended at once by a second signal (SIGINT): step 2 is kept"
+    assert (where, remedy) == ("runs/run", "the same command resumes the run from there")
+    status = json.loads((tmp_path / "runs/run/status.json").read_text())
+    assert (status["state"], status["exit_code"], status["step"]) == ("interrupted", 75, 2)
+    again = plmtrain(*RUN, cwd=tmp_path)
+    assert again.code == 0, again.err
+    assert "resuming from step 2" in again.out
+    assert weights(tmp_path) == weights(whole)
 
 
 def signalled() -> None:

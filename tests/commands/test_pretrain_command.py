@@ -43,6 +43,8 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert result.code == 0, result.err
     assert "unigram entropy" in result.out
     assert "filled masks" in result.out
+    assert "corpus.txt (data=text): " in result.out
+    assert "curves: runs/whole/metrics.jsonl" in result.out
     return folder
 
 
@@ -98,10 +100,23 @@ def test_the_same_command_after_a_kill_comes_to_the_same_end(work: Path, point: 
 def test_a_signal_stops_it_and_the_same_command_goes_on(work: Path) -> None:
     result = plmtrain(*RUN, "name=stopped", cwd=work, fault="train.forward@4:term")
     assert result.code == 75
-    assert "stopped by SIGTERM" in result.err
+    assert "stopping after this step" in result.err
+    assert result.err.splitlines()[-3:-1] == ["stopped by SIGTERM", "step 5 of 8 is saved"]
+    log = (work / "runs" / "stopped" / "log.txt").read_text()
+    assert "INFO stopped by SIGTERM; step 5 of 8 is saved" in log
+    assert "ERROR" not in log
+    assert "Traceback" not in log
     assert status(work, "stopped") | {"state": "stopped", "exit_code": 75, "step": 5} == status(work, "stopped")
     assert plmtrain(*RUN, "name=stopped", cwd=work).code == 0
     assert weights(work, "stopped") == weights(work, "whole")
+
+
+def test_a_runs_own_config_repeats_it(work: Path) -> None:
+    result = plmtrain("pretrain", "runs/whole/config.yaml", "name=again", cwd=work)
+    assert result.code == 0, result.err
+    assert weights(work, "again") == weights(work, "whole")
+    assert losses(work, "again") == losses(work, "whole")
+    assert "is finished" in plmtrain("pretrain", "runs/whole/config.yaml", cwd=work).out
 
 
 def test_a_finished_run_says_so(work: Path) -> None:

@@ -26,7 +26,7 @@ from plmtrain.settings.composing.arguments import parse_arguments
 from plmtrain.settings.composing.compose import compose
 from plmtrain.settings.decode import pretrain_settings
 from plmtrain.settings.identity import run_name
-from plmtrain.study.sweep_record import final_metrics
+from plmtrain.study.sweep_record import Aim, Record, final_metrics
 from plmtrain.training.run_folder import RunFolder
 
 PROGRAM = """
@@ -140,6 +140,35 @@ def test_seeds_end_in_their_mean_and_spread(capfd: pytest.CaptureFixture[str]) -
     assert len(table()) == 6
 
 
+def test_the_best_job_is_marked_where_losses_compare(capfd: pytest.CaptureFixture[str]) -> None:
+    """The stand-in's validation loss is one and a half times the seed."""
+    assert run("size=tiny", "seed=3,2,5") == 0
+    drawn = capfd.readouterr().out
+    (best,) = [line for line in drawn.splitlines() if "│ 2 *" in line]
+    assert "3.0000" in best
+    assert "* the best by val/loss: 3.0000" in drawn
+    assert run("size=tiny", "seed=1,2", "objective=mlm,whole_word_mlm") == 0
+    assert "the best by" not in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(("higher", "best"), [(True, 2), (False, 1)])
+def test_the_best_is_the_highest_of_a_score_and_the_lowest_of_an_error(higher: bool, best: int) -> None:
+    records = [Record(n, {}, state="finished", metrics={"val/x": value}) for n, value in enumerate([0.5, 0.25, 0.75])]
+    failed = Record(3, {}, state="failed", metrics={"val/x": 9.0 if higher else -9.0})
+    assert Aim("val/x", higher).best([*records, failed]) is records[best]
+    assert Aim("val/y", higher).best(records) is None
+
+
+def test_a_sweep_of_a_file_of_settings(tmp_path: Path, training: Training) -> None:
+    (tmp_path / "run.yaml").write_text("name: mine\nsize: tiny\nseed: 9\noptimizer: {lr: 0.002}\n")
+    assert run("run.yaml", "seed=1,2", "trainer.steps=7") == 0
+    assert [name for name, _ in training.started] == ["mine-seed=1", "mine-seed=2"]
+    config = RunFolder("runs/mine-seed=2").config()
+    assert (config["seed"], config["optimizer"]["lr"], config["trainer"]["steps"]) == (2, 0.002, 7)
+    assert run("run.yaml", "seed=1,2", "trainer.steps=7") == 0
+    assert len(training.started) == 2
+
+
 def test_one_seed_has_no_spread() -> None:
     assert run("size=tiny", "optimizer.lr=1e-3,1e-4") == 0
     assert not list(Path("runs/sweeps").glob("*/seeds.csv"))
@@ -235,7 +264,9 @@ def test_hydras_own_launcher_stays_usable() -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.usefixtures("processes")
-def test_a_signal_reaches_the_job_and_ends_the_sweep(number: signal.Signals, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_signal_reaches_the_job_and_ends_the_sweep(
+    number: signal.Signals, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("STAND_IN", "hang")
     # The stand-in understands TERM alone; a job of ours understands both.
     monkeypatch.setattr(sweep_job, "stop", _as_term(sweep_job.stop))
@@ -252,8 +283,13 @@ def test_a_signal_reaches_the_job_and_ends_the_sweep(number: signal.Signals, mon
     assert time.monotonic() - begun < 30
     assert signal.getsignal(number) is before
     rows = table()
-    assert [row["state"] for row in rows] == ["stopped"] * 3
-    assert [row["exit_code"] for row in rows] == ["75"] * 3
+    assert [row["job"] for row in rows] == ["1", "2", "3"]
+    assert [row["state"] for row in rows] == ["stopped", "waiting", "waiting"]
+    assert [row["exit_code"] for row in rows] == ["75", "", ""]
+    told = capfd.readouterr().err
+    assert "[1/3] seed=1: stopped" in told
+    assert "[3/3] seed=3: not begun" in told
+    assert told.count("again to stop them at once") == 1
     assert len(list(Path("runs/sweeps").rglob("*.log"))) == 1
 
 

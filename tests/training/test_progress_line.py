@@ -11,6 +11,7 @@ import sys
 import termios
 import textwrap
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -56,15 +57,55 @@ def test_plain_lines_where_there_is_no_terminal() -> None:
         line.step(step)
     line.record({"step": 60, "loss": 7.3121, "lr": 1e-4, "tokens_per_second": 12345.6, "seconds": 3.0})
     line.record({"step": 60, "val/loss": 7.1, "val/perplexity": 1212.9, "val/hidden_loss": 7.2, "val/hidden_unigram_loss": 7.25})
-    line.record({"step": 60, "loss": 7.3121})
+    for step in range(61, 75):
+        line.step(step)
+    line.record({"step": 74, "loss": 7.3121})
     line.close()
-    training, validation, after = stream.getvalue().splitlines()
+    estimate, training, validation, after = stream.getvalue().splitlines()
+    assert estimate == "about 54 s for the other 54 steps, without validations (1 s a step)"
     assert training == "step 60/100  loss 7.3121  42 s left  12,346 tokens/s  lr 1.00e-04"
     assert validation == (
         "step 60/100  validation: loss 7.1000, perplexity 1213; "
         "hidden tokens 7.200 nats each, 0.050 below their unigram loss 7.250"
     )
-    assert after.startswith("step 60/100  loss 7.3121  (hidden tokens 0.050 below unigram)  ")
+    assert after.startswith("step 74/100  loss 7.3121  (hidden tokens 0.050 below unigram)  ")
+
+
+def spoken(seconds: float, steps: int, log_every: int, total: int = 1000) -> list[tuple[float, str]]:
+    """The plain lines of a run whose steps take so many seconds, each with the time at which it came."""
+    now, lines = 0.0, []
+
+    class Stream(io.StringIO):
+        def write(self, text: str) -> int:
+            lines.extend((now, line) for line in text.splitlines() if line)
+            return len(text)
+
+    line = ProgressLine(total, advice="quicker: a GPU", stream=Stream(), clock=lambda: now)
+    line.step(0)
+    for step in range(1, steps + 1):
+        now += seconds
+        line.step(step)
+        if step % log_every == 0:
+            line.record({"step": step, "loss": 1.0})
+    return lines
+
+
+def test_slow_steps_are_heard_of_within_a_minute() -> None:
+    lines = spoken(57.0, 30, log_every=20)
+    assert lines[0] == (57.0, "about 15 h 49 min for the other 999 steps, without validations (57 s a step)")
+    assert lines[1] == (57.0, "quicker: a GPU")
+    times = [0.0, *(time for time, _ in lines)]
+    assert max(after - before for before, after in pairwise(times)) <= 2 * 57.0
+    assert len(lines) <= 2 + 30
+
+
+def test_quick_steps_do_not_fill_a_log() -> None:
+    lines = spoken(0.01, 10_000, log_every=1, total=10_000)  # 100 seconds
+    assert 5 <= len(lines) <= 12
+    assert lines[-1][1].startswith("step 10000/10000  loss 1.0000")
+    assert not any("quicker" in line for _, line in lines)
+    times = [time for time, line in lines if line.startswith("step")][:-1]
+    assert all(after - before >= 9.9 for before, after in pairwise(times))
 
 
 @pytest.mark.parametrize(

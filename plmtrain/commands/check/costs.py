@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 import torch
 
 from plmtrain import backbones
-from plmtrain.commands.check.findings import Findings, counted
+from plmtrain.commands.check.findings import Findings
+from plmtrain.console import counted, duration
 from plmtrain.data.loading.order import Order, Phase, check_divisible, plan_phases
 from plmtrain.data.rows.rows import PartedRows, RowSource, rows_of
 from plmtrain.errors import DiskError, MemoryExhausted
@@ -26,7 +27,6 @@ from plmtrain.training.checkpoint_manifest import Identity, step_folders
 from plmtrain.training.costs import Measured, Work, measure, work_of
 from plmtrain.training.group import Group
 from plmtrain.training.precision import Precision, choose_precision, precision_reason
-from plmtrain.training.progress_line import duration
 from plmtrain.training.run_folder import RunFolder
 from plmtrain.training.state import checkpoint_size
 from plmtrain.training.step import Step
@@ -201,7 +201,7 @@ class _Costs:
         passes = sum(phase.steps * phase.batch_size / len(rows) for phase, rows in zip(self.phases, self.rows, strict=True))
         self.findings.fact(
             "work",
-            f"{trainer.steps:,} steps, {tokens:,} tokens with padding, {passes:.2f} epochs; "
+            f"{counted(trainer.steps, 'step')}, {tokens:,} tokens with padding, {passes:.2f} epochs; "
             f"{a_step} per step, {_in_flops(flops)} in total",
             steps=trainer.steps,
             tokens=tokens,

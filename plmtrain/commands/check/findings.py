@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from plmtrain.console import counted
 from plmtrain.errors import PlmtrainError, SettingsErrors, Stopped, understood
 
 HEADINGS = ("run", "model", "data", "vocabulary", "work", "speed", "memory", "disk", "time")
@@ -118,9 +119,3 @@ def _numbered(text: str) -> list[tuple[bool, str]]:
 
 def _lines(problem: PlmtrainError) -> dict[str, str]:
     return {"what": problem.what, "where": problem.where, "remedy": problem.remedy}
-
-
-def counted(count: int, name: str) -> str:
-    """Return a number with its noun in the singular or plural."""
-    plural = f"{name}es" if name.endswith("s") else f"{name}s"
-    return f"{count:,} {name if count == 1 else plural}"

@@ -19,6 +19,7 @@ from typing import Any
 
 from plmtrain import stopping
 from plmtrain.commands.sweep import job as sweep_job
+from plmtrain.console import counted, warn
 from plmtrain.errors import SettingsError, SettingsErrors, Stopped, nearest
 from plmtrain.runs.command_settings import composed_for, kind_for
 from plmtrain.settings.composing import multirun
@@ -27,10 +28,15 @@ from plmtrain.settings.composing.compose import parse_override, values_of
 from plmtrain.settings.composing.folders import GROUPS, OPTIONAL_GROUPS, choices
 from plmtrain.settings.composing.foreign_yaml import screen_folder
 from plmtrain.settings.composing.overrides import Checked, check_overrides, where
+from plmtrain.settings.composing.settings_file import separated
 from plmtrain.settings.decode import run_settings
-from plmtrain.settings.kinds import KINDS
+from plmtrain.settings.kinds import FINETUNE, KINDS
+from plmtrain.settings.lookup import task_classes
 from plmtrain.study import sweep_record
 from plmtrain.training.run_folder import safe_name
+
+_MEASURED_OTHERWISE = ("objective", "task", "data", "tokenizer")
+"""Groups whose settings decide what is measured; a choice of ``model`` or ``experiment`` brings its own tokenizer, too."""
 
 MOST_TRIED = 30
 """Jobs that are composed in search of a valid one, before the sweep is refused."""
@@ -50,23 +56,24 @@ def run(verb: str, options: Arguments) -> int:
     if not trains or options.show:
         what = "--cfg job" if trains else f"plmtrain {verb}"
         raise SettingsError(f"{what} takes one set of settings, not a sweep", "command line: -m", "omit -m")
-    checked = check_overrides(options.overrides, parse_override, options.config_dir, sweep=True, primary=verb)
+    file, overrides = separated(options.overrides)
+    checked = check_overrides(overrides, parse_override, options.config_dir, sweep=True, primary=verb)
     values = _values(checked, options)
     folder_errors = screen_folder(options.config_dir) if options.config_dir is not None else []
     if errors := [*folder_errors, *checked.errors, *_impossible(checked, values, options)]:
         raise SettingsErrors(errors)
-    first = _first_valid(verb, checked, values, options)
+    first = _first_valid(verb, checked, values, file, options)
     folder = Path(str(first.get("runs_dir") or "runs")).resolve() / "sweeps" / _name(verb, checked, options, first)
     folder.mkdir(parents=True, exist_ok=True)
     total, at_once = _total(checked, values), _at_once(checked)
-    job = sweep_job.SweepJob(str(folder), tuple(checked.swept), options.config_dir, total, at_once, verb)
+    job = sweep_job.SweepJob(str(folder), tuple(checked.swept), file, options.config_dir, total, at_once, verb)
     with _forwarding():
         multirun.run_sweep(checked, options.config_dir, folder, job, verb)
     records = sweep_record.read_records(folder / "jobs")
     sweep_record.write_csv(records, folder / "table.csv")
     if spreads := sweep_record.spreads(records):
         sweep_record.write_spreads(spreads, folder / "seeds.csv")
-    sweep_record.print_table(records, f"{len(records)} jobs, {folder / 'table.csv'}")
+    sweep_record.print_table(records, f"{counted(len(records), 'job')}, {folder / 'table.csv'}", _aim(verb, checked, first))
     codes = [1 if record.exit_code is None else record.exit_code for record in records]
     return Stopped.exit_code if sweep_job.stopped_by() is not None else max(codes, default=0)
 
@@ -92,13 +99,16 @@ def _impossible(checked: Checked, values: Mapping[str, Sequence[str]], options: 
             yield SettingsError(f"hydra.launcher.jobs must be a whole number above 0, and is '{value}'", where(text), "write 2")
 
 
-def _first_valid(verb: str, checked: Checked, values: Mapping[str, Sequence[str]], options: Arguments) -> Mapping[str, Any]:
+def _first_valid(
+    verb: str, checked: Checked, values: Mapping[str, Sequence[str]], file: str | None, options: Arguments
+) -> Mapping[str, Any]:
     """Return the plain settings of the first valid job.
 
     An invalid job affects no other one, so the sweep starts if any is valid; if none is, the errors are reported at once.
     """
     groups = [f"{group}={choice or 'null'}" for group, choice in checked.groups.items() if group not in checked.swept]
-    fixed = groups + [text for key, text in checked.values if key not in checked.swept]
+    fixed = [*([file] if file is not None else []), *groups]
+    fixed += [text for key, text in checked.values if key not in checked.swept]
     counted = {key: choices_of_key for key, choices_of_key in values.items() if choices_of_key}
     problem: SettingsErrors | None = None
     for combination in islice(product(*counted.values()), MOST_TRIED):
@@ -121,6 +131,17 @@ def _values(checked: Checked, options: Arguments) -> dict[str, list[str]]:
         for key, text in checked.values
         if key in checked.swept
     }
+
+
+def _aim(verb: str, checked: Checked, first: Mapping[str, Any]) -> sweep_record.Aim | None:
+    """Return the measure by which jobs are compared; None if it differs between them, as of two objectives or tokenizers."""
+    if any(key.partition(".")[0] in _MEASURED_OTHERWISE or key in ("model", "experiment") for key in checked.swept):
+        return None
+    if verb != FINETUNE.primary:
+        return sweep_record.Aim("val/loss", higher=False)
+    kind, metrics = task_classes()[str(first["task"]["type"])], first["task"].get("metrics")
+    metric = str((metrics or kind.model_fields["metrics"].default)[0])
+    return sweep_record.Aim(f"val/{metric}", higher=metric not in kind.lower_is_better)
 
 
 def _total(checked: Checked, values: Mapping[str, Sequence[str]]) -> int | None:
@@ -154,6 +175,8 @@ def _forwarding() -> Iterator[None]:
     """Forward TERM, INT and USR1 to the jobs; the first signal also prevents further jobs from starting."""
 
     def forward(number: int, frame: FrameType | None) -> None:
+        if sweep_job.stopped_by() is None:
+            warn("stopping: the jobs that run save their state first; again to stop them at once")
         sweep_job.stop(number)
 
     if threading.current_thread() is not threading.main_thread():

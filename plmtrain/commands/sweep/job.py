@@ -53,6 +53,7 @@ class SweepJob:
     Args:
         folder: the sweep's folder.
         swept: the keys with several values, in order.
+        file: the file of settings on the command line.
         config_dir: the folder of ``--config-dir``.
         total: the number of jobs, if known beforehand.
         jobs: how many run at the same time.
@@ -61,6 +62,7 @@ class SweepJob:
 
     folder: str
     swept: tuple[str, ...]
+    file: str | None = None
     config_dir: str | None = None
     total: int | None = None
     jobs: int = 1
@@ -79,7 +81,7 @@ class SweepJob:
         log = place / f"{digest}.log"
         record = Record(number, values)
         if _stopped_by is not None:
-            record = replace(record, state="stopped", exit_code=Stopped.exit_code, reason="the sweep was stopped before it began")
+            record = replace(record, reason="the sweep was stopped before it began")
         else:
             try:
                 record = self._run(record, list(overrides), place / f"{digest}.json", log)
@@ -94,6 +96,8 @@ class SweepJob:
         return record.metrics.get("val/loss", math.inf)
 
     def _run(self, record: Record, overrides: list[str], path: Path, log: Path) -> Record:
+        if self.file is not None:
+            overrides = [self.file, *overrides]
         settings = settings_for(self.verb, overrides, self.config_dir)
         name = self._name(settings, record.values)
         if name is not None:
@@ -166,10 +170,12 @@ class SweepJob:
     def _print(self, record: Record, log: Path) -> None:
         total = f"/{self.total}" if self.total else ""
         values = " ".join(f"{key}={value}" for key, value in redact(dict(record.values)).items())
-        end = record.state if record.state != "finished" else f"finished, {_shown(record.metrics)}"
+        end = record.state if record.state != "waiting" else "not begun"
+        if record.state == "finished":
+            end = f"finished, {_shown(record.metrics)}"
         if record.state == "failed":
             end = f"failed with exit code {record.exit_code}: {record.reason} ({log})"
-        warn(f"[{record.job + 1}{total}] {values}: {end}")
+        warn(f"[{record.number}{total}] {values}: {end}")
 
 
 def _shown(metrics: Mapping[str, float]) -> str:

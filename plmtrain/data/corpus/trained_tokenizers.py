@@ -131,12 +131,15 @@ def _training_texts(data: DataSettings, settings: TokenizerSettings, sources: So
     """Return the documents to train on: without those that validation will hold out, unless there are no others."""
 
     def read(*, held_out: bool) -> Iterator[tuple[int, str]]:
+        count = 0
         for count, (position, passage) in enumerate(Reading(data, sources, "train").passages(), start=1):
             safe_point()
             if held_out == (passage.key < threshold):
                 yield passage.language, running_text(passage.text, settings.family)
             if count % _REPORT_EVERY == 0:
                 on_update(PreparationUpdate(stage="tokenizer", bytes=position, total_bytes=sources.total_bytes, documents=count))
+        # All text is read: how long the choice of the tokens takes is unknown.
+        on_update(PreparationUpdate(stage="tokenizer", documents=count))
 
     def texts(*, held_out: bool) -> Iterator[str]:
         if data.type != "parallel":

@@ -9,6 +9,9 @@ from pathlib import Path
 from plmtrain.errors import SettingsError, SettingsErrors, nearest
 from plmtrain.settings.other_tools import elsewhere, remedy
 
+_FILE_FLAGS = ("--config", "--config-file", "--config-name", "-cn")
+"""How other programs take a file of settings."""
+
 FLAGS = ("--config-dir", "-cd", "--cfg", "-c", "--multirun", "-m", "--help", "-h")
 
 
@@ -17,7 +20,7 @@ class Arguments:
     """The arguments of a verb that composes settings.
 
     Args:
-        overrides: the Hydra overrides, in order.
+        overrides: the Hydra overrides, in order; a file of settings is among them.
         config_dir: a folder with the user's own YAML files.
         multirun: whether the overrides are a sweep.
         show: whether the settings are printed, and nothing is started.
@@ -67,6 +70,8 @@ def parse_arguments(arguments: Sequence[str]) -> Arguments:
         else:
             theirs = elsewhere(flag)
             hint = nearest(flag, {*FLAGS, "--json"} - {flag}) if theirs is None else remedy(flag, theirs)
+            if flag in _FILE_FLAGS:
+                hint = "write the file alone, as in plmtrain pretrain run.yaml; or --config-dir DIR with choices of groups"
             errors.append(SettingsError(f"there is no option '{flag}'", f"command line: {word}", hint))
     if errors:
         raise SettingsErrors(errors)

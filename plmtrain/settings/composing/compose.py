@@ -25,12 +25,10 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from plmtrain.errors import SettingsError, nearest
 from plmtrain.settings.composing.arguments import parse_arguments
-from plmtrain.settings.composing.folders import PRIMARY, choices, conf_folder, find_choice
+from plmtrain.settings.composing.folders import OPTIONAL_GROUPS, PRIMARY, choices, conf_folder, find_choice
 from plmtrain.settings.composing.foreign_yaml import screen, screen_folder
 from plmtrain.settings.composing.overrides import Checked, check_overrides, where
-
-_REPLACED = frozenset({"objective.shares"})
-"""Groups of values that the command line gives as a whole: a file's values there do not stay beside them."""
+from plmtrain.settings.composing.settings_file import WHOLE, SettingsFile, read_settings_file, separated
 
 _one_at_a_time = threading.RLock()
 _ABSENT = object()
@@ -50,6 +48,7 @@ class Composed:
         broken: keys without further errors, since their override could not be parsed.
         primary: the kind of run, by the YAML file that composition began with.
         files: by key, the file of a further choice whose values are there.
+        file: the file of settings on the command line.
     """
 
     values: dict[str, Any]
@@ -61,6 +60,12 @@ class Composed:
     place: str = ""
     primary: str = PRIMARY
     files: Mapping[str, str] = field(default_factory=dict)
+    file: SettingsFile = field(default_factory=SettingsFile)
+
+    @property
+    def given(self) -> list[str]:
+        """The full keys of the settings on the command line and in its file of settings."""
+        return list({**self.file.settings, **self.overrides})
 
     @cached_property
     def _files(self) -> list[tuple[str, dict[str, Any]]]:
@@ -86,9 +91,11 @@ class Composed:
         """Return the origin of the value of a full key: an override, or a file."""
         exact = self.overrides.get(key)
         related = [text for other, text in self.overrides.items() if other.startswith(f"{key}.") or key.startswith(f"{other}.")]
-        chosen = [text for text in self.groups if text.startswith(f"{key}=")]
+        chosen = [text for text in self.groups if text.startswith(f"{key}=") and key not in self.file.groups]
         if exact or related or chosen:
             return where(exact or [*chosen, *related][-1])
+        if (place := self.file.origin(key)) is not None:
+            return place
         if self.place:
             return f"{self.place} ({key})"
         return self._in_files(key, set()) or f"setting: {key}"
@@ -166,11 +173,26 @@ def _shipped(groups: tuple[str, ...], primary: str) -> DictConfig:
         return hydra_compose(primary, list(groups))
 
 
+def _apply_file(config: DictConfig, file: SettingsFile, broken: set[str]) -> Iterator[SettingsError]:
+    """Set the values of a file of settings, as if they stood on the command line."""
+    for group, section in file.complete.items():
+        suggests = OmegaConf.select(config, f"{group}.suggests")
+        kept = {} if suggests is None else {"suggests": suggests}
+        OmegaConf.update(config, group, {**kept, **section}, merge=False, force_add=True)
+    for key, value in file.values.items():
+        try:
+            OmegaConf.update(config, key, value, merge=key not in WHOLE, force_add=True)
+        except Exception:
+            broken.add(key)
+            parent = key.rpartition(".")[0]
+            yield SettingsError(f"{key} cannot be set", file.origin(key) or "", f"'{parent}' is one value: write {parent}: VALUE")
+
+
 def _apply(config: DictConfig, checked: Checked) -> Iterator[SettingsError]:
     """Set the values of the command line one by one, as Hydra does with ``++``."""
     for key, text in checked.values:
         try:
-            OmegaConf.update(config, key, parse_override(text).value(), merge=key not in _REPLACED, force_add=True)
+            OmegaConf.update(config, key, parse_override(text).value(), merge=key not in WHOLE, force_add=True)
         except Exception:
             parent = key.rpartition(".")[0]
             remedy = f"'{parent}' is one value: write {parent}=VALUE" if parent else f"write {key}=VALUE"
@@ -178,13 +200,24 @@ def _apply(config: DictConfig, checked: Checked) -> Iterator[SettingsError]:
             yield SettingsError(f"{key} cannot be set", where(text), remedy)
 
 
-def _one_length(config: DictConfig, checked: Checked) -> Iterator[SettingsError]:
+def _idle_choices(file: SettingsFile, chosen: Mapping[str, str | None]) -> Iterator[SettingsError]:
+    """Yield an error for each choice that changes other groups, of which the file has all settings."""
+    for group in sorted(chosen.keys() & set(OPTIONAL_GROUPS)):
+        if file.complete and chosen[group] is not None:
+            sections = ", ".join(file.complete)
+            remedy = f"omit {group}=, and change single settings, as in trainer.steps=1000"
+            yield SettingsError(
+                f"{group}={chosen[group]} has no effect on {sections} of {file.path}", f"file: {file.path}", remedy
+            )
+
+
+def _one_length(config: DictConfig, checked: Checked, file: SettingsFile) -> Iterator[SettingsError]:
     """Give a run the length of the command line, in steps or in epochs, whatever a file says about the other of the two."""
     given = dict(checked.values)
     if "trainer.steps" in given and "trainer.epochs" in given:
         remedy = "give one of them"
         yield SettingsError("a run has a number of steps or of epochs, not both", where(given["trainer.epochs"]), remedy)
-    elif "trainer.steps" in given:
+    elif "trainer.steps" in given or ("trainer.steps" in file.values and not {"trainer.epochs"} & {*file.values, *given}):
         OmegaConf.update(config, "trainer.epochs", None, force_add=True)
 
 
@@ -195,6 +228,7 @@ def _with_parts(
     primary: str,
     files: dict[str, str],
     broken: set[str],
+    file: SettingsFile,
 ) -> Iterator[SettingsError]:
     """Fill each part of a combined objective from the YAML of its name, or from the one that it names.
 
@@ -205,6 +239,7 @@ def _with_parts(
         primary: the kind of run.
         files: gets the file of each part.
         broken: gets the keys of parts that do not exist.
+        file: the file of settings on the command line.
     """
     objective = config.get("objective")
     shares, parts = (objective.get(key) if isinstance(objective, DictConfig) else None for key in ("shares", "parts"))
@@ -219,7 +254,7 @@ def _with_parts(
         if choice not in valid:
             broken.add(place)
             text = overrides.get("objective.shares") or overrides.get(f"objective.shares.{name}")
-            origin = where(text) if text else f"setting: objective.shares.{name}"
+            origin = where(text) if text else file.origin("objective.shares") or f"setting: objective.shares.{name}"
             yield SettingsError(f"objective.shares names '{choice}', which is not an objective", origin, nearest(choice, valid))
             continue
         if config_dir is not None and (refused := screen(config_dir, {"objective": choice})):
@@ -259,7 +294,8 @@ def compose(arguments: Sequence[str], config_dir: str | None = None, primary: st
     """Compose the settings of a run. Invalid settings raise nothing here: they are reported after decoding, all together.
 
     Args:
-        arguments: Hydra overrides, ``GROUP=CHOICE`` and ``KEY=VALUE``; ``--config-dir DIR`` may be among them.
+        arguments: Hydra overrides, ``GROUP=CHOICE`` and ``KEY=VALUE``; ``--config-dir DIR`` and a file of settings may be among
+            them.
         config_dir: a folder with the user's own YAML files, besides plmtrain's own.
         primary: the kind of run: the name of the YAML file that composition begins with.
 
@@ -268,14 +304,22 @@ def compose(arguments: Sequence[str], config_dir: str | None = None, primary: st
     """
     options = parse_arguments(arguments)
     config_dir = config_dir or options.config_dir
-    checked = check_overrides(options.overrides, parse_override, config_dir, primary=primary)
+    path, overrides = separated(options.overrides)
+    checked = check_overrides(overrides, parse_override, config_dir, primary=primary)
+    file = read_settings_file(path, primary, config_dir).under(checked.groups, [key for key, _ in checked.values])
     errors = checked.errors
+    errors += file.errors
+    checked.broken |= file.broken
+    if "" in file.broken:
+        return Composed({}, errors=tuple(errors), broken=file.broken, primary=primary)
+    chosen = {**file.groups, **checked.groups}
+    errors += _idle_choices(file, chosen)
     if config_dir is not None:
         errors += screen_folder(config_dir)
-        refused = screen(config_dir, {group: choice for group, choice in checked.groups.items() if choice is not None})
+        refused = screen(config_dir, {group: choice for group, choice in chosen.items() if choice is not None})
         if refused:
             return Composed({}, errors=(*errors, *refused), broken=frozenset({""}), primary=primary)
-    groups = tuple(f"{group}={'null' if choice is None else quoted(choice)}" for group, choice in checked.groups.items())
+    groups = tuple(f"{group}={'null' if choice is None else quoted(choice)}" for group, choice in chosen.items())
     try:
         config = _merged(config_dir, groups, primary)
     except Exception as error:
@@ -285,7 +329,7 @@ def compose(arguments: Sequence[str], config_dir: str | None = None, primary: st
         remedy = "set each key where the shipped files of its group have it"
         problem = SettingsError(what, f"folder: {config_dir}", remedy)
         return Composed({}, errors=(*errors, problem), broken=frozenset({""}), primary=primary)
-    composed = _finish(config, checked, groups, config_dir, primary)
+    composed = _finish(config, checked, groups, config_dir, primary, file)
     if isinstance(composed.values.get("model"), dict):
         composed.values["model"].pop("suggests", None)  # no longer needed: the other groups have interpolated its values
     return composed
@@ -314,19 +358,23 @@ def change(values: Mapping[str, Any], arguments: Sequence[str], primary: str = P
         composed = compose([f"data={checked.groups['data']}"], options.config_dir)
         checked.errors += composed.errors
         config["data"] = composed.values.get("data", {})
-    return _finish(config, checked, (), None, primary)
+    return _finish(config, checked, (), None, primary, SettingsFile())
 
 
-def _finish(config: DictConfig, checked: Checked, groups: tuple[str, ...], config_dir: str | None, primary: str) -> Composed:
-    """Set the command line's values, and resolve references to other settings."""
+def _finish(
+    config: DictConfig, checked: Checked, groups: tuple[str, ...], config_dir: str | None, primary: str, file: SettingsFile
+) -> Composed:
+    """Set the values of the file of settings and of the command line, and resolve references to other settings."""
     OmegaConf.set_struct(config, False)
-    errors = [*checked.errors, *_apply(config, checked), *_one_length(config, checked)]
+    errors = [*checked.errors, *_apply_file(config, file, checked.broken), *_apply(config, checked)]
+    errors += _one_length(config, checked, file)
     files: dict[str, str] = {}
-    errors += _with_parts(config, dict(checked.values), config_dir, primary, files, checked.broken)
+    errors += _with_parts(config, dict(checked.values), config_dir, primary, files, checked.broken, file)
     problems: list[tuple[str, str]] = []
     values = _resolve(config, "", problems)
     broken = checked.broken | ({""} if "experiment" in checked.broken else set()) | {key for key, _ in problems}
-    composed = Composed(values, dict(checked.values), groups, config_dir, (), frozenset(broken), primary=primary, files=files)
+    overrides = dict(checked.values)
+    composed = Composed(values, overrides, groups, config_dir, (), frozenset(broken), primary=primary, files=files, file=file)
     for key, problem in problems:
         what = f"{key} has no value" if problem == "missing" else f"{key} refers to a setting that does not exist"
         errors.append(SettingsError(what, composed.origin(key), f"give it one: {key}=VALUE"))

@@ -20,6 +20,9 @@ from plmtrain.settings.composing.folders import GROUPS, choices, conf_folder, fi
 LARGEST = 100_000
 """The most bytes of a file of settings."""
 
+LARGEST_RUN = 2**20
+"""The most bytes of a file with all settings of a run, which may list many files and labels."""
+
 DEEPEST = 20
 """The greatest depth of nested settings."""
 
@@ -62,17 +65,20 @@ def _where(path: Path, key: str = "") -> str:
     return f"file: {path}" + (f" ({key})" if key else "")
 
 
-def _parse(path: Path) -> tuple[str, Any, list[SettingsError]]:
+def read_plain(path: Path) -> tuple[Any, list[SettingsError]]:
+    """Return the value of a file with all settings of a run, or the reasons why it is refused."""
+    _, value, refused = _parse(path, LARGEST_RUN)
+    return value, refused
+
+
+def _parse(path: Path, largest: int = LARGEST) -> tuple[str, Any, list[SettingsError]]:
     """Return the text and value of a file, or the reason why it is refused."""
     where = _where(path)
     try:
         size = path.stat().st_size
-        if size > LARGEST:
-            return (
-                "",
-                None,
-                [SettingsError(f"a file of settings with {size:,} bytes is refused", where, f"keep it below {LARGEST:,} bytes")],
-            )
+        if size > largest:
+            remedy = f"keep it below {largest:,} bytes"
+            return "", None, [SettingsError(f"a file of settings with {size:,} bytes is refused", where, remedy)]
         text = read_text(path)
         depth = 0
         for event in yaml.parse(text, Loader=_LOADER):

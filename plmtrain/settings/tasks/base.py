@@ -19,6 +19,8 @@ class TaskSettings(Settings):
     """The special tokens that it needs, by role, besides those around the texts of the model's family."""
     decides_parameters: ClassVar[frozenset[str]] = frozenset()
     """The settings that decide which parameters exist, or what they mean: a run that has begun cannot change them."""
+    lower_is_better: ClassVar[frozenset[str]] = frozenset()
+    """The metrics of which a lower value is better."""
     found_in_data: ClassVar[frozenset[str]] = frozenset()
     """The settings that may be omitted, and are then filled in once from the training data."""
 

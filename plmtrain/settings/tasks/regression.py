@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -16,6 +16,8 @@ class RegressionSettings(SentenceTaskSettings):
 
     ``label`` is the column of the score.
     """
+
+    lower_is_better: ClassVar[frozenset[str]] = frozenset({"mse"})
 
     type: Literal["regression"] = "regression"
     minimum: float | None = None
