@@ -108,11 +108,19 @@ VERBS = {
         composes=True,
     ),
     "tokenizer": Verb(
-        "train only the tokenizer of a run",
-        "tokenizer [FOLDER] [GROUP=CHOICE | KEY=VALUE]...",
-        "Trains the tokenizer that a run with the same settings would train, and also writes it into FOLDER, if that is given.",
-        (("plmtrain tokenizer model=bert data=text data.files=[mytext.txt] tokenizer.vocab_size=16000", "your own text"),),
+        "train only the tokenizer of a run, or add tokens to an existing one",
+        "tokenizer [FOLDER] [GROUP=CHOICE | KEY=VALUE]...\n"
+        "       plmtrain tokenizer extend RUN_OR_FOLDER NEW_FOLDER [--tokens WORD...] [--file WORDS]",
+        "Trains the tokenizer that a run with the same settings would train, and also writes it into FOLDER, if that is given.\n"
+        "With extend, writes the tokenizer of a run or a Hugging Face folder with a token added for each word. A run with\n"
+        "init=RUN_OR_FOLDER tokenizer.path=NEW_FOLDER starts the new tokens from the mean of their old pieces.",
+        (
+            ("plmtrain tokenizer model=bert data=text data.files=[mytext.txt] tokenizer.vocab_size=16000", "your own text"),
+            ("plmtrain tokenizer extend runs/mine wider --tokens microservice kubernetes", "two words"),
+            ("plmtrain tokenizer extend bert-base-uncased wider --file words.txt", "one word in each line of a file"),
+        ),
         composes=True,
+        options=("--tokens", "--file"),
     ),
     "prepare": Verb(
         "prepare the text of a run without training",

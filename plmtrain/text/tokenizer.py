@@ -95,6 +95,37 @@ class Tokenizer:
         if self._sentencepiece is not None:
             (folder / SENTENCEPIECE_FILE).write_bytes(self._sentencepiece)
 
+    @property
+    def definition(self) -> Mapping[str, Any]:
+        """The contents of its ``tokenizer.json``."""
+        return self._definition
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The contents of its ``tokenizer_config.json``."""
+        return self._config
+
+    @property
+    def ids(self) -> dict[str, int]:
+        """The id of each piece, as the model writes it."""
+        ids: dict[str, int] = self._engine.get_vocab(with_added_tokens=True)
+        return ids
+
+    def normalise(self, text: str) -> str:
+        """Return a text as its first stage changes it."""
+        return text if self._engine.normalizer is None else str(self._engine.normalizer.normalize_str(text))
+
+    def words(self, text: str) -> list[str]:
+        """Return the words of a text as its first two stages give them to the model."""
+        normal = self.normalise(text)
+        if self._engine.pre_tokenizer is None:
+            return [normal]
+        return [word for word, _ in self._engine.pre_tokenizer.pre_tokenize_str(normal)]
+
+    def model_pieces(self, word: str) -> list[str]:
+        """Return the pieces of a word from ``words``."""
+        return [token.value for token in self._engine.model.tokenize(word)]
+
     def _added_tokens(self) -> dict[str, dict[str, Any]]:
         return {str(token["id"]): {k: v for k, v in token.items() if k != "id"} for token in self._definition["added_tokens"]}
 

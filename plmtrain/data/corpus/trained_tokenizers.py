@@ -11,7 +11,7 @@ from pathlib import Path
 
 from plmtrain.data.corpus.documents import Reading, reading_of
 from plmtrain.data.corpus.encoding import running_text
-from plmtrain.data.corpus.sources import Sources, find_sources
+from plmtrain.data.corpus.sources import HASHES, Sources, find_sources
 from plmtrain.data.corpus.updates import OnUpdate, PreparationUpdate
 from plmtrain.data.rows.quotas import Repeats
 from plmtrain.errors import DataError
@@ -48,7 +48,7 @@ def tokenizer_for(data: DataSettings, settings: TokenizerSettings, on_update: On
     if settings.path is not None:
         return Tokenizer.load(settings.path)
     root = make_folder(Path(data.prepared_dir))
-    sources = find_sources(data, root / ".hashes.json", on_update)
+    sources = find_sources(data, root / HASHES, on_update)
 
     def trained() -> Tokenizer:
         tokenizer = train(_training_texts(data, settings, sources, on_update), settings)
