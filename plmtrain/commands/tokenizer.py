@@ -71,10 +71,9 @@ def _tell(before: Tokenizer, extension: Extension, target: Path) -> None:
     """Print the new size, and some of the added tokens with the pieces that they were before."""
     console = Console(highlight=False)
     now, added = extension.tokenizer, extension.added
-    further = f", and {extension.steps:,} that merges go through" if extension.steps else ""
     known = f"; {len(extension.known):,} were tokens before" if extension.known else ""
     sizes = f"{before.vocabulary.size:,} tokens before, {now.vocabulary.size:,} now"
-    console.print(f"{len(added):,} tokens added{further}{known}; {sizes}, in {target}", soft_wrap=True)
+    console.print(f"{len(added):,} tokens added{known}; {sizes}, in {target}", soft_wrap=True)
     for text in added[:_SHOWN]:
         pieces = (" ".join(each.pieces(each.encode([f" {text}"])[0][0])) for each in (before, now))
         console.print("  " + "  →  ".join(pieces), markup=False, soft_wrap=True)

@@ -1,8 +1,9 @@
 """Adding tokens to an existing tokenizer, so that words of a new domain are one token each.
 
-A word becomes a piece of the tokenizer's own model, as if it had been trained with it: WordPiece and Unigram get the piece, BPE
-the merges that build it from its old pieces. Text without the word is then encoded as before. Anything that the tokenizer cuts
-into several words, such as ``<doc>``, becomes an added token of the tokenizers library, which is recognised in raw text.
+A word becomes a piece of the tokenizer's own model, as if it had been trained with it. WordPiece and Unigram also use it within
+longer words. BPE takes it for the whole word only, before merges are looked at: merges that build it would change other words.
+Text without the word is encoded as before. Anything that the tokenizer cuts into several words, such as ``<doc>``, becomes an
+added token of the tokenizers library, which is recognised in raw text.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 
 from plmtrain.errors import SettingsError
 from plmtrain.text.tokenizer import Tokenizer
+from plmtrain.text.tokenizer_files import GENERAL_CLASS
 
 _PREFERRED = 0.01
 """Nats by which a new Unigram piece is more likely than its old pieces together, so that it is always chosen over them."""
@@ -30,13 +32,11 @@ class Extension:
         tokenizer: the new tokenizer; every old token keeps its id.
         added: the texts that are one token now.
         known: the texts that were one token before.
-        steps: the number of further pieces, which merges of BPE go through.
     """
 
     tokenizer: Tokenizer
     added: Sequence[str]
     known: Sequence[str]
-    steps: int
 
 
 def extend(tokenizer: Tokenizer, texts: Sequence[str]) -> Extension:
@@ -67,9 +67,10 @@ def extend(tokenizer: Tokenizer, texts: Sequence[str]) -> Extension:
     for number, text in enumerate(markers):
         definition["added_tokens"].append({"id": size + number, "content": text, **flags})
     # SentencePiece's file would lack the new pieces.
-    extended = Tokenizer(definition, tokenizer.config)
-    grown = extended.vocabulary.size - tokenizer.vocabulary.size
-    return Extension(extended, (*added, *markers), known, grown - len(added) - len(markers))
+    config = dict(tokenizer.config)
+    if definition["model"].get("ignore_merges"):
+        config["tokenizer_class"] = GENERAL_CLASS  # the families' own classes make a model that looks at merges
+    return Extension(Tokenizer(definition, config), (*added, *markers), known)
 
 
 def new_tokens(before: Tokenizer, now: Tokenizer) -> dict[int, list[int]]:
@@ -113,7 +114,10 @@ def _largest(definition: Mapping[str, Any]) -> int:
 
 
 def _has_room(definition: Mapping[str, Any], tokenizer: Tokenizer) -> bool:
-    """Return whether the model's next id is free; in a list the ids have no gaps, and added tokens may come after it."""
+    """Return whether the model can have another piece. In a list the ids have no gaps, and added tokens may come after it; marks
+    at the end of words are not part of what BPE looks up."""
+    if definition["model"].get("end_of_word_suffix"):
+        return False
     return isinstance(definition["model"]["vocab"], dict) or _largest(definition) >= tokenizer.vocabulary.size - 1
 
 
@@ -130,15 +134,9 @@ def _add_likely_piece(model: dict[str, Any], word: str, tokenizer: Tokenizer) ->
         model["vocab"].append([word, round(likelihood + _PREFERRED, 9)])
 
 
-def _add_merges(model: dict[str, Any], word: str, tokenizer: Tokenizer) -> None:
-    whole, *rest = tokenizer.model_pieces(word)
-    spelled = bool(model["merges"]) and isinstance(model["merges"][0], str)
-    for piece in rest:
-        merge = f"{whole} {piece}" if spelled else [whole, piece]
-        if merge not in model["merges"][-len(rest) :]:
-            model["merges"].append(merge)
-        whole += piece
-        _add_piece(model, whole, tokenizer)
+def _add_word(model: dict[str, Any], word: str, tokenizer: Tokenizer) -> None:
+    model["ignore_merges"] = True
+    _add_piece(model, word, tokenizer)
 
 
-_ADD = {"WordPiece": _add_piece, "Unigram": _add_likely_piece, "BPE": _add_merges, "WordLevel": _add_piece}
+_ADD = {"WordPiece": _add_piece, "Unigram": _add_likely_piece, "BPE": _add_word, "WordLevel": _add_piece}
