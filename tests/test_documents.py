@@ -48,7 +48,9 @@ def test_a_command_is_valid(page: Path, command: str, tmp_path: Path, monkeypatc
     if "objective=random_tokens" in words:
         return  # of docs/extending.md: it needs the files of that page, and is run with them (test_extending.py)
     if help.VERBS[verb].composes:
-        options = parse_arguments([word for word in words[2:] if "=" in word or word.startswith("-") or word == "mine"])
+        own = help.VERBS[verb].options
+        taken = [word for word in words[2:] if "=" in word or (word.startswith("-") and word not in own) or word == "mine"]
+        options = parse_arguments(taken)
         kind = kind_for(verb, options.overrides)
         for one in _jobs(options.overrides) if options.multirun else [options.overrides]:
             run_settings(compose(one, options.config_dir, kind.primary), kind)
