@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from plmtrain.data.loading.order import with_steps
 from plmtrain.data.tables.reader import Finding
 from plmtrain.errors import SettingsError, SettingsErrors
+from plmtrain.interop.row_templates import frames_alike
 from plmtrain.settings.rules import broken_rules, families_for, missing_roles
 from plmtrain.settings.run import FinetuneSettings, PretrainSettings, RunSettings
 from plmtrain.text.fidelity import altered_letters
@@ -110,6 +111,14 @@ class Material(ABC):
                     f"{has}, and model={model.name} counts positions as if it were {expected}",
                     "tokenizer, model.position_offset",
                     "export needs a padding token: add one" if pad is None else "export will move the position table to match",
+                )
+            )
+        if not frames_alike(self.tokenizer, model):
+            findings.append(
+                Finding(
+                    f"rows are laid out as {model.family} models read them, not as this tokenizer lays them out in transformers",
+                    f"the post-processor of the {self.tokenizer.type} tokenizer",
+                    "export will write the rows of the training into the tokenizer",
                 )
             )
         return findings

@@ -19,9 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plmtrain.errors import DataError
-from plmtrain.families import ROLES, tokenizer_family_of
+from plmtrain.families import ROLES, Piece, tokenizer_family_of
 from plmtrain.text.tokenizer_files import (
     CONFIG_FILE,
+    GENERAL_CLASS,
     SENTENCEPIECE_FILE,
     SPECIALS_FILE,
     TOKENIZER_FILE,
@@ -207,6 +208,39 @@ class Tokenizer:
         """Return the ids and word starts of a text in which special tokens are written by name; none is added around it."""
         return self._arrays([self._engine.encode(text, add_special_tokens=False)])[0]
 
+    def framed(self, *texts: str) -> tuple[list[int], list[int]]:
+        """Return the ids and segments of one text or two, with the special tokens that its last stage puts around them."""
+        encoding = self._engine.encode(*texts)
+        return list(encoding.ids), list(encoding.type_ids)
+
+    def framing(self, single: Sequence[Piece], pair: Sequence[Piece], padding_side: str) -> Tokenizer:
+        """Return the same tokenizer with other special tokens around texts.
+
+        Args:
+            single: the pieces of a row of one text.
+            pair: the pieces of a row of two texts.
+            padding_side: the side of shorter rows on which padding stands.
+        """
+        names = {role: self._pieces[number] for role, number in self.vocabulary.roles.items()}
+        used = {piece for piece, _ in (*single, *pair) if isinstance(piece, str)}
+        template = {
+            "type": "TemplateProcessing",
+            "single": [_template(piece, segment, names) for piece, segment in single],
+            "pair": [_template(piece, segment, names) for piece, segment in pair],
+            "special_tokens": {
+                names[role]: {"id": names[role], "ids": [self.vocabulary[role]], "tokens": [names[role]]} for role in used
+            },
+        }
+        processor: dict[str, Any] = template
+        if self.type == "byte_bpe":
+            trim = {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True}
+            processor = {"type": "Sequence", "processors": [trim, template]}
+        inputs = ["input_ids", *(["token_type_ids"] if any(segment for _, segment in pair) else []), "attention_mask"]
+        config = {"tokenizer_class": GENERAL_CLASS, "padding_side": padding_side, "model_input_names": inputs}
+        definition = {**self._definition, "post_processor": processor}
+        roles = {f"{role}_token": name for role, name in names.items()}  # the general class knows none by itself
+        return Tokenizer(definition, {**roles, **self._config, **config}, self._sentencepiece)
+
     def _arrays(self, encodings: Sequence[Any]) -> list[Encoded]:
         parts = [np.array(encoding.ids, np.int64) for encoding in encodings]
         ids = np.concatenate(parts) if parts else np.zeros(0, np.int64)
@@ -237,6 +271,13 @@ class Tokenizer:
             return self._pieces[number]
         text = as_bytes(self._pieces[number]).decode("utf-8", "backslashreplace")
         return text.replace(" ", SPACE).replace("\n", "\\n").replace("\t", "\\t").replace("\r", "\\r")
+
+
+def _template(piece: str | int, segment: int, names: Mapping[str, str]) -> dict[str, Any]:
+    """Return a piece of a row as the library's template writes it."""
+    if isinstance(piece, int):
+        return {"Sequence": {"id": "AB"[piece], "type_id": segment}}
+    return {"SpecialToken": {"id": names[piece], "type_id": segment}}
 
 
 def _engine(definition: Mapping[str, Any]) -> Any:
