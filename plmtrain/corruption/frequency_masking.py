@@ -56,12 +56,11 @@ class FrequencyMasker:
 
     def __init__(self, settings: HidingSettings, exponent: float, vocabulary: Vocabulary) -> None:
         self._share, self._exponent, self._vocabulary = settings.mask_probability, exponent, vocabulary
-        everything = np.arange(vocabulary.size, dtype=np.int64)
         self._replacement = Replacement(
             mask=vocabulary["mask"],
             mask_share=settings.mask_share,
             random_share=settings.random_share,
-            random_ids=everything if settings.random_tokens == "all" else vocabulary.ordinary_ids,
+            random_ids=vocabulary.ids if settings.random_tokens == "all" else vocabulary.ordinary_ids,
         )
 
     def __call__(self, rows: FramedRows, shares: NDArray[np.float64], keys: Keys) -> MaskedRows:

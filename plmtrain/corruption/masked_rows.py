@@ -48,12 +48,11 @@ class Masker:
     def __init__(self, settings: MaskingSettings, vocabulary: Vocabulary) -> None:
         self.settings = settings
         self.vocabulary = vocabulary
-        everything = np.arange(vocabulary.size, dtype=np.int64)
         self.replacement = Replacement(
             mask=vocabulary["mask"],
             mask_share=settings.mask_share,
             random_share=settings.random_share,
-            random_ids=everything if settings.random_tokens == "all" else vocabulary.ordinary_ids,
+            random_ids=vocabulary.ids if settings.random_tokens == "all" else vocabulary.ordinary_ids,
         )
 
     def __call__(self, rows: FramedRows, keys: Keys) -> MaskedRows:

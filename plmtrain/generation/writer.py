@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -38,10 +40,14 @@ class EncoderDecoderWriter:
         inputs: the encoder's input; its decoder side is not read.
         copies: texts generated for each row, in parallel.
         limit: the most tokens to generate, the start token included.
+        absent: rows of the vocabulary without a token, which are never written.
     """
 
-    def __init__(self, backbone: EncoderDecoder, inputs: Inputs, copies: int, limit: int) -> None:
+    def __init__(
+        self, backbone: EncoderDecoder, inputs: Inputs, copies: int, limit: int, absent: NDArray[np.int64] | None = None
+    ) -> None:
         self._backbone = backbone
+        self._absent = None if absent is None or not len(absent) else torch.from_numpy(absent).to(inputs.ids.device)
         self._memory = backbone.encode(inputs).repeat_interleave(copies, dim=0)
         tokens = inputs.layout.tokens
         # Documents are not distinguished during generation: a text may continue after the place where one ended.
@@ -59,7 +65,8 @@ class EncoderDecoderWriter:
         """Append a token to each text.  # [texts] -> [texts, vocabulary] scores of the next token"""
         written = Inputs(ids=tokens[:, None], layout=Layout(causal=True))
         hidden = self._backbone.decode(replace(self._read, decoder=written), self._memory, self._cache)
-        return functional.linear(hidden[:, -1], self._backbone.embedding_weight)
+        scores = functional.linear(hidden[:, -1], self._backbone.embedding_weight)
+        return scores if self._absent is None else scores.index_fill(-1, self._absent, -torch.inf)
 
     def select(self, texts: Tensor) -> None:
         """Keep some of the texts. All texts of a row see the same memory, so only the decoder's own cache changes."""

@@ -173,7 +173,8 @@ class Restoring(Answering[BartLearner]):
         # The original is about as long as its corrupted form, unless masks replace long spans.
         limit = min(chosen.max_length or 2 * ids.shape[1] + 16, self.program.model.positions)
         specials = Specials(start=closing, end=closing, pad=self.vocabulary["pad"], first=opening, last=closing)
-        writer = EncoderDecoderWriter(learner.pair, batch.inputs, chosen.beams, limit)
+        absent = self.vocabulary.absent(learner.pair.vocabulary_size)
+        writer = EncoderDecoderWriter(learner.pair, batch.inputs, chosen.beams, limit, absent)
         texts = generate(writer, len(ids), specials, chosen, limit)
         return [{"sample": sample, "written": text[1:-1]} for sample, text in zip(batch.samples.tolist(), texts, strict=True)]
 

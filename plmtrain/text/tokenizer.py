@@ -136,7 +136,9 @@ class Tokenizer:
         pieces = self._engine.get_vocab(with_added_tokens=True)
         by_role = roles(pieces, self._config)
         marked = {token["id"] for token in self._definition["added_tokens"] if token["special"]}
-        return Vocabulary(size=max(pieces.values()) + 1, roles=by_role, special_ids=tuple(sorted(marked | set(by_role.values()))))
+        size = max(pieces.values()) + 1
+        gaps = tuple(sorted(set(range(size)) - set(pieces.values())))
+        return Vocabulary(size, by_role, tuple(sorted(marked | set(by_role.values()))), gaps)
 
     @cached_property
     def digest(self) -> str:
