@@ -253,9 +253,7 @@ class ModelFamily:
 
 MODEL_FAMILIES: Mapping[str, ModelFamily] = {
     "bert": ModelFamily(kind="encoder", tokenizer="bert", head=ClassifierHead(pooled=True)),
-    "roberta": ModelFamily(
-        kind="encoder", tokenizer="roberta", head=ClassifierHead(drops_state=True), counts_from_pad=True
-    ),
+    "roberta": ModelFamily(kind="encoder", tokenizer="roberta", head=ClassifierHead(drops_state=True), counts_from_pad=True),
     "albert": ModelFamily(kind="encoder", tokenizer="albert", head=ClassifierHead(pooled=True, dropout=0.1), pairs="sop"),
     # ELECTRA's own code scores the dropped first state with one layer.
     "electra": ModelFamily(kind="encoder", tokenizer="bert", head=ClassifierHead(drops_state=True, activation="gelu")),

@@ -37,6 +37,10 @@ VERBS = {
             ("plmtrain pretrain model=bert objective=mlm data=text data.files=[mytext.txt] size=small", "your own text"),
             ("plmtrain pretrain model=albert data=jsonl data.files=['corpus/*.jsonl.gz'] trainer.steps=20000", "many files"),
             ("plmtrain pretrain experiment=roberta launch.processes=2", "a published recipe, two processes"),
+            (
+                "plmtrain pretrain init=bert-base-uncased data=text data.files=[mytext.txt]",
+                "go on from a Hugging Face folder or a run",
+            ),
             ("plmtrain pretrain -m size=tiny seed=1,2,3 optimizer.lr=5e-4,1e-3", "a sweep of six runs"),
         ),
         composes=True,

@@ -23,10 +23,8 @@ FEW = {
     "trainer.steps": 3,
     "trainer.precision": "fp32",
 }
-SMALLER = {
-    **dict.fromkeys(("check", "pretrain"), {**FEW, "data.processes": 1, "data.document_per": "blank_line"}),
-    "finetune": FEW,
-}
+ON_TEXT = {**FEW, "data.processes": 1, "data.document_per": "blank_line"}
+SMALLER = {"check": ON_TEXT, "pretrain": ON_TEXT, "finetune": FEW}
 
 
 def _materials(folder: Path) -> None:
@@ -71,6 +69,9 @@ def test_the_page_from_its_first_command_to_its_last(tmp_path: Path) -> None:
     for name, tensor in after.items():
         kept = name.startswith(("embeddings.", *(f"encoder.layer.{number}." for number in range(6))))
         assert torch.equal(tensor, before[name]) == kept, name
+
+    both = [*words_of(next(line for line in said if " check " in line))[1:], "trainer.freeze=[embeddings]"]
+    assert "the rows of the new tokens are frozen, too" in plmtrain(*shrunk(both, SMALLER), cwd=tmp_path).out
 
     ours, theirs = (Tokenizer.load(tmp_path / "adapted-hf"), transformers.AutoTokenizer.from_pretrained(tmp_path / "adapted-hf"))
     for word in WORDS:

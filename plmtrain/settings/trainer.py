@@ -10,7 +10,6 @@ from pydantic import Field, field_validator, model_validator
 
 from plmtrain.settings.base import Settings, Texts
 
-
 EMBEDDINGS = "embeddings"
 """The name of the embeddings in ``trainer.freeze``."""
 

@@ -19,8 +19,6 @@ from torch import Tensor
 
 import plmtrain
 from plmtrain import cli
-from plmtrain.backbones import build
-from plmtrain.interop import hugging_face
 
 WEIGHTS = "model.safetensors"
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
-
 from support.finished_run import finished_run, randomised
 
 from plmtrain.batch import Inputs
@@ -183,9 +182,10 @@ def test_new_tokens_start_from_the_mean_of_their_old_pieces(tmp_path: Path, rows
 
 def test_another_tokenizer_is_refused(tmp_path: Path) -> None:
     folder = published(tmp_path / "model", "bert", 90)
-    train(["other words stand here altogether ."] * 9, TokenizerSettings(type="wordpiece", family="bert", vocab_size=60, lowercase=True)).save(
-        tmp_path / "other"
-    )
+    train(
+        ["other words stand here altogether ."] * 9,
+        TokenizerSettings(type="wordpiece", family="bert", vocab_size=60, lowercase=True),
+    ).save(tmp_path / "other")
     with pytest.raises(SettingsError, match="numbers tokens otherwise"):
         adapted(folder, f"tokenizer.path={tmp_path / 'other'}")
 

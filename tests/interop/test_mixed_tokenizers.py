@@ -16,7 +16,7 @@ from plmtrain import cli
 from plmtrain.data.rows.row_formats import RowFormat, formatted
 from plmtrain.data.rows.rows import side_by_side
 from plmtrain.interop.hugging_face import family_of
-from plmtrain.interop.row_templates import frames_alike, framed_for
+from plmtrain.interop.row_templates import framed_for, frames_alike
 from plmtrain.settings.tokenizer import TokenizerSettings
 from plmtrain.text.tokenizer import Tokenizer
 from plmtrain.text.tokenizer_training import train
@@ -49,7 +49,9 @@ def test_rows_and_scores_are_those_of_the_training(tmp_path: Path, model: str, t
     vocabulary = trained.tokenizer.vocabulary
     pairs = list(zip(SHORT, reversed(SHORT), strict=True))
     for texts in (1, 2):
-        sides = [side_by_side(trained.tokenizer.encode([pair[side] for pair in pairs]), vocabulary.padding) for side in range(texts)]
+        sides = [
+            side_by_side(trained.tokenizer.encode([pair[side] for pair in pairs]), vocabulary.padding) for side in range(texts)
+        ]
         rows = sides[0] if texts == 1 else replace(sides[0], others=sides[1])
         ours = formatted(rows, RowFormat.of(model, texts), vocabulary, 1)
         given = theirs([pair[0] for pair in pairs], *([[pair[1] for pair in pairs]] if texts == 2 else []), padding=True)

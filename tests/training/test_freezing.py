@@ -63,15 +63,18 @@ def test_names_of_parts_in_every_kind_of_model(tmp_path: Path, model: str, name:
     learner = TinyRun(tmp_path / "run", (), [*model.split(), *shape]).trainer().state.learner
     freeze(learner, [name])
     frozen = {path for path, weight in learner.backbone.named_parameters() if not weight.requires_grad}
-    assert frozen == {path for path, _ in learner.backbone.named_parameters() if path.startswith(tuple(f"{one}." for one in inside))}
+    assert frozen == {
+        path for path, _ in learner.backbone.named_parameters() if path.startswith(tuple(f"{one}." for one in inside))
+    }
     trained = sum(weight.numel() for weight in learner.parameters() if weight.requires_grad)
     assert f"{trained:,} of them trained" in parameters_in_words(learner)
 
 
 def test_nothing_left_to_train_is_refused(tmp_path: Path) -> None:
+    shape = "model.width=16 model.heads=2 model.feed_forward=32 model.positions=32 model.layers=1".split()
+    run = TinyRun(tmp_path / "run", ("trainer.freeze=[embeddings,layer.0..1]",), ["model=bart", "objective=bart", *shape])
     with pytest.raises(SettingsError, match="nothing to train"):
-        shape = "model.width=16 model.heads=2 model.feed_forward=32 model.positions=32 model.layers=1".split()
-        TinyRun(tmp_path / "run", ("trainer.freeze=[embeddings,layer.0..1]",), ["model=bart", "objective=bart", *shape]).trainer()
+        run.trainer()
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from plmtrain.programs.program import Trainable
 from plmtrain.runs.assembly import build_learner, carried, compile_blocks, embedded_tokens, require_same_data
 from plmtrain.runs.material import Material
 from plmtrain.settings.run import RunSettings
+from plmtrain.settings.trainer import EMBEDDINGS
 from plmtrain.training import allocator, memory
 from plmtrain.training.checkpoint import Checkpoint
 from plmtrain.training.checkpoint_manifest import Identity, step_folders
@@ -107,6 +108,9 @@ class _Costs:
         start = start_of(self.settings, self.whole[0], learner)
         freeze(learner, self.settings.trainer.freeze)
         begun = {} if start is None else {"loaded": list(start.loaded), "new": list(start.fresh), "new_tokens": len(start.pieces)}
+        if begun.get("new_tokens") and EMBEDDINGS in self.settings.trainer.freeze:
+            what = "the rows of the new tokens are frozen, too: they will stay the mean of their old pieces"
+            self.findings.warn(what, self.findings.origin("trainer.freeze"), "omit embeddings from trainer.freeze")
         parameters = sum(weight.numel() for weight in learner.parameters())
         told = parameters_in_words(learner) + ("" if start is None else f"\n{start}")
         self.findings.fact("model", told, parameters=parameters, **begun)

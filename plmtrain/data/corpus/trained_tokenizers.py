@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from plmtrain.console import warn
 from plmtrain.data.corpus.documents import Reading, reading_of
 from plmtrain.data.corpus.encoding import running_text
 from plmtrain.data.corpus.sources import HASHES, Sources, find_sources
@@ -23,8 +24,8 @@ from plmtrain.stopping import safe_point
 from plmtrain.text.tokenizer import Tokenizer
 from plmtrain.text.tokenizer_training import train
 
-# Of the training; another version trains again. It stayed when SentencePiece took over Unigram, so that runs of 0.1 keep theirs.
-_VERSION = 1
+# Of the training; another version trains again, and gives the same tokenizer wherever no word is longer than the longest one.
+_VERSION = 2
 _RECORD = "made_from.json"
 _REPORT_EVERY = 256  # documents
 
@@ -51,7 +52,7 @@ def tokenizer_for(data: DataSettings, settings: TokenizerSettings, on_update: On
     sources = find_sources(data, root / HASHES, on_update)
 
     def trained() -> Tokenizer:
-        tokenizer = train(_training_texts(data, settings, sources, on_update), settings)
+        tokenizer = train(_training_texts(data, settings, sources, on_update), settings, warn)
         sources.check_unchanged()
         return tokenizer
 
@@ -81,7 +82,7 @@ def tokenizer_on(texts: Sequence[str], prepared_dir: str, settings: TokenizerSet
                 on_update(PreparationUpdate(stage="tokenizer", documents=count))
 
     digest = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()
-    return _kept_or_made(make_folder(Path(prepared_dir)), settings, digest, lambda: train(running(), settings), on_update)
+    return _kept_or_made(make_folder(Path(prepared_dir)), settings, digest, lambda: train(running(), settings, warn), on_update)
 
 
 def _kept_or_made(

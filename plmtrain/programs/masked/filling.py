@@ -85,9 +85,7 @@ def mask_questions(texts: Sequence[str], tokenizer: Tokenizer) -> Rows:
     return side_by_side(encoded, vocabulary.padding)
 
 
-def best_at_masks(
-    masks: Tensor, logits: Tensor, samples: Tensor, vocabulary: Vocabulary, opening: int
-) -> list[dict[str, Any]]:
+def best_at_masks(masks: Tensor, logits: Tensor, samples: Tensor, vocabulary: Vocabulary, opening: int) -> list[dict[str, Any]]:
     """Return the most probable tokens at each mask.
 
     Args:
