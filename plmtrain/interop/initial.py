@@ -116,7 +116,8 @@ def start_of(settings: RunSettings, program: Trainable, learner: Learner) -> Sta
     pieces = _new_tokens(settings, folder)
     _require_alike(learner.backbone, source.backbone, pieces, folder)
     taken: list[tuple[nn.Module, nn.Module]] = [(learner.backbone, source.backbone)]
-    loaded, fresh = ["the backbone"], []
+    loaded = ["the backbone"]
+    fresh: list[str] = []
     for part in program.parts.members:
         own = part.learner(learner)
         pooler = own.pooler_layer

@@ -21,15 +21,16 @@ def counted_from(model: Model, pad: int | None) -> Model:
         pad: the padding token's id; None if the tokenizer has none.
     """
     backbone = model.backbone
-    counts = isinstance(backbone, Encoder) and backbone.settings.published.counts_from_pad
-    if not counts or pad is None or backbone.settings.position_offset == pad + 1:
+    if pad is None or not isinstance(backbone, Encoder) or not backbone.settings.published.counts_from_pad:
+        return model
+    if backbone.settings.position_offset == pad + 1:
         return model
     moved = copy.deepcopy(backbone)
-    assert isinstance(moved, Encoder)
     assert isinstance(moved.embeddings, Embeddings)
     used = moved.embeddings.position.weight.detach()[moved.settings.position_offset :]
     table = torch.cat([used.new_zeros(pad + 1, used.shape[1]), used])
-    moved.embeddings.position = nn.Embedding.from_pretrained(table, freeze=False)
+    moved.embeddings.position = nn.Embedding(*table.shape)
+    moved.embeddings.position.weight = nn.Parameter(table)
     moved.embeddings.position_offset = pad + 1
     moved.settings = moved.settings.model_copy(update={"position_offset": pad + 1})
     return replace(model, backbone=moved)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -17,6 +19,9 @@ from plmtrain.data.rows.row_formats import RowFormat, formatted
 from plmtrain.data.rows.rows import side_by_side
 from plmtrain.interop.hugging_face import family_of
 from plmtrain.interop.row_templates import framed_for, frames_alike
+from plmtrain.runs.material import Material
+from plmtrain.settings.composing.compose import compose
+from plmtrain.settings.decode import pretrain_settings
 from plmtrain.settings.tokenizer import TokenizerSettings
 from plmtrain.text.tokenizer import Tokenizer
 from plmtrain.text.tokenizer_training import train
@@ -122,6 +127,16 @@ def test_positions_begin_where_transformers_looks(tmp_path: Path, pad: int) -> N
         expected = model.eval()(batch["input_ids"], attention_mask=mask, position_ids=positions).logits
         scores = again.eval()(batch["input_ids"], attention_mask=mask).logits
     torch.testing.assert_close(scores[mask.bool()], expected[mask.bool()])
+
+
+@pytest.mark.parametrize(("family", "told"), [("roberta", ["padding token has the id 0", "rows are laid out"]), ("bert", [])])
+def test_a_mixed_run_is_told_before_it_starts(family: str, told: list[str]) -> None:
+    settings = pretrain_settings(compose([f"model={family}", *WORDPIECE]))
+    run: Any = SimpleNamespace(settings=settings, tokenizer=tokenizer("bert"), sample=tuple)
+    findings = Material.tokenizer_findings(run)
+    assert len(findings) == len(told)
+    assert all(words in finding.what for words, finding in zip(told, findings, strict=True))
+    assert all("export will" in finding.remedy for finding in findings)
 
 
 def test_the_trained_settings_are_unchanged() -> None:

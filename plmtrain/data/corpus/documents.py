@@ -56,7 +56,7 @@ class Reading:
     def beginnings(self, characters: int) -> Iterator[str]:
         """Yield documents from the beginning of each of its files, about this many characters in all."""
         units = parallel.units(self._files, self._data) if self._data.type == "parallel" else ()
-        sources = [
+        sources: list[Iterator[readers.Document] | Iterator[Passage]] = [
             *(parallel.read(unit, self._data, self._skips) for unit in units),
             *(readers.read(path, self._data, self._skips) for path in self._files if not units),
         ]
