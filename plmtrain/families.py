@@ -245,6 +245,7 @@ class ModelFamily:
         head: the head with which its models classify texts; None if none was published.
         pairs: the objective that trains its head for pairs of sentences.
         counts_padding: whether transformers' class, if it gets no mask, assumes that all padding comes after a row.
+        counts_from_pad: whether transformers' class counts positions from the row after the padding token's id.
     """
 
     kind: str
@@ -254,6 +255,7 @@ class ModelFamily:
     head: ClassifierHead | None = None
     pairs: Literal["nsp", "sop"] = "nsp"
     counts_padding: bool = False
+    counts_from_pad: bool = False
 
     @property
     def tokens(self) -> TokenizerFamily:
@@ -263,7 +265,7 @@ class ModelFamily:
 
 MODEL_FAMILIES: Mapping[str, ModelFamily] = {
     "bert": ModelFamily(kind="encoder", tokenizer="bert", head=ClassifierHead(pooled=True)),
-    "roberta": ModelFamily(kind="encoder", tokenizer="roberta", head=ClassifierHead(drops_state=True)),
+    "roberta": ModelFamily(kind="encoder", tokenizer="roberta", head=ClassifierHead(drops_state=True), counts_from_pad=True),
     "albert": ModelFamily(kind="encoder", tokenizer="albert", head=ClassifierHead(pooled=True, dropout=0.1), pairs="sop"),
     # ELECTRA's own code scores the dropped first state with one layer.
     "electra": ModelFamily(kind="encoder", tokenizer="bert", head=ClassifierHead(drops_state=True, activation="gelu")),

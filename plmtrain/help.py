@@ -44,6 +44,10 @@ VERBS = {
                 "all settings in a file of your own: model: roberta, size: small ...",
             ),
             ("plmtrain pretrain runs/mine/config.yaml name=again", "an earlier run once more"),
+            (
+                "plmtrain pretrain init=bert-base-uncased data=text data.files=[mytext.txt]",
+                "go on from a Hugging Face folder or a run",
+            ),
             ("plmtrain pretrain -m size=tiny seed=1,2,3 optimizer.lr=5e-4,1e-3", "a sweep of six runs"),
             (
                 "plmtrain pretrain -m size=tiny seed=1,2,3,4 hydra.launcher.jobs=2",
@@ -148,11 +152,19 @@ VERBS = {
         options=("--file", "-"),
     ),
     "tokenizer": Verb(
-        "train only the tokenizer of a run",
-        "tokenizer [FOLDER] [FILE.yaml] [GROUP=CHOICE | KEY=VALUE]...",
-        "Trains the tokenizer that a run with the same settings would train, and also writes it into FOLDER, if that is given.",
-        (("plmtrain tokenizer model=bert data=text data.files=[mytext.txt] tokenizer.vocab_size=16000", "your own text"),),
+        "train only the tokenizer of a run, or add tokens to an existing one",
+        "tokenizer [FOLDER] [FILE.yaml] [GROUP=CHOICE | KEY=VALUE]...\n"
+        "       plmtrain tokenizer extend RUN_OR_FOLDER NEW_FOLDER [--tokens WORD...] [--file WORDS]",
+        "Trains the tokenizer that a run with the same settings would train, and also writes it into FOLDER, if that is given.\n"
+        "With extend, writes the tokenizer of a run or a Hugging Face folder with a token added for each word. A run with\n"
+        "init=RUN_OR_FOLDER tokenizer.path=NEW_FOLDER starts the new tokens from the mean of their old pieces.",
+        (
+            ("plmtrain tokenizer model=bert data=text data.files=[mytext.txt] tokenizer.vocab_size=16000", "your own text"),
+            ("plmtrain tokenizer extend runs/mine wider --tokens microservice kubernetes", "two words"),
+            ("plmtrain tokenizer extend bert-base-uncased wider --file words.txt", "one word in each line of a file"),
+        ),
         composes=True,
+        options=("--tokens", "--file"),
     ),
     "prepare": Verb(
         "prepare the text of a run without training",

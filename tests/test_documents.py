@@ -48,9 +48,13 @@ def test_a_command_is_valid(page: Path, command: str, tmp_path: Path, monkeypatc
     if "objective=random_tokens" in words:
         return  # of docs/extending.md: it needs the files of that page, and is run with them (test_extending.py)
     if help.VERBS[verb].composes:
-        options = parse_arguments(
-            [word for word in words[2:] if "=" in word or word.startswith("-") or word == "mine" or word.endswith(".yaml")]
-        )
+        own = help.VERBS[verb].options
+        taken = [
+            word
+            for word in words[2:]
+            if "=" in word or (word.startswith("-") and word not in own) or word == "mine" or word.endswith(".yaml")
+        ]
+        options = parse_arguments(taken)
         if any(word.startswith("runs/") for word in options.overrides):
             return  # a run that an earlier command of the page makes: the example is run whole (test_worked_examples.py)
         kind = kind_for(verb, options.overrides)

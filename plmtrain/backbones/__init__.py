@@ -81,6 +81,11 @@ class Backbone(nn.Module):
         """Return the parameters that only pretraining uses and ``encode`` does not: fine-tuning must freeze them."""
         return []
 
+    def embedding_parameters(self) -> list[nn.Parameter]:
+        """Return the parameters before the blocks: by default all that are not in a block."""
+        inside = {id(weight) for block in self.blocks() for weight in block.parameters()}
+        return [weight for weight in self.parameters() if id(weight) not in inside]
+
     @abstractmethod
     def blocks(self) -> list[nn.Module]:
         """Return the repeated blocks, each once: the units of compilation, activation checkpointing and sharding."""

@@ -130,6 +130,9 @@ class Decoder(Backbone):
     def _normed(self, hidden: Tensor) -> Tensor:
         return hidden if self.norm is None else self.norm(hidden)
 
+    def embedding_parameters(self) -> list[nn.Parameter]:
+        return [*self.token.parameters(), *self.position.parameters()]
+
     def blocks(self) -> list[nn.Module]:
         return list(self.layers)
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 from rich.table import Table
 
 from plmtrain.console import counted, tell
+from plmtrain.runs.command_settings import settings_for
 from plmtrain.runs.corpus import Corpus, corpus_of, derive
 from plmtrain.runs.preparation import preparation_report
-from plmtrain.settings.composing.compose import compose
-from plmtrain.settings.decode import pretrain_settings
+from plmtrain.settings.run import PretrainSettings
 
 
 def run(arguments: list[str]) -> int:
     """Prepare the text and print its counts."""
-    settings = pretrain_settings(compose(arguments))
+    settings = settings_for("prepare", arguments)
+    assert isinstance(settings, PretrainSettings)
     with preparation_report() as on_update:
         corpus = corpus_of(settings, on_update)
         derive(corpus, settings, on_update)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from plmtrain.runs.command_settings import settings_for
 from plmtrain.runs.lifecycle import carry_out
 from plmtrain.runs.prepared_text import PreparedText
-from plmtrain.settings.composing.compose import compose
-from plmtrain.settings.decode import pretrain_settings
+from plmtrain.settings.run import PretrainSettings
 
 
 def run(arguments: list[str]) -> int:
     """Start or resume a run, and train it to its end."""
-    settings = pretrain_settings(compose(arguments))
+    settings = settings_for("pretrain", arguments)
+    assert isinstance(settings, PretrainSettings)
     return carry_out(["pretrain", *arguments], settings, lambda on_update: PreparedText.of(settings, on_update))

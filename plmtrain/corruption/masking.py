@@ -101,7 +101,7 @@ class Replacement:
         """Return the replacement of an objective's settings in a vocabulary."""
         mask, ordinary = vocabulary["mask"], vocabulary.ordinary_ids
         tokens = {
-            "all": np.arange(vocabulary.size, dtype=np.int64),
+            "all": vocabulary.ids,
             "ordinary": ordinary,
             "ordinary_and_mask": np.append(ordinary, mask),
         }

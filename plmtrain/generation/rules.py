@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from plmtrain.settings.generation import GenerationSettings
@@ -22,11 +24,13 @@ class Specials:
         end: ends a text.
         first: the first token of every text; None if the model chooses it.
         last: the last token of a text that has reached the greatest length; None if the model chooses it.
+        absent: [any number] rows of the vocabulary without a token, which are never written; None if there are none.
     """
 
     end: int
     first: int | None = None
     last: int | None = None
+    absent: NDArray[np.int64] | None = None
 
 
 def allowed(scores: Tensor, texts: Tensor, written: int, specials: Specials, settings: GenerationSettings, limit: int) -> Tensor:
@@ -40,6 +44,8 @@ def allowed(scores: Tensor, texts: Tensor, written: int, specials: Specials, set
         settings: how to generate.
         limit: the most tokens to generate.
     """
+    if specials.absent is not None and len(specials.absent):
+        scores = scores.index_fill(-1, torch.from_numpy(specials.absent).to(scores.device), -math.inf)
     if settings.no_repeat_ngram:
         scores = scores.masked_fill(_completes(texts, settings.no_repeat_ngram, scores.shape[1]), -math.inf)
     if written < settings.min_new_tokens:

@@ -25,7 +25,24 @@ from plmtrain.settings.models.base import ModelSettings
 from plmtrain.training import tensor_file
 
 FAMILIES = tuple(sorted(module.name for module in pkgutil.iter_modules(families.__path__)))
-"""The supported values of ``model_type`` in a config.json."""
+"""The families whose folders are read and written, by their ``model_type`` in a config.json."""
+
+SAME_AS: Mapping[str, tuple[str, str]] = {
+    "xlm-roberta": ("roberta", "XLMRoberta"),
+    "camembert": ("roberta", "Camembert"),
+}
+"""Further values of ``model_type``: the family that computes the same, and what the names of transformers' classes begin with."""
+
+_OTHERWISE: Mapping[str, str] = {
+    "mbart": "it has BART's names, but norms before each sub-layer",
+    "xlm-roberta-xl": "it has RoBERTa's names, but norms before each sub-layer",
+    "roberta-prelayernorm": "it has RoBERTa's names, but norms before each sub-layer",
+    "longformer": "it has RoBERTa's names, but attention within a window",
+    "big_bird": "it has BERT's names, but sparse attention",
+    "roformer": "it has BERT's names, but rotary positions",
+    "megatron-bert": "it has BERT's names, but norms before each sub-layer",
+}
+"""Values of ``model_type`` that look like a supported family, with the difference."""
 
 CONFIG = "config.json"
 GENERATION = "generation_config.json"
@@ -84,8 +101,14 @@ def family_of(name: object, source: str) -> Family[Any]:
     Raises:
         SettingsError: if plmtrain does not support the family.
     """
+    if isinstance(name, str) and name in SAME_AS:
+        name, _ = SAME_AS[name]
     if name not in FAMILIES:
-        raise SettingsError(f"model_type is {name!r:.80}, which plmtrain does not support", source, nearest(str(name), FAMILIES))
+        supported = sorted({*FAMILIES, *SAME_AS})
+        what = f"model_type is {name!r:.80}, which plmtrain does not support"
+        if reason := _OTHERWISE.get(str(name)):
+            raise SettingsError(f"{what}: {reason}", source, f"take a model of one of these: {', '.join(supported)}")
+        raise SettingsError(what, source, nearest(str(name), supported))
     family: Family[Any] = importlib.import_module(f"{families.__name__}.{name}").FAMILY
     return family
 
@@ -156,7 +179,8 @@ def _shape(folder: Path) -> tuple[Family[Any], Config, ModelSettings]:
     if shape["layers"] > _MOST_LAYERS:
         raise config.wrong("the number of layers", shape["layers"], f"at most {_MOST_LAYERS}")
     try:
-        return family, config, family.settings(name=_name(folder), family=values["model_type"], **shape)
+        own, _ = SAME_AS.get(values["model_type"], (values["model_type"], ""))
+        return family, config, family.settings(name=_name(folder), family=own, **shape)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"])) or "the shape"
@@ -177,6 +201,9 @@ def _kinds(
     """Return the heads in a file; a head with any of its tensors in the file must have all of them."""
     stated = config.values.get("architectures")
     named = stated[0] if isinstance(stated, list) and stated else None
+    _, prefix = SAME_AS.get(config.values["model_type"], ("", ""))
+    if prefix and isinstance(named, str):
+        named = named.replace(prefix, family.bare.removesuffix("Model"), 1)
     wanted: Kinds = next((kinds for name, kinds in family.classes if name == named), frozenset())
     kinds = [kind for kind in names if kind in wanted and flat([names[kind]]) & tensors.shapes.keys()]
     used = flat(names[kind] for kind in kinds)

@@ -16,6 +16,7 @@ from plmtrain.interop.card import card_of_import
 from plmtrain.interop.hugging_face import HuggingFaceModel
 from plmtrain.interop.initial import weights_digest
 from plmtrain.interop.publishing import PublishedFolder, publish
+from plmtrain.interop.row_templates import frames_alike
 from plmtrain.interop.task_file import task_of
 from plmtrain.interop.tokenizers import has_tokenizer, tokenizer_in
 from plmtrain.text.tokenizer import Tokenizer
@@ -58,6 +59,8 @@ def _missing(model: HuggingFaceModel, tokenizer: Tokenizer | None) -> Iterator[s
     """Check that the tokenizer fits the model, and yield what it lacks."""
     if tokenizer is None:
         return
+    if not frames_alike(tokenizer, model.settings):
+        yield f"rows are laid out as {model.settings.family} models read them; the tokenizer did so otherwise, and is adapted"
     rows, tokens = model.backbone.vocabulary_size, tokenizer.vocabulary.size
     if tokens > rows:
         raise DataError(f"the tokenizer has {tokens} tokens, the model {rows}", "", "use the tokenizer that belongs to the model")

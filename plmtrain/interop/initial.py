@@ -1,18 +1,29 @@
-"""Initial weights of a run: the backbone of another run, or of a Hugging Face folder."""
+"""Initial weights of a run: the backbone and the heads of another run, or of a Hugging Face folder."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from torch import nn
+from torch import Tensor, nn
 
 from plmtrain.backbones import Backbone
 from plmtrain.errors import SettingsError
 from plmtrain.files import sha256
 from plmtrain.interop.folder import read_json
+from plmtrain.interop.model import called
+from plmtrain.interop.tokenizers import has_tokenizer
+from plmtrain.nn.heads import MaskedLMHead, PairHead, TiedHead
+from plmtrain.programs.learner import Learner
+from plmtrain.programs.program import AnyProgram, Trainable
+from plmtrain.programs.task import TaskProgram
 from plmtrain.settings.identity import RESOLVED
-from plmtrain.training.restore import is_run, load_run, result_of
+from plmtrain.settings.run import RunSettings
+from plmtrain.text.extension import new_tokens
+from plmtrain.text.tokenizer import Tokenizer
+from plmtrain.training.restore import is_run, load_run, result_of, tokenizer_folder
 from plmtrain.training.run_folder import RunFolder
 
 
@@ -50,41 +61,166 @@ def token_rows(folder: Path, tokens: int) -> int:
     return max(rows, tokens) if isinstance(rows, int) else tokens
 
 
-def load_backbone(folder: Path, backbone: Backbone, pooler: nn.Linear | None = None) -> None:
-    """Load the weights of another backbone of the same shape.
+@dataclass(frozen=True)
+class Start:
+    """The weights that a run starts from, and the modules of its learner that receive them.
 
     Args:
         folder: a run or a Hugging Face folder.
-        backbone: the backbone that receives the weights.
-        pooler: receives the pooler's weights if the folder has them; None if the learner has no pooler.
+        taken: each module of the learner with weights in the folder, and the module that has them.
+        loaded: the names of these modules, for messages.
+        fresh: the names of the learner's other modules, which are new and random.
+        pieces: for each new token, the tokens that the folder's own tokenizer writes it with.
+    """
+
+    folder: Path
+    taken: Sequence[tuple[nn.Module, nn.Module]]
+    loaded: Sequence[str]
+    fresh: Sequence[str]
+    pieces: Mapping[int, Sequence[int]]
+
+    def load(self) -> None:
+        """Load the weights. The rows of new tokens become the mean of the rows of their old pieces."""
+        for module, source in self.taken:
+            module.load_state_dict(_grown(module, source, self.pieces))
+
+    def __str__(self) -> str:
+        lines = [f"starting from {self.folder}, loaded: {', '.join(self.loaded)}"]
+        if self.fresh:
+            lines.append(f"new and random: {', '.join(self.fresh)}")
+        if self.pieces:
+            tokens = "1 new token starts" if len(self.pieces) == 1 else f"{len(self.pieces):,} new tokens start"
+            lines.append(f"{tokens} from the mean of the old pieces")
+        return "; ".join(lines)
+
+
+def start_of(settings: RunSettings, program: Trainable, learner: Learner) -> Start | None:
+    """Compare a learner with the weights that its run starts from; None for a run that starts from random weights.
+
+    The backbone must be there. Of the heads, those of an objective are taken where the folder has the same; a task's are new but
+    for the pooler in them.
+
+    Args:
+        settings: the run's settings.
+        program: the run's program or mixture.
+        learner: the run's learner; it may be on the meta device.
 
     Raises:
-        SettingsError: if the shapes differ; the message names the tensors.
+        SettingsError: if the backbones differ in shape, with the tensors' names, or the tokenizers disagree.
         CheckpointError: if the weights cannot be used.
     """
+    if settings.init is None:
+        return None
+    folder = Path(settings.init)
+    source = _source(folder)
+    pieces = _new_tokens(settings, folder)
+    _require_alike(learner.backbone, source.backbone, pieces, folder)
+    taken: list[tuple[nn.Module, nn.Module]] = [(learner.backbone, source.backbone)]
+    loaded = ["the backbone"]
+    fresh: list[str] = []
+    for part in program.parts.members:
+        own = part.learner(learner)
+        pooler = own.pooler_layer
+        for name, module in _parts_of(own, part.program):
+            heads = [one for kind, one in source.parts if kind == name and not _unlike(module, one, pieces)]
+            if isinstance(part.program, TaskProgram):
+                heads = []
+            if heads:
+                taken.append((module, heads[0]))
+            elif pooler is not None and source.pooler is not None and pooler in module.modules():
+                taken.append((pooler, source.pooler))
+                loaded.append("the pooler")
+            (loaded if heads else fresh).append(name)
+    return Start(folder, taken, list(dict.fromkeys(loaded)), list(dict.fromkeys(fresh)), pieces)
+
+
+@dataclass(frozen=True)
+class _Source:
+    """The modules in a folder: the backbone, all others by their names, and the pooler's layer if there is one."""
+
+    backbone: Backbone
+    parts: Sequence[tuple[str, nn.Module]]
+    pooler: nn.Linear | None
+
+
+def _source(folder: Path) -> _Source:
     if is_run(folder):
         trained = load_run(folder)
-        source = trained.learner.backbone
-        summary = trained.program.parts.main.learner(trained.learner).pooler_layer
-    else:
-        from plmtrain.interop import hugging_face
+        parts = trained.program.parts
+        modules = [named for part in parts.members for named in _parts_of(part.learner(trained.learner), part.program)]
+        return _Source(trained.learner.backbone, modules, parts.main.learner(trained.learner).pooler_layer)
+    from plmtrain.interop import hugging_face
 
-        read = hugging_face.read(folder)
-        source = read.backbone
-        summary = read.pooler
-    ours, theirs = backbone.state_dict(), source.state_dict()
-    wrong = [
-        f"{name} is {list(theirs[name].shape) if name in theirs else 'missing'}, not {list(tensor.shape)}"
-        for name, tensor in ours.items()
-        if name not in theirs or theirs[name].shape != tensor.shape
-    ]
-    wrong += [f"{name} is not in the model" for name in theirs.keys() - ours.keys()]
-    if wrong:
+    read = hugging_face.read(folder)
+    pairs = read.settings.published.pairs
+    return _Source(read.backbone, [(_named(head, pairs), head) for head in read.heads.values()], read.pooler)
+
+
+def _parts_of(learner: Learner, program: AnyProgram) -> Iterator[tuple[str, nn.Module]]:
+    """Yield the modules of a part's learner that belong to it alone, with names: its heads, and a generator."""
+    for place, module in learner.named_children():
+        if isinstance(module, Backbone):
+            if module is not learner.backbone:
+                yield f"the {place}", module
+        else:
+            of = " of the generator" if place.startswith("generator") else ""
+            yield f"{_named(module, getattr(program.settings, 'type', ''))}{of}", module
+
+
+def _named(head: nn.Module, pairs: str) -> str:
+    """Return the name of a head. Heads for pairs have the same shape and opposite labels: their objective belongs to the name."""
+    return f"{called(type(head))} ({pairs})" if isinstance(head, PairHead) else called(type(head))
+
+
+def _grown(module: nn.Module, source: nn.Module, pieces: Mapping[int, Sequence[int]]) -> dict[str, Tensor]:
+    """Return a module's weights, with a row of the vocabulary for each token: the source's, or the mean of its old pieces'."""
+    weights = dict(source.state_dict())
+    for name in _by_token(source):
+        old = weights[name]
+        rows = module.state_dict()[name].to(old.dtype, copy=True)
+        rows[: len(old)] = old[: len(rows)]
+        for token, parts in pieces.items():
+            if parts:
+                rows[token] = old[list(parts)].mean(dim=0)
+        weights[name] = rows
+    return weights
+
+
+def _by_token(module: nn.Module) -> list[str]:
+    """Return the names of a module's own tensors that have a row for each token."""
+    if isinstance(module, Backbone):
+        return [name for name, weight in module.named_parameters() if weight is module.embedding_weight]
+    return ["bias"] if isinstance(module, MaskedLMHead | TiedHead) else []
+
+
+def _unlike(module: nn.Module, source: nn.Module, pieces: Mapping[int, Sequence[int]]) -> list[str]:
+    """Return the differences between the tensors of two modules; a table of tokens may grow by new ones."""
+    ours, theirs = module.state_dict(), source.state_dict()
+    growing = _by_token(source) if pieces else []
+    wrong = []
+    for name, tensor in ours.items():
+        old = theirs.get(name)
+        grows = old is not None and name in growing and old.shape[1:] == tensor.shape[1:] and len(old) <= len(tensor)
+        if old is None or (old.shape != tensor.shape and not grows):
+            wrong.append(f"{name} is {'missing' if old is None else list(old.shape)}, not {list(tensor.shape)}")
+    return wrong + [f"{name} is not in the model" for name in theirs.keys() - ours.keys()]
+
+
+def _require_alike(backbone: Backbone, source: Backbone, pieces: Mapping[int, Sequence[int]], folder: Path) -> None:
+    if wrong := _unlike(backbone, source, pieces):
         raise SettingsError(
             "the weights to start from have another shape",
             f"init={folder}: {'; '.join(sorted(wrong)[:4])}",
             "choose the same model, size and tokenizer",
         )
-    backbone.load_state_dict(theirs)
-    if pooler is not None and summary is not None:
-        pooler.load_state_dict(summary.state_dict())
+
+
+def _new_tokens(settings: RunSettings, folder: Path) -> dict[int, list[int]]:
+    """Return the tokens of ``tokenizer.path`` that the weights do not know yet, each with its old pieces."""
+    own = tokenizer_folder(folder)
+    if settings.tokenizer.path is None or not has_tokenizer(own):
+        return {}
+    before, now = Tokenizer.load(own), Tokenizer.load(settings.tokenizer.path)
+    if before.digest == now.digest:
+        return {}
+    return new_tokens(before, now)

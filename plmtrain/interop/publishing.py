@@ -12,6 +12,8 @@ from plmtrain.files import atomic_folder, clear_leftovers_of
 from plmtrain.interop import hugging_face, task_file
 from plmtrain.interop.hugging_face import Saved, family_of
 from plmtrain.interop.model import Model, called
+from plmtrain.interop.pad_positions import counted_from
+from plmtrain.interop.row_templates import framed_for, verify_frames
 from plmtrain.interop.verification import verify
 from plmtrain.settings.tasks.base import TaskSettings
 from plmtrain.stopping import safe_point
@@ -82,16 +84,20 @@ def publish(
             target.rmdir()  # refused by the system if it is no longer empty
 
     with atomic_folder(target, before_rename=remove_empty_target) as folder:
-        saved = hugging_face.save(folder, model, roles)
+        written = counted_from(model, roles.get("pad"))
+        saved = hugging_face.save(folder, written, roles)
         if task is not None:
             task_file.write(folder, task)
         if tokenizer is not None:
-            tokenizer.save(folder, model_max_length=model.settings.positions)
+            framed_for(tokenizer, model.settings).save(folder, model_max_length=model.settings.positions)
         fault_point("export")
         safe_point()
-        difference = verify(hugging_face.read(folder), model, roles.get("pad", 0), tolerance, str(target))
-        if tokenizer is not None and Tokenizer.load(folder).digest != tokenizer.digest:
-            raise CheckpointError("the tokenizer changed when it was written", str(target), "the folder was removed")
+        difference = verify(hugging_face.read(folder), written, model, roles.get("pad", 0), tolerance, str(target))
+        if tokenizer is not None:
+            again = Tokenizer.load(folder)
+            if again.digest != tokenizer.digest:
+                raise CheckpointError("the tokenizer changed when it was written", str(target), "the folder was removed")
+            verify_frames(again, model.settings, str(target))
         safe_point()
         published = PublishedFolder(saved, difference, tolerance)
         (folder / CARD).write_text(describe(published), encoding="utf-8", newline="\n")

@@ -39,12 +39,13 @@ def random_inputs(model: Model, pad: int) -> Inputs:
 
 
 @torch.no_grad()
-def verify(written: Model, original: Model, pad: int, tolerance: float, place: str) -> float:
-    """Compare a model that was read back with the one that was written.
+def verify(read: Model, written: Model, original: Model, pad: int, tolerance: float, place: str) -> float:
+    """Compare a model that was read back with the one that was written: all tensors, and the scores for the same rows.
 
     Args:
-        written: the model read from the files.
-        original: may have further heads, which the files cannot hold.
+        read: the model read from the files.
+        written: the model whose tensors were written; it may have further heads, which the files cannot hold.
+        original: computes the same; its table of positions may begin elsewhere.
         pad: the padding's id.
         tolerance: the largest difference of a score from the original's.
         place: of the files, for messages.
@@ -55,8 +56,8 @@ def verify(written: Model, original: Model, pad: int, tolerance: float, place: s
     Raises:
         CheckpointError: if a tensor or a score differs.
     """
-    for name, module in written.modules.items():
-        expected = original.modules[name].state_dict()
+    for name, module in read.modules.items():
+        expected = written.modules[name].state_dict()
         actual = module.state_dict()
         wrong = sorted(actual.keys() ^ expected.keys())
         wrong += [
@@ -65,7 +66,7 @@ def verify(written: Model, original: Model, pad: int, tolerance: float, place: s
         if wrong:
             raise CheckpointError(f"{name} changed when it was written: {', '.join(wrong[:4])}", place, "the folder was removed")
     inputs = random_inputs(original, pad)
-    expected, actual = outputs(original, inputs), outputs(written, inputs)
+    expected, actual = outputs(original, inputs), outputs(read, inputs)
     differences = {name: float((scores - expected[name]).abs().max()) for name, scores in actual.items()}
     for name, difference in differences.items():
         if not difference <= tolerance:  # a difference of NaN fails too

@@ -167,7 +167,8 @@ class Restoring(Answering[BartLearner]):
         opening, closing = self.vocabulary["cls"], self.vocabulary["sep"]
         # The original is about as long as its corrupted form, unless masks replace long spans.
         limit = min(chosen.max_new_tokens or 2 * ids.shape[1] + 16, self.program.model.positions)
-        specials = Specials(end=closing, first=opening, last=closing)
+        absent = self.vocabulary.absent(learner.pair.vocabulary_size)
+        specials = Specials(end=closing, first=opening, last=closing, absent=absent)
         writer = EncoderDecoderWriter(learner.pair, batch.inputs, chosen.beams, limit)
         begun = torch.full_like(ids[:, :1], closing)
         texts = generate(writer, begun, specials, chosen, limit, samples=batch.samples.numpy(), stop=self.stop)

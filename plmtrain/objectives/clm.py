@@ -196,7 +196,7 @@ class Continuing(Answering[CausalLMLearner]):
         texts = generate(
             writer,
             begun,
-            Specials(end=self.vocabulary.document_end),
+            Specials(end=self.vocabulary.document_end, absent=self.vocabulary.absent(learner.decoder.vocabulary_size)),
             self.generation,
             self.limit,
             samples=samples,

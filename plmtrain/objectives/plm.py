@@ -326,7 +326,7 @@ class PermutedFilling(Answering[PermutationLMLearner]):
         hidden, _ = learner.streams.predict(batch.inputs, places)
         padding = (~tokens).sum(dim=1)  # on the left
         own = torch.stack([masks[:, 0], masks[:, 1] - padding[masks[:, 0]]], dim=1)
-        return best_at_masks(own, learner.scores(hidden[masks[:, 0], turn]), batch.samples, opening=0)
+        return best_at_masks(own, learner.scores(hidden[masks[:, 0], turn]), batch.samples, self.vocabulary, opening=0)
 
     def read_out(self, text: str, ids: NDArray[np.int64], answer: Mapping[str, Any], tokenizer: Tokenizer) -> Answer:
         return read_filled(text, ids, answer, tokenizer)

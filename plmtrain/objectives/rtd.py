@@ -33,6 +33,7 @@ from plmtrain.programs.inspection import Inspection
 from plmtrain.programs.learner import Learner
 from plmtrain.programs.masked.filling import hide_a_word, with_gap, word
 from plmtrain.programs.masked.inspection import masked_inspection
+from plmtrain.programs.present_tokens import present_only
 from plmtrain.programs.program import Carry, MakeBackbone, Program
 from plmtrain.programs.texts import framed_batch
 from plmtrain.settings.models.encoder import EncoderSettings
@@ -167,7 +168,8 @@ class ReplacedTokenDetection(Program[RTDSettings, EncoderSettings, RTDLearner]):
         guesses = learner.generator_logits(hidden)  # [predicted, vocabulary]
         generator_loss = cross_entropy_sum(guesses, labels)
 
-        drawn = draw_classes(guesses.detach(), batch.draws["uniforms"], self.settings.temperature)  # [predicted]
+        likely = present_only(guesses.detach(), self.vocabulary)
+        drawn = draw_classes(likely, batch.draws["uniforms"], self.settings.temperature)  # [predicted]
         written, replaced = self.write(batch, drawn)
         logits = learner.discriminator_logits(replace(batch.inputs, ids=written))  # [batch, length]
         losses = functional.binary_cross_entropy_with_logits(logits, replaced.float(), reduction="none")
@@ -294,7 +296,7 @@ class ReplacementFinding(Answering[RTDLearner]):
         masked, places = hide_a_word(rows, self.vocabulary["mask"])
         every = np.arange(len(rows))
         hidden = learner.generator.encode(self.collate(masked).inputs)
-        logits = learner.generator_logits(hidden[every, places + self.row_format.opening])
+        logits = present_only(learner.generator_logits(hidden[every, places + self.row_format.opening]), self.vocabulary)
         was = rows.tokens[every, places]
         logits[every, was] = -torch.inf  # exclude the original
         tokens = rows.tokens.copy()

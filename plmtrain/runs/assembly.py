@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from plmtrain.console import tell
 from plmtrain.data.loading.order import Phase, plan_phases
 from plmtrain.errors import SettingsError
 from plmtrain.files import atomic_folder
-from plmtrain.interop.initial import load_backbone, token_rows
+from plmtrain.interop.initial import Start, start_of, token_rows
 from plmtrain.optim import optimizer
 from plmtrain.programs.learner import Learner
 from plmtrain.programs.program import Trainable
@@ -26,6 +26,7 @@ from plmtrain.text.tokenizer import Tokenizer
 from plmtrain.training import allocator
 from plmtrain.training.checkpoint import Checkpoint
 from plmtrain.training.checkpoint_manifest import Identity, versions
+from plmtrain.training.freezing import freeze, parameters_in_words
 from plmtrain.training.group import Group
 from plmtrain.training.precision import choose_precision, precision_reason
 from plmtrain.training.progress import Progress
@@ -83,7 +84,8 @@ def assemble(material: Material, folder: RunFolder, settings_hash: str) -> Train
     phases = plan_phases(settings.trainer)
     programs = material.programs(phases)
     token_embeddings = embedded_tokens(settings, material.tokenizer)
-    learner = build_learner(settings, programs[0], token_embeddings).to(group.device)
+    starts: list[Start] = []
+    learner = build_learner(settings, programs[0], token_embeddings, starts.append).to(group.device)
     state = TrainingState(learner, optimizer.build(learner, settings.optimizer), {})
     precision = choose_precision(settings.trainer.precision, group.device)
     resolved = {
@@ -116,7 +118,7 @@ def assemble(material: Material, folder: RunFolder, settings_hash: str) -> Train
         checkpoints.require_space(2 * checkpoint_size(learner, carried(programs, phases)))
         if checkpoint is not None:
             tell(f"resuming from step {progress.step}", *_environment_changes(folder, resolved))
-        reporter = _reporter(material, folder, programs[-1], learner, resolved, progress)
+        reporter = _reporter(material, folder, programs[-1], learner, resolved, progress, starts)
 
     return Trainer(
         Setup(
@@ -174,13 +176,24 @@ def carried(programs: Sequence[Trainable], phases: Sequence[Phase]) -> int:
     )
 
 
-def build_learner(settings: RunSettings, program: Trainable, vocabulary_size: int) -> Learner:
-    """Build a learner in train mode, with the backbone of ``init`` if given, and compiled blocks if requested."""
+def build_learner(
+    settings: RunSettings, program: Trainable, vocabulary_size: int, on_start: Callable[[Start], None] = lambda start: None
+) -> Learner:
+    """Build a learner in train mode, with the weights of ``init`` if given, frozen and compiled as requested.
+
+    Args:
+        settings: the run's settings.
+        program: the run's program or mixture.
+        vocabulary_size: the number of rows of the token embedding.
+        on_start: called with what is loaded from ``init``.
+    """
     torch.manual_seed(keyed_random.scalar("initial weights", settings.seed))
     learner = program.build(lambda model: backbones.build(model, vocabulary_size))
     program.initialise(learner)
-    if settings.init is not None:
-        load_backbone(Path(settings.init), learner.backbone, program.parts.main.learner(learner).pooler_layer)
+    if (start := start_of(settings, program, learner)) is not None:
+        start.load()
+        on_start(start)
+    freeze(learner, settings.trainer.freeze)
     if settings.trainer.compile:
         compile_blocks(learner, program)
     learner.train()
@@ -240,6 +253,7 @@ def _reporter(
     learner: Learner,
     resolved: dict[str, Any],
     progress: Progress,
+    starts: Sequence[Start],
 ) -> RunReporter:
     """Write the run's settings, status, tokenizer and data manifest, and open all outputs of its progress."""
     settings = material.settings
@@ -266,11 +280,14 @@ def _reporter(
         first_step=progress.step,
         warn=line.note,
     )
-    parameters = sum(parameter.numel() for parameter in learner.parameters())
-    line.note(
-        f"{folder.path.name}: {parameters:,} parameters, {resolved['precision']} ({resolved['precision_reason']}) on "
-        f"{resolved['device']} ({resolved['processes']} × {resolved['threads']} threads)\n{material.opening()}"
-    )
+    opening = [
+        f"{folder.path.name}: {parameters_in_words(learner)}, {resolved['precision']} ({resolved['precision_reason']}) on "
+        f"{resolved['device']} ({resolved['processes']} × {resolved['threads']} threads)",
+        *map(str, starts),
+        material.opening(),
+        *(f"{finding.what}: {finding.remedy}" for finding in material.tokenizer_findings()),
+    ]
+    line.note("\n".join(opening))
     return RunReporter(folder, metrics, line, tracker)
 
 

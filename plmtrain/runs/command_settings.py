@@ -13,7 +13,7 @@ from plmtrain.settings.composing.folders import primary_of
 from plmtrain.settings.composing.settings_file import separated, top_keys
 from plmtrain.settings.decode import run_settings, settings_from_run
 from plmtrain.settings.identity import kind_of
-from plmtrain.settings.kinds import FINETUNE, KINDS, PRETRAIN, RunKind
+from plmtrain.settings.kinds import KINDS, PRETRAIN, RunKind
 from plmtrain.settings.run import RunSettings
 from plmtrain.settings.tokenizer import TokenizerSettings
 from plmtrain.training.run_folder import RunFolder
@@ -44,7 +44,7 @@ def composed_for(verb: str, arguments: Sequence[str], config_dir: str | None = N
     """
     composed = compose(arguments, config_dir, kind_for(verb, arguments).primary)
     init = composed.values.get("init")
-    if composed.primary == FINETUNE.primary and isinstance(init, str) and "init" not in composed.broken:
+    if isinstance(init, str) and "init" not in composed.broken:
         return _started_from(Path(init), composed)
     return composed
 
@@ -67,8 +67,9 @@ def _started_from(folder: Path, composed: Composed) -> Composed:
         group = text.partition("=")[0]
         if group in ("model", "size", "tokenizer"):
             errors.append(SettingsError(f"{place} has its own {group}", composed.origin(group), f"omit {group}="))
+    path = (composed.values.get("tokenizer") or {}).get("path")
     try:
-        model, tokenizer = _parts_of(folder)
+        model, tokenizer = _parts_of(folder, Path(path) if isinstance(path, str) else None)
     except PlmtrainError as error:
         problem = SettingsError(error.what, error.where or place, error.remedy)
         return replace(composed, errors=(*errors, problem), broken=composed.broken | {"model", "tokenizer"})
@@ -84,27 +85,32 @@ def _started_from(folder: Path, composed: Composed) -> Composed:
     values = {
         **composed.values,
         "model": {**model, **{name: ours[name] for name in changed if name in ours}},
-        "tokenizer": {**tokenizer, "path": (composed.values.get("tokenizer") or {}).get("path")},
+        "tokenizer": {**tokenizer, "path": path},
     }
     return replace(composed, values=values, errors=tuple(errors))
 
 
-def _parts_of(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+def _parts_of(folder: Path, tokenizer: Path | None) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the settings of the model and the tokenizer in a run or a Hugging Face folder, as plain values.
 
+    Args:
+        folder: the folder of either.
+        tokenizer: the folder of the tokenizer that is used instead of the folder's own, such as an extended one.
+
     Raises:
-        PlmtrainError: if the folder has none that can be read.
+        PlmtrainError: if a folder has none that can be read.
     """
     run = RunFolder(folder)
     if run.exists:
         settings = settings_from_run(run.config())
-        return settings.model.model_dump(mode="json"), settings.tokenizer.model_dump(mode="json")
+        own = settings.tokenizer.model_dump(mode="json")
+        return settings.model.model_dump(mode="json"), own if tokenizer is None else _tokenizer_in(tokenizer)
     if not (folder / "config.json").is_file():
         remedy = "name a run below runs/, or a folder with config.json and model.safetensors in it"
         raise SettingsError("there is neither a run nor a Hugging Face folder to start from", f"init={folder}", remedy)
     from plmtrain.interop.hugging_face import settings_of
 
-    return settings_of(folder).model_dump(mode="json"), _tokenizer_in(folder)
+    return settings_of(folder).model_dump(mode="json"), _tokenizer_in(tokenizer or folder)
 
 
 def _tokenizer_in(folder: Path) -> dict[str, Any]:

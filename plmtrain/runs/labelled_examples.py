@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
     from plmtrain.training.group import Group
 
 PREDICTIONS = "predictions.jsonl"
+
+_SAMPLED = 2000
+"""The texts in which changed letters are counted."""
 
 
 class LabelledExamples(Material):
@@ -75,6 +79,9 @@ class LabelledExamples(Material):
         """Read held-out examples alone; the settings are those of a run, with what its data said and with its tokenizer."""
         examples = _examples(settings, only="validation")
         return cls(settings, _tokenizer(settings, examples, on_update), examples)
+
+    def sample(self) -> Iterable[str]:
+        return islice((text for example in self.examples.splits["train"] for text in example.texts), _SAMPLED)
 
     def programs(self, phases: Sequence[Phase]) -> list[Trainable]:
         from plmtrain import tasks
@@ -115,11 +122,11 @@ class LabelledExamples(Material):
     def opening(self) -> str:
         examples, trainer = self.examples, self.settings.trainer
         counts = {split: len(some) for split, some in examples.splits.items()}
-        start = f"starting from {self.settings.init}" if self.settings.init else "without init=, from random weights"
+        start = "" if self.settings.init else "without init=, from random weights; "
         skipped = f"; {examples.skips.count} rows skipped, first {examples.skips.first[0]}" if examples.skips.count else ""
         cut = f"{self._cut_share(trainer.sequence_length):.1%} of the examples are cut to fit {trainer.sequence_length} tokens"
         return (
-            f"{start}; {counts['train']:,} training examples, {counts['validation']:,} held out{skipped}\n"
+            f"{start}{counts['train']:,} training examples, {counts['validation']:,} held out{skipped}\n"
             f"{examples.reader.opening(examples.splits)}; {cut}\n"
             f"{counted(trainer.steps, 'step')} of {counted(trainer.batch_size, 'example')} "
             f"({trainer.steps * trainer.batch_size / counts['train']:.2f} epochs)"

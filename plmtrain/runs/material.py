@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from plmtrain.console import counted
 from plmtrain.data.loading.order import with_steps
+from plmtrain.data.tables.reader import Finding
 from plmtrain.errors import SettingsError, SettingsErrors
+from plmtrain.interop.row_templates import frames_alike
 from plmtrain.settings.rules import broken_rules, families_for, missing_roles
 from plmtrain.settings.run import FinetuneSettings, PretrainSettings, RunSettings
+from plmtrain.text.fidelity import altered_letters
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,6 +32,11 @@ if TYPE_CHECKING:
     from plmtrain.training.group import Group
 
 RunT = TypeVar("RunT", bound=RunSettings)
+
+SAMPLED = 2**18
+"""The characters of the text in which changed letters are counted."""
+_ALTERED = 0.01
+"""The share of changed letters that is worth a warning."""
 
 
 def require_tokens(settings: RunSettings, tokenizer: Tokenizer) -> None:
@@ -76,6 +84,45 @@ class Material(ABC):
         """Compute the loss of each token, in nats, under the unigram distribution of the training text; None if there is no such
         text.  # [vocabulary]"""
         return None
+
+    def sample(self) -> Iterable[str]:
+        """Return a sample of the training text; empty where there is no need to look at it."""
+        return ()
+
+    def tokenizer_findings(self) -> list[Finding]:
+        """Return the findings about the tokenizer: letters that it changes, and a padding id that the model does not expect."""
+        findings = []
+        altered = altered_letters(self.tokenizer, self.sample())
+        if altered is not None and altered.share > _ALTERED:
+            settings = self.settings
+            trained = settings.tokenizer.path is None and settings.init is None
+            if trained and settings.tokenizer.lowercase:
+                remedy = "keep them with tokenizer.lowercase=false, unless that is intended"
+            elif trained:
+                remedy = "keep them with tokenizer.type=byte_bpe, unless that is intended"
+            else:
+                remedy = "use a tokenizer that keeps them, such as a cased model's, unless that is intended"
+            findings.append(Finding(str(altered), f"the normaliser of the {self.tokenizer.type} tokenizer", remedy))
+        model, pad = self.settings.model, self.tokenizer.vocabulary.roles.get("pad")
+        expected = getattr(model, "position_offset", 0) - 1
+        if model.published.counts_from_pad and pad != expected:
+            has = "the tokenizer has no padding token" if pad is None else f"the tokenizer's padding token has the id {pad}"
+            findings.append(
+                Finding(
+                    f"{has}, and model={model.name} counts positions as if it were {expected}",
+                    "tokenizer, model.position_offset",
+                    "export needs a padding token: add one" if pad is None else "export will move the position table to match",
+                )
+            )
+        if not frames_alike(self.tokenizer, model):
+            findings.append(
+                Finding(
+                    f"rows are laid out as {model.family} models read them, not as this tokenizer lays them out in transformers",
+                    f"the post-processor of the {self.tokenizer.type} tokenizer",
+                    "export will write the rows of the training into the tokenizer",
+                )
+            )
+        return findings
 
     @abstractmethod
     def programs(self, phases: Sequence[Phase]) -> list[Trainable]:

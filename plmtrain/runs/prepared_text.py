@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from plmtrain.console import counted
 from plmtrain.data.corpus import corpus_manifest
+from plmtrain.data.corpus.documents import Reading
+from plmtrain.data.corpus.sources import HASHES, find_sources
 from plmtrain.data.corpus.updates import OnUpdate
 from plmtrain.data.loading.order import plan_phases
 from plmtrain.files import make_folder
 from plmtrain.runs.corpus import Corpus, corpus_of, derive, programs_of
-from plmtrain.runs.material import Material, with_counted_steps
+from plmtrain.runs.material import SAMPLED, Material, with_counted_steps
 from plmtrain.settings.run import PretrainSettings
 
 if TYPE_CHECKING:
@@ -64,6 +66,13 @@ class PreparedText(Material):
     def held_out(cls, settings: PretrainSettings, on_update: OnUpdate) -> PreparedText:
         """Make the material for evaluating a run, on its own text or on other text."""
         return cls(settings, corpus_of(settings, on_update))
+
+    def sample(self) -> Iterable[str]:
+        data = self.settings.data
+        if data.type == "sample":
+            return ()  # English; extracting it again would take seconds
+        sources = find_sources(data, Path(data.prepared_dir) / HASHES, lambda update: None)
+        return Reading(data, sources, "train").beginnings(SAMPLED)
 
     def programs(self, phases: Sequence[Phase]) -> list[Trainable]:
         return programs_of(self.settings, phases, self.tokenizer.vocabulary)

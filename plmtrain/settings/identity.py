@@ -39,7 +39,7 @@ _FREE = frozenset(
     }
 )
 _EVALUATION = frozenset({"trainer.evaluate_every", "trainer.evaluate_batches"})
-_STRUCTURAL = frozenset({"objective.type", "optimizer.type", "task.type"})
+_STRUCTURAL = frozenset({"objective.type", "optimizer.type", "task.type", "trainer.freeze"})
 
 
 def kind_of(key: str, validation_decides: bool = False) -> Kind:

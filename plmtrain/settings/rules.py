@@ -11,13 +11,13 @@ from plmtrain.families import TOKENIZER_FAMILIES
 from plmtrain.settings.composing.folders import choices, section
 from plmtrain.settings.data import DataSettings, TableSettings
 from plmtrain.settings.lookup import objective_classes
-from plmtrain.settings.models.base import ModelSettings
+from plmtrain.settings.models.base import ModelSettings, TransformerSettings
 from plmtrain.settings.objectives.base import ObjectiveSettings
 from plmtrain.settings.optimizer import ScheduleSettings
 from plmtrain.settings.run import LaunchSettings
 from plmtrain.settings.tasks.base import TaskSettings
 from plmtrain.settings.tokenizer import TokenizerSettings
-from plmtrain.settings.trainer import TrainerSettings
+from plmtrain.settings.trainer import TrainerSettings, frozen_layers
 from plmtrain.settings.wording import what_is_wrong
 
 Broken = tuple[str, str, str]
@@ -126,6 +126,15 @@ def _sequences_fit_model(model: ModelSettings, trainer: TrainerSettings) -> Iter
                 f"{key} ({length}) is more than model={model.name} takes ({model.positions})",
                 f"lower {key}, or raise model.positions",
             )
+
+
+def _frozen_layers_exist(model: ModelSettings, trainer: TrainerSettings) -> Iterator[Broken]:
+    if not isinstance(model, TransformerSettings):
+        return
+    for name in trainer.freeze:
+        if any(number >= model.blocks for number in frozen_layers(name)):
+            layers = "one layer, 0" if model.blocks == 1 else f"the layers 0 to {model.blocks - 1}"
+            yield "trainer.freeze", f"trainer.freeze names {name}; model={model.name} has {layers}", "name layers that it has"
 
 
 def _batches_divide(trainer: TrainerSettings, launch: LaunchSettings) -> Iterator[Broken]:
@@ -276,6 +285,7 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[..., Iterator[Broken]]], ...] = (
     (("model", "objective", "tokenizer"), _objective_has_tokens),
     (("model", "task", "tokenizer"), _task_has_tokens),
     (("model", "trainer"), _sequences_fit_model),
+    (("model", "trainer"), _frozen_layers_exist),
     (("trainer", "launch"), _batches_divide),
     (("schedule", "trainer"), _schedule_fits),
     (("objective", "trainer"), _phases_fit_objective),

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from itertools import accumulate
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from plmtrain.settings.base import Settings
+from plmtrain.settings.base import Settings, Texts
+
+EMBEDDINGS = "embeddings"
+"""The name of the embeddings in ``trainer.freeze``."""
+
+_LAYERS = re.compile(r"layer\.(\d{1,4})(?:\.\.(\d{1,4}))?")
+
+
+def frozen_layers(name: str) -> range:
+    """Return the numbers of the layers that an entry of ``trainer.freeze`` names; none for other entries."""
+    match = _LAYERS.fullmatch(name)
+    return range(int(match[1]), int(match[2] or match[1]) + 1) if match else range(0)
 
 
 class PhaseSettings(Settings):
@@ -59,6 +71,9 @@ class TrainerSettings(Settings):
     """Batches in a validation; all of the held-out text if omitted."""
     patience: int | None = Field(None, gt=0)
     """Stop after this many validations without a better loss, or a better metric of the task; null to train to the end."""
+    freeze: Texts = ()
+    """Parts of the backbone that are not trained: ``embeddings``, ``layer.N``, or the layers from N to M as ``layer.N..M``,
+    counted from 0, an encoder's before its decoder's."""
     log_every: int = Field(20, gt=0)
     """Steps between lines in metrics.jsonl."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
@@ -74,6 +89,14 @@ class TrainerSettings(Settings):
     """On a loss or gradient that is not finite: stop the run before the update, or skip that update."""
     max_skipped: int = Field(10, gt=0)
     """The run stops after this many consecutive skipped updates."""
+
+    @field_validator("freeze")
+    @classmethod
+    def _are_parts(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if name != EMBEDDINGS and not frozen_layers(name):
+                raise ValueError(f"'{name}' is no part of a model: write embeddings, layer.0 or layer.0..3")
+        return names
 
     @model_validator(mode="after")
     def _consistent(self) -> TrainerSettings:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from plmtrain.settings.tokenizer import TokenizerSettings
+from plmtrain.text.tokenizer_files import GENERAL_CLASS
 
 CONTINUATION = "##"
 """The prefix of a WordPiece that continues a word."""
@@ -113,4 +114,4 @@ def transformers_config(settings: TokenizerSettings) -> dict[str, Any]:
         case "GPT2Tokenizer", False:
             return {"tokenizer_class": name, "add_prefix_space": False, "errors": "replace"}
         case _:
-            return {"tokenizer_class": "PreTrainedTokenizerFast"}
+            return {"tokenizer_class": GENERAL_CLASS}

@@ -19,9 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plmtrain.errors import DataError
-from plmtrain.families import ROLES, tokenizer_family_of
+from plmtrain.families import ROLES, Piece, tokenizer_family_of
 from plmtrain.text.tokenizer_files import (
     CONFIG_FILE,
+    GENERAL_CLASS,
     SENTENCEPIECE_FILE,
     SPECIALS_FILE,
     TOKENIZER_FILE,
@@ -95,6 +96,37 @@ class Tokenizer:
         if self._sentencepiece is not None:
             (folder / SENTENCEPIECE_FILE).write_bytes(self._sentencepiece)
 
+    @property
+    def definition(self) -> Mapping[str, Any]:
+        """The contents of its ``tokenizer.json``."""
+        return self._definition
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The contents of its ``tokenizer_config.json``."""
+        return self._config
+
+    @property
+    def ids(self) -> dict[str, int]:
+        """The id of each piece, as the model writes it."""
+        ids: dict[str, int] = self._engine.get_vocab(with_added_tokens=True)
+        return ids
+
+    def normalise(self, text: str) -> str:
+        """Return a text as its first stage changes it."""
+        return text if self._engine.normalizer is None else str(self._engine.normalizer.normalize_str(text))
+
+    def words(self, text: str) -> list[str]:
+        """Return the words of a text as its first two stages give them to the model."""
+        normal = self.normalise(text)
+        if self._engine.pre_tokenizer is None:
+            return [normal]
+        return [word for word, _ in self._engine.pre_tokenizer.pre_tokenize_str(normal)]
+
+    def model_pieces(self, word: str) -> list[str]:
+        """Return the pieces of a word from ``words``."""
+        return [token.value for token in self._engine.model.tokenize(word)]
+
     def _added_tokens(self) -> dict[str, dict[str, Any]]:
         return {str(token["id"]): {k: v for k, v in token.items() if k != "id"} for token in self._definition["added_tokens"]}
 
@@ -104,7 +136,9 @@ class Tokenizer:
         pieces = self._engine.get_vocab(with_added_tokens=True)
         by_role = roles(pieces, self._config)
         marked = {token["id"] for token in self._definition["added_tokens"] if token["special"]}
-        return Vocabulary(size=max(pieces.values()) + 1, roles=by_role, special_ids=tuple(sorted(marked | set(by_role.values()))))
+        size = max(pieces.values()) + 1
+        gaps = tuple(sorted(set(range(size)) - set(pieces.values())))
+        return Vocabulary(size, by_role, tuple(sorted(marked | set(by_role.values()))), gaps)
 
     @cached_property
     def digest(self) -> str:
@@ -176,6 +210,39 @@ class Tokenizer:
         """Return the ids and word starts of a text in which special tokens are written by name; none is added around it."""
         return self._arrays([self._engine.encode(text, add_special_tokens=False)])[0]
 
+    def framed(self, *texts: str) -> tuple[list[int], list[int]]:
+        """Return the ids and segments of one text or two, with the special tokens that its last stage puts around them."""
+        encoding = self._engine.encode(*texts)
+        return list(encoding.ids), list(encoding.type_ids)
+
+    def framing(self, single: Sequence[Piece], pair: Sequence[Piece], padding_side: str) -> Tokenizer:
+        """Return the same tokenizer with other special tokens around texts.
+
+        Args:
+            single: the pieces of a row of one text.
+            pair: the pieces of a row of two texts.
+            padding_side: the side of shorter rows on which padding stands.
+        """
+        names = {role: self._pieces[number] for role, number in self.vocabulary.roles.items()}
+        used = {piece for piece, _ in (*single, *pair) if isinstance(piece, str)}
+        template = {
+            "type": "TemplateProcessing",
+            "single": [_template(piece, segment, names) for piece, segment in single],
+            "pair": [_template(piece, segment, names) for piece, segment in pair],
+            "special_tokens": {
+                names[role]: {"id": names[role], "ids": [self.vocabulary[role]], "tokens": [names[role]]} for role in used
+            },
+        }
+        processor: dict[str, Any] = template
+        if self.type == "byte_bpe":
+            trim = {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True}
+            processor = {"type": "Sequence", "processors": [trim, template]}
+        inputs = ["input_ids", *(["token_type_ids"] if any(segment for _, segment in pair) else []), "attention_mask"]
+        config = {"tokenizer_class": GENERAL_CLASS, "padding_side": padding_side, "model_input_names": inputs}
+        definition = {**self._definition, "post_processor": processor}
+        roles = {f"{role}_token": name for role, name in names.items()}  # the general class knows none by itself
+        return Tokenizer(definition, {**roles, **self._config, **config}, self._sentencepiece)
+
     def _arrays(self, encodings: Sequence[Any]) -> list[Encoded]:
         parts = [np.array(encoding.ids, np.int64) for encoding in encodings]
         ids = np.concatenate(parts) if parts else np.zeros(0, np.int64)
@@ -206,6 +273,13 @@ class Tokenizer:
             return self._pieces[number]
         text = as_bytes(self._pieces[number]).decode("utf-8", "backslashreplace")
         return text.replace(" ", SPACE).replace("\n", "\\n").replace("\t", "\\t").replace("\r", "\\r")
+
+
+def _template(piece: str | int, segment: int, names: Mapping[str, str]) -> dict[str, Any]:
+    """Return a piece of a row as the library's template writes it."""
+    if isinstance(piece, int):
+        return {"Sequence": {"id": "AB"[piece], "type_id": segment}}
+    return {"SpecialToken": {"id": names[piece], "type_id": segment}}
 
 
 def _engine(definition: Mapping[str, Any]) -> Any:

@@ -17,6 +17,9 @@ SPECIALS_FILE = "special_tokens_map.json"
 SENTENCEPIECE_FILE = "spiece.model"
 """Not read to make a tokenizer, only kept beside it: transformers' T5, ALBERT and XLNet and the originals' code take it."""
 
+GENERAL_CLASS = "PreTrainedTokenizerFast"
+"""The class of transformers that takes ``tokenizer.json`` as it is, whatever the family."""
+
 _LARGEST = 64 * 2**20  # bytes of a tokenizer's file: the largest published ones, of 256,000 pieces, have half of it
 
 Definition = dict[str, Any]

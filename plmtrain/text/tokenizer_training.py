@@ -21,19 +21,20 @@ from plmtrain.settings.tokenizer import TokenizerSettings
 from plmtrain.text import pipelines
 from plmtrain.text.tokenizer import Tokenizer
 from plmtrain.text.unigram import pieces_of, train_unigram
-from plmtrain.text.word_counts import as_texts, count_words
+from plmtrain.text.word_counts import LONGEST_WORD, as_texts, count_words
 
 _LEAST_COUNT = 2  # a pair of pieces seen once is no regularity
 _LONGEST_WORDPIECE_WORD = 100  # characters: WordPiece maps longer words to the unknown token
 _RAREST_CHARACTER = 1e-7  # of all characters; rarer ones are not in the alphabet
 
 
-def train(texts: Iterable[str], settings: TokenizerSettings) -> Tokenizer:
+def train(texts: Iterable[str], settings: TokenizerSettings, on_left_out: Callable[[str], None] = lambda line: None) -> Tokenizer:
     """Train a tokenizer.
 
     Args:
         texts: the documents, in any order.
         settings: its type, the family of its special tokens, and its largest number of tokens.
+        on_left_out: called with a line about words that are too long to train on, if there are any.
 
     Raises:
         DataError: if there is no text.
@@ -47,14 +48,23 @@ def train(texts: Iterable[str], settings: TokenizerSettings) -> Tokenizer:
     if settings.type != "byte_bpe" and "unk" not in family.roles:
         what = f"{settings.type} needs a token for what is unknown, and family {settings.family} has none"
         raise SettingsError(what, "tokenizer.type", "use tokenizer.type=byte_bpe, which knows every byte")
-    words = count_words(
+    counts = count_words(
         texts,
         pipelines.normalizer(settings),
         pipelines.pre_tokenizer(settings),
         keeps_space=settings.type == "byte_bpe",
     )
+    longest = _LONGEST_WORDPIECE_WORD if settings.type == "wordpiece" else LONGEST_WORD
+    words = Counter({word: count for word, count in counts.words.items() if len(word) <= longest})
+    used = sum(len(word) * count for word, count in words.items())
     if not words:
-        raise DataError("there is no text to train a tokenizer on", "", "give files with text in them (data.files=)")
+        long = f"all words have more than {longest} characters" if counts.characters else ""
+        raise DataError("there is no text to train a tokenizer on", long, "give files with text in them (data.files=)")
+    if used < counts.characters:
+        share = 1 - used / counts.characters
+        on_left_out(
+            f"{share:.2%} of the text is in words of more than {longest} characters, which the tokenizer is not trained on"
+        )
     sentencepiece: bytes | None = None
     match settings.type:
         case "wordpiece":
@@ -124,7 +134,6 @@ def _wordpiece(words: Counter[str], settings: TokenizerSettings, family: Tokeniz
         # Punctuation and ideographs are words of their own, and need no piece for the inside of words.
         return len(pre_tokenizer.pre_tokenize_str(normalizer.normalize_str(f"a{character}a"))) == 1
 
-    words = Counter({word: count for word, count in words.items() if len(word) <= _LONGEST_WORDPIECE_WORD})
     words, alphabet = _within_alphabet(words, room, lambda character: 1 + continues(character))
     # The library numbers the pieces inside words in the order of a hash table, and ties between merges are broken by these
     # numbers: if all are named beforehand, as if they were special tokens, nothing depends on that order.

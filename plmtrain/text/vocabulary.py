@@ -21,11 +21,13 @@ class Vocabulary:
         roles: the id of each special token by its role: ``pad``, ``unk``, ``cls`` (opens a row), ``sep`` (closes a row and
             stands between documents), ``mask``, ``bos``, ``eos``. One token may have several roles.
         special_ids: every special id, those without a role among them, ascending.
+        gaps: the ids below ``size`` that no token has, ascending.
     """
 
     size: int
     roles: Mapping[str, int]
     special_ids: tuple[int, ...]
+    gaps: tuple[int, ...] = ()
 
     def __getitem__(self, role: str) -> int:
         """Return the id of the token with a role.
@@ -67,6 +69,19 @@ class Vocabulary:
         return flags
 
     @cached_property
+    def ids(self) -> NDArray[np.int64]:
+        """The ids of all tokens, ascending."""
+        return np.setdiff1d(np.arange(self.size, dtype=np.int64), np.array(self.gaps, np.int64))
+
+    @cached_property
     def ordinary_ids(self) -> NDArray[np.int64]:
-        """The ids that are not special, ascending."""
-        return np.flatnonzero(~self.is_special)
+        """The ids of the tokens that are not special, ascending."""
+        return self.ids[~self.is_special[self.ids]]
+
+    def absent(self, rows: int) -> NDArray[np.int64]:
+        """Return the rows of an embedding that no token has.
+
+        Args:
+            rows: the number of rows, at least ``size``.
+        """
+        return np.concatenate([np.array(self.gaps, np.int64), np.arange(self.size, rows, dtype=np.int64)])

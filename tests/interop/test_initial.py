@@ -7,18 +7,25 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
+from support.finished_run import finished_run, randomised
 
-from plmtrain.errors import SettingsErrors
-from plmtrain.interop.initial import token_rows
+from plmtrain.batch import Inputs
+from plmtrain.data.loading.order import plan_phases
+from plmtrain.errors import SettingsError, SettingsErrors
+from plmtrain.interop.initial import Start, token_rows
+from plmtrain.programs.learner import Learner
 from plmtrain.programs.program import Program
 from plmtrain.programs.sentences import SentenceLearner
-from plmtrain.runs.assembly import build_learner
+from plmtrain.runs.assembly import build_learner, embedded_tokens
 from plmtrain.runs.command_settings import settings_for
-from plmtrain.settings.run import FinetuneSettings
+from plmtrain.runs.corpus import programs_of
+from plmtrain.settings.run import FinetuneSettings, PretrainSettings
 from plmtrain.settings.tokenizer import TokenizerSettings
 from plmtrain.tasks.classification import Classification
+from plmtrain.text.extension import extend
 from plmtrain.text.tokenizer import Tokenizer
 from plmtrain.text.tokenizer_training import train
+from plmtrain.training.restore import load_run, tokenizer_folder
 
 torch.set_num_threads(1)
 TEXTS = ["the cat sat on the mat .", "a dog ran to the cat ."] * 20
@@ -90,3 +97,101 @@ def test_the_same_seed_begins_alike(tmp_path: Path) -> None:
     first, again, other = (started(folder, f"seed={seed}")[2].head.scores.weight for seed in (1, 1, 2))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
+
+
+def adapted(folder: Path, *overrides: str) -> tuple[PretrainSettings, Learner, Start]:
+    """The learner of a pretraining run that starts from a folder, before its first step."""
+    words = ["trainer.sequence_length=16", *overrides, f"init={folder}"]  # the default objective is dynamic_mlm
+    settings = settings_for("pretrain", words)
+    assert isinstance(settings, PretrainSettings)
+    tokenizer = Tokenizer.load(settings.tokenizer.path or tokenizer_folder(folder))
+    starts: list[Start] = []
+    (program,) = programs_of(settings, plan_phases(settings.trainer), tokenizer.vocabulary)
+    learner = build_learner(settings, program, embedded_tokens(settings, tokenizer), starts.append)
+    return settings, learner, starts[0]
+
+
+def masked_lm(folder: Path, family: str) -> torch.nn.Module:
+    """Replace the weights of a published folder by a language model's, all of them random, biases too."""
+    kind = {"bert": transformers.BertForMaskedLM, "roberta": transformers.RobertaForMaskedLM}[family]
+    model = randomised(kind(transformers.AutoConfig.from_pretrained(folder)))
+    model.save_pretrained(folder)
+    return model
+
+
+@pytest.mark.parametrize("family", ["bert", "roberta"])
+def test_pretraining_goes_on_where_a_published_model_ended(tmp_path: Path, family: str) -> None:
+    folder = published(tmp_path / "model", family, 320)
+    theirs = masked_lm(folder, family)
+    settings, learner, start = adapted(folder)
+    assert (settings.model.layers, settings.model.width, settings.model.family) == (1, 16, family)
+    assert (start.loaded, start.fresh) == (["the backbone", "a language-model head"], [])
+    ids = torch.tensor([[5, 17, 30, 44, 8]])
+    with torch.no_grad():
+        ours = learner.eval().token_scores(Inputs(ids=ids))
+        torch.testing.assert_close(ours, theirs(ids).logits, rtol=1e-4, atol=1e-5)
+
+
+def test_a_new_head_is_named(tmp_path: Path) -> None:
+    folder = published(tmp_path / "model", "bert", 90)
+    _, _, start = adapted(folder, "objective=nsp")
+    assert start.loaded == ["the backbone", "a pooler"]
+    assert start.fresh == ["a language-model head", "a head for pairs of sentences (nsp)"]
+    assert str(start).startswith(f"starting from {folder}, loaded: the backbone, a pooler; new and random: ")
+    _, _, start = adapted(folder, "objective=rtd")
+    assert start.fresh == ["a head for replaced tokens", "the generator", "a language-model head of the generator"]
+
+
+def test_a_head_with_opposite_labels_is_not_taken(tmp_path: Path) -> None:
+    finished_run(tmp_path / "order", ["model=bert", "objective=sop"])
+    _, _, same = adapted(tmp_path / "order", "objective=sop")
+    assert same.fresh == []
+    _, _, other = adapted(tmp_path / "order", "objective=nsp")
+    assert other.fresh == ["a head for pairs of sentences (nsp)"]
+
+
+@pytest.mark.parametrize("parts", ["objective=rtd", "objective=rtd objective.share_embeddings=false"])
+def test_a_run_brings_its_generator(tmp_path: Path, parts: str) -> None:
+    finished_run(tmp_path / "run", ["model=electra_small", *parts.split()])
+    before = load_run(tmp_path / "run").learner.state_dict()
+    _, learner, start = adapted(tmp_path / "run", *parts.split())
+    assert start.fresh == []
+    assert all(torch.equal(tensor, before[name]) for name, tensor in learner.state_dict().items())
+
+
+@pytest.mark.parametrize("rows", [110, 90])
+def test_new_tokens_start_from_the_mean_of_their_old_pieces(tmp_path: Path, rows: int) -> None:
+    """In new rows, and in those that a padded vocabulary had left without a token."""
+    folder = published(tmp_path / "model", "bert", rows)
+    theirs = masked_lm(folder, "bert")
+    old = Tokenizer.load(folder)
+    extend(old, ["catdog", "matran"]).tokenizer.save(tmp_path / "wider")
+    settings, learner, start = adapted(folder, f"tokenizer.path={tmp_path / 'wider'}")
+    size = old.vocabulary.size
+    table, bias = learner.backbone.embedding_weight, learner.head.bias
+    assert len(table) == len(bias) == max(rows, size + 2)
+    assert settings.tokenizer.vocab_size == size + 2
+    for number, word in enumerate(("catdog", "matran"), start=size):
+        ((pieces, _),) = old.encode([word])
+        assert len(pieces) > 1
+        torch.testing.assert_close(table[number], theirs.bert.embeddings.word_embeddings.weight[pieces].mean(0))
+        torch.testing.assert_close(bias[number], theirs.cls.predictions.bias[pieces].mean(0))
+    assert torch.equal(table[:size], theirs.bert.embeddings.word_embeddings.weight[:size])
+    assert "2 new tokens start from the mean of the old pieces" in str(start)
+
+
+def test_another_tokenizer_is_refused(tmp_path: Path) -> None:
+    folder = published(tmp_path / "model", "bert", 90)
+    train(
+        ["other words stand here altogether ."] * 9,
+        TokenizerSettings(type="wordpiece", family="bert", vocab_size=60, lowercase=True),
+    ).save(tmp_path / "other")
+    with pytest.raises(SettingsError, match="numbers tokens otherwise"):
+        adapted(folder, f"tokenizer.path={tmp_path / 'other'}")
+
+
+def test_a_shape_of_ones_own_is_refused_in_pretraining_too(tmp_path: Path) -> None:
+    folder = published(tmp_path / "model", "bert", 90)
+    with pytest.raises(SettingsErrors) as told:
+        adapted(folder, "model=roberta", "size=tiny", "model.layers=3")
+    assert {error.remedy for error in told.value.errors} == {"omit model=", "omit size=", "omit it"}

@@ -52,6 +52,20 @@ def refused(folder: Path, *words: str, kind: type[PlmtrainError] = PlmtrainError
     assert len(str(caught.value).splitlines()) <= 3
 
 
+@pytest.mark.parametrize(
+    ("model_type", "words"),
+    [
+        ("mbart", ["norms before each sub-layer", "take a model of one of these: albert, bart, bert, camembert"]),
+        ("xlm-roberta-xl", ["norms before each sub-layer", "xlm-roberta"]),
+        ("llama", ["use one of: albert", "camembert", "xlm-roberta"]),
+        ("berts", ["did you mean 'bert'?"]),
+    ],
+)
+def test_other_families_are_refused_with_a_way_on(folder: Path, model_type: str, words: list[str]) -> None:
+    change_config(folder, model_type=model_type)
+    refused(folder, *words, kind=SettingsError)
+
+
 def test_both_ways(folder: Path) -> None:
     read = hugging_face.read(folder)
     assert read.heads.keys() == {MaskedLMHead}

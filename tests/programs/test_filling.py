@@ -39,7 +39,7 @@ def test_answers_are_read_into_their_texts(tokenizer: Tokenizer) -> None:
         assert len(ids) == 1
         logits[mask, ids[0]] = 9.0
     masks = torch.tensor(places) + torch.tensor([0, 1])  # behind an opening token
-    answers = best_at_masks(masks, logits, torch.arange(2), opening=1)
+    answers = best_at_masks(masks, logits, torch.arange(2), tokenizer.vocabulary, opening=1)
     for row, text in enumerate(texts):
         read = read_filled(text, rows.tokens[row, : rows.lengths[row]], answers[row], tokenizer)
         assert read.values["text"] == text

@@ -59,6 +59,9 @@ class MemoryMaterial(Material):
     def unigram_losses(self) -> np.ndarray | None:
         return None if self.run.program is not None else np.ones(self.run.vocabulary.size)
 
+    def tokenizer_findings(self) -> list[Any]:
+        return []
+
     def programs(self, phases: Sequence[Phase]) -> list[Any]:
         if self.run.program is not None:
             return [self.run.program] * len(phases)

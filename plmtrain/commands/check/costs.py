@@ -16,15 +16,18 @@ from plmtrain.data.loading.order import Order, Phase, check_divisible, plan_phas
 from plmtrain.data.rows.rows import PartedRows, RowSource, rows_of
 from plmtrain.errors import DiskError, MemoryExhausted
 from plmtrain.files import free_bytes, nearest_folder, size_in_words
+from plmtrain.interop.initial import start_of
 from plmtrain.programs.parts import Part
 from plmtrain.programs.program import Trainable
 from plmtrain.runs.assembly import build_learner, carried, compile_blocks, embedded_tokens, require_same_data
 from plmtrain.runs.material import Material
 from plmtrain.settings.run import RunSettings
+from plmtrain.settings.trainer import EMBEDDINGS
 from plmtrain.training import allocator, memory
 from plmtrain.training.checkpoint import Checkpoint
 from plmtrain.training.checkpoint_manifest import Identity, step_folders
 from plmtrain.training.costs import Measured, Work, measure, work_of
+from plmtrain.training.freezing import freeze, parameters_in_words
 from plmtrain.training.group import Group
 from plmtrain.training.precision import Precision, choose_precision, precision_reason
 from plmtrain.training.run_folder import RunFolder
@@ -102,8 +105,15 @@ class _Costs:
         tokens = embedded_tokens(self.settings, self.material.tokenizer)
         with torch.device("meta"):
             learner = self.whole[0].build(lambda model: backbones.build(model, tokens))
+        start = start_of(self.settings, self.whole[0], learner)
+        freeze(learner, self.settings.trainer.freeze)
+        begun = {} if start is None else {"loaded": list(start.loaded), "new": list(start.fresh), "new_tokens": len(start.pieces)}
+        if begun.get("new_tokens") and EMBEDDINGS in self.settings.trainer.freeze:
+            what = "the rows of the new tokens are frozen, too: they will stay the mean of their old pieces"
+            self.findings.warn(what, self.findings.origin("trainer.freeze"), "omit embeddings from trainer.freeze")
         parameters = sum(weight.numel() for weight in learner.parameters())
-        self.findings.fact("model", f"{parameters:,} parameters", parameters=parameters)
+        told = parameters_in_words(learner) + ("" if start is None else f"\n{start}")
+        self.findings.fact("model", told, parameters=parameters, **begun)
         self._report_disk(checkpoint_size(learner, carried([program for program, _ in self.parts], self.phases)))
         return sum(weight.numel() * weight.element_size() for weight in learner.parameters())
 

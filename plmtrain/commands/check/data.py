@@ -137,6 +137,8 @@ def tell_data(material: Material, findings: Findings) -> None:
             findings.origin("tokenizer.vocab_size"),
             f"that may be as it should; else give more text, or tokenizer.vocab_size={made}",
         )
+    for finding in material.tokenizer_findings():
+        findings.warn(finding.what, finding.where, finding.remedy)
     if isinstance(material, PreparedText):
         counts |= _of_text(material, findings)
     elif isinstance(material, LabelledExamples):

@@ -54,6 +54,21 @@ class Reading:
                 yield before + min(read * size // max(1, whole), size), Passage(document.text)
             before += size
 
+    def beginnings(self, characters: int) -> Iterator[str]:
+        """Yield documents from the beginning of each of its files, about this many characters in all."""
+        units = parallel.units(self._files, self._data) if self._data.type == "parallel" else ()
+        sources: list[Iterator[readers.Document] | Iterator[Passage]] = [
+            *(parallel.read(unit, self._data, self._skips) for unit in units),
+            *(readers.read(path, self._data, self._skips) for path in self._files if not units),
+        ]
+        for source in sources:
+            room = characters // len(sources)
+            for document in source:
+                yield document.text[: max(room, 0)]
+                room -= len(document.text)
+                if room <= 0:
+                    break
+
     def _parallel(self) -> Iterator[tuple[int, Passage]]:
         sizes = dict(zip(self._files, self._sizes, strict=True))
         before = 0

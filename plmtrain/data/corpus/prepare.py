@@ -23,7 +23,7 @@ from plmtrain.data.corpus.documents import Reading, reading_of, text_bytes
 from plmtrain.data.corpus.encoding import Encoded, encode, token_type
 from plmtrain.data.corpus.frequencies import unigram_entropy
 from plmtrain.data.corpus.processes import available_cores, ordered_map
-from plmtrain.data.corpus.sources import Sources, find_sources
+from plmtrain.data.corpus.sources import HASHES, Sources, find_sources
 from plmtrain.data.corpus.splitting import Held, choose_held_out, cut_position
 from plmtrain.data.corpus.staging import SplitWriter, Staging
 from plmtrain.data.corpus.updates import OnUpdate, PreparationUpdate
@@ -60,7 +60,7 @@ def prepare(data: DataSettings, tokenizer: Tokenizer, *, minimum_validation_toke
         DistributedError: if a worker process was killed.
     """
     root = make_folder(Path(data.prepared_dir))
-    sources = find_sources(data, root / ".hashes.json", on_update)
+    sources = find_sources(data, root / HASHES, on_update)
     preparation = _Preparation(data, tokenizer, sources, minimum_validation_tokens, root)
     if (folder := preparation.existing()) is not None:
         return folder

@@ -28,6 +28,9 @@ from plmtrain.text import prose, readers, sample
 
 _FRESH = 2 * 10**9  # nanoseconds: longer than the clock resolution of any file system
 
+HASHES = ".hashes.json"
+"""The file with cached hashes, in the folder of prepared data."""
+
 Signature = tuple[int, int, int, int]
 """Size, mtime and ctime in nanoseconds, inode."""
 

@@ -9,9 +9,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from plmtrain.console import warn
 from plmtrain.data.corpus.documents import Reading, reading_of
 from plmtrain.data.corpus.encoding import running_text
-from plmtrain.data.corpus.sources import Sources, find_sources
+from plmtrain.data.corpus.sources import HASHES, Sources, find_sources
 from plmtrain.data.corpus.updates import OnUpdate, PreparationUpdate
 from plmtrain.data.rows.quotas import Repeats
 from plmtrain.errors import DataError
@@ -24,8 +25,8 @@ from plmtrain.stopping import safe_point
 from plmtrain.text.tokenizer import Tokenizer
 from plmtrain.text.tokenizer_training import train
 
-# Of the training; another version trains again. It stayed when SentencePiece took over Unigram, so that runs of 0.1 keep theirs.
-_VERSION = 1
+# Of the training; another version trains again, and gives the same tokenizer wherever no word is longer than the longest one.
+_VERSION = 2
 _RECORD = "made_from.json"
 _REPORT_EVERY = 256  # documents
 
@@ -49,10 +50,10 @@ def tokenizer_for(data: DataSettings, settings: TokenizerSettings, on_update: On
     if settings.path is not None:
         return Tokenizer.load(settings.path)
     root = make_folder(Path(data.prepared_dir))
-    sources = find_sources(data, root / ".hashes.json", on_update)
+    sources = find_sources(data, root / HASHES, on_update)
 
     def trained() -> Tokenizer:
-        tokenizer = train(_training_texts(data, settings, sources, on_update), settings)
+        tokenizer = train(_training_texts(data, settings, sources, on_update), settings, warn)
         sources.check_unchanged()
         return tokenizer
 
@@ -82,7 +83,7 @@ def tokenizer_on(texts: Sequence[str], prepared_dir: str, settings: TokenizerSet
                 on_update(PreparationUpdate(stage="tokenizer", documents=count))
 
     digest = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()
-    return _kept_or_made(make_folder(Path(prepared_dir)), settings, digest, lambda: train(running(), settings), on_update)
+    return _kept_or_made(make_folder(Path(prepared_dir)), settings, digest, lambda: train(running(), settings, warn), on_update)
 
 
 def _kept_or_made(

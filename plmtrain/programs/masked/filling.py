@@ -16,6 +16,7 @@ from plmtrain.batch import Batch
 from plmtrain.data.rows.rows import Rows, side_by_side
 from plmtrain.errors import DataError
 from plmtrain.programs.answering import Answer, Answering, Demonstration
+from plmtrain.programs.present_tokens import present_only
 from plmtrain.programs.texts import framed_batch
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class MaskFilling(Answering["MaskedLearner"]):
         """Fill every mask from the hidden states of its row.  # hidden: [rows, length, width]"""
         masks = (batch.inputs.ids == self.vocabulary["mask"]).nonzero()  # [masks, 2]
         logits = learner.scores(hidden[masks[:, 0], masks[:, 1]])  # [masks, vocabulary]
-        return best_at_masks(masks, logits, batch.samples, opening=self.row_format.opening)
+        return best_at_masks(masks, logits, batch.samples, self.vocabulary, opening=self.row_format.opening)
 
     def read_out(self, text: str, ids: NDArray[np.int64], answer: Mapping[str, Any], tokenizer: Tokenizer) -> Answer:
         return read_filled(text, ids, answer, tokenizer)
@@ -84,20 +85,21 @@ def mask_questions(texts: Sequence[str], tokenizer: Tokenizer) -> Rows:
     return side_by_side(encoded, vocabulary.padding)
 
 
-def best_at_masks(masks: Tensor, logits: Tensor, samples: Tensor, opening: int) -> list[dict[str, Any]]:
+def best_at_masks(masks: Tensor, logits: Tensor, samples: Tensor, vocabulary: Vocabulary, opening: int) -> list[dict[str, Any]]:
     """Return the most probable tokens at each mask.
 
     Args:
         masks: [masks, 2] the row and the column of each mask.
         logits: [masks, vocabulary] the logits at each mask.
         samples: [rows] the index of each row.
+        vocabulary: the tokens that may be proposed.
         opening: the number of special tokens before a row's text.
 
     Returns:
         For each row its ``sample`` and its ``masks``: for each mask the ``position`` among the text's tokens, the ``best`` id,
         and as ``candidates`` the best ids with their probabilities.
     """
-    best = logits.float().softmax(-1).topk(min(CANDIDATES, logits.shape[1]), dim=-1)
+    best = present_only(logits.float(), vocabulary).softmax(-1).topk(min(CANDIDATES, len(vocabulary.ids)), dim=-1)
     answers: list[dict[str, Any]] = [{"sample": sample, "masks": []} for sample in samples.tolist()]
     for (row, column), likely, candidates in zip(masks.tolist(), best.values.tolist(), best.indices.tolist(), strict=True):
         pairs = [[token, probability] for token, probability in zip(candidates, likely, strict=True)]

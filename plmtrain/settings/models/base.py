@@ -65,6 +65,11 @@ class TransformerSettings(ModelSettings):
     initial_truncated: bool = False
     """Whether initial weights beyond two standard deviations are drawn again, as in BERT's code."""
 
+    @property
+    def blocks(self) -> int:
+        """The number of blocks that the model has."""
+        return self.layers
+
     @model_validator(mode="after")
     def _heads_divide_width(self) -> Self:
         if self.width % self.heads:

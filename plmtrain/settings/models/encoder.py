@@ -53,3 +53,7 @@ class EncoderSettings(TransformerSettings):
     def segment_rows(self) -> int:
         """The number of rows of the table of segments, or of languages instead."""
         return len(self.languages) or self.segments
+
+    @property
+    def blocks(self) -> int:
+        return 1 if self.shared_layers else self.layers

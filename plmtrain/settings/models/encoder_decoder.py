@@ -22,3 +22,7 @@ class EncoderDecoderSettings(TransformerSettings):
     position_offset: int = Field(2, ge=0)
     """The number of unused rows at the start of both position tables: 2 in BART, whose code counts from the padding id."""
     norm_eps: float = Field(1e-5, gt=0)
+
+    @property
+    def blocks(self) -> int:
+        return 2 * self.layers
