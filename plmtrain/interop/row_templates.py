@@ -37,9 +37,14 @@ def verify_frames(tokenizer: Tokenizer, model: ModelSettings, place: str) -> Non
         raise CheckpointError("the tokenizer frames texts otherwise than the training did", place, "the folder was removed")
 
 
+def _segments(model: ModelSettings) -> int:
+    """Return the number of segments that a model distinguishes; 0 if transformers' class does not read them."""
+    return 0 if model.kind == "decoder" else getattr(model, "segments", 3)
+
+
 def _pieces(model: ModelSettings, texts: int) -> tuple[Piece, ...]:
     """Return the pieces of the model's rows, without segments that it does not have."""
-    most = getattr(model, "segments", 3) - 1
+    most = _segments(model) - 1
     return tuple((piece, max(0, min(segment, most))) for piece, segment in RowFormat.of(model.family, texts).pieces)
 
 
@@ -56,4 +61,4 @@ def _is_framed(tokenizer: Tokenizer, model: ModelSettings, texts: int) -> bool:
         segments += [segment] * len(part)
     framed_ids, framed_segments = tokenizer.framed(*_TEXTS[:texts])
     # A model without segments does not read them.
-    return framed_ids == ids and (framed_segments == segments or not getattr(model, "segments", 3))
+    return framed_ids == ids and (framed_segments == segments or not _segments(model))
