@@ -79,7 +79,7 @@ def read_object(path: Path, largest: int = LARGEST) -> dict[str, Any]:
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise DamagedJson(f"cannot be read: {error.strerror}") from None
+        raise DamagedJson(str(error.strerror)) from None
     if not isinstance(value, dict):
         raise DamagedJson("not a JSON object")
     return value

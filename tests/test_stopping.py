@@ -19,6 +19,7 @@ PROGRAM = textwrap.dedent(
     import hashlib, os, signal, sys, time
     from plmtrain import stopping
     stopping.watch()
+    stopping.announce(True)
     stopping.until(lambda: "after this step (about 40 s)")
     stopping.before_the_end(lambda name: f"{name.name}: step 3 is kept")
     if "fork" in sys.argv:

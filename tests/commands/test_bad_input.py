@@ -251,13 +251,13 @@ REFUSED: dict[str, tuple[list[str], int, list[str]]] = {
     "an option with a slip": (
         ["evaluate", "runs/good", "--jsno"],
         2,
-        ["there is no option '--jsno'", "command line: --jsno", "did you mean '--json'?"],
+        ["plmtrain evaluate has no option '--jsno'", "command line: --jsno", "did you mean '--json'?"],
     ),
     "no run to use": (["predict"], 2, ["predict needs a run", "plmtrain predict RUN [TEXT]...", "name a folder below runs/"]),
     "another option with a slip": (
         ["predict", "runs/good", "--btach-size", "3", "[MASK]"],
         2,
-        ["there is no option '--btach-size'", "command line: --btach-size", "did you mean '--batch-size'?"],
+        ["plmtrain predict has no option '--btach-size'", "command line: --btach-size", "did you mean '--batch-size'?"],
     ),
     "an option without its value": (
         ["predict", "runs/good", "--file"],
@@ -387,8 +387,8 @@ def test_a_file_of_texts_with_a_bad_line(work: Path) -> None:
     assert [json.loads(line)["text"] for line in result.out.splitlines()] == ["[MASK] one", "[MASK] two"]
 
 
-def test_a_vocabulary_that_is_larger_than_the_embeddings(work: Path) -> None:
-    """What a run starts from has fewer rows than the tokenizer that is put beside it has tokens."""
+def test_a_vocabulary_that_is_another_than_that_of_the_embeddings(work: Path) -> None:
+    """What a run starts from numbers its tokens otherwise than the tokenizer that is put beside it."""
     more = ["tokenizer", *[w for w in PRETRAIN if "vocab" not in w], *TEXT, "tokenizer.vocab_size=200"]
     assert plmtrain(more[0], "larger", *more[1:], cwd=work).code == 0
     shape = ["trainer.sequence_length=16", "trainer.batch_size=8", "trainer.threads=1"]

@@ -68,7 +68,7 @@ def test_a_file_and_standard_input_are_read_a_text_a_line(
     (here / "five.txt").write_text(lines)
     among = inspected(capsys, "mlm", *SENTENCES)
     assert inspected(capsys, "mlm", "--file", "five.txt") == among
-    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(lines.encode())))
+    monkeypatch.setattr("plmtrain.runs.whole_text.standard_input", lambda: io.BytesIO(lines.encode()))
     assert inspected(capsys, "mlm", "--file", "-") == among
 
 

@@ -37,7 +37,7 @@ def test_the_matrix_says_why_not(monkeypatch: pytest.MonkeyPatch, capsys: pytest
 
     from plmtrain.settings.models.encoder import EncoderSettings
 
-    monkeypatch.setattr(EncoderSettings, "kind", "decoder")
+    monkeypatch.setattr(EncoderSettings, "kind", "bilstm")
     command.run(["matrix", "--json"])
     assert json.loads(capsys.readouterr().out)["roberta"]["dynamic_mlm"] == "needs encoder"
 
@@ -59,7 +59,7 @@ def test_the_matrix_is_readable_on_a_page_of_80_columns(capsys: pytest.CaptureFi
     table, shown = command.matrix(None), []
     for paragraph in paragraphs:
         models, _, answers = paragraph.partition("\n  trained by: ")
-        names = models.replace("\n", ", ").split(", ")
+        names = [name for line in models.splitlines() for name in line.strip().rstrip(",").split(", ")]
         trained, *refused = re.sub(r"\n {4,}", " ", answers).split("\n  not by ")
         for name in names:
             assert {objective for objective, answer in table[name].items() if answer == "yes"} == set(trained.split(", "))

@@ -152,14 +152,14 @@ ENDLESS = {
         3,
         [PIPE, "data.validation_files: pipe", AGAIN],
     ),
-    "texts": (["predict", "runs/한국", "--file", "pipe"], 3, [PIPE, "--file pipe", "name a UTF-8 text file, one text a line"]),
+    "texts": (["predict", "runs/한국", "--file", "pipe"], 3, [PIPE, "pipe", "check its permissions and its name"]),
     "a model": (
         ["import", "foreign", "out"],
         2,
         [
             "config.json cannot be read: it is a named pipe, and only regular files are read",
             "foreign/config.json",
-            "check the path",
+            "this folder cannot be used",
         ],
     ),
     "settings": (["pretrain", *PRETRAIN, "--config-dir", "mine", "data=own"], 2, []),

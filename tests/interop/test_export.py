@@ -255,6 +255,7 @@ def test_bart_writes_what_the_run_writes(export: Callable[[str], Exported], caps
     written = made.theirs.generate(**tokens(text, return_tensors="pt"), num_beams=1, do_sample=False, max_length=12)[0]
     assert written.tolist()[:2] == [tokens.eos_token_id, tokens.bos_token_id]
     assert written[-1] == tokens.eos_token_id
+    capsys.readouterr()
     assert cli.main(["predict", str(made.run), "--json", "--beams", "1", "--max-new-tokens", "11", text]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert answer["restored"] == tokens.decode(written, skip_special_tokens=True).strip()
@@ -342,7 +343,7 @@ def test_mistakes_are_told(run: Path, tmp_path: Path, capsys: pytest.CaptureFixt
         ([str(run)], "HF_FOLDER"),
         ([str(run), str(tmp_path / "out"), "part=generator"], "no part 'generator'"),
         ([str(tmp_path / "gone"), str(tmp_path / "out")], "is not a run"),
-        ([str(run), str(tmp_path / "out"), "--force"], "HF_FOLDER"),
+        ([str(run), str(tmp_path / "out"), "--force"], "no option '--force'"),
     ):
         assert cli.main(["export", *arguments]) == 2
         assert words in capsys.readouterr().err

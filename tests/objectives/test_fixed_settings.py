@@ -31,7 +31,7 @@ def others(settings: ObjectiveSettings, name: str) -> Iterator[Any]:
     elif isinstance(value, str):
         yield from get_args(type(settings).model_fields[name].annotation)
     elif value is None:
-        yield from (1, 3, 0.5)
+        yield from (1, 3, 0.5, {})
 
 
 def shapes(settings: ObjectiveSettings, overrides: list[str]) -> dict[str, torch.Size]:

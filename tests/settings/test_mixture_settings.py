@@ -69,7 +69,7 @@ def test_own_files_can_be_parts(tmp_path: Path) -> None:
         ([TWO, "objective.parts.mlm.copies=2"], ["objective.parts.mlm", "objective.shares"]),
         (
             [TWO, "objective.parts.rtd.mask_prob=0.2"],
-            ["'objective.parts.rtd.mask_prob'", "'objective.parts.rtd.mask_probability'"],
+            ["'objective.parts.rtd.mask_prob'", "that is objective.parts.rtd.mask_probability here"],
         ),
         ([TWO, "model=bart"], ["objective=rtd needs a backbone of kind encoder", "conf/objective/rtd.yaml", "objective=bart"]),
     ],

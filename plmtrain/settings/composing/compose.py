@@ -93,7 +93,7 @@ class Composed:
         related = [text for other, text in self.overrides.items() if other.startswith(f"{key}.") or key.startswith(f"{other}.")]
         chosen = [text for text in self.groups if text.startswith(f"{key}=") and key not in self.file.groups]
         if exact or related or chosen:
-            return where(exact or [*chosen, *related][-1])
+            return where(exact or [*related, *chosen][-1])
         if (place := self.file.origin(key)) is not None:
             return place
         if self.place:

@@ -16,7 +16,7 @@ from plmtrain.data.rows.rows import Rows
 from plmtrain.families import MODEL_FAMILIES
 from plmtrain.text.vocabulary import Vocabulary
 
-VOCABULARY = Vocabulary(64, {"pad": 2, "unk": 3, "cls": 1, "sep": 4, "mask": 5}, (0, 1, 2, 3, 4, 5))
+VOCABULARY = Vocabulary(64, {"pad": 2, "unk": 3, "cls": 1, "sep": 4, "mask": 5, "bos": 0, "eos": 6}, (0, 1, 2, 3, 4, 5, 6))
 SPECIAL = st.tuples(st.sampled_from(["cls", "sep", "mask"]), st.integers(0, 3))
 FAMILY_FORMATS = [RowFormat.of(family, texts) for family in MODEL_FAMILIES for texts in (1, 2)]
 
