@@ -9,7 +9,6 @@ from pydantic import Field
 from plmtrain.families import TOKENIZER_FAMILIES, TokenizerFamily
 from plmtrain.settings.base import Settings
 
-
 MOST_TOKENS = 2**22
 """The most tokens of a vocabulary: four times the largest published ones, which have about a million."""
 

@@ -168,6 +168,6 @@ def test_expressions_that_may_backtrack(expression: str) -> None:
 def test_a_panic_of_the_library_is_told() -> None:
     """Oniguruma gives up after ten million steps, and the library panics."""
     cutter = tokenizers.pre_tokenizers.Split(tokenizers.Regex("(a+)+$"), "isolated")
-    with pytest.raises(BaseException, match="retry-limit|called `Result::unwrap") as caught:
+    with pytest.raises(BaseException, match=r"retry-limit|called `Result::unwrap") as caught:
         cutter.pre_tokenize_str("a" * 40 + "b")
     assert isinstance(understood(caught.value), DataError)
