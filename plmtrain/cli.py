@@ -15,19 +15,24 @@ from plmtrain.errors import SettingsError, escaped, nearest, understood
 
 
 def report_error(error: BaseException) -> int:
-    """Print an error in three lines on standard error, and return its exit code."""
+    """Print an error in three lines on standard error, and return its exit code.
+
+    A message may repeat what the user wrote: whatever looks like a secret in it is masked, in a traceback as well.
+    """
+    from plmtrain.redaction import redact_text
+
     problem = understood(error)
     debug = os.environ.get("PLMTRAIN_DEBUG") == "1"
     if debug:
         import traceback
 
-        traceback.print_exception(error)
+        print(redact_text("".join(traceback.format_exception(error))), file=sys.stderr)
     elif problem is not None:
-        print(problem, file=sys.stderr)
+        print(redact_text(str(problem)), file=sys.stderr)
     else:
         # A run writes its tracebacks to log.txt and stores the path in the error; other errors get their own file.
         place = getattr(error, "plmtrain_log", None) or _keep(error)
-        line = str(error).strip().split("\n")[0]
+        line = redact_text(str(error).strip().split("\n")[0])
         print(f"this should not have happened: {type(error).__name__}{': ' + line if line else ''}", file=sys.stderr)
         print(f"the whole traceback: {place}", file=sys.stderr)
         print("it is a fault of plmtrain: please report it with that traceback", file=sys.stderr)
@@ -38,9 +43,11 @@ def _keep(error: BaseException) -> str:
     import tempfile
     import traceback
 
+    from plmtrain.redaction import redact_text
+
     try:
         with tempfile.NamedTemporaryFile("w", prefix="plmtrain-", suffix=".txt", delete=False, encoding="utf-8") as file:
-            traceback.print_exception(error, file=file)
+            file.write(redact_text("".join(traceback.format_exception(error))))
         return file.name
     except OSError:
         return "PLMTRAIN_DEBUG=1 shows it"

@@ -124,6 +124,11 @@ def escaped(text: str) -> str:
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
+def is_panic(error: BaseException) -> bool:
+    """Return whether an error is a panic of a library in Rust, such as tokenizers; its class cannot be imported."""
+    return type(error).__name__ == "PanicException"
+
+
 _ANOTHER_KIND = {errno.EISDIR, errno.ENOTDIR, errno.ELOOP}
 _DISK_ERRORS = _ANOTHER_KIND | {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.EFBIG}
 
@@ -150,6 +155,9 @@ def understood(error: BaseException) -> PlmtrainError | None:
             str(error).split("\n")[0],
             "lower trainer.micro_batch_size (it changes memory, never the result) or trainer.sequence_length",
         )
+    if is_panic(error):
+        remedy = "use another tokenizer, or shorten the text"
+        return DataError("the tokenizers library gave up on this tokenizer or text", str(error).split("\n")[0][:200], remedy)
     if isinstance(error, NotRegularError):
         remedy = "write its content into a file, and name that"
         return DataError(f"this file cannot be read: {error.strerror}", str(error.filename), remedy)

@@ -267,3 +267,46 @@ def test_a_reader_that_leaves_is_no_failure(command: str) -> None:
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True)
     assert done.returncode == 0
     assert done.stderr == ""
+
+
+SECRET = "hf" + "_AbCdEfGhIjKlMnOpQrStUvWxYz01234567"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [SECRET],
+        ["pretrain", f"hub_token={SECRET}"],
+        ["pretrain", f"model={SECRET}"],
+        ["pretrain", f"name=[{SECRET}]"],
+        ["pretrain", f"{SECRET}.yaml"],
+        ["finetune", "task=sst2", f"init={SECRET}"],
+        ["verify", f"runs/{SECRET}"],
+        ["predict", SECRET, "a text"],
+        ["predict", f"--{SECRET}"],
+        ["check", "data=text", f"data.files=[https://me:{SECRET}@host/x.txt]"],
+        ["check", "data=text", f"data.files=[/nowhere/{SECRET}.txt]", "--json"],
+    ],
+    ids=lambda words: " ".join(words).replace(SECRET, "SECRET"),
+)
+def test_a_message_does_not_repeat_a_secret(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(arguments) in (2, 3)
+    told = "".join(capsys.readouterr())
+    assert SECRET not in told
+    assert "***" in told
+    assert not [path for path in tmp_path.rglob("*") if SECRET in str(path)]
+
+
+@pytest.mark.parametrize("debug", ["0", "1"])
+def test_a_traceback_does_not_repeat_a_secret(
+    debug: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PLMTRAIN_DEBUG", debug)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert cli.report_error(RuntimeError(f"no access with {SECRET}")) == 1
+    told = capsys.readouterr().err + "".join(path.read_text("utf-8") for path in tmp_path.iterdir())
+    assert "no access with ***" in told
+    assert SECRET not in told

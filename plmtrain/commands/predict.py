@@ -14,6 +14,7 @@ from plmtrain.console import print_json, warn
 from plmtrain.data.tables.answer_files import AnswerFile, answer_file
 from plmtrain.data.tables.questions import Format, Question, from_file, from_stream
 from plmtrain.errors import DataError, SettingsError, SettingsErrors, nearest
+from plmtrain.redaction import redact_text
 from plmtrain.settings.generation import GenerationSettings
 from plmtrain.settings.wording import what_is_wrong
 from plmtrain.stopping import safe_point
@@ -156,7 +157,7 @@ class Refused(Skips):
         super().add(error)
         if self.count <= _TOLD:
             remedy = error.remedy.removesuffix(SKIP).rstrip("; ") or "correct this line"  # there is no run that would skip it
-            warn(str(DataError(error.what, error.where, remedy)))
+            warn(redact_text(str(DataError(error.what, error.where, remedy))))
 
 
 def _questions(asked: argparse.Namespace, answering: Answering[Any], refused: Refused) -> Iterator[Question]:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from plmtrain.errors import SettingsError
+from plmtrain.settings.base import MOST
 from plmtrain.settings.models.base import ModelSettings
 
 SettingsT = TypeVar("SettingsT", bound=ModelSettings)
@@ -85,8 +86,9 @@ class Config:
     def number(self, key: str, default: float) -> float:
         """Return a number."""
         value = self.values.get(key, default)
-        if not isinstance(value, (int, float)) or isinstance(value, bool):
-            raise self.wrong(key, value, "a number")
+        # Compared as it is: neither 10^400 nor the infinity that a parser makes of 1e400 can become a float of use.
+        if not isinstance(value, (int, float)) or isinstance(value, bool) or not abs(value) <= MOST:
+            raise self.wrong(key, value, "a number of a plausible size")
         return float(value)
 
     def activation(self, key: str, default: str) -> str:
@@ -118,7 +120,15 @@ class Config:
 
     def wrong(self, key: str, value: Any, expected: str) -> SettingsError:
         """Return the error for a value that is not supported."""
-        return SettingsError(f"{key} is {value!r:.80}, expected {expected}", self.source, "this model cannot be read")
+        return SettingsError(f"{key} is {_shown(value)}, expected {expected}", self.source, "this model cannot be read")
+
+
+def _shown(value: Any) -> str:
+    """Return a value as it is written, shortened; Python refuses to write a number of thousands of digits."""
+    try:
+        return repr(value)[:80]
+    except ValueError:
+        return "a number of thousands of digits"
 
 
 Kinds = frozenset[type[nn.Module]]

@@ -20,6 +20,7 @@ from plmtrain.optim import optimizer
 from plmtrain.programs.learner import Learner
 from plmtrain.programs.program import Trainable
 from plmtrain.runs.material import Material
+from plmtrain.runs.memory_need import planned_learner, require_memory
 from plmtrain.settings.identity import RESOLVED
 from plmtrain.settings.run import RunSettings
 from plmtrain.text.tokenizer import Tokenizer
@@ -84,6 +85,10 @@ def assemble(material: Material, folder: RunFolder, settings_hash: str) -> Train
     phases = plan_phases(settings.trainer)
     programs = material.programs(phases)
     token_embeddings = embedded_tokens(settings, material.tokenizer)
+    planned = planned_learner(programs[0], token_embeddings)
+    freeze(planned, settings.trainer.freeze)
+    require_memory(settings, planned, programs[0], phases, group.device)
+    group.wait()  # before any process takes memory from the others' count
     starts: list[Start] = []
     learner = build_learner(settings, programs[0], token_embeddings, starts.append).to(group.device)
     state = TrainingState(learner, optimizer.build(learner, settings.optimizer), {})

@@ -9,6 +9,12 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationIn
 
 from plmtrain.errors import nearest
 
+MOST = 10**9
+"""The largest number in a setting without a bound of its own: no run has more steps, and arithmetic with it stays exact."""
+
+MOST_PLACES = 2**20
+"""The most tokens in a row: attention over more takes more memory than any machine has."""
+
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64)]
 """A name that becomes part of a folder's name."""
 
@@ -41,6 +47,18 @@ class Settings(BaseModel):
         names = cls.names_of(info.field_name)
         if names and value not in names:
             raise ValueError(f"'{value}' is not known: {nearest(str(value), names)}")
+        return value
+
+    @field_validator("*")
+    @classmethod
+    def _is_plausible(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse a number that no run needs, such as 10^12 steps, unless its field has an upper bound of its own."""
+        assert info.field_name is not None
+        bounded = any(hasattr(rule, "le") or hasattr(rule, "lt") for rule in cls.model_fields[info.field_name].metadata)
+        numbers = [item for item in _items(value) if isinstance(item, int | float) and not bounded]
+        if beyond := [number for number in numbers if abs(number) > MOST]:
+            shown = str(beyond[0])
+            raise ValueError(f"{shown[:40]}{'...' * (len(shown) > 40)} is more than any run needs: use at most {MOST:,}")
         return value
 
     @classmethod

@@ -58,7 +58,7 @@ class DataSettings(Settings):
     """Whether a line that cannot be read stops the run or is skipped and counted."""
     prepared_dir: str = "prepared"
     """The folder of prepared data and trained tokenizers, each named by the digest of what it was made from."""
-    processes: int | None = Field(None, gt=0)
+    processes: int | None = Field(None, gt=0, le=256)
     """Processes that prepare the text; all cores if omitted."""
     languages: tuple[Name, ...] = Field((), max_length=255)
     """The languages of parallel text, in the order of their numbers: the columns of its tables, the endings of its files, and

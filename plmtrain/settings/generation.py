@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pydantic import Field, model_validator
 
-from plmtrain.settings.base import Settings, Texts
+from plmtrain.settings.base import MOST_PLACES, Settings, Texts
 
 
 class GenerationSettings(Settings):
     """Greedy search, beam search or sampling, with the same meaning of each option as in transformers' ``generate``."""
 
-    beams: int = Field(1, gt=0)
+    beams: int = Field(1, gt=0, le=1024)
     """Texts that beam search keeps in parallel; 1 takes the most likely token each time."""
     sample: bool = False
     """Whether tokens are drawn at random instead."""
@@ -20,9 +20,9 @@ class GenerationSettings(Settings):
     """When sampling: only this many of the most likely tokens may be drawn."""
     top_p: float = Field(1.0, gt=0, le=1)
     """When sampling: only the smallest set of most likely tokens with this total probability may be drawn."""
-    max_new_tokens: int | None = Field(None, gt=0)
+    max_new_tokens: int | None = Field(None, gt=0, le=MOST_PLACES)
     """The most tokens that are generated, special ones included; chosen by the program if omitted."""
-    min_new_tokens: int = Field(0, ge=0)
+    min_new_tokens: int = Field(0, ge=0, le=MOST_PLACES)
     """Tokens that are generated before the text may end."""
     stop: Texts = ()
     """Texts with which generation ends; a continuation ends before the first of them."""

@@ -15,7 +15,7 @@ class PairSettings(Settings):
     relation: ClassVar[Literal["next", "order", "within"]]
     """The relation of a pair's second segment to the first (``plmtrain.data.corpus.pair_cutting``)."""
 
-    pair_copies: int = Field(10, gt=0)
+    pair_copies: int = Field(10, gt=0, le=1024)
     """How many times the training text is cut into pairs, differently each time (BERT's and ALBERT's code: dupe_factor)."""
     short_share: float = Field(0.1, ge=0, le=1)
     """The share of documents, in each copy, whose pairs have one random length instead of one that fills the row. Such documents
@@ -33,7 +33,7 @@ class SegmentSettings(PairSettings):
 
     relation: ClassVar[Literal["next", "order", "within"]] = "within"
 
-    pair_copies: int = Field(1, gt=0)
+    pair_copies: int = Field(1, gt=0, le=1024)
     short_share: float = Field(0.05, ge=0, le=1)
     """The share of rows that are cut to a random length instead of one that fills the row."""
     single_share: float = Field(0.1, ge=0, le=1)

@@ -69,10 +69,15 @@ def _bounds(schema: Mapping[str, Any]) -> str:
     ):
         bound = schema.get(key)
         if bound is not None and abs(bound) < _ENDLESS:
-            words.append(f"{word} {bound:g}")
+            words.append(f"{word} {number(bound)}")
     if "multipleOf" in schema:
         words.append(f"a multiple of {schema['multipleOf']:g}")
     return f" {' and '.join(words)}" if words else ""
+
+
+def number(bound: float) -> str:
+    """Return a bound as it is written in words; whole numbers with all their digits."""
+    return f"{bound:,.0f}" if bound == int(bound) else f"{bound:g}"
 
 
 def listed(names: list[str]) -> str:

@@ -19,7 +19,7 @@ from plmtrain.settings.trainer import TrainerSettings
 class LaunchSettings(Settings):
     """How many processes train together on this machine."""
 
-    processes: int = Field(1, gt=0)
+    processes: int = Field(1, gt=0, le=1024)
     timeout: float = Field(600.0, gt=0)
     """Seconds that a process waits for the others before the run fails."""
 

@@ -16,7 +16,7 @@ class SpanSettings(Settings):
     """The share of a row's tokens that are predicted, rounded up; special tokens do not count."""
     stop_probability: float = Field(0.2, gt=0, lt=1)
     """A span's length in words is geometric: after each word it ends with this probability (p in section 3.1)."""
-    longest_span: int = Field(10, gt=0)
+    longest_span: int = Field(10, gt=0, le=1024)
     """The most words of a span; the probabilities up to that length are renormalised."""
     mask_share: float = Field(0.8, ge=0, le=1)
     """The share of spans that masks replace."""

@@ -9,6 +9,9 @@ from pydantic import Field
 from plmtrain.families import TOKENIZER_FAMILIES, TokenizerFamily
 from plmtrain.settings.base import Settings
 
+MOST_TOKENS = 2**22
+"""The most tokens of a vocabulary: four times the largest published ones, which have about a million."""
+
 
 class TokenizerSettings(Settings):
     """A tokenizer to train on the run's own text, or the folder of an existing one."""
@@ -18,7 +21,7 @@ class TokenizerSettings(Settings):
     ALBERT, T5 and XLNet."""
     family: str
     """The family whose special tokens, normalisation and row format it has: a row of ``plmtrain.families``."""
-    vocab_size: int = Field(gt=0)
+    vocab_size: int = Field(gt=0, le=MOST_TOKENS)
     """The number of tokens in the vocabulary, special ones included; a small text may give fewer."""
     lowercase: bool
     """Whether text is lower-cased and accents are stripped."""

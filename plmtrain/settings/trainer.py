@@ -8,7 +8,10 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from plmtrain.settings.base import Settings, Texts
+from plmtrain.settings.base import MOST_PLACES, Settings, Texts
+
+MOST_ROWS = 2**20
+"""The most rows in a step: thirty times the largest published batch (You et al. 2020: 32,768)."""
 
 EMBEDDINGS = "embeddings"
 """The name of the embeddings in ``trainer.freeze``."""
@@ -29,12 +32,12 @@ class PhaseSettings(Settings):
     """The number of its optimiser steps; give this or ``share``."""
     share: float | None = Field(None, gt=0, le=1)
     """Its share of the run's steps, so that a recipe fits a run of any length."""
-    sequence_length: int | None = Field(None, gt=0)
-    batch_size: int | None = Field(None, gt=0)
-    token_factor: float | None = Field(None, gt=0)
+    sequence_length: int | None = Field(None, gt=0, le=MOST_PLACES)
+    batch_size: int | None = Field(None, gt=0, le=MOST_ROWS)
+    token_factor: float | None = Field(None, gt=0, le=1024)
     """The tokens of a step, as a multiple of the trainer's ``batch_size`` times its ``sequence_length``; the number of rows that
     comes nearest. With 1 a phase of shorter rows has more of them, and as many tokens in a step. Give this or ``batch_size``."""
-    micro_batch_size: int | None = Field(None, gt=0)
+    micro_batch_size: int | None = Field(None, gt=0, le=MOST_ROWS)
     objective: dict[str, Any] = Field(default_factory=dict)
     """Settings of the objective that differ in this phase: all but those that decide which parameters exist. They include the
     shares of a mixture, so that a run can go from one objective to another."""
@@ -51,13 +54,13 @@ class TrainerSettings(Settings):
 
     steps: int = Field(1000, gt=0)
     """Optimiser steps in all; with ``epochs`` they are computed once the rows are counted."""
-    epochs: float | None = Field(None, gt=0)
+    epochs: float | None = Field(None, gt=0, le=10**6)
     """Passes over the rows."""
-    batch_size: int = Field(32, gt=0)
+    batch_size: int = Field(32, gt=0, le=MOST_ROWS)
     """Sequences in a step, over all processes and micro-batches."""
-    micro_batch_size: int | None = Field(None, gt=0)
+    micro_batch_size: int | None = Field(None, gt=0, le=MOST_ROWS)
     """Sequences that one process takes at a time; all of its share if omitted. It changes memory, never the result."""
-    sequence_length: int = Field(128, gt=2)
+    sequence_length: int = Field(128, gt=2, le=MOST_PLACES)
     """Tokens in a sequence, special ones included."""
     phases: tuple[PhaseSettings, ...] = ()
     """Parts of the run with other shapes, in order; their steps add up to ``steps``, or their shares to one."""
@@ -80,9 +83,9 @@ class TrainerSettings(Settings):
     """auto: bf16 where the device multiplies it in hardware (on a CPU with AMX or AVX-512 BF16), else fp32."""
     compile: bool = False
     """Whether the backbone's blocks are compiled."""
-    workers: int = Field(0, ge=0)
+    workers: int = Field(0, ge=0, le=256)
     """Processes that read and corrupt rows beside the training; with 0 the training process does so."""
-    threads: int | None = Field(None, gt=0)
+    threads: int | None = Field(None, gt=0, le=1024)
     """Threads of a training process on a CPU; its share of the cores if omitted."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     on_nonfinite: Literal["stop", "skip"] = "stop"

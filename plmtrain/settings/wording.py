@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from plmtrain.errors import closest, nearest
 from plmtrain.settings.other_tools import elsewhere, is_something_else, remedy
+from plmtrain.settings.ranges import number
 
 _OF_MANY = frozenset({"end", "family", "format", "keep", "label", "mask", "mode", "name", "path", "start", "text", "type"})
 """Names that mean something else in each group: the same name elsewhere is no suggestion."""
@@ -87,7 +88,8 @@ def _explained(key: str, error: Any, valid: Sequence[str]) -> tuple[str, str]:
         return f"{key} cannot be {_got(got)}", listed if is_something_else(str(got)) else nearest(str(got), options)
     if kind in _BOUNDS:
         name, words = _BOUNDS[kind]
-        return f"{key} must be {words} {context[name]:g}, and is {_got(got)}", f"give {key} a value {words} {context[name]:g}"
+        bound = f"{words} {number(context[name])}"
+        return f"{key} must be {bound}, and is {_got(got)}", f"give {key} a value {bound}"
     if kind in ("string_too_long", "string_pattern_mismatch"):
         return f"{key} cannot be {_got(got)}", "use up to 64 letters, digits, '_', '-' and '.', a letter or digit first"
     if kind in ("too_short", "too_long"):

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from plmtrain.errors import DataError
+from plmtrain.errors import DataError, is_panic
 from plmtrain.families import ROLES, Piece, tokenizer_family_of
 from plmtrain.text.tokenizer_files import (
     CONFIG_FILE,
@@ -60,6 +60,11 @@ class Tokenizer:
         self._config = dict(config)
         self._sentencepiece = sentencepiece
         self._engine = _engine(self._definition)
+        for token in self._definition["added_tokens"]:
+            # The library numbers an added token by itself where its id is taken or leaves a gap.
+            if (number := self._engine.token_to_id(token["content"])) != token["id"]:
+                where = f"the added token {token['content'][:40]!r} has the id {token['id']}, which would become {number}"
+                raise DataError("this tokenizer cannot be used", where, "save it again, or use another tokenizer")
 
     @classmethod
     def load(cls, folder: str | Path) -> Tokenizer:
@@ -288,5 +293,9 @@ def _engine(definition: Mapping[str, Any]) -> Any:
 
     try:
         return Engine.from_str(json.dumps(definition, ensure_ascii=False))
-    except Exception as error:  # the library raises bare Exception
-        raise DataError("this tokenizer cannot be used", "", f"the tokenizers library says: {error}") from None
+    except BaseException as error:
+        # The library raises bare Exception, and a panic of Rust is not even that.
+        if not isinstance(error, Exception) and not is_panic(error):
+            raise
+        told = f"the tokenizers library says: {error}"
+        raise DataError("this tokenizer cannot be used", told, "save it again, or use another tokenizer") from None

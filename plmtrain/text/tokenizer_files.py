@@ -10,6 +10,7 @@ from plmtrain.errors import DataError
 from plmtrain.families import ROLES, TOKENIZER_FAMILIES, tokenizer_family_of
 from plmtrain.files import read_bytes, read_text
 from plmtrain.json_files import DamagedJson, read_object
+from plmtrain.text.tokenizer_limits import require_harmless
 
 TOKENIZER_FILE = "tokenizer.json"
 CONFIG_FILE = "tokenizer_config.json"
@@ -51,6 +52,8 @@ def read_folder(folder: Path) -> tuple[Definition, dict[str, Any]]:
             f"{folder}: neither {TOKENIZER_FILE} nor vocab.txt nor vocab.json with merges.txt",
             "name the folder of a tokenizer; SentencePiece's .model files must be saved as tokenizer.json by transformers first",
         )
+    definition.setdefault("added_tokens", [])  # as the library reads a file without them
+    require_harmless(definition, str(folder))
     return definition, config
 
 
@@ -75,22 +78,31 @@ def _read_json(path: Path) -> dict[str, Any]:
         raise DataError("this file is damaged", f"{path}: {error}", "copy or save it again") from None
 
 
+def _read_text(path: Path) -> str:
+    if (size := path.stat().st_size) > _LARGEST:
+        raise DataError("this file is damaged", f"{path}: {size:,} bytes, more than such a file needs", "copy or save it again")
+    try:
+        return read_text(path)
+    except UnicodeDecodeError as error:
+        raise DataError("this file is damaged", f"{path}: {error}", "copy or save it again") from None
+
+
 def _from_word_pieces(path: Path, config: dict[str, Any]) -> Definition:
     """Read BERT's format: one piece per line."""
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 
-    try:
-        pieces = read_text(path).removesuffix("\n").split("\n")
-    except UnicodeDecodeError as error:
-        raise DataError("this file is damaged", f"{path}: {error}", "copy or save it again") from None
+    pieces = _read_text(path).removesuffix("\n").split("\n")
     vocabulary = {piece.rstrip("\r"): number for number, piece in enumerate(pieces)}
     engine = Tokenizer(models.WordPiece(vocabulary, unk_token=content(config.get("unk_token")) or "[UNK]"))
-    engine.normalizer = normalizers.BertNormalizer(
-        clean_text=True,
-        handle_chinese_chars=config.get("tokenize_chinese_chars", True),
-        strip_accents=config.get("strip_accents"),
-        lowercase=config.get("do_lower_case", True),
-    )
+    try:
+        engine.normalizer = normalizers.BertNormalizer(
+            clean_text=True,
+            handle_chinese_chars=config.get("tokenize_chinese_chars", True),
+            strip_accents=config.get("strip_accents"),
+            lowercase=config.get("do_lower_case", True),
+        )
+    except TypeError as error:
+        raise DataError("this file is damaged", f"{path.with_name(CONFIG_FILE)}: {error}", "copy or save it again") from None
     engine.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     engine.decoder = decoders.WordPiece(prefix="##")
     return _with_specials(engine, vocabulary, config)
@@ -108,14 +120,14 @@ def _from_merges(vocabulary_path: Path, merges_path: Path, config: dict[str, Any
             f"{vocabulary_path}",
             "the model itself can be read: remove the tokenizer's files from the folder, and give it token ids of your own",
         )
+    lines = _read_text(merges_path).splitlines()
     try:
-        lines = read_text(merges_path).splitlines()
         pairs = (line.split(" ") for line in lines if line and not line.startswith("#version"))
         merges = [(left, right) for left, right in pairs]
         engine = Tokenizer(models.BPE(vocabulary, merges))
+        engine.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=config.get("add_prefix_space", False))
     except Exception as error:  # the library raises bare Exception
         raise DataError("this file is damaged", f"{merges_path}: {error}", "copy or save it again") from None
-    engine.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=config.get("add_prefix_space", False))
     engine.decoder = decoders.ByteLevel()
     return _with_specials(engine, vocabulary, config)
 

@@ -15,8 +15,9 @@ import time
 from collections.abc import Sequence
 
 from plmtrain import child_processes, stopping
-from plmtrain.errors import DistributedError, Stopped
-from plmtrain.training import save_request
+from plmtrain.errors import DistributedError, MemoryExhausted, Stopped
+from plmtrain.files import size_in_words
+from plmtrain.training import memory, save_request
 
 LAUNCHER = "PLMTRAIN_LAUNCHER"
 """The variable that gives a child the process id of the plmtrain process that started it and holds the run's lock."""
@@ -40,6 +41,22 @@ def is_first() -> bool:
     return int(os.environ.get("RANK", "0")) == 0
 
 
+_LEAST = 100 * 2**20
+"""The bytes of a process that has imported torch, at the least, besides what it shares with others."""
+
+
+def require_room(processes: int) -> None:
+    """Refuse more processes than the memory of this machine can hold, whatever they train.
+
+    Raises:
+        MemoryExhausted: if they do not fit.
+    """
+    needed, available = processes * _LEAST, memory.available_to_processes()
+    if processes > 1 and available is not None and needed > available:
+        what = f"{processes:,} processes take at least {size_in_words(needed)}, and {size_in_words(available)} are available"
+        raise MemoryExhausted(what, f"setting: launch.processes={processes}", "lower launch.processes")
+
+
 def launch_processes(arguments: Sequence[str], processes: int) -> int:
     """Run ``plmtrain`` with these arguments in several processes that form a group.
 
@@ -49,7 +66,11 @@ def launch_processes(arguments: Sequence[str], processes: int) -> int:
 
     Returns:
         The exit code that the processes agree on: a cause rather than its consequence, so any other code takes precedence over 8.
+
+    Raises:
+        MemoryExhausted: if this machine cannot hold them.
     """
+    require_room(processes)
     threads = max(1, len(os.sched_getaffinity(0)) // processes)
     shared = {
         "MASTER_ADDR": "127.0.0.1",

@@ -1,12 +1,14 @@
-"""How much memory there is, and the most that this process used."""
+"""How much memory there is, and the most that this process used. Torch is imported for a GPU's memory only."""
 
 from __future__ import annotations
 
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 _GROUPS = Path("/sys/fs/cgroup")
 _OWN = Path("/proc/self")
@@ -14,13 +16,17 @@ _OWN = Path("/proc/self")
 
 def available(device: torch.device) -> int | None:
     """Return the bytes that can still be allocated on a device, including those that torch reserves without using them; None if
-    unknown.
-
-    On a CPU, the machine's available memory, or the container's limit where that is lower.
-    """
+    unknown."""
     if device.type == "cuda":
+        import torch
+
         free, _ = torch.cuda.mem_get_info(device)
         return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return available_to_processes()
+
+
+def available_to_processes() -> int | None:
+    """Return the bytes of the machine's available memory, or of the container's limit where that is lower; None if unknown."""
     return min((bytes_ for bytes_ in (_of_machine(), _of_container()) if bytes_ is not None), default=None)
 
 
@@ -50,12 +56,18 @@ def _field(line: str) -> int:
 
 def taken(device: torch.device) -> int | None:
     """Return the bytes that this process uses now; None if unknown."""
-    return torch.cuda.memory_allocated(device) if device.type == "cuda" else _status("VmRSS")
+    if device.type == "cuda":
+        import torch
+
+        return torch.cuda.memory_allocated(device)
+    return _status("VmRSS")
 
 
 def forget_peak(device: torch.device) -> None:
     """Measure the peak from now on."""
     if device.type == "cuda":
+        import torch
+
         torch.cuda.reset_peak_memory_stats(device)
     elif sys.platform.startswith("linux"):
         with suppress(OSError):
@@ -64,7 +76,11 @@ def forget_peak(device: torch.device) -> None:
 
 def peak(device: torch.device) -> int | None:
     """Return the peak of bytes used since ``forget_peak``, or since the start where that has no effect; None if unknown."""
-    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else _status("VmHWM")
+    if device.type == "cuda":
+        import torch
+
+        return torch.cuda.max_memory_allocated(device)
+    return _status("VmHWM")
 
 
 def _status(name: str) -> int | None:

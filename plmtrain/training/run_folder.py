@@ -36,9 +36,9 @@ def safe_name(name: str) -> str:
     """Return a folder name that stays below its parent, for any name that a user may choose.
 
     Names of letters, digits and ``. _ - = + ,`` are unchanged. In others each other character becomes ``_``, and a hash of the
-    whole is appended, so that two names never share a folder.
+    whole is appended, so that two names never share a folder. What looks like a secret in a name is masked in the same way.
     """
-    safe = re.sub(r"[^\w.=+,-]", "_", name).lstrip(".-")
+    safe = re.sub(r"[^\w.=+,-]", "_", redact_text(name)).lstrip(".-")
     if safe == name and 0 < len(name.encode()) <= _NAME_LIMIT:
         return name
     digest = hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:8]

@@ -49,7 +49,9 @@ class Tracker:
         self._type = settings.type
         self._tracker: Any = None
         if settings.type != "none":
-            self._guarded(lambda: self._start(settings, folder, name, redact(config), first_step))
+            # A tracker may write whatever it gets into files and logs of its own, and send it elsewhere.
+            known = settings.model_copy(update={"project": redact_text(settings.project)})
+            self._guarded(lambda: self._start(known, folder, redact_text(name), redact(config), first_step))
 
     def log(self, record: Mapping[str, float]) -> None:
         """Pass a record on; its ``step`` is the step."""

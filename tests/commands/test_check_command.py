@@ -187,7 +187,7 @@ def test_a_model_that_no_machine_has_room_for(work: Path) -> None:
 
 def test_rows_that_do_not_fit_together(work: Path) -> None:
     """What fits is named."""
-    found = checked(work, *RUN, "trainer.batch_size=100000000")
+    found = checked(work, *RUN, "trainer.batch_size=1048576")
     assert found["exit_code"] == 6
     (error,) = found["errors"]
     assert "trainer.micro_batch_size=" in error["remedy"]

@@ -252,6 +252,13 @@ def deep_tokenizer(folder: Path) -> None:
     (folder / "tokenizer.json").write_text("[" * 100_000)
 
 
+def expanding_tokenizer(folder: Path) -> None:
+    path = folder / "tokenizer.json"
+    stage = {"type": "Replace", "pattern": {"String": "e"}, "content": "e" * 30}
+    normalizer = {"type": "Sequence", "normalizers": [stage] * 30}
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"normalizer": normalizer}))
+
+
 def absolute_name(folder: Path) -> None:
     change_config(folder, model_type="/etc/passwd")
 
@@ -275,6 +282,7 @@ def absolute_name(folder: Path) -> None:
         endless,
         no_layers,
         deep_tokenizer,
+        expanding_tokenizer,
         absolute_name,
     ],
 )

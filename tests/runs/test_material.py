@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from plmtrain.errors import SettingsErrors
+from plmtrain.errors import SettingsError, SettingsErrors
 from plmtrain.runs.material import with_counted_steps
 from plmtrain.settings.composing.compose import compose
 from plmtrain.settings.decode import pretrain_settings
@@ -19,6 +19,12 @@ def test_steps_are_as_many_as_the_epochs_need(epochs: str, rows: int, steps: int
     made = with_counted_steps(settings, rows)
     assert (made.trainer.steps, made.trainer.epochs) == (steps, float(epochs))
     assert made.model_copy(update={"trainer": settings.trainer}) == settings
+
+
+def test_epochs_cannot_be_more_steps_than_a_run_can_have() -> None:
+    settings = pretrain_settings(compose(["trainer.epochs=1000000", "trainer.batch_size=1"]))
+    with pytest.raises(SettingsError, match="more than any run needs"):
+        with_counted_steps(settings, 2_000_000)
 
 
 def test_a_number_of_steps_stays() -> None:

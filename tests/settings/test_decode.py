@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import reduce
 from pathlib import Path
+from typing import get_args
 
 import pytest
+from pydantic import ValidationError
 
 from plmtrain.errors import SettingsErrors
+from plmtrain.settings.base import Settings
 from plmtrain.settings.composing.compose import compose
 from plmtrain.settings.decode import finetune_settings, override, pretrain_settings, settings_from_run
+from plmtrain.settings.generation import GenerationSettings
+from plmtrain.settings.kinds import KINDS
+from plmtrain.settings.trainer import PhaseSettings
 
 
 def errors(*overrides: str, config_dir: Path | None = None) -> list[tuple[str, str, str]]:
@@ -88,6 +95,14 @@ def test_the_nearest_name_is_suggested(override: str, suggestion: str) -> None:
         (["seed=-1"], "at least 0"),
         (["trainer.steps.x=1"], "trainer.steps"),
         (["model.name='a b'"], "letters"),
+        (["trainer.steps=1000000000000"], "at most 1,000,000,000"),
+        ([f"trainer.steps=1{'0' * 30}"], "at most 1,000,000,000"),
+        (["trainer.epochs=1e15"], "at most 1,000,000"),
+        (["trainer.batch_size=10000000"], "at most 1,048,576"),
+        (["model.layers=1000000"], "at most 4,096"),
+        (["tokenizer.vocab_size=1000000000"], "at most 4,194,304"),
+        (["data.processes=1000"], "at most 256"),
+        (["optimizer.lr=1e400"], "a finite number"),
     ],
 )
 def test_what_is_wrong_is_said(overrides: list[str], words: str) -> None:
@@ -96,6 +111,32 @@ def test_what_is_wrong_is_said(overrides: list[str], words: str) -> None:
     # Of several the one is named that is wrong beside the others: the last, but for a batch that is no fault by itself.
     blamed = overrides[0] if "launch.processes=2" in overrides else overrides[-1]
     assert message.splitlines()[1] == f"command line: {blamed}"
+
+
+def test_no_number_is_without_an_upper_bound() -> None:
+    """Whatever a setting counts, 10^12 of it is refused, and so is 10^400."""
+    classes = {each for kind in KINDS for each in _classes_in(kind.settings)}
+    classes |= {each for kind in KINDS for _, known in kind.variants.values() for each in known().values()}
+    numbers = [
+        (each, name)
+        for each in sorted({*classes, PhaseSettings, GenerationSettings}, key=lambda each: each.__name__)
+        for name, field in each.model_fields.items()
+        if name != "seed" and {int, float} & {field.annotation, *get_args(field.annotation)}
+    ]
+    assert len(numbers) > 60
+    for each, name in numbers:
+        for absurd in (10**12, 10**400):
+            with pytest.raises(ValidationError) as caught:
+                each.model_validate({name: absurd})
+            assert (name,) in {error["loc"] for error in caught.value.errors()}, (each, name)
+
+
+def _classes_in(settings: type[Settings]) -> Iterator[type[Settings]]:
+    """The settings class and those of its groups."""
+    yield settings
+    for field in settings.model_fields.values():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Settings):
+            yield from _classes_in(field.annotation)
 
 
 def test_everything_is_told_at_once() -> None:

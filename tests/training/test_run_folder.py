@@ -51,6 +51,13 @@ class TestNames:
         names = (*self.NASTY, *("y" * length for length in range(110, 140)), "a_b", "a:b", "a?b", "x", "rf", "b")
         assert len({safe_name(name) for name in names}) == len(names)
 
+    def test_what_looks_like_a_secret_is_in_no_folder_s_name(self) -> None:
+        secret = "hf" + "_AbCdEfGhIjKlMnOpQrStUvWxYz01234567"
+        names = [f"{secret}{end}" for end in ("", "-lr=1", "x")] + [f"run-api_key={word}" for word in ("hunter22", "hunter23")]
+        folders = {safe_name(name) for name in names}
+        assert len(folders) == len(names)
+        assert not any(word in folder for folder in folders for word in (secret[3:20], "hunter"))
+
     @pytest.mark.parametrize("name", ["roberta-dynamic_mlm-1a2b3c4d", "lr=1e-4,seed=3", "v1.2", "한국어"])
     def test_an_ordinary_name_stays_as_it_is(self, name: str) -> None:
         assert safe_name(name) == name

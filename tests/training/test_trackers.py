@@ -78,7 +78,8 @@ WANDB = textwrap.dedent(
     PartialState(cpu=True)
     told = []
     config = {"data": {"hub_token": "hunter22", "files": ["https://me:" + sys.argv[2] + "@host/x"]}}
-    tracker = Tracker(TrackerSettings(type="wandb"), Path(sys.argv[1]), name="run", config=config, warn=told.append)
+    settings, name = TrackerSettings(type="wandb", project=sys.argv[2]), "run-" + sys.argv[2]
+    tracker = Tracker(settings, Path(sys.argv[1]), name=name, config=config, warn=told.append)
     tracker.log({"step": 1, "loss": 2.0, "val/loss": float("nan")})
     tracker.finish()
     assert not told, told

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from plmtrain import backbones
 from plmtrain.commands.check.findings import Findings
 from plmtrain.console import counted, duration
 from plmtrain.data.loading.order import Order, Phase, check_divisible, plan_phases
@@ -17,10 +16,12 @@ from plmtrain.data.rows.rows import PartedRows, RowSource, rows_of
 from plmtrain.errors import DiskError, MemoryExhausted
 from plmtrain.files import free_bytes, nearest_folder, size_in_words
 from plmtrain.interop.initial import start_of
+from plmtrain.programs.learner import Learner
 from plmtrain.programs.parts import Part
 from plmtrain.programs.program import Trainable
 from plmtrain.runs.assembly import build_learner, carried, compile_blocks, embedded_tokens, require_same_data
 from plmtrain.runs.material import Material
+from plmtrain.runs.memory_need import planned_learner, require_memory
 from plmtrain.settings.run import RunSettings
 from plmtrain.settings.trainer import EMBEDDINGS
 from plmtrain.training import allocator, memory
@@ -29,6 +30,7 @@ from plmtrain.training.checkpoint_manifest import Identity, step_folders
 from plmtrain.training.costs import Measured, Work, measure, work_of
 from plmtrain.training.freezing import freeze, parameters_in_words
 from plmtrain.training.group import Group
+from plmtrain.training.launch import require_room
 from plmtrain.training.precision import Precision, choose_precision, precision_reason
 from plmtrain.training.run_folder import RunFolder
 from plmtrain.training.state import checkpoint_size
@@ -100,11 +102,10 @@ class _Costs:
         """Load the held-out rows."""
         self.held_out = self.material.rows("validation", self.whole[-1], self.last)
 
-    def report_size(self) -> int:
-        """Report parameters and disk space without allocating weights; return the bytes of all parameters."""
+    def report_size(self) -> Learner:
+        """Report parameters and disk space; return the learner, for whose weights nothing is allocated."""
         tokens = embedded_tokens(self.settings, self.material.tokenizer)
-        with torch.device("meta"):
-            learner = self.whole[0].build(lambda model: backbones.build(model, tokens))
+        learner = planned_learner(self.whole[0], tokens)
         start = start_of(self.settings, self.whole[0], learner)
         freeze(learner, self.settings.trainer.freeze)
         begun = {} if start is None else {"loaded": list(start.loaded), "new": list(start.fresh), "new_tokens": len(start.pieces)}
@@ -115,7 +116,7 @@ class _Costs:
         told = parameters_in_words(learner) + ("" if start is None else f"\n{start}")
         self.findings.fact("model", told, parameters=parameters, **begun)
         self._report_disk(checkpoint_size(learner, carried([program for program, _ in self.parts], self.phases)))
-        return sum(weight.numel() * weight.element_size() for weight in learner.parameters())
+        return learner
 
     def _report_disk(self, size: int) -> None:
         """Report the disk space of checkpoints: those that are kept, the best one, and the one that is being written."""
@@ -137,20 +138,22 @@ class _Costs:
             remedy = "free some space, lower trainer.keep, or choose another runs_dir"
             self.findings.wrong([DiskError(what, str(nearest_folder(place)), remedy)])
 
-    def work(self, weights: int) -> None:
+    def work(self, planned: Learner) -> None:
         """Measure FLOPs and memory with one and two rows, then the time with real steps if there is enough memory.
 
         Args:
-            weights: the bytes of all parameters.
+            planned: the learner without memory for its weights, frozen as requested.
         """
         settings, findings, processes = self.settings, self.findings, self.settings.launch.processes
+        with findings.collecting():
+            require_room(processes)
         allocator.tune()
         group = Group(settings.trainer.device, settings.launch.timeout, settings.trainer.threads)
         if group.device.type == "cpu" and settings.trainer.threads is None:
             torch.set_num_threads(max(1, torch.get_num_threads() // processes))
         precision = choose_precision(settings.trainer.precision, group.device)
-        # Weights, gradients and two moments are four times the weights; one or two rows are small in comparison.
-        self._require(processes * 4 * weights, memory.available(group.device), "weights, gradients and moments", None)
+        with findings.collecting():
+            require_memory(settings, planned, self.whole[0], plan_phases(settings.trainer), group.device)
         if findings.errors:
             return
         eager = settings.model_copy(update={"trainer": settings.trainer.model_copy(update={"compile": False})})
@@ -163,6 +166,7 @@ class _Costs:
             work = work_of(module, part, rows, group.device, settings.seed)
             shapes.append(_Shape(phase, share, min(share, phase.micro_batch_size or share), work))
         self._report_work(shapes)
+        weights = sum(weight.numel() * weight.element_size() for weight in planned.parameters())
         if not self._fits(shapes, weights, group):
             return
         if settings.trainer.compile:
@@ -319,9 +323,9 @@ def examine_costs(material: Material, folder: RunFolder, checkpoint: Checkpoint 
             identity = Identity("", "", material.tokenizer.digest, material.digest)
             require_same_data(checkpoint, identity, material, folder)
     with findings.collecting():
-        weights = costs.report_size()
+        planned = costs.report_size()
         if costs.rows and costs.held_out is not None:
-            costs.work(weights)
+            costs.work(planned)
 
 
 def _measured_rows(shape: _Shape) -> int:

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from plmtrain.console import counted
 from plmtrain.errors import PlmtrainError, SettingsErrors, Stopped, understood
+from plmtrain.redaction import redact, redact_text
 
 HEADINGS = ("run", "model", "data", "vocabulary", "work", "speed", "memory", "disk", "time")
 """The headings of the facts, in order."""
@@ -92,7 +93,8 @@ class Findings:
             "errors": [{**_lines(one), "exit_code": one.exit_code} for one in self.errors],
             "warnings": [_lines(one) for one in self.warnings],
         }
-        return {"run": self.subject, "exit_code": self.exit_code, **problems, **self.values}
+        texts: dict[str, Any] = redact({"run": self.subject, **problems})
+        return {"exit_code": self.exit_code, **texts, **self.values}
 
     def draw(self, console: Console) -> None:
         """Print the table of facts, each warning and error in three lines, and the verdict."""
@@ -101,7 +103,7 @@ class Findings:
         self._draw_facts(console)
         for mark, style, problems in (("warning: ", "bold yellow", self.warnings), ("wrong: ", "bold red", self.errors)):
             for one in problems:
-                what, *rest = str(one).splitlines()
+                what, *rest = redact_text(str(one)).splitlines()
                 console.print(Text.assemble((f"\n{mark}", style), what, *(f"\n  {line}" for line in rest)), soft_wrap=True)
         console.print()
         if not self.errors:

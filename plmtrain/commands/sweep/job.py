@@ -90,7 +90,7 @@ class SweepJob:
                 whole = str(problem) if problem is not None else "".join(traceback.format_exception(error))
                 log.write_text(redact_text(f"{whole}\n"), encoding="utf-8")
                 code, reason = (1, repr(error)) if problem is None else (problem.exit_code, str(problem))
-                record = replace(record, state="failed", exit_code=code, reason=reason.partition("\n")[0])
+                record = replace(record, state="failed", exit_code=code, reason=redact_text(reason.partition("\n")[0]))
         record.write(place / f"{digest}.json")
         self._print(record, log)
         return record.metrics.get("val/loss", math.inf)
@@ -123,7 +123,7 @@ class SweepJob:
             record,
             state=states.get(code, "failed"),
             exit_code=code,
-            reason=reason.partition("\n")[0],
+            reason=redact_text(reason.partition("\n")[0]),
             seconds=time.monotonic() - started,
             metrics=_metrics(run),
         )

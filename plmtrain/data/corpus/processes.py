@@ -63,18 +63,21 @@ def _here(function: Callable[[Common, Item], Result], common: Common, items: Ite
 class _Pool(Generic[Common, Item, Result]):
     def __init__(self, function: Callable[[Common, Item], Result], common: Common, processes: int) -> None:
         self._function, self._common, self._count = function, common, processes
+        # Spawned, since forking a process with threads (the tokenizer's, torch's) can hang the child.
+        self._context = multiprocessing.get_context("spawn")
         self._processes: dict[Connection, SpawnProcess] = {}
 
     def __enter__(self) -> _Pool[Common, Item, Result]:
-        # Spawned, since forking a process with threads (the tokenizer's, torch's) can hang the child.
-        context = multiprocessing.get_context("spawn")
-        for _ in range(self._count):
-            ours, theirs = context.Pipe()
-            process = context.Process(target=_work, args=(os.getpid(), theirs, self._function, self._common), daemon=True)
-            process.start()
-            theirs.close()
-            self._processes[ours] = process
         return self
+
+    def _start(self) -> Connection:
+        """Start one more process, and return the connection to it."""
+        ours, theirs = self._context.Pipe()
+        process = self._context.Process(target=_work, args=(os.getpid(), theirs, self._function, self._common), daemon=True)
+        process.start()
+        theirs.close()
+        self._processes[ours] = process
+        return ours
 
     def __exit__(self, *_: object) -> None:
         for connection, process in self._processes.items():
@@ -84,18 +87,19 @@ class _Pool(Generic[Common, Item, Result]):
 
     def map(self, items: Iterable[Item]) -> Iterator[Result]:
         source = enumerate(items)
-        idle, busy = list(self._processes), dict[Connection, int]()
+        idle, busy = list[Connection](), dict[Connection, int]()
         done: dict[int, Result] = {}
         wanted, more = 0, True
         while more or busy or done:
             # Only this far ahead of what is wanted: the results must not pile up behind a slow item.
-            while more and idle and len(busy) + len(done) < 4 * self._count:
+            while more and len(busy) < self._count and len(busy) + len(done) < 4 * self._count:
                 try:
                     number, item = next(source)
                 except StopIteration:
                     more = False
                     break
-                connection = idle.pop()
+                # Started as items come: many processes for few items would only take time and memory.
+                connection = idle.pop() if idle else self._start()
                 busy[connection] = number
                 with self._alive(connection):
                     connection.send(item)

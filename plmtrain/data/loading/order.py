@@ -18,6 +18,7 @@ import numpy as np
 
 from plmtrain.errors import SettingsError
 from plmtrain.keyed_random import Keys, permute
+from plmtrain.settings.base import MOST
 from plmtrain.settings.trainer import PhaseSettings, TrainerSettings
 
 
@@ -83,10 +84,17 @@ def with_steps(trainer: TrainerSettings, rows: int) -> TrainerSettings:
     Args:
         trainer: the settings.
         rows: in an epoch.
+
+    Raises:
+        SettingsError: if that are more steps than a run can have.
     """
     if trainer.epochs is None:
         return trainer
-    return trainer.model_copy(update={"steps": max(1, math.ceil(trainer.epochs * rows / trainer.batch_size))})
+    steps = max(1, math.ceil(trainer.epochs * rows / trainer.batch_size))
+    if steps > MOST:
+        where = f"setting: trainer.epochs={trainer.epochs:g}, in batches of {trainer.batch_size} of {rows:,} rows"
+        raise SettingsError(f"{steps:,} steps are more than any run needs", where, "lower trainer.epochs")
+    return trainer.model_copy(update={"steps": steps})
 
 
 class Order:

@@ -7,7 +7,11 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from plmtrain.families import MODEL_FAMILIES, ModelFamily, model_families
-from plmtrain.settings.base import Name, Settings
+from plmtrain.settings.base import MOST_PLACES, Name, Settings
+
+MOST_LAYERS = 4096
+MOST_WIDTH = 2**16
+"""Several times the deepest and the widest published Transformers: 1,000 layers, and 12,288 in GPT-3."""
 
 
 class ModelSettings(Settings):
@@ -24,7 +28,7 @@ class ModelSettings(Settings):
     family: str
     """The published system that it follows, a row of ``plmtrain.families``. It decides the special tokens, and the names of the
     tensors in a Hugging Face folder."""
-    positions: int = Field(gt=0)
+    positions: int = Field(gt=0, le=MOST_PLACES)
     """The length of the longest possible sequence, in tokens."""
 
     @classmethod
@@ -45,15 +49,15 @@ class ModelSettings(Settings):
 class TransformerSettings(ModelSettings):
     """The shape of a Transformer: blocks of attention and a feed-forward layer (Vaswani et al. 2017, section 3)."""
 
-    layers: int = Field(12, gt=0)
+    layers: int = Field(12, gt=0, le=MOST_LAYERS)
     """The number of blocks that are applied."""
-    width: int = Field(768, gt=0)
+    width: int = Field(768, gt=0, le=MOST_WIDTH)
     """The size of a hidden state."""
-    heads: int = Field(12, gt=0)
+    heads: int = Field(12, gt=0, le=MOST_WIDTH)
     """The number of attention heads in a block; it divides the width."""
-    feed_forward: int = Field(3072, gt=0)
+    feed_forward: int = Field(3072, gt=0, le=16 * MOST_WIDTH)
     """The size of a block's inner layer."""
-    positions: int = Field(512, gt=0)
+    positions: int = Field(512, gt=0, le=MOST_PLACES)
     activation: Literal["gelu", "gelu_tanh", "relu"] = "gelu"
     norm_eps: float = Field(1e-12, gt=0)
     dropout: float = Field(0.1, ge=0, lt=1)

@@ -6,6 +6,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from plmtrain.settings.base import MOST_PLACES
 from plmtrain.settings.models.base import TransformerSettings
 
 
@@ -17,7 +18,7 @@ class DecoderSettings(TransformerSettings):
 
     type: Literal["decoder"] = "decoder"
     family: str = "gpt2"
-    positions: int = Field(1024, gt=0)
+    positions: int = Field(1024, gt=0, le=MOST_PLACES)
     activation: Literal["gelu", "gelu_tanh", "relu"] = "gelu_tanh"
     norm_eps: float = Field(1e-5, gt=0)
     norm: Literal["pre", "post"] = "pre"

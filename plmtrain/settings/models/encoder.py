@@ -6,8 +6,8 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from plmtrain.settings.base import Name
-from plmtrain.settings.models.base import TransformerSettings
+from plmtrain.settings.base import MOST_PLACES, Name
+from plmtrain.settings.models.base import MOST_WIDTH, TransformerSettings
 
 
 class EncoderSettings(TransformerSettings):
@@ -17,11 +17,11 @@ class EncoderSettings(TransformerSettings):
 
     type: Literal["encoder"] = "encoder"
     family: str = "bert"
-    embedding_width: int | None = Field(None, gt=0)
+    embedding_width: int | None = Field(None, gt=0, le=MOST_WIDTH)
     """The size of an embedding if it is not the width (ALBERT section 3.1, ELECTRA appendix A), with a projection between."""
-    position_offset: int = Field(0, ge=0)
+    position_offset: int = Field(0, ge=0, le=MOST_PLACES)
     """The number of unused rows at the start of the position table: 2 in RoBERTa, whose code counts from the padding id."""
-    segments: int = Field(2, ge=0)
+    segments: int = Field(2, ge=0, le=1024)
     """The number of segment (token type) embeddings; 0 for none."""
     languages: tuple[Name, ...] = ()
     """The languages that have an embedding each, added to the tokens' like a segment's (Lample and Conneau 2019, section 3.4), in

@@ -6,7 +6,8 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from plmtrain.settings.models.base import TransformerSettings
+from plmtrain.settings.base import MOST_PLACES
+from plmtrain.settings.models.base import MOST_LAYERS, TransformerSettings
 
 
 class EncoderDecoderSettings(TransformerSettings):
@@ -16,10 +17,10 @@ class EncoderDecoderSettings(TransformerSettings):
 
     type: Literal["encoder_decoder"] = "encoder_decoder"
     family: str = "bart"
-    layers: int = Field(6, gt=0)
+    layers: int = Field(6, gt=0, le=MOST_LAYERS)
     """The number of blocks of the encoder, and also of the decoder."""
-    positions: int = Field(1024, gt=0)
-    position_offset: int = Field(2, ge=0)
+    positions: int = Field(1024, gt=0, le=MOST_PLACES)
+    position_offset: int = Field(2, ge=0, le=MOST_PLACES)
     """The number of unused rows at the start of both position tables: 2 in BART, whose code counts from the padding id."""
     norm_eps: float = Field(1e-5, gt=0)
 

@@ -6,7 +6,8 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from plmtrain.settings.models.base import TransformerSettings
+from plmtrain.settings.base import MOST_PLACES
+from plmtrain.settings.models.base import MOST_WIDTH, TransformerSettings
 
 
 class TwoStreamSettings(TransformerSettings):
@@ -16,9 +17,9 @@ class TwoStreamSettings(TransformerSettings):
 
     type: Literal["two_stream"] = "two_stream"
     family: str = "xlnet"
-    width: int = Field(768, gt=1, multiple_of=2)
+    width: int = Field(768, gt=1, le=MOST_WIDTH, multiple_of=2)
     """The size of a hidden state; even, since half of a position's values are sines and half cosines."""
-    positions: int = Field(512, gt=0)
+    positions: int = Field(512, gt=0, le=MOST_PLACES)
     """The length of the longest sequence, in tokens. No table has this size: positions are relative, and it can be raised at any
     time."""
     dropout: float = Field(0.1, ge=0, lt=1)

@@ -29,13 +29,13 @@ class RTDSettings(MaskingSettings, ObjectiveSettings):
     so that fewer tokens than the budget are predicted, and more of them are masked, since each draw decides."""
     segments: SegmentSettings | None = None
     """The cutting of documents into rows of one or two segments, as in ELECTRA's code; None for blocks of consecutive text."""
-    generator_width: float = Field(0.25, gt=0)
+    generator_width: float = Field(0.25, gt=0, le=16)
     """The generator's hidden size as a share of the discriminator's: 1/4 in ELECTRA small and large, 1/3 in base."""
-    generator_layers: float = Field(1.0, gt=0)
+    generator_layers: float = Field(1.0, gt=0, le=16)
     """The generator's layers as a share of the discriminator's."""
-    generator_head_width: int = Field(64, gt=0)
+    generator_head_width: int = Field(64, gt=0, le=2**16)
     """The size of the generator's attention heads; it has at least one."""
-    generator_feed_forward: float = Field(4.0, gt=0)
+    generator_feed_forward: float = Field(4.0, gt=0, le=64)
     """The generator's inner layer as a multiple of its hidden size."""
     share_embeddings: bool = True
     """Whether the generator uses the discriminator's embedding tables; otherwise it has its own, of its own hidden size."""

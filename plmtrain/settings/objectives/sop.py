@@ -20,7 +20,7 @@ class SentenceOrderSettings(PairSettings, MaskingSettings, ObjectiveSettings):
     roles: ClassVar[frozenset[str]] = frozenset({"mask"})
 
     type: Literal["sop"] = "sop"
-    max_ngram: int = Field(3, gt=0)
+    max_ngram: int = Field(3, gt=0, le=1024)
     """The longest span of words that is predicted together; the probability of n words is proportional to 1 / n."""
     whole_words: bool = True
 

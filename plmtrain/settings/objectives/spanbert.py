@@ -19,9 +19,9 @@ class SpanBERTSettings(SpanSettings, ObjectiveSettings):
     decides_parameters: ClassVar[frozenset[str]] = frozenset({"boundary_targets", "position_width"})
 
     type: Literal["spanbert"] = "spanbert"
-    boundary_targets: int = Field(15, gt=0)
+    boundary_targets: int = Field(15, gt=0, le=1024)
     """How many tokens of a span, its first ones, are predicted from its boundaries; spans that touch are merged."""
-    position_width: int = Field(200, gt=0)
+    position_width: int = Field(200, gt=0, le=2**16)
     """The size of the embedding of a token's place in its span."""
     boundary_weight: float = Field(1.0, gt=0)
     """The weight of that prediction's loss."""

@@ -34,6 +34,12 @@ def test_results_are_in_the_order_of_the_items(processes: int) -> None:
         assert list(results) == [item * item + 5 for item in range(40)]
 
 
+def test_no_more_processes_than_items_are_started() -> None:
+    with ordered_map(own_id, None, range(2), 200) as results:
+        assert len(set(results)) <= 2
+        assert len(multiprocessing.active_children()) <= 2
+
+
 @pytest.mark.parametrize("processes", [1, 2])
 def test_no_items(processes: int) -> None:
     with ordered_map(slow_square, 5, [], processes) as results:

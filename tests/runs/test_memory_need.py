@@ -1,0 +1,58 @@
+"""What cannot fit into memory is refused before it is built, by the start of a run as by ``check``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from support.tiny_run import TinyRun
+
+from plmtrain.errors import MemoryExhausted
+from plmtrain.runs import assembly
+from plmtrain.training import launch, memory
+
+
+@pytest.mark.parametrize(
+    ("overrides", "named"),
+    [
+        (("model.width=65536", "model.heads=64", "model.feed_forward=262144", "model.layers=24"), ("size=", "model.layers")),
+        (
+            ("trainer.batch_size=1048576", "model.width=4096", "model.layers=48"),
+            ("trainer.micro_batch_size", "trainer.batch_size"),
+        ),
+    ],
+)
+def test_a_run_that_no_machine_has_room_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overrides: tuple[str, ...], named: tuple[str, ...]
+) -> None:
+    def never(*_: object) -> None:
+        raise AssertionError("built before it was refused")
+
+    monkeypatch.setattr(assembly, "build_learner", never)
+    monkeypatch.setattr(memory, "available", lambda device: 2**40)  # more than the machines that run these tests have
+    with pytest.raises(MemoryExhausted, match="at least") as caught:
+        TinyRun(tmp_path / "run", overrides).trainer()
+    assert all(name in caught.value.remedy for name in named)
+
+
+@pytest.mark.parametrize(("room", "fits"), [(1.0, True), (0.99, False)])
+def test_the_need_is_that_of_weights_gradients_moments_and_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: float, fits: bool
+) -> None:
+    """Counted by hand for rows of 14 tokens: ids of 8 bytes, and a hidden state of 16 half-precision numbers for each block."""
+    run = TinyRun(tmp_path / "run")
+    learner = run.trainer().state.learner
+    need = 16 * sum(weight.numel() for weight in learner.parameters()) + 8 * 14 * (8 + 2 * 16 * 2)
+    monkeypatch.setattr(memory, "available", lambda device: int(room * need))
+    if fits:
+        run.trainer()
+    else:
+        with pytest.raises(MemoryExhausted):
+            run.trainer()
+
+
+def test_processes_that_no_machine_has_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "available_to_processes", lambda: 8 * 2**30)
+    launch.require_room(8)
+    with pytest.raises(MemoryExhausted, match="1,000 processes"):
+        launch.launch_processes(["pretrain"], 1000)
