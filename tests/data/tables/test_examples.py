@@ -18,7 +18,15 @@ from plmtrain.text.tokenizer import Tokenizer
 from plmtrain.text.tokenizer_training import train
 
 TEXTS = ["the cat sat on the mat .", "a dog ran to the cat and the mat .", "cats and dogs .", ""]
-KINDS = {"bert": "wordpiece", "roberta": "byte_bpe", "albert": "unigram", "xlnet": "unigram", "xlm": "byte_bpe", "gpt1": "bpe", "gpt2": "byte_bpe"}
+KINDS = {
+    "bert": "wordpiece",
+    "roberta": "byte_bpe",
+    "albert": "unigram",
+    "xlnet": "unigram",
+    "xlm": "byte_bpe",
+    "gpt1": "bpe",
+    "gpt2": "byte_bpe",
+}
 
 
 @given(st.integers(0, 30), st.integers(0, 30), st.integers(0, 40))
