@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 from support.memory_rows import VOCABULARY
@@ -26,14 +27,17 @@ MODELS = {
     "distilbert": "model=distilbert",
     "xlnet": "model=xlnet objective=plm",
     "bart": "model=bart objective=bart",
+    "gpt1": "model=gpt1 objective=clm model.feed_forward=64",
     "gpt2": "model=gpt2 objective=clm",
 }
 """By family, how its tiny model is composed."""
+_TOKENS = replace(VOCABULARY, roles={**VOCABULARY.roles, "bos": 2, "eos": 3})
+"""The same for every family: GPT-1's rows begin and end with other roles."""
 
 
 def tiny_model(family: str, *overrides: str) -> ModelSettings:
     """A family's model, two layers of sixteen numbers."""
-    words = [*MODELS[family].split(), *(f"model.{value}" for value in SHAPE), "trainer.sequence_length=24", *overrides]
+    words = [*(f"model.{value}" for value in SHAPE), *MODELS[family].split(), "trainer.sequence_length=24", *overrides]
     return pretrain_settings(compose(words)).model
 
 
@@ -50,7 +54,7 @@ def program(
         metrics=("accuracy", "f1", "mcc"),
         dropout=dropout,
     )
-    return Classification(task, model, VOCABULARY, length)
+    return Classification(task, model, _TOKENS, length)
 
 
 def scorer(
@@ -66,7 +70,7 @@ def scorer(
         model = pretrain_settings(compose([*TINY_BERT, "trainer.sequence_length=14"])).model
     text = ("first", "second") if pairs else ("text",)
     task = RegressionSettings(name="tiny", text=text, metrics=metrics, dropout=dropout)
-    return Regression(task, model, VOCABULARY, length)
+    return Regression(task, model, _TOKENS, length)
 
 
 def examples(count: int, most: int, *, pairs: bool = True, classes: int = 3, seed: int = 0) -> EncodedExamples:
