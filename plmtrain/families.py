@@ -223,8 +223,9 @@ def tokenizer_family_of(tokens: Collection[str]) -> str:
         if all(sign in tokens for sign in row.signs):
             return name
     # GPT-1's published vocabulary has no special token but this one.
-    marks_ends = "<unk>" in tokens and any(token.endswith(WORD_END) for token in tokens)
-    return "gpt1" if marks_ends else "bert"
+    others = {sign for row in TOKENIZER_FAMILIES.values() for sign in row.signs}
+    alone = "<unk>" in tokens and not any(sign in tokens for sign in others)
+    return "gpt1" if alone and any(token.endswith(WORD_END) for token in tokens) else "bert"
 
 
 @dataclass(frozen=True, kw_only=True)

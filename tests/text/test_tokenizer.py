@@ -343,7 +343,9 @@ def test_a_folder_with_marked_word_ends_is_gpt_1_s(trained: Trained, tmp_path: P
     assert (ours.family, ours.type, dict(ours.vocabulary.roles)) == ("gpt1", "bpe", {"pad": 0, "unk": 0})
     for text in HARD:
         assert ids_of(ours, text) == theirs(text)["input_ids"], text
-        assert ours.decode(ids_of(ours, text)) == theirs.decode(theirs(text)["input_ids"], skip_special_tokens=True)
+        assert ours.decode(ids_of(ours, text)) == unicodedata.normalize(
+            "NFC", theirs.decode(theirs(text)["input_ids"], skip_special_tokens=True)
+        )
     theirs.save_pretrained(tmp_path / "copy")  # as tokenizer.json
     assert Tokenizer.load(tmp_path / "copy").vocabulary == ours.vocabulary
 

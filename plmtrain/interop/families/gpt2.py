@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from plmtrain.interop.family import THEIR_ACTIVATIONS, Config, Family, Names, one, pair, unlike
 from plmtrain.interop.families import gpt1
+from plmtrain.interop.family import THEIR_ACTIVATIONS, Config, Family, Names, one, pair, unlike
 from plmtrain.interop.sentence_heads import linear_head
 from plmtrain.nn.heads import LinearHead
 from plmtrain.settings.models.decoder import DecoderSettings
