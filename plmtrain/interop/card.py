@@ -65,17 +65,18 @@ def card_of_run(trained: TrainedRun, model: Model, published: PublishedFolder) -
     )
 
 
-def card_of_import(origin: str, model: Model, task: TaskSettings | None, published: PublishedFolder) -> str:
+def card_of_import(source: str, origin: str, model: Model, task: TaskSettings | None, published: PublishedFolder) -> str:
     """Return the card of an imported folder.
 
     Args:
+        source: what it was read from.
         origin: what is known of its origin.
         model: the model.
         task: what a classifier reads and answers.
         published: the result of writing it.
     """
     about = [origin, *(_task(task) if task is not None else [])]
-    return _card(f"{model.settings.family} from a Hugging Face folder", model, published, about, {})
+    return _card(f"{model.settings.family} from {source}", model, published, about, {})
 
 
 def _task(task: TaskSettings) -> Iterator[str]:

@@ -35,7 +35,7 @@ SAME_AS: Mapping[str, tuple[str, str]] = {
     "xlm-roberta": ("roberta", "XLMRoberta"),
     "camembert": ("roberta", "Camembert"),
 }
-"""Further values of ``model_type`` that are read: the family that computes the same, and what the names of transformers' classes begin with."""
+"""Further values of ``model_type`` that are read: the family that computes the same, and what its classes' names begin with."""
 
 _OTHERWISE: Mapping[str, str] = {
     "mbart": "it has BART's names, but norms before each sub-layer",

@@ -44,7 +44,7 @@ def read_folder(folder: Path) -> tuple[Definition, dict[str, Any]]:
     elif (folder / "vocab.txt").is_file():
         definition = _from_word_pieces(folder / "vocab.txt", config)
     elif (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file():
-        definition = _from_merges(folder / "vocab.json", folder / "merges.txt", config)
+        definition = from_merges(folder / "vocab.json", folder / "merges.txt", config)
     else:
         raise DataError(
             "there is no tokenizer here",
@@ -96,8 +96,17 @@ def _from_word_pieces(path: Path, config: dict[str, Any]) -> Definition:
     return _with_specials(engine, vocabulary, config)
 
 
-def _from_merges(vocabulary_path: Path, merges_path: Path, config: dict[str, Any]) -> Definition:
-    """Read the format of GPT-1, GPT-2 and RoBERTa: ids by piece, and merges in order."""
+def from_merges(vocabulary_path: Path, merges_path: Path, config: dict[str, Any]) -> Definition:
+    """Read the format of GPT-1, GPT-2 and RoBERTa.
+
+    Args:
+        vocabulary_path: the file with ids by piece.
+        merges_path: the file with the merges in order.
+        config: the tokenizer's configuration.
+
+    Raises:
+        DataError: if the files are damaged, or the pieces need code of their own.
+    """
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 
     vocabulary = _read_json(vocabulary_path)
