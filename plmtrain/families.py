@@ -256,6 +256,7 @@ class ModelFamily:
         reads: the state that represents a row: of its first token, of its last real token, or the decoder's at the closing token.
         head: the head with which its models classify texts; None if none was published.
         pairs: the objective that trains its head for pairs of sentences.
+        lm_weight: the weight of the language-model loss with which its models are fine-tuned.
         counts_padding: whether transformers' class, if it gets no mask, assumes that all padding comes after a row.
         counts_from_pad: whether transformers' class counts positions from the row after the padding token's id.
     """
@@ -266,6 +267,7 @@ class ModelFamily:
     reads: Literal["first", "last", "decoder"] = "first"
     head: ClassifierHead | None = None
     pairs: Literal["nsp", "sop"] = "nsp"
+    lm_weight: float = 0.0
     counts_padding: bool = False
     counts_from_pad: bool = False
 
@@ -287,7 +289,10 @@ MODEL_FAMILIES: Mapping[str, ModelFamily] = {
     "bart": ModelFamily(
         kind="encoder_decoder", tokenizer="roberta", reads="decoder", head=ClassifierHead(drops_state=True, dropout=0.0)
     ),
-    "gpt1": ModelFamily(kind="decoder", tokenizer="gpt1", reads="last", head=ClassifierHead(activation=None, dropout=0.1)),
+    # Dropout and weight: Radford et al. 2018, sections 3.2 and 4.1.
+    "gpt1": ModelFamily(
+        kind="decoder", tokenizer="gpt1", reads="last", head=ClassifierHead(activation=None, dropout=0.1), lm_weight=0.5
+    ),
     "gpt2": ModelFamily(kind="decoder", tokenizer="gpt2", reads="last", head=ClassifierHead(activation=None, dropout=0.0)),
 }
 """By name. Heads are those of transformers."""

@@ -84,6 +84,8 @@ def _task(task: TaskSettings) -> Iterator[str]:
     if isinstance(task, SentenceTaskSettings):
         columns = ", ".join(f"`{name}`" for name in task.text)
         yield f"It reads {'one text' if len(task.text) == 1 else 'pairs of texts'}: {columns}."
+        if task.symmetric:
+            yield "A pair is read in both orders, and the head scores the sum of the two states; the class below reads one order."
     if labels := getattr(task, "labels", ()):
         yield f"Its labels are {', '.join(f'`{label}`' for label in labels[:_LISTED])}{', ...' if len(labels) > _LISTED else ''}."
 
