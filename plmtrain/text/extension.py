@@ -75,8 +75,8 @@ def extend(tokenizer: Tokenizer, texts: Sequence[str]) -> Extension:
 
 
 def with_added_tokens(tokenizer: Tokenizer, family: TokenizerFamily) -> Tokenizer:
-    """Return a tokenizer with the special tokens that fine-tuning adds to a family's published vocabularies; the same tokenizer if
-    it has them."""
+    """Return a tokenizer with the special tokens that fine-tuning adds to a family's published vocabularies; if it has them, the
+    same tokenizer."""
     missing = [token for token in family.added if token not in tokenizer.ids]
     if not missing:
         return tokenizer

@@ -31,7 +31,7 @@ MODELS = {
     "gpt2": "model=gpt2 objective=clm",
 }
 """By family, how its tiny model is composed."""
-_TOKENS = replace(VOCABULARY, roles={**VOCABULARY.roles, "bos": 2, "eos": 3})
+_TOKENS = replace(VOCABULARY, roles={**VOCABULARY.roles, "bos": 2, "eos": 4})
 """The same for every family: GPT-1's rows begin and end with other roles."""
 
 
@@ -42,7 +42,13 @@ def tiny_model(family: str, *overrides: str) -> ModelSettings:
 
 
 def program(
-    model: ModelSettings | None = None, *, pairs: bool = True, classes: int = 3, length: int = 14, dropout: float | None = None
+    model: ModelSettings | None = None,
+    *,
+    pairs: bool = True,
+    classes: int = 3,
+    length: int = 14,
+    dropout: float | None = None,
+    symmetric: bool = False,
 ) -> Classification:
     """The program of a task with so many classes."""
     if model is None:
@@ -53,6 +59,7 @@ def program(
         labels=tuple(f"class {number}" for number in range(classes)),
         metrics=("accuracy", "f1", "mcc"),
         dropout=dropout,
+        symmetric=symmetric,
     )
     return Classification(task, model, _TOKENS, length)
 
