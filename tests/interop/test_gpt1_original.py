@@ -18,16 +18,25 @@ from plmtrain import cli
 
 TEXTS = ("The low fog lay over the lower town.", "Don't! (1,234.5) 한국어 café")
 LAYERS = 2
+ADDED = ("_start_", "_delimiter_", "_classify_")
 
 
-def originals(place: Path) -> nn.Module:
+def originals(place: Path, *, trained_for_tasks: bool = True) -> nn.Module:
     """Write the files into a folder.
+
+    Args:
+        place: the folder.
+        trained_for_tasks: whether the vocabulary has the three tokens of fine-tuning, as the published one has not.
 
     The order is that of the variables in the authors' train.py: positions, then tokens, then the blocks, in each of which the
     layers' weights have the shape [1, in, out].
     """
     theirs = stranger(place.parent / "theirs", "OpenAIGPTLMHeadModel")
     weights = theirs.state_dict()
+    model = json.loads((place.parent / "theirs" / "tokenizer.json").read_text("utf-8"))["model"]
+    if not trained_for_tasks:
+        model["vocab"] = {piece: number for piece, number in model["vocab"].items() if piece not in ADDED}
+        weights["transformer.tokens_embed.weight"] = weights["transformer.tokens_embed.weight"][: len(model["vocab"])]
     names = ["positions_embed.weight", "tokens_embed.weight"]
     for layer in range(LAYERS):
         for part in ("attn.c_attn", "attn.c_proj", "ln_1", "mlp.c_fc", "mlp.c_proj", "ln_2"):
@@ -42,7 +51,6 @@ def originals(place: Path) -> nn.Module:
     flat = np.concatenate([array.reshape(-1) for array in arrays])
     for number, shard in enumerate(np.split(flat, [1000, 1001, 9000])):
         np.save(place / f"params_{number}.npy", shard)
-    model = json.loads((place.parent / "theirs" / "tokenizer.json").read_text("utf-8"))["model"]
     (place / "encoder_bpe.json").write_text(json.dumps(model["vocab"]), "utf-8")
     merges = ["#version: 0.2", *(" ".join(merge) for merge in model["merges"]), ""]
     (place / "vocab.bpe").write_text("\n".join(merges), "utf-8")
@@ -69,6 +77,24 @@ def test_they_become_a_folder_with_the_same_scores(tmp_path: Path, capsys: pytes
     for text in TEXTS:
         wanted = before(text, add_special_tokens=False)["input_ids"]
         assert after(text, add_special_tokens=False)["input_ids"] == own.encode([text])[0][0].tolist() == wanted
+
+
+def test_the_published_vocabulary_writes_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It has no token that ends a text: all continuations have the greatest length."""
+    originals(tmp_path / "original", trained_for_tasks=False)
+    assert cli.main(["import", str(tmp_path / "original"), str(tmp_path / "ours"), "heads=3"]) == 0
+    assert "runs that start from the model add them" in capsys.readouterr().err
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "ours").eval()
+    tokens = transformers.AutoTokenizer.from_pretrained(tmp_path / "ours")
+    for beams in (1, 3):
+        assert (
+            cli.main(["predict", str(tmp_path / "ours"), "--json", "--beams", str(beams), "--max-new-tokens", "7", TEXTS[0]]) == 0
+        )
+        written = theirs.generate(
+            **tokens(TEXTS[0], return_tensors="pt"), num_beams=beams, do_sample=False, max_new_tokens=7, eos_token_id=None
+        )
+        whole = TEXTS[0] + json.loads(capsys.readouterr().out)["continuation"]
+        assert tokens(whole)["input_ids"] == tokens(tokens.decode(written[0]))["input_ids"]
 
 
 class Canary:
