@@ -17,6 +17,9 @@ ROLES = ("pad", "unk", "cls", "sep", "mask", "bos", "eos")
 UNLIMITED = int(1e30)
 """The number by which Hugging Face's files express that a model has no longest text."""
 
+WORD_END = "</w>"
+"""The end of a piece of BPE that ends a word (Sennrich et al. 2016, section 3.2)."""
+
 Piece = tuple[str | int, int]
 """A piece of a row and its segment: the role of a special token, or the number of a text."""
 
@@ -34,6 +37,7 @@ class TokenizerFamily:
         roles: each role's token; a family need not have all roles.
         single: a row of one text, as ``ROLE:SEGMENT`` and ``A:SEGMENT`` in order.
         pair: a row of two texts, A and B.
+        added: those special tokens that published vocabularies lack: fine-tuning adds them, with new embeddings.
         signs: the special tokens that distinguish this family's vocabularies from others.
         padding_side: the side of shorter rows on which padding stands.
         mask_takes_space: whether the mask includes the space before it, so that it replaces a whole word.
@@ -52,6 +56,7 @@ class TokenizerFamily:
     pair: str
     signs: tuple[str, ...]
     last: tuple[str, ...] = ()
+    added: tuple[str, ...] = ()
     padding_side: Literal["left", "right"] = "right"
     mask_takes_space: bool = False
     max_length: int = 512
@@ -183,8 +188,9 @@ TOKENIZER_FAMILIES: Mapping[str, TokenizerFamily] = {
     ),
     "gpt1": TokenizerFamily(
         first=("<unk>",),
-        # The published vocabulary ends before these: fine-tuning added their embeddings (section 3.3, and the authors' names).
+        # Radford et al. 2018, section 3.3; the names are those of the authors' code.
         last=("_start_", "_delimiter_", "_classify_"),
+        added=("_start_", "_delimiter_", "_classify_"),
         roles={"pad": "<unk>", "unk": "<unk>", "bos": "_start_", "sep": "_delimiter_", "eos": "_classify_"},
         single="bos:0 A:0 eos:0",
         pair="bos:0 A:0 sep:0 B:0 eos:0",
@@ -213,7 +219,13 @@ def tokenizer_family_of(tokens: Collection[str]) -> str:
     Args:
         tokens: the names of its tokens, the special ones at least.
     """
-    return next((name for name, row in TOKENIZER_FAMILIES.items() if all(sign in tokens for sign in row.signs)), "bert")
+    for name, row in TOKENIZER_FAMILIES.items():
+        if all(sign in tokens for sign in row.signs):
+            return name
+    # GPT-1's published vocabulary has no special token but this one.
+    others = {sign for row in TOKENIZER_FAMILIES.values() for sign in row.signs}
+    alone = "<unk>" in tokens and not any(sign in tokens for sign in others)
+    return "gpt1" if alone and any(token.endswith(WORD_END) for token in tokens) else "bert"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -244,6 +256,7 @@ class ModelFamily:
         reads: the state that represents a row: of its first token, of its last real token, or the decoder's at the closing token.
         head: the head with which its models classify texts; None if none was published.
         pairs: the objective that trains its head for pairs of sentences.
+        lm_weight: the weight of the language-model loss with which its models are fine-tuned.
         counts_padding: whether transformers' class, if it gets no mask, assumes that all padding comes after a row.
         counts_from_pad: whether transformers' class counts positions from the row after the padding token's id.
     """
@@ -254,6 +267,7 @@ class ModelFamily:
     reads: Literal["first", "last", "decoder"] = "first"
     head: ClassifierHead | None = None
     pairs: Literal["nsp", "sop"] = "nsp"
+    lm_weight: float = 0.0
     counts_padding: bool = False
     counts_from_pad: bool = False
 
@@ -275,7 +289,10 @@ MODEL_FAMILIES: Mapping[str, ModelFamily] = {
     "bart": ModelFamily(
         kind="encoder_decoder", tokenizer="roberta", reads="decoder", head=ClassifierHead(drops_state=True, dropout=0.0)
     ),
-    "gpt1": ModelFamily(kind="decoder", tokenizer="gpt1", reads="last", head=ClassifierHead(activation=None)),
+    # Dropout and weight: Radford et al. 2018, sections 3.2 and 4.1.
+    "gpt1": ModelFamily(
+        kind="decoder", tokenizer="gpt1", reads="last", head=ClassifierHead(activation=None, dropout=0.1), lm_weight=0.5
+    ),
     "gpt2": ModelFamily(kind="decoder", tokenizer="gpt2", reads="last", head=ClassifierHead(activation=None, dropout=0.0)),
 }
 """By name. Heads are those of transformers."""

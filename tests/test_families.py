@@ -51,6 +51,8 @@ def test_templates_are_those_of_the_tokenizers_library() -> None:
         (["[CLS]", "[SEP]", "<s>", "</s>", "<mask>"], "bert"),
         (["</s>", "<extra_id_0>"], "t5"),
         (["<|endoftext|>"], "gpt2"),
+        (["<unk>", "low</w>"], "gpt1"),
+        (["<unk>", "</s>", "low</w>"], "bert"),
         (["a", "b"], "bert"),
     ],
 )

@@ -21,7 +21,7 @@ class Specials:
     """The tokens that begin and end texts.
 
     Args:
-        end: ends a text.
+        end: ends a text; ``NOTHING`` if no token does, as in GPT-1's published vocabulary.
         first: the first token of every text; None if the model chooses it.
         last: the last token of a text that has reached the greatest length; None if the model chooses it.
         absent: [any number] rows of the vocabulary without a token, which are never written; None if there are none.
@@ -48,7 +48,7 @@ def allowed(scores: Tensor, texts: Tensor, written: int, specials: Specials, set
         scores = scores.index_fill(-1, torch.from_numpy(specials.absent).to(scores.device), -math.inf)
     if settings.no_repeat_ngram:
         scores = scores.masked_fill(_completes(texts, settings.no_repeat_ngram, scores.shape[1]), -math.inf)
-    if written < settings.min_new_tokens:
+    if written < settings.min_new_tokens and specials.end != NOTHING:
         scores = scores.clone()
         scores[:, specials.end] = -math.inf
     if specials.first is not None and written == 0:

@@ -65,17 +65,18 @@ def card_of_run(trained: TrainedRun, model: Model, published: PublishedFolder) -
     )
 
 
-def card_of_import(origin: str, model: Model, task: TaskSettings | None, published: PublishedFolder) -> str:
+def card_of_import(source: str, origin: str, model: Model, task: TaskSettings | None, published: PublishedFolder) -> str:
     """Return the card of an imported folder.
 
     Args:
+        source: what it was read from.
         origin: what is known of its origin.
         model: the model.
         task: what a classifier reads and answers.
         published: the result of writing it.
     """
     about = [origin, *(_task(task) if task is not None else [])]
-    return _card(f"{model.settings.family} from a Hugging Face folder", model, published, about, {})
+    return _card(f"{model.settings.family} from {source}", model, published, about, {})
 
 
 def _task(task: TaskSettings) -> Iterator[str]:
@@ -83,6 +84,8 @@ def _task(task: TaskSettings) -> Iterator[str]:
     if isinstance(task, SentenceTaskSettings):
         columns = ", ".join(f"`{name}`" for name in task.text)
         yield f"It reads {'one text' if len(task.text) == 1 else 'pairs of texts'}: {columns}."
+        if task.symmetric:
+            yield "A pair is read in both orders, and the head scores the sum of the two states; the class below reads one order."
     if labels := getattr(task, "labels", ()):
         yield f"Its labels are {', '.join(f'`{label}`' for label in labels[:_LISTED])}{', ...' if len(labels) > _LISTED else ''}."
 

@@ -169,7 +169,7 @@ class Family(Generic[SettingsT]):
         bare: the class whose names have no prefix.
         classes: transformers' classes, each with its heads.
         repeats: names of tensors that a file may contain in addition to, or instead of, the equal tensors they are mapped to.
-        buffers: names of tensors in files that are not weights, without the prefix.
+        buffers: names of tensors in files that are not weights, without the prefix; ``*`` stands for the number of a layer.
         zeros: a tensor that the classes with heads save although it is always zero; if it is not, the model is not supported.
         generation: whether its models generate text, so that transformers needs the start token in the config.json.
         tolerance: the maximum difference of scores after an export and a new import of the weights.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -51,6 +51,19 @@ def refuse_code(values: Mapping[str, Any], path: Path) -> None:
     """
     if "auto_map" in values:
         raise SettingsError("the folder contains its own code (auto_map)", str(path), "plmtrain never runs a folder's code")
+
+
+class TensorSource(Protocol):
+    """Tensors of files by their names: the shapes are known before any is read."""
+
+    @property
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """The shape of each tensor."""
+        ...
+
+    def read(self, name: str) -> Tensor:
+        """Read one tensor in fp32."""
+        ...
 
 
 class Tensors:

@@ -6,6 +6,7 @@ import importlib
 import pkgutil
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +26,16 @@ from plmtrain.settings.models.base import ModelSettings
 from plmtrain.training import tensor_file
 
 FAMILIES = tuple(sorted(module.name for module in pkgutil.iter_modules(families.__path__)))
-"""The families whose folders are read and written, by their ``model_type`` in a config.json."""
+"""The families whose folders are read and written. Most have their name as ``model_type`` in a config.json."""
+
+MODEL_TYPES: Mapping[str, str] = {"gpt1": "openai-gpt"}
+"""Families with another ``model_type``."""
 
 SAME_AS: Mapping[str, tuple[str, str]] = {
     "xlm-roberta": ("roberta", "XLMRoberta"),
     "camembert": ("roberta", "Camembert"),
 }
-"""Further values of ``model_type``: the family that computes the same, and what the names of transformers' classes begin with."""
+"""Further values of ``model_type`` that are read: the family that computes the same, and what its classes' names begin with."""
 
 _OTHERWISE: Mapping[str, str] = {
     "mbart": "it has BART's names, but norms before each sub-layer",
@@ -96,21 +100,27 @@ class Saved:
 
 
 def family_of(name: object, source: str) -> Family[Any]:
-    """Return the family of a ``model_type``.
+    """Return a family by its name, or by a ``model_type``.
 
     Raises:
         SettingsError: if plmtrain does not support the family.
     """
-    if isinstance(name, str) and name in SAME_AS:
-        name, _ = SAME_AS[name]
+    if isinstance(name, str):
+        name = _family_name(name)
     if name not in FAMILIES:
-        supported = sorted({*FAMILIES, *SAME_AS})
+        supported = sorted({*(MODEL_TYPES.get(each, each) for each in FAMILIES), *SAME_AS})
         what = f"model_type is {name!r:.80}, which plmtrain does not support"
         if reason := _OTHERWISE.get(str(name)):
             raise SettingsError(f"{what}: {reason}", source, f"take a model of one of these: {', '.join(supported)}")
         raise SettingsError(what, source, nearest(str(name), supported))
     family: Family[Any] = importlib.import_module(f"{families.__name__}.{name}").FAMILY
     return family
+
+
+def _family_name(model_type: str) -> str:
+    """Return the name of the family whose code reads a ``model_type``."""
+    own, _ = SAME_AS.get(model_type, (model_type, ""))
+    return next((name for name, theirs in MODEL_TYPES.items() if theirs == own), own)
 
 
 def settings_of(folder: str | Path) -> ModelSettings:
@@ -146,7 +156,8 @@ def read(folder: str | Path) -> HuggingFaceModel:
     with torch.device("meta"):
         backbone = build(settings, config.whole("vocab_size", 0))
         heads = {kind: family.heads[kind].make(settings, config) for kind in head_names}
-    known = flat([backbone_names, *head_names.values()]) | repeats.keys() | {prefix + name for name in family.buffers}
+    known = flat([backbone_names, *head_names.values()]) | repeats.keys()
+    known |= {name for name in tensors.shapes if any(fnmatchcase(name, prefix + buffer) for buffer in family.buffers)}
     _refuse_unknown(tensors, prefix, backbone_names, known, folder)
     labels = next((labels for kind in heads if (labels := family.heads[kind].labels(config))), ())
     fill(backbone, backbone_names, tensors, folder)
@@ -179,8 +190,8 @@ def _shape(folder: Path) -> tuple[Family[Any], Config, ModelSettings]:
     if shape["layers"] > _MOST_LAYERS:
         raise config.wrong("the number of layers", shape["layers"], f"at most {_MOST_LAYERS}")
     try:
-        own, _ = SAME_AS.get(values["model_type"], (values["model_type"], ""))
-        return family, config, family.settings(name=_name(folder), family=own, **shape)
+        name = _family_name(values["model_type"])
+        return family, config, family.settings(name=_name(folder), family=name, **shape)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"])) or "the shape"
@@ -284,7 +295,7 @@ def save(folder: str | Path, model: Model, roles: Mapping[str, int]) -> Saved:
         tensors[family.zeros] = torch.zeros(1, model.backbone.vocabulary_size)
     config = {
         "architectures": [architecture],
-        "model_type": settings.family,
+        "model_type": MODEL_TYPES.get(settings.family, settings.family),
         "dtype": "float32",
         "vocab_size": model.backbone.vocabulary_size,
         "tie_word_embeddings": True,

@@ -1,4 +1,4 @@
-"""Import a Hugging Face folder into one that can be used wherever a run can.
+"""Import a Hugging Face folder, or the original files of a model, into one that can be used wherever a run can.
 
 It keeps Hugging Face's layout, which ``plmtrain.load``, ``init=``, ``predict`` and ``export`` read directly, so that there is
 only one way to load a model. Importing adds that everything was checked once: one safetensors file in fp32, no pickle, no code,
@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from plmtrain.errors import DataError
-from plmtrain.interop import hugging_face
+from plmtrain.interop import gpt1_original, hugging_face
 from plmtrain.interop.card import card_of_import
-from plmtrain.interop.hugging_face import HuggingFaceModel
 from plmtrain.interop.initial import weights_digest
+from plmtrain.interop.model import Model
 from plmtrain.interop.publishing import PublishedFolder, publish
 from plmtrain.interop.row_templates import frames_alike
 from plmtrain.interop.task_file import task_of
@@ -47,15 +47,51 @@ def import_folder(source: Path, target: Path, warn: Callable[[str], None], texts
         warn(line)
     if model.others:
         warn(f"omitted, since plmtrain cannot use them: {', '.join(model.others[:8])}{' ...' if len(model.others) > 8 else ''}")
-    digest = weights_digest(source)
-    origin = f"Its weights had the digest {digest[:16]} in the folder that they were read from."
+    origin = _origin(weights_digest(source))
     roles = tokenizer.vocabulary.roles if tokenizer is not None else {}
     return publish(
-        target, model, tokenizer, {**model.roles, **roles}, lambda done: card_of_import(origin, model, task, done), task
+        target,
+        model,
+        tokenizer,
+        {**model.roles, **roles},
+        lambda done: card_of_import("a Hugging Face folder", origin, model, task, done),
+        task,
     )
 
 
-def _missing(model: HuggingFaceModel, tokenizer: Tokenizer | None) -> Iterator[str]:
+def import_original(source: Path, target: Path, warn: Callable[[str], None], heads: int | None = None) -> PublishedFolder:
+    """Read GPT-1's original files and write them as a Hugging Face folder.
+
+    Args:
+        source: the folder with the files.
+        target: the folder to write, which does not exist yet.
+        warn: called with each thing that is missing.
+        heads: the number of attention heads, which the files do not say; None for heads of the published model's width.
+
+    Raises:
+        SettingsError: if the number of heads is unknown or impossible, or if the path is in use.
+        CheckpointError: if the files are damaged or do not fit each other, or if what was written differs from what was read.
+        DataError: if the tokenizer is damaged, or does not fit the model.
+        DiskError: if the disk refuses.
+    """
+    model = gpt1_original.read(source, heads)
+    tokenizer = gpt1_original.tokenizer_of(source)
+    if tokenizer is None:
+        warn("there is no tokenizer here: the model only takes token ids")
+    for line in _missing(model, tokenizer):
+        warn(line)
+    origin = _origin(gpt1_original.digest(source))
+    roles = tokenizer.vocabulary.roles if tokenizer is not None else {}
+    return publish(
+        target, model, tokenizer, roles, lambda done: card_of_import("its authors' files", origin, model, None, done), None
+    )
+
+
+def _origin(digest: str) -> str:
+    return f"Its weights had the digest {digest[:16]} in the folder that they were read from."
+
+
+def _missing(model: Model, tokenizer: Tokenizer | None) -> Iterator[str]:
     """Check that the tokenizer fits the model, and yield what it lacks."""
     if tokenizer is None:
         return
@@ -65,5 +101,8 @@ def _missing(model: HuggingFaceModel, tokenizer: Tokenizer | None) -> Iterator[s
     if tokens > rows:
         raise DataError(f"the tokenizer has {tokens} tokens, the model {rows}", "", "use the tokenizer that belongs to the model")
     # Any token will do as padding.
-    if missing := model.settings.published.tokens.roles.keys() - tokenizer.vocabulary.roles.keys() - {"pad"}:
-        yield f"the tokenizer has no token for: {', '.join(sorted(missing))}; uses that need one will fail"
+    family = model.settings.published.tokens
+    if missing := family.roles.keys() - tokenizer.vocabulary.roles.keys() - {"pad"}:
+        added = {family.roles[role] for role in missing} <= set(family.added)
+        then = "runs that start from the model add them" if added else "uses that need one will fail"
+        yield f"the tokenizer has no token for: {', '.join(sorted(missing))}; {then}"

@@ -21,7 +21,7 @@ from plmtrain.programs.program import AnyProgram, Trainable
 from plmtrain.programs.task import TaskProgram
 from plmtrain.settings.identity import RESOLVED
 from plmtrain.settings.run import RunSettings
-from plmtrain.text.extension import new_tokens
+from plmtrain.text.extension import new_tokens, with_added_tokens
 from plmtrain.text.tokenizer import Tokenizer
 from plmtrain.training.restore import is_run, load_run, result_of, tokenizer_folder
 from plmtrain.training.run_folder import RunFolder
@@ -70,7 +70,7 @@ class Start:
         taken: each module of the learner with weights in the folder, and the module that has them.
         loaded: the names of these modules, for messages.
         fresh: the names of the learner's other modules, which are new and random.
-        pieces: for each new token, the tokens that the folder's own tokenizer writes it with.
+        pieces: for each new token, the tokens that the folder's own tokenizer writes it with; none for a special token.
     """
 
     folder: Path
@@ -80,7 +80,7 @@ class Start:
     pieces: Mapping[int, Sequence[int]]
 
     def load(self) -> None:
-        """Load the weights. The rows of new tokens become the mean of the rows of their old pieces."""
+        """Load the weights. The rows of new tokens become the mean of the rows of their old pieces, or stay random."""
         for module, source in self.taken:
             module.load_state_dict(_grown(module, source, self.pieces))
 
@@ -88,9 +88,11 @@ class Start:
         lines = [f"starting from {self.folder}, loaded: {', '.join(self.loaded)}"]
         if self.fresh:
             lines.append(f"new and random: {', '.join(self.fresh)}")
-        if self.pieces:
-            tokens = "1 new token starts" if len(self.pieces) == 1 else f"{len(self.pieces):,} new tokens start"
-            lines.append(f"{tokens} from the mean of the old pieces")
+        spelt = sum(1 for pieces in self.pieces.values() if pieces)
+        for count, beginning in ((spelt, "the mean of the old pieces"), (len(self.pieces) - spelt, "random embeddings")):
+            if count:
+                tokens = "1 new token starts" if count == 1 else f"{count:,} new tokens start"
+                lines.append(f"{tokens} from {beginning}")
         return "; ".join(lines)
 
 
@@ -216,11 +218,13 @@ def _require_alike(backbone: Backbone, source: Backbone, pieces: Mapping[int, Se
 
 
 def _new_tokens(settings: RunSettings, folder: Path) -> dict[int, list[int]]:
-    """Return the tokens of ``tokenizer.path`` that the weights do not know yet, each with its old pieces."""
-    own = tokenizer_folder(folder)
-    if settings.tokenizer.path is None or not has_tokenizer(own):
+    """Return the tokens of the run that the weights do not know yet, each with its old pieces: those of ``tokenizer.path``, and
+    those that a published vocabulary lacks."""
+    own, family = tokenizer_folder(folder), settings.model.published.tokens
+    if (settings.tokenizer.path is None and not family.added) or not has_tokenizer(own):
         return {}
-    before, now = Tokenizer.load(own), Tokenizer.load(settings.tokenizer.path)
+    before = Tokenizer.load(own)
+    now = with_added_tokens(before if settings.tokenizer.path is None else Tokenizer.load(settings.tokenizer.path), family)
     if before.digest == now.digest:
         return {}
     return new_tokens(before, now)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from plmtrain.errors import CheckpointError
 from plmtrain.interop.family import Names
-from plmtrain.interop.folder import Tensors
+from plmtrain.interop.folder import TensorSource
 
 _NAMED = 8
 """The most tensors that an error names."""
@@ -21,7 +21,7 @@ def renamed(names: Names, change: Callable[[str], str]) -> Names:
     return {ours: replace(source, names=tuple(map(change, source.names))) for ours, source in names.items()}
 
 
-def present(names: Names, repeats: Mapping[str, str], tensors: Tensors) -> Names:
+def present(names: Names, repeats: Mapping[str, str], tensors: TensorSource) -> Names:
     """Return the names under which a file has these tensors: a missing tensor is replaced by an equal one that is there."""
     elsewhere = {name: other for other, name in repeats.items() if other in tensors.shapes}
 
@@ -36,7 +36,7 @@ def flat(names: Iterable[Names]) -> set[str]:
     return {name for part in names for source in part.values() for name in source.names}
 
 
-def fill(module: nn.Module, names: Names, tensors: Tensors, folder: Path) -> None:
+def fill(module: nn.Module, names: Names, tensors: TensorSource, folder: Path) -> None:
     """Load a module on the meta device; shapes are compared before anything is read.
 
     Raises:

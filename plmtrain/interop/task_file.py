@@ -19,7 +19,7 @@ from plmtrain.settings.tasks.base import SentenceTaskSettings, TaskSettings
 
 NAME = "plmtrain.json"
 
-_OF_TRAINING = frozenset({"hub", "subset", "folder", "train_split", "validation_split", "metrics", "dropout"})
+_OF_TRAINING = frozenset({"hub", "subset", "folder", "train_split", "validation_split", "metrics", "dropout", "lm_weight"})
 """The settings of a task that say nothing of what its model reads and answers."""
 
 

@@ -165,8 +165,11 @@ class Continuing(Answering[CausalLMLearner]):
 
     def questions(self, texts: Sequence[str], tokenizer: Tokenizer) -> Rows:
         """Encode prompts, in which special tokens may be written; an empty one is the beginning of a document."""
-        end = np.array([self.vocabulary.document_end]), np.array([True])
-        return side_by_side([tokenizer.encode_with_specials(text) if text else end for text in texts], self.vocabulary.padding)
+        encoded = [
+            tokenizer.encode_with_specials(text) if text else (np.array([self.vocabulary.document_end]), np.array([True]))
+            for text in texts
+        ]
+        return side_by_side(encoded, self.vocabulary.padding)
 
     def collate(self, rows: Rows) -> Batch:
         """Make the batch of prompts, padded on the left."""
@@ -196,7 +199,10 @@ class Continuing(Answering[CausalLMLearner]):
         texts = generate(
             writer,
             begun,
-            Specials(end=self.vocabulary.document_end, absent=self.vocabulary.absent(learner.decoder.vocabulary_size)),
+            Specials(
+                end=self.vocabulary.document_end if self.vocabulary.ends_documents else NOTHING,
+                absent=self.vocabulary.absent(learner.decoder.vocabulary_size),
+            ),
             self.generation,
             self.limit,
             samples=samples,

@@ -16,15 +16,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from plmtrain.batch import Batch, Inputs, Layout, shift_right
+from plmtrain.batch import Batch, Inputs, Layout, Term, shift_right
 from plmtrain.data.rows.row_formats import RowFormat, formatted
-from plmtrain.data.tables.examples import ExampleRows
+from plmtrain.data.tables.examples import ExampleRows, in_both_orders
 from plmtrain.data.tables.readers import reader_of
 from plmtrain.nn.heads import RowHead, SentenceHead, row_head, row_state
+from plmtrain.nn.loss import tied_cross_entropy
 from plmtrain.programs.answering import Answer
 from plmtrain.programs.inspection import Inspection, Shown
 from plmtrain.programs.learner import Learner
-from plmtrain.programs.program import MakeBackbone
+from plmtrain.programs.program import Carry, MakeBackbone
 from plmtrain.programs.task import TaskAnswering, TaskProgram
 from plmtrain.settings.models.base import TransformerSettings
 from plmtrain.settings.tasks.base import SentenceTaskSettings
@@ -48,24 +49,42 @@ class SentenceLearner(Learner):
         head: scores it.
         family: of the model: which state stands for a row, and whether the head's first layer is the pooler.
         closing: the id of the token that closes a row; None where there is none.
+        symmetric: whether the second half of a batch's rows are the pairs of the first half in the other order.
     """
 
-    def __init__(self, backbone: Backbone, head: RowHead, family: ModelFamily, closing: int | None) -> None:
+    def __init__(
+        self, backbone: Backbone, head: RowHead, family: ModelFamily, closing: int | None, *, symmetric: bool = False
+    ) -> None:
         super().__init__(backbone)
         self.head = head
-        self._family, self._closing = family, closing
+        self._family, self._closing, self._symmetric = family, closing, symmetric
 
     @property
     def pooler_layer(self) -> nn.Linear | None:
         pooled = self._family.head is not None and self._family.head.pooled
         return self.head.dense if pooled and isinstance(self.head, SentenceHead) else None
 
-    def scores(self, inputs: Inputs) -> Tensor:
-        """Return the outputs of the head.  # [batch, outputs]"""
+    def hidden(self, inputs: Inputs) -> Tensor:
+        """Return the last hidden states of the rows.  # [rows, length, width]"""
         if self._family.reads == "decoder":
             inputs = replace(inputs, decoder=self._read_again(inputs))
-        hidden = self.backbone.hidden(inputs)  # [batch, length, width]
-        scores: Tensor = self.head(row_state(hidden, inputs.layout.tokens, first=self._family.reads == "first"))
+        return self.backbone.hidden(inputs)
+
+    def scores(self, inputs: Inputs, hidden: Tensor | None = None) -> Tensor:
+        """Return the outputs of the head.
+
+        Args:
+            inputs: the rows.
+            hidden: [rows, length, width] their hidden states, if these are known already.
+
+        Returns:
+            [batch, outputs].
+        """
+        hidden = self.hidden(inputs) if hidden is None else hidden
+        states = row_state(hidden, inputs.layout.tokens, first=self._family.reads == "first")  # [rows, width]
+        if self._symmetric:
+            states = states.view(2, -1, states.shape[-1]).sum(dim=0)
+        scores: Tensor = self.head(states)
         return scores
 
     def _read_again(self, inputs: Inputs) -> Inputs:
@@ -93,6 +112,10 @@ class SentenceProgram(TaskProgram[SentenceTaskT, TransformerSettings, SentenceLe
     def __init__(self, settings: SentenceTaskT, model: TransformerSettings, vocabulary: Vocabulary, sequence_length: int) -> None:
         super().__init__(settings, model, vocabulary)
         self.sequence_length = sequence_length
+        weight = settings.lm_weight
+        self.lm_weight = model.published.lm_weight if weight is None else weight
+        if self.lm_weight:
+            self.terms = (*self.terms, "lm")
 
     @cached_property
     def format(self) -> RowFormat:
@@ -115,17 +138,52 @@ class SentenceProgram(TaskProgram[SentenceTaskT, TransformerSettings, SentenceLe
     def collate(self, rows: Rows, keys: Keys) -> Batch:
         assert isinstance(rows, ExampleRows)
         assert rows.targets is not None
-        return self.batch(rows, {self.targets: torch.from_numpy(rows.targets)}, torch.from_numpy(keys.samples))
+        batch = self.batch(rows, {self.targets: torch.from_numpy(rows.targets)}, torch.from_numpy(keys.samples))
+        return self._with_next_tokens(batch) if self.lm_weight else batch
+
+    def _with_next_tokens(self, batch: Batch) -> Batch:
+        """Add the targets of the language-model loss: at each token but the last of a row, the one after it."""
+        ids, real = batch.inputs.ids, batch.inputs.layout.tokens
+        assert real is not None
+        followed = torch.zeros_like(real)
+        followed[:, :-1] = real[:, :-1] & real[:, 1:]
+        places = followed.flatten().nonzero()[:, 0]
+        return replace(
+            batch,
+            targets={**batch.targets, "places": places, "next": ids.flatten()[places + 1]},
+            normalisers={**batch.normalisers, "lm": float(len(places))},
+        )
+
+    def loss(self, learner: SentenceLearner, batch: Batch, carry: Carry) -> tuple[dict[str, Term], Carry]:
+        hidden = learner.hidden(batch.inputs)
+        terms = {self.terms[0]: self.answer_term(learner.scores(batch.inputs, hidden), batch, training=learner.training)}
+        if self.lm_weight:
+            predicting = hidden.flatten(0, 1)[batch.targets["places"]]  # [n, width]
+            total, _ = tied_cross_entropy(predicting, learner.backbone.embedding_weight, batch.targets["next"])
+            terms["lm"] = Term(total=total, normaliser=batch.normalisers["lm"], weight=self.lm_weight)
+        return terms, carry
+
+    @abstractmethod
+    def answer_term(self, scores: Tensor, batch: Batch, *, training: bool) -> Term:
+        """Return the loss of the head's outputs.
+
+        Args:
+            scores: [batch, outputs].
+            batch: has the right answers.
+            training: whether no counts are needed.
+        """
 
     def batch(self, rows: Rows, targets: Mapping[str, Tensor], samples: Tensor) -> Batch:
-        """Frame texts or pairs as the model's family does."""
+        """Frame texts or pairs as the model's family does; pairs without an order in both orders, one after the other."""
+        if self.settings.symmetric:
+            rows = in_both_orders(rows)
         laid_out = formatted(rows, self.format, self.vocabulary, self.model.positions)
         segments = torch.from_numpy(laid_out.segments) if self.model.tells_segments else None
         return Batch(
             inputs=Inputs(ids=torch.from_numpy(laid_out.ids), layout=Layout.of(laid_out.real), segments=segments),
             targets=targets,
             samples=samples,
-            normalisers={**dict.fromkeys(self.terms, float(len(rows))), "tokens": float(laid_out.real.sum())},
+            normalisers={self.terms[0]: float(len(samples)), "tokens": float(laid_out.real.sum())},
         )
 
     def build(self, make: MakeBackbone) -> SentenceLearner:
@@ -133,11 +191,13 @@ class SentenceProgram(TaskProgram[SentenceTaskT, TransformerSettings, SentenceLe
         for parameter in backbone.unread_by_encode():
             parameter.requires_grad_(False)
         head = row_head(self.model, self.outputs, self.settings.dropout)
-        return SentenceLearner(backbone, head, self.model.published, self.vocabulary.roles.get("sep"))
+        closing = self.vocabulary.roles.get("sep")
+        return SentenceLearner(backbone, head, self.model.published, closing, symmetric=self.settings.symmetric)
 
     def inspect(self, batch: Batch) -> Inspection:
         ids, real = batch.inputs.ids.numpy(), np.asarray(batch.inputs.layout.tokens)
         special = self.vocabulary.is_special[ids]
+        targets = batch.targets[self.targets].tolist() * (2 if self.settings.symmetric else 1)
         rows = [
             Shown(
                 {
@@ -146,7 +206,7 @@ class SentenceProgram(TaskProgram[SentenceTaskT, TransformerSettings, SentenceLe
                     ]
                 }
             )
-            for row, kept, marks, target in zip(ids, real, special, batch.targets[self.targets].tolist(), strict=True)
+            for row, kept, marks, target in zip(ids, real, special, targets, strict=True)
         ]
         lengths, times = np.unique(real.sum(axis=1), return_counts=True)
         return Inspection(

@@ -17,6 +17,7 @@ from plmtrain.runs.material import require_tokens
 from plmtrain.settings.objectives.base import ObjectiveSettings, Reads
 from plmtrain.settings.pairs import PairSettings
 from plmtrain.settings.run import PretrainSettings
+from plmtrain.text.extension import with_added_tokens
 
 if TYPE_CHECKING:
     from plmtrain.data.corpus.pair_store import PairStore
@@ -148,7 +149,7 @@ def tokenizer_of(settings: PretrainSettings, on_update: OnUpdate) -> Tokenizer:
         from plmtrain.training.restore import tokenizer_folder
 
         chosen = chosen.model_copy(update={"path": str(tokenizer_folder(Path(settings.init)))})
-    return tokenizer_for(settings.data, chosen, on_update)
+    return with_added_tokens(tokenizer_for(settings.data, chosen, on_update), settings.model.published.tokens)
 
 
 def first_words(settings: PretrainSettings, on_update: OnUpdate, characters: int = 60) -> str:

@@ -24,6 +24,7 @@ from plmtrain.runs.demonstration import table_of
 from plmtrain.runs.material import Material, require_tokens, with_counted_steps
 from plmtrain.settings.data import TableSettings
 from plmtrain.settings.run import FinetuneSettings
+from plmtrain.text.extension import with_added_tokens
 from plmtrain.text.readers import Skips
 from plmtrain.text.tokenizer import Tokenizer
 
@@ -210,6 +211,11 @@ def _of_dataset(
 
 
 def _tokenizer(settings: FinetuneSettings, examples: Examples, on_update: OnUpdate) -> Tokenizer:
+    """The tokenizer of a run, with the tokens that fine-tuning adds to it."""
+    return with_added_tokens(_given_tokenizer(settings, examples, on_update), settings.model.published.tokens)
+
+
+def _given_tokenizer(settings: FinetuneSettings, examples: Examples, on_update: OnUpdate) -> Tokenizer:
     """The tokenizer that is named, that of what the run starts from, or one trained on the training examples."""
     if settings.tokenizer.path is not None:
         return Tokenizer.load(settings.tokenizer.path)

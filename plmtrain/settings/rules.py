@@ -15,7 +15,7 @@ from plmtrain.settings.models.base import ModelSettings, TransformerSettings
 from plmtrain.settings.objectives.base import ObjectiveSettings
 from plmtrain.settings.optimizer import ScheduleSettings
 from plmtrain.settings.run import LaunchSettings
-from plmtrain.settings.tasks.base import TaskSettings
+from plmtrain.settings.tasks.base import SentenceTaskSettings, TaskSettings
 from plmtrain.settings.tokenizer import TokenizerSettings
 from plmtrain.settings.trainer import TrainerSettings, frozen_layers
 from plmtrain.settings.wording import what_is_wrong
@@ -56,6 +56,18 @@ def _task_fits_model(model: ModelSettings, task: TaskSettings) -> Iterator[Broke
             f"task={task.name} has no head for models of family {model.family}",
             f"start from a model of family {', '.join(sorted(task.families))}",
         )
+
+
+def _task_reads_as_model(model: ModelSettings, task: TaskSettings) -> Iterator[Broken]:
+    """Check the settings that have a meaning for decoders only."""
+    if model.kind == "decoder" or not isinstance(task, SentenceTaskSettings):
+        return
+    if task.symmetric:
+        what = f"task.symmetric has no meaning for model={model.name}, which sees both texts from each"
+        yield "task.symmetric", what, "omit it, or start from a decoder, such as gpt1"
+    if task.lm_weight:
+        what = f"model={model.name} is no decoder, and has no language-model loss on the rows of a task"
+        yield "task.lm_weight", what, "omit it, or start from a decoder, such as gpt1"
 
 
 def _task_has_examples(task: TaskSettings, data: TableSettings) -> Iterator[Broken]:
@@ -295,6 +307,7 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[..., Iterator[Broken]]], ...] = (
     (("model", "data"), _languages_are_numbered_alike),
     (("objective", "trainer"), _pairs_fill_rows),
     (("model", "task"), _task_fits_model),
+    (("model", "task"), _task_reads_as_model),
     (("task", "data"), _task_has_examples),
     (("task", "trainer"), _task_has_no_phases),
 )

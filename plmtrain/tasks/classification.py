@@ -19,8 +19,8 @@ from plmtrain.nn.heads import LinearHead, SentenceHead
 from plmtrain.nn.loss import cross_entropy_sum
 from plmtrain.programs.answering import Answer, Demonstration
 from plmtrain.programs.inspection import Inspection
-from plmtrain.programs.program import Carry, Selection
-from plmtrain.programs.sentences import SentenceAnswering, SentenceLearner, SentenceProgram
+from plmtrain.programs.program import Selection
+from plmtrain.programs.sentences import SentenceAnswering, SentenceProgram
 from plmtrain.settings.tasks.classification import ClassificationSettings
 
 if TYPE_CHECKING:
@@ -51,15 +51,14 @@ class Classification(SentenceProgram[ClassificationSettings]):
     def selection(self) -> Selection:
         return Selection(self.settings.metrics[0], higher=True, decides=True)
 
-    def loss(self, learner: SentenceLearner, batch: Batch, carry: Carry) -> tuple[dict[str, Term], Carry]:
-        logits = learner.scores(batch.inputs)
-        labels, classes = batch.targets["labels"], logits.shape[1]
+    def answer_term(self, scores: Tensor, batch: Batch, *, training: bool) -> Term:
+        labels, classes = batch.targets["labels"], scores.shape[1]
         counts = {}
-        if not learner.training:
-            pairs = labels * classes + logits.argmax(-1)
+        if not training:
+            pairs = labels * classes + scores.argmax(-1)
             counts["confusion"] = torch.bincount(pairs, minlength=classes**2).reshape(classes, classes)
-        total = cross_entropy_sum(logits, labels)
-        return {"classification": Term(total=total, normaliser=batch.normalisers["classification"], counts=counts)}, carry
+        total = cross_entropy_sum(scores, labels)
+        return Term(total=total, normaliser=batch.normalisers["classification"], counts=counts)
 
     def measures(self, counts: Mapping[str, NDArray[np.float64]], unigram: NDArray[np.float64] | None) -> dict[str, float]:
         """Compute the task's metrics from how often each class (rows) was taken for each (columns)."""

@@ -18,8 +18,8 @@ from plmtrain.metrics.regression import measure, undefined
 from plmtrain.nn.heads import LinearHead, SentenceHead
 from plmtrain.programs.answering import Answer, Demonstration
 from plmtrain.programs.inspection import Inspection
-from plmtrain.programs.program import Carry, Selection
-from plmtrain.programs.sentences import SentenceAnswering, SentenceLearner, SentenceProgram
+from plmtrain.programs.program import Selection
+from plmtrain.programs.sentences import SentenceAnswering, SentenceProgram
 from plmtrain.settings.tasks.regression import RegressionSettings
 
 if TYPE_CHECKING:
@@ -54,12 +54,11 @@ class Regression(SentenceProgram[RegressionSettings]):
         measure = self.settings.metrics[0]
         return Selection(measure, higher=measure not in self.settings.lower_is_better, decides=True)
 
-    def loss(self, learner: SentenceLearner, batch: Batch, carry: Carry) -> tuple[dict[str, Term], Carry]:
-        scores = learner.scores(batch.inputs)[:, 0].float()
-        total = functional.mse_loss(scores, batch.targets["scores"].float(), reduction="sum")
+    def answer_term(self, scores: Tensor, batch: Batch, *, training: bool) -> Term:
+        total = functional.mse_loss(scores[:, 0].float(), batch.targets["scores"].float(), reduction="sum")
         count = batch.normalisers["regression"]
-        counts = {} if learner.training else {"errors": torch.stack([total, total.new_tensor(count)])}
-        return {"regression": Term(total=total, normaliser=count, counts=counts)}, carry
+        counts = {} if training else {"errors": torch.stack([total, total.new_tensor(count)])}
+        return Term(total=total, normaliser=count, counts=counts)
 
     def measures(self, counts: Mapping[str, NDArray[np.float64]], unigram: NDArray[np.float64] | None) -> dict[str, float]:
         """Compute the mean squared error from the sum of squared errors and the number of rows."""

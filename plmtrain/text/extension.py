@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from plmtrain.errors import SettingsError
+from plmtrain.families import TokenizerFamily
 from plmtrain.text.tokenizer import Tokenizer
 from plmtrain.text.tokenizer_files import GENERAL_CLASS
 
@@ -73,8 +74,23 @@ def extend(tokenizer: Tokenizer, texts: Sequence[str]) -> Extension:
     return Extension(Tokenizer(definition, config), (*added, *markers), known)
 
 
+def with_added_tokens(tokenizer: Tokenizer, family: TokenizerFamily) -> Tokenizer:
+    """Return a tokenizer with the special tokens that fine-tuning adds to a family's published vocabularies; if it has them, the
+    same tokenizer."""
+    missing = [token for token in family.added if token not in tokenizer.ids]
+    if not missing:
+        return tokenizer
+    definition = copy.deepcopy(dict(tokenizer.definition))
+    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+    for number, token in enumerate(missing, start=tokenizer.vocabulary.size):
+        definition["added_tokens"].append({"id": number, "content": token, **flags})
+    named = {f"{role}_token": token for role, token in family.roles.items() if token in missing}
+    return Tokenizer(definition, {**tokenizer.config, **named})
+
+
 def new_tokens(before: Tokenizer, now: Tokenizer) -> dict[int, list[int]]:
-    """Return the tokens that another tokenizer does not have, each with the tokens that it writes them with.
+    """Return the tokens that another tokenizer does not have, each with the tokens that it writes them with; none for special
+    tokens, which stand for no text.
 
     Args:
         before: the tokenizer that weights were trained with.
@@ -94,7 +110,7 @@ def new_tokens(before: Tokenizer, now: Tokenizer) -> dict[int, list[int]]:
     unknown = before.vocabulary.roles.get("unk")
     texts = [_in_text(before, now.decode([number], skip_special=False).strip()) for number in fresh]
     return {
-        number: [piece for piece in ids.tolist() if piece != unknown]
+        number: [piece for piece in ids.tolist() if piece != unknown and not now.vocabulary.is_special[number]]
         for number, (ids, _) in zip(fresh, before.encode(texts), strict=True)
     }
 

@@ -10,14 +10,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from plmtrain.families import WORD_END
 from plmtrain.settings.tokenizer import TokenizerSettings
 from plmtrain.text.tokenizer_files import GENERAL_CLASS
 
 CONTINUATION = "##"
 """The prefix of a WordPiece that continues a word."""
-
-WORD_END = "</w>"
-"""The suffix of a piece of BPE that ends a word (Sennrich et al. 2016, section 3.2)."""
 
 
 def normalizer(settings: TokenizerSettings) -> Any:
@@ -109,8 +107,6 @@ def transformers_config(settings: TokenizerSettings) -> dict[str, Any]:
             }
         case "RobertaTokenizer", False:
             return {"tokenizer_class": name, "add_prefix_space": False, "errors": "replace", "trim_offsets": True}
-        case "OpenAIGPTTokenizer", True:
-            return {"tokenizer_class": name}
         case "GPT2Tokenizer", False:
             return {"tokenizer_class": name, "add_prefix_space": False, "errors": "replace"}
         case _:

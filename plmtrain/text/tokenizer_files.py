@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from plmtrain.errors import DataError
-from plmtrain.families import ROLES, TOKENIZER_FAMILIES, tokenizer_family_of
+from plmtrain.families import ROLES, TOKENIZER_FAMILIES, WORD_END, tokenizer_family_of
 from plmtrain.files import read_bytes, read_text
 from plmtrain.json_files import DamagedJson, read_object
 from plmtrain.text.tokenizer_limits import require_harmless
@@ -45,7 +45,7 @@ def read_folder(folder: Path) -> tuple[Definition, dict[str, Any]]:
     elif (folder / "vocab.txt").is_file():
         definition = _from_word_pieces(folder / "vocab.txt", config)
     elif (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file():
-        definition = _from_merges(folder / "vocab.json", folder / "merges.txt", config)
+        definition = from_merges(folder / "vocab.json", folder / "merges.txt", config)
     else:
         raise DataError(
             "there is no tokenizer here",
@@ -108,27 +108,45 @@ def _from_word_pieces(path: Path, config: dict[str, Any]) -> Definition:
     return _with_specials(engine, vocabulary, config)
 
 
-def _from_merges(vocabulary_path: Path, merges_path: Path, config: dict[str, Any]) -> Definition:
-    """Read GPT-2's and RoBERTa's format: ids by piece, and merges in order."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+def from_merges(vocabulary_path: Path, merges_path: Path, config: dict[str, Any]) -> Definition:
+    """Read the format of GPT-1, GPT-2 and RoBERTa.
+
+    Args:
+        vocabulary_path: the file with ids by piece.
+        merges_path: the file with the merges in order.
+        config: the tokenizer's configuration.
+
+    Raises:
+        DataError: if the files are damaged, or the pieces need code of their own.
+    """
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 
     vocabulary = _read_json(vocabulary_path)
-    if any(piece.endswith("</w>") for piece in vocabulary):
+    marks_ends = any(piece.endswith(WORD_END) for piece in vocabulary)
+    if marks_ends and tokenizer_family_of(vocabulary) != "gpt1":
         # Their text is first cut into words by a program (Moses). Without it the ids would be wrong, without any error.
         raise DataError(
             "the pieces of this tokenizer end in </w>: it needs code of its own to cut text into words, as XLM's does",
             f"{vocabulary_path}",
             "the model itself can be read: remove the tokenizer's files from the folder, and give it token ids of your own",
         )
-    lines = _read_text(merges_path).splitlines()
     try:
+        # Pieces may have characters that other functions take for line ends.
+        lines = [line.removesuffix("\r") for line in _read_text(merges_path).split("\n")]
         pairs = (line.split(" ") for line in lines if line and not line.startswith("#version"))
         merges = [(left, right) for left, right in pairs]
-        engine = Tokenizer(models.BPE(vocabulary, merges))
-        engine.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=config.get("add_prefix_space", False))
+        word_ends = {"unk_token": "<unk>", "end_of_word_suffix": WORD_END} if marks_ends else {}
+        engine = Tokenizer(models.BPE(vocabulary, merges, **word_ends))
     except Exception as error:  # the library raises bare Exception
         raise DataError("this file is damaged", f"{merges_path}: {error}", "copy or save it again") from None
-    engine.decoder = decoders.ByteLevel()
+    if marks_ends:
+        # As transformers' class for GPT-1, whose authors used ftfy and spaCy.
+        engine.normalizer = normalizers.BertNormalizer(lowercase=True)
+        engine.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        engine.decoder = decoders.BPEDecoder(suffix=WORD_END)
+    else:
+        engine.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=config.get("add_prefix_space", False))
+        engine.decoder = decoders.ByteLevel()
     return _with_specials(engine, vocabulary, config)
 
 

@@ -16,7 +16,7 @@ from functools import cache
 from typing import Any
 
 from plmtrain.errors import DataError, SettingsError
-from plmtrain.families import TokenizerFamily
+from plmtrain.families import WORD_END, TokenizerFamily
 from plmtrain.settings.tokenizer import TokenizerSettings
 from plmtrain.text import pipelines
 from plmtrain.text.tokenizer import Tokenizer
@@ -156,17 +156,17 @@ def _bpe(words: Counter[str], family: TokenizerFamily, room: int) -> dict[str, A
 
     words, alphabet = _within_alphabet(words, room, lambda character: 2)
     # As for WordPiece: pieces that end a word would be numbered in the order of a hash table.
-    ending = [character + pipelines.WORD_END for character in alphabet]
+    ending = [character + WORD_END for character in alphabet]
     trainer = trainers.BpeTrainer(
         vocab_size=room + len(family.first),
         min_frequency=_LEAST_COUNT,
         show_progress=False,
         special_tokens=[*family.first, *ending],
-        end_of_word_suffix=pipelines.WORD_END,
+        end_of_word_suffix=WORD_END,
     )
     unknown = family.roles["unk"]
-    trained = _library_training(words, models.BPE(unk_token=unknown, end_of_word_suffix=pipelines.WORD_END), trainer)
-    return trained | {"unk_token": unknown, "end_of_word_suffix": pipelines.WORD_END, "fuse_unk": False}
+    trained = _library_training(words, models.BPE(unk_token=unknown, end_of_word_suffix=WORD_END), trainer)
+    return trained | {"unk_token": unknown, "end_of_word_suffix": WORD_END, "fuse_unk": False}
 
 
 def _byte_bpe(words: Counter[str], family: TokenizerFamily, room: int) -> dict[str, Any]:

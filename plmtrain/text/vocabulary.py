@@ -53,6 +53,11 @@ class Vocabulary:
         return next((self.roles[role] for role in ("pad", "eos", "sep", "bos", "cls") if role in self.roles), 0)
 
     @property
+    def ends_documents(self) -> bool:
+        """Whether a token can stand after every document."""
+        return "sep" in self.roles or "eos" in self.roles
+
+    @property
     def document_end(self) -> int:
         """The id of the token after every document: ``sep``, or ``eos`` if there is no such token.
 

@@ -69,7 +69,7 @@ def test_a_refused_pair_is_refused_with_the_reason_and_what_would_do(text: Text)
 
 @pytest.mark.parametrize("experiment", choices("experiment"))
 def test_a_recipe_trains_at_the_tiny_size(text: Text, experiment: str) -> None:
-    """A step of each of its phases, at their own lengths; of GPT-3's sixteen batches, which differ in size alone, two small ones."""
+    """A step of each of its phases, at their own lengths; of GPT-3's sixteen, which differ in batch alone, two small ones."""
     short = ["trainer.phases=[{share:0.5,batch_size:2},{share:0.5,batch_size:3}]"] if experiment == "gpt3_125m" else []
     objective = compose([f"experiment={experiment}"]).values["objective"]["name"]
     settings = train([f"experiment={experiment}", *SHAPE, *text.overrides(objective), *short], steps=1)

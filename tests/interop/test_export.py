@@ -63,6 +63,7 @@ CASES = {
     "generator": Case("model=electra objective=rtd", "ElectraForMaskedLM", "AutoModelForMaskedLM", part="generator"),
     "xlnet": Case("model=xlnet objective=plm", "XLNetLMHeadModel", "AutoModelForCausalLM", pad_left=True),
     "bart": Case("model=bart objective=bart", "BartForConditionalGeneration", "AutoModelForSeq2SeqLM", segments=0),
+    "gpt1": Case("model=gpt1 objective=clm model.feed_forward=96", "OpenAIGPTLMHeadModel", "AutoModelForCausalLM", segments=0),
     "gpt2": Case("model=gpt2 objective=clm", "GPT2LMHeadModel", "AutoModelForCausalLM", segments=0),
     "bert_classes": classifier("bert", "Bert"),
     "roberta_classes": classifier("roberta", "Roberta", segments=1),
@@ -71,6 +72,7 @@ CASES = {
     "distilbert_classes": classifier("distilbert", "DistilBert", segments=0),
     "xlnet_classes": classifier("xlnet", "XLNet", pad_left=True),
     "bart_classes": classifier("bart", "Bart", segments=0),
+    "gpt1_classes": classifier("gpt1 model.feed_forward=96", "OpenAIGPT", segments=0),
     "gpt2_classes": classifier("gpt2", "GPT2", segments=0),
 }
 
@@ -195,7 +197,7 @@ def test_texts_are_classified_as_the_run_does(
         assert torch.allclose(torch.tensor(found), expected, atol=1e-4 if name.startswith("xlnet") else 1e-5)
 
 
-@pytest.mark.parametrize("name", ["bert", "roberta", "albert", "xlnet", "bart", "gpt2", "generator", "bert_classes"])
+@pytest.mark.parametrize("name", ["bert", "roberta", "albert", "xlnet", "bart", "gpt1", "gpt2", "generator", "bert_classes"])
 def test_the_tokenizer_survives(name: str, export: Callable[[str], Exported]) -> None:
     made = export(name)
     run, exported = (plmtrain.load(folder).tokenizer for folder in (made.run, made.out))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ from plmtrain.runs.corpus import programs_of
 from plmtrain.settings.run import FinetuneSettings, PretrainSettings
 from plmtrain.settings.tokenizer import TokenizerSettings
 from plmtrain.tasks.classification import Classification
-from plmtrain.text.extension import extend
+from plmtrain.text.extension import extend, with_added_tokens
 from plmtrain.text.tokenizer import Tokenizer
 from plmtrain.text.tokenizer_training import train
 from plmtrain.training.restore import load_run, tokenizer_folder
@@ -195,3 +196,42 @@ def test_a_shape_of_ones_own_is_refused_in_pretraining_too(tmp_path: Path) -> No
     with pytest.raises(SettingsErrors) as told:
         adapted(folder, "model=roberta", "size=tiny", "model.layers=3")
     assert {error.remedy for error in told.value.errors} == {"omit model=", "omit size=", "omit it"}
+
+
+def test_gpt_1_gets_the_three_tokens_that_its_published_vocabulary_lacks(tmp_path: Path) -> None:
+    """Their rows are new and random, and the model is as before for all other tokens."""
+    folder = tmp_path / "model"
+    made = train(iter(TEXTS), TokenizerSettings(type="bpe", family="gpt1", vocab_size=90, lowercase=True))
+    new, model = {"_start_", "_delimiter_", "_classify_"}, made.definition["model"]
+    vocabulary = {piece: number for piece, number in model["vocab"].items() if piece not in new}
+    config = transformers.OpenAIGPTConfig(vocab_size=len(vocabulary), n_embd=16, n_layer=1, n_head=2, n_positions=40)
+    theirs = randomised(transformers.OpenAIGPTLMHeadModel(config))
+    theirs.save_pretrained(folder)
+    (folder / "vocab.json").write_text(json.dumps(vocabulary), "utf-8")
+    (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *map(" ".join, model["merges"])]), "utf-8")
+
+    words = [f"init={folder}", "data.files=[a.tsv]", "task.labels=[no,yes]", "trainer.sequence_length=16"]
+    settings = settings_for("finetune", words)
+    assert isinstance(settings, FinetuneSettings)
+    before = Tokenizer.load(folder)
+    now = with_added_tokens(before, settings.model.published.tokens)
+    assert (before.vocabulary.size, now.vocabulary.size) == (len(vocabulary), len(vocabulary) + 3)
+    named = [now.pieces([now.vocabulary[role]])[0] for role in ("bos", "sep", "eos")]
+    assert named == ["_start_", "_delimiter_", "_classify_"]
+    assert [ids.tolist() for ids, _ in now.encode(TEXTS)] == [ids.tolist() for ids, _ in before.encode(TEXTS)]
+    now.save(tmp_path / "tokenizer")
+    assert Tokenizer.load(tmp_path / "tokenizer").digest == now.digest
+
+    starts: list[Start] = []
+    program = Classification(settings.task, settings.model, now.vocabulary, 16)
+    learner = build_learner(settings, program, embedded_tokens(settings, now), starts.append)
+    table, old = learner.backbone.embedding_weight, theirs.transformer.tokens_embed.weight
+    assert torch.equal(table[: len(old)], old)
+    added = table[len(old) :]
+    assert added.shape == (3, 16)
+    assert 0.01 < float(added.detach().std()) < 0.04
+    assert "3 new tokens start from random embeddings" in str(starts[0])
+    ids = torch.from_numpy(before.encode(TEXTS[:1])[0][0])[None]
+    with torch.no_grad():
+        expected = theirs.transformer(ids).last_hidden_state
+        torch.testing.assert_close(learner.eval().backbone.hidden(Inputs(ids=ids)), expected, atol=1e-5, rtol=1e-4)

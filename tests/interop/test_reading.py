@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from support.strangers import stranger
 
 from plmtrain.backbones import build
+from plmtrain.batch import Inputs
 from plmtrain.errors import CheckpointError, PlmtrainError, SettingsError
 from plmtrain.interop import hugging_face
 from plmtrain.interop.load import FromHuggingFace
@@ -57,7 +59,7 @@ def refused(folder: Path, *words: str, kind: type[PlmtrainError] = PlmtrainError
     [
         ("mbart", ["norms before each sub-layer", "take a model of one of these: albert, bart, bert, camembert"]),
         ("xlm-roberta-xl", ["norms before each sub-layer", "xlm-roberta"]),
-        ("llama", ["use one of: albert", "camembert", "xlm-roberta"]),
+        ("llama", ["use one of: albert", "camembert", "gpt2, openai-gpt, roberta", "xlm-roberta"]),
         ("berts", ["did you mean 'bert'?"]),
     ],
 )
@@ -316,3 +318,34 @@ def test_what_transformers_cannot_compute_is_not_written(tmp_path: Path, family:
         hugging_face.save(tmp_path / "out", Model.of([backbone]), {})
     assert word in str(caught.value)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["OpenAIGPTLMHeadModel", "GPT2LMHeadModel"])
+def test_causal_masks_of_old_files_are_no_weights(name: str, tmp_path: Path) -> None:
+    """The published files of GPT-1 and GPT-2 have them, as older versions of transformers saved them."""
+    model = stranger(tmp_path, name)
+    masks = torch.ones(40, 40).tril()[None, None]
+
+    def age(tensors: dict[str, torch.Tensor]) -> None:
+        tensors |= {f"transformer.h.{layer}.attn.bias": masks.clone() for layer in range(2)}
+        tensors |= {f"transformer.h.{layer}.attn.masked_bias": torch.tensor(-1e4) for layer in range(2)}
+
+    change_tensors(tmp_path, age)
+    read = hugging_face.read(tmp_path)
+    assert read.others == ()
+    with torch.no_grad():
+        ids = torch.arange(5, 17)[None]
+        expected = model(ids).logits
+        ours = read.backbone.hidden(Inputs(ids=ids)) @ read.backbone.embedding_weight.t()
+    torch.testing.assert_close(ours, expected, atol=1e-4, rtol=1e-4)
+    change_tensors(tmp_path, lambda tensors: tensors.update({"transformer.h.2.attn.scale": torch.ones(1)}))
+    refused(tmp_path, "h.2.attn.scale")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("afn", "gelu_new"), ("afn", "silu"), ("embd_pdrop", 0.3), ("tie_word_embeddings", False)]
+)
+def test_keys_of_gpt1_that_do_not_fit(tmp_path: Path, key: str, value: Any) -> None:
+    stranger(tmp_path, "OpenAIGPTLMHeadModel")
+    change_config(tmp_path, **{key: value})
+    refused(tmp_path, key)

@@ -17,7 +17,7 @@ from plmtrain import cli
 SHORT = [" ".join(text.split()[:words]) for text, words in zip(TEXTS, (2, 6, 9, 3), strict=True)]
 CLASSIFIERS = [name for name in CLASSES if name.endswith("ForSequenceClassification")]
 FAMILIES = {"Bert": "bert", "Roberta": "roberta", "Albert": "albert", "Electra": "electra", "DistilBert": "distilbert"}
-FAMILIES |= {"XLNet": "xlnet", "Bart": "bart", "GPT2": "gpt2"}
+FAMILIES |= {"XLNet": "xlnet", "Bart": "bart", "OpenAIGPT": "gpt1 model.feed_forward=96", "GPT2": "gpt2"}
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +50,7 @@ def theirs(folder: Path) -> tuple[torch.Tensor, torch.Tensor]:
 def test_an_exported_regression_is_transformers_own(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run, out = tmp_path / "run", tmp_path / "out"
     family = FAMILIES[name.removesuffix("ForSequenceClassification")]
-    finished_run(run, [f"model={family}", "task=regression"])
+    finished_run(run, f"model={family} task=regression".split())
     assert cli.main(["export", str(run), str(out)]) == 0
     assert json.loads((out / "config.json").read_text())["architectures"] == [name]
     scores, loss = theirs(out)

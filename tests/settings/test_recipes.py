@@ -203,6 +203,17 @@ PAPERS = {
             "optimizer.weight_decay_on": "all",  # fairseq's trainer.py: one list of parameters
         },
     ),
+    "gpt1": Paper(
+        "Radford et al. 2018, section 4.1",
+        "gpt1",
+        originals.gpt1,
+        peak=2.5e-4,
+        warmup=2000,
+        steps=3_000_000,  # the report says 100 epochs
+        rows=64,
+        phases={512: 1},
+        facts={"optimizer.weight_decay": 0.01, "tokenizer.type": "bpe", "tokenizer.vocab_size": 40478 + 3},
+    ),
     "gpt2": Paper(
         "Radford et al. 2019, section 2.3; the learning rate and its schedule are GPT-1's (Radford et al. 2018, section 4.1)",
         "gpt2",

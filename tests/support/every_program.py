@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +167,14 @@ PROGRAMS: Mapping[str, Kind] = {
         task=program,
         points=("train.forward@4", "train.accum@6", "save.rename@8", "eval@10", "save.write@12"),
         logged=("val/accuracy",),
+    ),
+    # Two terms, each with its own number of targets, and pairs in both orders.
+    "symmetric": Kind(
+        _system("model=gpt1 objective=clm model.positions=32"),
+        None,
+        task=partial(program, symmetric=True),
+        points=("train.accum@6", "save.rename@8"),
+        logged=("val/accuracy", "val/loss/lm"),
     ),
     "regression": Kind(
         TINY_BERT,

@@ -54,12 +54,12 @@ def finished_run(path: Path, system: Sequence[str], overrides: Sequence[str] = S
     Args:
         path: where to.
         system: the model, and the objective or the task, as overrides.
-        overrides: further settings.
+        overrides: further settings, if the system does not give them.
     """
     tuned = any(one.startswith("task=") for one in system)
     kind = FINETUNE if tuned else PRETRAIN
     source = ["data.files=[train.tsv]"] if tuned else ["data=sample"]
-    settings = run_settings(compose([*system, *source, "trainer.steps=10", *overrides], None, kind.primary), kind)
+    settings = run_settings(compose([*overrides, *source, "trainer.steps=10", *system], None, kind.primary), kind)
     tokenizer = tokenizer_for(settings.tokenizer)
     program = program_of(settings, tokenizer.vocabulary)
     learner = randomised(program.build(lambda model: backbones.build(model, tokenizer.vocabulary.size)))

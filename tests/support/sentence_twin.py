@@ -9,7 +9,7 @@ import transformers
 from support.memory_rows import VOCABULARY
 
 from plmtrain.batch import Batch
-from plmtrain.interop.hugging_face import family_of
+from plmtrain.interop.hugging_face import MODEL_TYPES, family_of
 from plmtrain.interop.placing import named_tensors
 from plmtrain.programs.sentences import SentenceLearner
 
@@ -30,6 +30,7 @@ HEADS = {
     "distilbert": ("DistilBertForSequenceClassification", "pre_classifier", "classifier"),
     "xlnet": ("XLNetForSequenceClassification", "sequence_summary.summary", "logits_proj"),
     "bart": ("BartForSequenceClassification", "classification_head.dense", "classification_head.out_proj"),
+    "gpt1": ("OpenAIGPTForSequenceClassification", None, "score"),
     "gpt2": ("GPT2ForSequenceClassification", None, "score"),
 }
 
@@ -56,7 +57,7 @@ def twin(family: str, learner: SentenceLearner, **outputs: Any) -> Any:
         "eos_token_id": 3,
         "decoder_start_token_id": 3,
     }
-    config = transformers.AutoConfig.for_model(family, **{**values, **specials})
+    config = transformers.AutoConfig.for_model(MODEL_TYPES.get(family, family), **{**values, **specials})
     name, dense, scores = HEADS[family]
     other = getattr(transformers, name)(config).eval()
     weights = {

@@ -18,6 +18,7 @@ TOKENIZERS = {
     "albert": "unigram",
     "xlnet": "unigram",
     "xlm": "byte_bpe",
+    "gpt1": "bpe",
     "gpt2": "byte_bpe",
 }
 BERT_SHAPE = {
@@ -37,6 +38,7 @@ BART_SHAPE = {"d_model": 24, "max_position_embeddings": 40} | {
     for key, value in (("layers", 2), ("attention_heads", 3), ("ffn_dim", 40))
 }
 GPT2_SHAPE = {"n_embd": 24, "n_layer": 2, "n_head": 3, "n_inner": 40, "n_positions": 40}
+GPT1_SHAPE = {"n_embd": 24, "n_layer": 2, "n_head": 3, "n_positions": 40}
 LABELS = {"id2label": {0: "bad", 1: "so so", 2: "good"}, "label2id": {"bad": 0, "so so": 1, "good": 2}}
 CLASSES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "BertForMaskedLM": ("BertConfig", "bert", BERT_SHAPE),
@@ -59,6 +61,8 @@ CLASSES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "XLNetForSequenceClassification": ("XLNetConfig", "xlnet", XLNET_SHAPE | LABELS),
     "BartForConditionalGeneration": ("BartConfig", "roberta", BART_SHAPE),
     "BartForSequenceClassification": ("BartConfig", "roberta", BART_SHAPE | LABELS),
+    "OpenAIGPTLMHeadModel": ("OpenAIGPTConfig", "gpt1", GPT1_SHAPE),
+    "OpenAIGPTForSequenceClassification": ("OpenAIGPTConfig", "gpt1", GPT1_SHAPE | LABELS),
     "GPT2LMHeadModel": ("GPT2Config", "gpt2", GPT2_SHAPE),
     "GPT2ForSequenceClassification": ("GPT2Config", "gpt2", GPT2_SHAPE | LABELS),
 }
@@ -66,7 +70,9 @@ CLASSES: dict[str, tuple[str, str, dict[str, Any]]] = {
 
 def tokenizer(family: Any) -> Tokenizer:
     type: Any = TOKENIZERS[family]
-    return tokenizer_for(TokenizerSettings(type=type, family=family, vocab_size=400, lowercase=family in ("bert", "albert")))
+    return tokenizer_for(
+        TokenizerSettings(type=type, family=family, vocab_size=400, lowercase=family in ("bert", "albert", "gpt1"))
+    )
 
 
 def stranger(place: Path, name: str, **more: Any) -> nn.Module:

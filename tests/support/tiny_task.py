@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 from support.memory_rows import VOCABULARY
@@ -26,19 +27,28 @@ MODELS = {
     "distilbert": "model=distilbert",
     "xlnet": "model=xlnet objective=plm",
     "bart": "model=bart objective=bart",
+    "gpt1": "model=gpt1 objective=clm model.feed_forward=64",
     "gpt2": "model=gpt2 objective=clm",
 }
 """By family, how its tiny model is composed."""
+_TOKENS = replace(VOCABULARY, roles={**VOCABULARY.roles, "bos": 2, "eos": 4})
+"""The same for every family: GPT-1's rows begin and end with other roles."""
 
 
 def tiny_model(family: str, *overrides: str) -> ModelSettings:
     """A family's model, two layers of sixteen numbers."""
-    words = [*MODELS[family].split(), *(f"model.{value}" for value in SHAPE), "trainer.sequence_length=24", *overrides]
+    words = [*(f"model.{value}" for value in SHAPE), *MODELS[family].split(), "trainer.sequence_length=24", *overrides]
     return pretrain_settings(compose(words)).model
 
 
 def program(
-    model: ModelSettings | None = None, *, pairs: bool = True, classes: int = 3, length: int = 14, dropout: float | None = None
+    model: ModelSettings | None = None,
+    *,
+    pairs: bool = True,
+    classes: int = 3,
+    length: int = 14,
+    dropout: float | None = None,
+    symmetric: bool = False,
 ) -> Classification:
     """The program of a task with so many classes."""
     if model is None:
@@ -49,8 +59,9 @@ def program(
         labels=tuple(f"class {number}" for number in range(classes)),
         metrics=("accuracy", "f1", "mcc"),
         dropout=dropout,
+        symmetric=symmetric,
     )
-    return Classification(task, model, VOCABULARY, length)
+    return Classification(task, model, _TOKENS, length)
 
 
 def scorer(
@@ -66,7 +77,7 @@ def scorer(
         model = pretrain_settings(compose([*TINY_BERT, "trainer.sequence_length=14"])).model
     text = ("first", "second") if pairs else ("text",)
     task = RegressionSettings(name="tiny", text=text, metrics=metrics, dropout=dropout)
-    return Regression(task, model, VOCABULARY, length)
+    return Regression(task, model, _TOKENS, length)
 
 
 def examples(count: int, most: int, *, pairs: bool = True, classes: int = 3, seed: int = 0) -> EncodedExamples:

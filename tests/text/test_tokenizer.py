@@ -103,7 +103,7 @@ def test_transformers_loads_the_folder_with_the_same_ids(
     tokenizer = trained(*kind)
     tokenizer.save(tmp_path, model_max_length=77)
     if model_type:  # as in an exported folder, where the model's kind has a say in the tokenizer's class
-        (tmp_path / "config.json").write_text(json.dumps({"model_type": kind[1]}))
+        (tmp_path / "config.json").write_text(json.dumps({"model_type": kind[1].replace("gpt1", "openai-gpt")}))
     theirs = transformers.AutoTokenizer.from_pretrained(tmp_path)
     for text in HARD:
         assert theirs(text, add_special_tokens=False)["input_ids"] == ids_of(tokenizer, text), text
@@ -325,6 +325,29 @@ def test_a_folder_with_vocab_and_merges_is_roberta_s(trained: Trained, tmp_path:
     assert loaded.vocabulary == tokenizer.vocabulary
     assert [ids_of(loaded, text) for text in HARD] == [ids_of(tokenizer, text) for text in HARD]
     assert loaded.encode_with_specials("the <mask>")[0].tolist() == tokenizer.encode_with_specials("the <mask>")[0].tolist()
+
+
+def test_a_folder_with_marked_word_ends_is_gpt_1_s(trained: Trained, tmp_path: Path) -> None:
+    """The published vocabulary has one special token, and transformers' class for GPT-1 knows the stages before it."""
+    import transformers
+
+    model, new = trained("bpe", "gpt1", True).definition["model"], {"_start_", "_delimiter_", "_classify_"}
+    vocabulary = {piece: number for piece, number in model["vocab"].items() if piece not in new}
+    assert vocabulary["<unk>"] == 0
+    assert sorted(vocabulary.values()) == list(range(len(vocabulary)))
+    (tmp_path / "vocab.json").write_text(json.dumps(vocabulary), encoding="utf-8")
+    merges = ["#version: 0.2", *(" ".join(merge) for merge in model["merges"]), ""]
+    (tmp_path / "merges.txt").write_text("\n".join(merges), encoding="utf-8")
+    ours = Tokenizer.load(tmp_path)
+    theirs = transformers.OpenAIGPTTokenizer.from_pretrained(tmp_path)
+    assert (ours.family, ours.type, dict(ours.vocabulary.roles)) == ("gpt1", "bpe", {"pad": 0, "unk": 0})
+    for text in HARD:
+        assert ids_of(ours, text) == theirs(text)["input_ids"], text
+        assert ours.decode(ids_of(ours, text)) == unicodedata.normalize(
+            "NFC", theirs.decode(theirs(text)["input_ids"], skip_special_tokens=True)
+        )
+    theirs.save_pretrained(tmp_path / "copy")  # as tokenizer.json
+    assert Tokenizer.load(tmp_path / "copy").vocabulary == ours.vocabulary
 
 
 def test_other_special_tokens_of_a_folder_are_special_too(trained: Trained, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -29,6 +29,29 @@ class ExampleRows(Rows):
     """
 
     targets: NDArray[Any] | None = None
+
+
+def in_both_orders(rows: Rows) -> Rows:
+    """Return pairs of texts, and then the same pairs in the other order."""
+    assert rows.others is not None
+    first, second = (
+        Rows(tokens=texts.tokens, lengths=texts.lengths, word_starts=texts.word_starts) for texts in (rows, rows.others)
+    )
+    return replace(_below(first, second), others=_below(second, first))
+
+
+def _below(upper: Rows, lower: Rows) -> Rows:
+    """Return the rows of two arrays as one, which is as wide as the wider one."""
+    width = max(upper.tokens.shape[1], lower.tokens.shape[1])
+
+    def joined(one: NDArray[Any], other: NDArray[Any]) -> NDArray[Any]:
+        return np.concatenate([np.pad(part, ((0, 0), (0, width - part.shape[1]))) for part in (one, other)])
+
+    return Rows(
+        tokens=joined(upper.tokens, lower.tokens),
+        lengths=np.concatenate([upper.lengths, lower.lengths]),
+        word_starts=joined(upper.word_starts, lower.word_starts),
+    )
 
 
 @runtime_checkable

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from plmtrain.interop.family import THEIR_ACTIVATIONS, Config, Family, Names, conv1d, one, pair, unlike
+from plmtrain.interop.families import gpt1
+from plmtrain.interop.family import THEIR_ACTIVATIONS, Config, Family, Names, one, pair, unlike
 from plmtrain.interop.sentence_heads import linear_head
 from plmtrain.nn.heads import LinearHead
 from plmtrain.settings.models.decoder import DecoderSettings
@@ -51,16 +52,8 @@ def _config(settings: DecoderSettings) -> dict[str, Any]:
 
 
 def _backbone(settings: DecoderSettings) -> Names:
-    names = one("token.weight", "wte.weight") | one("position.weight", "wpe.weight") | pair("norm", "ln_f")
-    for layer in range(settings.layers):
-        ours, theirs = f"layers.{layer}", f"h.{layer}"
-        names |= conv1d(f"{ours}.attention.query_key_value", f"{theirs}.attn.c_attn")
-        names |= conv1d(f"{ours}.attention.output", f"{theirs}.attn.c_proj")
-        names |= pair(f"{ours}.attention_norm", f"{theirs}.ln_1")
-        names |= conv1d(f"{ours}.feed_forward_in", f"{theirs}.mlp.c_fc")
-        names |= conv1d(f"{ours}.feed_forward_out", f"{theirs}.mlp.c_proj")
-        names |= pair(f"{ours}.feed_forward_norm", f"{theirs}.ln_2")
-    return names
+    tables = one("token.weight", "wte.weight") | one("position.weight", "wpe.weight")
+    return tables | gpt1.blocks(settings) | pair("norm", "ln_f")
 
 
 FAMILY = Family(
@@ -75,7 +68,7 @@ FAMILY = Family(
     # The logits only need the token table, so every backbone has this class.
     classes=(("GPT2ForSequenceClassification", frozenset({LinearHead})), ("GPT2LMHeadModel", frozenset())),
     repeats={"lm_head.weight": "transformer.wte.weight"},
-    buffers=frozenset({"attn.bias", "attn.masked_bias"}),
+    buffers=gpt1.BUFFERS,
     aliases={
         "num_hidden_layers": "n_layer",
         "hidden_size": "n_embd",

@@ -67,9 +67,17 @@ class SentenceTaskSettings(TaskSettings):
     """The column of the right answer."""
     dropout: float | None = Field(None, ge=0, lt=1)
     """Dropout inside the head; that of the family's published head if not given."""
+    symmetric: bool = False
+    """Whether the order of a pair has no meaning, so that a decoder reads both orders, and the head scores the sum of the two
+    states (Radford et al. 2018, section 3.3)."""
+    lm_weight: float | None = Field(None, ge=0)
+    """The weight of the language-model loss on the same rows, which a decoder may be trained with as well (Radford et al. 2018,
+    section 3.2); that of the model's family if not given."""
 
     @model_validator(mode="after")
     def _two_columns(self) -> SentenceTaskSettings:
         if len(set(self.text)) < len(self.text):
             raise ValueError("text names one column twice")
+        if self.symmetric and len(self.text) < 2:
+            raise ValueError("symmetric is of pairs, and text names one column")
         return self
