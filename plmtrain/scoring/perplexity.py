@@ -180,7 +180,7 @@ def _scores(measured: list[Measured], unit: str, is_probability: bool) -> Iterat
     except OverflowError:
         perplexity = math.inf
     spread = None if error is None else perplexity * error
-    yield Score(name=f"perplexity_per_{unit}", value=perplexity, error=spread, unit=f"{unit}s to choose from")
+    yield Score(name=f"perplexity_per_{unit}", value=perplexity, error=spread, unit=f"per {unit}")
     if unit == "byte":
         bits = math.log(2)
         yield Score(name="bits_per_byte", value=mean / bits, error=None if error is None else error / bits, unit="bits a byte")
