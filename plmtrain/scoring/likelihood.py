@@ -1,8 +1,8 @@
 """The likelihood of texts under every kind of language model: the loss of each token, given the tokens before it.
 
 A decoder, the decoder of an encoder-decoder, and XLNet's query stream read a text from left to right; the losses of its tokens
-add up to its negative log-likelihood. An encoder sees both sides. It predicts each token in turn from all others, and the sum is a
-pseudo-log-likelihood (Salazar et al. 2020, "Masked Language Model Scoring"), which is no probability of the text.
+add up to its negative log-likelihood. An encoder sees both sides. It predicts each token in turn from all others, and the sum
+is a pseudo-log-likelihood (Salazar et al. 2020, "Masked Language Model Scoring"), which is no probability of the text.
 """
 
 from __future__ import annotations
