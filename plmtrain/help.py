@@ -87,13 +87,18 @@ VERBS = {
     ),
     "evaluate": Verb(
         "compute held-out loss and perplexity of a run, or the metrics of a fine-tuned run",
-        "evaluate RUN [--json] [KEY=VALUE]...",
+        "evaluate RUN [--json] [scoring=SCORING] [KEY=VALUE]...",
         "Computes loss, perplexity and accuracy with the newest checkpoint, on the run's held-out text or on other text; for a\n"
-        "fine-tuned run, the task's metrics with the best checkpoint.",
+        "fine-tuned run, the task's metrics with the best checkpoint. With scoring=, it scores a language model without\n"
+        "training, also one in a Hugging Face folder: perplexity for each token, word and byte; multiple choice; minimal\n"
+        "pairs; written answers; each with its standard error. plmtrain list scoring explains all settings.",
         (
             ("plmtrain evaluate runs/roberta-dynamic_mlm-1f2e3d4c", "the validation text of the run"),
             ("plmtrain evaluate runs/mine data=text data.files=[a.txt] data.validation_files=[b.txt]", "the text of b.txt"),
             ("plmtrain evaluate runs/roberta-sst2-5d6e7f80 data.files=[test.tsv]", "a fine-tuned run on other examples"),
+            ("plmtrain evaluate runs/my-gpt2 scoring=perplexity", "by token, word and byte of the held-out text"),
+            ("plmtrain evaluate runs/my-gpt2 scoring=choices scoring.files=[quiz.jsonl] scoring.shots=5", "five-shot"),
+            ("plmtrain evaluate runs/mine scoring=minimal_pairs scoring.files=['blimp/*.jsonl']", "BLiMP, as it is"),
         ),
         options=("--config-dir", "--json"),
         runs=True,

@@ -16,6 +16,7 @@ from plmtrain.settings.composing.arguments import parse_arguments
 from plmtrain.settings.composing.compose import compose
 from plmtrain.settings.composing.folders import choices
 from plmtrain.settings.decode import run_settings
+from plmtrain.settings.kinds import EVALUATE
 from plmtrain.settings.lookup import objective_classes
 
 BLOCKS = {page: blocks(page) for page in PAGES}
@@ -60,6 +61,8 @@ def test_a_command_is_valid(page: Path, command: str, tmp_path: Path, monkeypatc
         kind = kind_for(verb, options.overrides)
         for one in _jobs(options.overrides) if options.multirun else [options.overrides]:
             run_settings(compose(one, options.config_dir, kind.primary), kind)
+    elif verb == "evaluate" and (scoring := [word for word in words if word.startswith(("scoring=", "scoring."))]):
+        run_settings(compose(scoring, None, EVALUATE.primary), EVALUATE)
 
 
 def _jobs(overrides: Sequence[str]) -> Iterator[list[str]]:

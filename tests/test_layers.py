@@ -27,6 +27,7 @@ FLOORS = (
     {"interop"},
     {"training"},
     {"objectives", "tasks"},
+    {"scoring"},
     {"programs"},
     {"generation", "metrics"},
     {"backbones"},
@@ -60,11 +61,18 @@ PLUGINS = (
     "settings.objectives",
     "settings.tasks",
     "settings.models",
+    "settings.scoring",
     "data.tables.readers",
 )
 """Folders whose modules are found by name and know nothing of each other; what they share has one of the names below."""
 
-SHARED = {"backbones": {"backbones"}, "settings.objectives": {"base"}, "settings.tasks": {"base"}, "settings.models": {"base"}}
+SHARED = {
+    "backbones": {"backbones"},
+    "settings.objectives": {"base"},
+    "settings.tasks": {"base"},
+    "settings.models": {"base"},
+    "settings.scoring": {"base"},
+}
 
 HEAVY = {"torch", "accelerate", "transformers", "datasets", "wandb", "matplotlib", "safetensors", "sklearn"}
 

@@ -19,7 +19,7 @@ from plmtrain.files import read_text
 from plmtrain.settings.base import Settings
 from plmtrain.settings.composing.comments import comments
 from plmtrain.settings.composing.folders import GROUPS, choices, conf_folder, find_choice
-from plmtrain.settings.kinds import KINDS
+from plmtrain.settings.kinds import COMPOSITIONS, KINDS
 from plmtrain.settings.ranges import listed, values_of
 
 RUN = "run"
@@ -73,7 +73,7 @@ class _Place:
 
 def groups() -> list[str]:
     """Return the groups that have settings of their own, in the order of the page of all settings."""
-    own = [name for kind in KINDS for name, info in kind.settings.model_fields.items() if _is_group(info.annotation)]
+    own = [name for kind in COMPOSITIONS for name, info in kind.settings.model_fields.items() if _is_group(info.annotation)]
     chosen = [group for group in GROUPS if group in own]
     return [*chosen, *sorted(set(own) - set(chosen)), RUN]
 
@@ -87,7 +87,7 @@ def settings_in(group: str, config_dir: str | None = None) -> list[Setting]:
     """
     places = dict(_places(group, config_dir))
     ranges = {kind: values_of(kind) for kind in {kind for kind, _ in places.values()}}
-    union = any(group in kind.variants for kind in KINDS)
+    union = any(group in kind.variants for kind in COMPOSITIONS)
     types = listed(sorted({str(place.values.get("type")) for _, place in places.values()}))
     uses: dict[tuple[str, str, type], list[str]] = {}  # by name, what it can be, and the class that it is from: the choices
     for choice, (kind, place) in places.items():
@@ -158,7 +158,7 @@ def all_settings(config_dir: str | None = None) -> dict[str, list[Setting]]:
 def _places(group: str, config_dir: str | None) -> Iterator[tuple[str, tuple[type[Settings], _Place]]]:
     """Yield each choice of a group, its default choice first, or each kind of run where the group has no choices: with its class
     and what its file says."""
-    for kind in KINDS:
+    for kind in KINDS if group == RUN else COMPOSITIONS:
         whole = _file(conf_folder() / f"{kind.primary}.yaml")
         info = kind.settings.model_fields.get(group)
         if group == RUN:

@@ -9,14 +9,15 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel
 
 from plmtrain.settings.base import Settings
-from plmtrain.settings.lookup import model_classes, objective_classes, task_classes
+from plmtrain.settings.lookup import model_classes, objective_classes, scoring_classes, task_classes
 from plmtrain.settings.models.base import ModelSettings
 from plmtrain.settings.objectives.base import ObjectiveSettings
-from plmtrain.settings.run import FinetuneSettings, PretrainSettings, RunSettings
+from plmtrain.settings.run import EvaluationSettings, FinetuneSettings, PretrainSettings
+from plmtrain.settings.scoring.base import ScoringSettings
 from plmtrain.settings.tasks.base import TaskSettings
 
 Classes = Mapping[str, type[Settings]]
-RunT = TypeVar("RunT", bound=RunSettings)
+RunT = TypeVar("RunT", bound=Settings)
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,12 @@ PRETRAIN = RunKind(
 )
 FINETUNE = RunKind("finetune", FinetuneSettings, {"model": (ModelSettings, model_classes), "task": (TaskSettings, task_classes)})
 KINDS: tuple[RunKind[Any], ...] = (PRETRAIN, FINETUNE)
+
+EVALUATE = RunKind("evaluate", EvaluationSettings, {"scoring": (ScoringSettings, scoring_classes)})
+"""No run of its own: the settings of ``plmtrain evaluate`` besides those of the run that it evaluates."""
+
+COMPOSITIONS: tuple[RunKind[Any], ...] = (*KINDS, EVALUATE)
+"""Everything that is composed from the YAML files."""
 
 
 def keys_of(settings: type[BaseModel], prefix: str = "") -> Iterator[str]:

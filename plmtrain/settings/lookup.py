@@ -10,6 +10,7 @@ from typing import TypeVar
 from plmtrain.settings.base import Settings
 from plmtrain.settings.models.base import ModelSettings
 from plmtrain.settings.objectives.base import ObjectiveSettings
+from plmtrain.settings.scoring.base import ScoringSettings
 from plmtrain.settings.tasks.base import TaskSettings
 
 T = TypeVar("T", bound=Settings)
@@ -53,3 +54,10 @@ def task_classes() -> dict[str, type[TaskSettings]]:
     """Return the settings class of each type of task."""
     package = "plmtrain.settings.tasks"
     return {name: _one_class(package, name, TaskSettings) for name in _types(package)}
+
+
+@cache
+def scoring_classes() -> dict[str, type[ScoringSettings]]:
+    """Return the settings class of each type of scoring."""
+    package = "plmtrain.settings.scoring"
+    return {name: _one_class(package, name, ScoringSettings) for name in _types(package)}

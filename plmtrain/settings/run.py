@@ -11,6 +11,7 @@ from plmtrain.settings.data import DataSettings, TableSettings
 from plmtrain.settings.models.base import ModelSettings
 from plmtrain.settings.objectives.base import ObjectiveSettings
 from plmtrain.settings.optimizer import OptimizerSettings, ScheduleSettings
+from plmtrain.settings.scoring.base import ScoringSettings
 from plmtrain.settings.tasks.base import TaskSettings
 from plmtrain.settings.tokenizer import TokenizerSettings
 from plmtrain.settings.trainer import TrainerSettings
@@ -86,3 +87,9 @@ class FinetuneSettings(RunSettings):
     @property
     def subject(self) -> str:
         return self.task.name
+
+
+class EvaluationSettings(Settings):
+    """The settings of ``plmtrain evaluate`` that are not the run's own."""
+
+    scoring: SerializeAsAny[ScoringSettings]

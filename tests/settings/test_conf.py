@@ -13,12 +13,12 @@ from plmtrain.errors import SettingsErrors
 from plmtrain.settings.composing.compose import compose
 from plmtrain.settings.composing.folders import choices, conf_folder, groups_of
 from plmtrain.settings.decode import pretrain_settings, run_settings
-from plmtrain.settings.kinds import KINDS, RunKind
+from plmtrain.settings.kinds import COMPOSITIONS, RunKind
 from plmtrain.settings.models.encoder import EncoderSettings
 
 FILES = sorted(conf_folder().rglob("*.yaml"))
 MATRIX = matrix(None)
-ALL = [(kind, group, choice) for kind in KINDS for group in groups_of(kind.primary) for choice in choices(group)]
+ALL = [(kind, group, choice) for kind in COMPOSITIONS for group in groups_of(kind.primary) for choice in choices(group)]
 
 
 REFUSED = {
@@ -46,7 +46,7 @@ def test_every_key_has_a_comment_above_it(path: Path) -> None:
 @pytest.mark.parametrize(("kind", "group", "choice"), ALL, ids=lambda value: getattr(value, "primary", value))
 def test_every_choice_composes(kind: RunKind, group: str, choice: str) -> None:
     named = kind.primary == "finetune" or (group == "data" and choice != "sample")
-    extra = ["data.files=[mytext.tsv]"] if named else []
+    extra = ["data.files=[mytext.tsv]"] if named else ["scoring.files=[mytext.jsonl]"] if group == "scoring" else []
     if choice in ("parallel", "tlm", "multilingual_mlm") or (group, choice) == ("experiment", "xlm"):
         extra = ["data=parallel"] * (group == "objective") + ["data.files=[mytext.tsv]", "data.languages=[en,de]"]
     if kind.primary == "pretrain" and group in ("model", "objective"):

@@ -15,7 +15,7 @@ from plmtrain.errors import SettingsError
 from plmtrain.settings.composing.comments import comments
 from plmtrain.settings.composing.folders import choices, conf_folder
 from plmtrain.settings.explained import all_settings, of_choice, settings_in
-from plmtrain.settings.kinds import KINDS, keys_of
+from plmtrain.settings.kinds import COMPOSITIONS, keys_of
 from plmtrain.settings.optimizer import OptimizerSettings, ScheduleSettings
 from plmtrain.settings.ranges import values_of
 from plmtrain.settings.trainer import TrainerSettings
@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 
 def test_every_setting_of_every_run_is_explained() -> None:
     keys = set()
-    for kind in KINDS:
+    for kind in COMPOSITIONS:
         keys |= {key for key in keys_of(kind.settings) if key not in kind.variants}
         for group, (_, known) in kind.variants.items():
             keys |= {key for one in known().values() for key in keys_of(one, f"{group}.")}

@@ -8,7 +8,20 @@ from typing import Any
 
 from plmtrain.files import read_text
 
-GROUPS = ("model", "size", "objective", "task", "data", "tokenizer", "optimizer", "schedule", "trainer", "tracker", "experiment")
+GROUPS = (
+    "model",
+    "size",
+    "objective",
+    "task",
+    "data",
+    "tokenizer",
+    "optimizer",
+    "schedule",
+    "trainer",
+    "tracker",
+    "scoring",
+    "experiment",
+)
 """The groups of settings, each a folder of YAML files."""
 
 OPTIONAL_GROUPS = ("size", "experiment")
@@ -20,12 +33,16 @@ PRIMARY = "pretrain"
 _OF_ANY_RUN = ("check", "inspect")
 """The verbs that take the settings of any kind of run."""
 
-_FOREIGN = {"pretrain": ("task",), "finetune": ("objective", "data", "experiment")}
-"""By kind of run, the groups that it does not have."""
+_FOREIGN = {
+    "pretrain": ("task", "scoring"),
+    "finetune": ("objective", "data", "experiment", "scoring"),
+    "evaluate": tuple(group for group in GROUPS if group != "scoring"),
+}
+"""By the YAML file that composition begins with, the groups that it does not have."""
 
 
 def groups_of(primary: str) -> tuple[str, ...]:
-    """Return the groups of settings that a kind of run has."""
+    """Return the groups of settings that a kind of run, or ``evaluate``, composes."""
     return tuple(group for group in GROUPS if group not in _FOREIGN[primary])
 
 

@@ -1,4 +1,4 @@
-"""``plmtrain evaluate``: compute a run's loss on held-out or other text, or a fine-tuned run's metrics."""
+"""A run's loss on held-out or other text, or a fine-tuned run's metrics; scores without training are in ``scores``."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from pathlib import Path
 from rich.table import Table
 
 from plmtrain import stopping
+from plmtrain.commands.evaluate.scores import KEYS, run_scores
 from plmtrain.console import print_json, tell, warn
 from plmtrain.data.corpus.updates import OnUpdate
-from plmtrain.errors import SettingsError, SettingsErrors
+from plmtrain.errors import SettingsError
 from plmtrain.runs.labelled_examples import LabelledExamples
 from plmtrain.runs.material import Material
+from plmtrain.runs.overridden import require_meaning
 from plmtrain.runs.preparation import preparation_report
 from plmtrain.runs.prepared_text import PreparedText
 from plmtrain.settings.decode import override
-from plmtrain.settings.identity import drift
 from plmtrain.settings.run import FinetuneSettings, PretrainSettings, RunSettings
 
 _READ = ("data", "task", "objective")
@@ -28,10 +29,12 @@ _READ_BESIDES = frozenset(
 
 
 def run(arguments: list[str]) -> int:
-    """Evaluate a run on its own held-out data, or on other data."""
+    """Evaluate a run on its own held-out data, on other data, or by a score of its own."""
     words = [word for word in arguments if word != "--json"]
     if not words or "=" in words[0]:
         raise SettingsError("evaluate needs a run", "plmtrain evaluate RUN [OVERRIDES]", "name a folder below runs/")
+    if any(word.startswith(KEYS) for word in words[1:]):
+        return run_scores(Path(words[0]), words[1:], json="--json" in arguments)
 
     from plmtrain.data.loading.order import plan_phases
     from plmtrain.training.evaluation import evaluate
@@ -43,7 +46,7 @@ def run(arguments: list[str]) -> int:
 
     trained = load_run(Path(words[0]), report=warn)
     settings = override(trained.settings, words[1:])
-    _require_meaning(trained.settings, settings)
+    require_meaning(trained.settings, settings, _READ, _READ_BESIDES)
     settings = settings.model_copy(
         update={"tokenizer": settings.tokenizer.model_copy(update={"path": str(trained.folder / "tokenizer")})}
     )
@@ -80,26 +83,6 @@ def run(arguments: list[str]) -> int:
     baselines = [part.baseline for part in program.parts.members if part.baseline is not None]
     tell(table, *(line for baseline in baselines if (line := baseline.compare(values))))
     return 0
-
-
-def _require_meaning(trained: RunSettings, wanted: RunSettings) -> None:
-    """Refuse overrides that an evaluation does not read, or that do not fit the run's weights.
-
-    Raises:
-        SettingsErrors: for each such setting.
-    """
-    changed = drift(trained.model_dump(mode="json"), wanted.model_dump(mode="json"))
-    fitting = (*changed.free, *changed.trajectory)
-    idle = [change for change in fitting if change.key.partition(".")[0] not in _READ and change.key not in _READ_BESIDES]
-    if errors := [
-        SettingsError(
-            f"{change.key} has no effect on a trained run",
-            f"command line: {change}",
-            f"omit it: an evaluation reads {', '.join((*_READ, *sorted(_READ_BESIDES)))}",
-        )
-        for change in (*changed.structural, *idle)
-    ]:
-        raise SettingsErrors(errors)
 
 
 def _held_out(settings: RunSettings, overrides: Sequence[str], on_update: OnUpdate) -> Material:
