@@ -114,9 +114,7 @@ def _generation(asked: Mapping[str, Any]) -> GenerationSettings | None:
     if not given:
         return None
     try:
-        return GenerationSettings.model_validate_strings(
-            {name: "true" if value is True else value for name, value in given.items()}
-        )
+        return GenerationSettings.model_validate(given)
     except ValidationError as error:
         problems = what_is_wrong(error, list(GenerationSettings.model_fields))
         raise SettingsErrors(

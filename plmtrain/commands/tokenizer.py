@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from plmtrain.console import tell
 from plmtrain.errors import DataError, SettingsError
-from plmtrain.files import atomic_folder, clear_leftovers_of, read_text
+from plmtrain.files import atomic_folder, clear_leftovers_of, disk_errors, read_text
 from plmtrain.runs.command_settings import settings_for
 from plmtrain.runs.corpus import first_words, tokenizer_of
 from plmtrain.runs.preparation import preparation_report
@@ -34,7 +34,8 @@ def run(arguments: list[str]) -> int:
         tokenizer = tokenizer_of(settings, on_update)
     place = folder or Path(settings.data.prepared_dir) / "tokenizers"
     if folder is not None:
-        tokenizer.save(folder)
+        with disk_errors(folder):
+            tokenizer.save(folder)
     sample = first_words(settings, lambda update: None)
     ((ids, _),) = tokenizer.encode([sample])
     tell(

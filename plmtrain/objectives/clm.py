@@ -20,6 +20,7 @@ from plmtrain.backbones.decoder import Decoder
 from plmtrain.batch import Batch, Inputs, Layout, Term
 from plmtrain.data.rows.row_formats import RowFormat
 from plmtrain.data.rows.rows import side_by_side
+from plmtrain.errors import SettingsError
 from plmtrain.generation import NOTHING, DecoderWriter, Specials, StopTexts, generate
 from plmtrain.nn.loss import tied_cross_entropy
 from plmtrain.programs.answering import Answer, Answering, Demonstration
@@ -161,6 +162,13 @@ class Continuing(Answering[CausalLMLearner]):
         self.longest = positions - self.limit
 
     def writing(self, chosen: GenerationSettings, tokenizer: Tokenizer) -> Continuing:
+        positions = self.program.model.positions
+        if chosen.max_new_tokens is not None and chosen.max_new_tokens >= positions:
+            raise SettingsError(
+                f"the model has {positions:,} positions: {chosen.max_new_tokens:,} new tokens leave no room for a prompt",
+                f"argument: --max-new-tokens {chosen.max_new_tokens}",
+                f"ask for fewer, such as --max-new-tokens {positions // 2}",
+            )
         return Continuing(self.program, chosen, StopTexts(chosen.stop, tokenizer) if chosen.stop else None)
 
     def questions(self, texts: Sequence[str], tokenizer: Tokenizer) -> Rows:

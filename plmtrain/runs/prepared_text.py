@@ -94,7 +94,7 @@ class PreparedText(Material):
             f"{self._source()}: {manifest.splits['train'].tokens:,} training tokens, "
             f"{manifest.splits['validation'].tokens:,} held out, vocabulary {self._vocabulary()}; "
             f"{counted(steps, 'step')}, {tokens:,} tokens\n"
-            f"unigram entropy {manifest.unigram_entropy:.3f} nats per token: about the loss per hidden token of a model that "
+            f"unigram entropy {manifest.unigram_entropy:.3f} nats per token: about the loss per predicted token of a model that "
             "knows only token frequencies; validation compares both on the same tokens"
             + "".join(f"\n{line}" for line in self.repetitions())
         )

@@ -6,6 +6,10 @@ from pydantic import Field, model_validator
 
 from plmtrain.settings.base import MOST_PLACES, Settings, Texts
 
+_OF_SAMPLING = {"temperature", "top_k", "top_p", "seed"}
+_OF_BEAMS = {"length_penalty", "early_stopping"}
+"""Options that would have no effect without sampling, and without beams."""
+
 
 class GenerationSettings(Settings):
     """Greedy search, beam search or sampling, with the same meaning of each option as in transformers' ``generate``."""
@@ -41,6 +45,12 @@ class GenerationSettings(Settings):
             raise ValueError("sample draws one text, beams search for the most likely one: give one of them")
         if self.max_new_tokens is not None and self.min_new_tokens > self.max_new_tokens:
             raise ValueError(f"min_new_tokens ({self.min_new_tokens}) is more than max_new_tokens ({self.max_new_tokens})")
+        idle = _OF_SAMPLING & self.model_fields_set if not self.sample else set()
+        if idle:
+            raise ValueError(f"{min(idle)} acts on samples: give sample, too")
+        idle = _OF_BEAMS & self.model_fields_set if self.beams == 1 else set()
+        if idle:
+            raise ValueError(f"{min(idle)} acts on beams: give beams of 2 or more, too")
         if "" in self.stop:
             raise ValueError("stop: an empty text ends nothing")
         return self

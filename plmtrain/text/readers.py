@@ -122,7 +122,7 @@ def _remedy(path: Path) -> str:
     folder = path.parent
     while not folder.is_dir():
         path, folder = folder, folder.parent
-    names = [entry.name for entry in folder.iterdir() if not entry.name.startswith(".")]
+    names = [entry.name for entry in folder.iterdir() if not entry.name.startswith(".") and entry.exists()]
     if not names:
         return f"{folder} is empty"
     hint = nearest(path.name, names)

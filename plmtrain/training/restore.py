@@ -129,7 +129,7 @@ def load_run(folder: Path, report: Callable[[str], None] = lambda line: None) ->
         raise CheckpointError(
             "the run has no checkpoint yet",
             str(folder),
-            f"start it again: it saves every {counted(settings.trainer.save_every, 'step')}",
+            f"start it again: it saves every {counted(settings.trainer.save_every, 'step')}, and after its last",
         )
     load_weights(learner, checkpoint)
     return TrainedRun(

@@ -230,6 +230,7 @@ def test_what_lies_in_the_folder(name: str, export: Callable[[str], Exported]) -
         "special_tokens_map.json",
     }
     names |= {"generation_config.json"} if name == "bart" else set()
+    names |= {"plmtrain.json"} if made.case.classifies else set()
     names |= {"spiece.model"} if name.startswith(("albert", "xlnet")) else set()
     assert {path.name for path in made.out.iterdir()} == names
     config = json.loads((made.out / "config.json").read_text())

@@ -60,7 +60,7 @@ def test_a_classifier_reads_as_many_texts_as_was_said(texts: str, tmp_path: Path
         (["--texts"], "--texts names the column of a text, or the two columns of a pair"),
         (["--texts", "a,b,c"], "--texts names the column of a text, or the two columns of a pair"),
         (["--texts", "a,a"], "--texts names the column of a text, or the two columns of a pair"),
-        (["--text", "a"], "import takes a Hugging Face folder and a new folder"),
+        (["--text", "a"], "plmtrain import has no option '--text'"),
         (["--texts", "a"], "there is no classifier of texts here"),
     ],
 )

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from plmtrain.console import tell
-from plmtrain.errors import SettingsError, SettingsErrors, nearest
+from plmtrain.errors import SettingsError, SettingsErrors, closest
 from plmtrain.files import disk_errors, remove_folder, size_in_words
 from plmtrain.study.run_records import RunRecord, dependents, holder_of, is_a_run, read_run, read_runs
 from plmtrain.training.run_folder import RunFolder
@@ -47,8 +47,9 @@ def _objection(folder: Path) -> SettingsError | None:
     if folder.is_symlink():
         return SettingsError(f"{folder} is a link", f"command line: {folder}", f"name its target, {folder.resolve()}")
     if not is_a_run(folder):
-        there = [str(record.path) for record in read_runs(folder.parent)]
-        remedy = nearest(str(folder), there) if there else "name a folder below runs/"
+        there = [record.path for record in read_runs(folder.parent)]
+        close = closest(folder.name, [path.name for path in there])  # the names alone: the folders above are alike
+        remedy = f"did you mean '{folder.parent / close}'?" if close else "plmtrain runs lists those below runs/"
         return SettingsError(f"{folder} is not a run: it is left alone", f"command line: {folder}", remedy)
     if (holder := holder_of(folder)) is not None:
         return SettingsError(f"{folder} is in use by {holder}", f"command line: {folder}", "stop that process first")
