@@ -45,11 +45,10 @@ class GenerationSettings(Settings):
             raise ValueError("sample draws one text, beams search for the most likely one: give one of them")
         if self.max_new_tokens is not None and self.min_new_tokens > self.max_new_tokens:
             raise ValueError(f"min_new_tokens ({self.min_new_tokens}) is more than max_new_tokens ({self.max_new_tokens})")
-        idle = _OF_SAMPLING & self.model_fields_set if not self.sample else set()
-        if idle:
+        chosen = {name for name, field in type(self).model_fields.items() if getattr(self, name) != field.default}
+        if not self.sample and (idle := chosen & _OF_SAMPLING):
             raise ValueError(f"{min(idle)} acts on samples: give sample, too")
-        idle = _OF_BEAMS & self.model_fields_set if self.beams == 1 else set()
-        if idle:
+        if self.beams == 1 and (idle := chosen & _OF_BEAMS):
             raise ValueError(f"{min(idle)} acts on beams: give beams of 2 or more, too")
         if "" in self.stop:
             raise ValueError("stop: an empty text ends nothing")

@@ -152,7 +152,16 @@ def test_samples_are_a_function_of_the_seed_and_the_row() -> None:
     assert all(text[0] == 0 and text[-1] == 2 and len(text) <= 9 for text in whole)
 
 
-@pytest.mark.parametrize("options", [{"sample": True, "beams": 2}, {"max_new_tokens": 5, "min_new_tokens": 6}, {"top_p": 0}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"sample": True, "beams": 2},
+        {"max_new_tokens": 5, "min_new_tokens": 6},
+        {"top_p": 0},
+        {"temperature": 0.5},
+        {"length_penalty": 2.0},
+    ],
+)
 def test_impossible_options_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError):
         GenerationSettings(**options)
