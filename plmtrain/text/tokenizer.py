@@ -297,5 +297,5 @@ def _engine(definition: Mapping[str, Any]) -> Any:
         # The library raises bare Exception, and a panic of Rust is not even that.
         if not isinstance(error, Exception) and not is_panic(error):
             raise
-        told = f"the tokenizers library says: {error}"
-        raise DataError("this tokenizer cannot be used", told, "save it again, or use another tokenizer") from None
+        told = f"this tokenizer cannot be used; the tokenizers library says: {error}"
+        raise DataError(told, "", "save it again, or use another tokenizer") from None
