@@ -48,11 +48,11 @@ def matrix(config_dir: str | None) -> dict[str, dict[str, str]]:
         for choice, objective in objectives.items():
             if objective is None:
                 continue
-            wrong = next(broken_rules({"model": model, "objective": objective, "tokenizer": tokenizer}), None)
-            if model.kind not in objective.backbones:
+            if model.kind not in objective.backbones:  # the rule says the same, and reads every objective for its remedy
                 row[choice] = f"needs {' or '.join(sorted(objective.backbones))}"
-            else:
-                row[choice] = "yes" if wrong is None else wrong[1]
+                continue
+            wrong = next(broken_rules({"model": model, "objective": objective, "tokenizer": tokenizer}), None)
+            row[choice] = "yes" if wrong is None else wrong[1]
         parts = [choice for choice, answer in row.items() if answer == "yes" and _may_be_a_part(objectives[choice])]
         combined = "yes" if parts else "nothing that trains it can be a part"
         table[name] = {choice: combined if objective is None else row[choice] for choice, objective in objectives.items()}
