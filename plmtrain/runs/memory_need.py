@@ -65,8 +65,11 @@ def require_memory(
     where = f"weights, gradients and moments {size_in_words(weights)}, the rows of a step {size_in_words(rows)}"
     if weights > rows:
         remedy = "choose a smaller size= or model= (model.layers, model.width), a smaller tokenizer.vocab_size"
+    elif fitting := _fitting(learner, program, phases, processes, (available - weights) // sharing):
+        less = f"write trainer.micro_batch_size={fitting} or less (it does not change the result)"
+        remedy = f"{less}, or lower trainer.batch_size or trainer.sequence_length"
     else:
-        remedy = "lower trainer.micro_batch_size (it does not change the result), trainer.batch_size or trainer.sequence_length"
+        remedy = "lower trainer.batch_size or trainer.sequence_length"
     raise MemoryExhausted(what, where + (f", in {sharing} processes" if sharing > 1 else ""), remedy)
 
 
@@ -76,8 +79,23 @@ def _of_weights(learner: Learner) -> int:
     return sum(4 * size if trained else size for size, trained in sizes)
 
 
+def _fitting(learner: Learner, program: Trainable, phases: Sequence[Phase], processes: int, room: int) -> int:
+    """Return the largest micro-batch whose rows fit into the room of one process in every phase; 0 if none does."""
+    sizes = []
+    for phase in phases:
+        ids, states, most = _of_one_row(learner, program, phase, processes)
+        sizes.append(min(most, (room - max(1, phase.batch_size // processes) * ids) // states))
+    return max(0, min(sizes))
+
+
 def _of_rows(learner: Learner, program: Trainable, phase: Phase, processes: int) -> int:
     """Return the bytes of one process's rows: the ids of a step, and the hidden states of a micro-batch after each block."""
+    ids, states, micro = _of_one_row(learner, program, phase, processes)
+    return max(1, phase.batch_size // processes) * ids + micro * states
+
+
+def _of_one_row(learner: Learner, program: Trainable, phase: Phase, processes: int) -> tuple[int, int, int]:
+    """Return the bytes of a row's ids and of its hidden states, and the number of rows in a micro-batch."""
     # Rows of a ragged program are as long as their texts, which may be short.
     ragged = any(part.program.ragged for part in program.parts.members)
     length = min(MULTIPLE, phase.sequence_length) if ragged else phase.sequence_length
@@ -85,4 +103,4 @@ def _of_rows(learner: Learner, program: Trainable, phase: Phase, processes: int)
     micro = min(share, phase.micro_batch_size or share)
     frozen = any(not weight.requires_grad for weight in learner.parameters())  # blocks below the first trained one keep nothing
     kept = 1 if frozen else len(learner.backbone.blocks())
-    return length * (share * _ID + micro * kept * learner.backbone.width * _HALF)
+    return length * _ID, length * kept * learner.backbone.width * _HALF, micro

@@ -190,7 +190,7 @@ def test_rows_that_do_not_fit_together(work: Path) -> None:
     found = checked(work, *RUN, "trainer.batch_size=1048576", "model.layers=64")
     assert found["exit_code"] == 6
     (error,) = found["errors"]
-    assert "trainer.micro_batch_size" in error["remedy"]
+    assert "trainer.micro_batch_size=" in error["remedy"]
 
 
 def test_the_estimate_of_memory_is_near_what_is_taken(work: Path) -> None:

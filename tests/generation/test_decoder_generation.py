@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from support.gpt2_twin import END, VOCABULARY, twins
+from support.gpt2_twin import END, twins
 from torch import Tensor
 
 from plmtrain.generation import NOTHING, DecoderWriter, Specials, StopTexts, generate
@@ -113,7 +113,3 @@ def test_a_stop_text_ends_a_text(pair: Any, beams: int) -> None:
             place = whole.find(stop.texts[0])
             assert text == (whole if place < 0 else whole[: place + 3])
     assert stop.cut(free[0]) == free[0][: free[0].find(stop.texts[0])]
-
-
-def test_a_vocabulary_is_as_large_as_its_table(pair: Any) -> None:
-    assert pair[1].embedding_weight.shape[0] == VOCABULARY

@@ -14,10 +14,13 @@ from torch.utils._pytree import tree_leaves
 
 from plmtrain import backbones
 from plmtrain.batch import Batch
+from plmtrain.commands import predict
 from plmtrain.data.rows.blocks import Blocks
+from plmtrain.errors import SettingsError
 from plmtrain.keyed_random import Keys
 from plmtrain.nn.loss import tied_cross_entropy
 from plmtrain.objectives.clm import CausalLM
+from plmtrain.settings.generation import GenerationSettings
 from plmtrain.settings.models.decoder import DecoderSettings
 from plmtrain.settings.objectives.clm import CausalLMSettings
 from plmtrain.training.step import Step
@@ -158,3 +161,16 @@ def test_the_logits_of_a_batch_never_stand_in_memory_whole(grad: bool) -> None:
         if grad:
             total.backward()
     assert 0 < seen.elements < positions * vocabulary / 4
+
+
+def test_options_of_generation_as_the_command_line_gives_them() -> None:
+    """Numbers and switches as text, stop texts as a list, in the letters in which they are written."""
+    options = dict.fromkeys(GenerationSettings.model_fields)
+    chosen = predict._generation({**options, "stop": ["The", "\n"], "beams": "2", "early_stopping": True})
+    assert chosen == GenerationSettings(stop=("The", "\n"), beams=2, early_stopping=True)
+
+
+def test_new_tokens_that_leave_no_room_for_a_prompt_are_refused() -> None:
+    with pytest.raises(SettingsError, match="16 positions: 16 new tokens"):
+        program().answering.writing(GenerationSettings(max_new_tokens=16), None)
+    assert program().answering.writing(GenerationSettings(max_new_tokens=15), None).longest == 1

@@ -51,6 +51,17 @@ def test_the_need_is_that_of_weights_gradients_moments_and_rows(
             run.trainer()
 
 
+@pytest.mark.parametrize(("spare", "fitting"), [(0, 3), (-1, 2)])
+def test_the_micro_batch_that_fits_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spare: int, fitting: int) -> None:
+    """By hand: beside the weights and the ids of 4,096 rows there is room for the hidden states of three rows, or a byte less."""
+    learner = TinyRun(tmp_path / "one").trainer().state.learner
+    need = 16 * sum(weight.numel() for weight in learner.parameters()) + 4096 * 14 * 8 + 3 * 14 * 16 * 2 * 2
+    monkeypatch.setattr(memory, "available", lambda device: need + spare)
+    with pytest.raises(MemoryExhausted) as caught:
+        TinyRun(tmp_path / "run", ("trainer.batch_size=4096", "trainer.micro_batch_size=4096")).trainer()
+    assert f"trainer.micro_batch_size={fitting} or less" in caught.value.remedy
+
+
 def test_processes_that_no_machine_has_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "available_to_processes", lambda: 8 * 2**30)
     launch.require_room(8)

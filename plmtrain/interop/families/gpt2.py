@@ -14,8 +14,7 @@ from plmtrain.settings.models.decoder import DecoderSettings
 def _shape(config: Config) -> dict[str, Any]:
     width = config.whole("n_embd", 768)
     feed_forward = config.values.get("n_inner")
-    for key in ("scale_attn_weights",):
-        config.demand(key, True)
+    config.demand("scale_attn_weights", True)
     for key in ("scale_attn_by_inverse_layer_idx", "reorder_and_upcast_attn", "add_cross_attention"):
         config.demand(key, False)
     config.demand("tie_word_embeddings", True)
