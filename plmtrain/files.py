@@ -288,8 +288,9 @@ def require_regular(path: Path) -> None:
         OSError: if it is none, or not there; ``strerror`` is the reason.
     """
     mode = path.stat().st_mode
-    if path.is_relative_to("/dev"):  # /dev/stdin may be a regular file, which no later command finds again
-        raise NotRegularError(errno.EINVAL, "it is a device, and only regular files are read", str(path))
+    if path == Path("/dev/stdin") or path.is_relative_to("/dev/fd"):
+        # It may lead to a regular file now, and no later command finds that again; files in /dev/shm stay where they are.
+        raise NotRegularError(errno.EINVAL, "it is an open stream, and only regular files are read", str(path))
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if not stat.S_ISREG(mode):

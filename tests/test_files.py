@@ -6,13 +6,14 @@ import errno
 import hashlib
 import os
 import signal
+import tempfile
 import time
 from pathlib import Path
 
 import pytest
 
 from plmtrain import files
-from plmtrain.errors import DiskError
+from plmtrain.errors import DiskError, NotRegularError
 from plmtrain.files import FolderLock, atomic_folder, clear_leftovers, sha256, write_text_atomically
 
 
@@ -153,3 +154,26 @@ def test_the_lock_of_a_killed_holder_is_free_though_its_children_live(tmp_path: 
     finally:
         os.kill(orphan, signal.SIGKILL)
     assert not waited
+
+
+@pytest.mark.parametrize("name", ["/dev/stdin", "/dev/fd/{}"])
+def test_an_open_stream_is_no_file_even_where_it_leads_to_one(tmp_path: Path, name: str) -> None:
+    (tmp_path / "text").write_text("abc")
+    assert files.read_bytes(tmp_path / "text") == b"abc"
+    with (tmp_path / "text").open() as stream:
+        before = os.dup(0)
+        os.dup2(stream.fileno(), 0)
+        try:
+            with pytest.raises(NotRegularError, match="an open stream"):
+                files.read_bytes(Path(name.format(stream.fileno())))
+        finally:
+            os.dup2(before, 0)
+            os.close(before)
+
+
+@pytest.mark.skipif(not os.access("/dev/shm", os.W_OK), reason="there is no memory that is mounted as a folder")
+def test_a_file_in_memory_is_read() -> None:
+    with tempfile.NamedTemporaryFile(dir="/dev/shm") as file:
+        file.write(b"abc")
+        file.flush()
+        assert files.read_bytes(Path(file.name)) == b"abc"
