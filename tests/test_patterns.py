@@ -64,7 +64,7 @@ def _patterns() -> Iterator[tuple[str, re.Pattern[str], str]]:
         module = importlib.import_module(".".join(place.parts).removesuffix(".__init__"))
         for name, value in vars(module).items():
             for pattern in _inside(value):
-                for method in called.get(name, set()) & METHODS or {"sub"}:
+                for method in sorted(called.get(name, set()) & METHODS) or ["sub"]:
                     yield f"{place}.{name}", pattern, method
         for node in ast.walk(tree):
             if (
