@@ -102,7 +102,9 @@ class Stopped(PlmtrainError):
 def nearest(name: str, valid: Iterable[str]) -> str:
     """Return a remedy with the closest valid spelling, or with all valid names if none is close."""
     names = sorted(valid)
-    close = closest(name, names, 0.6)
+    # A longer name than that of a choice means this choice, unless it is a slip of the finger in the name of another one.
+    begun = max((other for other in names if name.startswith((f"{other}_", f"{other}-"))), key=len, default=None)
+    close = closest(name, names) or begun or closest(name, names, 0.6)
     return f"did you mean '{close}'?" if close else f"use one of: {', '.join(names)}"
 
 

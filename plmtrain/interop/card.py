@@ -153,7 +153,8 @@ def _summary(manifest: Mapping[str, Any]) -> list[str]:
     if "examples" in manifest:
         return [*(f"{split}: {count:,} examples" for split, count in manifest["examples"].items()), skipped]
     splits = [
-        f"{split}: {counts['tokens']:,} tokens in {counts['documents']:,} documents, {counts['duplicates']:,} of them repeated"
+        f"{split}: {counts['tokens']:,} tokens in {counted(counts['documents'], 'document')}, {counts['duplicates']:,} of them "
+        "repeated"
         for split, counts in manifest["splits"].items()
     ]
     entropy = f"unigram entropy: {manifest['unigram_entropy']:.4f} nats a token, the loss of a model that knows frequencies only"

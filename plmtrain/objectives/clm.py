@@ -124,7 +124,7 @@ class CausalLM(Program[CausalLMSettings, DecoderSettings, CausalLMLearner]):
         rows = []
         for row, (read, predicted) in enumerate(zip(ids, labels, strict=True)):
             lines = {"input": self._marked(read, "plain"), "target": self._marked(predicted, "target")}
-            if documents is not None:
+            if documents is not None and bool((documents[row] != documents[row, 0]).any()):
                 first = (documents[row] == documents[row, 0]).numpy()
                 lines["first document"] = [
                     pair if own else (pair[0], "blank") for pair, own in zip(lines["input"], first, strict=True)

@@ -13,7 +13,7 @@ from plmtrain.console import QuietConsole, warn
 from plmtrain.data.corpus.updates import OnUpdate, PreparationUpdate
 
 _WORDS = {
-    "wait": "waiting for another process that prepares the same text",
+    "wait": "waiting for another process, which prepares data in the same folder",
     "hash": "reading the sources",
     "tokenizer": "training the tokenizer",
     "encode": "encoding",

@@ -116,7 +116,8 @@ def judge(composed: Composed, kind: RunKind[RunT]) -> Judged[RunT]:
         sections |= {name: getattr(settings, name) for name in kind.settings.model_fields if name not in bases}
     else:
         sections |= _sound_sections(composed.values, wrong, kind)
-    for key, what, remedy in broken_rules(sections):
+    # A group whose choice is unknown has the values of another one, about which no rule says anything.
+    for key, what, remedy in broken_rules({name: each for name, each in sections.items() if name not in composed.broken}):
         wrong.setdefault(key, (what, remedy))
     if "resume" in sections:
         for key in sections["resume"].allow:

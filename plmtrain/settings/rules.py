@@ -104,11 +104,13 @@ def families_for(model: ModelSettings, program: ObjectiveSettings | TaskSettings
 
 def _objective_has_tokens(model: ModelSettings, objective: ObjectiveSettings, tokenizer: TokenizerSettings) -> Iterator[Broken]:
     for part in objective.members().values():
-        yield from _tokens_missing(f"objective={part.name}", model, part, tokenizer)
+        if model.kind in part.backbones:  # no tokenizer would make another objective fit
+            yield from _tokens_missing(f"objective={part.name}", model, part, tokenizer)
 
 
 def _task_has_tokens(model: ModelSettings, task: TaskSettings, tokenizer: TokenizerSettings) -> Iterator[Broken]:
-    return _tokens_missing(f"task={task.name}", model, task, tokenizer)
+    if model.family in task.families:
+        yield from _tokens_missing(f"task={task.name}", model, task, tokenizer)
 
 
 def _tokens_missing(

@@ -41,7 +41,6 @@ class Owner:
         namespace: the process namespace (container) of the id.
         since: when it took the lock, in seconds since 1970.
         token: a random word, which distinguishes two locks of one process.
-        token: a random word: two locks of one process differ.
     """
 
     host: str
@@ -174,6 +173,13 @@ class RunLock:
         except (OSError, DamagedJson):
             return None
         return owner if is_alive(owner, time.time() - beat) else None
+
+    def silence(self) -> float:
+        """Return the seconds since the last heartbeat; 0 if nothing holds the lock."""
+        try:
+            return max(0.0, time.time() - self.path.stat().st_mtime)
+        except OSError:
+            return 0.0
 
     def require_ours(self) -> None:
         """Raise an error if another process has taken the lock over, for example while this one was suspended.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import shutil
 import signal
 import subprocess
 import sys
@@ -155,6 +156,12 @@ def test_a_living_run_is_asked_for_a_checkpoint(tmp_path: Path) -> None:
     asking = start("runs", "save", "runs/asked", cwd=tmp_path, name="asking")
     while asking.exitcode is None and "saves a checkpoint after" not in told.read_text():
         time.sleep(0.02)
+    # A copy of its folder names the same process, whose heartbeat is in the other folder.
+    shutil.copytree(tmp_path / "runs/asked", tmp_path / "runs/copied")
+    os.utime(tmp_path / "runs/copied/lock.json", (time.time() - 300,) * 2)
+    copied = plmtrain("runs", "save", "runs/copied", cwd=tmp_path)
+    assert copied.code == 2
+    assert "is not written by" in copied.err
     os.kill(child.pid or 0, signal.SIGCONT)
     asked, trained = finish(asking, tmp_path), finish(child, tmp_path)
     assert (asked.code, trained.code) == (0, 0), asked.err + trained.err

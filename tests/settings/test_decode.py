@@ -47,6 +47,8 @@ def one(*overrides: str) -> str:
         ("objctive=mlm", "objective"),
         ("Seed=1", "seed"),
         ("model=robreta", "roberta"),
+        ("model=bert_base", "bert"),
+        ("model=bert-base-uncased", "bert"),
         ("size=tinny", "tiny"),
         ("objective=mml", "mlm"),
         ("trainer.precision=fp61", "fp16"),
@@ -59,6 +61,14 @@ def test_the_nearest_name_is_suggested(override: str, suggestion: str) -> None:
     message = one(override)
     assert f"'{suggestion}'" in message.splitlines()[2]
     assert message.splitlines()[1] == f"command line: {override}"
+
+
+def test_one_mistake_is_told_once() -> None:
+    """What follows from an objective that does not fit, or from an unknown task, is no second mistake."""
+    assert "needs a backbone of kind encoder" in one("model=gpt2", "objective=mlm")
+    with pytest.raises(SettingsErrors) as caught:
+        finetune_settings(compose(["task=sst2"], primary="finetune"))
+    assert [error.what for error in caught.value.errors] == ["task has no choice 'sst2'"]
 
 
 @pytest.mark.parametrize(

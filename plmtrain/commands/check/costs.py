@@ -38,6 +38,8 @@ from plmtrain.training.step import Step
 
 _PATIENCE = 30.0
 """The maximum estimated seconds of a measured step: a longer step is measured with fewer rows."""
+_LONG = 30 * 24 * 3600.0
+"""Seconds of training that few people would start on purpose."""
 _DRAWN_STEPS = 10_000
 """The number of steps from which the shares of a mixture's parts are estimated."""
 _FORWARD_SHARE = 1 / 3
@@ -277,6 +279,12 @@ class _Costs:
             training_seconds=training,
             validation_seconds=validating,
         )
+        if training > _LONG:
+            self.findings.warn(
+                f"the run would take about {duration(training)} on this machine",
+                self.findings.origin("trainer.steps"),
+                "lower trainer.steps, choose a smaller size= or model=, or train where there are GPUs or more processes",
+            )
 
 
 def _divide_by_part(

@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from plmtrain.console import tell
+from plmtrain.console import duration, tell
 from plmtrain.errors import CheckpointError, SettingsError, Stopped
 from plmtrain.study.run_records import holder_of, is_a_run
 from plmtrain.training import save_request
 from plmtrain.training.checkpoint import JOURNAL, Journal
+from plmtrain.training.lock import SILENCE, Owner
 from plmtrain.training.run_folder import RunFolder
 
 _POLL = 0.1
@@ -31,6 +32,7 @@ def run(arguments: list[str]) -> int:
     if holder is None or state != "running":
         what = f"{folder} takes no steps now: its state is {state if holder is not None else 'not running'}"
         raise SettingsError(what, str(folder), "its last checkpoint is in checkpoints/; start it to train on")
+    _require_heartbeat(folder, holder)
     before = _stamp(folder)
     save_request.ask(holder)
     tell(f"{folder}: {holder} saves a checkpoint after its current step")
@@ -38,6 +40,7 @@ def run(arguments: list[str]) -> int:
         while _stamp(folder) == before:
             if holder_of(folder) is None and _stamp(folder) == before:
                 raise CheckpointError("the run ended without another checkpoint", str(folder), "see its status.json and log.txt")
+            _require_heartbeat(folder, holder)
             time.sleep(_POLL)
     except KeyboardInterrupt:
         raise Stopped("stopped waiting", str(folder), "the run goes on, and saves after its current step") from None
@@ -45,6 +48,13 @@ def run(arguments: list[str]) -> int:
     step = journal.last_step if journal is not None else None
     tell(f"{folder}: step {step} is saved" if step is not None else f"{folder}: saved")
     return 0
+
+
+def _require_heartbeat(folder: Path, holder: Owner) -> None:
+    """Refuse the folder of a living run that this run does not write: the lock of a copy has no heartbeat."""
+    if (silence := RunFolder(folder).lock().silence()) > SILENCE:
+        what = f"{folder} is not written by {holder}: the last heartbeat in its lock is {duration(silence)} old"
+        raise SettingsError(what, str(folder), "if it is a copy of a run's folder, name the folder that the run writes")
 
 
 def _stamp(folder: Path) -> tuple[int, int] | None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from plmtrain.errors import SettingsError, SettingsErrors, nearest
+from plmtrain.errors import SettingsError, SettingsErrors, closest
 from plmtrain.settings.other_tools import elsewhere, remedy
 
 _FILE_FLAGS = ("--config", "--config-file", "--config-name", "-cn")
@@ -69,7 +69,12 @@ def parse_arguments(arguments: Sequence[str]) -> Arguments:
                     )
         else:
             theirs = elsewhere(flag)
-            hint = nearest(flag, {*FLAGS, "--json"} - {flag}) if theirs is None else remedy(flag, theirs)
+            close = closest(flag, {*FLAGS, "--json"} - {flag})
+            hint = (
+                f"did you mean '{close}'?" if close else f"settings have no dashes: plmtrain list {flag.lstrip('-')} names them"
+            )
+            if theirs is not None:
+                hint = remedy(flag, theirs)
             if flag in _FILE_FLAGS:
                 hint = "write the file alone, as in plmtrain pretrain run.yaml; or --config-dir DIR with choices of groups"
             errors.append(SettingsError(f"there is no option '{flag}'", f"command line: {word}", hint))
