@@ -62,6 +62,8 @@ class TrainerSettings(Settings):
     """Sequences that one process takes at a time; all of its share if omitted. It changes memory, never the result."""
     sequence_length: int = Field(128, gt=2, le=MOST_PLACES)
     """Tokens in a sequence, special ones included."""
+    length_window: int = Field(1, gt=0, le=4096)
+    """Steps whose rows are drawn together and sorted by length."""
     phases: tuple[PhaseSettings, ...] = ()
     """Parts of the run with other shapes, in order; their steps add up to ``steps``, or their shares to one."""
     save_every: int = Field(200, gt=0)

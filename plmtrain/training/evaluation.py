@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from plmtrain.batch import Batch
-from plmtrain.data.rows.rows import PartedRows, RowSource, rows_of, streams_of
+from plmtrain.data.rows.rows import PartedRows, RowSource, by_size, rows_of, streams_of
 from plmtrain.data.tables.examples import ExampleSource
 from plmtrain.errors import Stopped
 from plmtrain.faults import fault_point
@@ -36,8 +36,9 @@ def held_out_batches(
     """
     batch_size = streams_of(rows) or batch_size
     count = len(rows) if limit is None else min(len(rows), limit * batch_size)
+    order = by_size(rows, count)
     for first in range(0, count, batch_size):
-        everyone = np.arange(first, min(first + batch_size, count))
+        everyone = order[first : first + batch_size]
         own = np.array_split(everyone, group.size)[group.rank]
         taken = own if len(own) else everyone[:1]
         yield program.collate(rows.fetch(taken), Keys(_SEED, np.zeros(len(taken), np.int64), taken)), bool(len(own))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from plmtrain import stopping
-from plmtrain.data.rows.rows import RowSource
+from plmtrain.data.rows.rows import RowSource, by_size
 from plmtrain.data.tables.examples import ExampleSource
 from plmtrain.programs.answering import Answering
 from plmtrain.programs.learner import Learner
@@ -46,10 +46,11 @@ def predict_all(
     """
     count = len(rows) if count is None else min(count, len(rows))
     own: list[dict[str, Any]] = []
+    order = by_size(rows, count)
     for first in range(0, count, batch_size):
         if group.anyone_asked_to_stop():
             raise stopping.stopped()
-        everyone = np.arange(first, min(first + batch_size, count))
+        everyone = order[first : first + batch_size]
         part = np.array_split(everyone, group.size)[group.rank]
         if len(part):
             batch = answering.collate(rows.fetch(part)).to(group.device)

@@ -2,7 +2,8 @@
 
 Samples of one sequence length form one endless order: epoch after epoch, each a keyed permutation of the rows. Phases of equal
 length continue the same order. Where rows are consecutive, in streams, a step reads all streams at one time: the streams are
-permuted, time is not. Neither processes, workers nor micro-batches affect the order; they only divide a step's samples.
+permuted, time is not. Rows of different lengths can be sorted by length within some steps that are drawn together, so that little
+of a step is padding. Neither processes, workers nor micro-batches affect the order; they only divide a step's samples.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from plmtrain.errors import SettingsError
 from plmtrain.keyed_random import Keys, permute
@@ -35,6 +37,7 @@ class Phase:
         micro_batch_size: rows that one process takes at a time; None for all of its share.
         objective: settings of the objective that differ in this phase.
         samples_before: rows of this sequence length that earlier phases read.
+        length_window: the steps whose rows are drawn together and sorted by length, if the rows have different lengths.
     """
 
     index: int
@@ -44,6 +47,7 @@ class Phase:
     batch_size: int
     micro_batch_size: int | None
     samples_before: int
+    length_window: int = 1
     objective: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -68,6 +72,7 @@ def plan_phases(trainer: TrainerSettings) -> tuple[Phase, ...]:
                 batch_size=batch_size,
                 micro_batch_size=settings.micro_batch_size or trainer.micro_batch_size,
                 samples_before=read[length],
+                length_window=trainer.length_window,
                 objective=settings.objective,
             )
         )
@@ -130,7 +135,9 @@ class Order:
         taken = [min(max(step - phase.first_step, 0), phase.steps) for phase in self.phases]
         return sum(steps * phase.batch_size * phase.sequence_length for steps, phase in zip(taken, self.phases, strict=True))
 
-    def step_samples(self, step: int, rows_in_epoch: int, streams: int | None = None) -> Keys:
+    def step_samples(
+        self, step: int, rows_in_epoch: int, streams: int | None = None, sizes: NDArray[np.int64] | None = None
+    ) -> Keys:
         """Return the samples of a step over all processes, in order.
 
         Args:
@@ -138,21 +145,54 @@ class Order:
             rows_in_epoch: the number of rows of the step's sequence length.
             streams: how many rows are parallel in time (``StreamSource``), as many as a step has; None where rows are
                 independent.
+            sizes: [rows in an epoch] the tokens in each row; None where all rows have the same length.
 
         Returns:
             As many keys as the step has rows; without streams they may belong to several epochs.
         """
-        before = self.samples_before(step) if streams is None else self._stream_rows_before(step)
-        read = np.arange(before, before + self.phase_at(step).batch_size, dtype=np.int64)
-        assert streams in (None, len(read)), (streams, len(read))
+        phase = self.phase_at(step)
+        if streams is not None:
+            assert streams == phase.batch_size, (streams, phase.batch_size)
+            return self._read(self._stream_rows_before(step), streams, rows_in_epoch, streams)
+        if sizes is None or phase.length_window == 1:
+            return self._read(self.samples_before(step), phase.batch_size, rows_in_epoch, rows_in_epoch)
+        return self._of_similar_length(step, sizes)
+
+    def _read(self, before: int, count: int, rows_in_epoch: int, width: int) -> Keys:
+        """Return the keys of the rows of an endless order that come after the first ``before`` rows.
+
+        Args:
+            before: the rows already read.
+            count: the rows to read.
+            rows_in_epoch: the number of rows that are read once in an epoch.
+            width: how many consecutive rows are permuted among one another.
+        """
+        read = np.arange(before, before + count, dtype=np.int64)
         epochs, positions = np.divmod(read, rows_in_epoch)
-        width = streams or rows_in_epoch
         times, places = np.divmod(positions, width)
         samples = times * width
         for epoch in range(int(epochs[0]), int(epochs[-1]) + 1):
             here = epochs == epoch
             samples[here] += permute(places[here], width, "order", self.seed, epoch)
         return Keys(self.seed, epochs, samples)
+
+    def _of_similar_length(self, step: int, sizes: NDArray[np.int64]) -> Keys:
+        """Return the samples of a step where those of several steps are drawn together: sorted by length, and cut into as many
+        batches, of which each step takes one by key.
+
+        Args:
+            step: 0-based.
+            sizes: [rows in an epoch] the tokens in each row.
+        """
+        phase = self.phase_at(step)
+        turn = (step - phase.first_step) % phase.length_window
+        first = step - turn
+        together = min(phase.length_window, phase.end - first)
+        drawn = self._read(self.samples_before(first), together * phase.batch_size, len(sizes), len(sizes))
+        by_size = np.argsort(sizes[drawn.samples], kind="stable")
+        batch = int(permute(np.array([turn]), together, "length window", self.seed, first)[0])
+        taken = by_size[batch * phase.batch_size :][: phase.batch_size]
+        return Keys(self.seed, drawn.epochs[taken], drawn.samples[taken])
 
     def _stream_rows_before(self, step: int) -> int:
         """Return the rows read before a step in phases of its own shape: streams of another batch size are other streams."""

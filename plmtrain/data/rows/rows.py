@@ -69,6 +69,27 @@ def streams_of(source: RowSource) -> int | None:
     return source.streams if isinstance(source, StreamSource) else None
 
 
+@runtime_checkable
+class RaggedSource(RowSource, Protocol):
+    """A source of rows of different lengths."""
+
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        """The tokens of text in each row.  # [rows]"""
+        ...
+
+
+def sizes_of(source: RowSource) -> NDArray[np.int64] | None:
+    """Return the tokens of text in each row of a source; None if all rows have the same length."""
+    return source.sizes if isinstance(source, RaggedSource) else None
+
+
+def by_size(source: RowSource, count: int) -> NDArray[np.int64]:
+    """Return the first ``count`` rows in the order of their lengths, so that little of a batch is padding.  # [count]"""
+    sizes = sizes_of(source)
+    return np.arange(count) if sizes is None else np.argsort(sizes[:count], kind="stable")
+
+
 @dataclass(frozen=True)
 class PartedRows:
     """The rows of a program that consists of other programs.

@@ -8,6 +8,7 @@ long that each row is read at least once; languages whose share is greater than 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,6 +89,21 @@ class Translations:
     def __len__(self) -> int:
         return int(self._ends[-1])
 
+    @cached_property
+    def sizes(self) -> NDArray[np.int64]:
+        """The tokens of text in each row, of both sides together.  # [rows]"""
+        slots = permute(np.arange(len(self)), len(self), "parallel rows")
+        which = np.searchsorted(self._ends, slots, side="right")
+        sizes = np.zeros(len(slots), np.int64)
+        for number, source in enumerate(self._sources):
+            here = np.flatnonzero(which == number)
+            rows = (slots[here] - self._ends[number] + self.quotas[number]) % source.count
+            if source.ends is None:
+                sizes[here] = self._kept(source, rows)[1].sum(axis=0)
+            else:
+                sizes[here] = np.minimum(self._length, int(source.ends[-1]) - rows * self._length)
+        return sizes
+
     def fetch(self, indices: NDArray[np.int64]) -> LanguageRows:
         """Return the rows at some indices, in that order."""
         # Mixed, so that the first rows are of all kinds if only these are evaluated; without a seed: the data have one order.
@@ -102,13 +118,18 @@ class Translations:
                 sides[0, here], lengths[0, here] = self._stretch(source, rows)
                 languages[:, here] = self._languages[source.documents[0]]
                 continue
-            documents = source.documents[rows] + np.arange(2)[:, None]  # [2, rows]
+            documents, kept = self._kept(source, rows)
+            lengths[:, here] = kept
             begins = self._store.documents[documents]
-            whole = self._store.documents[documents + 1] - begins - 1
-            lengths[:, here] = kept = in_proportion(whole, self._length - SIDE.framing)
             sides[:, here] = begins[..., None] + np.minimum(np.arange(self._length), np.maximum(kept - 1, 0)[..., None])
             languages[:, here] = self._languages[documents]
         return self._rows(sides[0], lengths[0], languages[0], self._rows(sides[1], lengths[1], languages[1], None))
+
+    def _kept(self, source: _Source, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the documents of pairs, and the number of tokens that stay of each.  # [2, rows] each"""
+        documents = source.documents[rows] + np.arange(2)[:, None]
+        whole = self._store.documents[documents + 1] - self._store.documents[documents] - 1
+        return documents, in_proportion(whole, self._length - SIDE.framing)
 
     def _stretch(self, source: _Source, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return where the tokens of stretches of one language are, and the number of tokens of each stretch."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -174,6 +175,12 @@ class EncodedExamples:
 
     def __len__(self) -> int:
         return len(self.texts[0].starts) - 1
+
+    @cached_property
+    def sizes(self) -> NDArray[np.int64]:
+        """The tokens of text in each row.  # [rows]"""
+        whole = np.sum([np.diff(texts.starts) for texts in self.texts], axis=0)
+        return np.minimum(whole, self.most)
 
     def fetch(self, indices: NDArray[np.int64]) -> ExampleRows:
         """The examples at some indices, in that order."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections import Counter, defaultdict
 
@@ -102,6 +103,31 @@ def test_plan_fills_in_what_phases_leave_out() -> None:
     assert (second.first_step, second.batch_size, second.micro_batch_size, second.samples_before) == (9, 8, 2, 0)
     assert (third.first_step, third.sequence_length, third.samples_before) == (10, 128, 9 * 32)
     assert [phase.index for phase in (first, second, third)] == [0, 1, 2]
+
+
+@given(st.integers(1, 9), st.integers(1, 7), st.integers(1, 40), st.integers(1, 60), st.integers(0, 3))
+def test_rows_of_similar_length_come_together(window: int, batch: int, steps: int, rows: int, seed: int) -> None:
+    """Every window of steps reads the rows that it reads in random order, and its batches do not overlap in length."""
+    sizes = np.random.default_rng(seed).integers(1, 30, rows)
+    by_length = Order(seed, plan_phases(TrainerSettings(steps=steps, batch_size=batch, length_window=window)))
+    plain = Order(seed, plan_phases(TrainerSettings(steps=steps, batch_size=batch)))
+    for first in range(0, steps, window):
+        together = range(first, min(first + window, steps))
+        read = [by_length.step_samples(step, rows, sizes=sizes) for step in together]
+        expected = [plain.step_samples(step, rows) for step in together]
+        assert Counter(pair for keys in read for pair in pairs(keys)) == Counter(
+            pair for keys in expected for pair in pairs(keys)
+        )
+        spans = sorted((int(sizes[keys.samples].min()), int(sizes[keys.samples].max())) for keys in read)
+        assert all(shorter[1] <= longer[0] for shorter, longer in itertools.pairwise(spans))
+
+
+def test_the_longest_batch_of_a_window_comes_at_any_turn() -> None:
+    order = Order(3, plan_phases(TrainerSettings(steps=400, batch_size=10, length_window=8)))
+    longest = {
+        turn for step in range(400) if (turn := step % 8) >= 0 and 79 in order.step_samples(step, 80, sizes=np.arange(80)).samples
+    }
+    assert longest == set(range(8))
 
 
 def test_no_phases_are_one() -> None:
