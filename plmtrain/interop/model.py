@@ -12,7 +12,17 @@ from torch.nn import functional
 from plmtrain.backbones import Backbone
 from plmtrain.batch import Inputs
 from plmtrain.nn.boundary import SpanBoundaryHead
-from plmtrain.nn.heads import LinearHead, MaskedLMHead, PairHead, Pooler, ReplacedTokenHead, SentenceHead, TiedHead, row_state
+from plmtrain.nn.heads import (
+    LinearHead,
+    MaskedLMHead,
+    PairHead,
+    Pooler,
+    ReplacedTokenHead,
+    SentenceHead,
+    TiedHead,
+    TokenLabelHead,
+    row_state,
+)
 from plmtrain.settings.models.base import ModelSettings
 
 
@@ -89,6 +99,7 @@ _HEADS: Mapping[type[nn.Module], tuple[str, Scores]] = {
     SentenceHead: ("a sentence head", _sentences),
     LinearHead: ("a sentence head", _sentences),
     PairHead: ("a head for pairs of sentences", _pairs),
+    TokenLabelHead: ("a head that labels tokens", _tokens),
 }
 
 

@@ -28,7 +28,7 @@ def sentence_head(dense: str, scores: str, dropout_key: str) -> Head[Any]:
         make=make,
         names={**pair("dense", dense), **pair("scores", scores)},
         only_if_named=True,
-        config=lambda head, labels: {dropout_key: head.dropout, **_outputs(labels)},
+        config=lambda head, labels: {dropout_key: head.dropout, **outputs_of(labels)},
         labels=_labels,
     )
 
@@ -44,7 +44,7 @@ def linear_head(scores: str, dropout_key: str | None) -> Head[Any]:
         make=lambda settings, config: row_head(settings, len(config.labels()), None),
         names=one("scores.weight", f"{scores}.weight"),
         only_if_named=True,
-        config=lambda head, labels: {**({dropout_key: head.dropout} if dropout_key else {}), **_outputs(labels)},
+        config=lambda head, labels: {**({dropout_key: head.dropout} if dropout_key else {}), **outputs_of(labels)},
         labels=_labels,
     )
 
@@ -60,7 +60,7 @@ def _labels(config: Config) -> tuple[str, ...]:
     return names if len(names) > 1 else ()
 
 
-def _outputs(labels: tuple[str, ...]) -> dict[str, Any]:
+def outputs_of(labels: tuple[str, ...]) -> dict[str, Any]:
     """Return the keys of a config.json that name the outputs; a regression's as transformers writes them."""
     names = labels or ("LABEL_0",)
     return {

@@ -187,6 +187,48 @@ class LinearHead(nn.Module):
         return scores
 
 
+class TokenLabelHead(nn.Module):
+    """Logits of labels from the states of tokens: dropout -> linear (Devlin et al. 2019, section 5.3; transformers' code).
+
+    Args:
+        width: the size of a hidden state.
+        labels: the number of labels.
+        dropout: of the states.
+        initial_std: standard deviation of the initial weights.
+        initial_truncated: whether weights beyond two standard deviations are redrawn.
+    """
+
+    def __init__(
+        self, width: int, labels: int, *, dropout: float, initial_std: float = 0.02, initial_truncated: bool = False
+    ) -> None:
+        super().__init__()
+        self.dropout = dropout
+        self.scores = nn.Linear(width, labels)
+        initialise(self, initial_std, initial_truncated)
+
+    def forward(self, states: Tensor) -> Tensor:
+        """Compute the logits.  # [..., width] -> [..., labels]"""
+        scores: Tensor = self.scores(dropout(states, self.dropout, self.training))
+        return scores
+
+
+def token_label_head(settings: TransformerSettings, labels: int, dropout: float | None) -> TokenLabelHead:
+    """Build the head that labels the tokens of a model, with fresh weights.
+
+    Args:
+        settings: of the model.
+        labels: the number of labels.
+        dropout: of the states; None for the model's.
+    """
+    return TokenLabelHead(
+        settings.width,
+        labels,
+        dropout=settings.dropout if dropout is None else dropout,
+        initial_std=settings.initial_std,
+        initial_truncated=settings.initial_truncated,
+    )
+
+
 RowHead = SentenceHead | LinearHead
 """A head that scores a row from one of its states."""
 

@@ -18,9 +18,13 @@ class TableSettings(Settings):
     """Held-out examples; without them a part of ``files`` is held out."""
     validation_fraction: float = Field(0.1, gt=0, lt=1)
     """The share of ``files`` that is held out where there are no ``validation_files``."""
-    format: Literal["auto", "tsv", "csv", "jsonl", "parquet"] = "auto"
+    format: Literal["auto", "tsv", "csv", "jsonl", "parquet", "conll", "conllu"] = "auto"
     """auto: by the file's ending. TSV has no quotes; CSV has quoted cells, which may contain commas and line ends; jsonl is one
-    JSON object a line, or one array of objects."""
+    JSON object a line, or one array of objects; conll has a word a line and blank lines between sentences."""
+    columns: Texts = ()
+    """The names of the columns of files without a header."""
+    separator: str | None = Field(None, min_length=1, max_length=1)
+    """The character between cells; a tab in tsv, a comma in csv, any white space in conll if omitted."""
     on_bad: Literal["stop", "skip"] = "stop"
     """Whether a row that cannot be read stops the run or is skipped and counted."""
     prepared_dir: str = "prepared"
@@ -30,6 +34,16 @@ class TableSettings(Settings):
     def _held_out_of_something(self) -> TableSettings:
         if self.validation_files and not self.files:
             raise ValueError("files is missing: name the examples to train on, data.files=[train.tsv]")
+        return self
+
+    @model_validator(mode="after")
+    def _columns(self) -> TableSettings:
+        if len(set(self.columns)) < len(self.columns):
+            raise ValueError("columns names one column twice")
+        if self.format in ("jsonl", "parquet", "conllu"):
+            for name in ("columns", "separator"):
+                if getattr(self, name):
+                    raise ValueError(f"{name} has no meaning for format={self.format}: omit it")
         return self
 
 

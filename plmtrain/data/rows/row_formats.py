@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from plmtrain.data.rows.rows import Rows
+from plmtrain.data.rows.rows import Rows, beside
 from plmtrain.families import MODEL_FAMILIES, Piece
 from plmtrain.text.vocabulary import Vocabulary
 
@@ -246,6 +246,24 @@ class FormattedRows:
     real: NDArray[np.bool_]
 
 
+def placed(rows: Rows, row_format: RowFormat, limit: int) -> Places:
+    """Return the places of texts or pairs in rows that are padded to the longest of the batch.
+
+    Args:
+        rows: the texts; their ``others`` are the second texts.
+        row_format: the format.
+        limit: the greatest length to which padding may extend a row.
+    """
+    texts, begins, width = [rows.lengths], [], rows.tokens.shape[1]
+    if rows.others is not None:
+        texts = [rows.lengths, rows.others.lengths]
+        begins = [np.zeros(len(rows), np.int64), np.full(len(rows), width)]
+        width += rows.others.tokens.shape[1]
+    longest = int(np.sum(texts, axis=0).max(initial=1 - row_format.framing)) + row_format.framing
+    length = max(longest, min(limit, -(-longest // MULTIPLE) * MULTIPLE))
+    return Places(row_format, texts, length, width, begins)
+
+
 def formatted(rows: Rows, row_format: RowFormat, vocabulary: Vocabulary, limit: int) -> FormattedRows:
     """Lay out texts or pairs, padded to the longest of the batch.
 
@@ -255,12 +273,6 @@ def formatted(rows: Rows, row_format: RowFormat, vocabulary: Vocabulary, limit: 
         vocabulary: the ids of the special tokens.
         limit: the greatest length to which padding may extend a row.
     """
-    tokens, texts, begins = rows.tokens, [rows.lengths], []
-    if rows.others is not None:
-        tokens = np.concatenate([tokens, rows.others.tokens], axis=1)
-        texts = [rows.lengths, rows.others.lengths]
-        begins = [np.zeros(len(rows), np.int64), np.full(len(rows), rows.tokens.shape[1])]
-    longest = int(np.sum(texts, axis=0).max(initial=1 - row_format.framing)) + row_format.framing
-    length = max(longest, min(limit, -(-longest // MULTIPLE) * MULTIPLE))
-    places = Places(row_format, texts, length, tokens.shape[1], begins)
+    places = placed(rows, row_format, limit)
+    tokens = beside(rows.tokens, None if rows.others is None else rows.others.tokens)
     return FormattedRows(ids=places.ids(tokens, vocabulary), segments=places.segments, real=places.real)

@@ -15,7 +15,7 @@ from plmtrain.errors import DataError, SettingsError
 from plmtrain.files import atomic_file
 from plmtrain.text.readers import ending
 
-_WRITTEN = {name: kind for name, kind in FORMATS.items() if kind != "parquet" and name != ".json"}
+_WRITTEN = {name: kind for name, kind in FORMATS.items() if kind in ("tsv", "csv", "jsonl") and name != ".json"}
 
 
 class AnswerFile:

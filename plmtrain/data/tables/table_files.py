@@ -1,7 +1,8 @@
-"""Tables of labelled texts: TSV, CSV, JSON and parquet; whatever is wrong is told with its file and line.
+"""Tables of labelled texts: TSV, CSV, JSON, parquet and CoNLL; whatever is wrong is told with its file and line.
 
 TSV has no quotes, as GLUE's files and most people's have none: a cell is what stands between two tabs. CSV has them (RFC 4180),
-and cells of several lines with them. All but parquet may be gzipped.
+and cells of several lines with them. CoNLL's files have a word a line, with its tags beside it, and a blank line after each sentence:
+a sentence is a row, and its cells are lists. All but parquet may be gzipped.
 """
 
 from __future__ import annotations
@@ -29,9 +30,19 @@ FORMATS = {
     ".ndjson": "jsonl",
     ".json": "jsonl",
     ".parquet": "parquet",
+    ".conll": "conll",
+    ".conll03": "conll",
+    ".iob": "conll",
+    ".iob2": "conll",
+    ".bio": "conll",
+    ".conllu": "conllu",
 }
 """The formats of tables by the endings of files."""
 
+_CONLLU = ("id", "form", "lemma", "upos", "xpos", "feats", "head", "deprel", "deps", "misc")
+"""The columns of CoNLL-U (universaldependencies.org)."""
+_BETWEEN_DOCUMENTS = "-DOCSTART-"
+"""The only word of the line between two documents of CoNLL-2003."""
 _ROWS_AT_ONCE = 1024
 """The rows of a parquet file that are in memory at a time."""
 _LONGEST_CELL = 2**24  # characters
@@ -63,6 +74,23 @@ class Row:
         if problem := unusable(value):
             raise DataError(f"column '{column}' has {problem} in it", self.where, SKIP)
         return value
+
+    def words(self, column: str) -> tuple[str, ...]:
+        """Return a cell that must be a list of words, or text with white space between words.
+
+        Raises:
+            DataError: if it is none, or if it has a word without a letter.
+        """
+        value = self.cells[column]
+        words = value.split() if isinstance(value, str) else value
+        if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+            raise DataError(f"column '{column}' should be a list of words, but is {kind(value)}", self.where, SKIP)
+        for number, word in enumerate(words, start=1):
+            if not word.strip():
+                raise DataError(f"word {number} in column '{column}' is empty", self.where, SKIP)
+            if problem := unusable(word):
+                raise DataError(f"word {number} in column '{column}' has {problem} in it", self.where, SKIP)
+        return tuple(words)
 
     def label(self, column: str) -> str:
         """A cell that must be a label: a word or a number, as text; 1.0 in JSON is the label ``1.0``, as in a CSV.
@@ -126,7 +154,7 @@ def read_lines(
     Args:
         stream: the lines, from ``lines`` or ``lines_of``.
         source: their name in messages.
-        kind: ``tsv``, ``csv`` or ``jsonl``.
+        kind: ``tsv``, ``csv``, ``jsonl``, ``conll`` or ``conllu``.
     """
     yield from _some(_READERS[kind](source, stream, columns, data, skips), source, kind, skips)
 
@@ -138,7 +166,7 @@ def _some(rows: Iterator[Row], source: str, kind: str, skips: Skips) -> Iterator
         empty = False
         yield row
     if empty and skips.count == before:
-        remedy = "a JSON object a line was expected" if kind == "jsonl" else "a header and rows were expected"
+        remedy = _EXPECTED.get(kind, "a header and rows were expected")
         raise DataError("there is no row in this file", source, remedy)
 
 
@@ -154,7 +182,7 @@ def format_of(path: Path, data: TableSettings) -> str:
         raise DataError(
             f"what kind of table this is cannot be seen from its ending '{name}'",
             str(path),
-            "say it with data.format=tsv, csv, jsonl or parquet",
+            "say it with data.format=tsv, csv, jsonl, parquet or conll",
         )
     return FORMATS[name]
 
@@ -175,15 +203,16 @@ def named(value: object, names: Sequence[str], where: str) -> object:
 
 def _tsv(source: str, stream: Lines, columns: Mapping[str, str], data: TableSettings, skips: Skips) -> Iterator[Row]:
     # The csv module's QUOTE_NONE, but for cells with a lone carriage return in them, which it refuses.
-    cells = ((number, line.split("\t")) for number, line in stream if line and not line.isspace())
+    separator = data.separator or "\t"
+    cells = ((number, line.split(separator)) for number, line in stream if line and not line.isspace())
     yield from _under_header(source, cells, columns, data, skips)
 
 
 def _csv(source: str, stream: Lines, columns: Mapping[str, str], data: TableSettings, skips: Skips) -> Iterator[Row]:
-    yield from _under_header(source, _csv_cells(source, stream), columns, data, skips)
+    yield from _under_header(source, _csv_cells(source, stream, data.separator or ","), columns, data, skips)
 
 
-def _csv_cells(source: str, stream: Lines) -> Iterator[tuple[int, list[str]]]:
+def _csv_cells(source: str, stream: Lines, separator: str) -> Iterator[tuple[int, list[str]]]:
     """The cells of each row with the line that it begins at."""
     read_to = 0
 
@@ -194,7 +223,7 @@ def _csv_cells(source: str, stream: Lines) -> Iterator[tuple[int, list[str]]]:
             yield f"{line}\n"
 
     csv.field_size_limit(_LONGEST_CELL)
-    reader = csv.reader(text(), strict=True)
+    reader = csv.reader(text(), delimiter=separator, strict=True)
     while True:
         begins = read_to + 1
         try:
@@ -211,9 +240,12 @@ def _csv_cells(source: str, stream: Lines) -> Iterator[tuple[int, list[str]]]:
 def _under_header(
     source: str, rows: Iterator[tuple[int, list[str]]], columns: Mapping[str, str], data: TableSettings, skips: Skips
 ) -> Iterator[Row]:
-    """Rows with the cells named by the first one."""
-    number, header = next(rows, (1, []))
-    header = [name.strip() for name in header]
+    """Rows with the cells named by the settings, or by the first one."""
+    if data.columns:
+        number, header, whose = 1, list(data.columns), "data.columns"
+    else:
+        number, first = next(rows, (1, []))
+        header, whose = [name.strip() for name in first], "the header"
     if not header:
         return
     if len(set(header)) < len(header):
@@ -227,7 +259,7 @@ def _under_header(
         if len(cells) == len(header):
             yield Row(where, dict(zip(header, cells, strict=True)))
         else:
-            what = f"this row has {len(cells)} cells, and the header {len(header)}"
+            what = f"this row has {len(cells)} cells, and {whose} {len(header)}"
             bad(DataError(what, where, SKIP), data, skips)
 
 
@@ -240,6 +272,59 @@ def _jsonl(source: str, stream: Lines, columns: Mapping[str, str], data: TableSe
             bad(_missing(*absent, list(cells), where, "this line's"), data, skips)
         else:
             yield Row(where, cells)
+
+
+def _conll(source: str, stream: Lines, columns: Mapping[str, str], data: TableSettings, skips: Skips) -> Iterator[Row]:
+    """Sentences; without names the first column is ``tokens``, and the last one ``tags``."""
+    for begins, rows in _sentences(stream, data.separator, comments=False):
+        if rows[0][1][0] == _BETWEEN_DOCUMENTS:
+            continue
+        names = data.columns or ("tokens", *(str(number) for number in range(2, len(rows[0][1]))), "tags")
+        yield from _sentence(f"{source}:{begins}", source, rows, names, columns, data, skips)
+
+
+def _conllu(source: str, stream: Lines, columns: Mapping[str, str], data: TableSettings, skips: Skips) -> Iterator[Row]:
+    """Sentences of words; tokens of several words, and empty nodes, are no words."""
+    for begins, rows in _sentences(stream, "\t", comments=True):
+        words = [(number, cells) for number, cells in rows if "-" not in cells[0] and "." not in cells[0]]
+        yield from _sentence(f"{source}:{begins}", source, words, _CONLLU, columns, data, skips)
+
+
+def _sentences(stream: Lines, separator: str | None, *, comments: bool) -> Iterator[tuple[int, list[tuple[int, list[str]]]]]:
+    """Yield the lines of each sentence, cut into cells, with the number of the first one."""
+    rows: list[tuple[int, list[str]]] = []
+    for number, line in stream:
+        if comments and line.startswith("#"):
+            continue
+        if line and not line.isspace():
+            rows.append((number, line.split(separator)))
+        elif rows:
+            yield rows[0][0], rows
+            rows = []
+    if rows:
+        yield rows[0][0], rows
+
+
+def _sentence(
+    where: str,
+    source: str,
+    rows: Sequence[tuple[int, list[str]]],
+    names: Sequence[str],
+    columns: Mapping[str, str],
+    data: TableSettings,
+    skips: Skips,
+) -> Iterator[Row]:
+    """Yield a sentence, unless it is skipped."""
+    for column, setting in columns.items():
+        if column not in names:
+            raise _missing(column, setting, names, where, "the file's")
+    for number, cells in rows:
+        if len(cells) != len(names):
+            what = f"this line has {len(cells)} cells, and {len(names)} were expected: {', '.join(names)}"
+            bad(DataError(what, f"{source}:{number}", SKIP), data, skips)
+            return
+    values = zip(*(cells for _, cells in rows), strict=True)
+    yield Row(where, {name: list(words) for name, words in zip(names, values, strict=True)})
 
 
 def _parquet(path: Path, columns: Mapping[str, str]) -> Iterator[Row]:
@@ -283,4 +368,11 @@ _READERS: Mapping[str, Callable[[str, Lines, Mapping[str, str], TableSettings, S
     "tsv": _tsv,
     "csv": _csv,
     "jsonl": _jsonl,
+    "conll": _conll,
+    "conllu": _conllu,
+}
+_EXPECTED = {
+    "jsonl": "a JSON object a line was expected",
+    "conll": "a word a line, with its tag, was expected",
+    "conllu": "a word a line, in ten columns, was expected",
 }

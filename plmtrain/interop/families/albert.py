@@ -7,7 +7,8 @@ from typing import Any
 from plmtrain.interop.families import bert
 from plmtrain.interop.family import Config, Family, Head, Names, one, pair, unlike
 from plmtrain.interop.sentence_heads import sentence_head
-from plmtrain.nn.heads import MaskedLMHead, PairHead, Pooler, SentenceHead
+from plmtrain.interop.token_heads import token_head
+from plmtrain.nn.heads import MaskedLMHead, PairHead, Pooler, SentenceHead, TokenLabelHead
 from plmtrain.settings.models.encoder import EncoderSettings
 
 
@@ -77,10 +78,12 @@ FAMILY = Family(
         Pooler: Head(make=bert.pooler, names=pair("dense", "albert.pooler")),
         PairHead: Head(make=bert.pair_head, names=pair("scores", "sop_classifier.classifier")),
         SentenceHead: sentence_head("albert.pooler", "classifier", "classifier_dropout_prob"),
+        TokenLabelHead: token_head("classifier_dropout_prob"),
     },
     bare="AlbertModel",
     classes=(
         ("AlbertForSequenceClassification", frozenset({SentenceHead})),
+        ("AlbertForTokenClassification", frozenset({TokenLabelHead})),
         ("AlbertForPreTraining", frozenset({MaskedLMHead, Pooler, PairHead})),
         ("AlbertForMaskedLM", frozenset({MaskedLMHead})),
         ("AlbertModel", frozenset({Pooler})),

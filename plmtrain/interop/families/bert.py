@@ -6,7 +6,8 @@ from typing import Any
 
 from plmtrain.interop.family import THEIR_ACTIVATIONS, Config, Family, Head, Names, one, pair, unlike
 from plmtrain.interop.sentence_heads import sentence_head
-from plmtrain.nn.heads import MaskedLMHead, PairHead, Pooler, SentenceHead
+from plmtrain.interop.token_heads import token_head
+from plmtrain.nn.heads import MaskedLMHead, PairHead, Pooler, SentenceHead, TokenLabelHead
 from plmtrain.settings.models.encoder import EncoderSettings
 
 DEMANDS = {"languages": (), "head_layer": True}
@@ -127,10 +128,12 @@ FAMILY = Family(
         Pooler: Head(make=pooler, names=pair("dense", "bert.pooler.dense")),
         PairHead: Head(make=pair_head, names=pair("scores", "cls.seq_relationship")),
         SentenceHead: sentence_head("bert.pooler.dense", "classifier", "classifier_dropout"),
+        TokenLabelHead: token_head("classifier_dropout"),
     },
     bare="BertModel",
     classes=(
         ("BertForSequenceClassification", frozenset({SentenceHead})),
+        ("BertForTokenClassification", frozenset({TokenLabelHead})),
         ("BertForPreTraining", frozenset({MaskedLMHead, Pooler, PairHead})),
         ("BertForMaskedLM", frozenset({MaskedLMHead})),
         ("BertModel", frozenset({Pooler})),

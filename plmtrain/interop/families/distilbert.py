@@ -7,7 +7,8 @@ from typing import Any
 from plmtrain.interop.families import bert
 from plmtrain.interop.family import THEIR_ACTIVATIONS, Config, Family, Head, Names, one, pair, unlike
 from plmtrain.interop.sentence_heads import sentence_head
-from plmtrain.nn.heads import MaskedLMHead, SentenceHead
+from plmtrain.interop.token_heads import token_head
+from plmtrain.nn.heads import MaskedLMHead, SentenceHead, TokenLabelHead
 from plmtrain.settings.models.encoder import EncoderSettings
 
 _NORM_EPS = 1e-12  # a constant in transformers' code
@@ -97,10 +98,12 @@ FAMILY = Family(
             },
         ),
         SentenceHead: sentence_head("pre_classifier", "classifier", "seq_classif_dropout"),
+        TokenLabelHead: token_head(None),
     },
     bare="DistilBertModel",
     classes=(
         ("DistilBertForSequenceClassification", frozenset({SentenceHead})),
+        ("DistilBertForTokenClassification", frozenset({TokenLabelHead})),
         ("DistilBertForMaskedLM", frozenset({MaskedLMHead})),
         ("DistilBertModel", frozenset()),
     ),

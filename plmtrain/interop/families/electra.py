@@ -8,7 +8,8 @@ from typing import Any
 from plmtrain.interop.families import bert
 from plmtrain.interop.family import Config, Family, Head, Names, one, pair, unlike
 from plmtrain.interop.sentence_heads import sentence_head
-from plmtrain.nn.heads import MaskedLMHead, ReplacedTokenHead, SentenceHead
+from plmtrain.interop.token_heads import token_head
+from plmtrain.nn.heads import MaskedLMHead, ReplacedTokenHead, SentenceHead, TokenLabelHead
 from plmtrain.settings.models.encoder import EncoderSettings
 
 
@@ -69,10 +70,12 @@ FAMILY = Family(
             },
         ),
         SentenceHead: sentence_head("classifier.dense", "classifier.out_proj", "classifier_dropout"),
+        TokenLabelHead: token_head("classifier_dropout"),
     },
     bare="ElectraModel",
     classes=(
         ("ElectraForSequenceClassification", frozenset({SentenceHead})),
+        ("ElectraForTokenClassification", frozenset({TokenLabelHead})),
         ("ElectraForPreTraining", frozenset({ReplacedTokenHead})),
         ("ElectraForMaskedLM", frozenset({MaskedLMHead})),
         ("ElectraModel", frozenset()),

@@ -7,7 +7,8 @@ from typing import Any
 from plmtrain.interop.families import gpt1
 from plmtrain.interop.family import THEIR_ACTIVATIONS, Config, Family, Names, one, pair, unlike
 from plmtrain.interop.sentence_heads import linear_head
-from plmtrain.nn.heads import LinearHead
+from plmtrain.interop.token_heads import token_head
+from plmtrain.nn.heads import LinearHead, TokenLabelHead
 from plmtrain.settings.models.decoder import DecoderSettings
 
 
@@ -62,10 +63,14 @@ FAMILY = Family(
     config=_config,
     unlike=lambda settings: unlike(settings, {"norm": "pre", "window": None}),
     backbone=_backbone,
-    heads={LinearHead: linear_head("score", None)},
+    heads={LinearHead: linear_head("score", None), TokenLabelHead: token_head("classifier_dropout")},
     bare="GPT2Model",
     # The logits only need the token table, so every backbone has this class.
-    classes=(("GPT2ForSequenceClassification", frozenset({LinearHead})), ("GPT2LMHeadModel", frozenset())),
+    classes=(
+        ("GPT2ForTokenClassification", frozenset({TokenLabelHead})),
+        ("GPT2ForSequenceClassification", frozenset({LinearHead})),
+        ("GPT2LMHeadModel", frozenset()),
+    ),
     repeats={"lm_head.weight": "transformer.wte.weight"},
     buffers=gpt1.BUFFERS,
     aliases={

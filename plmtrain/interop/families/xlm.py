@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from plmtrain.interop.family import Config, Family, Head, Names, one, pair, unlike
-from plmtrain.nn.heads import TiedHead
+from plmtrain.interop.token_heads import token_head
+from plmtrain.nn.heads import TiedHead, TokenLabelHead
 from plmtrain.settings.models.encoder import EncoderSettings
 
 
@@ -123,9 +124,13 @@ FAMILY = Family(
     config=_config,
     unlike=_unlike,
     backbone=_backbone,
-    heads={TiedHead: Head(make=_head, names=one("bias", "pred_layer.proj.bias"))},
+    heads={TiedHead: Head(make=_head, names=one("bias", "pred_layer.proj.bias")), TokenLabelHead: token_head(None)},
     bare="XLMModel",
-    classes=(("XLMWithLMHeadModel", frozenset({TiedHead})), ("XLMModel", frozenset())),
+    classes=(
+        ("XLMForTokenClassification", frozenset({TokenLabelHead})),
+        ("XLMWithLMHeadModel", frozenset({TiedHead})),
+        ("XLMModel", frozenset()),
+    ),
     repeats={"pred_layer.proj.weight": "transformer.embeddings.weight"},
     buffers=frozenset({"position_ids"}),
     aliases={

@@ -1,0 +1,185 @@
+"""Texts with a label for each word, as rows; longer texts are read in windows that overlap.
+
+The first token of a word is labelled, and no other (Devlin et al. 2019, section 5.3). Each word is labelled once: by the window in
+which it is farthest from both ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from plmtrain.data.corpus.encoding import running_text
+from plmtrain.data.rows.rows import Rows
+from plmtrain.errors import DataError
+from plmtrain.stopping import safe_point
+
+if TYPE_CHECKING:
+    from plmtrain.text.tokenizer import Tokenizer
+
+_AT_ONCE = 1024
+"""Words that are encoded between two looks for a signal."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaggedRows(Rows):
+    """Rows with the words that are labelled in them.
+
+    Args:
+        asked: [rows, length] whether a token is the first one of a word that is labelled in this row.
+        labels: [rows, length] the number of the right label of each such token; None if they are unknown.
+    """
+
+    asked: NDArray[np.bool_]
+    labels: NDArray[np.int64] | None = None
+
+
+@dataclass(frozen=True)
+class TaggedTexts:
+    """Encoded texts, one behind the other.
+
+    Args:
+        tokens: [tokens] ids.
+        first: [tokens] whether a token is the first one of a word.
+        labels: [tokens] the number of the label of a word's first token; None if they are unknown.
+        starts: [texts + 1] the beginning of each text, and the end of the last one.
+        references: the right labels of each text.
+        overlap: the tokens that two windows have in common.
+    """
+
+    tokens: NDArray[np.int64]
+    first: NDArray[np.bool_]
+    labels: NDArray[np.int64] | None
+    starts: NDArray[np.int64]
+    references: Sequence[Any]
+    overlap: int
+
+    @classmethod
+    def encode(
+        cls,
+        texts: Sequence[Sequence[str]],
+        references: Sequence[Sequence[str]] | None,
+        numbers: Mapping[str, int],
+        tokenizer: Tokenizer,
+        overlap: int,
+    ) -> TaggedTexts:
+        """Encode texts that are given as words.
+
+        Args:
+            texts: the words of each text.
+            references: the labels of the words of each text; None if they are unknown.
+            numbers: the number of each label.
+            tokenizer: encodes the words.
+            overlap: as for the class.
+        """
+        pieces = _pieces(texts, tokenizer)
+        spaced = tokenizer.type == "byte_bpe"
+        parts: list[NDArray[np.int64]] = []
+        sizes: list[int] = []
+        starts = np.zeros(len(texts) + 1, np.int64)
+        for number, words in enumerate(texts):
+            own = [pieces[f" {word}" if spaced and place else word] for place, word in enumerate(words)]
+            parts += own
+            sizes += [len(part) for part in own]
+            starts[number + 1] = starts[number] + sum(len(part) for part in own)
+        tokens = np.concatenate(parts) if parts else np.zeros(0, np.int64)
+        begins = np.cumsum([0, *sizes])[:-1].astype(np.int64)
+        first = np.zeros(len(tokens), np.bool_)
+        first[begins] = True
+        labels = None
+        if references is not None:
+            labels = np.zeros(len(tokens), np.int64)
+            labels[begins] = [numbers[label] for reference in references for label in reference]
+        return cls(tokens, first, labels, starts, references or (), overlap)
+
+    def rows(self, most: int) -> TaggedExamples:
+        """Return a row for each text, or several for texts of more than ``most`` tokens."""
+        return TaggedExamples(self, most)
+
+    def sizes(self) -> NDArray[np.int64]:
+        """Return the number of tokens of each text.  # [texts]"""
+        return np.diff(self.starts)
+
+
+def _pieces(texts: Sequence[Sequence[str]], tokenizer: Tokenizer) -> dict[str, NDArray[np.int64]]:
+    """Return the tokens of each different word; in byte-level vocabularies, of a word behind a space too.
+
+    All tokenizers cut text at white space, so that words alone have the tokens that they have in their text.
+    """
+    words = {word: None for text in texts for word in text}
+    if tokenizer.type == "byte_bpe":
+        words |= {f" {word}": None for text in texts for word in text[1:]}
+    listed, pieces = list(words), {}
+    unknown = tokenizer.vocabulary.roles.get("unk")
+    for start in range(0, len(listed), _AT_ONCE):
+        safe_point()
+        some = listed[start : start + _AT_ONCE]
+        given = [(" " if word[0] == " " else "") + running_text(word.strip(), tokenizer.family) for word in some]
+        for word, (ids, _) in zip(some, tokenizer.encode(given), strict=True):
+            if not len(ids) and unknown is None:
+                raise DataError(f"the word {word!r} has no token", "the tokenizer", "use one that encodes all characters")
+            pieces[word] = ids if len(ids) else np.array([unknown], np.int64)
+    return pieces
+
+
+class TaggedExamples:
+    """A source of rows of texts, one row each, or several windows.
+
+    Args:
+        texts: the texts.
+        most: tokens of text in a row.
+    """
+
+    def __init__(self, texts: TaggedTexts, most: int) -> None:
+        self._texts, self.references = texts, texts.references
+        windows = [_windows(size, most, min(texts.overlap, most - 1)) for size in texts.sizes().tolist()]
+        self.owners = np.repeat(np.arange(len(windows)), [len(each) for each in windows])
+        spans = np.concatenate(windows) if windows else np.zeros((0, 4), np.int64)  # [rows, 4]
+        self._begins, self.sizes, self._asked_from, self._asked_to = spans.T + np.stack(
+            [texts.starts[self.owners], np.zeros(len(spans), np.int64), *[texts.starts[self.owners]] * 2]
+        )
+
+    def __len__(self) -> int:
+        return len(self.owners)
+
+    def fetch(self, indices: NDArray[np.int64]) -> TaggedRows:
+        """Return the rows at some indices, in that order."""
+        lengths, begins = self.sizes[indices], self._begins[indices]
+        columns = np.arange(lengths.max(initial=0))
+        real = columns < lengths[:, None]
+        places = np.where(real, begins[:, None] + columns, 0)
+        tokens, first = self._texts.tokens, self._texts.first
+        own = (places >= self._asked_from[indices][:, None]) & (places < self._asked_to[indices][:, None])
+        labels = self._texts.labels
+        return TaggedRows(
+            tokens=np.where(real, tokens[places], 0),
+            lengths=lengths,
+            word_starts=real & first[places],
+            asked=real & own & first[places],
+            labels=None if labels is None else labels[places],
+        )
+
+
+def _windows(size: int, most: int, overlap: int) -> NDArray[np.int64]:
+    """Return for each window of a text its beginning and its length, and the beginning and the end of the tokens that it labels.
+
+    A token is labelled by the window in which it is farthest from both ends: two neighbours divide what they have in common.
+
+    Args:
+        size: the tokens of the text.
+        most: the tokens of a window.
+        overlap: the tokens that two windows have in common, at least.
+
+    Returns:
+        [windows, 4].
+    """
+    if size <= most:
+        return np.array([[0, size, 0, size]], np.int64)
+    advance = most - overlap
+    begins = np.append(np.arange(0, size - most, advance), size - most)
+    between = (begins[1:] + begins[:-1] + most) // 2  # the middle of what two neighbours have in common
+    return np.stack([begins, np.full(len(begins), most), np.append(0, between), np.append(between, size)], axis=1)

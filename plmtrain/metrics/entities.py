@@ -1,0 +1,34 @@
+"""Precision, recall and F1 of names marked by B- and I-, as conlleval counts them (Tjong Kim Sang and De Meulder 2003, section 3).
+
+A name is right if its type and all of its words are. An I- without a B- or I- of its type before it begins a name, as in conlleval:
+labels are scored as they are, and none is repaired first.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+
+from plmtrain.errors import SettingsError
+
+
+def measures(predicted: Sequence[Sequence[str]], expected: Sequence[Sequence[str]]) -> dict[str, float]:
+    """Compute ``precision``, ``recall`` and ``f1`` over all texts (micro averages), by seqeval; 0 where there is no name.
+
+    Args:
+        predicted: the labels of the words of each text.
+        expected: the right ones.
+
+    Raises:
+        SettingsError: if seqeval is not installed.
+    """
+    try:
+        from seqeval.metrics import precision_recall_fscore_support  # type: ignore[import-untyped]
+    except ImportError:
+        raise SettingsError(
+            "names are scored by seqeval, which is not installed", "task.scheme=entities", "pip install 'plmtrain[eval]'"
+        ) from None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of divisions by zero, whose result is 0
+        precision, recall, f1, _ = precision_recall_fscore_support(list(expected), list(predicted), average="micro")
+    return {"precision": float(precision), "recall": float(recall), "f1": float(f1)}

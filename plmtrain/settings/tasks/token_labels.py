@@ -1,0 +1,58 @@
+"""A label for each word of a text."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from plmtrain.families import MODEL_FAMILIES
+from plmtrain.settings.base import Texts
+from plmtrain.settings.tasks.base import TaskSettings
+
+
+class TokenLabelsSettings(TaskSettings):
+    """A label for each word, such as its part of speech, or its part in a name (Devlin et al. 2019, section 5.3)."""
+
+    families: ClassVar[frozenset[str]] = frozenset(name for name, row in MODEL_FAMILIES.items() if row.kind != "encoder_decoder")
+    decides_parameters: ClassVar[frozenset[str]] = frozenset({"labels"})
+    found_in_data: ClassVar[frozenset[str]] = frozenset({"labels"})
+
+    type: Literal["token_labels"] = "token_labels"
+    text: str = "tokens"
+    """The column of the words: a list, or text with white space between words."""
+    label: str = "tags"
+    """The column of their labels."""
+    labels: Texts = ()
+    """The labels in the order of their numbers; found in the training data if not given, by alphabet."""
+    scheme: Literal["auto", "entities", "words"] = "auto"
+    """entities: B- and I- mark the words of names, and whole names are scored; words: each word is scored; auto: entities if
+    every label is O or begins with B- or I-."""
+    overlap: int = Field(32, ge=0)
+    """The tokens that two windows of a text that is longer than a row have in common."""
+    dropout: float | None = Field(None, ge=0, lt=1)
+    """Dropout before the head; the model's if not given."""
+
+    @model_validator(mode="after")
+    def _labels(self) -> TokenLabelsSettings:
+        if len(self.labels) == 1 or len(set(self.labels)) < len(self.labels):
+            raise ValueError(f"labels must be two or more, all different, and are {list(self.labels)}")
+        if self.text == self.label:
+            raise ValueError("text and label name one column")
+        return self
+
+    @property
+    def texts_in_row(self) -> int:
+        return 1
+
+    @property
+    def entities(self) -> bool:
+        """Whether labels mark names, which are scored as wholes."""
+        if self.scheme != "auto":
+            return self.scheme == "entities"
+        return bool(self.labels) and all(label == "O" or label[:2] in ("B-", "I-") for label in self.labels)
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The metrics of validation; the best checkpoint by the first is the run's result."""
+        return ("f1", "precision", "recall", "accuracy") if self.entities else ("accuracy",)

@@ -1,0 +1,273 @@
+"""A label for each word of a text: parts of speech, names (Devlin et al. 2019, section 5.3)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence, Set
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from plmtrain.batch import Batch, Inputs, Layout, Term
+from plmtrain.data.rows.row_formats import placed
+from plmtrain.data.tables.readers import reader_of
+from plmtrain.data.tables.tagged import TaggedRows
+from plmtrain.metrics import entities
+from plmtrain.nn.heads import TokenLabelHead, token_label_head
+from plmtrain.nn.loss import cross_entropy_sum
+from plmtrain.programs.answering import Answer, Demonstration
+from plmtrain.programs.inspection import Inspection, Shown
+from plmtrain.programs.learner import Learner
+from plmtrain.programs.program import Carry, MakeBackbone, Selection
+from plmtrain.programs.task import TaskAnswering, TaskProgram
+from plmtrain.settings.models.base import TransformerSettings
+from plmtrain.settings.tasks.token_labels import TokenLabelsSettings
+
+if TYPE_CHECKING:
+    from plmtrain.backbones import Backbone
+    from plmtrain.data.rows.rows import Rows
+    from plmtrain.data.tables.labelled import Examples
+    from plmtrain.keyed_random import Keys
+    from plmtrain.text.tokenizer import Tokenizer
+    from plmtrain.text.vocabulary import Vocabulary
+
+_LARGEST_TABLE = 20
+"""The most labels in a table."""
+
+
+class TokenLabelsLearner(Learner):
+    """A backbone and a head that labels its tokens.
+
+    Args:
+        backbone: reads the row.
+        head: labels its states.
+    """
+
+    def __init__(self, backbone: Backbone, head: TokenLabelHead) -> None:
+        super().__init__(backbone)
+        self.head = head
+
+    def scores(self, inputs: Inputs, places: Tensor) -> Tensor:
+        """Return the outputs of the head at some places.
+
+        Args:
+            inputs: the rows.
+            places: [words] indices into rows * length.
+
+        Returns:
+            [words, labels].
+        """
+        scores: Tensor = self.head(self.backbone.hidden(inputs).flatten(0, 1)[places])
+        return scores
+
+
+class TokenLabels(TaskProgram[TokenLabelsSettings, TransformerSettings, TokenLabelsLearner]):
+    """Label each word of a text by the state of its first token.
+
+    Args:
+        settings: the task's.
+        model: the settings of the model that it trains.
+        vocabulary: the tokens that rows are made of.
+        sequence_length: tokens of a row, special ones included; longer texts are read in several rows.
+    """
+
+    terms = ("token_labels",)
+    unit = "nats a word"
+    ragged = True
+    counted = ("tokens",)
+
+    def __init__(
+        self, settings: TokenLabelsSettings, model: TransformerSettings, vocabulary: Vocabulary, sequence_length: int
+    ) -> None:
+        super().__init__(settings, model, vocabulary)
+        self.sequence_length = sequence_length
+
+    @classmethod
+    def of_heads(cls, heads: Set[type[nn.Module]], labels: tuple[str, ...]) -> TokenLabelsSettings | None:
+        if TokenLabelHead not in heads or len(labels) < 2:
+            return None
+        return TokenLabelsSettings(name="token_labels", labels=labels)
+
+    @property
+    def selection(self) -> Selection:
+        return Selection(self.settings.metrics[0], higher=True, decides=True)
+
+    def collate(self, rows: Rows, keys: Keys) -> Batch:
+        assert isinstance(rows, TaggedRows)
+        assert rows.labels is not None
+        return self.batch(rows, torch.from_numpy(keys.samples))
+
+    def batch(self, rows: TaggedRows, samples: Tensor) -> Batch:
+        """Frame texts as the model's family does; ``places`` are those of the labelled words, and ``words`` their number by row."""
+        placing = placed(rows, self.format, self.model.positions)
+        special = [False] * self.format.framing
+        asked = placing.filled(rows.asked, special, False)  # [rows, length]
+        targets = {"places": torch.from_numpy(np.flatnonzero(asked)), "words": torch.from_numpy(asked.sum(axis=1))}
+        if rows.labels is not None:
+            targets["labels"] = torch.from_numpy(rows.labels[rows.asked])
+        segments = torch.from_numpy(placing.segments) if self.model.tells_segments else None
+        return Batch(
+            inputs=Inputs(
+                ids=torch.from_numpy(placing.ids(rows.tokens, self.vocabulary)),
+                layout=Layout.of(placing.real),
+                segments=segments,
+            ),
+            targets=targets,
+            samples=samples,
+            normalisers={"token_labels": float(rows.asked.sum()), "tokens": float(placing.real.sum())},
+        )
+
+    def build(self, make: MakeBackbone) -> TokenLabelsLearner:
+        backbone = make(self.model)
+        for parameter in backbone.unread_by_encode():
+            parameter.requires_grad_(False)
+        head = token_label_head(self.model, len(self.settings.labels), self.settings.dropout)
+        return TokenLabelsLearner(backbone, head)
+
+    def loss(self, learner: TokenLabelsLearner, batch: Batch, carry: Carry) -> tuple[dict[str, Term], Carry]:
+        total = cross_entropy_sum(learner.scores(batch.inputs, batch.targets["places"]), batch.targets["labels"])
+        return {"token_labels": Term(total=total, normaliser=batch.normalisers["token_labels"])}, carry
+
+    @cached_property
+    def answering(self) -> Labelling:
+        return Labelling(self)
+
+    def inspect(self, batch: Batch) -> Inspection:
+        ids, real = batch.inputs.ids.numpy(), batch.layout.tokens
+        asked = np.zeros(ids.size, np.bool_)
+        asked[batch.targets["places"].numpy()] = True
+        asked = asked.reshape(ids.shape)
+        special = self.vocabulary.is_special[ids]
+        names, labels = self.settings.labels, batch.targets["labels"].tolist()
+        rows, first = [], 0
+        for row, words in enumerate(batch.targets["words"].tolist()):
+            kept = slice(None) if real is None else real[row].numpy()
+            marks = [
+                "special" if mark else "target" if word else "plain" for mark, word in zip(special[row], asked[row], strict=True)
+            ]
+            shown = [
+                pair
+                for pair, own in zip(zip(ids[row].tolist(), marks, strict=True), _flags(kept, len(marks)), strict=True)
+                if own
+            ]
+            title = " ".join(names[number] for number in labels[first : first + words])
+            rows.append(Shown({title: shown}))
+            first += words
+        counts = Counter(labels)
+        return Inspection(
+            rows=rows,
+            rates={f"label {name}": (counts[number], len(labels)) for number, name in enumerate(names[:_LARGEST_TABLE])},
+            notes=["The first token of each word is labelled; what stands before a row are the labels of its words in order."],
+        )
+
+
+def _flags(kept: Any, length: int) -> NDArray[np.bool_]:
+    flags = np.zeros(length, np.bool_)
+    flags[kept] = True
+    return flags
+
+
+class Labelling(TaskAnswering[TokenLabelsLearner]):
+    """Label the words of texts.
+
+    Args:
+        program: frames them.
+    """
+
+    def __init__(self, program: TokenLabels) -> None:
+        self.program, self.settings = program, program.settings
+        self.reader = reader_of(program.settings)
+        self.longest = program.row_shape(program.sequence_length).length
+
+    @property
+    def scored(self) -> tuple[str, ...]:
+        return self.settings.metrics
+
+    def questions(self, texts: Sequence[str], tokenizer: Tokenizer) -> Rows:
+        """Encode texts, a line each: words with white space between them, or a JSON object with a list of words."""
+        examples = [self.reader.question(text) for text in texts]
+        encoded = self.reader.encode(examples, tokenizer)
+        longest = int(encoded.sizes().max(initial=1))
+        return encoded.rows(longest).fetch(np.arange(len(texts)))
+
+    def collate(self, rows: Rows) -> Batch:
+        assert isinstance(rows, TaggedRows)
+        return self.program.batch(rows, torch.arange(len(rows)))
+
+    @torch.no_grad()
+    def predict(self, learner: TokenLabelsLearner, batch: Batch) -> list[dict[str, Any]]:
+        """Return for each row the likeliest label of each of its words as ``labels``, with its probability."""
+        names = self.settings.labels
+        scores = learner.scores(batch.inputs, batch.targets["places"]).float()
+        best = scores.softmax(dim=-1).max(dim=-1)
+        labels, shares = [names[number] for number in best.indices.tolist()], best.values.tolist()
+        answers, first = [], 0
+        for sample, words in zip(batch.samples.tolist(), batch.targets["words"].tolist(), strict=True):
+            own = slice(first, first + words)
+            answers.append({"sample": sample, "labels": labels[own], "probabilities": shares[own]})
+            first += words
+        return answers
+
+    def merge(self, answers: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """Return the labels of a text, given those of its windows, each of which labels other words."""
+        return {key: [value for answer in answers for value in answer[key]] for key in ("labels", "probabilities")}
+
+    def score(self, predictions: Sequence[Mapping[str, Any]], references: Sequence[Any]) -> dict[str, float]:
+        """Compute the share of words that are labelled rightly, and of names found and right ones where labels mark names."""
+        predicted = [list(prediction["labels"]) for prediction in predictions]
+        expected = [list(reference) for reference in references]
+        words = sum(map(len, expected))
+        right = sum(
+            one == other for own, theirs in zip(predicted, expected, strict=True) for one, other in zip(own, theirs, strict=True)
+        )
+        names = entities.measures(predicted, expected) if self.settings.entities else {}
+        return {**names, "accuracy": right / words if words else 0.0}
+
+    def read_out(self, text: str, ids: NDArray[np.int64], answer: Mapping[str, Any], tokenizer: Tokenizer) -> Answer:
+        words = self.reader.question(text).texts
+        line = " ".join(f"{word}/{label}" for word, label in zip(words, answer["labels"], strict=True))
+        values = {"labels": answer["labels"], "probabilities": answer["probabilities"]}
+        return Answer({self.settings.text: list(words), **values}, [line])
+
+    def closing(
+        self, examples: Examples, answers: Sequence[Mapping[str, Any]], best: float | None
+    ) -> Sequence[Demonstration | str]:
+        """Show how often each label is given rightly, and the baseline: the commonest label of each word in training."""
+        counts: Counter[tuple[str, str]] = Counter()
+        for example, answer in zip(examples.splits["validation"], answers, strict=True):
+            counts.update(zip(example.reference, answer["labels"], strict=True))
+        parts: list[Demonstration | str] = []
+        labels = self.settings.labels
+        if len(labels) <= _LARGEST_TABLE:
+            rows = []
+            for label in labels:
+                expected = sum(count for (right, _), count in counts.items() if right == label)
+                given = sum(count for (_, other), count in counts.items() if other == label)
+                hits = counts[label, label]
+                shares = [f"{hits / whole:.1%}" if whole else "" for whole in (given, expected)]
+                rows.append([label, f"{expected:,}", f"{given:,}", *shares])
+            parts.append(Demonstration("held-out words by label", ["label", "expected", "given", "precision", "recall"], rows))
+        if best is not None:
+            measured = f"best validation {self.program.selection.measure} {best:.4f}"
+            parts.append(f"{measured}; {self._baseline(examples)}")
+        return parts
+
+    def _baseline(self, examples: Examples) -> str:
+        """Return what giving each word its commonest label of training would score, in words."""
+        seen: dict[str, Counter[str]] = {}
+        everything: Counter[str] = Counter()
+        for example in examples.splits["train"]:
+            for word, label in zip(example.texts, example.reference, strict=True):
+                seen.setdefault(word, Counter())[label] += 1
+                everything[label] += 1
+        usual = {word: min(counts, key=lambda label: (-counts[label], label)) for word, counts in seen.items()}
+        commonest = min(everything, key=lambda label: (-everything[label], label))
+        held_out = examples.splits["validation"]
+        predictions = [{"labels": [usual.get(word, commonest) for word in example.texts]} for example in held_out]
+        measure = self.program.selection.measure
+        value = self.score(predictions, [example.reference for example in held_out])[measure]
+        return f"each word's commonest label of training alone has {value:.4f}"
