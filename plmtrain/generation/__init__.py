@@ -5,6 +5,8 @@ The same options give the same text as transformers' ``generate`` (version 5), w
 
 from __future__ import annotations
 
+import zlib
+
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
@@ -16,7 +18,7 @@ from plmtrain.generation.stop_texts import StopTexts
 from plmtrain.generation.writer import DecoderWriter, EncoderDecoderWriter, Writer
 from plmtrain.settings.generation import GenerationSettings
 
-__all__ = ["NOTHING", "DecoderWriter", "EncoderDecoderWriter", "Specials", "StopTexts", "Writer", "generate"]
+__all__ = ["NOTHING", "DecoderWriter", "EncoderDecoderWriter", "Specials", "StopTexts", "Writer", "generate", "numbers_of"]
 
 
 def generate(
@@ -46,3 +48,16 @@ def generate(
     if settings.beams > 1:
         return search(writer, begun, specials, settings, limit, stop)
     return draw_or_follow(writer, begun, specials, settings, limit, samples, stop)
+
+
+def numbers_of(ids: Tensor, tokens: Tensor | None) -> NDArray[np.int64]:
+    """Return a number for each row by which its random draws are told apart.
+
+    It depends on the row alone, not on its place: a text is written in a batch as it would be alone.
+
+    Args:
+        ids: [rows, length] what is read.
+        tokens: [rows, length] bool, true at real tokens; None if no row is padded.
+    """
+    rows = ids.tolist() if tokens is None else [row[own].tolist() for row, own in zip(ids, tokens, strict=True)]
+    return np.array([zlib.crc32(np.array(row, np.int64).tobytes()) for row in rows], np.int64)

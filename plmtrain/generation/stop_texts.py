@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
-
-if TYPE_CHECKING:
-    from plmtrain.text.tokenizer import Tokenizer
 
 _BYTES_OF_A_CHARACTER = 4
 """A byte-level token has at least one byte, so that a text has at most four times as many tokens as characters."""
@@ -20,20 +16,18 @@ class StopTexts:
 
     Args:
         texts: the texts, at least one.
-        tokenizer: decodes what is written.
+        text_of: returns the text of what is written.
     """
 
-    def __init__(self, texts: Sequence[str], tokenizer: Tokenizer) -> None:
-        self.texts, self._tokenizer = tuple(texts), tokenizer
+    def __init__(self, texts: Sequence[str], text_of: Callable[[Sequence[int]], str]) -> None:
+        self.texts, self._text_of = tuple(texts), text_of
         # One token more may have been written than the one that completed a text's character.
         self._tokens = _BYTES_OF_A_CHARACTER * max(map(len, texts)) + 1
 
     def reached(self, written: Tensor) -> Tensor:
         """Return which texts contain one of the stop texts near their end.  # [texts, tokens] -> [texts] bool"""
         tails = written[:, -self._tokens :].tolist()
-        ends = [
-            any(text in self._tokenizer.decode([token for token in tail if token >= 0]) for text in self.texts) for tail in tails
-        ]
+        ends = [any(text in self._text_of([token for token in tail if token >= 0]) for text in self.texts) for tail in tails]
         return torch.tensor(ends, dtype=torch.bool, device=written.device)
 
     def cut(self, text: str) -> str:

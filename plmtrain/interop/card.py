@@ -16,7 +16,7 @@ from plmtrain.interop.model import Model, called
 from plmtrain.interop.publishing import PublishedFolder
 from plmtrain.redaction import redact, redact_text
 from plmtrain.settings.run import FinetuneSettings
-from plmtrain.settings.tasks.base import SentenceTaskSettings, TaskSettings
+from plmtrain.settings.tasks.base import SentenceTaskSettings, TaskSettings, TextTaskSettings
 from plmtrain.training.checkpoint_manifest import versions
 from plmtrain.training.restore import TrainedRun
 from plmtrain.training.run_folder import RunFolder
@@ -81,11 +81,13 @@ def card_of_import(source: str, origin: str, model: Model, task: TaskSettings | 
 
 def _task(task: TaskSettings) -> Iterator[str]:
     """Yield what a task's model reads, and its labels."""
-    if isinstance(task, SentenceTaskSettings):
+    if isinstance(task, TextTaskSettings):
         columns = ", ".join(f"`{name}`" for name in task.text)
         yield f"It reads {'one text' if len(task.text) == 1 else 'pairs of texts'}: {columns}."
-        if task.symmetric:
-            yield "A pair is read in both orders, and the head scores the sum of the two states; the class below reads one order."
+    if prefix := getattr(task, "prefix", ""):
+        yield f"Before each text it reads `{prefix}`."
+    if isinstance(task, SentenceTaskSettings) and task.symmetric:
+        yield "A pair is read in both orders, and the head scores the sum of the two states; the class below reads one order."
     if labels := getattr(task, "labels", ()):
         yield f"Its labels are {', '.join(f'`{label}`' for label in labels[:_LISTED])}{', ...' if len(labels) > _LISTED else ''}."
 

@@ -1,7 +1,7 @@
-"""Precision, recall and F1 of names marked by B- and I-, as conlleval counts them (Tjong Kim Sang and De Meulder 2003, section 3).
+"""Precision, recall and F1 of names marked by B- and I- (Tjong Kim Sang and De Meulder 2003, section 3).
 
 A name is right if its type and all of its words are. An I- without a B- or I- of its type before it begins a name, as in conlleval:
-labels are scored as they are, and none is repaired first.
+labels are scored as they are, none is repaired.
 """
 
 from __future__ import annotations

@@ -106,6 +106,24 @@ def tied_cross_entropy(hidden: Tensor, weight: Tensor, labels: Tensor) -> tuple[
     return losses.sum(), losses
 
 
+def smoothed(total: Tensor, hidden: Tensor, weight: Tensor, labels: Tensor, smoothing: float) -> Tensor:
+    """Return the loss of targets of which a share is spread evenly over the table (Szegedy et al. 2016, section 7).
+
+    The mean of a state's scores is its product with the table's mean row, so that no score is computed again: with a share e, the
+    loss of a target y is ``-log p(y) + e (score(y) - mean score)``.
+
+    Args:
+        total: the sum of the negative log-probabilities of the labels, from ``tied_cross_entropy``.
+        hidden, weight, labels: as there.
+        smoothing: the share.
+
+    Returns:
+        The sum in nats, as torch's ``cross_entropy`` with ``label_smoothing``.  # []
+    """
+    above_mean = functional.embedding(labels, weight) - weight.mean(dim=0)  # [n, width]
+    return total + smoothing * torch.sum(hidden.float() * above_mean.float())
+
+
 def _chunks(hidden: Tensor, weight: Tensor) -> Iterator[slice]:
     """Yield rows whose logits are computed at a time: enough to make products efficient, few enough to need little memory."""
     step = max(1, (_SCORED_ON_CPU if hidden.device.type == "cpu" else _SCORED_ON_GPU) // len(weight))

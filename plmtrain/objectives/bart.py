@@ -20,16 +20,17 @@ from plmtrain.batch import Batch, Inputs, Layout, Term, shift_right
 from plmtrain.corruption.noising import DELETED, HIDDEN, Noiser
 from plmtrain.data.rows.framing import framed
 from plmtrain.data.rows.rows import side_by_side
-from plmtrain.generation import EncoderDecoderWriter, Specials, StopTexts, generate
+from plmtrain.generation import StopTexts
 from plmtrain.keyed_random import Keys
 from plmtrain.nn.loss import tied_cross_entropy
 from plmtrain.programs.answering import Answer, Answering, Demonstration
 from plmtrain.programs.baseline import Baseline, unigram_loss
 from plmtrain.programs.denoising.inspection import noise_inspection
 from plmtrain.programs.inspection import Inspection
-from plmtrain.programs.learner import TiedLearner
+from plmtrain.programs.learner import EncoderDecoderLearner
 from plmtrain.programs.program import Carry, MakeBackbone, Program
 from plmtrain.programs.texts import framed_batch
+from plmtrain.programs.writing import write
 from plmtrain.settings.generation import GenerationSettings
 from plmtrain.settings.models.encoder_decoder import EncoderDecoderSettings
 from plmtrain.settings.objectives.bart import BartSettings
@@ -40,24 +41,7 @@ if TYPE_CHECKING:
     from plmtrain.text.vocabulary import Vocabulary
 
 
-class BartLearner(TiedLearner):
-    """An encoder-decoder.
-
-    Args:
-        pair: the backbone, encoder and decoder.
-    """
-
-    def __init__(self, pair: EncoderDecoder) -> None:
-        super().__init__(pair)
-
-    @property
-    def pair(self) -> EncoderDecoder:
-        """The backbone, with its decoder."""
-        assert isinstance(self.backbone, EncoderDecoder)
-        return self.backbone
-
-
-class Bart(Program[BartSettings, EncoderDecoderSettings, BartLearner]):
+class Bart(Program[BartSettings, EncoderDecoderSettings, EncoderDecoderLearner]):
     """Reconstruct a row from its corrupted form."""
 
     terms = ("denoising", "corrupted")
@@ -91,12 +75,12 @@ class Bart(Program[BartSettings, EncoderDecoderSettings, BartLearner]):
             normalisers={"denoising": float(targets["labels"].size), "corrupted": float(np.sum(corrupted))},
         )
 
-    def build(self, make: MakeBackbone) -> BartLearner:
+    def build(self, make: MakeBackbone) -> EncoderDecoderLearner:
         backbone = make(self.model)
         assert isinstance(backbone, EncoderDecoder)
-        return BartLearner(backbone)
+        return EncoderDecoderLearner(backbone)
 
-    def loss(self, learner: BartLearner, batch: Batch, carry: Carry) -> tuple[dict[str, Term], Carry]:
+    def loss(self, learner: EncoderDecoderLearner, batch: Batch, carry: Carry) -> tuple[dict[str, Term], Carry]:
         targets = batch.targets
         written = learner.backbone.hidden(batch.inputs).flatten(0, 1)  # [rows * length, width]
         if "positions" in targets:
@@ -132,7 +116,7 @@ class Bart(Program[BartSettings, EncoderDecoderSettings, BartLearner]):
         return noise_inspection(batch, labels, self.vocabulary, mean)
 
 
-class Restoring(Answering[BartLearner]):
+class Restoring(Answering[EncoderDecoderLearner]):
     """Reconstruct a text in which masks may replace missing words.
 
     Args:
@@ -147,7 +131,7 @@ class Restoring(Answering[BartLearner]):
         self.longest = program.row_shape(program.model.positions).length
 
     def writing(self, chosen: GenerationSettings, tokenizer: Tokenizer) -> Restoring:
-        return Restoring(self.program, chosen, StopTexts(chosen.stop, tokenizer) if chosen.stop else None)
+        return Restoring(self.program, chosen, StopTexts(chosen.stop, tokenizer.decode) if chosen.stop else None)
 
     def questions(self, texts: Sequence[str], tokenizer: Tokenizer) -> Rows:
         """Encode texts in which masks may be written as the mask token."""
@@ -157,32 +141,24 @@ class Restoring(Answering[BartLearner]):
         return framed_batch(rows, self.program.format, self.vocabulary)
 
     @torch.no_grad()
-    def predict(self, learner: BartLearner, batch: Batch) -> list[dict[str, Any]]:
+    def predict(self, learner: EncoderDecoderLearner, batch: Batch) -> list[dict[str, Any]]:
         """Reconstruct each row.
 
         Returns:
             For each row its ``sample`` and the generated ids as ``written``, without the special tokens around them.
         """
-        ids, chosen = batch.inputs.ids, self.generation
-        opening, closing = self.vocabulary["cls"], self.vocabulary["sep"]
+        samples = batch.samples.numpy()
         # The original is about as long as its corrupted form, unless masks replace long spans.
-        limit = min(chosen.max_new_tokens or 2 * ids.shape[1] + 16, self.program.model.positions)
-        absent = self.vocabulary.absent(learner.pair.vocabulary_size)
-        specials = Specials(end=closing, first=opening, last=closing, absent=absent)
-        writer = EncoderDecoderWriter(learner.pair, batch.inputs, chosen.beams, limit)
-        begun = torch.full_like(ids[:, :1], closing)
-        texts = generate(writer, begun, specials, chosen, limit, samples=batch.samples.numpy(), stop=self.stop)
-        return [
-            {"sample": sample, "written": text[1 : -1 if text[-1] == closing else None]}
-            for sample, text in zip(batch.samples.tolist(), texts, strict=True)
-        ]
+        limit = self.generation.max_new_tokens or 2 * batch.inputs.ids.shape[1] + 16
+        texts = write(learner.pair, batch.inputs, self.vocabulary, self.generation, limit, samples, self.stop)
+        return [{"sample": sample, "written": text} for sample, text in zip(samples.tolist(), texts, strict=True)]
 
     def read_out(self, text: str, ids: NDArray[np.int64], answer: Mapping[str, Any], tokenizer: Tokenizer) -> Answer:
         restored = tokenizer.decode(answer["written"])
         restored = (restored if self.stop is None else self.stop.cut(restored)).strip()
         return Answer({"text": text, "restored": restored}, [restored])
 
-    def demonstrate(self, learner: BartLearner, rows: Rows, tokenizer: Tokenizer) -> Demonstration:
+    def demonstrate(self, learner: EncoderDecoderLearner, rows: Rows, tokenizer: Tokenizer) -> Demonstration:
         """Corrupt sentences, and show the model's reconstructions."""
         batch = self.program.collate(rows, Keys(0, np.zeros(len(rows), np.int64), np.arange(len(rows))))
         shown = []

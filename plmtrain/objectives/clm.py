@@ -7,7 +7,6 @@ isolated documents, the end of one document is the beginning of the next.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -21,7 +20,7 @@ from plmtrain.batch import Batch, Inputs, Layout, Term
 from plmtrain.data.rows.row_formats import RowFormat
 from plmtrain.data.rows.rows import side_by_side
 from plmtrain.errors import SettingsError
-from plmtrain.generation import NOTHING, DecoderWriter, Specials, StopTexts, generate
+from plmtrain.generation import NOTHING, DecoderWriter, Specials, StopTexts, generate, numbers_of
 from plmtrain.nn.loss import tied_cross_entropy
 from plmtrain.programs.answering import Answer, Answering, Demonstration
 from plmtrain.programs.baseline import Baseline, unigram_loss
@@ -169,7 +168,7 @@ class Continuing(Answering[CausalLMLearner]):
                 f"argument: --max-new-tokens {chosen.max_new_tokens}",
                 f"ask for fewer, such as --max-new-tokens {positions // 2}",
             )
-        return Continuing(self.program, chosen, StopTexts(chosen.stop, tokenizer) if chosen.stop else None)
+        return Continuing(self.program, chosen, StopTexts(chosen.stop, tokenizer.decode) if chosen.stop else None)
 
     def questions(self, texts: Sequence[str], tokenizer: Tokenizer) -> Rows:
         """Encode prompts, in which special tokens may be written; an empty one is the beginning of a document."""
@@ -202,8 +201,6 @@ class Continuing(Answering[CausalLMLearner]):
         ids, tokens = batch.inputs.ids, batch.layout.tokens
         begun = ids if tokens is None else ids.masked_fill(~tokens, NOTHING)
         writer = DecoderWriter(learner.decoder, self.generation.beams, ids.shape[1] + self.limit)
-        # Draws depend on the prompt, not on its place, so that it is continued in a batch as it would be alone.
-        samples = np.array([zlib.crc32(np.array([token for token in row if token >= 0]).tobytes()) for row in begun.tolist()])
         texts = generate(
             writer,
             begun,
@@ -213,7 +210,7 @@ class Continuing(Answering[CausalLMLearner]):
             ),
             self.generation,
             self.limit,
-            samples=samples,
+            samples=numbers_of(ids, tokens),
             stop=self.stop,
         )
         return [{"sample": sample, "written": text} for sample, text in zip(batch.samples.tolist(), texts, strict=True)]

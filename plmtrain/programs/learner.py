@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from plmtrain.backbones import Backbone
+from plmtrain.backbones.encoder_decoder import EncoderDecoder
 from plmtrain.batch import Inputs
 from plmtrain.errors import SettingsError
 
@@ -74,3 +75,20 @@ class TiedLearner(Learner):
     def token_scores(self, inputs: Inputs) -> Tensor:
         """Return the logits of the next token at each position that is written."""
         return functional.linear(self.backbone.hidden(inputs), self.backbone.embedding_weight)
+
+
+class EncoderDecoderLearner(TiedLearner):
+    """An encoder-decoder.
+
+    Args:
+        pair: the backbone, encoder and decoder.
+    """
+
+    def __init__(self, pair: EncoderDecoder) -> None:
+        super().__init__(pair)
+
+    @property
+    def pair(self) -> EncoderDecoder:
+        """The backbone, with its decoder."""
+        assert isinstance(self.backbone, EncoderDecoder)
+        return self.backbone

@@ -8,8 +8,6 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from plmtrain.console import counted
 from plmtrain.data.corpus.updates import OnUpdate
 from plmtrain.data.loading.order import plan_phases
@@ -82,7 +80,8 @@ class LabelledExamples(Material):
         return cls(settings, _tokenizer(settings, examples, on_update), examples)
 
     def sample(self) -> Iterable[str]:
-        return islice((text for example in self.examples.splits["train"] for text in example.texts), _SAMPLED)
+        reader = self.examples.reader
+        return islice((text for example in self.examples.splits["train"] for text in reader.vocabulary_texts(example)), _SAMPLED)
 
     def programs(self, phases: Sequence[Phase]) -> list[Trainable]:
         from plmtrain import tasks
@@ -125,7 +124,7 @@ class LabelledExamples(Material):
         counts = {split: len(some) for split, some in examples.splits.items()}
         start = "" if self.settings.init else "without init=, from random weights; "
         skipped = f"; {examples.skips.count} rows skipped, first {examples.skips.first[0]}" if examples.skips.count else ""
-        cut = f"{self._cut_share(trainer.sequence_length):.1%} of the examples are cut to fit {trainer.sequence_length} tokens"
+        cut = self._encoded["train"].cutting(trainer.sequence_length)
         return (
             f"{start}{counts['train']:,} training examples, {counts['validation']:,} held out{skipped}\n"
             f"{examples.reader.opening(examples.splits)}; {cut}\n"
@@ -149,11 +148,6 @@ class LabelledExamples(Material):
     def findings(self) -> list[Finding]:
         """Return what of the examples may not be as the user thinks."""
         return self.examples.reader.findings(self.examples.splits)
-
-    def _cut_share(self, length: int) -> float:
-        """Which share of the training examples is longer than a row, by a little where special tokens are more than two."""
-        texts = len(self.examples.splits["train"][0].texts)
-        return float(np.mean(self._encoded["train"].sizes() + 1 + texts > length))
 
     def conclude(self, program: Trainable, learner: Learner, phase: Phase, group: Group, folder: Path) -> None:
         """Answer the held-out examples with the best checkpoint."""
@@ -225,7 +219,8 @@ def _given_tokenizer(settings: FinetuneSettings, examples: Examples, on_update: 
         return Tokenizer.load(tokenizer_folder(Path(settings.init)))
     from plmtrain.data.corpus.trained_tokenizers import tokenizer_on
 
-    texts = [text for example in examples.splits["train"] for text in example.texts if text.strip()]
+    reader = examples.reader
+    texts = [text for example in examples.splits["train"] for text in reader.vocabulary_texts(example) if text.strip()]
     if not texts:
         raise DataError("there is no text in the examples", "task.text", "name the columns that have the texts")
     return tokenizer_on(texts, settings.data.prepared_dir, settings.tokenizer, on_update)

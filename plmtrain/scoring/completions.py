@@ -87,7 +87,7 @@ class _Author(ABC):
         if self.longest < 1:
             what = f"an answer of {settings.max_new_tokens} tokens leaves no place for a question: the model takes {positions}"
             raise SettingsError(what, f"scoring.max_new_tokens={settings.max_new_tokens}", "lower it")
-        self._stop = StopTexts(settings.stop, self.tokenizer) if settings.stop else None
+        self._stop = StopTexts(settings.stop, self.tokenizer.decode) if settings.stop else None
         self._generation = GenerationSettings(beams=settings.beams, length_penalty=settings.length_penalty)
 
     def prompt(self, text: str) -> NDArray[np.int64]:

@@ -142,6 +142,13 @@ def _sequences_fit_model(model: ModelSettings, trainer: TrainerSettings) -> Iter
             )
 
 
+def _answers_fit_model(model: ModelSettings, task: TaskSettings) -> Iterator[Broken]:
+    for name, length in task.lengths.items():
+        if length > model.positions:
+            what = f"task.{name} ({length}) is more than model={model.name} takes ({model.positions})"
+            yield f"task.{name}", what, f"lower task.{name}, or raise model.positions"
+
+
 def _frozen_layers_exist(model: ModelSettings, trainer: TrainerSettings) -> Iterator[Broken]:
     if not isinstance(model, TransformerSettings):
         return
@@ -310,6 +317,7 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[..., Iterator[Broken]]], ...] = (
     (("objective", "trainer"), _pairs_fill_rows),
     (("model", "task"), _task_fits_model),
     (("model", "task"), _task_reads_as_model),
+    (("model", "task"), _answers_fit_model),
     (("task", "data"), _task_has_examples),
     (("task", "trainer"), _task_has_no_phases),
 )

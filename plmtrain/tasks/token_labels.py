@@ -102,7 +102,7 @@ class TokenLabels(TaskProgram[TokenLabelsSettings, TransformerSettings, TokenLab
         return self.batch(rows, torch.from_numpy(keys.samples))
 
     def batch(self, rows: TaggedRows, samples: Tensor) -> Batch:
-        """Frame texts as the model's family does; ``places`` are those of the labelled words, and ``words`` their number by row."""
+        """Frame texts as the model's family does; ``places`` are those of the labelled words, ``words`` their number in each row."""
         placing = placed(rows, self.format, self.model.positions)
         special = [False] * self.format.framing
         asked = placing.filled(rows.asked, special, False)  # [rows, length]

@@ -143,7 +143,7 @@ class Tokenizer:
         marked = {token["id"] for token in self._definition["added_tokens"] if token["special"]}
         size = max(pieces.values()) + 1
         gaps = tuple(sorted(set(range(size)) - set(pieces.values())))
-        return Vocabulary(size, by_role, tuple(sorted(marked | set(by_role.values()))), gaps)
+        return Vocabulary(size, by_role, tuple(sorted(marked | set(by_role.values()))), gaps, self.decode)
 
     @cached_property
     def digest(self) -> str:

@@ -1,15 +1,19 @@
-"""The part of a tokenizer that everything else needs: its size, and which tokens are special."""
+"""The part of a tokenizer that everything else needs: its size, which tokens are special, and the text of tokens."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from plmtrain.errors import SettingsError
+
+
+def _numbers(ids: Sequence[int]) -> str:
+    return " ".join(map(str, ids))
 
 
 @dataclass(frozen=True)
@@ -22,12 +26,14 @@ class Vocabulary:
             stands between documents), ``mask``, ``bos``, ``eos``. One token may have several roles.
         special_ids: every special id, those without a role among them, ascending.
         gaps: the ids below ``size`` that no token has, ascending.
+        text_of: returns the text of some ids, without special tokens; without a tokenizer, the ids themselves.
     """
 
     size: int
     roles: Mapping[str, int]
     special_ids: tuple[int, ...]
     gaps: tuple[int, ...] = ()
+    text_of: Callable[[Sequence[int]], str] = field(default=_numbers, compare=False, repr=False)
 
     def __getitem__(self, role: str) -> int:
         """Return the id of the token with a role.

@@ -104,7 +104,7 @@ def test_a_stop_text_ends_a_text(pair: Any, beams: int) -> None:
     settings, begun = GenerationSettings(beams=beams, min_new_tokens=LIMIT), prompts(5)
     writer = DecoderWriter(ours, beams, begun.shape[1] + LIMIT)
     free = [letters.decode(text) for text in generate(writer, begun, SPECIALS, settings, LIMIT)]
-    stop = StopTexts([free[0][3:6]], letters)
+    stop = StopTexts([free[0][3:6]], letters.decode)
     writer = DecoderWriter(ours, beams, begun.shape[1] + LIMIT)
     ended = [letters.decode(text) for text in generate(writer, begun, SPECIALS, settings, LIMIT, stop=stop)]
     for text, whole in zip(ended, free, strict=True):

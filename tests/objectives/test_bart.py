@@ -20,7 +20,8 @@ from plmtrain.data.rows.rows import Rows
 from plmtrain.errors import SettingsError
 from plmtrain.interop.inputs import inputs_of
 from plmtrain.keyed_random import Keys
-from plmtrain.objectives.bart import Bart, BartLearner
+from plmtrain.objectives.bart import Bart
+from plmtrain.programs.learner import EncoderDecoderLearner
 from plmtrain.settings.generation import GenerationSettings
 from plmtrain.settings.models.encoder_decoder import EncoderDecoderSettings
 from plmtrain.settings.objectives.bart import BartSettings
@@ -59,7 +60,7 @@ def keys(rows: int, epoch: int = 0) -> Keys:
     return Keys(11, np.full(rows, epoch, np.int64), np.arange(rows))
 
 
-def learner(bart: Bart, seed: int = 0) -> BartLearner:
+def learner(bart: Bart, seed: int = 0) -> EncoderDecoderLearner:
     torch.manual_seed(seed)
     return bart.build(lambda settings: backbones.build(settings, bart.vocabulary.size))
 
@@ -132,11 +133,11 @@ def test_the_loss_is_that_of_transformers() -> None:
     assert batch.layout.tokens is not None
     with torch.no_grad():
         expected = theirs(input_ids=batch.inputs.ids, attention_mask=batch.layout.tokens.long(), labels=labels).loss
-        term = bart.loss(BartLearner(ours).eval(), batch, {})[0]["denoising"]
+        term = bart.loss(EncoderDecoderLearner(ours).eval(), batch, {})[0]["denoising"]
     assert term.total.item() / term.normaliser == pytest.approx(expected.item(), rel=1e-5)
     read = bart.answering.collate(rows)
     decoder = Inputs(ids=shift_right(read.inputs.ids, 2), layout=Layout(causal=True))
-    scores = BartLearner(ours).eval().token_scores(replace(read.inputs, decoder=decoder))
+    scores = EncoderDecoderLearner(ours).eval().token_scores(replace(read.inputs, decoder=decoder))
     with torch.no_grad():
         logits = theirs(input_ids=read.inputs.ids, attention_mask=read.layout.tokens.long()).logits  # their own shift
     real = read.layout.tokens

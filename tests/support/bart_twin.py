@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import nn
 
 from plmtrain.backbones.encoder_decoder import EncoderDecoder
+from plmtrain.interop.families.bart import FAMILY
+from plmtrain.interop.placing import named_tensors
 from plmtrain.settings.models.encoder_decoder import EncoderDecoderSettings
 
 VOCABULARY, POSITIONS = 97, 40
@@ -41,6 +45,18 @@ def twins(layers: int = 2, std: float = 0.25) -> tuple[nn.Module, EncoderDecoder
     ours = EncoderDecoder(settings, VOCABULARY).eval()
     ours.load_state_dict(renamed(theirs.state_dict(), ours))
     return theirs, ours
+
+
+def twin_of(ours: EncoderDecoder, roles: Mapping[str, int]) -> nn.Module:
+    """transformers' model in eval mode with the weights of ours, for a vocabulary with these special tokens."""
+    import transformers
+
+    shape = FAMILY.config(ours.settings) | {"vocab_size": ours.vocabulary_size, "decoder_start_token_id": roles["sep"]}
+    special = {"pad_token_id": roles["pad"], "bos_token_id": roles["cls"], "eos_token_id": roles["sep"]}
+    theirs = transformers.BartForConditionalGeneration(transformers.BartConfig(**shape, **special)).eval()
+    names = named_tensors(ours, FAMILY.backbone(ours.settings))
+    theirs.load_state_dict({f"model.{name}": tensor for name, tensor in names.items()}, strict=False)
+    return theirs
 
 
 def renamed(theirs: dict[str, torch.Tensor], ours: EncoderDecoder) -> dict[str, torch.Tensor]:

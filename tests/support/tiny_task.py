@@ -9,14 +9,17 @@ import numpy as np
 from support.memory_rows import VOCABULARY
 from support.tiny_run import TINY_BERT
 
+from plmtrain.data.tables.answered import AnsweredExamples
 from plmtrain.data.tables.examples import EncodedExamples, Texts
 from plmtrain.settings.composing.compose import compose
 from plmtrain.settings.decode import pretrain_settings
 from plmtrain.settings.models.base import ModelSettings
 from plmtrain.settings.tasks.classification import ClassificationSettings
 from plmtrain.settings.tasks.regression import RegressionSettings
+from plmtrain.settings.tasks.sequence_to_sequence import SequenceToSequenceSettings
 from plmtrain.tasks.classification import Classification
 from plmtrain.tasks.regression import Regression
+from plmtrain.tasks.sequence_to_sequence import SequenceToSequence
 
 SHAPE = "width=16 heads=2 feed_forward=32 positions=32 layers=2".split()
 MODELS = {
@@ -78,6 +81,24 @@ def scorer(
     text = ("first", "second") if pairs else ("text",)
     task = RegressionSettings(name="tiny", text=text, metrics=metrics, dropout=dropout)
     return Regression(task, model, _TOKENS, length)
+
+
+def writer(
+    model: ModelSettings | None = None, *, length: int = 14, dropout: float | None = None, **changes: object
+) -> SequenceToSequence:
+    """The program of a task with texts as answers; there is no head with a dropout of its own."""
+    chosen = {"text": ("text",), "target_length": 8, "label_smoothing": 0.1, "metrics": ("chrf", "bleu", "accuracy")} | changes
+    return SequenceToSequence(SequenceToSequenceSettings(name="tiny", **chosen), model or tiny_model("bart"), _TOKENS, length)
+
+
+def answered_examples(count: int, most: int, *, pairs: bool = False, seed: int = 0) -> AnsweredExamples:
+    """Random texts of up to nine tokens, for each of which its first three tokens shall be written, the last one first."""
+    texts = _texts(np.random.default_rng(seed).integers(0, 9, count), 1 + pairs, np.random.default_rng(seed))
+    first, starts = texts[0].tokens.tolist(), texts[0].starts.tolist()
+    answers = [first[start : min(start + 3, end)][::-1] for start, end in itertools.pairwise(starts)]
+    ends = np.fromiter(itertools.accumulate(map(len, answers), initial=0), np.int64, count + 1)
+    questions = EncodedExamples(texts, None, most, [_TOKENS.text_of(answer) for answer in answers])
+    return AnsweredExamples(questions, Texts(np.array([token for answer in answers for token in answer], np.uint8), ends))
 
 
 def examples(count: int, most: int, *, pairs: bool = True, classes: int = 3, seed: int = 0) -> EncodedExamples:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plmtrain.data.rows.rows import Rows, beside
-from plmtrain.families import MODEL_FAMILIES, Piece
+from plmtrain.families import MODEL_FAMILIES, Piece, pieces_of
 from plmtrain.text.vocabulary import Vocabulary
 
 MULTIPLE = 8
@@ -47,6 +47,13 @@ class RowFormat:
         """
         row = MODEL_FAMILIES[family]
         return cls(row.tokens.pieces(texts), row.tokens.padding_side == "left", row.padding_segment)
+
+    @classmethod
+    def written(cls, family: str) -> RowFormat:
+        """Return the format of the rows that the decoders of a family of models write, without the token that they start with."""
+        row = MODEL_FAMILIES[family]
+        assert row.writes is not None, "the settings refuse a family without a decoder beside its encoder"
+        return cls(pieces_of(row.writes.text))
 
     @cached_property
     def roles(self) -> tuple[str, ...]:

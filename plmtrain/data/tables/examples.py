@@ -75,8 +75,12 @@ class Encoded(Protocol):
         """Return the rows, each with at most ``most`` tokens of text."""
         ...
 
-    def sizes(self) -> NDArray[np.int64]:
-        """Return the number of tokens of text in each example, before it is cut.  # [examples]"""
+    def cutting(self, length: int) -> str:
+        """Return in words how much of the examples does not fit into the model's rows.
+
+        Args:
+            length: of these rows, in tokens.
+        """
         ...
 
 
@@ -153,10 +157,11 @@ class EncodedTexts:
         """Return a row for each example; longer ones are cut to ``most`` tokens of text."""
         return EncodedExamples(self.texts, self.targets, most, self.references)
 
-    def sizes(self) -> NDArray[np.int64]:
-        """Return the number of tokens of text in each example, before it is cut.  # [examples]"""
-        sizes: NDArray[np.int64] = np.sum([np.diff(part.starts) for part in self.texts], axis=0)
-        return sizes
+    def cutting(self, length: int) -> str:
+        """Return in words which share of the examples is cut, by a little too much where special tokens are more than two."""
+        sizes = np.sum([np.diff(part.starts) for part in self.texts], axis=0)  # [examples]
+        share = float(np.mean(sizes + 1 + len(self.texts) > length))
+        return f"{share:.1%} of the examples are cut to fit {length} tokens"
 
 
 class EncodedExamples:

@@ -84,6 +84,10 @@ class Reader(ABC, Generic[TaskT, ReferenceT]):
     def content(self, example: Example[ReferenceT]) -> tuple[str, ...]:
         """Return everything that is read of an example as text, for digests."""
 
+    def vocabulary_texts(self, example: Example[ReferenceT]) -> tuple[str, ...]:
+        """Return the texts of an example that a tokenizer must be able to encode."""
+        return example.texts
+
     def informed(self, names: Mapping[str, Sequence[str]]) -> Self:
         """Return a reader with settings filled in from the class names of a dataset's columns; here they are not used."""
         return self

@@ -1,8 +1,8 @@
 """Tables of labelled texts: TSV, CSV, JSON, parquet and CoNLL; whatever is wrong is told with its file and line.
 
 TSV has no quotes, as GLUE's files and most people's have none: a cell is what stands between two tabs. CSV has them (RFC 4180),
-and cells of several lines with them. CoNLL's files have a word a line, with its tags beside it, and a blank line after each sentence:
-a sentence is a row, and its cells are lists. All but parquet may be gzipped.
+and cells of several lines with them. CoNLL's files have a word a line, with its tags beside it, and a blank line after each
+sentence: a sentence is a row, and its cells are lists. All but parquet may be gzipped.
 """
 
 from __future__ import annotations

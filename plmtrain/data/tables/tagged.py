@@ -1,7 +1,7 @@
 """Texts with a label for each word, as rows; longer texts are read in windows that overlap.
 
-The first token of a word is labelled, and no other (Devlin et al. 2019, section 5.3). Each word is labelled once: by the window in
-which it is farthest from both ends.
+The first token of a word is labelled, and no other (Devlin et al. 2019, section 5.3). Each word is labelled once: by the window
+in which it is farthest from both ends.
 """
 
 from __future__ import annotations
@@ -103,6 +103,11 @@ class TaggedTexts:
     def sizes(self) -> NDArray[np.int64]:
         """Return the number of tokens of each text.  # [texts]"""
         return np.diff(self.starts)
+
+    def cutting(self, length: int) -> str:
+        """Return in words which share of the texts is read in windows."""
+        share = float(np.mean(self.sizes() + 2 > length))
+        return f"{share:.1%} of the texts are longer than {length} tokens, and read in windows"
 
 
 def _pieces(texts: Sequence[Sequence[str]], tokenizer: Tokenizer) -> dict[str, NDArray[np.int64]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, ClassVar
 
 from pydantic import Field, model_validator
@@ -51,18 +52,34 @@ class TaskSettings(Settings):
         return 2
 
     @property
+    def lengths(self) -> Mapping[str, int]:
+        """The settings that are a number of tokens of a row, besides ``trainer.sequence_length``; here there are none."""
+        return {}
+
+    @property
     def from_hub(self) -> bool:
         """Whether the examples are those of a dataset if the user names no files."""
         return self.hub is not None or self.folder is not None
 
 
-class SentenceTaskSettings(TaskSettings):
-    """A task with one answer for a text or a pair of texts, computed by a head from one state of the row."""
-
-    families: ClassVar[frozenset[str]] = frozenset(name for name, row in MODEL_FAMILIES.items() if row.head is not None)
+class TextTaskSettings(TaskSettings):
+    """A task with one answer for a text or a pair of texts."""
 
     text: Annotated[Texts, Field(min_length=1, max_length=2)]
     """The column of the text, or the two columns of a pair."""
+
+    @model_validator(mode="after")
+    def _two_columns(self) -> TextTaskSettings:
+        if len(set(self.text)) < len(self.text):
+            raise ValueError("text names one column twice")
+        return self
+
+
+class SentenceTaskSettings(TextTaskSettings):
+    """A task whose answer a head computes from one state of the row."""
+
+    families: ClassVar[frozenset[str]] = frozenset(name for name, row in MODEL_FAMILIES.items() if row.head is not None)
+
     label: str = "label"
     """The column of the right answer."""
     dropout: float | None = Field(None, ge=0, lt=1)
@@ -75,9 +92,7 @@ class SentenceTaskSettings(TaskSettings):
     section 3.2); that of the model's family if not given."""
 
     @model_validator(mode="after")
-    def _two_columns(self) -> SentenceTaskSettings:
-        if len(set(self.text)) < len(self.text):
-            raise ValueError("text names one column twice")
+    def _two_orders(self) -> SentenceTaskSettings:
         if self.symmetric and len(self.text) < 2:
             raise ValueError("symmetric is of pairs, and text names one column")
         return self

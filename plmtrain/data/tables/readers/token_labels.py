@@ -11,8 +11,8 @@ from plmtrain.data.tables.labels import listed, rare, require_several, unknown
 from plmtrain.data.tables.reader import Example, Finding, Reader
 from plmtrain.data.tables.table_files import Row, named
 from plmtrain.data.tables.tagged import TaggedTexts
+from plmtrain.data.tables.texts import as_object
 from plmtrain.errors import DataError
-from plmtrain.json_files import DamagedJson, parse
 from plmtrain.settings.tasks.token_labels import TokenLabelsSettings
 from plmtrain.text.readers import SKIP
 
@@ -57,13 +57,7 @@ class TokenLabelsReader(Reader[TokenLabelsSettings, Tags]):
 
     def question(self, text: str) -> Example[Tags]:
         """Read a line: words with white space between them, or a JSON object with the column of the words."""
-        cells: object = None
-        if text.lstrip().startswith("{"):
-            try:
-                cells = parse(text)
-            except DamagedJson:
-                cells = None
-        if isinstance(cells, dict):
+        if (cells := as_object(text)) is not None:
             if self.task.text not in cells:
                 what = f"there is no '{self.task.text}' in this JSON object; it has: {', '.join(cells) or 'nothing'}"
                 raise DataError(what, f"'{text[:60]}'", f'write {{"{self.task.text}": ["...", "..."]}}')
@@ -76,6 +70,9 @@ class TokenLabelsReader(Reader[TokenLabelsSettings, Tags]):
 
     def content(self, example: Example[Tags]) -> tuple[str, ...]:
         return (json.dumps(example.texts, ensure_ascii=False), json.dumps(example.reference, ensure_ascii=False))
+
+    def vocabulary_texts(self, example: Example[Tags]) -> tuple[str, ...]:
+        return (" ".join(example.texts),)
 
     def informed(self, names: Mapping[str, Sequence[str]]) -> Self:
         labels = tuple(names.get(self.task.label, ()))

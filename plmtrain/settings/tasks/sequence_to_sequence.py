@@ -1,0 +1,56 @@
+"""Texts as answers to texts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from plmtrain.families import MODEL_FAMILIES
+from plmtrain.settings.base import MOST_PLACES
+from plmtrain.settings.generation import GenerationSettings
+from plmtrain.settings.tasks.base import TextTaskSettings
+
+Metric = Literal["chrf", "bleu", "rouge1", "rouge2", "rougeL", "exact_match", "accuracy", "loss"]
+
+
+class SequenceToSequenceSettings(GenerationSettings, TextTaskSettings):
+    """A text for a text or a pair, such as its translation, its summary or the word for its class (Raffel et al. 2020, section
+    2.4)."""
+
+    families: ClassVar[frozenset[str]] = frozenset(name for name, row in MODEL_FAMILIES.items() if row.writes is not None)
+    lower_is_better: ClassVar[frozenset[str]] = frozenset({"loss"})
+
+    type: Literal["sequence_to_sequence"] = "sequence_to_sequence"
+    target: str = "target"
+    """The column of the text that shall be written."""
+    prefix: str = Field("", max_length=2**16)
+    """Text before each text that is read, e.g. ``translate English to German: ``."""
+    target_length: int | None = Field(None, gt=0, le=MOST_PLACES)
+    """Tokens of a target, special ones included: longer ones are cut, and none longer is written; those of
+    ``trainer.sequence_length`` if not given."""
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    """The share of each target's probability that is spread over the whole vocabulary in training (Szegedy et al. 2016, section
+    7)."""
+    metrics: Annotated[tuple[Metric, ...], Field(min_length=1)] = ("chrf", "bleu", "rougeL", "exact_match")
+    """The metrics of validation; the checkpoint that is best by the first is the run's result. With ``loss`` alone nothing is
+    written in validation."""
+    bleu_tokens: Literal["13a", "intl", "char", "zh"] = "13a"
+    """How sacrebleu divides texts into tokens for bleu."""
+
+    @model_validator(mode="after")
+    def _another_column(self) -> SequenceToSequenceSettings:
+        if self.target in self.text:
+            raise ValueError(f"target and text name the same column, {self.target}")
+        return self
+
+    @property
+    def lengths(self) -> Mapping[str, int]:
+        given = {"target_length": self.target_length, "max_new_tokens": self.max_new_tokens}
+        return {name: length for name, length in given.items() if length is not None}
+
+    @property
+    def generation(self) -> GenerationSettings:
+        """How texts are written."""
+        return GenerationSettings(**{name: getattr(self, name) for name in GenerationSettings.model_fields})

@@ -1,0 +1,233 @@
+"""Texts as answers: loss and gradients against transformers' class, what is read and written, and that it learns."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from support.bart_twin import twin_of
+from support.sentence_twin import randomise
+from support.tiny_task import answered_examples, tiny_model, writer
+from torch.nn import functional
+
+from plmtrain import backbones
+from plmtrain.batch import Batch
+from plmtrain.errors import DataError, SettingsError, SettingsErrors
+from plmtrain.keyed_random import Keys
+from plmtrain.programs.learner import EncoderDecoderLearner
+from plmtrain.runs.command_settings import settings_for
+from plmtrain.settings.generation import GenerationSettings
+from plmtrain.settings.tokenizer import TokenizerSettings
+from plmtrain.tasks.sequence_to_sequence import SequenceToSequence
+from plmtrain.text.tokenizer import Tokenizer
+from plmtrain.text.tokenizer_training import train
+
+torch.set_num_threads(1)
+ROWS = 6
+DRY = ("model.dropout=0", "model.attention_dropout=0")
+
+
+def learner_of(task: SequenceToSequence) -> EncoderDecoderLearner:
+    torch.manual_seed(0)
+    learner = task.build(lambda model: backbones.build(model, task.vocabulary.size))
+    randomise(learner)
+    return learner
+
+
+def batch_of(task: SequenceToSequence, count: int = ROWS, **more: Any) -> Batch:
+    rows = answered_examples(count, task.row_shape(task.sequence_length).length, **more).fetch(np.arange(count))
+    return task.collate(rows, Keys(0, np.zeros(count, np.int64), np.arange(count)))
+
+
+def labels_of(batch: Batch) -> torch.Tensor:
+    """As transformers takes them: -100 where nothing is predicted."""
+    assert batch.inputs.decoder is not None
+    labels = torch.full(batch.inputs.decoder.ids.shape, -100)
+    labels.view(-1)[batch.targets["places"]] = batch.targets["labels"]
+    return labels
+
+
+@pytest.mark.parametrize("pairs", [False, True])
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_loss_and_gradients_are_those_of_transformers(pairs: bool, smoothing: float) -> None:
+    columns = ("first", "second") if pairs else ("text",)
+    task = writer(tiny_model("bart", *DRY), length=24, text=columns, label_smoothing=smoothing)
+    learner, batch = learner_of(task).train(), batch_of(task, pairs=pairs)
+    other = twin_of(learner.pair, task.vocabulary.roles)
+    real, labels = batch.inputs.layout.tokens, labels_of(batch)
+    assert real is not None
+    assert not real.all()
+    assert (labels < 0).any()
+    scores = other(input_ids=batch.inputs.ids, attention_mask=real.long(), labels=labels).logits
+    flat = scores.flatten(0, 1), labels.flatten()
+    theirs = functional.cross_entropy(*flat, label_smoothing=smoothing)
+    (term,) = task.loss(learner, batch, {})[0].values()
+    assert term.normaliser == float((labels >= 0).sum())
+    torch.testing.assert_close(term.total / term.normaliser, theirs, atol=1e-5, rtol=1e-5)
+    (term.total / term.normaliser).backward()
+    theirs.backward()
+    grad = learner.backbone.embedding_weight.grad
+    torch.testing.assert_close(grad, other.model.shared.weight.grad, atol=1e-6, rtol=1e-4)
+    (plain,) = task.loss(learner.eval(), batch, {})[0].values()
+    torch.testing.assert_close(plain.total / term.normaliser, functional.cross_entropy(*flat), atol=1e-5, rtol=1e-5)
+
+
+def test_rows_begin_and_end_as_the_family_writes_them() -> None:
+    task = writer(length=10, target_length=5)
+    batch, rows = batch_of(task), answered_examples(ROWS, 8).fetch(np.arange(ROWS))
+    roles, decoder = task.vocabulary.roles, batch.inputs.decoder
+    assert rows.answers is not None
+    assert decoder is not None
+    for row, labels in enumerate(labels_of(batch).tolist()):
+        answer = rows.answers.tokens[row, : min(3, rows.answers.lengths[row])].tolist()
+        written = [roles["cls"], *answer, roles["sep"]]
+        assert [label for label in labels if label >= 0] == written
+        assert decoder.ids[row].tolist()[: len(written)] == [roles["sep"], *written[:-1]]
+    cut = writer(length=10, target_length=3)
+    assert {len([label for label in labels if label >= 0]) for labels in labels_of(batch_of(cut)).tolist()} == {3}
+    assert batch.normalisers["tokens"] == float(batch.inputs.layout.tokens.sum()) + batch.normalisers["target"]
+
+
+def test_eight_rows_are_overfitted_and_written() -> None:
+    task = writer(tiny_model("bart", *DRY, "model.initial_std=0.1"), length=24, label_smoothing=0.0)
+    torch.manual_seed(0)
+    learner = task.build(lambda model: backbones.build(model, task.vocabulary.size)).train()
+    batch = batch_of(task, 8)
+    optimizer = torch.optim.Adam(learner.parameters(), lr=0.01)
+    for _ in range(300):
+        (term,) = task.loss(learner, batch, {})[0].values()
+        loss = term.total / term.normaliser
+        loss.backward()
+        assert all(weight.grad is not None and weight.grad.abs().sum() > 0 for weight in learner.parameters())
+        optimizer.step()
+        optimizer.zero_grad()
+        if loss.item() < 0.05:
+            break
+    assert loss.item() < 0.05
+    references = answered_examples(8, 22).references
+    for beams in (1, 3):
+        answering = task.answering.writing(GenerationSettings(beams=beams), Tokenizer.__new__(Tokenizer))
+        answers = answering.predict(learner.eval(), batch)
+        assert [answer["prediction"] for answer in answers] == list(references)
+    scores = task.answering.score(answers, references)
+    assert (scores["chrf"], scores["accuracy"]) == (pytest.approx(100), 1)
+
+
+@pytest.mark.parametrize("chosen", [{}, {"beams": 3}, {"sample": True, "seed": 5}])
+def test_texts_are_those_of_transformers_and_company_changes_none(chosen: dict[str, Any]) -> None:
+    task = writer(length=24, target_length=7, **chosen)
+    learner = learner_of(task).eval()
+    rows = answered_examples(ROWS, 22)
+    batch = task.answering.collate(rows.fetch(np.arange(ROWS)))
+    together = [answer["prediction"] for answer in task.answering.predict(learner, batch)]
+    alone = [
+        task.answering.predict(learner, task.answering.collate(rows.fetch(np.array([row]))))[0]["prediction"]
+        for row in range(ROWS)
+    ]
+    assert together == alone
+    assert len(set(together)) > 1
+    if chosen.get("sample"):
+        return
+    real, roles = batch.inputs.layout.tokens, task.vocabulary.roles
+    assert real is not None
+    other = twin_of(learner.pair, roles)
+    theirs = other.generate(
+        input_ids=batch.inputs.ids,
+        attention_mask=real.long(),
+        max_new_tokens=7,
+        num_beams=chosen.get("beams", 1),
+        do_sample=False,
+        decoder_start_token_id=roles["sep"],
+        forced_bos_token_id=roles["cls"],
+        forced_eos_token_id=roles["sep"],
+        eos_token_id=roles["sep"],
+        pad_token_id=roles["pad"],
+    )
+    special = {roles[role] for role in ("cls", "sep", "pad")}
+    ours = [[int(token) for token in text.split() if int(token) not in special] for text in together]
+    assert ours == [[token for token in text if token not in special] for text in theirs[:, 1:].tolist()]
+
+
+def test_a_prediction_sees_no_later_token() -> None:
+    task = writer(length=24)
+    learner, batch = learner_of(task).eval(), batch_of(task)
+    decoder = batch.inputs.decoder
+    assert decoder is not None
+    embedded: list[torch.Tensor] = []
+    learner.pair.token.register_forward_hook(lambda module, inputs, output: embedded.append(output) or output.retain_grad())
+    hidden = learner.backbone.hidden(batch.inputs)
+    hidden[:, 1].sum().backward()
+    reach = embedded[1].grad.abs().sum(dim=(0, 2))  # by place in the decoder
+    assert (reach[:2] > 0).all()
+    assert (reach[2:] == 0).all()
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    texts = ["the cat sat on the mat .", "a dog ran to the cat ."] * 20
+    return train(iter(texts), TokenizerSettings(type="byte_bpe", family="roberta", vocab_size=290, lowercase=False))
+
+
+def test_questions_have_the_prefix_and_stop_texts_end_answers(tokenizer: Tokenizer) -> None:
+    settings = writer(text=("a", "b"), prefix="say: ", stop=("t",), target_length=None).settings
+    task = SequenceToSequence(settings, tiny_model("bart"), tokenizer.vocabulary, 24)
+    lines = ["the cat\ta dog", json.dumps({"b": "a dog", "a": "the cat"})]
+    rows = task.answering.questions(lines, tokenizer)
+    assert [tokenizer.decode(rows.tokens[row, : rows.lengths[row]]) for row in (0, 1)] == ["say: the cat"] * 2
+    with pytest.raises(DataError, match="a pair of texts was expected"):
+        task.answering.questions(["the cat"], tokenizer)
+    learner = learner_of(task).eval()
+    answers = task.answering.predict(learner, task.answering.collate(rows))
+    assert answers[0]["prediction"] == answers[1]["prediction"]
+    assert "t" not in answers[0]["prediction"]
+    said = task.answering.read_out(lines[1], rows.tokens[1], answers[1], tokenizer)
+    assert said.values == {"a": "the cat", "b": "a dog", "prediction": answers[1]["prediction"]}
+    assert said.lines == [answers[1]["prediction"]]
+
+
+def test_options_of_predict_go_with_those_of_the_run(tokenizer: Tokenizer) -> None:
+    answering = writer(beams=4, no_repeat_ngram=3).answering
+    longer = answering.writing(GenerationSettings(max_new_tokens=5), tokenizer).chosen
+    assert (longer.beams, longer.no_repeat_ngram, longer.max_new_tokens) == (4, 3, 5)
+    with pytest.raises(SettingsError, match="sample draws one text, beams search for the most likely one"):
+        answering.writing(GenerationSettings(sample=True), tokenizer)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "words"),
+    [
+        (["model=bert"], "task=sequence_to_sequence has no head for models of family bert"),
+        (["task.target=text"], "target and text name the same column, text"),
+        (["task.target_length=2000"], r"task.target_length \(2000\) is more than model=bart takes \(1024\)"),
+        (["task.beams=3", "task.sample=true"], "sample draws one text"),
+        (["task.metrics=[rouge]"], "task.metrics"),
+        (["task.label_smoothing=1"], "task.label_smoothing"),
+    ],
+)
+def test_settings_without_a_meaning_are_refused(chosen: list[str], words: str) -> None:
+    with pytest.raises(SettingsErrors, match=words):
+        settings_for("finetune", ["data.files=[a.tsv]", "task=sequence_to_sequence", "model=bart", *chosen])
+
+
+def test_the_loss_may_choose_and_nothing_is_written_then() -> None:
+    task = writer(metrics=("loss",))
+    assert (task.selection.measure, task.selection.higher, task.selection.decides) == ("loss", False, True)
+    assert task.answering.scored == ()
+    assert writer().selection.higher
+
+
+def test_an_inspection_shows_what_is_read_and_written() -> None:
+    task = writer(length=14)
+    batch = batch_of(task, 12)
+    shown = task.inspect(batch)
+    roles, first = task.vocabulary.roles, shown.rows[0].lines
+    assert list(first) == ["source", "decoder reads", "target"]
+    assert first["target"][0] == (roles["cls"], "special")
+    assert first["target"][-1] == (roles["sep"], "special")
+    assert [token for token, _ in first["decoder reads"]] == [roles["sep"], *(token for token, _ in first["target"][:-1])]
+    assert sum(shown.histograms["tokens of a target"].values()) == 12
+    assert replace(shown).rates["targets as long as can be"][1] == 12
