@@ -58,8 +58,10 @@ class Dataset:
             self._rows = _opened(task, split)
 
     def labels(self, column: str) -> tuple[str, ...]:
-        """Return the names of the classes of a column, in the order of their numbers; none if it is not a column of classes."""
-        return tuple(getattr((self._rows.features or {}).get(column), "names", None) or ())
+        """Return the names of the classes of a column of classes, or of lists of classes, in the order of their numbers; none for
+        other columns."""
+        feature = (self._rows.features or {}).get(column)
+        return tuple(getattr(getattr(feature, "feature", feature), "names", None) or ())
 
     def read(self, columns: Mapping[str, str]) -> Iterator[Row]:
         """Yield the rows, with class numbers replaced by their names.

@@ -1,7 +1,7 @@
 """The task of a model in a Hugging Face folder: ``plmtrain.json`` says which texts it reads.
 
-config.json names the labels, but not whether a row is of one text or of a pair, which transformers leaves to its users; nor does it
-tell a model that translates from one that was only pretrained.
+config.json names the labels, but not whether a row is of one text or of a pair, which transformers leaves to its users; nor does
+it tell a model that translates from one that was only pretrained.
 """
 
 from __future__ import annotations
@@ -45,20 +45,22 @@ def task_of(model: Model, folder: Path, texts: tuple[str, ...] = ()) -> TaskSett
         SettingsError: if it is not known how many texts a row of the model has, or if what the folder says is not true.
     """
     made = tasks.of_heads(model.heads.keys(), model.labels)
-    if made is None or not isinstance(made, SentenceTaskSettings):
-        if texts:
-            raise SettingsError("there is no classifier of texts here", f"--texts {','.join(texts)}", "omit it")
+    reads_texts = isinstance(made, SentenceTaskSettings)
+    if texts and not reads_texts:
+        raise SettingsError("there is no classifier of texts here", f"--texts {','.join(texts)}", "omit it")
+    if made is None:
         stated = None if model.heads else _stated(folder)
         return None if isinstance(stated, SentenceTaskSettings) else stated
     task = _stated(folder)
-    if task is None and not texts:
+    if task is None and reads_texts and not texts:
         what = "the folder does not say whether its classifier reads one text or two"
         remedy = "say it: plmtrain import HF_FOLDER FOLDER --texts text, or --texts text,text_pair for pairs"
         raise SettingsError(what, str(folder), remedy)
     if task is not None and (type(task) is not type(made) or getattr(task, "labels", ()) != model.labels):
         what = f"{NAME} describes another classifier than config.json"
-        raise SettingsError(what, str(folder / NAME), "remove it, and import the folder with --texts")
-    return (task or made).model_copy(update={"text": texts}) if texts else task
+        raise SettingsError(what, str(folder / NAME), "remove it, and import the folder again")
+    task = task or made
+    return task.model_copy(update={"text": texts}) if texts else task
 
 
 def _stated(folder: Path) -> TaskSettings | None:

@@ -1,7 +1,7 @@
 """Precision, recall and F1 of names marked by B- and I- (Tjong Kim Sang and De Meulder 2003, section 3).
 
-A name is right if its type and all of its words are. An I- without a B- or I- of its type before it begins a name, as in conlleval:
-labels are scored as they are, none is repaired.
+A name is right if its type and all of its words are. An I- without a B- or I- of its type before it begins a name, as in
+conlleval: labels are scored as they are, none is repaired.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def measures(predicted: Sequence[Sequence[str]], expected: Sequence[Sequence[str
         SettingsError: if seqeval is not installed.
     """
     try:
-        from seqeval.metrics import precision_recall_fscore_support  # type: ignore[import-untyped]
+        from seqeval.metrics.sequence_labeling import precision_recall_fscore_support  # type: ignore[import-untyped]
     except ImportError:
         raise SettingsError(
             "names are scored by seqeval, which is not installed", "task.scheme=entities", "pip install 'plmtrain[eval]'"

@@ -122,14 +122,17 @@ class LabelledExamples(Material):
     def opening(self) -> str:
         examples, trainer = self.examples, self.settings.trainer
         counts = {split: len(some) for split, some in examples.splits.items()}
+        (phase,) = plan_phases(trainer)
+        (program,) = self.programs([phase])
+        rows = len(self.rows("train", program, phase))  # more than the examples where long ones have several
         start = "" if self.settings.init else "without init=, from random weights; "
         skipped = f"; {examples.skips.count} rows skipped, first {examples.skips.first[0]}" if examples.skips.count else ""
         cut = self._encoded["train"].cutting(trainer.sequence_length)
         return (
             f"{start}{counts['train']:,} training examples, {counts['validation']:,} held out{skipped}\n"
             f"{examples.reader.opening(examples.splits)}; {cut}\n"
-            f"{counted(trainer.steps, 'step')} of {counted(trainer.batch_size, 'example')} "
-            f"({trainer.steps * trainer.batch_size / counts['train']:.2f} epochs)"
+            f"{counted(trainer.steps, 'step')} of {counted(trainer.batch_size, 'example' if rows == counts['train'] else 'row')} "
+            f"({trainer.steps * trainer.batch_size / rows:.2f} epochs)"
             + "".join(f"\n{line}" for line in (*self.repetitions(), *(finding.what for finding in self.findings())))
         )
 

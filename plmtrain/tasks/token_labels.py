@@ -24,6 +24,7 @@ from plmtrain.programs.inspection import Inspection, Shown
 from plmtrain.programs.learner import Learner
 from plmtrain.programs.program import Carry, MakeBackbone, Selection
 from plmtrain.programs.task import TaskAnswering, TaskProgram
+from plmtrain.settings.base import MOST_PLACES
 from plmtrain.settings.models.base import TransformerSettings
 from plmtrain.settings.tasks.token_labels import TokenLabelsSettings
 
@@ -102,7 +103,7 @@ class TokenLabels(TaskProgram[TokenLabelsSettings, TransformerSettings, TokenLab
         return self.batch(rows, torch.from_numpy(keys.samples))
 
     def batch(self, rows: TaggedRows, samples: Tensor) -> Batch:
-        """Frame texts as the model's family does; ``places`` are those of the labelled words, ``words`` their number in each row."""
+        """Frame texts as the model's family does; ``places`` are those of the labelled words, ``words`` their number by row."""
         placing = placed(rows, self.format, self.model.positions)
         special = [False] * self.format.framing
         asked = placing.filled(rows.asked, special, False)  # [rows, length]
@@ -137,38 +138,21 @@ class TokenLabels(TaskProgram[TokenLabelsSettings, TransformerSettings, TokenLab
         return Labelling(self)
 
     def inspect(self, batch: Batch) -> Inspection:
-        ids, real = batch.inputs.ids.numpy(), batch.layout.tokens
-        asked = np.zeros(ids.size, np.bool_)
-        asked[batch.targets["places"].numpy()] = True
-        asked = asked.reshape(ids.shape)
-        special = self.vocabulary.is_special[ids]
+        ids, real = batch.inputs.ids.numpy(), np.asarray(batch.inputs.layout.tokens)
+        labelled = np.isin(np.arange(ids.size), batch.targets["places"].numpy()).reshape(ids.shape)
+        marks = np.where(self.vocabulary.is_special[ids], "special", np.where(labelled, "target", "plain"))
         names, labels = self.settings.labels, batch.targets["labels"].tolist()
-        rows, first = [], 0
-        for row, words in enumerate(batch.targets["words"].tolist()):
-            kept = slice(None) if real is None else real[row].numpy()
-            marks = [
-                "special" if mark else "target" if word else "plain" for mark, word in zip(special[row], asked[row], strict=True)
-            ]
-            shown = [
-                pair
-                for pair, own in zip(zip(ids[row].tolist(), marks, strict=True), _flags(kept, len(marks)), strict=True)
-                if own
-            ]
-            title = " ".join(names[number] for number in labels[first : first + words])
-            rows.append(Shown({title: shown}))
-            first += words
+        ends = np.cumsum(batch.targets["words"].numpy()).tolist()
+        rows = [
+            Shown({" ".join(names[number] for number in labels[start:end]): list(zip(row[own].tolist(), mark[own], strict=True))})
+            for row, own, mark, start, end in zip(ids, real, marks, [0, *ends], ends, strict=False)
+        ]
         counts = Counter(labels)
         return Inspection(
             rows=rows,
             rates={f"label {name}": (counts[number], len(labels)) for number, name in enumerate(names[:_LARGEST_TABLE])},
             notes=["The first token of each word is labelled; what stands before a row are the labels of its words in order."],
         )
-
-
-def _flags(kept: Any, length: int) -> NDArray[np.bool_]:
-    flags = np.zeros(length, np.bool_)
-    flags[kept] = True
-    return flags
 
 
 class Labelling(TaskAnswering[TokenLabelsLearner]):
@@ -190,9 +174,7 @@ class Labelling(TaskAnswering[TokenLabelsLearner]):
     def questions(self, texts: Sequence[str], tokenizer: Tokenizer) -> Rows:
         """Encode texts, a line each: words with white space between them, or a JSON object with a list of words."""
         examples = [self.reader.question(text) for text in texts]
-        encoded = self.reader.encode(examples, tokenizer)
-        longest = int(encoded.sizes().max(initial=1))
-        return encoded.rows(longest).fetch(np.arange(len(texts)))
+        return self.reader.encode(examples, tokenizer).rows(MOST_PLACES).fetch(np.arange(len(texts)))
 
     def collate(self, rows: Rows) -> Batch:
         assert isinstance(rows, TaggedRows)
@@ -239,7 +221,7 @@ class Labelling(TaskAnswering[TokenLabelsLearner]):
         """Show how often each label is given rightly, and the baseline: the commonest label of each word in training."""
         counts: Counter[tuple[str, str]] = Counter()
         for example, answer in zip(examples.splits["validation"], answers, strict=True):
-            counts.update(zip(example.reference, answer["labels"], strict=True))
+            counts.update(zip(example.reference or (), answer["labels"], strict=True))
         parts: list[Demonstration | str] = []
         labels = self.settings.labels
         if len(labels) <= _LARGEST_TABLE:
@@ -261,7 +243,7 @@ class Labelling(TaskAnswering[TokenLabelsLearner]):
         seen: dict[str, Counter[str]] = {}
         everything: Counter[str] = Counter()
         for example in examples.splits["train"]:
-            for word, label in zip(example.texts, example.reference, strict=True):
+            for word, label in zip(example.texts, example.reference or (), strict=True):
                 seen.setdefault(word, Counter())[label] += 1
                 everything[label] += 1
         usual = {word: min(counts, key=lambda label: (-counts[label], label)) for word, counts in seen.items()}

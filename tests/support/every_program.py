@@ -11,7 +11,7 @@ from typing import Any
 
 from support.memory_rows import vocabulary_of
 from support.tiny_run import SHAPE, TINY_BERT, TinyRun, settings_of
-from support.tiny_task import answered_examples, examples, program, scored_examples, scorer, writer
+from support.tiny_task import answered_examples, examples, labeller, program, scored_examples, scorer, tagged_examples, writer
 
 Records = Sequence[Mapping[str, float]]
 
@@ -183,6 +183,14 @@ PROGRAMS: Mapping[str, Kind] = {
         examples=scored_examples,
         points=("train.forward@4", "train.accum@6", "save.rename@8", "eval@10", "save.write@12"),
         logged=("val/spearman",),
+    ),
+    "token_labels": Kind(
+        TINY_BERT,
+        None,
+        task=labeller,
+        examples=tagged_examples,
+        points=("train.accum@6", "eval@10"),
+        logged=("val/f1", "val/accuracy"),
     ),
     "sequence_to_sequence": Kind(
         _system("model=bart objective=bart model.positions=32"),

@@ -11,15 +11,18 @@ from support.tiny_run import TINY_BERT
 
 from plmtrain.data.tables.answered import AnsweredExamples
 from plmtrain.data.tables.examples import EncodedExamples, Texts
+from plmtrain.data.tables.tagged import TaggedExamples, TaggedTexts
 from plmtrain.settings.composing.compose import compose
 from plmtrain.settings.decode import pretrain_settings
 from plmtrain.settings.models.base import ModelSettings
 from plmtrain.settings.tasks.classification import ClassificationSettings
 from plmtrain.settings.tasks.regression import RegressionSettings
 from plmtrain.settings.tasks.sequence_to_sequence import SequenceToSequenceSettings
+from plmtrain.settings.tasks.token_labels import TokenLabelsSettings
 from plmtrain.tasks.classification import Classification
 from plmtrain.tasks.regression import Regression
 from plmtrain.tasks.sequence_to_sequence import SequenceToSequence
+from plmtrain.tasks.token_labels import TokenLabels
 
 SHAPE = "width=16 heads=2 feed_forward=32 positions=32 layers=2".split()
 MODELS = {
@@ -99,6 +102,25 @@ def answered_examples(count: int, most: int, *, pairs: bool = False, seed: int =
     ends = np.fromiter(itertools.accumulate(map(len, answers), initial=0), np.int64, count + 1)
     questions = EncodedExamples(texts, None, most, [_TOKENS.text_of(answer) for answer in answers])
     return AnsweredExamples(questions, Texts(np.array([token for answer in answers for token in answer], np.uint8), ends))
+
+
+def labeller(
+    model: ModelSettings | None = None, *, length: int = 14, dropout: float | None = None, **changes: object
+) -> TokenLabels:
+    """The program of a task with a label for each word."""
+    task = TokenLabelsSettings(name="tiny", labels=("O", "B-a", "I-a"), overlap=3, dropout=dropout, **changes)
+    return TokenLabels(task, model or tiny_model("bert"), _TOKENS, length)
+
+
+def tagged_examples(count: int, most: int, *, seed: int = 0) -> TaggedExamples:
+    """Random texts of up to twenty tokens, more than a row has; the first token of a word tells its label."""
+    numbers = np.random.default_rng(seed)
+    starts = np.cumsum([0, *numbers.integers(1, 20, count)])
+    tokens, first = numbers.integers(5, 60, starts[-1]), numbers.random(starts[-1]) < 0.6
+    first[starts[:-1]] = True
+    names = np.array(["O", "B-a", "I-a"])
+    references = [names[tokens[start:end][first[start:end]] % 3].tolist() for start, end in itertools.pairwise(starts)]
+    return TaggedTexts(tokens, first, tokens % 3, starts, references, 3).rows(most)
 
 
 def examples(count: int, most: int, *, pairs: bool = True, classes: int = 3, seed: int = 0) -> EncodedExamples:

@@ -185,7 +185,8 @@ class EncodedExamples:
     def sizes(self) -> NDArray[np.int64]:
         """The tokens of text in each row.  # [rows]"""
         whole = np.sum([np.diff(texts.starts) for texts in self.texts], axis=0)
-        return np.minimum(whole, self.most)
+        sizes: NDArray[np.int64] = np.minimum(whole, self.most)
+        return sizes
 
     def fetch(self, indices: NDArray[np.int64]) -> ExampleRows:
         """The examples at some indices, in that order."""

@@ -188,11 +188,14 @@ def format_of(path: Path, data: TableSettings) -> str:
 
 
 def named(value: object, names: Sequence[str], where: str) -> object:
-    """Return the name of a class, given its number in a dataset that names its classes; other values as they are.
+    """Return the name of a class, or those of a list of classes, given the numbers in a dataset that names its classes; other
+    values as they are.
 
     Raises:
         DataError: if it is the number of none.
     """
+    if names and isinstance(value, list):
+        return [named(each, names, where) for each in value]
     if not names or not isinstance(value, int):
         return value
     if not 0 <= value < len(names):
@@ -355,7 +358,8 @@ def _class_names(metadata: Mapping[bytes, bytes]) -> dict[str, tuple[str, ...]]:
     """Return the names of the classes of each column of classes, as the library ``datasets`` writes them into a parquet file."""
     with suppress(ValueError, KeyError, AttributeError, TypeError):
         features = json.loads(metadata[b"huggingface"])["info"]["features"]
-        return {column: tuple(map(str, feature["names"])) for column, feature in features.items() if "names" in feature}
+        single = {column: feature.get("feature", feature) for column, feature in features.items() if isinstance(feature, dict)}
+        return {column: tuple(map(str, feature["names"])) for column, feature in single.items() if "names" in feature}
     return {}
 
 

@@ -75,14 +75,18 @@ class ClassificationReader(SentenceReader[ClassificationSettings, str]):
         require_several(self.task.labels, f"task.label={self.task.label}")
 
     def opening(self, splits: Splits) -> str:
-        return listed(self.task.labels, Counter(example.reference for example in splits["train"]))
+        return listed(self.task.labels, _counts(splits["train"]))
 
     def facts(self, splits: Splits) -> dict[str, Any]:
         return {"labels": list(self.task.labels)}
 
     def findings(self, splits: Splits) -> list[Finding]:
-        train, held_out = (Counter(example.reference for example in splits[split]) for split in ("train", "validation"))
+        train, held_out = (_counts(splits[split]) for split in ("train", "validation"))
         return rare(self.task.labels, train, held_out, f"task.label={self.task.label}")
+
+
+def _counts(examples: Sequence[Example[Any]]) -> Counter[str]:
+    return Counter(str(example.reference) for example in examples)
 
 
 def _ordered(labels: set[str]) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from plmtrain.data.tables.labels import listed, rare, require_several, unknown
 from plmtrain.data.tables.reader import Example, Finding, Reader
-from plmtrain.data.tables.table_files import Row, named
+from plmtrain.data.tables.table_files import Row
 from plmtrain.data.tables.tagged import TaggedTexts
 from plmtrain.data.tables.texts import as_object
 from plmtrain.errors import DataError
@@ -28,9 +28,8 @@ class TokenLabelsReader(Reader[TokenLabelsSettings, Tags]):
 
     noun = "labels"
 
-    def __init__(self, task: TokenLabelsSettings, names: Sequence[str] = ()) -> None:
+    def __init__(self, task: TokenLabelsSettings) -> None:
         super().__init__(task)
-        self._names = tuple(names)
         self._numbers = {label: number for number, label in enumerate(task.labels)}
 
     @property
@@ -38,7 +37,7 @@ class TokenLabelsReader(Reader[TokenLabelsSettings, Tags]):
         return {self.task.text: "task.text", self.task.label: "task.label"}
 
     def example(self, row: Row) -> Example[Tags]:
-        words, tags = row.words(self.task.text), self._tags(row)
+        words, tags = row.words(self.task.text), row.words(self.task.label)
         if len(words) != len(tags):
             what = f"there are {len(words)} words in '{self.task.text}', and {len(tags)} labels in '{self.task.label}'"
             raise DataError(what, row.where, SKIP)
@@ -47,13 +46,6 @@ class TokenLabelsReader(Reader[TokenLabelsSettings, Tags]):
         if self._numbers and (strange := next((tag for tag in tags if tag not in self._numbers), None)) is not None:
             raise unknown(strange, self.task.labels, row.where)
         return Example(words, tags)
-
-    def _tags(self, row: Row) -> Tags:
-        """Return the labels of a row; a dataset's numbers stand for the names that it gives its classes."""
-        value = row.cells[self.task.label]
-        if isinstance(value, list) and value and all(isinstance(tag, int) and not isinstance(tag, bool) for tag in value):
-            return tuple(str(named(tag, self._names, row.where)) for tag in value)
-        return row.words(self.task.label)
 
     def question(self, text: str) -> Example[Tags]:
         """Read a line: words with white space between them, or a JSON object with the column of the words."""
@@ -75,15 +67,13 @@ class TokenLabelsReader(Reader[TokenLabelsSettings, Tags]):
         return (" ".join(example.texts),)
 
     def informed(self, names: Mapping[str, Sequence[str]]) -> Self:
-        labels = tuple(names.get(self.task.label, ()))
-        task = self.task if self.task.labels or not labels else self.task.model_copy(update={"labels": labels})
-        return type(self)(task, labels)
+        return self if self.task.labels else self._with(names.get(self.task.label, ()))
 
     def settled(self, train: Sequence[Example[Tags]]) -> Self:
-        if self.task.labels:
-            return self
-        labels = sorted({tag for example in train for tag in example.reference or ()})
-        return type(self)(self.task.model_copy(update={"labels": tuple(labels)}), self._names)
+        return self if self.task.labels else self._with(sorted(_counts(train)))
+
+    def _with(self, labels: Sequence[str]) -> Self:
+        return type(self)(self.task.model_copy(update={"labels": tuple(labels)}))
 
     @property
     def numbering(self) -> tuple[str, ...]:

@@ -1,0 +1,42 @@
+"""Names are counted as conlleval counts them, by its rules written out here, on random labels and on odd ones."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from plmtrain.metrics.entities import measures
+
+
+def names(labels: list[str]) -> set[tuple[str, int, int]]:
+    """Type, beginning and end of each name: B- begins one; I- goes on with a name of its type, or else begins one."""
+    spans, begin, kind = set(), 0, ""
+    for place, label in enumerate([*labels, "O"]):
+        mark, _, own = label.partition("-")
+        if kind and (mark != "I" or own != kind):
+            spans.add((kind, begin, place))
+            kind = ""
+        if mark in ("B", "I") and not kind:
+            begin, kind = place, own
+    return spans
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_random_labels(seed: int) -> None:
+    chance = random.Random(seed)
+    labels = ["O", "B-a", "I-a", "B-b", "I-b"]
+    expected = [chance.choices(labels, k=chance.randint(1, 12)) for _ in range(6)]
+    predicted = [[label if chance.random() < 0.7 else chance.choice(labels) for label in text] for text in expected]
+    right = sum(len(names(own) & names(given)) for own, given in zip(expected, predicted, strict=True))
+    there, given = (sum(len(names(text)) for text in texts) for texts in (expected, predicted))
+    found = measures(predicted, expected)
+    assert found["recall"] == pytest.approx(right / there)
+    assert found["precision"] == pytest.approx(right / given)
+    assert found["f1"] == pytest.approx(2 * right / (there + given))
+
+
+def test_without_names_all_is_zero() -> None:
+    assert measures([["O", "O"]], [["O", "O"]]) == {"precision": 0.0, "recall": 0.0, "f1": 0.0}
+    assert measures([["O", "O"]], [["B-a", "O"]]) == {"precision": 0.0, "recall": 0.0, "f1": 0.0}
+    assert measures([["B-a", "O"]], [["O", "O"]]) == {"precision": 0.0, "recall": 0.0, "f1": 0.0}
