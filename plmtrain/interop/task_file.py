@@ -1,7 +1,7 @@
 """The task of a model in a Hugging Face folder: ``plmtrain.json`` says which texts it reads.
 
-config.json names the labels, but not whether a row is of one text or of a pair, which transformers leaves to its users; nor does it
-tell a model that translates from one that was only pretrained.
+config.json names the labels, but not whether a row is of one text or of a pair, which transformers leaves to its users; nor does
+it tell a model that translates from one that was only pretrained.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def task_of(model: Model, folder: Path, texts: tuple[str, ...] = ()) -> TaskSett
         if texts:
             raise SettingsError("there is no classifier of texts here", f"--texts {','.join(texts)}", "omit it")
         stated = None if model.heads else _stated(folder)
-        return None if isinstance(stated, SentenceTaskSettings) else stated
+        return stated if stated is not None and made is None and model.settings.family in stated.families else None
     task = _stated(folder)
     if task is None and not texts:
         what = "the folder does not say whether its classifier reads one text or two"

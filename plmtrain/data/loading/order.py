@@ -34,6 +34,7 @@ class Phase:
         batch_size: rows in a step, over all processes and micro-batches.
         micro_batch_size: rows that one process takes at a time; None for all of its share.
         objective: settings of the objective that differ in this phase.
+        dropout: whether dropout is on.
         samples_before: rows of this sequence length that earlier phases read.
     """
 
@@ -45,6 +46,7 @@ class Phase:
     micro_batch_size: int | None
     samples_before: int
     objective: Mapping[str, Any] = field(default_factory=dict)
+    dropout: bool = True
 
     @property
     def end(self) -> int:
@@ -69,6 +71,7 @@ def plan_phases(trainer: TrainerSettings) -> tuple[Phase, ...]:
                 micro_batch_size=settings.micro_batch_size or trainer.micro_batch_size,
                 samples_before=read[length],
                 objective=settings.objective,
+                dropout=settings.dropout,
             )
         )
         first_step += steps
