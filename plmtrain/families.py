@@ -74,7 +74,9 @@ class TokenizerFamily:
         """Return the pieces of a row of one text or two, in order; for 0, of running text, around which nothing stands."""
         if not texts:
             return ((0, 0),)
-        return pieces_of(self.single if texts == 1 else self.pair)
+        names = {"A": 0, "B": 1}
+        template = (piece.rpartition(":") for piece in (self.single if texts == 1 else self.pair).split())
+        return tuple((names.get(name, name), int(segment)) for name, _, segment in template)
 
     def template(self, texts: int) -> str:
         """Return the same pieces as a template of the tokenizers library, with special tokens by their names."""
@@ -94,17 +96,6 @@ class TokenizerFamily:
         """The special tokens that stand around texts."""
         around = {self.roles[piece] for piece, _ in self.pieces(2) if isinstance(piece, str)}
         return tuple(token for token in self.specials if token in around)
-
-
-def pieces_of(template: str) -> tuple[Piece, ...]:
-    """Return the pieces of a row.
-
-    Args:
-        template: ``ROLE:SEGMENT``, ``A:SEGMENT`` and ``B:SEGMENT`` in order.
-    """
-    names = {"A": 0, "B": 1}
-    pieces = (piece.rpartition(":") for piece in template.split())
-    return tuple((names.get(name, name), int(segment)) for name, _, segment in pieces)
 
 
 TOKENIZER_FAMILIES: Mapping[str, TokenizerFamily] = {
@@ -255,21 +246,6 @@ class ClassifierHead:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DecoderRows:
-    """The rows that the decoders of a family write.
-
-    Args:
-        start: the role of the token that a decoder reads before it has written any.
-        text: a written row of one text, as ``TokenizerFamily.single``.
-        forced: whether generation forces the special token that opens a row, and the one that closes it at the greatest length.
-    """
-
-    start: str
-    text: str
-    forced: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
 class ModelFamily:
     """A family of models.
 
@@ -279,9 +255,11 @@ class ModelFamily:
         padding_segment: the segment of padding.
         reads: the state that represents a row: of its first token, of its last real token, or the decoder's at the closing token.
         head: the head with which its models classify texts; None if none was published.
-        writes: the rows that its decoders write; None for a family without encoder and decoder.
         pairs: the objective that trains its head for pairs of sentences.
         lm_weight: the weight of the language-model loss with which its models are fine-tuned.
+        decoder_start: the role of the token that a decoder's inputs begin with.
+        writes_frame: whether the special tokens around a text also stand around what a decoder writes.
+        in_transformers: whether transformers has a class for its models.
         counts_padding: whether transformers' class, if it gets no mask, assumes that all padding comes after a row.
         counts_from_pad: whether transformers' class counts positions from the row after the padding token's id.
     """
@@ -291,9 +269,11 @@ class ModelFamily:
     padding_segment: int = 0
     reads: Literal["first", "last", "decoder"] = "first"
     head: ClassifierHead | None = None
-    writes: DecoderRows | None = None
     pairs: Literal["nsp", "sop"] = "nsp"
     lm_weight: float = 0.0
+    decoder_start: str = "eos"
+    writes_frame: bool = False
+    in_transformers: bool = True
     counts_padding: bool = False
     counts_from_pad: bool = False
 
@@ -317,8 +297,9 @@ MODEL_FAMILIES: Mapping[str, ModelFamily] = {
         tokenizer="roberta",
         reads="decoder",
         head=ClassifierHead(drops_state=True, dropout=0.0),
-        writes=DecoderRows(start="sep", text="cls:0 A:0 sep:0", forced=True),
+        writes_frame=True,
     ),
+    "mass": ModelFamily(kind="encoder_decoder", tokenizer="xlm", reads="decoder", in_transformers=False),
     # Dropout and weight: Radford et al. 2018, sections 3.2 and 4.1.
     "gpt1": ModelFamily(
         kind="decoder", tokenizer="gpt1", reads="last", head=ClassifierHead(activation=None, dropout=0.1), lm_weight=0.5

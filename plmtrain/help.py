@@ -79,6 +79,11 @@ VERBS = {
                 "init=runs/mine",
                 "scores of pairs",
             ),
+            (
+                "plmtrain finetune task=sequence_to_sequence data.files=[train.tsv] task.text=en task.target=de "
+                "init=runs/my-bart",
+                "a text for a text, such as its translation",
+            ),
             ("plmtrain finetune task=glue/sst2 init=runs/mine", "a public dataset, from the hub"),
             ("plmtrain finetune task=glue/rte task.folder=glue init=runs/mine", "the same from a folder, without a connection"),
             ("plmtrain finetune -m task=glue/rte init=runs/mine seed=1,2,3", "three seeds, with mean and spread"),
@@ -118,6 +123,7 @@ VERBS = {
         (
             ('plmtrain predict runs/mine "The file is [MASK] now."', "one sentence"),
             ('plmtrain predict runs/my-bart "The file <mask> now." --beams 4', "restored text, by beam search"),
+            ("plmtrain predict runs/en-de --file new.tsv --output translated.tsv", "a text for each row of a table"),
             ("plmtrain predict runs/mine < sentences.txt", "one sentence per line"),
             ("plmtrain predict runs/tickets --file test.tsv --output answers.tsv", "a table, and its rows with answers"),
         ),

@@ -213,9 +213,10 @@ def test_a_library_stays_in_its_place(library: str) -> None:
 
 def test_every_library_is_declared() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    requirements = project["dependencies"] + project["optional-dependencies"]["tensorboard"]
+    extras = project["optional-dependencies"]
+    requirements = project["dependencies"] + extras["tensorboard"] + extras["eval"]
     declared = {re.match(r"[\w-]+", requirement).group() for requirement in requirements}
-    packages = {"hydra": "hydra-core", "yaml": "pyyaml", "sklearn": "scikit-learn"}
+    packages = {"hydra": "hydra-core", "yaml": "pyyaml", "sklearn": "scikit-learn", "rouge_score": "rouge-score"}
     used = {found.library for found in IMPORTS} - set(sys.stdlib_module_names) - {"plmtrain"}
     assert {packages.get(library, library) for library in used} <= declared
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plmtrain.keyed_random import Bits, Orders, as_integers, spread_at
-from plmtrain.settings.masking import HidingSettings
+from plmtrain.settings.masking import ReplacingSettings
 from plmtrain.text.vocabulary import Vocabulary
 
 LAST = np.uint32(2**32 - 1)
@@ -97,7 +97,7 @@ class Replacement:
     random_ids: NDArray[np.int64]
 
     @classmethod
-    def of(cls, settings: HidingSettings, vocabulary: Vocabulary) -> Replacement:
+    def of(cls, settings: ReplacingSettings, vocabulary: Vocabulary) -> Replacement:
         """Return the replacement of an objective's settings in a vocabulary."""
         mask, ordinary = vocabulary["mask"], vocabulary.ordinary_ids
         tokens = {

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from plmtrain.backbones import EncoderDecoderBackbone
 from plmtrain.backbones.decoder import Decoder
-from plmtrain.backbones.encoder_decoder import EncoderDecoder
 from plmtrain.batch import Inputs, Layout
 
 
@@ -43,15 +43,30 @@ class EncoderDecoderWriter:
 
     Args:
         backbone: in eval mode.
-        inputs: the encoder's input; its decoder side is not read.
+        inputs: the encoder's input; of its decoder side only the positions of the first tokens and the languages are read, and
+            these only if there are any.  # [rows, 1]
         copies: texts generated for each row, in parallel.
         limit: the most tokens to generate.
+        attended: [rows, length] bool, the places of the rows to which the decoder may attend; all but padding if None.
+        memory: [rows, length, width] the encoded rows, if another encoder made them.
     """
 
-    def __init__(self, backbone: EncoderDecoder, inputs: Inputs, copies: int, limit: int) -> None:
+    def __init__(
+        self,
+        backbone: EncoderDecoderBackbone,
+        inputs: Inputs,
+        copies: int,
+        limit: int,
+        *,
+        attended: Tensor | None = None,
+        memory: Tensor | None = None,
+    ) -> None:
         self._backbone = backbone
-        self._memory = backbone.encode(inputs).repeat_interleave(copies, dim=0)
-        tokens = inputs.layout.tokens
+        self._memory = (backbone.encode(inputs) if memory is None else memory).repeat_interleave(copies, dim=0)
+        tokens = inputs.layout.tokens if attended is None else attended
+        begun = inputs.decoder
+        self._first = None if begun is None or begun.positions is None else begun.positions.repeat_interleave(copies, dim=0)
+        self._languages = None if begun is None or begun.segments is None else begun.segments.repeat_interleave(copies, dim=0)
         # Documents are not distinguished during generation: a text may continue after the place where one ended.
         self._read = Inputs(
             ids=inputs.ids, layout=Layout(tokens=None if tokens is None else tokens.repeat_interleave(copies, dim=0))
@@ -65,9 +80,11 @@ class EncoderDecoderWriter:
 
     def advance(self, tokens: Tensor) -> Tensor:
         """Append a token to each text.  # [texts, 1] -> [texts, vocabulary] scores of the next token"""
-        written = Inputs(ids=tokens, layout=Layout(causal=True))
+        # All texts of a row have the same position and language: they stay as they are when some of the texts are selected.
+        positions = None if self._first is None else self._first + self._cache[0].own.length
+        written = Inputs(ids=tokens, layout=Layout(causal=True), segments=self._languages, positions=positions)
         hidden = self._backbone.decode(replace(self._read, decoder=written), self._memory, self._cache)
-        return functional.linear(hidden[:, -1], self._backbone.embedding_weight)
+        return functional.linear(hidden[:, -1], self._backbone.output_weight)
 
     def select(self, texts: Tensor) -> None:
         """Keep some of the texts. All texts of a row see the same memory, so only the decoder's own cache changes."""

@@ -38,6 +38,7 @@ SAME_AS: Mapping[str, tuple[str, str]] = {
 """Further values of ``model_type`` that are read: the family that computes the same, and what its classes' names begin with."""
 
 _OTHERWISE: Mapping[str, str] = {
+    "mass": "transformers has no class for MASS",
     "mbart": "it has BART's names, but norms before each sub-layer",
     "xlm-roberta-xl": "it has RoBERTa's names, but norms before each sub-layer",
     "roberta-prelayernorm": "it has RoBERTa's names, but norms before each sub-layer",

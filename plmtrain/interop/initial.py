@@ -125,7 +125,7 @@ def start_of(settings: RunSettings, program: Trainable, learner: Learner) -> Sta
         pooler = own.pooler_layer
         for name, module in _parts_of(own, part.program):
             heads = [one for kind, one in source.parts if kind == name and not _unlike(module, one, pieces)]
-            if isinstance(part.program, TaskProgram):
+            if isinstance(part.program, TaskProgram) and not isinstance(module, part.program.continued):
                 heads = []
             if heads:
                 taken.append((module, heads[0]))

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from plmtrain.backbones import Backbone
+from plmtrain.backbones.encoder_decoder import SourceEncoder
 from plmtrain.batch import Inputs
 from plmtrain.nn.boundary import SpanBoundaryHead
 from plmtrain.nn.heads import (
@@ -103,8 +104,11 @@ _HEADS: Mapping[type[nn.Module], tuple[str, Scores]] = {
 }
 
 
-_NOWHERE: Mapping[type[nn.Module], str] = {SpanBoundaryHead: "a head for what lies between two tokens"}
-"""Heads that no class of transformers has, with their names in messages."""
+_NOWHERE: Mapping[type[nn.Module], str] = {
+    SpanBoundaryHead: "a head for what lies between two tokens",
+    SourceEncoder: "an encoder in front of the model's",
+}
+"""Heads and other parts that no class of transformers has, with their names in messages."""
 
 
 def called(kind: type[nn.Module]) -> str:
@@ -117,7 +121,7 @@ def outputs(model: Model, inputs: Inputs) -> dict[str, Tensor]:
     hidden = model.backbone.hidden(inputs)
     scores = {called(kind): _HEADS[kind][1](head, model, hidden, inputs) for kind, head in model.heads.items() if kind in _HEADS}
     if model.backbone.writes and not model.heads:
-        scores[called(TiedHead)] = functional.linear(hidden, model.backbone.embedding_weight)
+        scores[called(TiedHead)] = functional.linear(hidden, model.backbone.output_weight)
     return {"a backbone": hidden, **scores}
 
 
@@ -127,5 +131,5 @@ def vocabulary_scores(model: Model, inputs: Inputs) -> Tensor | None:
     if head is not None:
         return _vocabulary(head, model, model.backbone.hidden(inputs), inputs)
     if model.backbone.writes and not model.heads:
-        return functional.linear(model.backbone.hidden(inputs), model.backbone.embedding_weight)
+        return functional.linear(model.backbone.hidden(inputs), model.backbone.output_weight)
     return None

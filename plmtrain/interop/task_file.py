@@ -50,7 +50,7 @@ def task_of(model: Model, folder: Path, texts: tuple[str, ...] = ()) -> TaskSett
         raise SettingsError("there is no classifier of texts here", f"--texts {','.join(texts)}", "omit it")
     if made is None:
         stated = None if model.heads else _stated(folder)
-        return None if isinstance(stated, SentenceTaskSettings) else stated
+        return stated if stated is not None and made is None and model.settings.family in stated.families else None
     task = _stated(folder)
     if task is None and reads_texts and not texts:
         what = "the folder does not say whether its classifier reads one text or two"

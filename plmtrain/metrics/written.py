@@ -69,5 +69,5 @@ def scorer(name: str, bleu_tokens: str) -> Any:
 def signature(name: str, given: Sequence[str], right: Sequence[str], bleu_tokens: str) -> str:
     """Return sacrebleu's account of how it computed ``bleu`` or ``chrf``, to be stated beside the score (Post 2018)."""
     own = scorer(name, bleu_tokens)
-    own.corpus_score(list(given), [list(right)])
-    return f"{own.name}|{own.get_signature()}"
+    score = own.corpus_score(list(given), [list(right)])
+    return f"{score.name}|{own.get_signature()}"

@@ -27,8 +27,8 @@ from plmtrain.programs.answering import Answer, Answering, Demonstration
 from plmtrain.programs.baseline import Baseline, unigram_loss
 from plmtrain.programs.denoising.inspection import noise_inspection
 from plmtrain.programs.inspection import Inspection
-from plmtrain.programs.learner import EncoderDecoderLearner
 from plmtrain.programs.program import Carry, MakeBackbone, Program
+from plmtrain.programs.text_to_text.learner import EncoderDecoderLearner
 from plmtrain.programs.texts import framed_batch
 from plmtrain.programs.writing import write
 from plmtrain.settings.generation import GenerationSettings
@@ -150,7 +150,9 @@ class Restoring(Answering[EncoderDecoderLearner]):
         samples = batch.samples.numpy()
         # The original is about as long as its corrupted form, unless masks replace long spans.
         limit = self.generation.max_new_tokens or 2 * batch.inputs.ids.shape[1] + 16
-        texts = write(learner.pair, batch.inputs, self.vocabulary, self.generation, limit, samples, self.stop)
+        texts = write(
+            learner.pair, batch.inputs, self.vocabulary, self.program.format, self.generation, limit, samples, self.stop
+        )
         return [{"sample": sample, "written": text} for sample, text in zip(samples.tolist(), texts, strict=True)]
 
     def read_out(self, text: str, ids: NDArray[np.int64], answer: Mapping[str, Any], tokenizer: Tokenizer) -> Answer:

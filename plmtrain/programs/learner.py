@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from plmtrain.backbones import Backbone
-from plmtrain.backbones.encoder_decoder import EncoderDecoder
 from plmtrain.batch import Inputs
 from plmtrain.errors import SettingsError
 
@@ -69,26 +68,21 @@ class Learner(nn.Module):
         )
 
 
+def switch_dropout(learner: Learner, on: bool) -> None:
+    """Switch the dropout of a learner in train mode: its modules drop only where they are in that mode themselves.
+
+    Args:
+        learner: itself, and the learners of its parts, stay in train mode.
+        on: whether there is dropout.
+    """
+    for module in learner.modules():
+        if not isinstance(module, Learner):
+            module.training = on
+
+
 class TiedLearner(Learner):
-    """A backbone that writes text; its output layer is the token embeddings, without a bias."""
+    """A backbone that writes text with an output layer of its own, mostly the token embeddings."""
 
     def token_scores(self, inputs: Inputs) -> Tensor:
         """Return the logits of the next token at each position that is written."""
-        return functional.linear(self.backbone.hidden(inputs), self.backbone.embedding_weight)
-
-
-class EncoderDecoderLearner(TiedLearner):
-    """An encoder-decoder.
-
-    Args:
-        pair: the backbone, encoder and decoder.
-    """
-
-    def __init__(self, pair: EncoderDecoder) -> None:
-        super().__init__(pair)
-
-    @property
-    def pair(self) -> EncoderDecoder:
-        """The backbone, with its decoder."""
-        assert isinstance(self.backbone, EncoderDecoder)
-        return self.backbone
+        return functional.linear(self.backbone.hidden(inputs), self.backbone.output_weight)

@@ -6,7 +6,7 @@ import json
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence, Set
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from plmtrain.programs.answering import Answering, Demonstration, LearnerT_contra
 from plmtrain.programs.program import LearnerT, ModelT, Program, SettingsT
@@ -46,6 +46,9 @@ class TaskAnswering(Answering[LearnerT_contra]):
 
 class TaskProgram(Program[SettingsT, ModelT, LearnerT]):
     """A fine-tuning task."""
+
+    continued: ClassVar[tuple[type[nn.Module], ...]] = ()
+    """The types of modules besides the backbone that a run takes from the run that it starts from; its heads are always new."""
 
     @classmethod
     def of_heads(cls, heads: Set[type[nn.Module]], labels: tuple[str, ...]) -> SettingsT | None:

@@ -11,11 +11,9 @@ from plmtrain.settings.base import Settings
 RandomTokens = Literal["all", "ordinary", "ordinary_and_mask"]
 
 
-class HidingSettings(Settings):
+class ReplacingSettings(Settings):
     """The replacement of predicted tokens (Devlin et al. 2019, section 3.1, Task 1)."""
 
-    mask_probability: float = Field(0.15, gt=0, lt=1)
-    """The share of a row's tokens that are predicted."""
     mask_share: float = Field(0.8, ge=0, le=1)
     """The share of predicted tokens that the mask replaces."""
     random_share: float = Field(0.1, ge=0, le=1)
@@ -25,10 +23,17 @@ class HidingSettings(Settings):
     from these and the mask (RoBERTa's code)."""
 
     @model_validator(mode="after")
-    def _shares(self) -> HidingSettings:
+    def _shares(self) -> ReplacingSettings:
         if self.mask_share + self.random_share > 1:
             raise ValueError(f"mask_share + random_share ({self.mask_share + self.random_share:g}) must not exceed 1")
         return self
+
+
+class HidingSettings(ReplacingSettings):
+    """A share of tokens that are predicted, and their replacement."""
+
+    mask_probability: float = Field(0.15, gt=0, lt=1)
+    """The share of a row's tokens that are predicted."""
 
 
 class MaskingSettings(HidingSettings):

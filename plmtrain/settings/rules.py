@@ -142,11 +142,26 @@ def _sequences_fit_model(model: ModelSettings, trainer: TrainerSettings) -> Iter
             )
 
 
+def _source_fits_model(model: ModelSettings, task: TaskSettings) -> Iterator[Broken]:
+    if getattr(task, "source_layers", 0) and model.type != "encoder_decoder":
+        what = f"model={model.name} cannot have another encoder in front of its own"
+        yield "task.source_layers", what, "omit it, or start from a model of type encoder_decoder, such as bart"
+
+
 def _answers_fit_model(model: ModelSettings, task: TaskSettings) -> Iterator[Broken]:
     for name, length in task.lengths.items():
         if length > model.positions:
             what = f"task.{name} ({length}) is more than model={model.name} takes ({model.positions})"
             yield f"task.{name}", what, f"lower task.{name}, or raise model.positions"
+
+
+def _task_names_languages(model: ModelSettings, task: TaskSettings) -> Iterator[Broken]:
+    known: tuple[str, ...] = getattr(model, "languages", ()) if model.kind == "encoder_decoder" else ()
+    try:
+        task.language_numbers(known)
+    except ValueError as error:
+        remedy = f"write task.languages=[{','.join(known[:2])}]" if known else "omit task.languages"
+        yield "task.languages", f"{error} (model={model.name})", remedy
 
 
 def _frozen_layers_exist(model: ModelSettings, trainer: TrainerSettings) -> Iterator[Broken]:
@@ -255,6 +270,12 @@ def _pairs_are_not_isolated(objective: ObjectiveSettings, data: DataSettings) ->
                 f"objective={part.name} reads pairs of segments: each must see the other",
                 "omit data.isolate_documents",
             )
+        elif not part.isolates and data.isolate_documents:
+            yield (
+                "data.isolate_documents",
+                f"objective={part.name} may hide a whole document of a row: its tokens must see the others",
+                "omit data.isolate_documents",
+            )
 
 
 def _data_has_translations(objective: ObjectiveSettings, data: DataSettings) -> Iterator[Broken]:
@@ -318,6 +339,8 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[..., Iterator[Broken]]], ...] = (
     (("model", "task"), _task_fits_model),
     (("model", "task"), _task_reads_as_model),
     (("model", "task"), _answers_fit_model),
+    (("model", "task"), _source_fits_model),
+    (("model", "task"), _task_names_languages),
     (("task", "data"), _task_has_examples),
     (("task", "trainer"), _task_has_no_phases),
 )

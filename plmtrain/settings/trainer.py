@@ -38,6 +38,8 @@ class PhaseSettings(Settings):
     """The tokens of a step, as a multiple of the trainer's ``batch_size`` times its ``sequence_length``; the number of rows that
     comes nearest. With 1 a phase of shorter rows has more of them, and as many tokens in a step. Give this or ``batch_size``."""
     micro_batch_size: int | None = Field(None, gt=0, le=MOST_ROWS)
+    dropout: bool = True
+    """Whether the model's dropout is on (Lewis et al. 2020, section 5.1: off in the last tenth of the steps)."""
     objective: dict[str, Any] = Field(default_factory=dict)
     """Settings of the objective that differ in this phase: all but those that decide which parameters exist. They include the
     shares of a mixture, so that a run can go from one objective to another."""

@@ -17,7 +17,8 @@ import torch
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from plmtrain.backbones.encoder_decoder import EncoderDecoder
+from plmtrain.backbones import EncoderDecoderBackbone
+from plmtrain.backbones.encoder_decoder import SourceEncoder
 from plmtrain.batch import Batch, Inputs, Layout, Term
 from plmtrain.data.rows.row_formats import RowFormat, formatted
 from plmtrain.data.tables.answered import AnsweredRows
@@ -28,11 +29,11 @@ from plmtrain.metrics import written
 from plmtrain.nn.loss import smoothed, tied_cross_entropy
 from plmtrain.programs.answering import Answer, Demonstration
 from plmtrain.programs.inspection import Inspection, Shown
-from plmtrain.programs.learner import EncoderDecoderLearner
 from plmtrain.programs.program import Carry, MakeBackbone, Selection
 from plmtrain.programs.task import TaskAnswering, TaskProgram
-from plmtrain.programs.writing import taught, write
+from plmtrain.programs.writing import WritingLearner, taught, write
 from plmtrain.settings.generation import GenerationSettings
+from plmtrain.settings.models.base import ModelSettings
 from plmtrain.settings.models.encoder_decoder import EncoderDecoderSettings
 from plmtrain.settings.tasks.sequence_to_sequence import SequenceToSequenceSettings
 
@@ -49,7 +50,7 @@ _CLOSED = 20
 """The most different targets that are taken for the words of labels."""
 
 
-class SequenceToSequence(TaskProgram[SequenceToSequenceSettings, EncoderDecoderSettings, EncoderDecoderLearner]):
+class SequenceToSequence(TaskProgram[SequenceToSequenceSettings, ModelSettings, WritingLearner]):
     """Write a text for a text or a pair.
 
     Args:
@@ -60,18 +61,20 @@ class SequenceToSequence(TaskProgram[SequenceToSequenceSettings, EncoderDecoderS
     """
 
     terms = ("target",)
+    continued = (SourceEncoder,)
     ragged = True
     counted = ("tokens",)
     has_perplexity = True
 
     def __init__(
-        self, settings: SequenceToSequenceSettings, model: EncoderDecoderSettings, vocabulary: Vocabulary, sequence_length: int
+        self, settings: SequenceToSequenceSettings, model: ModelSettings, vocabulary: Vocabulary, sequence_length: int
     ) -> None:
         super().__init__(settings, model, vocabulary)
         written.require(settings.metrics)
         self.sequence_length = sequence_length
         self.target_length = min(settings.target_length or sequence_length, model.positions)
         self.row_format = RowFormat.written(model.family)
+        self.languages = settings.language_numbers(getattr(model, "languages", ()))
 
     @cached_property
     def format(self) -> RowFormat:
@@ -89,6 +92,8 @@ class SequenceToSequence(TaskProgram[SequenceToSequenceSettings, EncoderDecoderS
         most = self.target_length - self.row_format.framing
         answers = replace(rows.answers, lengths=np.minimum(rows.answers.lengths, most))
         target, decoder = taught(answers, self.model, self.vocabulary)
+        if self.languages:
+            decoder = replace(decoder, segments=torch.full_like(decoder.ids, self.languages[1]))
         places = np.flatnonzero(target.real)
         read = batch.layout.tokens
         assert read is not None
@@ -102,17 +107,28 @@ class SequenceToSequence(TaskProgram[SequenceToSequenceSettings, EncoderDecoderS
     def batch(self, rows: Rows, samples: torch.Tensor) -> Batch:
         """Frame the texts that are read, as the model's family does."""
         source = formatted(rows, self.format, self.vocabulary, self.model.positions)
-        inputs = Inputs(ids=torch.from_numpy(source.ids), layout=Layout.of(source.real))
+        ids, decoder = torch.from_numpy(source.ids), None
+        if self.languages:  # the decoder's begins with the first token that it reads
+            decoder = Inputs(ids=ids[:, :0], segments=torch.full_like(ids[:, :1], self.languages[1]))
+        segments = torch.full_like(ids, self.languages[0]) if self.languages else None
+        inputs = Inputs(ids=ids, layout=Layout.of(source.real), segments=segments, decoder=decoder)
         return Batch(inputs=inputs, targets={}, samples=samples, normalisers={})
 
-    def build(self, make: MakeBackbone) -> EncoderDecoderLearner:
+    def build(self, make: MakeBackbone) -> WritingLearner:
         backbone = make(self.model)
-        assert isinstance(backbone, EncoderDecoder)
-        return EncoderDecoderLearner(backbone)
+        assert isinstance(backbone, EncoderDecoderBackbone)
+        source = None
+        if self.settings.source_layers:
+            assert isinstance(self.model, EncoderDecoderSettings), "the settings refuse another backbone"
+            source = SourceEncoder(self.model, backbone.vocabulary_size, self.settings.source_layers)
+        learner = WritingLearner(backbone, source)
+        if self.settings.trains == "source":
+            learner.train_source()
+        return learner
 
-    def loss(self, learner: EncoderDecoderLearner, batch: Batch, carry: Carry) -> tuple[dict[str, Term], Carry]:
-        labels, table = batch.targets["labels"], learner.backbone.embedding_weight
-        hidden = learner.backbone.hidden(batch.inputs).flatten(0, 1).index_select(0, batch.targets["places"])  # [tokens, width]
+    def loss(self, learner: WritingLearner, batch: Batch, carry: Carry) -> tuple[dict[str, Term], Carry]:
+        labels, table = batch.targets["labels"], learner.backbone.output_weight
+        hidden = learner.hidden(batch.inputs).flatten(0, 1).index_select(0, batch.targets["places"])  # [tokens, width]
         total, _ = tied_cross_entropy(hidden, table, labels)
         if learner.training and self.settings.label_smoothing:
             total = smoothed(total, hidden, table, labels, self.settings.label_smoothing)
@@ -156,7 +172,7 @@ class SequenceToSequence(TaskProgram[SequenceToSequenceSettings, EncoderDecoderS
         return [(token, "special" if is_special else mark) for token, is_special in zip(ids.tolist(), special, strict=True)]
 
 
-class Writing(TaskAnswering[EncoderDecoderLearner]):
+class Writing(TaskAnswering[WritingLearner]):
     """Write texts.
 
     Args:
@@ -190,11 +206,12 @@ class Writing(TaskAnswering[EncoderDecoderLearner]):
         return self.program.batch(rows, torch.arange(len(rows)))
 
     @torch.no_grad()
-    def predict(self, learner: EncoderDecoderLearner, batch: Batch) -> list[dict[str, Any]]:
+    def predict(self, learner: WritingLearner, batch: Batch) -> list[dict[str, Any]]:
         """Write a text for each row, its ``prediction``."""
         vocabulary, limit = self.program.vocabulary, self.chosen.max_new_tokens or self.program.target_length
         numbers = numbers_of(batch.inputs.ids, batch.inputs.layout.tokens)
-        texts = write(learner.pair, batch.inputs, vocabulary, self.chosen, limit, numbers, self.stop)
+        memory, row_format = learner.encode(batch.inputs), self.program.row_format
+        texts = write(learner.pair, batch.inputs, vocabulary, row_format, self.chosen, limit, numbers, self.stop, memory)
         return [
             {"sample": sample, "prediction": self._text(tokens)}
             for sample, tokens in zip(batch.samples.tolist(), texts, strict=True)

@@ -26,6 +26,7 @@ from plmtrain.data.loading.step_loader import StepLoader
 from plmtrain.data.rows.rows import PartedRows, RowSource
 from plmtrain.errors import DivergedError
 from plmtrain.optim.schedule import learning_rate
+from plmtrain.programs.learner import switch_dropout
 from plmtrain.programs.parts import Part
 from plmtrain.programs.program import Trainable
 from plmtrain.settings.run import RunSettings
@@ -168,6 +169,7 @@ class Trainer:
             faults.fault_point("train.first_step", number)
         phase = self._order.phase_at(number)
         part = self.setup.programs[phase.index].parts.draw(settings.seed, number)
+        switch_dropout(self.state.learner, phase.dropout)  # a validation before this step left it on
         outcome = take_step(
             self.module,
             part,

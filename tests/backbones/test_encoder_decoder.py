@@ -36,9 +36,10 @@ def test_published_parameter_counts(shape: dict[str, Any], parameters: int) -> N
     assert list(backbone.buffers()) == []
 
 
-def test_states_scores_loss_and_gradients_are_those_of_transformers() -> None:
+@pytest.mark.parametrize(("layers", "decoder_layers"), [(2, None), (3, 1)])
+def test_states_scores_loss_and_gradients_are_those_of_transformers(layers: int, decoder_layers: int | None) -> None:
     """With rows of several lengths in the encoder and in the decoder."""
-    theirs, ours = twins()
+    theirs, ours = twins(layers, decoder_layers=decoder_layers)
     ids, mask = example()
     labels, written = example(seed=2)
     answer = theirs(

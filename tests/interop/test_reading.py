@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from support.bart_twin import twins
 from support.strangers import stranger
 
 from plmtrain.backbones import build
-from plmtrain.batch import Inputs
+from plmtrain.batch import Inputs, Layout
 from plmtrain.errors import CheckpointError, PlmtrainError, SettingsError
 from plmtrain.interop import hugging_face
 from plmtrain.interop.load import FromHuggingFace
@@ -291,6 +292,25 @@ def test_a_backbone_without_a_head(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="no language-model head") as caught:
         FromHuggingFace(read)(torch.zeros(1, 3, dtype=torch.int64))
     assert "a backbone, a pooler" in str(caught.value)
+
+
+def test_a_shallower_decoder_is_read_and_written(tmp_path: Path) -> None:
+    """As in DistilBART: https://huggingface.co/docs/transformers names its layers so, and other widths are still refused."""
+    theirs, ours = twins(3, decoder_layers=1)
+    theirs.save_pretrained(tmp_path / "theirs")
+    read = hugging_face.read(tmp_path / "theirs")
+    assert (read.settings.layers, read.settings.decoder_layers, read.settings.blocks) == (3, 1, 4)
+    ids = torch.randint(3, 97, (2, 9), generator=torch.Generator().manual_seed(0))
+    inputs = Inputs(ids=ids, decoder=Inputs(ids=ids, layout=Layout(causal=True)))
+    expected = theirs(input_ids=ids, decoder_input_ids=ids).logits
+    for backbone in (read.backbone, ours):
+        scores = torch.nn.functional.linear(backbone.hidden(inputs), backbone.output_weight)
+        torch.testing.assert_close(scores, expected, atol=1e-5, rtol=1e-4)
+    hugging_face.save(tmp_path / "ours", Model.of([read.backbone]), {"bos": 0, "pad": 1, "eos": 2})
+    written = json.loads((tmp_path / "ours" / "config.json").read_text())
+    assert (written["encoder_layers"], written["decoder_layers"]) == (3, 1)
+    change_config(tmp_path / "theirs", decoder_ffn_dim=40)
+    refused(tmp_path / "theirs", "decoder_ffn_dim is 40, expected 48, as in the encoder")
 
 
 def test_a_classifier_is_told_not_read(folder: Path) -> None:

@@ -21,7 +21,8 @@ from plmtrain.errors import SettingsError
 from plmtrain.interop.inputs import inputs_of
 from plmtrain.keyed_random import Keys
 from plmtrain.objectives.bart import Bart
-from plmtrain.programs.learner import EncoderDecoderLearner
+from plmtrain.programs.learner import switch_dropout
+from plmtrain.programs.text_to_text.learner import EncoderDecoderLearner
 from plmtrain.settings.generation import GenerationSettings
 from plmtrain.settings.models.encoder_decoder import EncoderDecoderSettings
 from plmtrain.settings.objectives.bart import BartSettings
@@ -282,3 +283,20 @@ def test_the_unigram_loss_is_that_of_the_corrupted_tokens() -> None:
     assert f"corrupted tokens {values['loss/corrupted']:.3f} nats each" in bart.baseline.compare(values)
     alone = evaluate(step, bart, rows, Group("cpu", 60, 1), batch_size=20)
     assert alone == pytest.approx({name: value for name, value in values.items() if name != "corrupted_unigram_loss"}, rel=1e-5)
+
+
+def test_dropout_can_be_off_in_train_mode() -> None:
+    """The loss of training is then that of validation, which has no dropout; what only validation counts is not counted."""
+    bart = program(TINY)
+    made = learner(bart).train()
+    batch = bart.collate(text(1, 4, 30), keys(4))
+    switch_dropout(made, False)
+    (off, _), (again, _) = (bart.loss(made, batch, {}) for _ in range(2))
+    assert made.training
+    assert off["corrupted"].counts == {}
+    switch_dropout(made, True)
+    on, _ = bart.loss(made, batch, {})
+    plain, _ = bart.loss(made.eval(), batch, {})
+    assert off["denoising"].total.item() == again["denoising"].total.item()
+    torch.testing.assert_close(off["denoising"].total, plain["denoising"].total)
+    assert on["denoising"].total.item() != off["denoising"].total.item()

@@ -34,6 +34,10 @@ def others(settings: ObjectiveSettings, name: str) -> Iterator[Any]:
         yield from (1, 3, 0.5, {})
 
 
+PARALLEL = ("tlm", "multilingual_mlm", "multilingual_mass")
+"""The objectives that read parallel text."""
+
+
 def shapes(settings: ObjectiveSettings, overrides: list[str]) -> dict[str, torch.Size]:
     model = pretrain_settings(compose(overrides)).model
     program = objectives.build(settings, model, VOCABULARY)
@@ -54,7 +58,7 @@ def sound(settings: ObjectiveSettings, name: str, value: Any) -> ObjectiveSettin
 @pytest.mark.parametrize("objective", [name for name in choices("objective") if name != "mixture"])
 def test_settings_that_decide_parameters_are_declared(objective: str) -> None:
     model = next(model for model in ("bert", *MATRIX) if MATRIX[model][objective] == "yes")
-    data = ["data=parallel", "data.files=[x.tsv]", "data.languages=[en,de]"] if objective in ("tlm", "multilingual_mlm") else []
+    data = ["data=parallel", "data.files=[x.tsv]", "data.languages=[en,de]"] if objective in PARALLEL else []
     overrides = [f"model={model}", f"objective={objective}", "size=tiny", *data]
     settings = pretrain_settings(compose(overrides)).objective
     usual, decides = shapes(settings, overrides), set()

@@ -22,6 +22,7 @@ from plmtrain.settings.objectives.bart import BartSettings
 from plmtrain.settings.objectives.base import ObjectiveSettings
 from plmtrain.settings.objectives.clm import CausalLMSettings
 from plmtrain.settings.objectives.masked_lm import MaskedLMSettings
+from plmtrain.settings.objectives.mass import MassSettings
 from plmtrain.settings.objectives.nsp import NextSentenceSettings
 from plmtrain.settings.objectives.plm import PermutationLMSettings
 from plmtrain.settings.objectives.rtd import RTDSettings
@@ -49,6 +50,7 @@ KINDS: dict[str, tuple[ObjectiveSettings, Any]] = {
     ),
     "plm": (PermutationLMSettings(name="plm"), TwoStreamSettings(**SHAPE)),
     "bart": (BartSettings(name="bart"), EncoderDecoderSettings(**SHAPE, positions=64)),
+    "mass": (MassSettings(name="mass"), EncoderDecoderSettings(**SHAPE, family="mass", positions=64)),
     "clm": (CausalLMSettings(name="clm"), DecoderSettings(**SHAPE, positions=64)),
 }
 
@@ -62,6 +64,7 @@ HEADS: dict[str, dict[str, list[str]]] = {
     "tlm": {"model": ["backbone", "head"]},
     "plm": {"model": ["backbone", "head"]},
     "bart": {"model": ["backbone"]},
+    "mass": {"model": ["backbone"]},
     "clm": {"model": ["backbone"]},
 }
 """By objective, the models of its learner, and the parts of each by their places in the learner."""
@@ -80,7 +83,7 @@ def made(kind: str) -> Any:
 
 
 def inputs(kind: str) -> Inputs:
-    return Inputs(ids=IDS, decoder=Inputs(ids=IDS.flip(0), layout=Layout(causal=True)) if kind == "bart" else None)
+    return Inputs(ids=IDS, decoder=Inputs(ids=IDS.flip(0), layout=Layout(causal=True)) if kind in ("bart", "mass") else None)
 
 
 def test_every_objective_is_here() -> None:

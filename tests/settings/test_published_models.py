@@ -36,6 +36,13 @@ COUNTS: dict[str, list[tuple[str, int]]] = {
     "xlnet_large": [("objective=plm", 360_300_800)],
     "bart": [("objective=bart", 139_420_416)],
     "bart_large": [("objective=bart", 406_291_456)],
+    # The closed form: two tables of positions, six blocks of an encoder, and six of a decoder with a cross-attention each.
+    "mass": [
+        (
+            "objective=mass",
+            60_000 * 1024 + 2 * (512 + 2) * 1024 + 6 * (12 * 1024**2 + 13 * 1024) + 6 * (16 * 1024**2 + 19 * 1024),
+        )
+    ],
     "gpt1": [("objective=clm tokenizer.vocab_size=40478", 116_534_784)],
     "gpt2": [("objective=clm", 124_439_808)],
     "gpt2_medium": [("objective=clm", 354_823_168)],

@@ -185,6 +185,23 @@ PAPERS = {
             "optimizer.clip_norm": 5.0,  # clip_grad_norm of their train.py
         },
     ),
+    "mass": Paper(
+        "Song et al. 2019, section 4.1; the learning rate and the warm-up are from their code",
+        "mass",
+        originals.xlm,
+        peak=1e-4,
+        warmup=4_000,
+        steps=500_000,
+        rows=48,
+        phases={256: 1},
+        facts={
+            "optimizer.betas": (0.9, 0.98),  # the optimiser of their command
+            "optimizer.weight_decay": 0.0,
+            "optimizer.clip_norm": 5.0,  # clip_grad_norm of their train.py
+            "objective.fragment_share": 0.5,  # word_mass of their command
+            "objective.by_language": True,
+        },
+    ),
     "bart": Paper(
         "Lewis et al. 2020, section 5.1; the learning rate is RoBERTa-large's (Liu et al. 2019, appendix B)",
         "bart_large",
@@ -273,8 +290,16 @@ def test_the_learning_rate_is_the_papers_at_every_stage(name: str) -> None:
 def test_as_many_tokens_are_read_as_in_the_paper(name: str) -> None:
     paper, made = PAPERS[name], recipe(name)
     assert made.model.name == paper.model
-    read = {phase.sequence_length: (phase.steps, phase.batch_size) for phase in plan_phases(made.trainer)}
-    assert read == {length: (share * paper.steps, paper.rows) for length, share in paper.phases.items()}
+    read: dict[tuple[int, int], int] = {}
+    for phase in plan_phases(made.trainer):
+        shape = phase.sequence_length, phase.batch_size
+        read[shape] = read.get(shape, 0) + phase.steps
+    assert read == {(length, paper.rows): share * paper.steps for length, share in paper.phases.items()}
+
+
+def test_dropout_is_off_in_the_last_tenth_of_barts_steps() -> None:
+    first, last = plan_phases(recipe("bart").trainer)
+    assert (first.dropout, last.dropout, last.first_step) == (True, False, 450_000)
 
 
 @pytest.mark.parametrize("name", PAPERS)

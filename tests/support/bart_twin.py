@@ -15,7 +15,7 @@ from plmtrain.settings.models.encoder_decoder import EncoderDecoderSettings
 VOCABULARY, POSITIONS = 97, 40
 
 
-def twins(layers: int = 2, std: float = 0.25) -> tuple[nn.Module, EncoderDecoder]:
+def twins(layers: int = 2, std: float = 0.25, decoder_layers: int | None = None) -> tuple[nn.Module, EncoderDecoder]:
     """transformers' ``BartForConditionalGeneration`` and our backbone, both in eval mode."""
     import transformers
 
@@ -23,7 +23,7 @@ def twins(layers: int = 2, std: float = 0.25) -> tuple[nn.Module, EncoderDecoder
         vocab_size=VOCABULARY,
         d_model=32,
         encoder_layers=layers,
-        decoder_layers=layers,
+        decoder_layers=decoder_layers or layers,
         encoder_attention_heads=4,
         decoder_attention_heads=4,
         encoder_ffn_dim=48,
@@ -41,7 +41,8 @@ def twins(layers: int = 2, std: float = 0.25) -> tuple[nn.Module, EncoderDecoder
         for index, parameter in enumerate(theirs.parameters()):
             spread = 0.05 + std * (index % 6) / 5
             parameter.copy_(torch.randn(parameter.shape, generator=generator) * spread)
-    settings = EncoderDecoderSettings(name="twin", layers=layers, width=32, heads=4, feed_forward=48, positions=POSITIONS)
+    shape = {"layers": layers, "decoder_layers": decoder_layers, "width": 32, "heads": 4, "feed_forward": 48}
+    settings = EncoderDecoderSettings(name="twin", positions=POSITIONS, **shape)
     ours = EncoderDecoder(settings, VOCABULARY).eval()
     ours.load_state_dict(renamed(theirs.state_dict(), ours))
     return theirs, ours

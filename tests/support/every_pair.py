@@ -60,7 +60,7 @@ class Text:
 def reads(objective: str) -> str | None:
     """How an objective reads text; None for one that is made of others."""
     kind = objective_classes()[section("objective", objective)["type"]]
-    return None if kind.is_combined else kind.reads
+    return None if kind.is_combined else kind.model_validate(section("objective", objective)).source
 
 
 def chosen(model: str, objective: str, row: dict[str, str]) -> list[str]:

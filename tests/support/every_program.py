@@ -126,10 +126,16 @@ PROGRAMS: Mapping[str, Kind] = {
     ),
     "bart": Kind(
         _system("model=bart objective=bart model.positions=40 objective.delete=0.1 objective.insert=0.05 objective.rotate=0.3"),
-        "infill:0.2",
+        phases="[{steps:5},{steps:7,sequence_length:20,batch_size:4,dropout:false,objective:{infill:0.2}}]",
         points=("train.forward@5", "train.accum@6", "save.write@8"),
         logged=("loss/corrupted",),
         claims=_bart,
+    ),
+    "mass": Kind(
+        _system("model=mass objective=mass model.positions=32"),
+        "fragment_share:0.3",
+        points=("train.forward@5", "save.rename@8"),
+        logged=("val/text_loss", "val/perplexity"),
     ),
     "clm": Kind(
         _system("model=gpt2 objective=clm model.positions=32 model.window=8 data.isolate_documents=true"),

@@ -91,7 +91,8 @@ def writer(
 ) -> SequenceToSequence:
     """The program of a task with texts as answers; there is no head with a dropout of its own."""
     chosen = {"text": ("text",), "target_length": 8, "label_smoothing": 0.1, "metrics": ("chrf", "bleu", "accuracy")} | changes
-    return SequenceToSequence(SequenceToSequenceSettings(name="tiny", **chosen), model or tiny_model("bart"), _TOKENS, length)
+    tokens = replace(_TOKENS, roles={**_TOKENS.roles, "eos": _TOKENS["sep"]})
+    return SequenceToSequence(SequenceToSequenceSettings(name="tiny", **chosen), model or tiny_model("bart"), tokens, length)
 
 
 def answered_examples(count: int, most: int, *, pairs: bool = False, seed: int = 0) -> AnsweredExamples:

@@ -36,6 +36,7 @@ class Phase:
         batch_size: rows in a step, over all processes and micro-batches.
         micro_batch_size: rows that one process takes at a time; None for all of its share.
         objective: settings of the objective that differ in this phase.
+        dropout: whether dropout is on.
         samples_before: rows of this sequence length that earlier phases read.
         length_window: the steps whose rows are drawn together and sorted by length, if the rows have different lengths.
     """
@@ -49,6 +50,7 @@ class Phase:
     samples_before: int
     length_window: int = 1
     objective: Mapping[str, Any] = field(default_factory=dict)
+    dropout: bool = True
 
     @property
     def end(self) -> int:
@@ -74,6 +76,7 @@ def plan_phases(trainer: TrainerSettings) -> tuple[Phase, ...]:
                 samples_before=read[length],
                 length_window=trainer.length_window,
                 objective=settings.objective,
+                dropout=settings.dropout,
             )
         )
         first_step += steps

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plmtrain.data.rows.rows import Rows, beside
-from plmtrain.families import MODEL_FAMILIES, Piece, pieces_of
+from plmtrain.families import MODEL_FAMILIES, Piece
 from plmtrain.text.vocabulary import Vocabulary
 
 MULTIPLE = 8
@@ -50,10 +50,10 @@ class RowFormat:
 
     @classmethod
     def written(cls, family: str) -> RowFormat:
-        """Return the format of the rows that the decoders of a family of models write, without the token that they start with."""
-        row = MODEL_FAMILIES[family]
-        assert row.writes is not None, "the settings refuse a family without a decoder beside its encoder"
-        return cls(pieces_of(row.writes.text))
+        """Return the format of one text as the decoders of a family of models write it: without the special tokens before it,
+        unless they write these as well, and padded after it."""
+        one = cls.of(family, 1)
+        return cls(one.pieces if MODEL_FAMILIES[family].writes_frame else one.pieces[one.opening :])
 
     @cached_property
     def roles(self) -> tuple[str, ...]:

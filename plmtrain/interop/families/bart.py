@@ -16,15 +16,16 @@ def _shape(config: Config) -> dict[str, Any]:
     layers, heads = config.whole("encoder_layers", 12), config.whole("encoder_attention_heads", 16)
     feed_forward = config.whole("encoder_ffn_dim", 4096)
     for key, value, default in (
-        ("decoder_layers", layers, 12),
         ("decoder_attention_heads", heads, 16),
         ("decoder_ffn_dim", feed_forward, 4096),
     ):
         if config.whole(key, default) != value:
             raise config.wrong(key, config.whole(key, default), f"{value}, as in the encoder")
     config.demand("scale_embedding", False)
+    decoder_layers = config.whole("decoder_layers", 12)
     return {
         "layers": layers,
+        "decoder_layers": None if decoder_layers == layers else decoder_layers,
         "width": config.whole("d_model", 1024),
         "heads": heads,
         "feed_forward": feed_forward,
@@ -41,8 +42,8 @@ def _shape(config: Config) -> dict[str, Any]:
 def _config(settings: EncoderDecoderSettings) -> dict[str, Any]:
     sides = {
         f"{side}_{key}": value
-        for side in ("encoder", "decoder")
-        for key, value in (("layers", settings.layers), ("attention_heads", settings.heads), ("ffn_dim", settings.feed_forward))
+        for side, layers in (("encoder", settings.layers), ("decoder", settings.written_layers))
+        for key, value in (("layers", layers), ("attention_heads", settings.heads), ("ffn_dim", settings.feed_forward))
     }
     return {
         "is_encoder_decoder": True,
@@ -60,10 +61,10 @@ def _config(settings: EncoderDecoderSettings) -> dict[str, Any]:
 
 def _backbone(settings: EncoderDecoderSettings) -> Names:
     names = one("token.weight", "shared.weight")
-    for side in ("encoder", "decoder"):
+    for side, layers in (("encoder", settings.layers), ("decoder", settings.written_layers)):
         names |= one(f"{side}.embeddings.position.weight", f"{side}.embed_positions.weight")
         names |= pair(f"{side}.embeddings.norm", f"{side}.layernorm_embedding")
-        for layer in range(settings.layers):
+        for layer in range(layers):
             place = f"{side}.layers.{layer}"
             own, cross = f"{place}.self_attn", f"{place}.encoder_attn"
             names |= pair(f"{place}.attention.query_key_value", *(f"{own}.{part}_proj" for part in "qkv"))
@@ -85,7 +86,7 @@ FAMILY = Family(
     prefix="model.",
     shape=_shape,
     config=_config,
-    unlike=lambda settings: unlike(settings, {"position_offset": _OFFSET, "norm_eps": _NORM_EPS}),
+    unlike=lambda settings: unlike(settings, {"position_offset": _OFFSET, "norm_eps": _NORM_EPS, "languages": ()}),
     backbone=_backbone,
     heads={SentenceHead: sentence_head("classification_head.dense", "classification_head.out_proj", "classifier_dropout")},
     bare="BartModel",

@@ -103,7 +103,7 @@ def asked_sides(texts: Sequence[str], tokenizer: Tokenizer, languages: Sequence[
             encoded = np.empty(0, np.int64), np.empty(0, np.bool_)
             number = 0
             if place < len(parts):
-                number, content = _language(parts[place], languages)
+                number, content = language_of(parts[place], languages)
                 encoded = tokenizer.encode_with_specials(content)
                 if len(encoded[0]) > most:
                     remedy = "split it into shorter texts"
@@ -121,7 +121,7 @@ def asked_sides(texts: Sequence[str], tokenizer: Tokenizer, languages: Sequence[
     )
 
 
-def _language(text: str, languages: Sequence[str]) -> tuple[int, str]:
+def language_of(text: str, languages: Sequence[str]) -> tuple[int, str]:
     """Return the id of a text's language, and the text without its prefix."""
     if not languages:
         return 0, text

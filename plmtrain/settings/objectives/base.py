@@ -29,8 +29,8 @@ class ObjectiveSettings(Settings):
     is_combined: ClassVar[bool] = False
     """Whether it consists of other objectives, which ``shares`` names; these then define what it reads and needs."""
 
-    tells_languages: ClassVar[bool] = False
-    """Whether the model gets the language of each token."""
+    isolates: ClassVar[bool] = True
+    """Whether documents in the same row can be kept from seeing each other."""
 
     type: str
     """The module of ``plmtrain.objectives`` that implements it."""
@@ -41,6 +41,11 @@ class ObjectiveSettings(Settings):
     def source(self) -> Reads:
         """How it reads prepared text with these settings."""
         return self.reads
+
+    @property
+    def tells_languages(self) -> bool:
+        """Whether the model gets the language of each token."""
+        return False
 
     @property
     def pairs(self) -> PairSettings | None:

@@ -16,7 +16,6 @@ class TranslationLMSettings(HidingSettings, ObjectiveSettings):
     reads: ClassVar[Reads] = "translations"
     backbones: ClassVar[frozenset[str]] = frozenset({"encoder"})
     roles: ClassVar[frozenset[str]] = frozenset({"cls", "sep", "mask", "pad"})
-    tells_languages: ClassVar[bool] = True
 
     type: Literal["tlm"] = "tlm"
     random_tokens: RandomTokens = "all"
@@ -27,3 +26,7 @@ class TranslationLMSettings(HidingSettings, ObjectiveSettings):
     """The share of rows that are a sentence and its translation; the others are text of one language (section 3.5)."""
     language_exponent: float = Field(0.7, ge=0, le=1)
     """The share of each language, or pair of languages, in the rows: its size to this power (section 3.1)."""
+
+    @property
+    def tells_languages(self) -> bool:
+        return True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, ClassVar
 
 from pydantic import Field, model_validator
@@ -55,6 +55,17 @@ class TaskSettings(Settings):
     def lengths(self) -> Mapping[str, int]:
         """The settings that are a number of tokens of a row, besides ``trainer.sequence_length``; here there are none."""
         return {}
+
+    def language_numbers(self, known: Sequence[str]) -> tuple[int, ...]:
+        """Return the numbers of the languages that the task names, in its order; here it names none.
+
+        Args:
+            known: the model's languages.
+
+        Raises:
+            ValueError: if they are not those that a model with such languages needs.
+        """
+        return ()
 
     @property
     def from_hub(self) -> bool:

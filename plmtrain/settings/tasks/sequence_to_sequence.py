@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from plmtrain.families import MODEL_FAMILIES
-from plmtrain.settings.base import MOST_PLACES
+from plmtrain.settings.base import MOST_PLACES, Texts
 from plmtrain.settings.generation import GenerationSettings
+from plmtrain.settings.models.base import MOST_LAYERS
 from plmtrain.settings.tasks.base import TextTaskSettings
 
 Metric = Literal["chrf", "bleu", "rouge1", "rouge2", "rougeL", "exact_match", "accuracy", "loss"]
@@ -19,7 +20,8 @@ class SequenceToSequenceSettings(GenerationSettings, TextTaskSettings):
     """A text for a text or a pair, such as its translation, its summary or the word for its class (Raffel et al. 2020, section
     2.4)."""
 
-    families: ClassVar[frozenset[str]] = frozenset(name for name, row in MODEL_FAMILIES.items() if row.writes is not None)
+    families: ClassVar[frozenset[str]] = frozenset(name for name, row in MODEL_FAMILIES.items() if row.kind == "encoder_decoder")
+    decides_parameters: ClassVar[frozenset[str]] = frozenset({"source_layers", "trains"})
     lower_is_better: ClassVar[frozenset[str]] = frozenset({"loss"})
 
     type: Literal["sequence_to_sequence"] = "sequence_to_sequence"
@@ -27,9 +29,16 @@ class SequenceToSequenceSettings(GenerationSettings, TextTaskSettings):
     """The column of the text that shall be written."""
     prefix: str = Field("", max_length=2**16)
     """Text before each text that is read, e.g. ``translate English to German: ``."""
-    target_length: int | None = Field(None, gt=0, le=MOST_PLACES)
+    target_length: int | None = Field(None, gt=2, le=MOST_PLACES)
     """Tokens of a target, special ones included: longer ones are cut, and none longer is written; those of
     ``trainer.sequence_length`` if not given."""
+    languages: Texts = ()
+    """The language of the texts and that of the targets, for a model that has embeddings of languages."""
+    source_layers: int = Field(0, ge=0, le=MOST_LAYERS)
+    """Blocks of a new encoder for the language of the texts, whose states take the place of the model's token embeddings; 0 for
+    none (Lewis et al. 2020, section 3.4)."""
+    trains: Literal["all", "source"] = "all"
+    """``source``: only that encoder, the positions, and the projection behind it, as in the first of the paper's two steps."""
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     """The share of each target's probability that is spread over the whole vocabulary in training (Szegedy et al. 2016, section
     7)."""
@@ -45,10 +54,23 @@ class SequenceToSequenceSettings(GenerationSettings, TextTaskSettings):
             raise ValueError(f"target and text name the same column, {self.target}")
         return self
 
+    @model_validator(mode="after")
+    def _something_new(self) -> SequenceToSequenceSettings:
+        if self.trains == "source" and not self.source_layers:
+            raise ValueError("trains=source trains a new encoder: give source_layers, too, such as 6")
+        return self
+
     @property
     def lengths(self) -> Mapping[str, int]:
         given = {"target_length": self.target_length, "max_new_tokens": self.max_new_tokens}
         return {name: length for name, length in given.items() if length is not None}
+
+    def language_numbers(self, known: Sequence[str]) -> tuple[int, ...]:
+        if not known and self.languages:
+            raise ValueError("the model has no embeddings of languages")
+        if known and (len(self.languages) != 2 or not set(self.languages) <= set(known)):
+            raise ValueError(f"the language of the texts and that of the targets must be two of {', '.join(known)}")
+        return tuple(known.index(name) for name in self.languages)
 
     @property
     def generation(self) -> GenerationSettings:
