@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from plmtrain.nn.activations import activate
 from plmtrain.nn.dropout import dropout
-from plmtrain.nn.initialisation import initialise
+from plmtrain.nn.initialisation import glorot, initialise
 from plmtrain.settings.models.base import TransformerSettings
 from plmtrain.settings.models.encoder import EncoderSettings
 
@@ -104,7 +104,8 @@ class ReplacedTokenHead(nn.Module):
     Args:
         width: the size of a hidden state.
         activation: ``gelu``, ``gelu_tanh`` or ``relu``.
-        initial_std: standard deviation of the initial weights.
+        initial_std: standard deviation of the initial weights; the last layer's are uniform, since ELECTRA's code leaves them to
+            TensorFlow.
         initial_truncated: whether weights beyond two standard deviations are redrawn.
     """
 
@@ -114,6 +115,7 @@ class ReplacedTokenHead(nn.Module):
         self.dense = nn.Linear(width, width)
         self.score = nn.Linear(width, 1)
         initialise(self, initial_std, initial_truncated)
+        glorot(self.score.weight, width, 1)
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Compute the logit of having been replaced.  # [..., width] -> [...]"""
