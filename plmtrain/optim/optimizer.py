@@ -41,8 +41,8 @@ def build(learner: nn.Module, settings: OptimizerSettings) -> AdamW:
 
 
 def decays(owner: nn.Module, parameter: nn.Parameter) -> bool:
-    """Return whether weight decay applies: to matrices, not to norms and biases. XLNet's biases of attention, which are added to all
-    queries of a head, are matrices, and its code decays them."""
+    """Return whether weight decay applies: to matrices, not to norms and biases. XLNet's biases of attention, a vector for each
+    head, are matrices, and its code decays them."""
     return parameter.dim() >= 2 and not isinstance(owner, nn.LayerNorm | nn.RMSNorm)
 
 

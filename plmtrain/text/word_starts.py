@@ -2,10 +2,11 @@
 
 WordPiece: every piece without ``##`` begins a word, punctuation and single ideographs among them. The others: a piece begins a
 word if it begins with white space (``Ġ``, ``▁``, a line end), if it follows white space, or if it is the first of a text. With
-byte-level BPE punctuation therefore belongs to the word before it, as in RoBERTa's code. With SentencePiece (``▁``) a punctuation
-mark that is a piece by itself begins a word, as in the code of XLNet and ALBERT; in ALBERT's, so does a piece with a digit or a letter
-outside a to z. Chinese and Japanese have no white space between words, so that a piece that begins with an ideograph or kana also
-begins a word: without that, a whole sentence would be one word. Korean has white space and needs no rule of its own.
+byte-level BPE punctuation therefore belongs to the word before it, as in RoBERTa's code. With SentencePiece (``▁``) a
+punctuation mark that is a piece by itself begins a word, as in the code of XLNet and ALBERT; in ALBERT's, so does a piece with a
+digit or a letter outside a to z. Chinese and Japanese have no white space between words, so that a piece that begins with an
+ideograph or kana also begins a word: without that, a whole sentence would be one word. Korean has white space and needs no rule
+of its own.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ SPACE = "▁"
 """SentencePiece's sign for a space."""
 
 _MARKS = frozenset('!"#$%&()*+,-./:;<?@[\\]^_`{|}~')
-"""The marks that begin a word where words are SentencePiece's: those of the code of XLNet and ALBERT, without ``'``, ``=``, ``>``."""
+"""The marks that begin a word with SentencePiece: those of the code of XLNet and ALBERT, without ``'``, ``=`` and ``>``."""
 
 
 @dataclass(frozen=True, kw_only=True)

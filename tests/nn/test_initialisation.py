@@ -66,7 +66,9 @@ def assert_uniform(weight: Tensor, bound: float) -> None:
 def test_xlm_s_weights_follow_their_widths() -> None:
     """facebookresearch/XLM, transformer.py: Embedding has a deviation of width^-1/2; Linear is torch's own, biases included."""
     torch.manual_seed(0)
-    settings = EncoderSettings(name="x", family="xlm", layers=1, width=96, heads=2, feed_forward=384, segments=0, initial_by_width=True)
+    settings = EncoderSettings(
+        name="x", family="xlm", layers=1, width=96, heads=2, feed_forward=384, segments=0, initial_by_width=True
+    )
     backbone = backbones.build(settings, 300)
     linear = [part for part in backbone.modules() if isinstance(part, nn.Linear)]
     assert {part.in_features for part in linear} == {96, 384}

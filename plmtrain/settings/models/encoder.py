@@ -33,11 +33,11 @@ class EncoderSettings(TransformerSettings):
     always_project: bool = False
     """Whether there is a projection after the embeddings even if the widths are equal, as in ALBERT."""
     initial_by_width: bool = False
-    """Whether initial weights follow their widths instead, as in XLM's code: embeddings have a standard deviation of width^-1/2, and
-    linear layers with their biases are uniform within inputs^-1/2. ``initial_std`` is then that of a task's head alone."""
+    """Whether initial weights follow their widths instead, as in XLM's code: embeddings have a standard deviation of width^-1/2,
+    and linear layers with their biases are uniform within inputs^-1/2. ``initial_std`` is then that of a task's head alone."""
     glorot_projection: bool = False
-    """Whether the initial projection after the embeddings is uniform within sqrt(6 / (inputs + outputs)), as in ELECTRA's code; also
-    that of a generator."""
+    """Whether the initial projection after the embeddings is uniform within sqrt(6 / (inputs + outputs)), as in ELECTRA's code;
+    also that of a generator."""
 
     @model_validator(mode="after")
     def _one_table(self) -> EncoderSettings:
