@@ -61,7 +61,7 @@ class Encoder(Backbone):
         initialise(self, settings.initial_std, settings.initial_truncated)
         if settings.initial_by_width:
             initialise_by_width(self)
-        if settings.glorot_projection and (projection := self.embeddings.projection) is not None:
+        if settings.initial_glorot and (projection := self.embeddings.projection) is not None:
             glorot(projection.weight, self.embedding_width, self.width)
 
     @property

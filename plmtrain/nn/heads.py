@@ -104,18 +104,27 @@ class ReplacedTokenHead(nn.Module):
     Args:
         width: the size of a hidden state.
         activation: ``gelu``, ``gelu_tanh`` or ``relu``.
-        initial_std: standard deviation of the initial weights; the last layer's are uniform, since ELECTRA's code leaves them to
-            TensorFlow.
+        initial_std: standard deviation of the initial weights.
         initial_truncated: whether weights beyond two standard deviations are redrawn.
+        initial_glorot: whether the last layer is drawn by Glorot's rule instead, as in ELECTRA's code.
     """
 
-    def __init__(self, width: int, activation: str, *, initial_std: float = 0.02, initial_truncated: bool = False) -> None:
+    def __init__(
+        self,
+        width: int,
+        activation: str,
+        *,
+        initial_std: float = 0.02,
+        initial_truncated: bool = False,
+        initial_glorot: bool = False,
+    ) -> None:
         super().__init__()
         self.activation = activation
         self.dense = nn.Linear(width, width)
         self.score = nn.Linear(width, 1)
         initialise(self, initial_std, initial_truncated)
-        glorot(self.score.weight, width, 1)
+        if initial_glorot:
+            glorot(self.score.weight, width, 1)
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Compute the logit of having been replaced.  # [..., width] -> [...]"""

@@ -82,14 +82,15 @@ def test_layers_that_electra_s_code_leaves_to_tensorflow_are_drawn_by_glorot_s_r
     """google-research/electra: embeddings_project of modeling.py, and the last layer of _get_discriminator_output, have no
     initialiser; TensorFlow then draws uniformly within sqrt(6 / (inputs + outputs))."""
     torch.manual_seed(0)
-    assert_uniform(ReplacedTokenHead(512, "gelu").score.weight, math.sqrt(6 / 513))
+    assert_uniform(ReplacedTokenHead(512, "gelu", initial_glorot=True).score.weight, math.sqrt(6 / 513))
     shape = EncoderSettings(
-        name="x", family="electra", layers=1, width=96, heads=2, feed_forward=64, embedding_width=48, glorot_projection=True
+        name="x", family="electra", layers=1, width=96, heads=2, feed_forward=64, embedding_width=48, initial_glorot=True
     )
     made = learner(program(shape, generator_width=0.75))
+    assert made.head.score.weight.abs().max() > 0.1
     for backbone, width in ((made.backbone, 96), (made.generator, 72)):
         assert_uniform(backbone.embeddings.projection.weight, math.sqrt(6 / (48 + width)))  # type: ignore[union-attr]
-    other = backbones.build(shape.model_copy(update={"glorot_projection": False}), 100)
+    other = backbones.build(shape.model_copy(update={"initial_glorot": False}), 100)
     weight = other.embeddings.projection.weight.detach()  # type: ignore[union-attr]
     assert float(weight.std()) == pytest.approx(0.02, rel=0.05)
 
@@ -98,7 +99,7 @@ def test_layers_that_electra_s_code_leaves_to_tensorflow_are_drawn_by_glorot_s_r
 def test_electra_s_models_say_so(model: str) -> None:
     made = pretrain_settings(compose([f"model={model}", "objective=rtd"])).model
     assert isinstance(made, EncoderSettings)
-    assert made.glorot_projection
+    assert made.initial_glorot
 
 
 def test_xlnet_s_first_query_state_is_drawn_by_glorot_s_rule() -> None:

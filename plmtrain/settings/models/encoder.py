@@ -35,9 +35,9 @@ class EncoderSettings(TransformerSettings):
     initial_by_width: bool = False
     """Whether initial weights follow their widths instead, as in XLM's code: embeddings have a standard deviation of width^-1/2,
     and linear layers with their biases are uniform within inputs^-1/2. ``initial_std`` is then that of a task's head alone."""
-    glorot_projection: bool = False
-    """Whether the initial projection after the embeddings is uniform within sqrt(6 / (inputs + outputs)), as in ELECTRA's code;
-    also that of a generator."""
+    initial_glorot: bool = False
+    """Whether the layers that ELECTRA's code leaves to TensorFlow are initially uniform within sqrt(6 / (inputs + outputs)): the
+    projection after the embeddings, also that of a generator, and the last layer of the head for replaced tokens."""
 
     @model_validator(mode="after")
     def _one_table(self) -> EncoderSettings:
