@@ -16,7 +16,7 @@ from plmtrain.batch import Inputs
 from plmtrain.nn.attention import visibility
 from plmtrain.nn.blocks import PostNormBlock
 from plmtrain.nn.embeddings import BorrowedEmbeddings, Embeddings
-from plmtrain.nn.initialisation import initialise
+from plmtrain.nn.initialisation import glorot, initialise, initialise_by_width
 from plmtrain.settings.models.encoder import EncoderSettings
 
 
@@ -60,9 +60,9 @@ class Encoder(Backbone):
         )
         initialise(self, settings.initial_std, settings.initial_truncated)
         if settings.initial_by_width:
-            for part in self.embeddings.modules():
-                if isinstance(part, nn.Embedding):
-                    nn.init.normal_(part.weight, std=part.embedding_dim**-0.5)
+            initialise_by_width(self)
+        if settings.initial_glorot and (projection := self.embeddings.projection) is not None:
+            glorot(projection.weight, self.embedding_width, self.width)
 
     @property
     def embedding_weight(self) -> Tensor:

@@ -19,7 +19,7 @@ from plmtrain.batch import Inputs
 from plmtrain.nn.activations import activate
 from plmtrain.nn.attention import may_see, ready
 from plmtrain.nn.dropout import add_dropped, dropout
-from plmtrain.nn.initialisation import initialise
+from plmtrain.nn.initialisation import glorot, initialise
 from plmtrain.nn.relative_attention import RelativeAttention, Sight, places_in_table, sinusoids
 from plmtrain.settings.models.two_stream import TwoStreamSettings
 
@@ -113,7 +113,7 @@ class TwoStream(Backbone):
         self.mask = nn.Parameter(torch.empty(1, 1, settings.width))  # the initial query state: w in section 2.3
         self.layers = nn.ModuleList(TwoStreamBlock(settings) for _ in range(settings.layers))
         initialise(self, settings.initial_std, settings.initial_truncated)
-        nn.init.normal_(self.mask, std=settings.initial_std)
+        glorot(self.mask, 1, settings.width)  # the authors' code leaves it to TensorFlow
         for part in self.modules():
             if isinstance(part, RelativeAttention):
                 part.initialise(settings.initial_std)

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from plmtrain.nn.activations import activate
 from plmtrain.nn.dropout import dropout
-from plmtrain.nn.initialisation import initialise
+from plmtrain.nn.initialisation import glorot, initialise
 from plmtrain.settings.models.base import TransformerSettings
 from plmtrain.settings.models.encoder import EncoderSettings
 
@@ -106,14 +106,25 @@ class ReplacedTokenHead(nn.Module):
         activation: ``gelu``, ``gelu_tanh`` or ``relu``.
         initial_std: standard deviation of the initial weights.
         initial_truncated: whether weights beyond two standard deviations are redrawn.
+        initial_glorot: whether the last layer is drawn by Glorot's rule instead, as in ELECTRA's code.
     """
 
-    def __init__(self, width: int, activation: str, *, initial_std: float = 0.02, initial_truncated: bool = False) -> None:
+    def __init__(
+        self,
+        width: int,
+        activation: str,
+        *,
+        initial_std: float = 0.02,
+        initial_truncated: bool = False,
+        initial_glorot: bool = False,
+    ) -> None:
         super().__init__()
         self.activation = activation
         self.dense = nn.Linear(width, width)
         self.score = nn.Linear(width, 1)
         initialise(self, initial_std, initial_truncated)
+        if initial_glorot:
+            glorot(self.score.weight, width, 1)
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Compute the logit of having been replaced.  # [..., width] -> [...]"""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from torch import nn
+import math
+
+from torch import Tensor, nn
 
 
 def initialise(module: nn.Module, std: float, truncated: bool) -> None:
@@ -24,3 +26,23 @@ def initialise(module: nn.Module, std: float, truncated: bool) -> None:
         bias = getattr(part, "bias", None)
         if isinstance(bias, nn.Parameter):
             nn.init.zeros_(bias)
+
+
+def initialise_by_width(module: nn.Module) -> None:
+    """Draw the weights of a module and its submodules anew, as XLM's code does, from torch's global generator.
+
+    Embeddings get normal weights with a standard deviation of width^-1/2. Linear layers are torch's own: weights and biases are
+    uniform within inputs^-1/2.
+    """
+    for part in module.modules():
+        if isinstance(part, nn.Linear):
+            part.reset_parameters()
+        elif isinstance(part, nn.Embedding):
+            nn.init.normal_(part.weight, std=part.embedding_dim**-0.5)
+
+
+def glorot(weight: Tensor, inputs: int, outputs: int) -> None:
+    """Draw a weight anew, uniformly within sqrt(6 / (inputs + outputs)): TensorFlow's rule for layers without an initialiser
+    (Glorot and Bengio 2010)."""
+    bound = math.sqrt(6 / (inputs + outputs))
+    nn.init.uniform_(weight, -bound, bound)

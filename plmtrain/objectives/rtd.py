@@ -156,7 +156,7 @@ class ReplacedTokenDetection(Program[RTDSettings, EncoderSettings, RTDLearner]):
         backbone, generator = make(model), make(shape)
         if self.settings.share_embeddings:
             generator.borrow_embeddings(backbone)
-        head = ReplacedTokenHead(backbone.width, model.activation, **initial)
+        head = ReplacedTokenHead(backbone.width, model.activation, initial_glorot=model.initial_glorot, **initial)
         generator_head = MaskedLMHead(
             generator.width, generator.embedding_width, generator.vocabulary_size, model.activation, model.norm_eps, **initial
         )

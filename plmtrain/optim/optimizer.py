@@ -25,7 +25,7 @@ def build(learner: nn.Module, settings: OptimizerSettings) -> AdamW:
     joined: dict[nn.Parameter, int] = {}
     for name, parameter in learner.named_parameters():
         if parameter.requires_grad:
-            groups[settings.weight_decay_on == "all" or decays(owners[name], name, parameter)].append(parameter)
+            groups[settings.weight_decay_on == "all" or decays(owners[name], parameter)].append(parameter)
             joined[parameter] = getattr(owners[name], "parts", 1)
     return _TYPES[settings.type](
         [
@@ -40,11 +40,10 @@ def build(learner: nn.Module, settings: OptimizerSettings) -> AdamW:
     )
 
 
-def decays(owner: nn.Module, name: str, parameter: nn.Parameter) -> bool:
-    """Return whether weight decay applies: to matrices, not to norms, and not to biases of any shape (as in attention)."""
-    if isinstance(owner, nn.LayerNorm | nn.RMSNorm):
-        return False
-    return parameter.dim() >= 2 and "bias" not in name.rpartition(".")[2]
+def decays(owner: nn.Module, parameter: nn.Parameter) -> bool:
+    """Return whether weight decay applies: to matrices, not to norms and biases. XLNet's biases of attention, a vector for each
+    head, are matrices, and its code decays them."""
+    return parameter.dim() >= 2 and not isinstance(owner, nn.LayerNorm | nn.RMSNorm)
 
 
 def state_tensors(optimizer: torch.optim.Optimizer, names: Iterable[tuple[str, nn.Parameter]]) -> dict[str, Tensor]:

@@ -1,10 +1,12 @@
 """The tokens that begin a word, as a table over the vocabulary.
 
 WordPiece: every piece without ``##`` begins a word, punctuation and single ideographs among them. The others: a piece begins a
-word if it begins with white space (``Ġ``, ``▁``, a line end), if it follows white space, or if it is the first of a text. There,
-punctuation therefore belongs to the word before it, as in the code of RoBERTa and ALBERT. Chinese and Japanese have no white
-space between words, so that a piece that begins with an ideograph or kana also begins a word: without that, a whole sentence
-would be one word. Korean has white space and needs no rule of its own.
+word if it begins with white space (``Ġ``, ``▁``, a line end), if it follows white space, or if it is the first of a text. With
+byte-level BPE punctuation therefore belongs to the word before it, as in RoBERTa's code. With SentencePiece (``▁``) a
+punctuation mark that is a piece by itself begins a word, as in the code of XLNet and ALBERT; in ALBERT's, so does a piece with a
+digit or a letter outside a to z. Chinese and Japanese have no white space between words, so that a piece that begins with an
+ideograph or kana also begins a word: without that, a whole sentence would be one word. Korean has white space and needs no rule
+of its own.
 """
 
 from __future__ import annotations
@@ -19,6 +21,9 @@ from numpy.typing import NDArray
 
 SPACE = "▁"
 """SentencePiece's sign for a space."""
+
+_MARKS = frozenset('!"#$%&()*+,-./:;<?@[\\]^_`{|}~')
+"""The marks that begin a word with SentencePiece: those of the code of XLNet and ALBERT, without ``'``, ``=`` and ``>``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +87,7 @@ def tables(definition: Mapping[str, Any], pieces: Sequence[str], special: NDArra
         begins = [piece[:1].isspace() or _ideographic_byte(piece[:1]) for piece in raw]
         closes = [piece[-1:].isspace() for piece in raw]
     else:
-        begins = [piece.startswith(SPACE) or _ideographic(piece[:1]) for piece in pieces]
+        begins = [piece.startswith(SPACE) or piece in _MARKS or _ideographic(piece[:1]) for piece in pieces]
         closes = [piece[-1:].isspace() for piece in pieces]
     return WordStarts(begins=np.array(begins, np.bool_) | special, closes=np.array(closes, np.bool_) | special)
 

@@ -11,9 +11,11 @@ import pytest
 import torch
 from torch import nn
 
+from plmtrain import backbones
 from plmtrain.errors import CheckpointError
 from plmtrain.optim.clipping import clip_by_global_norm
 from plmtrain.optim.optimizer import build, load_state_tensors, state_tensors
+from plmtrain.settings.models.two_stream import TwoStreamSettings
 from plmtrain.settings.optimizer import OptimizerSettings
 
 
@@ -47,7 +49,7 @@ def give_gradients(module: nn.Module, seed: int) -> None:
             parameter.grad = torch.randn(parameter.shape, generator=generator)
 
 
-DECAYED = {"table.weight", "dense.weight"}
+DECAYED = {"table.weight", "dense.weight", "position_bias"}
 
 
 @pytest.mark.parametrize(("bias_correction", "decay_on"), [(True, "matrices"), (False, "matrices"), (True, "all")])
@@ -119,8 +121,19 @@ def test_decay_is_for_matrices_and_each_shared_parameter_stands_once() -> None:
     names = {parameter: name for name, parameter in made.named_parameters()}
     assert sorted(names[parameter] for parameter in decayed) == sorted(DECAYED)
     assert sorted(names[parameter] for parameter in rest) == sorted(
-        ["dense.bias", "norm.weight", "norm.bias", "wide_norm.weight", "wide_norm.bias", "output.bias", "position_bias"]
+        ["dense.bias", "norm.weight", "norm.bias", "wide_norm.weight", "wide_norm.bias", "output.bias"]
     )
+
+
+def test_xlnet_s_attention_biases_decay_as_in_its_code() -> None:
+    """zihangdai/xlnet, model_utils.py: AdamWeightDecayOptimizer includes r_w_bias, r_r_bias and r_s_bias, and omits other names
+    with "bias" or "LayerNorm"."""
+    backbone = backbones.build(TwoStreamSettings(name="x", layers=1, width=8, heads=2, feed_forward=8), 10)
+    names = {parameter: name for name, parameter in backbone.named_parameters()}
+    omitted = {names[parameter] for parameter in build(backbone, OptimizerSettings(lr=1.0)).param_groups[1]["params"]}
+    linear = {name for name in names.values() if name.endswith("bias") and "attention." not in name}
+    norms = {name for name in names.values() if "norm" in name}
+    assert omitted == linear | norms
 
 
 def test_parameters_without_gradients_stay_and_are_not_counted() -> None:

@@ -24,11 +24,16 @@ def fairseq(t: int, w: int, peak: float, steps: int, end: float = 0, power: floa
     return (peak - end) * (1 - (t - w) / (steps - w)) ** power + end
 
 
-def xlm(t: int, w: int, peak: float, steps: int, start: float = 0) -> float:
-    """facebookresearch/XLM, xlm/optim.py: AdamInverseSqrtWithWarmup; it has no end."""
+def xlm(t: int, w: int, peak: float, steps: int, start: float = 1e-7) -> float:
+    """facebookresearch/XLM, xlm/optim.py: AdamInverseSqrtWithWarmup, with its warmup_init_lr; it has no end."""
     if t < w:
         return start + t * (peak - start) / w
     return peak * w**0.5 * t**-0.5
+
+
+def xlnet(t: int, w: int, peak: float, steps: int) -> float:
+    """zihangdai/xlnet, model_utils.py: get_train_op; min_lr_ratio of train.py is 0.001."""
+    return fairseq(t, w, peak, steps, end=0.001 * peak)
 
 
 def gpt1(t: int, w: int, peak: float, steps: int) -> float:

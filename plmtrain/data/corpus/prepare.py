@@ -92,6 +92,8 @@ class _Preparation:
             "held_out": None if data.validation_files else data.validation_fraction,
             "minimum": self._minimum if by_minimum else None,
         }
+        if self._tokenizer.type == "unigram":
+            made_of["words"] = 2  # in data of the first rule of word starts, punctuation began no word
         digest = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()
         return self._root / f"{data.name}-{digest[:16]}", digest
 

@@ -33,7 +33,11 @@ class EncoderSettings(TransformerSettings):
     always_project: bool = False
     """Whether there is a projection after the embeddings even if the widths are equal, as in ALBERT."""
     initial_by_width: bool = False
-    """Whether the standard deviation of initial embeddings is width^-1/2 instead, as in XLM's code."""
+    """Whether initial weights follow their widths instead, as in XLM's code: embeddings have a standard deviation of width^-1/2,
+    and linear layers with their biases are uniform within inputs^-1/2. ``initial_std`` is then that of a task's head alone."""
+    initial_glorot: bool = False
+    """Whether the layers that ELECTRA's code leaves to TensorFlow are initially uniform within sqrt(6 / (inputs + outputs)): the
+    projection after the embeddings, also that of a generator, and the last layer of the head for replaced tokens."""
 
     @model_validator(mode="after")
     def _one_table(self) -> EncoderSettings:
