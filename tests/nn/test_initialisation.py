@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import nn
 
 from plmtrain.nn.heads import MaskedLMHead, Pooler
-from plmtrain.nn.initialisation import initialise
+from plmtrain.nn.initialisation import initialise, without_weights
 
 
 def _module() -> nn.Module:
@@ -45,3 +46,16 @@ def test_heads_start_alike_and_from_the_seed() -> None:
     assert torch.equal(head(1), head(1))
     assert abs(head(1).std() - 0.1) < 5e-3
     assert abs(Pooler(200).dense.weight.std() - 0.02) < 1e-3
+
+
+@pytest.mark.parametrize("truncated", [False, True])
+def test_without_weights_there_are_shapes_alone(truncated: bool) -> None:
+    with without_weights():
+        module = nn.ModuleList(
+            [nn.Linear(300, 400), nn.Embedding(500, 300), nn.LayerNorm(300), MaskedLMHead(20, 8, 8, "gelu", 1e-5)]
+        )
+        initialise(module, 0.02, truncated)
+    assert {parameter.device.type for parameter in module.parameters()} == {"meta"}
+    assert module[0].weight.shape == (400, 300)
+    assert nn.Linear(3, 4).weight.device.type == "cpu"
+    assert nn.init.normal_(torch.zeros(9)).any()
