@@ -200,7 +200,7 @@ def test_clipping_tells_of_what_is_not_finite() -> None:
     assert clip_by_global_norm([nn.Parameter(torch.zeros(2))], 1.0) == 0
 
 
-def test_neither_an_optimizer_nor_a_module_without_weights_imports_the_compiler() -> None:
+def test_no_optimizer_dropout_or_module_without_weights_imports_the_compiler() -> None:
     program = (
         "import sys, torch\n"
         "from plmtrain.nn.initialisation import initialise, without_weights\n"
@@ -214,6 +214,8 @@ def test_neither_an_optimizer_nor_a_module_without_weights_imports_the_compiler(
         "module(torch.ones(2)).sum().backward()\n"
         "optimizer.step()\n"
         "optimizer.zero_grad()\n"
+        "from plmtrain.nn.dropout import dropout\n"
+        "dropout(torch.ones(2), 0.5, True)\n"
         "assert 'torch._dynamo' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True)

@@ -11,7 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+from support import warm  # noqa: F401  (the children need it)
 from support.children import wait_for
+
+from plmtrain import cli, faults, stopping
 
 
 @dataclass(frozen=True)
@@ -73,11 +77,6 @@ def _run(
     sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__  # not pytest's
     os.chdir(cwd)
     os.environ["OMP_NUM_THREADS"] = "1"
-
-    import torch
-
-    from plmtrain import cli, faults, stopping
-
     sys.argv = ["plmtrain", *arguments]
     torch.set_num_threads(1)  # the threads of a pool do not survive a fork
     stopping.forget()
