@@ -8,7 +8,7 @@ that is drawn from torch's global generator, so that a seed set before a step de
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -61,9 +61,8 @@ def kept(like: Tensor, probability: float) -> Tensor:
         like: on a CPU; the shape and type of the result.
         probability: within [0, 1).
     """
-    draw = _traceable_keep if torch.compiler.is_compiling() else _keep
-    keep: Tensor = draw(torch.randint(2**63 - 1, ()), dropped_levels(probability), like.shape, like.dtype)
-    return keep
+    draw: Callable[..., Tensor] = _traceable_keep if torch.compiler.is_compiling() else _keep
+    return draw(torch.randint(2**63 - 1, ()), dropped_levels(probability), like.shape, like.dtype)
 
 
 def dropout(hidden: Tensor, probability: float, training: bool) -> Tensor:

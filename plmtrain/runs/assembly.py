@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -160,7 +160,9 @@ def _closing(
     """Return what the run shows at its end. The run's result is saved by then: a table that fails must not make it fail."""
     try:
         # Compiled blocks would be compiled again for these few rows; without any, torch need not import its compiler.
-        with torch.compiler.set_stance("force_eager") if material.settings.trainer.compile else nullcontext():
+        compiled = material.settings.trainer.compile
+        eager: AbstractContextManager[Any] = torch.compiler.set_stance("force_eager") if compiled else nullcontext()
+        with eager:
             return material.closing(program, learner, best, measured)
     except Exception:
         logging.getLogger("plmtrain").exception("the closing table failed")
