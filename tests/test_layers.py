@@ -133,7 +133,7 @@ def _imports(module: str, tree: ast.AST, lazy: bool = False) -> Iterator[Import]
             yield from (Import(module, target, lazy) for target in _targets(node))
         elif isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
             yield from _imports(module, ast.Module(node.orelse, []), lazy)
-        else:
+        elif isinstance(node, ast.stmt | ast.excepthandler | ast.match_case):  # an expression holds no import
             yield from _imports(module, node, lazy or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
 
 

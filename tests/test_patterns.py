@@ -59,13 +59,16 @@ def _patterns() -> Iterator[tuple[str, re.Pattern[str], str]]:
         place = path.relative_to(PACKAGE.parent).with_suffix("")
         if place.name == "__main__":
             continue
-        tree = ast.parse(path.read_text("utf-8"))
-        called = _called(tree)
+        text = path.read_text("utf-8")
         module = importlib.import_module(".".join(place.parts).removesuffix(".__init__"))
-        for name, value in vars(module).items():
-            for pattern in _inside(value):
-                for method in sorted(called.get(name, set()) & METHODS) or ["sub"]:
-                    yield f"{place}.{name}", pattern, method
+        own = [(name, pattern) for name, value in vars(module).items() for pattern in _inside(value)]
+        if not own and "re." not in text:
+            continue
+        tree = ast.parse(text)
+        called = _called(tree)
+        for name, pattern in own:
+            for method in sorted(called.get(name, set()) & METHODS) or ["sub"]:
+                yield f"{place}.{name}", pattern, method
         for node in ast.walk(tree):
             if (
                 isinstance(node, ast.Call)

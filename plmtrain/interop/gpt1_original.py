@@ -27,6 +27,7 @@ from plmtrain.interop.folder import own_file
 from plmtrain.interop.model import Model
 from plmtrain.interop.placing import fill
 from plmtrain.json_files import DamagedJson, parse
+from plmtrain.nn.initialisation import without_weights
 from plmtrain.settings.models.decoder import DecoderSettings
 from plmtrain.text.tokenizer import Tokenizer
 from plmtrain.text.tokenizer_files import from_merges
@@ -71,7 +72,7 @@ def read(folder: Path, heads: int | None) -> Model:
     """
     tensors = _Tensors(folder)
     settings = _settings(tensors, heads, folder)
-    with torch.device("meta"):
+    with without_weights():
         backbone = build(settings, tensors.shapes["tokens_embed.weight"][0])
     fill(backbone, FAMILY.backbone(settings), tensors, folder)
     return Model(backbone=backbone.eval(), heads={})

@@ -22,6 +22,7 @@ from plmtrain.interop.family import Config, Family, Kinds, Names
 from plmtrain.interop.folder import WEIGHTS, Tensors, own_file, read_json, refuse_code
 from plmtrain.interop.model import Model
 from plmtrain.interop.placing import fill, flat, listed, named_tensors, present, renamed
+from plmtrain.nn.initialisation import without_weights
 from plmtrain.settings.models.base import ModelSettings
 from plmtrain.training import tensor_file
 
@@ -154,7 +155,7 @@ def read(folder: str | Path) -> HuggingFaceModel:
     backbone_names = present(renamed(family.backbone(settings), lambda name: prefix + name), repeats, tensors)
     head_names = {kind: present(renamed(head.names, here), repeats, tensors) for kind, head in family.heads.items()}
     head_names = {kind: head_names[kind] for kind in _kinds(family, config, head_names, tensors)}
-    with torch.device("meta"):
+    with without_weights():
         backbone = build(settings, config.whole("vocab_size", 0))
         heads = {kind: family.heads[kind].make(settings, config) for kind in head_names}
     known = flat([backbone_names, *head_names.values()]) | repeats.keys()

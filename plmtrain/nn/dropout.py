@@ -8,7 +8,7 @@ that is drawn from torch's global generator, so that a seed set before a step de
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -28,11 +28,10 @@ def kept_scale(probability: float) -> float:
     return _LEVELS / (_LEVELS - dropped_levels(probability))
 
 
-@torch.library.custom_op("plmtrain::keep", mutates_args=())
 def _keep(seed: Tensor, dropped: int, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
     """Return 1 where an element is kept and 0 where it is dropped, a function of the seed alone.
 
-    It is a custom operator because compilers cannot trace NumPy, whose SFC64 takes about half the time of torch's generator.
+    NumPy's SFC64 takes about half the time of torch's generator.
 
     Args:
         seed: [] int64, not negative.
@@ -45,7 +44,12 @@ def _keep(seed: Tensor, dropped: int, shape: Sequence[int], dtype: torch.dtype) 
     return torch.ge(levels, dropped - _LEVELS // 2, out=torch.empty(list(shape), dtype=dtype))
 
 
-@_keep.register_fake
+_traceable_keep = torch.library.custom_op("plmtrain::keep", _keep, mutates_args=())
+"""The same for a compiler, which cannot trace NumPy. Elsewhere it would be called through torch, which imports its compiler for
+that: two seconds at the first step of every run."""
+
+
+@_traceable_keep.register_fake
 def _(seed: Tensor, dropped: int, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
     return torch.empty(list(shape), dtype=dtype)
 
@@ -57,8 +61,8 @@ def kept(like: Tensor, probability: float) -> Tensor:
         like: on a CPU; the shape and type of the result.
         probability: within [0, 1).
     """
-    keep: Tensor = _keep(torch.randint(2**63 - 1, ()), dropped_levels(probability), like.shape, like.dtype)
-    return keep
+    draw: Callable[..., Tensor] = _traceable_keep if torch.compiler.is_compiling() else _keep
+    return draw(torch.randint(2**63 - 1, ()), dropped_levels(probability), like.shape, like.dtype)
 
 
 def dropout(hidden: Tensor, probability: float, training: bool) -> Tensor:

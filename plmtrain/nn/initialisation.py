@@ -1,10 +1,18 @@
-"""Initial weights: Devlin et al. 2019's code draws them from a narrow normal distribution; biases are zero, norms one."""
+"""Initial weights: Devlin et al. 2019's code draws them from a narrow normal distribution; biases are zero, norms one.
+
+And modules without any, whose weights are read from a file or whose shapes are all that is asked for.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
 
+import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 
 def initialise(module: nn.Module, std: float, truncated: bool) -> None:
@@ -46,3 +54,27 @@ def glorot(weight: Tensor, inputs: int, outputs: int) -> None:
     (Glorot and Bengio 2010)."""
     bound = math.sqrt(6 / (inputs + outputs))
     nn.init.uniform_(weight, -bound, bound)
+
+
+class _NothingDrawn(TorchFunctionMode):
+    """Leave tensors as they are where random numbers would fill them.
+
+    On the meta device torch draws by code that imports its compiler, which takes seconds.
+    """
+
+    _DRAWS = frozenset({nn.init.normal_, nn.init.uniform_, nn.init.kaiming_uniform_, torch.Tensor.normal_, torch.Tensor.uniform_})
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func in self._DRAWS:
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
+
+
+@contextmanager
+def without_weights() -> Iterator[None]:
+    """Build modules on torch's meta device: they have shapes, and no memory for weights."""
+    with torch.device("meta"), _NothingDrawn():
+        yield

@@ -6,12 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
-
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -67,6 +65,8 @@ def hidden_counts(losses: Tensor, labels: Tensor, hidden: Tensor, vocabulary_siz
         hidden: [predicted] whether the mask stands in a target's place.
         vocabulary_size: the number of scored tokens.
     """
+    import torch  # here, since what shows a comparison needs none
+
     return {
         "hidden": torch.stack([losses.masked_fill(~hidden, 0.0).sum(), hidden.sum()]),
         "hidden_tokens": torch.bincount(labels[hidden], minlength=vocabulary_size),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -158,8 +159,10 @@ def _closing(
 ) -> list[RenderableType]:
     """Return what the run shows at its end. The run's result is saved by then: a table that fails must not make it fail."""
     try:
-        # Compiled blocks would be compiled again for these few rows.
-        with torch.compiler.set_stance("force_eager"):
+        # Compiled blocks would be compiled again for these few rows; without any, torch need not import its compiler.
+        compiled = material.settings.trainer.compile
+        eager: AbstractContextManager[Any] = torch.compiler.set_stance("force_eager") if compiled else nullcontext()
+        with eager:
             return material.closing(program, learner, best, measured)
     except Exception:
         logging.getLogger("plmtrain").exception("the closing table failed")

@@ -15,6 +15,7 @@ from plmtrain.data.loading.order import Phase
 from plmtrain.data.rows.row_formats import MULTIPLE
 from plmtrain.errors import MemoryExhausted
 from plmtrain.files import size_in_words
+from plmtrain.nn.initialisation import without_weights
 from plmtrain.programs.learner import Learner
 from plmtrain.programs.program import Trainable
 from plmtrain.settings.run import RunSettings
@@ -33,7 +34,7 @@ def planned_learner(program: Trainable, vocabulary_size: int) -> Learner:
         program: the run's program or mixture.
         vocabulary_size: the number of rows of the token embedding.
     """
-    with torch.device("meta"):
+    with without_weights():
         return program.build(lambda model: backbones.build(model, vocabulary_size))
 
 

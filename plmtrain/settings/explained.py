@@ -12,13 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml  # type: ignore[import-untyped]
 from pydantic import BaseModel
 
 from plmtrain.files import read_text
 from plmtrain.settings.base import Settings
 from plmtrain.settings.composing.comments import comments
-from plmtrain.settings.composing.folders import GROUPS, choices, conf_folder, find_choice
+from plmtrain.settings.composing.folders import GROUPS, choices, conf_folder, find_choice, values_in
 from plmtrain.settings.kinds import COMPOSITIONS, KINDS
 from plmtrain.settings.ranges import listed, values_of
 
@@ -203,7 +202,7 @@ def _inside(place: _Place, group: str) -> _Place:
 
 
 def _file(path: Path) -> _Place:
-    values = yaml.safe_load(read_text(path))
+    values = values_in(path)
     return _Place(values if isinstance(values, dict) else {}, comments(path))
 
 

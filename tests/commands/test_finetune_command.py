@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import importlib
 import json
 import random
 import signal
@@ -12,9 +11,6 @@ from pathlib import Path
 import pytest
 import yaml
 from support.command_line import json_of, plmtrain, predictions, records
-
-WARM = [importlib.import_module(name) for name in ("torch.distributed.tensor", "sklearn.metrics", "plmtrain.runs.assembly")]
-"""Imported here, so that the children need not."""
 
 SMALL = (
     "trainer.sequence_length=24 trainer.batch_size=16 trainer.log_every=1 trainer.threads=1 trainer.precision=fp32 "

@@ -25,7 +25,16 @@ def shape(model: str) -> str:
 
 MODELS = list({shape(model): model for model in reversed(MATRIX)}.values())
 ALLOWED = [(model, objective) for model in MODELS for objective, answer in MATRIX[model].items() if answer == "yes"]
-REFUSED = [(model, objective) for model in MODELS for objective, answer in MATRIX[model].items() if answer != "yes"]
+TYPES = {model: section("model", model)["type"] for model in MODELS}
+REFUSED = list(
+    {
+        (TYPES[model], objective, answer): (model, objective)
+        for model in MODELS
+        for objective, answer in MATRIX[model].items()
+        if answer != "yes"
+    }.values()
+)
+"""Of the models of one type that are refused an objective for the same reason, one."""
 
 
 @pytest.fixture(scope="module")

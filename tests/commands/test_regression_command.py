@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import random
 import signal
@@ -11,9 +10,6 @@ from pathlib import Path
 import pytest
 from scipy import stats
 from support.command_line import json_of, plmtrain, predictions, records
-
-WARM = [importlib.import_module(name) for name in ("torch.distributed.tensor", "scipy.stats", "plmtrain.runs.assembly")]
-"""Imported here, so that the children need not."""
 
 RUN = (
     "model=bert model.layers=1 model.width=32 model.heads=2 model.feed_forward=64 model.positions=32 tokenizer.vocab_size=120 "

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from plmtrain import backbones
 from plmtrain.nn.heads import MaskedLMHead, Pooler, ReplacedTokenHead
-from plmtrain.nn.initialisation import initialise
+from plmtrain.nn.initialisation import initialise, without_weights
 from plmtrain.settings.composing.compose import compose
 from plmtrain.settings.decode import pretrain_settings
 from plmtrain.settings.models.encoder import EncoderSettings
@@ -107,3 +107,16 @@ def test_xlnet_s_first_query_state_is_drawn_by_glorot_s_rule() -> None:
     torch.manual_seed(0)
     backbone = backbones.build(TwoStreamSettings(name="x", layers=1, width=512, heads=2, feed_forward=8), 10)
     assert_uniform(backbone.mask, math.sqrt(6 / 513))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("truncated", [False, True])
+def test_without_weights_there_are_shapes_alone(truncated: bool) -> None:
+    with without_weights():
+        module = nn.ModuleList(
+            [nn.Linear(300, 400), nn.Embedding(500, 300), nn.LayerNorm(300), MaskedLMHead(20, 8, 8, "gelu", 1e-5)]
+        )
+        initialise(module, 0.02, truncated)
+    assert {parameter.device.type for parameter in module.parameters()} == {"meta"}
+    assert module[0].weight.shape == (400, 300)
+    assert nn.Linear(3, 4).weight.device.type == "cpu"
+    assert nn.init.normal_(torch.zeros(9)).any()

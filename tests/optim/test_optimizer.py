@@ -213,9 +213,13 @@ def test_clipping_tells_of_what_is_not_finite() -> None:
     assert clip_by_global_norm([nn.Parameter(torch.zeros(2))], 1.0) == 0
 
 
-def test_an_optimizer_does_not_import_the_compiler() -> None:
+def test_no_optimizer_dropout_or_module_without_weights_imports_the_compiler() -> None:
     program = (
         "import sys, torch\n"
+        "from plmtrain.nn.initialisation import initialise, without_weights\n"
+        "with without_weights():\n"
+        "    for truncated in (False, True):\n"
+        "        initialise(torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Embedding(2, 2)), 0.02, truncated)\n"
         "from plmtrain.optim.optimizer import build\n"
         "from plmtrain.settings.optimizer import OptimizerSettings\n"
         "module = torch.nn.Linear(2, 2)\n"
@@ -223,6 +227,8 @@ def test_an_optimizer_does_not_import_the_compiler() -> None:
         "module(torch.ones(2)).sum().backward()\n"
         "optimizer.step()\n"
         "optimizer.zero_grad()\n"
+        "from plmtrain.nn.dropout import dropout\n"
+        "dropout(torch.ones(2), 0.5, True)\n"
         "assert 'torch._dynamo' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True)

@@ -28,8 +28,9 @@ from plmtrain.settings.decode import pretrain_settings
 
 META = torch.device("meta")
 MATRIX = matrix(None)
+TYPES = {model: section("model", model)["type"] for model in MATRIX}
 PAIRS = {
-    (objective, section("model", model)["type"]): model
+    (objective, TYPES[model]): model
     for model, row in reversed(MATRIX.items())
     for objective, answer in row.items()
     if answer == "yes"

@@ -5,13 +5,21 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import torch
+from support import warm  # noqa: F401  (the children need it)
 from support.children import wait_for
+
+from plmtrain import cli, faults, stopping
+from plmtrain.settings.composing.compose import compose
+from plmtrain.settings.composing.folders import GROUPS, primary_of
 
 
 @dataclass(frozen=True)
@@ -46,9 +54,20 @@ def start(
     given: Path | None = None,
 ) -> multiprocessing.process.BaseProcess:
     """Start a command and do not wait for it; ``finish`` does."""
+    _merge_files(primary_of(arguments[0], arguments[1:]), tuple(text for text in arguments[1:] if _GROUP.fullmatch(text)))
     child = multiprocessing.get_context("fork").Process(target=_run, args=(arguments, cwd, fault, name, before, given), name=name)
     child.start()
     return child
+
+
+_GROUP = re.compile(rf"({'|'.join(GROUPS)})=\w+")
+
+
+@cache
+def _merge_files(primary: str, groups: tuple[str, ...]) -> None:
+    """Compose the choices of a command here, where its child finds the files read and merged, and the next command, too."""
+    if groups:
+        compose(groups, primary=primary)
 
 
 def finish(child: multiprocessing.process.BaseProcess, cwd: Path) -> Result:
@@ -73,11 +92,6 @@ def _run(
     sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__  # not pytest's
     os.chdir(cwd)
     os.environ["OMP_NUM_THREADS"] = "1"
-
-    import torch
-
-    from plmtrain import cli, faults, stopping
-
     sys.argv = ["plmtrain", *arguments]
     torch.set_num_threads(1)  # the threads of a pool do not survive a fork
     stopping.forget()

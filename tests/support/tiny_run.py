@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from support import warm  # noqa: F401  (the children need it)
 from support.children import wait_for
 from support.memory_rows import VOCABULARY, memory_rows
 

@@ -25,7 +25,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from plmtrain.errors import SettingsError, nearest
 from plmtrain.settings.composing.arguments import parse_arguments
-from plmtrain.settings.composing.folders import OPTIONAL_GROUPS, PRIMARY, choices, conf_folder, find_choice
+from plmtrain.settings.composing.folders import OPTIONAL_GROUPS, PRIMARY, choices, conf_folder, find_choice, values_in
 from plmtrain.settings.composing.foreign_yaml import screen, screen_folder
 from plmtrain.settings.composing.overrides import Checked, check_overrides, where
 from plmtrain.settings.composing.settings_file import WHOLE, SettingsFile, read_settings_file, separated
@@ -70,20 +70,15 @@ class Composed:
     @cached_property
     def _files(self) -> list[tuple[str, dict[str, Any]]]:
         """The merged files, in order, each with the values that it set."""
-        with hydra_at_work(self.config_dir):
-            loader = GlobalHydra.instance().config_loader()
-            merged = loader.compute_defaults_list(
-                self.primary, [*search_path(self.config_dir), *self.groups], RunMode.RUN
-            ).defaults
         files = []
-        for default in merged:
+        for config_path, package in _files_merged(self.config_dir, self.groups, self.primary):
             for folder, shown in ((str(conf_folder()), "conf"), (self.config_dir, self.config_dir)):
-                path = Path(folder or "") / f"{default.config_path}.yaml"
+                path = Path(folder or "") / f"{config_path}.yaml"
                 if folder is not None and path.is_file():
-                    values: Any = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
-                    for part in reversed([part for part in (default.package or "").split(".") if part]):
+                    values: Any = values_in(path)
+                    for part in reversed([part for part in package.split(".") if part]):
                         values = {part: values}
-                    files.append((f"{shown}/{default.config_path}.yaml", values))
+                    files.append((f"{shown}/{config_path}.yaml", values))
                     break
         return files
 
@@ -171,6 +166,26 @@ def _shipped(groups: tuple[str, ...], primary: str) -> DictConfig:
     """Merge plmtrain's own files, which do not change during the process: the jobs of a sweep share most of them."""
     with hydra_at_work(None):
         return hydra_compose(primary, list(groups))
+
+
+def _files_merged(config_dir: str | None, groups: tuple[str, ...], primary: str) -> Sequence[tuple[str, str]]:
+    """Return the files that Hydra merges, in order, each with the package of its values."""
+    if config_dir is None:
+        return _shipped_files(groups, primary)
+    return _defaults_list(config_dir, groups, primary)
+
+
+@lru_cache(maxsize=128)
+def _shipped_files(groups: tuple[str, ...], primary: str) -> Sequence[tuple[str, str]]:
+    """Return the same of plmtrain's own files, which do not change during the process."""
+    return _defaults_list(None, groups, primary)
+
+
+def _defaults_list(config_dir: str | None, groups: tuple[str, ...], primary: str) -> Sequence[tuple[str, str]]:
+    with hydra_at_work(config_dir):
+        loader = GlobalHydra.instance().config_loader()
+        merged = loader.compute_defaults_list(primary, [*search_path(config_dir), *groups], RunMode.RUN).defaults
+    return [(str(default.config_path), default.package or "") for default in merged]
 
 
 def _apply_file(config: DictConfig, file: SettingsFile, broken: set[str]) -> Iterator[SettingsError]:
