@@ -92,11 +92,12 @@ VERBS = {
     ),
     "evaluate": Verb(
         "compute held-out loss and perplexity of a run, or the metrics of a fine-tuned run",
-        "evaluate RUN [--json] [scoring=SCORING] [KEY=VALUE]...",
+        "evaluate RUN [--json] [--precision PRECISION] [scoring=SCORING] [KEY=VALUE]...",
         "Computes loss, perplexity and accuracy with the newest checkpoint, on the run's held-out text or on other text; for a\n"
         "fine-tuned run, the task's metrics with the best checkpoint. With scoring=, it scores a language model without\n"
         "training, also one in a Hugging Face folder: perplexity for each token, word and byte; multiple choice; minimal\n"
-        "pairs; written answers; each with its standard error. plmtrain list scoring explains all settings.",
+        "pairs; written answers; each with its standard error. plmtrain list scoring explains all settings.\n"
+        "--precision is auto, fp32, bf16 or fp16, in place of the run's trainer.precision.",
         (
             ("plmtrain evaluate runs/roberta-dynamic_mlm-1f2e3d4c", "the validation text of the run"),
             ("plmtrain evaluate runs/mine data=text data.files=[a.txt] data.validation_files=[b.txt]", "the text of b.txt"),
@@ -105,13 +106,13 @@ VERBS = {
             ("plmtrain evaluate runs/my-gpt2 scoring=choices scoring.files=[quiz.jsonl] scoring.shots=5", "five-shot"),
             ("plmtrain evaluate runs/mine scoring=minimal_pairs scoring.files=['blimp/*.jsonl']", "BLiMP, as it is"),
         ),
-        options=("--config-dir", "--json"),
+        options=("--config-dir", "--json", "--precision"),
         runs=True,
     ),
     "predict": Verb(
         "use a run: fill masks, restore text, find replaced tokens",
         "predict RUN [TEXT]... [--part PART] [--file FILE] [--format FORMAT] [--json | --output FILE] [--batch-size N] "
-        "[--beams N | --sample]...",
+        "[--precision PRECISION] [--beams N | --sample]...",
         "Reads texts from the arguments, or one per line from a file or from standard input; writes text, or JSON lines with\n"
         "--json. A table (.tsv, .csv, .jsonl, .parquet, or --format) is read by the columns of the run's task, and --output\n"
         "writes its rows with the answers behind them, as .tsv, .csv or .jsonl. What cannot be answered is named by file and\n"
@@ -119,11 +120,15 @@ VERBS = {
         "the part that answers: by default the one with the largest share.\n"
         "A run that generates text takes --beams, --length-penalty, --early-stopping, or --sample with --temperature, --top-k,\n"
         "--top-p and --seed; and --max-new-tokens, --min-new-tokens, --no-repeat-ngram, --stop TEXT. They mean the same as in\n"
-        "generate of transformers, except that lengths do not count the token that an encoder-decoder starts from.",
+        "generate of transformers, except that lengths do not count the token that an encoder-decoder starts from. On a\n"
+        "terminal, the continuation of one prompt is shown while it is written, unless --beams search for it.\n"
+        "A GPU is used if there is one. --precision is auto, fp32, bf16 or fp16, for matrix products; by default the run's\n"
+        "trainer.precision.",
         (
             ('plmtrain predict runs/mine "The file is [MASK] now."', "one sentence"),
             ('plmtrain predict runs/my-bart "The file <mask> now." --beams 4', "restored text, by beam search"),
             ("plmtrain predict runs/en-de --file new.tsv --output translated.tsv", "a text for each row of a table"),
+            ('plmtrain predict runs/my-gpt2 "The river" --sample --top-p 0.9', "a continuation, shown while it is written"),
             ("plmtrain predict runs/mine < sentences.txt", "one sentence per line"),
             ("plmtrain predict runs/tickets --file test.tsv --output answers.tsv", "a table, and its rows with answers"),
         ),
@@ -140,6 +145,7 @@ VERBS = {
             "--no-repeat-ngram",
             "--output",
             "--part",
+            "--precision",
             "--sample",
             "--seed",
             "--stop",

@@ -2,11 +2,12 @@
 
     python scripts/benchmark_transformers.py                        # BERT of 4 layers, 256 wide, 32 x 128 tokens a step
     python scripts/benchmark_transformers.py --precisions bf16 --rounds 5 data=text data.files=[mytext.txt]
+    python scripts/benchmark_transformers.py --model gpt2 --batch 8 --length 512 --vocabulary 8000
 
 Both train the same model on the same prepared tokens with the same number of threads, each with its own defaults otherwise:
-plmtrain by its command line, transformers with ``BertForMaskedLM`` and ``DataCollatorForLanguageModeling``. Every round runs each
-of them once, in turn and in a process of its own, so that a slower machine slows both; the first steps of a process do not count.
-Medians are compared.
+plmtrain by its command line, transformers with ``BertForMaskedLM`` or ``GPT2LMHeadModel`` and its collator for language models.
+Every round runs each of them once, in turn and in a process of its own, so that a slower machine slows both; the first steps of a
+process do not count. Medians are compared.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-BATCH, LENGTH, VOCABULARY = 32, 128, 30_522
 SHAPE = {"layers": 4, "width": 256, "heads": 4, "feed_forward": 1024}
+OBJECTIVES = {"bert": "dynamic_mlm", "gpt2": "clm"}
 
 
 @dataclass(frozen=True)
@@ -42,16 +43,26 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=12, help="steps of a run")
     parser.add_argument("--warmup", type=int, default=4, help="first steps of a run, which do not count")
     parser.add_argument("--precisions", nargs="+", default=["fp32", "bf16"], choices=["fp32", "bf16"])
+    parser.add_argument("--model", default="bert", choices=list(OBJECTIVES))
+    parser.add_argument("--batch", type=int, default=32, help="rows of a step")
+    parser.add_argument("--length", type=int, default=128, help="tokens of a row")
+    parser.add_argument("--vocabulary", type=int, default=30_522)
     parser.add_argument("--peer", nargs=3, metavar=("PREPARED", "TOKENIZER", "PRECISION"), help=argparse.SUPPRESS)
     options, overrides = parser.parse_known_args()
     if options.peer:
-        _train_with_transformers(Path(options.peer[0]), Path(options.peer[1]), options.peer[2], options.steps)
+        _train_with_transformers(Path(options.peer[0]), Path(options.peer[1]), options.peer[2], options)
         return 0
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        overrides = ["model=bert", "data=sample", f"data.prepared_dir={folder / 'prepared'}", *overrides]
-        overrides += [f"tokenizer.path={_tokenizer(folder, overrides)}", f"runs_dir={folder / 'runs'}"]
+        overrides = [
+            f"model={options.model}",
+            f"objective={OBJECTIVES[options.model]}",
+            "data=sample",
+            f"data.prepared_dir={folder / 'prepared'}",
+            *overrides,
+        ]
+        overrides += [f"tokenizer.path={_tokenizer(folder, overrides, options.vocabulary)}", f"runs_dir={folder / 'runs'}"]
         measured: dict[tuple[str, str], list[Measured]] = {}
         for turn in range(options.rounds):
             for precision in options.precisions:
@@ -65,13 +76,13 @@ def main() -> int:
     return 0
 
 
-def _tokenizer(folder: Path, overrides: list[str]) -> Path:
-    """Train a tokenizer on the text, padded to BERT's vocabulary size: a small text gives fewer tokens, the rest are unused."""
-    _run(["-m", "plmtrain", "tokenizer", f"tokenizer.vocab_size={VOCABULARY}", *overrides], log=folder / "tokenizer.log")
+def _tokenizer(folder: Path, overrides: list[str], size: int) -> Path:
+    """Train a tokenizer on the text, padded to the vocabulary's size: a small text gives fewer tokens, the rest are unused."""
+    _run(["-m", "plmtrain", "tokenizer", f"tokenizer.vocab_size={size}", *overrides], log=folder / "tokenizer.log")
     (trained,) = (folder / "prepared" / "tokenizers").glob("*/tokenizer.json")
     content = json.loads(trained.read_text("utf-8"))
     ids = content["model"]["vocab"]
-    ids |= {f"[unused{number}]": number for number in range(len(ids), VOCABULARY)}
+    ids |= {f"[unused{number}]": number for number in range(len(ids), size)}
     filled = folder / "tokenizer"
     shutil.copytree(trained.parent, filled)
     (filled / trained.name).write_text(json.dumps(content), "utf-8")
@@ -83,8 +94,9 @@ def _plmtrain(folder: Path, name: str, precision: str, options: argparse.Namespa
     shape = [f"model.{key}={value}" for key, value in SHAPE.items()]
     memory = _run(
         [
-            *("-m", "plmtrain", "pretrain", "objective=dynamic_mlm", *shape),
-            *(f"trainer.steps={options.steps}", f"trainer.batch_size={BATCH}", f"trainer.sequence_length={LENGTH}"),
+            *("-m", "plmtrain", "pretrain", *shape),
+            *(f"trainer.steps={options.steps}", f"trainer.batch_size={options.batch}"),
+            f"trainer.sequence_length={options.length}",
             *(f"trainer.evaluate_every={options.steps}", "trainer.evaluate_batches=1", f"trainer.save_every={options.steps}"),
             *(f"trainer.precision={precision}", "trainer.log_every=1", f"name={name}", *overrides),
         ],
@@ -101,12 +113,15 @@ def _transformers(folder: Path, name: str, precision: str, options: argparse.Nam
     log = folder / f"transformers-{name}.log"
     tokenizer = folder / "runs" / name / "tokenizer"
     memory = _run(
-        [__file__, "--peer", str(manifest.parent), str(tokenizer), precision, "--steps", str(options.steps)],
+        [
+            *(__file__, "--peer", str(manifest.parent), str(tokenizer), precision, "--steps", str(options.steps)),
+            *("--model", options.model, "--batch", str(options.batch), "--length", str(options.length)),
+        ],
         log=log,
     )
     times = json.loads(log.read_text("utf-8").splitlines()[-1])
     seconds = [after - before for before, after in zip(times[options.warmup :], times[options.warmup + 1 :], strict=False)]
-    return Measured([BATCH * LENGTH / second for second in seconds], memory)
+    return Measured([options.batch * options.length / second for second in seconds], memory)
 
 
 def _run(arguments: list[str], log: Path) -> int:
@@ -120,7 +135,7 @@ def _run(arguments: list[str], log: Path) -> int:
     return usage.ru_maxrss * 1024
 
 
-def _train_with_transformers(prepared: Path, tokenizer_folder: Path, precision: str, steps: int) -> None:
+def _train_with_transformers(prepared: Path, tokenizer_folder: Path, precision: str, options: argparse.Namespace) -> None:
     """Train, and print the start time of the training and the end time of each step."""
     import numpy as np
     import torch
@@ -129,6 +144,8 @@ def _train_with_transformers(prepared: Path, tokenizer_folder: Path, precision: 
         BertConfig,
         BertForMaskedLM,
         DataCollatorForLanguageModeling,
+        GPT2Config,
+        GPT2LMHeadModel,
         Trainer,
         TrainerCallback,
         TrainingArguments,
@@ -137,15 +154,17 @@ def _train_with_transformers(prepared: Path, tokenizer_folder: Path, precision: 
     tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder)
     tokens = np.load(prepared / "train" / "tokens.npy", mmap_mode="r")
 
+    opening, closing = ([tokenizer.cls_token_id], [tokenizer.sep_token_id]) if options.model == "bert" else ([], [])
+    size = options.length - len(opening) - len(closing)
+
     class Rows(torch.utils.data.Dataset):
-        """[CLS] text [SEP], as plmtrain's rows."""
+        """Running text, for BERT between [CLS] and [SEP], as plmtrain's rows."""
 
         def __len__(self) -> int:
-            return len(tokens) // (LENGTH - 2)
+            return len(tokens) // size
 
         def __getitem__(self, index: int) -> dict[str, list[int]]:
-            text = tokens[index * (LENGTH - 2) : (index + 1) * (LENGTH - 2)].tolist()
-            return {"input_ids": [tokenizer.cls_token_id, *text, tokenizer.sep_token_id]}
+            return {"input_ids": [*opening, *tokens[index * size : (index + 1) * size].tolist(), *closing]}
 
     times: list[float] = []
 
@@ -156,18 +175,23 @@ def _train_with_transformers(prepared: Path, tokenizer_folder: Path, precision: 
         def on_step_end(self, *_, **__) -> None:
             times.append(time.perf_counter())
 
-    config = BertConfig(
+    config_class, model_class = {"bert": (BertConfig, BertForMaskedLM), "gpt2": (GPT2Config, GPT2LMHeadModel)}[options.model]
+    config = config_class(
         vocab_size=len(tokenizer),
         num_hidden_layers=SHAPE["layers"],
         hidden_size=SHAPE["width"],
         num_attention_heads=SHAPE["heads"],
-        intermediate_size=SHAPE["feed_forward"],
+        # GPT-2's inner layers are always four times as wide.
+        # GPT-2's inner layers are always four times as wide.
+        **({"intermediate_size": SHAPE["feed_forward"]} if options.model == "bert" else {}),
     )
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token  # the collator asks for one, though no row is padded
     with tempfile.TemporaryDirectory() as output:
         arguments = TrainingArguments(
             output_dir=output,
-            max_steps=steps,
-            per_device_train_batch_size=BATCH,
+            max_steps=options.steps,
+            per_device_train_batch_size=options.batch,
             use_cpu=not torch.cuda.is_available(),
             bf16=precision == "bf16",
             learning_rate=1e-4,
@@ -175,16 +199,17 @@ def _train_with_transformers(prepared: Path, tokenizer_folder: Path, precision: 
             report_to=[],
             disable_tqdm=True,
         )
-        collator = DataCollatorForLanguageModeling(tokenizer, mlm_probability=0.15)
-        Trainer(BertForMaskedLM(config), arguments, collator, Rows(), callbacks=[Clock()]).train()
+        collator = DataCollatorForLanguageModeling(tokenizer, mlm=options.model == "bert", mlm_probability=0.15)
+        Trainer(model_class(config), arguments, collator, Rows(), callbacks=[Clock()]).train()
     print(f"\n{json.dumps(times)}")
 
 
 def _print_table(measured: dict[tuple[str, str], list[Measured]], options: argparse.Namespace) -> None:
-    shape = f"BERT of {SHAPE['layers']} layers, {SHAPE['width']} wide, {VOCABULARY:,} tokens in the vocabulary"
+    name = options.model.upper().replace("GPT", "GPT-")
+    shape = f"{name} of {SHAPE['layers']} layers, {SHAPE['width']} wide, {options.vocabulary:,} tokens in the vocabulary"
     counted = options.rounds * (options.steps - options.warmup)
     print(
-        f"\n{shape}; {BATCH} x {LENGTH} tokens a step; median of {counted} steps in {options.rounds} rounds (range of rounds)\n"
+        f"\n{shape}; {options.batch} x {options.length} tokens a step; median of {counted} steps in {options.rounds} rounds (range of rounds)\n"
     )
     print(f"{'':6}{'plmtrain tokens/s':>30}{'transformers tokens/s':>30}{'ratio':>8}{'peak memory':>24}")
     for precision in options.precisions:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from pathlib import Path
@@ -16,6 +17,7 @@ from plmtrain.data.tables.questions import Format, Question, from_file, from_str
 from plmtrain.errors import DataError, SettingsError, SettingsErrors, nearest
 from plmtrain.redaction import redact_text
 from plmtrain.settings.generation import GenerationSettings
+from plmtrain.settings.trainer import WantedPrecision
 from plmtrain.settings.wording import what_is_wrong
 from plmtrain.stopping import safe_point
 from plmtrain.streams import standard_input
@@ -24,7 +26,6 @@ from plmtrain.text.readers import SKIP, Skips
 if TYPE_CHECKING:
     from plmtrain.data.rows.rows import Rows
     from plmtrain.programs.answering import Answer, Answering
-    from plmtrain.programs.learner import Learner
     from plmtrain.text.tokenizer import Tokenizer
 
 _TOLD = 10
@@ -33,21 +34,32 @@ _TOLD = 10
 
 def run(arguments: list[str]) -> int:
     """Answer each question, in order, as it comes; those that cannot be answered are named."""
-    asked = _understood(arguments)
-    chosen = _generation(vars(asked))
+    options = _understood(arguments)
+    chosen = _generation(vars(options))
     refused = Refused()
-    with nullcontext() if asked.output is None else answer_file(asked.output) as table:
-        answering, learner, tokenizer = _loaded(asked.run, asked.part)
+    with nullcontext() if options.output is None else answer_file(options.output) as table:
+        from plmtrain.runs.asked import asked
+
+        model = asked(options.run, options.part, options.precision)
         if chosen is not None:
-            answering = answering.writing(chosen, tokenizer)
+            model = model.writing(chosen)
+        # A person who asks one question reads the answer while it is written.
+        streamed = len(options.texts) == 1 and table is None and not options.json and sys.stdout.isatty()
         answered = 0
-        for batch in _batches(_questions(asked, answering, refused), asked.batch_size):
+        for batch in _batches(_questions(options, model.answering, refused), options.batch_size):
             safe_point()
-            for question, answer in _answers(answering, learner, tokenizer, batch, refused):
-                _give(question, answer, answering, table, asked.json)
-                answered += 1
-    if asked.output is not None:
-        warn(f"{asked.output}: {answered:,} rows")
+            questions, rows = _encoded(model.answering, model.tokenizer, batch, refused)
+            if rows is None:
+                continue
+            if streamed:
+                _write(model.stream(questions[0].text, rows))
+            else:
+                answers = model.answers([question.text for question in questions], rows)
+                for question, answer in zip(questions, answers, strict=True):
+                    _give(question, answer, model.answering, table, options.json)
+            answered += len(questions)
+    if options.output is not None:
+        warn(f"{options.output}: {answered:,} rows")
     if refused.count > 1:
         warn(f"{refused.count:,} of {refused.count + answered:,} questions have no answer")
     return DataError.exit_code if refused.count else 0
@@ -68,6 +80,7 @@ def _understood(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--part")
     parser.add_argument("--batch-size", type=_rows, default=32)
+    parser.add_argument("--precision", choices=get_args(WantedPrecision))
     for name, field in GenerationSettings.model_fields.items():
         option = f"--{name.replace('_', '-')}"
         if field.annotation is bool:
@@ -87,21 +100,6 @@ def _understood(arguments: list[str]) -> argparse.Namespace:
         what = "answers go to a file, not to standard output"
         raise SettingsError(what, "command line: --json", "omit it: name the file .jsonl for JSON lines")
     return asked
-
-
-def _loaded(folder: Path, name: str | None) -> tuple[Answering[Any], Learner, Tokenizer]:
-    """Return what a run, or one of its parts, is asked with."""
-    from plmtrain.interop.trained import load_trained
-
-    trained = load_trained(folder, report=warn)
-    part = trained.part(name)
-    if name is None and part.name is not None:
-        others = ", ".join(sorted(set(trained.program.parts.names) - {part.name}))
-        warn(f"{folder} answers as its part {part.name}; --part names another: {others}")
-    answering = part.program.answering
-    if answering is None:
-        raise SettingsError("the run has no answers to texts", str(folder), "name a run of another objective or of a task")
-    return answering, part.learner(trained.learner), trained.tokenizer
 
 
 def _generation(asked: Mapping[str, Any]) -> GenerationSettings | None:
@@ -158,16 +156,16 @@ class Refused(Skips):
             warn(redact_text(str(DataError(error.what, error.where, remedy))))
 
 
-def _questions(asked: argparse.Namespace, answering: Answering[Any], refused: Refused) -> Iterator[Question]:
+def _questions(options: argparse.Namespace, answering: Answering[Any], refused: Refused) -> Iterator[Question]:
     """Yield the questions: the arguments, or what a file or standard input contains."""
-    if asked.texts:
-        yield from map(Question, asked.texts)
+    if options.texts:
+        yield from map(Question, options.texts)
         return
     columns = dict.fromkeys(answering.columns, "rename a column (--format text reads lines without a header)")
-    if asked.file is not None:
-        yield from from_file(asked.file, asked.format, columns, answering.asked, refused)
+    if options.file is not None:
+        yield from from_file(options.file, options.format, columns, answering.asked, refused)
     else:
-        yield from from_stream(standard_input(), "standard input", asked.format, columns, answering.asked, refused)
+        yield from from_stream(standard_input(), "standard input", options.format, columns, answering.asked, refused)
 
 
 def _batches(questions: Iterable[Question], size: int) -> Iterator[list[Question]]:
@@ -185,17 +183,6 @@ def _batches(questions: Iterable[Question], size: int) -> Iterator[list[Question
         raise
     if batch:
         yield batch
-
-
-def _answers(
-    answering: Answering[Any], learner: Learner, tokenizer: Tokenizer, questions: list[Question], refused: Refused
-) -> Iterator[tuple[Question, Answer]]:
-    questions, rows = _encoded(answering, tokenizer, questions, refused)
-    if rows is None:
-        return
-    for row, answer in enumerate(answering.predict(learner, answering.collate(rows))):
-        ids = rows.tokens[row, : rows.lengths[row]]
-        yield questions[row], answering.read_out(questions[row].text, ids, answer, tokenizer)
 
 
 def _encoded(
@@ -230,3 +217,12 @@ def _give(question: Question, answer: Answer, answering: Answering[Any], table: 
         table.write(own, answering.appended(answer))
     else:
         print_json(answer.values) if as_json else print(*answer.lines, sep="\n", flush=True)
+
+
+def _write(pieces: Iterable[str]) -> None:
+    """Write an answer to the terminal while it is computed; what follows, an error too, begins on a line of its own."""
+    try:
+        for piece in pieces:
+            print(piece, end="", flush=True)
+    finally:
+        print(flush=True)

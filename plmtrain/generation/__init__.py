@@ -13,12 +13,23 @@ from torch import Tensor
 
 from plmtrain.generation.beams import search
 from plmtrain.generation.rules import NOTHING, Specials
-from plmtrain.generation.single import draw_or_follow
-from plmtrain.generation.stop_texts import StopTexts
+from plmtrain.generation.single import draw_or_follow, steps
+from plmtrain.generation.stop_texts import StopTexts, settled
 from plmtrain.generation.writer import DecoderWriter, EncoderDecoderWriter, Writer
 from plmtrain.settings.generation import GenerationSettings
 
-__all__ = ["NOTHING", "DecoderWriter", "EncoderDecoderWriter", "Specials", "StopTexts", "Writer", "generate", "numbers_of"]
+__all__ = [
+    "NOTHING",
+    "DecoderWriter",
+    "EncoderDecoderWriter",
+    "Specials",
+    "StopTexts",
+    "Writer",
+    "generate",
+    "numbers_of",
+    "settled",
+    "steps",
+]
 
 
 def generate(

@@ -243,15 +243,14 @@ class Cache:
         self._kept: Tensor | None = None  # [2, batch, heads, capacity, head width]
         self.length = 0
 
-    def extend(self, key: Tensor, value: Tensor) -> None:
-        """Append those of further positions.  # each [batch, heads, new, head width]"""
+    def extend(self, further: Tensor) -> None:
+        """Append keys and values of further positions.  # [2, batch, heads, new, head width]"""
         if self._kept is None:
-            batch, heads, _, width = key.shape
-            self._kept = key.new_empty(2, batch, heads, self._capacity, width)
-        end = self.length + key.shape[2]
+            _, batch, heads, _, width = further.shape
+            self._kept = further.new_empty(2, batch, heads, self._capacity, width)
+        end = self.length + further.shape[3]
         assert end <= self._capacity, (end, self._capacity)
-        self._kept[0, :, :, self.length : end] = key
-        self._kept[1, :, :, self.length : end] = value
+        self._kept[:, :, :, self.length : end] = further
         self.length = end
 
     def read(self) -> tuple[Tensor, Tensor]:
@@ -314,11 +313,14 @@ class SelfAttention(nn.Module):
         """Return the outputs of the heads, concatenated, before the output product; arguments and shape as in ``forward``."""
         batch, length, width = hidden.shape
         parts = self.query_key_value(hidden).view(batch, length, 3, self.heads, width // self.heads)
-        query, key, value = parts.permute(2, 0, 3, 1, 4).contiguous()  # each [batch, heads, length, head width]
-        if cache is not None:
-            cache.extend(key, value)
-            if cache.length > length:
-                key, value = cache.read()
+        parts = parts.permute(2, 0, 3, 1, 4)  # [3, batch, heads, length, head width]
+        if cache is not None and cache.length:
+            cache.extend(parts[1:])
+            query, (key, value) = parts[0], cache.read()
+        else:
+            query, key, value = parts.contiguous()
+            if cache is not None:
+                cache.extend(parts[1:])
         heads = attend(query, key, value, seen, self.attention_dropout if self.training else 0.0)
         return heads.transpose(1, 2).reshape(batch, length, width)
 
@@ -356,9 +358,10 @@ class CrossAttention(nn.Module):
         query = self.query(hidden).view(batch, length, self.heads, -1).transpose(1, 2)  # [batch, heads, length, head width]
         if cache is None or not cache.length:
             parts = self.key_value(memory).view(batch, memory.shape[1], 2, self.heads, width // self.heads)
-            key, value = parts.permute(2, 0, 3, 1, 4).contiguous()  # each [batch, heads, memory length, head width]
+            parts = parts.permute(2, 0, 3, 1, 4).contiguous()  # [2, batch, heads, memory length, head width]
+            key, value = parts
             if cache is not None:
-                cache.extend(key, value)
+                cache.extend(parts)
         else:
             key, value = cache.read()
         mixed = attend(query, key, value, seen, self.attention_dropout if self.training else 0.0)

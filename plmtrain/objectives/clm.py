@@ -7,20 +7,21 @@ isolated documents, the end of one document is the beginning of the next.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from plmtrain.backbones.decoder import Decoder
 from plmtrain.batch import Batch, Inputs, Layout, Term
 from plmtrain.data.rows.row_formats import RowFormat
 from plmtrain.data.rows.rows import side_by_side
 from plmtrain.errors import SettingsError
-from plmtrain.generation import NOTHING, DecoderWriter, Specials, StopTexts, generate, numbers_of
+from plmtrain.generation import NOTHING, DecoderWriter, Specials, StopTexts, generate, numbers_of, settled, steps
 from plmtrain.nn.loss import tied_cross_entropy
 from plmtrain.programs.answering import Answer, Answering, Demonstration
 from plmtrain.programs.baseline import Baseline, unigram_loss
@@ -143,6 +144,12 @@ class CausalLM(Program[CausalLMSettings, DecoderSettings, CausalLMLearner]):
         return [(token, "special" if is_special else mark) for token, is_special in zip(ids.tolist(), special, strict=True)]
 
 
+def _continuation(prompt: NDArray[np.int64], written: Sequence[int], tokenizer: Tokenizer) -> str:
+    """Return the text of the tokens after a prompt: the space before a word is known only together with the word before it."""
+    whole, before = tokenizer.decode([*prompt, *written]), tokenizer.decode(prompt)
+    return whole[len(before) :] if whole.startswith(before) else tokenizer.decode(written)
+
+
 class Continuing(Answering[CausalLMLearner]):
     """Continue a text.
 
@@ -198,29 +205,48 @@ class Continuing(Answering[CausalLMLearner]):
         Returns:
             For each row its ``sample`` and the generated ids as ``written``.
         """
+        texts = generate(**self._asked(learner, batch))
+        return [{"sample": sample, "written": text} for sample, text in zip(batch.samples.tolist(), texts, strict=True)]
+
+    def _asked(self, learner: CausalLMLearner, batch: Batch) -> dict[str, Any]:
+        """Return the arguments of ``generate`` and ``steps``."""
         ids, tokens = batch.inputs.ids, batch.layout.tokens
         begun = ids if tokens is None else ids.masked_fill(~tokens, NOTHING)
-        writer = DecoderWriter(learner.decoder, self.generation.beams, ids.shape[1] + self.limit)
-        texts = generate(
-            writer,
-            begun,
-            Specials(
+        return {
+            "writer": DecoderWriter(learner.decoder, self.generation.beams, ids.shape[1] + self.limit),
+            "begun": begun,
+            "specials": Specials(
                 end=self.vocabulary.document_end if self.vocabulary.ends_documents else NOTHING,
                 absent=self.vocabulary.absent(learner.decoder.vocabulary_size),
             ),
-            self.generation,
-            self.limit,
-            samples=numbers_of(ids, tokens),
-            stop=self.stop,
-        )
-        return [{"sample": sample, "written": text} for sample, text in zip(batch.samples.tolist(), texts, strict=True)]
+            "settings": self.generation,
+            "limit": self.limit,
+            "samples": numbers_of(ids, tokens),
+            "stop": self.stop,
+        }
 
     def read_out(self, text: str, ids: NDArray[np.int64], answer: Mapping[str, Any], tokenizer: Tokenizer) -> Answer:
-        whole, prompt = tokenizer.decode([*ids, *answer["written"]]), tokenizer.decode(ids)
-        # The space before a word is known only together with the word before it.
-        continuation = whole[len(prompt) :] if whole.startswith(prompt) else tokenizer.decode(answer["written"])
+        continuation = _continuation(ids, answer["written"], tokenizer)
         continuation = continuation if self.stop is None else self.stop.cut(continuation)
         return Answer({"text": text, "continuation": continuation}, [text + continuation])
+
+    def stream(
+        self, learner: CausalLMLearner, batch: Batch, text: str, ids: NDArray[np.int64], tokenizer: Tokenizer
+    ) -> Iterator[str]:
+        """Yield the prompt, then its continuation as it is written; beams decide only at the end what they write."""
+        if self.generation.beams > 1:
+            yield from super().stream(learner, batch, text, ids, tokenizer)
+            return
+        yield text
+        shown, written = len(text), []
+        for (token,) in map(Tensor.tolist, steps(**self._asked(learner, batch))):
+            written.append(token)
+            sure = settled(_continuation(ids, written, tokenizer))
+            line = text + (sure if self.stop is None else self.stop.cut_unfinished(sure))
+            yield line[shown:]
+            shown = max(shown, len(line))
+        (line,) = self.read_out(text, ids, {"written": written}, tokenizer).lines
+        yield line[shown:]
 
     def demonstrate(self, learner: CausalLMLearner, rows: Rows, tokenizer: Tokenizer) -> Demonstration:
         """Continue the first half of each sentence, by the most likely tokens."""

@@ -7,7 +7,7 @@ between them with token ids only.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
@@ -104,6 +104,19 @@ class Answering(ABC, Generic[LearnerT_contra]):
             answer: the answer of ``predict`` for its row.
             tokenizer: the tokenizer that encoded it.
         """
+
+    def stream(
+        self, learner: LearnerT_contra, batch: Batch, text: str, ids: NDArray[np.int64], tokenizer: Tokenizer
+    ) -> Iterator[str]:
+        """Yield the lines of an answer piece by piece while they are computed; by default all of them at once.
+
+        Args:
+            learner: in eval mode.
+            batch: of one question, from ``collate``.
+            text, ids, tokenizer: as in ``read_out``.
+        """
+        (answer,) = self.predict(learner, batch)
+        yield "\n".join(self.read_out(text, ids, answer, tokenizer).lines)
 
     @property
     def scored(self) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from plmtrain.settings.decode import override, run_settings
 from plmtrain.settings.kinds import EVALUATE
 from plmtrain.settings.run import PretrainSettings, RunSettings
 from plmtrain.settings.scoring.base import ScoringSettings
-from plmtrain.settings.trainer import TrainerSettings
+from plmtrain.settings.trainer import TrainerSettings, WantedPrecision
 
 if TYPE_CHECKING:
     from plmtrain.scoring import Subject
@@ -57,12 +57,13 @@ def scoring_settings(arguments: Sequence[str], config_dir: str | None) -> Scorin
     return run_settings(compose(arguments, config_dir, EVALUATE.primary), EVALUATE).scoring
 
 
-def scored(folder: Path, overrides: Sequence[str], on_update: OnUpdate) -> Scored:
+def scored(folder: Path, overrides: Sequence[str], precision: WantedPrecision | None, on_update: OnUpdate) -> Scored:
     """Load a model to score.
 
     Args:
         folder: a run or a Hugging Face folder.
         overrides: of the run's own settings.
+        precision: of matrix products; None for the run's own, which is ``auto`` for a Hugging Face folder.
         on_update: called with the progress of preparing its held-out text.
 
     Raises:
@@ -90,7 +91,7 @@ def scored(folder: Path, overrides: Sequence[str], on_update: OnUpdate) -> Score
     if part.name is not None:
         warn(f"{folder} is scored as its part {part.name}")
     group = Group(trainer.device, timeout, trainer.threads)
-    precision = choose_precision(trainer.precision, group.device)
+    chosen = choose_precision(precision or trainer.precision, group.device)
 
     def own_text() -> Iterable[str]:
         if not isinstance(settings, PretrainSettings):
@@ -102,7 +103,7 @@ def scored(folder: Path, overrides: Sequence[str], on_update: OnUpdate) -> Score
         tokenizer=trained.tokenizer,
         trained_length=None if settings is None else plan_phases(trainer)[-1].sequence_length,
         own_text=own_text,
-        reading=lambda: autocast(precision, group.device),
+        reading=lambda: autocast(chosen, group.device),
     )
     return Scored(folder=folder, step=step, subject=subject, group=group)
 

@@ -13,6 +13,9 @@ from plmtrain.settings.base import MOST_PLACES, Settings, Texts
 MOST_ROWS = 2**20
 """The most rows in a step: thirty times the largest published batch (You et al. 2020: 32,768)."""
 
+WantedPrecision = Literal["auto", "fp32", "bf16", "fp16"]
+"""The formats of matrix products; ``auto`` for the device's."""
+
 EMBEDDINGS = "embeddings"
 """The name of the embeddings in ``trainer.freeze``."""
 
@@ -83,7 +86,7 @@ class TrainerSettings(Settings):
     counted from 0, an encoder's before its decoder's."""
     log_every: int = Field(20, gt=0)
     """Steps between lines in metrics.jsonl."""
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    precision: WantedPrecision = "auto"
     """auto: bf16 where the device multiplies it in hardware (on a CPU with AMX or AVX-512 BF16), else fp32."""
     compile: bool = False
     """Whether the backbone's blocks are compiled."""

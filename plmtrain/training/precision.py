@@ -7,8 +7,9 @@ from typing import Literal
 
 import torch
 
+from plmtrain.settings.trainer import WantedPrecision
+
 Precision = Literal["fp32", "bf16", "fp16"]
-Wanted = Literal["auto", "fp32", "bf16", "fp16"]
 
 _CPU_UNITS = {"amx_bf16": "AMX", "avx512_bf16": "AVX-512 BF16"}
 """The names of a CPU's instructions that multiply bf16, by torch's keys; the fastest first."""
@@ -18,14 +19,14 @@ _KINDS = {"cpu": "CPU", "cuda": "GPU"}
 _TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def choose_precision(wanted: Wanted, device: torch.device) -> Precision:
+def choose_precision(wanted: WantedPrecision, device: torch.device) -> Precision:
     """Return the format to use; ``auto`` is bf16 where the device multiplies it in hardware, else fp32."""
     if wanted != "auto":
         return wanted
     return "bf16" if _bf16_units(device) else "fp32"
 
 
-def precision_reason(wanted: Wanted, device: torch.device) -> str:
+def precision_reason(wanted: WantedPrecision, device: torch.device) -> str:
     """Return in a few words why ``choose_precision`` returns what it does."""
     if wanted != "auto":
         return f"trainer.precision={wanted}"

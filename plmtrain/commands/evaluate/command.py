@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 from rich.table import Table
 
@@ -11,7 +12,7 @@ from plmtrain import stopping
 from plmtrain.commands.evaluate.scores import KEYS, run_scores
 from plmtrain.console import print_json, tell, warn
 from plmtrain.data.corpus.updates import OnUpdate
-from plmtrain.errors import SettingsError
+from plmtrain.errors import SettingsError, nearest
 from plmtrain.runs.labelled_examples import LabelledExamples
 from plmtrain.runs.material import Material
 from plmtrain.runs.overridden import require_meaning
@@ -19,6 +20,7 @@ from plmtrain.runs.preparation import preparation_report
 from plmtrain.runs.prepared_text import PreparedText
 from plmtrain.settings.decode import override
 from plmtrain.settings.run import FinetuneSettings, PretrainSettings, RunSettings
+from plmtrain.settings.trainer import WantedPrecision
 
 _READ = ("data", "task", "objective")
 _READ_BESIDES = frozenset(
@@ -27,14 +29,16 @@ _READ_BESIDES = frozenset(
 )
 """The groups of settings that an evaluation reads, and single settings of other groups."""
 
+_OPTION = "--precision"
+
 
 def run(arguments: list[str]) -> int:
     """Evaluate a run on its own held-out data, on other data, or by a score of its own."""
-    words = [word for word in arguments if word != "--json"]
+    precision, words = _precision([word for word in arguments if word != "--json"])
     if not words or "=" in words[0]:
         raise SettingsError("evaluate needs a run", "plmtrain evaluate RUN [OVERRIDES]", "name a folder below runs/")
     if any(word.startswith(KEYS) for word in words[1:]):
-        return run_scores(Path(words[0]), words[1:], json="--json" in arguments)
+        return run_scores(Path(words[0]), words[1:], precision, json="--json" in arguments)
 
     from plmtrain.data.loading.order import plan_phases
     from plmtrain.training.evaluation import evaluate
@@ -45,7 +49,7 @@ def run(arguments: list[str]) -> int:
     from plmtrain.training.step import Step
 
     trained = load_run(Path(words[0]), report=warn)
-    settings = override(trained.settings, words[1:])
+    settings = override(trained.settings, [*words[1:], *([f"trainer.precision={precision}"] if precision else [])])
     require_meaning(trained.settings, settings, _READ, _READ_BESIDES)
     settings = settings.model_copy(
         update={"tokenizer": settings.tokenizer.model_copy(update={"path": str(trained.folder / "tokenizer")})}
@@ -83,6 +87,26 @@ def run(arguments: list[str]) -> int:
     baselines = [part.baseline for part in program.parts.members if part.baseline is not None]
     tell(table, *(line for baseline in baselines if (line := baseline.compare(values))))
     return 0
+
+
+def _precision(words: Sequence[str]) -> tuple[WantedPrecision | None, list[str]]:
+    """Return the value of ``--precision``, and the other words.
+
+    Raises:
+        SettingsError: if it is none.
+    """
+    rest = list(words)
+    wanted: WantedPrecision | None = None
+    for place in reversed([place for place, word in enumerate(rest) if word.partition("=")[0] == _OPTION]):
+        option, equals, value = rest.pop(place).partition("=")
+        if not equals:
+            value = rest.pop(place) if place < len(rest) else ""
+        known = {name: name for name in get_args(WantedPrecision)}
+        if value not in known:
+            where = f"command line: {option} {value}".rstrip()
+            raise SettingsError(f"--precision takes one of {', '.join(known)}, not '{value}'", where, nearest(value, known))
+        wanted = wanted or known[value]
+    return wanted, rest
 
 
 def _held_out(settings: RunSettings, overrides: Sequence[str], on_update: OnUpdate) -> Material:

@@ -15,17 +15,19 @@ from plmtrain.settings.composing.arguments import parse_arguments
 if TYPE_CHECKING:
     from plmtrain.scoring import Report
     from plmtrain.scoring.report import Score
+    from plmtrain.settings.trainer import WantedPrecision
 
 KEYS = ("scoring=", "scoring.")
 """How the overrides begin that ask for a score."""
 
 
-def run_scores(folder: Path, arguments: Sequence[str], json: bool) -> int:
+def run_scores(folder: Path, arguments: Sequence[str], precision: WantedPrecision | None, json: bool) -> int:
     """Score a run or a Hugging Face folder.
 
     Args:
         folder: the folder of either.
         arguments: overrides of ``scoring`` and of the run's own settings.
+        precision: of matrix products; None for the run's own.
         json: whether one JSON object is printed instead of a table.
     """
     from plmtrain.runs.scored import scored, scoring_settings
@@ -39,7 +41,7 @@ def run_scores(folder: Path, arguments: Sequence[str], json: bool) -> int:
     from plmtrain.training.progress import encode_floats
 
     with preparation_report() as on_update:
-        subject = scored(folder, others, on_update)
+        subject = scored(folder, others, precision, on_update)
         report = score(settings, subject.subject)
     subject.group.close()
     if not subject.group.is_main:
