@@ -120,7 +120,7 @@ def assemble(material: Material, folder: RunFolder, settings_hash: str) -> Train
     reporter = None
     if group.is_main:
         # Twice, because the next checkpoint is written before the old one is deleted.
-        checkpoints.require_space(2 * checkpoint_size(learner, carried(programs, phases)))
+        checkpoints.require_space(2 * checkpoint_size(learner, settings.optimizer.moments, carried(programs, phases)))
         if checkpoint is not None:
             tell(f"resuming from step {progress.step}", *_environment_changes(folder, resolved))
         reporter = _reporter(material, folder, programs[-1], learner, resolved, progress, starts)
