@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from plmtrain.batch import Inputs
 from plmtrain.errors import SettingsError
+from plmtrain.nn.blocks import BlockCache
 from plmtrain.settings.models.base import ModelSettings
 
 
@@ -25,7 +26,7 @@ class Backbone(nn.Module):
     embedding_width: int
     """The size of a token embedding."""
     writes: bool = False
-    """Whether its output layer is the token embeddings without a bias, so that it predicts tokens without a head."""
+    """Whether it has an output layer, so that it predicts tokens without a head."""
 
     def __init__(self, settings: ModelSettings, vocabulary_size: int) -> None:
         super().__init__()
@@ -36,6 +37,11 @@ class Backbone(nn.Module):
     @abstractmethod
     def embedding_weight(self) -> Tensor:
         """The token embeddings, to which language-model heads are tied.  # [vocabulary, embedding width]"""
+
+    @property
+    def output_weight(self) -> Tensor:
+        """The output layer of a backbone that writes, without a bias: by default the token embeddings.  # [vocabulary, width]"""
+        return self.embedding_weight
 
     @abstractmethod
     def encode_layers(self, inputs: Inputs) -> list[Tensor]:
@@ -89,6 +95,43 @@ class Backbone(nn.Module):
     @abstractmethod
     def blocks(self) -> list[nn.Module]:
         """Return the repeated blocks, each once: the units of compilation, activation checkpointing and sharding."""
+
+
+class EncoderDecoderBackbone(Backbone):
+    """An encoder, and a decoder that attends to it and writes text.
+
+    Args:
+        settings: the shape of the model.
+        vocabulary_size: the number of rows of the token embedding.
+    """
+
+    writes = True
+
+    @abstractmethod
+    def decode(self, inputs: Inputs, memory: Tensor, cache: list[BlockCache] | None = None) -> Tensor:
+        """Return the decoder's last hidden states, as the output layer reads them.
+
+        Args:
+            inputs: ``inputs.decoder`` has the tokens so far, with a causal layout. With a cache, it has only the tokens that the
+                cache does not hold yet: all of a first call, or one at a time.
+            memory: [batch, memory length, width] from ``encode``.
+            cache: from ``new_cache``; it holds the preceding tokens, and these are added to it.
+
+        Returns:
+            [batch, length, width].
+        """
+
+    @abstractmethod
+    def new_cache(self, length: int, memory_length: int) -> list[BlockCache]:
+        """Make an empty cache for ``decode``.
+
+        Args:
+            length: the maximum number of generated tokens.
+            memory_length: the length of the memory.
+        """
+
+    def hidden(self, inputs: Inputs) -> Tensor:
+        return self.decode(inputs, self.encode(inputs))
 
 
 def build(settings: ModelSettings, vocabulary_size: int) -> Backbone:

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from plmtrain.backbones import Backbone
+from plmtrain.backbones import EncoderDecoderBackbone
 from plmtrain.batch import Inputs
-from plmtrain.nn.attention import Cache, Visibility, cross_visibility, visibility
+from plmtrain.nn.attention import Visibility, cross_visibility, visibility
 from plmtrain.nn.blocks import BlockCache, PostNormBlock, PostNormDecoderBlock
+from plmtrain.nn.cache import Cache
 from plmtrain.nn.initialisation import initialise
 from plmtrain.nn.positioned import PositionedEmbeddings
 from plmtrain.settings.models.encoder_decoder import EncoderDecoderSettings
 
 
-class EncoderDecoder(Backbone):
+class EncoderDecoder(EncoderDecoderBackbone):
     """A post-LN encoder and decoder.
 
     Args:
@@ -26,7 +27,6 @@ class EncoderDecoder(Backbone):
     """
 
     settings: EncoderDecoderSettings
-    writes = True
 
     def __init__(self, settings: EncoderDecoderSettings, vocabulary_size: int) -> None:
         super().__init__(settings, vocabulary_size)
@@ -50,17 +50,6 @@ class EncoderDecoder(Backbone):
         return states
 
     def decode(self, inputs: Inputs, memory: Tensor, cache: list[BlockCache] | None = None) -> Tensor:
-        """Return the decoder's last hidden states.
-
-        Args:
-            inputs: ``inputs.decoder`` has the tokens so far, with a causal layout. With a cache, it has only the tokens that the
-                cache does not hold yet: all of a first call, or one at a time.
-            memory: [batch, memory length, width] from ``encode``.
-            cache: from ``new_cache``; it holds the preceding tokens, and these are added to it.
-
-        Returns:
-            [batch, length, width].
-        """
         own = inputs.decoder
         assert own is not None, "the decoder has no inputs"
         past = cache[0].own.length if cache is not None else 0
@@ -72,16 +61,7 @@ class EncoderDecoder(Backbone):
             hidden = block(hidden, seen, memory, memory_seen, None if cache is None else cache[index])
         return hidden
 
-    def hidden(self, inputs: Inputs) -> Tensor:
-        return self.decode(inputs, self.encode(inputs))
-
     def new_cache(self, length: int, memory_length: int) -> list[BlockCache]:
-        """Make an empty cache for ``decode``.
-
-        Args:
-            length: the maximum number of generated tokens.
-            memory_length: the length of the memory.
-        """
         return [BlockCache(Cache(length), Cache(memory_length)) for _ in self.decoder.layers]
 
     def blocks(self) -> list[nn.Module]:

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from plmtrain.backbones import EncoderDecoderBackbone
 from plmtrain.backbones.decoder import Decoder
-from plmtrain.backbones.encoder_decoder import EncoderDecoder
 from plmtrain.batch import Inputs, Layout
 
 
@@ -48,7 +48,7 @@ class EncoderDecoderWriter:
         limit: the most tokens to generate.
     """
 
-    def __init__(self, backbone: EncoderDecoder, inputs: Inputs, copies: int, limit: int) -> None:
+    def __init__(self, backbone: EncoderDecoderBackbone, inputs: Inputs, copies: int, limit: int) -> None:
         self._backbone = backbone
         self._memory = backbone.encode(inputs).repeat_interleave(copies, dim=0)
         tokens = inputs.layout.tokens
@@ -67,7 +67,7 @@ class EncoderDecoderWriter:
         """Append a token to each text.  # [texts, 1] -> [texts, vocabulary] scores of the next token"""
         written = Inputs(ids=tokens, layout=Layout(causal=True))
         hidden = self._backbone.decode(replace(self._read, decoder=written), self._memory, self._cache)
-        return functional.linear(hidden[:, -1], self._backbone.embedding_weight)
+        return functional.linear(hidden[:, -1], self._backbone.output_weight)
 
     def select(self, texts: Tensor) -> None:
         """Keep some of the texts. All texts of a row see the same memory, so only the decoder's own cache changes."""
@@ -85,10 +85,11 @@ class DecoderWriter:
         backbone: in eval mode.
         copies: continuations of each prompt, in parallel.
         limit: the most tokens of a text, prompt included.
+        sees_prompt: whether the tokens of a prompt see each other, as in a prefix language model.
     """
 
-    def __init__(self, backbone: Decoder, copies: int, limit: int) -> None:
-        self._backbone, self._copies, self._limit = backbone, copies, limit
+    def __init__(self, backbone: Decoder, copies: int, limit: int, *, sees_prompt: bool = False) -> None:
+        self._backbone, self._copies, self._limit, self._sees_prompt = backbone, copies, limit, sees_prompt
         self._cache = backbone.new_cache(limit)
         self._tokens: Tensor | None = None  # [texts, limit] which places are not padding
         self._padding: Tensor | None = None  # [texts, 1] the number of places with padding
@@ -110,7 +111,9 @@ class DecoderWriter:
             seen = self._tokens[:, :length]
             places = torch.arange(self._cache[0].length, length, device=tokens.device)
             positions = (places - self._padding).clamp(min=0)
-        inputs = Inputs(ids=tokens.clamp(min=0), layout=Layout(tokens=seen, causal=True), positions=positions)
+        prefixes = torch.full((len(tokens),), length, device=tokens.device) if begins and self._sees_prompt else None
+        layout = Layout(tokens=seen, causal=True, prefixes=prefixes)
+        inputs = Inputs(ids=tokens.clamp(min=0), layout=layout, positions=positions)
         last = self._backbone.extend(inputs, self._cache)[:, -1]
         scores = functional.linear(last, self._backbone.embedding_weight)
         if begins and self._copies > 1:

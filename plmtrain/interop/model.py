@@ -106,7 +106,7 @@ def outputs(model: Model, inputs: Inputs) -> dict[str, Tensor]:
     hidden = model.backbone.hidden(inputs)
     scores = {called(kind): _HEADS[kind][1](head, model, hidden, inputs) for kind, head in model.heads.items() if kind in _HEADS}
     if model.backbone.writes and not model.heads:
-        scores[called(TiedHead)] = functional.linear(hidden, model.backbone.embedding_weight)
+        scores[called(TiedHead)] = functional.linear(hidden, model.backbone.output_weight)
     return {"a backbone": hidden, **scores}
 
 
@@ -116,5 +116,5 @@ def vocabulary_scores(model: Model, inputs: Inputs) -> Tensor | None:
     if head is not None:
         return _vocabulary(head, model, model.backbone.hidden(inputs), inputs)
     if model.backbone.writes and not model.heads:
-        return functional.linear(model.backbone.hidden(inputs), model.backbone.embedding_weight)
+        return functional.linear(model.backbone.hidden(inputs), model.backbone.output_weight)
     return None

@@ -6,6 +6,8 @@ has another step size, and transformers' factors every matrix; given the paper i
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -78,4 +80,4 @@ class Adafactor(StatefulOptimizer):
 def _rms(matrices: Tensor) -> Tensor:
     """Return the root of the mean square of each row.  # [parts, weights] -> [parts, 1]"""
     norms: Tensor = torch.linalg.vector_norm(matrices, dim=1, keepdim=True)
-    return norms * matrices.shape[1] ** -0.5
+    return norms / math.sqrt(matrices.shape[1])

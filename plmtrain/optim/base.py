@@ -1,4 +1,4 @@
-"""What all optimisers share: groups of parameters, with a state for each parameter from the beginning."""
+"""The base of all optimisers: groups of parameters, with a state for each parameter from the beginning."""
 
 from __future__ import annotations
 

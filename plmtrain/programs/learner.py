@@ -69,8 +69,8 @@ class Learner(nn.Module):
 
 
 class TiedLearner(Learner):
-    """A backbone that writes text; its output layer is the token embeddings, without a bias."""
+    """A backbone that writes text with an output layer of its own, mostly the token embeddings."""
 
     def token_scores(self, inputs: Inputs) -> Tensor:
         """Return the logits of the next token at each position that is written."""
-        return functional.linear(self.backbone.hidden(inputs), self.backbone.embedding_weight)
+        return functional.linear(self.backbone.hidden(inputs), self.backbone.output_weight)

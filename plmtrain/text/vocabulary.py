@@ -22,12 +22,14 @@ class Vocabulary:
             stands between documents), ``mask``, ``bos``, ``eos``. One token may have several roles.
         special_ids: every special id, those without a role among them, ascending.
         gaps: the ids below ``size`` that no token has, ascending.
+        sentinels: the ids of the sentinels, in the order in which they are used; the first has the role ``sentinel``.
     """
 
     size: int
     roles: Mapping[str, int]
     special_ids: tuple[int, ...]
     gaps: tuple[int, ...] = ()
+    sentinels: tuple[int, ...] = ()
 
     def __getitem__(self, role: str) -> int:
         """Return the id of the token with a role.

@@ -29,6 +29,8 @@ class ObjectiveSettings(Settings):
     is_combined: ClassVar[bool] = False
     """Whether it consists of other objectives, which ``shares`` names; these then define what it reads and needs."""
 
+    sees_ahead: ClassVar[bool] = False
+    """Whether positions of a decoder see others to their right."""
     tells_languages: ClassVar[bool] = False
     """Whether the model gets the language of each token."""
 
