@@ -9,7 +9,7 @@ from torch.nn import functional
 from plmtrain.nn.activations import activate
 from plmtrain.nn.dropout import dropout
 from plmtrain.nn.initialisation import glorot, initialise
-from plmtrain.settings.models.base import TransformerSettings
+from plmtrain.settings.models.base import UniformTransformerSettings
 from plmtrain.settings.models.encoder import EncoderSettings
 
 
@@ -223,7 +223,7 @@ class TokenLabelHead(nn.Module):
         return scores
 
 
-def token_label_head(settings: TransformerSettings, labels: int, dropout: float | None) -> TokenLabelHead:
+def token_label_head(settings: UniformTransformerSettings, labels: int, dropout: float | None) -> TokenLabelHead:
     """Build the head that labels the tokens of a model, with fresh weights.
 
     Args:
@@ -244,7 +244,7 @@ RowHead = SentenceHead | LinearHead
 """A head that scores a row from one of its states."""
 
 
-def row_head(settings: TransformerSettings, outputs: int, dropout: float | None) -> RowHead:
+def row_head(settings: UniformTransformerSettings, outputs: int, dropout: float | None) -> RowHead:
     """Build the head with which a model's family classifies texts, with fresh weights.
 
     Args:

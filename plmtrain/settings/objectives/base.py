@@ -31,6 +31,8 @@ class ObjectiveSettings(Settings):
 
     isolates: ClassVar[bool] = True
     """Whether documents in the same row can be kept from seeing each other."""
+    sees_ahead: ClassVar[bool] = False
+    """Whether positions of a decoder see others to their right."""
 
     type: str
     """The module of ``plmtrain.objectives`` that implements it."""
