@@ -13,6 +13,7 @@ from plmtrain.batch import Inputs, Layout, shift_right
 from plmtrain.data.rows.row_formats import FormattedRows, RowFormat, formatted
 from plmtrain.errors import SettingsError
 from plmtrain.generation import EncoderDecoderWriter, Specials, StopTexts, generate
+from plmtrain.nn.blocks import PostNormBlock
 from plmtrain.programs.text_to_text.learner import EncoderDecoderLearner
 
 if TYPE_CHECKING:
@@ -70,7 +71,9 @@ class WritingLearner(EncoderDecoderLearner):
         assert isinstance(pair, EncoderDecoder), "the settings refuse another backbone"
         pair.requires_grad_(False)
         positions = [stack.embeddings.position for stack in (pair.encoder, pair.decoder)]
-        for module in (*positions, pair.encoder.layers[0].attention.query_key_value):
+        first = pair.encoder.layers[0]
+        assert isinstance(first, PostNormBlock)
+        for module in (*positions, first.attention.query_key_value):
             module.requires_grad_(True)
 
 

@@ -25,7 +25,7 @@ from plmtrain.programs.learner import Learner
 from plmtrain.programs.program import Carry, MakeBackbone, Selection
 from plmtrain.programs.task import TaskAnswering, TaskProgram
 from plmtrain.settings.base import MOST_PLACES
-from plmtrain.settings.models.base import TransformerSettings
+from plmtrain.settings.models.base import UniformTransformerSettings
 from plmtrain.settings.tasks.token_labels import TokenLabelsSettings
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class TokenLabelsLearner(Learner):
         return scores
 
 
-class TokenLabels(TaskProgram[TokenLabelsSettings, TransformerSettings, TokenLabelsLearner]):
+class TokenLabels(TaskProgram[TokenLabelsSettings, UniformTransformerSettings, TokenLabelsLearner]):
     """Label each word of a text by the state of its first token.
 
     Args:
@@ -82,7 +82,7 @@ class TokenLabels(TaskProgram[TokenLabelsSettings, TransformerSettings, TokenLab
     counted = ("tokens",)
 
     def __init__(
-        self, settings: TokenLabelsSettings, model: TransformerSettings, vocabulary: Vocabulary, sequence_length: int
+        self, settings: TokenLabelsSettings, model: UniformTransformerSettings, vocabulary: Vocabulary, sequence_length: int
     ) -> None:
         super().__init__(settings, model, vocabulary)
         self.sequence_length = sequence_length

@@ -9,13 +9,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from plmtrain.data.rows.row_formats import RowFormat
 from plmtrain.data.rows.rows import Rows, side_by_side
 from plmtrain.errors import DataError
-from plmtrain.generation import EncoderDecoderWriter, Specials, StopTexts, generate
+from plmtrain.generation import StopTexts
 from plmtrain.keyed_random import Keys
 from plmtrain.programs.answering import Answer, Answering, Demonstration
 from plmtrain.programs.text_to_text.learner import EncoderDecoderLearner
 from plmtrain.programs.texts import framed_batch
+from plmtrain.programs.writing import write
 from plmtrain.settings.generation import GenerationSettings
 
 if TYPE_CHECKING:
@@ -44,7 +46,7 @@ class Writing(Answering[EncoderDecoderLearner]):
         self.longest = program.model.positions - program.format.framing
 
     def writing(self, chosen: GenerationSettings, tokenizer: Tokenizer) -> Self:
-        return type(self)(self.program, chosen, StopTexts(chosen.stop, tokenizer) if chosen.stop else None)
+        return type(self)(self.program, chosen, StopTexts(chosen.stop, tokenizer.decode) if chosen.stop else None)
 
     def questions(self, texts: Sequence[str], tokenizer: Tokenizer) -> Rows:
         """Encode texts, in which special tokens may be written."""
@@ -60,21 +62,12 @@ class Writing(Answering[EncoderDecoderLearner]):
         Returns:
             For each row its ``sample`` and the generated ids as ``written``, without special tokens around them.
         """
-        ids, chosen, published = batch.inputs.ids, self.generation, self.program.model.published
-        closing = self.vocabulary["eos"]
-        opening = self.vocabulary["bos"] if published.writes_frame else None
         # What was read is about as long as what is written, unless a few marks stand for long texts.
-        limit = min(chosen.max_new_tokens or 2 * ids.shape[1] + 16, self.program.model.positions)
-        absent = self.vocabulary.absent(learner.pair.vocabulary_size)
-        specials = Specials(end=closing, first=opening, last=closing if published.writes_frame else None, absent=absent)
-        writer = EncoderDecoderWriter(learner.pair, batch.inputs, chosen.beams, limit)
-        begun = torch.full_like(ids[:, :1], self.program.decoder_start)
-        texts = generate(writer, begun, specials, chosen, limit, samples=batch.samples.numpy(), stop=self.stop)
-        first = 0 if opening is None else 1
-        return [
-            {"sample": sample, "written": text[first : -1 if text[-1] == closing else None]}
-            for sample, text in zip(batch.samples.tolist(), texts, strict=True)
-        ]
+        limit = self.generation.max_new_tokens or 2 * batch.inputs.ids.shape[1] + 16
+        row_format = RowFormat.written(self.program.model.family)
+        samples = batch.samples.numpy()
+        texts = write(learner.pair, batch.inputs, self.vocabulary, row_format, self.generation, limit, samples, self.stop)
+        return [{"sample": sample, "written": text} for sample, text in zip(samples.tolist(), texts, strict=True)]
 
     def read_out(self, text: str, ids: NDArray[np.int64], answer: Mapping[str, Any], tokenizer: Tokenizer) -> Answer:
         written = self._cut(tokenizer.decode(answer["written"]))
