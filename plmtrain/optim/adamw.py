@@ -5,14 +5,11 @@ code of BERT and ELECTRA, which omits the bias correction.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
 from plmtrain.settings.optimizer import OptimizerSettings
-
-STATE = ("exp_avg", "exp_avg_sq", "step")
-"""The optimiser's state of each parameter: the two moments, and the number of its updates."""
 
 
 class AdamW(torch.optim.Optimizer):
@@ -30,6 +27,9 @@ class AdamW(torch.optim.Optimizer):
         groups: each with its ``params`` and its ``weight_decay``; no parameter twice. ``parts`` are for LAMB.
         settings: rate, betas, and whether the moments are bias-corrected.
     """
+
+    STATE: ClassVar[tuple[str, ...]] = ("exp_avg", "exp_avg_sq", "step")
+    """The state of each parameter: the two moments, and the number of its updates."""
 
     def __init__(self, groups: Iterable[dict[str, Any]], settings: OptimizerSettings) -> None:
         super().__init__(groups, {"lr": settings.lr, "betas": settings.betas, "eps": settings.eps})
@@ -64,7 +64,7 @@ class AdamW(torch.optim.Optimizer):
             parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
             if not parameters:
                 continue
-            first, second, steps = ([self.state[parameter][name] for parameter in parameters] for name in STATE)
+            first, second, steps = ([self.state[parameter][name] for parameter in parameters] for name in self.STATE)
             torch._foreach_add_(steps, 1)
             if not self.bias_correction:
                 # The kernel corrects by 1 - beta**t, which is 1 at infinitely many steps: no correction.

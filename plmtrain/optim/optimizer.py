@@ -8,11 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from plmtrain.errors import CheckpointError
-from plmtrain.optim.adamw import STATE, AdamW
+from plmtrain.optim.adagrad import Adagrad
+from plmtrain.optim.adamw import AdamW
 from plmtrain.optim.lamb import Lamb
 from plmtrain.settings.optimizer import OptimizerSettings
 
-_TYPES = {"adamw": AdamW, "lamb": Lamb}
+_TYPES = {"adamw": AdamW, "lamb": Lamb, "adagrad": Adagrad}
 
 
 def build(learner: nn.Module, settings: OptimizerSettings) -> AdamW:
@@ -47,8 +48,8 @@ def decays(owner: nn.Module, name: str, parameter: nn.Parameter) -> bool:
     return parameter.dim() >= 2 and "bias" not in name.rpartition(".")[2]
 
 
-def state_tensors(optimizer: torch.optim.Optimizer, names: Iterable[tuple[str, nn.Parameter]]) -> dict[str, Tensor]:
-    """Return the optimiser's state, for saving: ``PARAMETER.exp_avg``, ``PARAMETER.exp_avg_sq`` and ``PARAMETER.step``.
+def state_tensors(optimizer: AdamW, names: Iterable[tuple[str, nn.Parameter]]) -> dict[str, Tensor]:
+    """Return the optimiser's state, for saving, as ``PARAMETER.exp_avg`` and so on for each of its ``STATE``.
 
     The tensors are the optimiser's own: the next step changes them.
 
@@ -60,14 +61,12 @@ def state_tensors(optimizer: torch.optim.Optimizer, names: Iterable[tuple[str, n
         f"{name}.{key}": optimizer.state[parameter][key]
         for name, parameter in names
         if parameter in optimizer.state
-        for key in STATE
+        for key in optimizer.STATE
     }
 
 
 @torch.no_grad()
-def load_state_tensors(
-    optimizer: torch.optim.Optimizer, names: Iterable[tuple[str, nn.Parameter]], tensors: Mapping[str, Tensor]
-) -> None:
+def load_state_tensors(optimizer: AdamW, names: Iterable[tuple[str, nn.Parameter]], tensors: Mapping[str, Tensor]) -> None:
     """Restore the tensors of ``state_tensors``, bit for bit.
 
     Raises:

@@ -12,9 +12,9 @@ _Mean = Annotated[float, Field(ge=0, lt=1)]
 
 
 class OptimizerSettings(Settings):
-    """AdamW with decoupled weight decay (Loshchilov and Hutter 2019), or LAMB (You et al. 2020)."""
+    """AdamW with decoupled weight decay (Loshchilov and Hutter 2019), LAMB (You et al. 2020), or Adagrad (Duchi et al. 2011)."""
 
-    type: Literal["adamw", "lamb"] = "adamw"
+    type: Literal["adamw", "lamb", "adagrad"] = "adamw"
     lr: float = Field(gt=0)
     """The peak learning rate."""
     betas: tuple[_Mean, _Mean] = (0.9, 0.999)
@@ -27,8 +27,27 @@ class OptimizerSettings(Settings):
     LAMB the omitted parameters have no trust ratio either."""
     bias_correction: bool = True
     """Off for the optimisers of BERT's, ELECTRA's and ALBERT's code."""
+    initial_accumulator: float = Field(0.0, ge=0)
+    """The value at which Adagrad's sums of squared gradients begin: 1 in ELMo's code."""
     clip_norm: float | None = Field(1.0, gt=0)
     """The global gradient norm is clipped to this; null for no clipping, as in RoBERTa."""
+
+    @model_validator(mode="after")
+    def _nothing_is_ignored(self) -> OptimizerSettings:
+        if self.type == "adagrad":
+            without = {"betas": (0.9, 0.999), "weight_decay": 0.0, "weight_decay_on": "matrices", "bias_correction": True}
+        else:
+            without = {"initial_accumulator": 0.0}
+        for key, nothing in without.items():
+            if getattr(self, key) != nothing:
+                raise ValueError(f"{key} has no meaning for type {self.type}: write {key}={_shown(nothing)}, or omit it")
+        return self
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, tuple):
+        return f"[{','.join(map(str, value))}]"
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 class ScheduleSettings(Settings):

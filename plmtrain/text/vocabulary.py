@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from plmtrain.errors import SettingsError
+from plmtrain.text.spelling import Bytes, word_bytes
 
 
 @dataclass(frozen=True)
@@ -22,12 +23,14 @@ class Vocabulary:
             stands between documents), ``mask``, ``bos``, ``eos``. One token may have several roles.
         special_ids: every special id, those without a role among them, ascending.
         gaps: the ids below ``size`` that no token has, ascending.
+        words: [size] the word that each id stands for, where tokens are whole words; empty where they are not.
     """
 
     size: int
     roles: Mapping[str, int]
     special_ids: tuple[int, ...]
     gaps: tuple[int, ...] = ()
+    words: tuple[str, ...] = field(default=(), repr=False)
 
     def __getitem__(self, role: str) -> int:
         """Return the id of the token with a role.
@@ -65,6 +68,11 @@ class Vocabulary:
             SettingsError: if there is neither.
         """
         return self["sep" if "sep" in self.roles or "eos" not in self.roles else "eos"]
+
+    @cached_property
+    def spellings(self) -> Bytes:
+        """The bytes of each word.  # [size, bytes]"""
+        return word_bytes(self.words)
 
     @cached_property
     def is_special(self) -> NDArray[np.bool_]:

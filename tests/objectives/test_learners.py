@@ -14,12 +14,14 @@ from plmtrain.batch import Inputs, Layout
 from plmtrain.errors import SettingsError
 from plmtrain.programs.learner import Learner
 from plmtrain.settings.lookup import objective_classes
+from plmtrain.settings.models.bilstm import BiLSTMSettings
 from plmtrain.settings.models.decoder import DecoderSettings
 from plmtrain.settings.models.encoder import EncoderSettings
 from plmtrain.settings.models.encoder_decoder import EncoderDecoderSettings
 from plmtrain.settings.models.two_stream import TwoStreamSettings
 from plmtrain.settings.objectives.bart import BartSettings
 from plmtrain.settings.objectives.base import ObjectiveSettings
+from plmtrain.settings.objectives.bilm import BidirectionalLMSettings
 from plmtrain.settings.objectives.clm import CausalLMSettings
 from plmtrain.settings.objectives.masked_lm import MaskedLMSettings
 from plmtrain.settings.objectives.nsp import NextSentenceSettings
@@ -50,6 +52,10 @@ KINDS: dict[str, tuple[ObjectiveSettings, Any]] = {
     "plm": (PermutationLMSettings(name="plm"), TwoStreamSettings(**SHAPE)),
     "bart": (BartSettings(name="bart"), EncoderDecoderSettings(**SHAPE, positions=64)),
     "clm": (CausalLMSettings(name="clm"), DecoderSettings(**SHAPE, positions=64)),
+    "bilm": (
+        BidirectionalLMSettings(name="bilm"),
+        BiLSTMSettings(name="tiny", cells=24, projection=16, filters=((1, 8), (2, 8))),
+    ),
 }
 
 HEADS: dict[str, dict[str, list[str]]] = {
@@ -63,6 +69,7 @@ HEADS: dict[str, dict[str, list[str]]] = {
     "plm": {"model": ["backbone", "head"]},
     "bart": {"model": ["backbone"]},
     "clm": {"model": ["backbone"]},
+    "bilm": {"model": ["backbone", "head"]},
 }
 """By objective, the models of its learner, and the parts of each by their places in the learner."""
 
@@ -80,6 +87,8 @@ def made(kind: str) -> Any:
 
 
 def inputs(kind: str) -> Inputs:
+    if kind == "bilm":  # the rows of a table of words
+        return Inputs(ids=IDS, spellings=torch.arange(31)[:, None] * 7 % 256 + torch.arange(50) % 5)
     return Inputs(ids=IDS, decoder=Inputs(ids=IDS.flip(0), layout=Layout(causal=True)) if kind == "bart" else None)
 
 
@@ -127,7 +136,9 @@ def test_token_scores_are_the_heads_logits_at_every_position(kind: str) -> None:
     assert scores.shape == (2, 5, 64)
     backbone = learner.generator if kind == "rtd" else learner.backbone
     hidden = backbone.hidden(inputs(kind)) if kind == "bart" else backbone.encode(inputs(kind))
-    if kind in ("bart", "clm"):
+    if kind == "bilm":
+        expected = hidden[..., :16] @ learner.head.weight.T + learner.head.bias  # of the direction that goes on
+    elif kind in ("bart", "clm"):
         expected = hidden @ backbone.embedding_weight.T
     else:
         head = learner.generator_head if kind == "rtd" else learner.head
