@@ -50,6 +50,7 @@ class TokenizerFamily:
             trained on text without line ends.
         straightens_quotes: whether the authors' code writes `` and '' as ASCII quotation marks.
         trims_offsets: whether the offsets of byte-level tokens exclude the space before a word.
+        marks_sentences: whether each sentence of running text, and not only each document, stands between ``bos`` and ``eos``.
         library_class: the class of transformers that builds exactly the same tokenizer, with the type of that tokenizer; None if
             only the general class does.
     """
@@ -67,6 +68,7 @@ class TokenizerFamily:
     keeps_line_ends: bool = False
     straightens_quotes: bool = False
     trims_offsets: bool = True
+    marks_sentences: bool = False
     library_class: tuple[str, str] | None = None
 
     @property
@@ -218,6 +220,15 @@ TOKENIZER_FAMILIES: Mapping[str, TokenizerFamily] = {
         trims_offsets=False,
         library_class=("byte_bpe", "GPT2Tokenizer"),
     ),
+    "elmo": TokenizerFamily(
+        first=("</S>", "<S>", "<UNK>"),
+        roles={"unk": "<UNK>", "bos": "<S>", "eos": "</S>"},
+        single="bos:0 A:0 eos:0",
+        pair="bos:0 A:0 eos:0 bos:0 B:0 eos:0",
+        signs=("<S>", "</S>"),
+        max_length=UNLIMITED,
+        marks_sentences=True,
+    ),
 }
 """By name, in the order in which signs are tested: vocabularies of XLM also have RoBERTa's signs, those of T5 may have any."""
 
@@ -318,6 +329,7 @@ MODEL_FAMILIES: Mapping[str, ModelFamily] = {
         kind="decoder", tokenizer="gpt1", reads="last", head=ClassifierHead(activation=None, dropout=0.1), lm_weight=0.5
     ),
     "gpt2": ModelFamily(kind="decoder", tokenizer="gpt2", reads="last", head=ClassifierHead(activation=None, dropout=0.0)),
+    "elmo": ModelFamily(kind="bilstm", tokenizer="elmo", in_transformers=False),
 }
 """By name. Heads are those of transformers."""
 

@@ -39,6 +39,7 @@ def test_templates_are_those_of_the_tokenizers_library() -> None:
         "gpt1": ("_start_:0 $A:0 _classify_:0", "_start_:0 $A:0 _delimiter_:0 $B:0 _classify_:0"),
         "gpt2": ("$A:0", "$A:0 $B:0"),
         "t5": ("$A:0 </s>:0", "$A:0 </s>:0 $B:0 </s>:0"),
+        "elmo": ("<S>:0 $A:0 </S>:0", "<S>:0 $A:0 </S>:0 <S>:0 $B:0 </S>:0"),
     }
 
 

@@ -1,4 +1,6 @@
-"""Backbones: modules that turn token ids into hidden states. One module for each ``type`` of model settings."""
+"""Backbones: modules that turn token ids, or the characters of words, into hidden states. One module for each ``type`` of model
+settings.
+"""
 
 from __future__ import annotations
 
@@ -34,9 +36,12 @@ class Backbone(nn.Module):
         self.vocabulary_size = vocabulary_size
 
     @property
-    @abstractmethod
     def embedding_weight(self) -> Tensor:
-        """The token embeddings, to which language-model heads are tied.  # [vocabulary, embedding width]"""
+        """The token embeddings, to which language-model heads are tied.  # [vocabulary, embedding width]
+
+        A backbone that reads characters (``ModelSettings.reads_characters``) has none.
+        """
+        raise AssertionError(f"{type(self).__name__} has no token embeddings")
 
     @property
     def output_weight(self) -> Tensor:
@@ -62,6 +67,10 @@ class Backbone(nn.Module):
             [n, width].
         """
         return self.encode(inputs).flatten(0, 1).index_select(0, at)
+
+    def all_layers(self, inputs: Inputs) -> list[Tensor]:
+        """Return the states of ``encode_layers``, and after them those of the decoder's embeddings and layers if there is one."""
+        return self.encode_layers(inputs)
 
     def hidden(self, inputs: Inputs) -> Tensor:
         """Return the hidden states for the heads: the decoder's if there is one, else the encoder's.  # [batch, length, width]"""

@@ -61,16 +61,24 @@ class EncoderDecoder(EncoderDecoderBackbone):
         return self.encoder.states(embedded, inputs)[-1]
 
     def decode(self, inputs: Inputs, memory: Tensor, cache: list[BlockCache] | None = None) -> Tensor:
+        return self._decode_layers(inputs, memory, cache)[-1]
+
+    def _decode_layers(self, inputs: Inputs, memory: Tensor, cache: list[BlockCache] | None = None) -> list[Tensor]:
+        """Return the output of the decoder's embeddings and of each of its layers; arguments as in ``decode``."""
         own = inputs.decoder
         assert own is not None, "the decoder has no inputs"
         past = cache[0].own.length if cache is not None else 0
-        hidden: Tensor = self.decoder.embeddings(self.token(own.ids), past, own.positions, own.segments)
+        states: list[Tensor] = [self.decoder.embeddings(self.token(own.ids), past, own.positions, own.segments)]
         assert not past or own.ids.shape[1] == 1
-        seen = Visibility() if past else visibility(own.layout, hidden)  # a single new token sees all preceding ones
-        memory_seen = cross_visibility(own.layout, inputs.layout, hidden)
+        seen = Visibility() if past else visibility(own.layout, states[0])  # a single new token sees all preceding ones
+        memory_seen = cross_visibility(own.layout, inputs.layout, states[0])
         for index, block in enumerate(self.decoder.layers):
-            hidden = block(hidden, seen, memory, memory_seen, None if cache is None else cache[index])
-        return hidden
+            states.append(block(states[-1], seen, memory, memory_seen, None if cache is None else cache[index]))
+        return states
+
+    def all_layers(self, inputs: Inputs) -> list[Tensor]:
+        encoded = self.encode_layers(inputs)
+        return [*encoded, *self._decode_layers(inputs, encoded[-1])]
 
     def new_cache(self, length: int, memory_length: int) -> list[BlockCache]:
         return [BlockCache(Cache(length), Cache(memory_length)) for _ in self.decoder.layers]

@@ -79,7 +79,7 @@ def _losses_and_gradient(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor
     return losses, gradient
 
 
-def tied_cross_entropy(hidden: Tensor, weight: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+def tied_cross_entropy(hidden: Tensor, weight: Tensor, labels: Tensor, bias: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Return the loss of scoring hidden states against a table, without ever holding the logits of all of them.
 
     Where every token of a row is predicted, [n, vocabulary] logits would be by far the largest tensor of a training step. Here
@@ -90,16 +90,18 @@ def tied_cross_entropy(hidden: Tensor, weight: Tensor, labels: Tensor) -> tuple[
         hidden: [n, width] hidden states; n may be 0, and the sum is then a zero attached to the graph.
         weight: [vocabulary, width] the table.
         labels: [n] int64.
+        bias: [vocabulary] added to the scores; None for none.
 
     Returns:
-        The sum of the negative log-probabilities of the labels in nats, as ``cross_entropy_sum(hidden @ weight.T, labels)``,
+        The sum of the negative log-probabilities of the labels in nats, the same as
+        ``cross_entropy_sum(hidden @ weight.T + bias, labels)``,
         and each of them alone, without a gradient.  # [], [n], both fp32
     """
     if torch.is_grad_enabled() and (hidden.requires_grad or weight.requires_grad):
-        total, losses = _TiedCrossEntropy.apply(hidden, weight, labels)  # type: ignore[no-untyped-call]
+        total, losses = _TiedCrossEntropy.apply(hidden, weight, labels, bias)  # type: ignore[no-untyped-call]
         return total, losses.detach()
     parts = [
-        functional.cross_entropy(functional.linear(hidden[rows], weight).float(), labels[rows], reduction="none")
+        functional.cross_entropy(functional.linear(hidden[rows], weight, bias).float(), labels[rows], reduction="none")
         for rows in _chunks(hidden, weight)
     ]
     losses = torch.cat(parts) if parts else hidden.new_zeros(0, dtype=torch.float32)
@@ -135,26 +137,31 @@ class _TiedCrossEntropy(torch.autograd.Function):
     """The loss, and the gradients of states and table, chunk by chunk in the forward pass; the backward pass only scales them."""
 
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, weight: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, labels: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
         losses = torch.empty(len(hidden), dtype=torch.float32, device=hidden.device)
         hidden_gradient, weight_gradient = torch.empty_like(hidden), torch.zeros_like(weight)
+        bias_gradient = None if bias is None else torch.zeros_like(bias)
         device = hidden.device.type
         kind = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
         table = weight.to(kind)
         for rows in _chunks(hidden, weight):
             states = hidden[rows].to(kind)
-            losses[rows], gradient = _losses_and_gradient(states @ table.t(), labels[rows])
+            logits = states @ table.t() if bias is None else torch.addmm(bias.to(kind), states, table.t())
+            losses[rows], gradient = _losses_and_gradient(logits, labels[rows])
+            if bias_gradient is not None:
+                bias_gradient += gradient.sum(dim=0, dtype=bias_gradient.dtype)
             hidden_gradient[rows] = gradient @ table
             if kind == weight.dtype:
                 weight_gradient.addmm_(gradient.t(), states)
             else:
                 weight_gradient += gradient.t() @ states
-        ctx.save_for_backward(hidden_gradient, weight_gradient)
+        ctx.save_for_backward(hidden_gradient, weight_gradient, bias_gradient)
         ctx.mark_non_differentiable(losses)
         return losses.sum(), losses
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, outer: Tensor, _: Tensor) -> tuple[Tensor, Tensor, None]:
-        hidden_gradient, weight_gradient = ctx.saved_tensors
-        return hidden_gradient.mul_(outer), weight_gradient.mul_(outer), None
+    def backward(ctx: Any, outer: Tensor, _: Tensor) -> tuple[Tensor, Tensor, None, Tensor | None]:
+        hidden_gradient, weight_gradient, bias_gradient = ctx.saved_tensors
+        of_bias = None if bias_gradient is None else bias_gradient.mul_(outer)
+        return hidden_gradient.mul_(outer), weight_gradient.mul_(outer), None, of_bias

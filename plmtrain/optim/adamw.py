@@ -4,13 +4,12 @@ code of BERT and ELECTRA, which omits the bias correction.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
 from plmtrain.optim.base import StatefulOptimizer
-
-STATE = ("exp_avg", "exp_avg_sq", "step")
-"""The optimiser's state of each parameter: the two moments, and the number of its updates."""
 
 
 class AdamW(StatefulOptimizer):
@@ -29,12 +28,12 @@ class AdamW(StatefulOptimizer):
     Arguments are those of ``StatefulOptimizer``; ``parts`` are for LAMB.
     """
 
+    STATE: ClassVar[tuple[str, ...]] = ("exp_avg", "exp_avg_sq", "step")
+    """The state of each parameter: the two moments, and the number of its updates."""
+
     def new_state(self, parameter: nn.Parameter, parts: int) -> dict[str, Tensor]:
-        return {
-            "exp_avg": torch.zeros_like(parameter, requires_grad=False),
-            "exp_avg_sq": torch.zeros_like(parameter, requires_grad=False),
-            "step": torch.zeros((), dtype=torch.float32, device=parameter.device),
-        }
+        moments = {name: torch.zeros_like(parameter, requires_grad=False) for name in self.STATE[:2]}
+        return {**moments, self.STATE[2]: torch.zeros((), dtype=torch.float32, device=parameter.device)}
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]  # torch's may evaluate the loss again, this one not
@@ -43,7 +42,7 @@ class AdamW(StatefulOptimizer):
             parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
             if not parameters:
                 continue
-            first, second, steps = ([self.state[parameter][name] for parameter in parameters] for name in STATE)
+            first, second, steps = ([self.state[parameter][name] for parameter in parameters] for name in self.STATE)
             torch._foreach_add_(steps, 1)
             if not self.settings.bias_correction:
                 # The kernel corrects by 1 - beta**t, which is 1 at infinitely many steps: no correction.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from plmtrain.optim.adamw import STATE, AdamW
+from plmtrain.optim.adamw import AdamW
 
 
 class Lamb(AdamW):
@@ -48,7 +48,7 @@ class Lamb(AdamW):
         """Advance Adam's moments by one step and return its updates."""
         betas, eps = self.settings.betas, self.settings.eps
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        first, second, steps = ([self.state[parameter][name] for parameter in parameters] for name in STATE)
+        first, second, steps = ([self.state[parameter][name] for parameter in parameters] for name in self.STATE)
         torch._foreach_add_(steps, 1)
         torch._foreach_lerp_(first, gradients, 1 - betas[0])
         torch._foreach_mul_(second, betas[1])

@@ -9,12 +9,13 @@ from torch import Tensor, nn
 
 from plmtrain.errors import CheckpointError
 from plmtrain.optim.adafactor import Adafactor
+from plmtrain.optim.adagrad import Adagrad
 from plmtrain.optim.adamw import AdamW
 from plmtrain.optim.base import StatefulOptimizer
 from plmtrain.optim.lamb import Lamb
 from plmtrain.settings.optimizer import OptimizerSettings
 
-_TYPES: dict[str, type[StatefulOptimizer]] = {"adamw": AdamW, "lamb": Lamb, "adafactor": Adafactor}
+_TYPES: dict[str, type[StatefulOptimizer]] = {"adamw": AdamW, "lamb": Lamb, "adafactor": Adafactor, "adagrad": Adagrad}
 
 
 def build(learner: nn.Module, settings: OptimizerSettings) -> StatefulOptimizer:
@@ -66,9 +67,7 @@ def state_tensors(optimizer: torch.optim.Optimizer, names: Iterable[tuple[str, n
 
 
 @torch.no_grad()
-def load_state_tensors(
-    optimizer: torch.optim.Optimizer, names: Iterable[tuple[str, nn.Parameter]], tensors: Mapping[str, Tensor]
-) -> None:
+def load_state_tensors(optimizer: AdamW, names: Iterable[tuple[str, nn.Parameter]], tensors: Mapping[str, Tensor]) -> None:
     """Restore the tensors of ``state_tensors``, bit for bit.
 
     Raises:

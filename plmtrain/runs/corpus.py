@@ -71,13 +71,14 @@ def _blocks(store: Store, program: AnyProgram, phase: Phase, isolate_documents: 
 
 
 def _streams(store: Store, program: AnyProgram, phase: Phase, isolate_documents: bool) -> RowSource:
-    from plmtrain.data.rows.streams import Streams, held_out_streams
+    from plmtrain.data.rows.streams import Streams, TwoWayStreams, held_out_streams
 
     shape, streams = program.row_shape(phase.sequence_length), phase.batch_size
     advance = shape.advance or shape.length
     if store.split == "validation":
         streams = held_out_streams(len(store), shape.length, advance, most=streams)
-    return Streams(store, shape.length, streams, advance=advance, others=shape.others, isolate_documents=isolate_documents)
+    kind = TwoWayStreams if program.settings.source == "two_way_streams" else Streams
+    return kind(store, shape.length, streams, advance=advance, others=shape.others, isolate_documents=isolate_documents)
 
 
 def _translations(store: Store, program: AnyProgram, phase: Phase, isolate_documents: bool) -> RowSource:
@@ -104,6 +105,7 @@ def _segment_pairs(store: Store, program: AnyProgram, phase: Phase, isolate_docu
 _SOURCES: Mapping[Reads, Callable[[Store, AnyProgram, Phase, bool], RowSource]] = {
     "blocks": _blocks,
     "streams": _streams,
+    "two_way_streams": _streams,
     "segment_pairs": _segment_pairs,
     "translations": _translations,
 }

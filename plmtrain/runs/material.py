@@ -62,6 +62,9 @@ def require_tokens(settings: RunSettings, tokenizer: Tokenizer) -> None:
         for name, program in programs.items()
         if (missing := missing_roles(settings.model, program, roles))
     ]
+    if settings.model.reads_characters and not tokenizer.vocabulary.words:
+        what = f"model={settings.model.name} reads the characters of whole words, and the tokenizer has parts of words"
+        errors.append(SettingsError(what, source, "use a tokenizer of type word or spaced_word"))
     if errors:
         raise SettingsErrors(errors)
 

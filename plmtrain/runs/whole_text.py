@@ -62,7 +62,11 @@ class WholeText(PreparedText):
     def _shortened(self, program: Trainable, phase: Phase) -> Phase:
         """Return the phase with rows that the text fills, without its last end mark."""
         tokens = self.corpus.manifest.splits["train"].tokens - 1
-        filled = [part.program for part in program.parts.members if part.program.settings.reads in ("blocks", "streams")]
+        filled = [
+            part.program
+            for part in program.parts.members
+            if part.program.settings.reads in ("blocks", "streams", "two_way_streams")
+        ]
 
         def fits(length: int) -> bool:
             try:

@@ -13,10 +13,10 @@ _Mean = Annotated[float, Field(ge=0, lt=1)]
 
 
 class OptimizerSettings(Settings):
-    """AdamW with decoupled weight decay (Loshchilov and Hutter 2019), LAMB (You et al. 2020), or Adafactor (Shazeer and Stern
-    2018)."""
+    """AdamW with decoupled weight decay (Loshchilov and Hutter 2019), LAMB (You et al. 2020), Adafactor (Shazeer and Stern 2018),
+    or Adagrad (Duchi et al. 2011)."""
 
-    type: Literal["adamw", "lamb", "adafactor"] = "adamw"
+    type: Literal["adamw", "lamb", "adafactor", "adagrad"] = "adamw"
     lr: float = Field(gt=0)
     """The peak learning rate."""
     betas: tuple[_Mean, _Mean] = (0.9, 0.999)
@@ -41,13 +41,16 @@ class OptimizerSettings(Settings):
     """The least such factor, so that weights of zero are trained (adafactor)."""
     factor_from: int = Field(128, gt=0)
     """Matrices with fewer rows or columns keep the second moment of each weight (adafactor)."""
+    initial_accumulator: float = Field(0.0, ge=0)
+    """The value at which the sums of squared gradients begin: 1 in ELMo's code (adagrad)."""
     clip_norm: float | None = Field(1.0, gt=0)
     """The global gradient norm is clipped to this; null for no clipping, as in RoBERTa."""
 
     @property
     def moments(self) -> int:
-        """The numbers that are kept for each weight: two moments, or none where sums over rows and columns stand for them."""
-        return 0 if self.type == "adafactor" else 2
+        """The numbers that are kept for each weight: two moments, one sum, or none where sums over rows and columns stand for
+        them."""
+        return {"adafactor": 0, "adagrad": 1}.get(self.type, 2)
 
     @model_validator(mode="after")
     def _nothing_is_ignored(self) -> OptimizerSettings:
@@ -63,6 +66,7 @@ _OPTIMIZERS_WITH = {
     "scale_by_parameter": ("adafactor",),
     "least_scale": ("adafactor",),
     "factor_from": ("adafactor",),
+    "initial_accumulator": ("adagrad",),
 }
 """The types of optimisers that read a setting which others ignore."""
 

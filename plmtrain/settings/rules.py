@@ -311,6 +311,15 @@ def _languages_are_used(model: ModelSettings, objective: ObjectiveSettings) -> I
             )
 
 
+def _characters_are_of_words(model: ModelSettings, tokenizer: TokenizerSettings) -> Iterator[Broken]:
+    if model.reads_characters and tokenizer.path is None and not tokenizer.has_whole_words:
+        yield (
+            "tokenizer.type",
+            f"model={model.name} reads the characters of whole words, and {tokenizer.type} has parts of words",
+            "write tokenizer=word, or tokenizer=spaced_word for text that is cut into words already",
+        )
+
+
 def _languages_are_numbered_alike(model: ModelSettings, data: DataSettings) -> Iterator[Broken]:
     known: tuple[str, ...] = getattr(model, "languages", ())
     if known and data.languages and known != data.languages:
@@ -344,6 +353,7 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[..., Iterator[Broken]]], ...] = (
     (("objective", "data"), _pairs_are_not_isolated),
     (("objective", "data"), _data_has_translations),
     (("model", "objective"), _languages_are_used),
+    (("model", "tokenizer"), _characters_are_of_words),
     (("model", "data"), _languages_are_numbered_alike),
     (("objective", "trainer"), _pairs_fill_rows),
     (("model", "task"), _task_fits_model),

@@ -16,9 +16,10 @@ MOST_TOKENS = 2**22
 class TokenizerSettings(Settings):
     """A tokenizer to train on the run's own text, or the folder of an existing one."""
 
-    type: Literal["wordpiece", "bpe", "byte_bpe", "unigram"]
+    type: Literal["wordpiece", "bpe", "byte_bpe", "unigram", "word", "spaced_word"]
     """WordPiece as in BERT, BPE of characters as in GPT-1, byte-level BPE as in RoBERTa and GPT-2, Unigram (SentencePiece) as in
-    ALBERT, T5 and XLNet."""
+    ALBERT, T5 and XLNet; whole words as in ELMo, with punctuation marks as words of their own unless letters or digits stand on
+    both sides, or (spaced_word) with words only where the text has spaces, for text that is cut into words already."""
     family: str
     """The family whose special tokens, normalisation and row format it has: a row of ``plmtrain.families``."""
     vocab_size: int = Field(gt=0, le=MOST_TOKENS)
@@ -31,6 +32,11 @@ class TokenizerSettings(Settings):
     @classmethod
     def names_of(cls, field: str) -> list[str]:
         return list(TOKENIZER_FAMILIES) if field == "family" else []
+
+    @property
+    def has_whole_words(self) -> bool:
+        """Whether its tokens are whole words, of which the most frequent are in the vocabulary."""
+        return self.type in ("word", "spaced_word")
 
     @property
     def tokens(self) -> TokenizerFamily:

@@ -13,6 +13,7 @@ from typing import Any
 from plmtrain.families import WORD_END
 from plmtrain.settings.tokenizer import TokenizerSettings
 from plmtrain.text.tokenizer_files import GENERAL_CLASS
+from plmtrain.text.tokenizer_limits import PUNCTUATION
 
 CONTINUATION = "##"
 """The prefix of a WordPiece that continues a word."""
@@ -42,11 +43,17 @@ def normalizer(settings: TokenizerSettings) -> Any:
 
 def pre_tokenizer(settings: TokenizerSettings) -> Any:
     """Return the tokenizers library's pre-tokeniser, which cuts text into words."""
-    from tokenizers import pre_tokenizers
+    from tokenizers import Regex, pre_tokenizers
 
     match settings.type:
         case "wordpiece" | "bpe":
             return pre_tokenizers.BertPreTokenizer()
+        case "word":
+            return pre_tokenizers.Sequence(
+                [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Split(Regex(PUNCTUATION), "isolated")]
+            )
+        case "spaced_word":
+            return pre_tokenizers.WhitespaceSplit()
         case "byte_bpe":
             return pre_tokenizers.ByteLevel(add_prefix_space=False)
         case "unigram":
@@ -56,7 +63,7 @@ def pre_tokenizer(settings: TokenizerSettings) -> Any:
 
 
 def decoder(settings: TokenizerSettings) -> Any:
-    """Return the tokenizers library's decoder, which joins pieces to text."""
+    """Return the tokenizers library's decoder, which joins pieces to text; None for words, between which it puts spaces."""
     from tokenizers import decoders
 
     match settings.type:

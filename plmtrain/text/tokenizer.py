@@ -147,7 +147,9 @@ class Tokenizer:
         sentinels = tuple(takewhile(lambda number: number >= 0, (pieces.get(SENTINEL.format(turn), -1) for turn in count())))
         if sentinels:
             by_role = {**by_role, "sentinel": sentinels[0]}
-        return Vocabulary(size, by_role, tuple(sorted(marked | set(by_role.values()))), gaps, sentinels, self.decode)
+        words = tuple(self._pieces) if self.type == "wordlevel" else ()
+        special = tuple(sorted(marked | set(by_role.values())))
+        return Vocabulary(size, by_role, special, gaps, sentinels=sentinels, words=words, text_of=self.decode)
 
     @cached_property
     def digest(self) -> str:
@@ -171,8 +173,9 @@ class Tokenizer:
     @cached_property
     def _pieces(self) -> list[str]:
         """The piece of each id, as the model writes it; empty for ids without a piece."""
-        pieces = [""] * self.vocabulary.size
-        for piece, number in self._engine.get_vocab(with_added_tokens=True).items():
+        ids = self._engine.get_vocab(with_added_tokens=True)
+        pieces = [""] * (max(ids.values()) + 1)
+        for piece, number in ids.items():
             pieces[number] = piece
         return pieces
 
@@ -214,6 +217,23 @@ class Tokenizer:
             For each text its ids and whether each begins a word.  # [tokens] each
         """
         return self._arrays(self._plain.encode_batch_fast(list(texts), add_special_tokens=False))
+
+    def unknown_words(self, texts: Sequence[str]) -> list[list[str]]:
+        """Return the words of texts that a vocabulary of whole words lacks, which ``encode`` gives the unknown token.
+
+        Args:
+            texts: as for ``encode``.
+
+        Returns:
+            For each text its unknown words in order; none where tokens are not whole words.
+        """
+        if self.type != "wordlevel":
+            return [[] for _ in texts]
+        return [[word for word in self.words(text) if word not in self._known_words] for text in texts]
+
+    @cached_property
+    def _known_words(self) -> frozenset[str]:
+        return frozenset(self._pieces[number] for number in self.vocabulary.ordinary_ids)
 
     def encode_with_specials(self, text: str) -> Encoded:
         """Return the ids and word starts of a text in which special tokens are written by name; none is added around it."""

@@ -3,7 +3,7 @@
 The library trusts its files: an id may be any number, a regular expression may backtrack for ever, and a chain of normalisers may
 make a terabyte of a word. All checks read the definition only, so that they take bounded time and memory.
 
-A regular expression is accepted if it is a published one, or of a form that reads text once: alternatives of which each has at
+A regular expression is accepted if it is a known one, or of a form that reads text once: alternatives of which each has at
 most one unbounded repetition, of a single character or class, at its end.
 """
 
@@ -30,15 +30,19 @@ _GROWTH = {
 }
 """The most characters that a stage makes of one, where it is not 1 and not up to the file."""
 
-_PUBLISHED = frozenset(
+PUNCTUATION = r"(?<![\p{L}\p{M}\p{N}])[\p{P}\p{S}]|[\p{P}\p{S}](?![\p{L}\p{M}\p{N}])"
+"""A mark or symbol without a letter or digit on both sides: that in ``don't`` or ``3.5`` is a part of the word."""
+
+_KNOWN = frozenset(
     {
+        PUNCTUATION,
         r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",  # GPT-2
         r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
         r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
     }
 )
-"""Published expressions that are of no simple form, but that read each run of characters at most twice: GPT-2's, GPT-4's and
-Llama 3's, Qwen's."""
+"""Expressions that are of no simple form, but that read each run of characters at most twice: plmtrain's own for words, GPT-2's,
+GPT-4's and Llama 3's, Qwen's."""
 
 _CLASS = r"\[\^?\]?(?:\\.|\[[^\[\]]*+\]|[^\[\]\\])++\]"
 _ESCAPE = r"\\(?:[pP]\{\^?\w++\}|x[0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4}|[^0-9a-zA-Z]|[dDsSwWtnrv])"
@@ -153,7 +157,7 @@ def _of_pattern(stage: Mapping[str, Any]) -> str | None:
 
 def is_linear(expression: str) -> bool:
     """Return whether a regular expression is known to read any text in time that grows with its length alone."""
-    if expression in _PUBLISHED:
+    if expression in _KNOWN:
         return True
     short = len(expression) <= _LONGEST_PATTERN and expression.count("?") <= _MOST_OPTIONAL
     return short and _SIMPLE.fullmatch(expression) is not None

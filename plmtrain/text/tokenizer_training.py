@@ -1,4 +1,4 @@
-"""Training tokenizers: WordPiece, BPE, byte-level BPE and Unigram, byte for byte the same each time.
+"""Training tokenizers: WordPiece, BPE, byte-level BPE, Unigram and words, byte for byte the same each time.
 
 WordPiece as Hugging Face's library trains it (byte-pair merges over characters of which all but a word's first are marked with
 ``##``), BPE with marked word ends as Sennrich et al. 2016, section 3.2 (GPT-1), byte-level BPE as Radford et al. 2019, section
@@ -75,6 +75,8 @@ def train(texts: Iterable[str], settings: TokenizerSettings, on_left_out: Callab
             model = _byte_bpe(words, family, room)
         case "unigram":
             model, sentencepiece = _unigram(words, settings, family, room)
+        case "word" | "spaced_word":
+            model = _words(words, family, room)
     return _assemble(model, settings, sentencepiece)
 
 
@@ -169,6 +171,14 @@ def _bpe(words: Counter[str], family: TokenizerFamily, room: int) -> dict[str, A
     return trained | {"unk_token": unknown, "end_of_word_suffix": WORD_END, "fuse_unk": False}
 
 
+def _words(words: Counter[str], family: TokenizerFamily, room: int) -> dict[str, Any]:
+    """Take the most frequent words, the most frequent first: sampled softmax draws words by their rank."""
+    ordinary = [(word, count) for word, count in words.items() if word not in family.specials]
+    ranked = [word for word, _ in sorted(ordinary, key=lambda item: (-item[1], item[0]))[:room]]
+    vocabulary = {word: rank for rank, word in enumerate([*family.first, *ranked])}
+    return {"type": "WordLevel", "vocab": vocabulary, "unk_token": family.roles["unk"]}
+
+
 def _byte_bpe(words: Counter[str], family: TokenizerFamily, room: int) -> dict[str, Any]:
     from tokenizers import models, pre_tokenizers, trainers
 
@@ -216,7 +226,8 @@ def _assemble(model: dict[str, Any], settings: TokenizerSettings, sentencepiece:
     engine = Engine.from_str(json.dumps({"version": "1.0", "added_tokens": [], "model": model}))
     engine.normalizer = pipelines.normalizer(settings)
     engine.pre_tokenizer = pipelines.pre_tokenizer(settings)
-    engine.decoder = pipelines.decoder(settings)
+    if (decoder := pipelines.decoder(settings)) is not None:
+        engine.decoder = decoder
     mask = family.roles.get("mask")
     engine.add_special_tokens(
         [AddedToken(token, lstrip=family.mask_takes_space and token == mask, normalized=False) for token in family.specials]

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plmtrain.errors import SettingsError
+from plmtrain.text.spelling import Bytes, word_bytes
 
 
 def _numbers(ids: Sequence[int]) -> str:
@@ -27,6 +28,7 @@ class Vocabulary:
         special_ids: every special id, those without a role among them, ascending.
         gaps: the ids below ``size`` that no token has, ascending.
         sentinels: the ids of the sentinels, in the order in which they are used; the first has the role ``sentinel``.
+        words: [size] the word that each id stands for, where tokens are whole words; empty where they are not.
         text_of: returns the text of some ids, without special tokens; without a tokenizer, the ids themselves.
     """
 
@@ -35,6 +37,7 @@ class Vocabulary:
     special_ids: tuple[int, ...]
     gaps: tuple[int, ...] = ()
     sentinels: tuple[int, ...] = ()
+    words: tuple[str, ...] = field(default=(), repr=False)
     text_of: Callable[[Sequence[int]], str] = field(default=_numbers, compare=False, repr=False)
 
     def __getitem__(self, role: str) -> int:
@@ -73,6 +76,11 @@ class Vocabulary:
             SettingsError: if there is neither.
         """
         return self["sep" if "sep" in self.roles or "eos" not in self.roles else "eos"]
+
+    @cached_property
+    def spellings(self) -> Bytes:
+        """The bytes of each word.  # [size, bytes]"""
+        return word_bytes(self.words)
 
     @cached_property
     def is_special(self) -> NDArray[np.bool_]:

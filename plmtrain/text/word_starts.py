@@ -1,8 +1,8 @@
 """The tokens that begin a word, as a table over the vocabulary.
 
-WordPiece: every piece without ``##`` begins a word, punctuation and single ideographs among them. The others: a piece begins a
-word if it begins with white space (``Ġ``, ``▁``, a line end), if it follows white space, or if it is the first of a text. With
-byte-level BPE punctuation therefore belongs to the word before it, as in RoBERTa's code. With SentencePiece (``▁``) a
+Words: all. WordPiece: every piece without ``##`` begins a word, punctuation and single ideographs among them. The others: a piece
+begins a word if it begins with white space (``Ġ``, ``▁``, a line end), if it follows white space, or if it is the first of a text.
+With byte-level BPE punctuation therefore belongs to the word before it, as in RoBERTa's code. With SentencePiece (``▁``) a
 punctuation mark that is a piece by itself begins a word, as in the code of XLNet and ALBERT; in ALBERT's, so does a piece with a
 digit or a letter outside a to z. Chinese and Japanese have no white space between words, so that a piece that begins with an
 ideograph or kana also begins a word: without that, a whole sentence would be one word. Korean has white space and needs no rule
@@ -76,7 +76,9 @@ def tables(definition: Mapping[str, Any], pieces: Sequence[str], special: NDArra
             after them.
     """
     model = definition["model"]
-    if prefix := model.get("continuing_subword_prefix"):
+    if model.get("type") == "WordLevel":
+        begins, closes = [True] * len(pieces), [True] * len(pieces)
+    elif prefix := model.get("continuing_subword_prefix"):
         begins = [not piece.startswith(prefix) for piece in pieces]
         closes = [False] * len(pieces)
     elif suffix := model.get("end_of_word_suffix"):

@@ -14,6 +14,7 @@ from plmtrain.batch import Inputs, Layout
 from plmtrain.errors import SettingsError
 from plmtrain.programs.learner import Learner
 from plmtrain.settings.lookup import objective_classes
+from plmtrain.settings.models.bilstm import BiLSTMSettings
 from plmtrain.settings.models.decoder import DecoderSettings
 from plmtrain.settings.models.encoder import EncoderSettings
 from plmtrain.settings.models.encoder_decoder import EncoderDecoderSettings
@@ -21,6 +22,7 @@ from plmtrain.settings.models.relative_encoder_decoder import RelativeEncoderDec
 from plmtrain.settings.models.two_stream import TwoStreamSettings
 from plmtrain.settings.objectives.bart import BartSettings
 from plmtrain.settings.objectives.base import ObjectiveSettings
+from plmtrain.settings.objectives.bilm import BidirectionalLMSettings
 from plmtrain.settings.objectives.clm import CausalLMSettings
 from plmtrain.settings.objectives.deshuffling import DeshufflingSettings
 from plmtrain.settings.objectives.masked_lm import MaskedLMSettings
@@ -61,6 +63,10 @@ KINDS: dict[str, tuple[ObjectiveSettings, Any]] = {
     "deshuffling": (DeshufflingSettings(name="deshuffling"), EncoderDecoderSettings(**SHAPE, positions=64)),
     "prefix_lm": (PrefixLMSettings(name="prefix_lm"), DecoderSettings(**SHAPE, positions=64)),
     "clm": (CausalLMSettings(name="clm"), DecoderSettings(**SHAPE, positions=64)),
+    "bilm": (
+        BidirectionalLMSettings(name="bilm"),
+        BiLSTMSettings(name="tiny", cells=24, projection=16, filters=((1, 8), (2, 8))),
+    ),
 }
 PAIRED = ("bart", "mass", "span_corruption", "masked_text", "deshuffling")
 """Those of encoder-decoders."""
@@ -76,6 +82,7 @@ HEADS: dict[str, dict[str, list[str]]] = {
     "plm": {"model": ["backbone", "head"]},
     **{name: {"model": ["backbone"]} for name in (*PAIRED, "prefix_lm")},
     "clm": {"model": ["backbone"]},
+    "bilm": {"model": ["backbone", "head"]},
 }
 """By objective, the models of its learner, and the parts of each by their places in the learner."""
 
@@ -93,6 +100,8 @@ def made(kind: str) -> Any:
 
 
 def inputs(kind: str) -> Inputs:
+    if kind == "bilm":  # the rows of a table of words
+        return Inputs(ids=IDS, spellings=torch.arange(31)[:, None] * 7 % 256 + torch.arange(50) % 5)
     return Inputs(ids=IDS, decoder=Inputs(ids=IDS.flip(0), layout=Layout(causal=True)) if kind in PAIRED else None)
 
 
@@ -140,7 +149,9 @@ def test_token_scores_are_the_heads_logits_at_every_position(kind: str) -> None:
     assert scores.shape == (2, 5, 64)
     backbone = learner.generator if kind == "rtd" else learner.backbone
     hidden = backbone.hidden(inputs(kind)) if kind in PAIRED else backbone.encode(inputs(kind))
-    if kind in ("clm", "prefix_lm", *PAIRED):
+    if kind == "bilm":
+        expected = hidden[..., :16] @ learner.head.weight.T + learner.head.bias  # of the direction that goes on
+    elif kind in ("clm", "prefix_lm", *PAIRED):
         output = backbone.output if kind == "masked_text" else backbone.token
         expected = hidden @ output.weight.T
     else:

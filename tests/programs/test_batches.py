@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from support.every_pair import Text, chosen
-from support.every_program import PROGRAMS
+from support.every_program import PROGRAMS, tiny_shape
 from support.memory_rows import memory_rows, vocabulary_of
 from torch import Tensor
 from torch.fx.experimental import _config as fx_config
@@ -36,9 +36,7 @@ PAIRS = {
     if answer == "yes"
 }
 """Every objective with every type of backbone that it trains, and the first model of that type."""
-SHAPE = (
-    "model.layers=2 model.width=16 model.heads=2 model.feed_forward=32 trainer.sequence_length=24 trainer.batch_size=5".split()
-)
+SHAPE = "trainer.sequence_length=24 trainer.batch_size=5".split()
 
 
 def tensors(value: Any, name: str = "batch") -> Iterator[tuple[str, Tensor]]:
@@ -90,7 +88,7 @@ def keys(count: int) -> Keys:
 @pytest.mark.usefixtures("computing")
 @pytest.mark.parametrize(("objective", "model"), [(objective, model) for (objective, _), model in PAIRS.items()])
 def test_a_batch_of_every_objective(objective: str, model: str, tmp_path: Path) -> None:
-    overrides = [*chosen(model, objective, MATRIX[model]), *SHAPE, *Text(tmp_path).overrides(objective)]
+    overrides = [*chosen(model, objective, MATRIX[model]), *tiny_shape(model), *SHAPE, *Text(tmp_path).overrides(objective)]
     settings = pretrain_settings(compose(overrides))
     vocabulary = vocabulary_of(settings.tokenizer.family)
     whole = objectives.build(settings.objective, settings.model, vocabulary)

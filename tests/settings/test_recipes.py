@@ -260,6 +260,23 @@ PAPERS = {
         )
         for model in ("t5_small", "t5_base")
     },
+    "elmo": Paper(
+        "Peters et al. 2018, section 3.4; the optimiser and the shape of a step are those of their bin/train_elmo.py",
+        "elmo",
+        originals.constant,
+        peak=0.2,
+        warmup=0,
+        steps=round(10 * 768_648_884 / (3 * 128 * 20)),
+        rows=3 * 128,
+        phases={20: 1},
+        facts={
+            "tokenizer.vocab_size": 793_471,  # n_tokens_vocab
+            "objective.negatives": 8192,  # n_negative_samples_batch
+            "optimizer.type": "adagrad",
+            "optimizer.initial_accumulator": 1.0,  # initial_accumulator_value of their training.py
+            "optimizer.clip_norm": 10.0,  # all_clip_norm_val
+        },
+    ),
     "gpt1": Paper(
         "Radford et al. 2018, section 4.1",
         "gpt1",

@@ -13,6 +13,8 @@ from support.memory_rows import vocabulary_of
 from support.tiny_run import SHAPE, TINY_BERT, TinyRun, settings_of
 from support.tiny_task import answered_examples, examples, labeller, program, scored_examples, scorer, tagged_examples, writer
 
+from plmtrain.settings.composing.folders import section
+
 Records = Sequence[Mapping[str, float]]
 
 
@@ -57,6 +59,12 @@ class Kind:
         return (f"trainer.phases=[{{steps:5}},{{steps:7,sequence_length:20,batch_size:4{changed}}}]",)
 
     @property
+    def no_dropout(self) -> tuple[str, ...]:
+        """The overrides that switch dropout off."""
+        places = ("dropout",) if self.system[1] in TINY_LSTM else ("dropout", "attention_dropout")
+        return tuple(f"model.{place}=0" for place in places)
+
+    @property
     def type(self) -> str:
         """The type of the objective, or of the task."""
         settings = settings_of(*self.system, *SHAPE)
@@ -74,11 +82,17 @@ class Kind:
 
 
 TINY = "model.layers=2 model.width=16 model.heads=2 model.feed_forward=32".split()
+TINY_LSTM = "model.cells=24 model.projection=8 model.character_width=4 model.filters=[[1,4],[2,8],[3,4]] model.highways=1".split()
+
+
+def tiny_shape(model: str) -> list[str]:
+    """The overrides that make a model as small as a test needs it."""
+    return TINY_LSTM if section("model", model)["type"] == "bilstm" else TINY
 
 
 def _system(words: str) -> list[str]:
     model, *rest = words.split()
-    return [model, *TINY, *rest]
+    return [model, *tiny_shape(model.removeprefix("model=")), *rest]
 
 
 def _mixture(records: Records) -> None:
@@ -172,6 +186,17 @@ PROGRAMS: Mapping[str, Kind] = {
             "train.backward@11",
         ),
         carry=("memory", "memory_documents"),
+    ),
+    "bilm": Kind(
+        # With gates and outputs at their limits, and a sample of the words in training.
+        _system(
+            "model=elmo objective=bilm objective.negatives=20 model.cell_clip=0.3 model.projection_clip=0.1 optimizer=adagrad "
+            "optimizer.initial_accumulator=0.1"
+        ),
+        phases="[{steps:4},{steps:4,sequence_length:9,batch_size:4,objective:{negatives:null}},{steps:4}]",
+        points=("train.accum@1", "train.forward@4", "eval@5", "save.rename@8", "train.forward@9"),
+        logged=("loss/forward", "val/forward/perplexity", "val/backward/perplexity"),
+        carry=("cells", "outputs"),
     ),
     "mixture": Kind(
         _system(

@@ -12,9 +12,11 @@ from plmtrain.data.corpus.store import Store
 from plmtrain.data.loading.order import Phase
 from plmtrain.data.rows.pair_rows import PairRows
 from plmtrain.data.rows.rows import PartedRows, Rows, RowSource
-from plmtrain.data.rows.streams import Streams
+from plmtrain.data.rows.streams import Streams, TwoWayStreams
 from plmtrain.data.rows.translations import Translations
+from plmtrain.data.rows.unknown_words import UnknownWords
 from plmtrain.families import SENTINEL, TOKENIZER_FAMILIES
+from plmtrain.text.spelling import word_bytes
 from plmtrain.text.vocabulary import Vocabulary
 
 
@@ -31,7 +33,9 @@ def vocabulary_of(family: str, size: int = 64) -> Vocabulary:
     ids |= {token: size - len(tokens.last) + place for place, token in enumerate(tokens.last)}
     sentinels = tuple(ids[name] for turn in range(size) if (name := SENTINEL.format(turn)) in ids)
     roles = {role: ids[token] for role, token in tokens.roles.items()}
-    return Vocabulary(size, roles, tuple(sorted(ids.values())), (), sentinels)
+    named = {place: token for token, place in ids.items()}
+    words = tuple(named.get(place, f"word{place}") for place in range(size)) if tokens.marks_sentences else ()
+    return Vocabulary(size, roles, tuple(sorted(ids.values())), sentinels=sentinels, words=words)
 
 
 VOCABULARY = vocabulary_of("bert")
@@ -110,13 +114,18 @@ class MemoryPairs:
 
 
 def memory_store(tokens: int, seed: int, vocabulary: Vocabulary) -> Store:
-    """A text of some documents of some sentences each."""
+    """A text of some documents of some sentences each, with unknown words if there are words."""
     numbers = np.random.default_rng(seed)
     ids = text(numbers, (tokens,), vocabulary)
     documents = np.unique([0, *numbers.integers(1, tokens, tokens // 40), tokens])
     ids[documents[1:] - 1] = vocabulary.document_end
     sentences = np.union1d(documents, numbers.integers(1, tokens, tokens // 8))
-    return Store(Path("memory"), "train", ids.astype(np.uint16), documents, sentences, np.ones(tokens, np.bool_))
+    unknown = None
+    if vocabulary.words:
+        places = np.flatnonzero((numbers.random(tokens) < 0.1) & (ids != vocabulary.document_end))
+        ids[places] = vocabulary["unk"]
+        unknown = UnknownWords(places, word_bytes([f"rare{number}" for number in numbers.integers(0, 9, len(places))]))
+    return Store(Path("memory"), "train", ids.astype(np.uint16), documents, sentences, np.ones(tokens, np.bool_), unknown=unknown)
 
 
 def _blocks(program: Any, phase: Phase, count: int, seed: int) -> MemoryRows:
@@ -132,7 +141,8 @@ def _streams(program: Any, phase: Phase, count: int, seed: int) -> Streams:
     shape = program.row_shape(phase.sequence_length)
     streams = 5 if seed else phase.batch_size
     store = memory_store(streams * (shape.length + 4 * (shape.advance or shape.length)), seed, program.vocabulary)
-    return Streams(store, shape.length, streams, advance=shape.advance, others=shape.others, isolate_documents=True)
+    kind = TwoWayStreams if program.settings.source == "two_way_streams" else Streams
+    return kind(store, shape.length, streams, advance=shape.advance, others=shape.others, isolate_documents=True)
 
 
 def _translations(program: Any, phase: Phase, count: int, seed: int) -> Translations:
@@ -144,7 +154,13 @@ def _translations(program: Any, phase: Phase, count: int, seed: int) -> Translat
     return Translations(store, length, translation_share=chosen.translation_share, exponent=chosen.language_exponent)
 
 
-_SOURCES = {"blocks": _blocks, "segment_pairs": _pairs, "streams": _streams, "translations": _translations}
+_SOURCES = {
+    "blocks": _blocks,
+    "segment_pairs": _pairs,
+    "streams": _streams,
+    "two_way_streams": _streams,
+    "translations": _translations,
+}
 
 
 def memory_rows(program: Any, phase: Phase, count: int, seed: int = 0) -> RowSource | PartedRows:

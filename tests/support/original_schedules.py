@@ -24,6 +24,11 @@ def fairseq(t: int, w: int, peak: float, steps: int, end: float = 0, power: floa
     return (peak - end) * (1 - (t - w) / (steps - w)) ** power + end
 
 
+def constant(t: int, w: int, peak: float, steps: int) -> float:
+    """allenai/bilm-tf, bilm/training.py: train; the rate is never changed."""
+    return peak
+
+
 def xlm(t: int, w: int, peak: float, steps: int, start: float = 1e-7) -> float:
     """facebookresearch/XLM, xlm/optim.py: AdamInverseSqrtWithWarmup, with its warmup_init_lr; it has no end."""
     if t < w:

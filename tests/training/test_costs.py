@@ -39,7 +39,7 @@ class Fresh(MemoryRows):
 
     def fetch(self, indices: np.ndarray) -> Rows:
         rows, others = super().fetch(indices), self.others.fetch(indices)
-        return Rows(**{**rows.__dict__, "fresh": np.zeros(len(indices), np.bool_), "others": others})
+        return Rows(**{**rows.__dict__, "times": np.ones(len(indices), np.int64), "others": others})
 
 
 def made(*words: str) -> tuple[PretrainSettings, AnyProgram, torch.nn.Module]:

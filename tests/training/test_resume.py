@@ -21,7 +21,6 @@ from support.tiny_run import TinyRun, in_child, in_group
 
 from plmtrain.settings.lookup import objective_classes, task_classes
 
-NO_DROPOUT = ("model.dropout=0", "model.attention_dropout=0")
 PARTED = "trainer.micro_batch_size=3"
 """Eight rows, or four, are not taken at once, nor in equal parts."""
 
@@ -97,9 +96,9 @@ def test_two_processes_resume_exactly(kind: Kind, tmp_path: Path) -> None:
 def test_neither_processes_nor_micro_batches_change_anything(kind: Kind, tmp_path: Path) -> None:
     """Without dropout, up to rounding: five steps in two processes and unequal micro-batches, and seven more in one process,
     are the steps of one process that takes each batch at once."""
-    alone = kind.run(tmp_path / "alone", *NO_DROPOUT)
+    alone = kind.run(tmp_path / "alone", *kind.no_dropout)
     assert in_child(alone.go) == 0
-    shared = kind.run(tmp_path / "shared", *NO_DROPOUT, PARTED)
+    shared = kind.run(tmp_path / "shared", *kind.no_dropout, PARTED)
     assert in_group(shared.go, 2, "eval@5:term", faulty_rank=1) == [75, 75]
     assert shared.checkpoint.step == 5
     assert in_child(shared.go) == 0

@@ -60,7 +60,7 @@ def matrix(config_dir: str | None) -> dict[str, dict[str, str]]:
 
 
 def _may_be_a_part(objective: ObjectiveSettings | None) -> bool:
-    return objective is not None and objective.reads != "streams"
+    return objective is not None and objective.reads not in ("streams", "two_way_streams")
 
 
 def _model(choice: str, config_dir: str | None) -> ModelSettings:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from plmtrain.families import TOKENIZER_FAMILIES
 from plmtrain.text.sentences import boundaries
+from plmtrain.text.spelling import MOST_BYTES, word_bytes
 
 if TYPE_CHECKING:
     from plmtrain.text.tokenizer import Tokenizer
@@ -58,6 +59,8 @@ class Encoded:
         keys: [documents] the hash that decides whether a document is held out.
         languages: [documents] the number of each document's language.
         translations: [documents] whether a document is the translation of the one before it.
+        unknown_places: [unknown words] the places of words that a vocabulary of whole words lacks.
+        unknown_spellings: [unknown words * bytes] their bytes.
     """
 
     tokens: NDArray[np.unsignedinteger]
@@ -69,6 +72,8 @@ class Encoded:
     keys: NDArray[np.uint64]
     languages: NDArray[np.uint8]
     translations: NDArray[np.bool_]
+    unknown_places: NDArray[np.int64]
+    unknown_spellings: NDArray[np.uint8]
 
     def select(self, keep: NDArray[np.bool_]) -> Encoded:
         """Return only some of the documents.
@@ -79,6 +84,7 @@ class Encoded:
         if keep.all():
             return self
         tokens, sentences = np.repeat(keep, self.documents), np.repeat(keep, self.sentence_counts)
+        unknown = tokens[self.unknown_places]
         return Encoded(
             tokens=self.tokens[tokens],
             word_starts=self.word_starts[tokens],
@@ -89,6 +95,8 @@ class Encoded:
             keys=self.keys[keep],
             languages=self.languages[keep],
             translations=self.translations[keep],
+            unknown_places=(np.cumsum(tokens) - 1)[self.unknown_places[unknown]],
+            unknown_spellings=self.unknown_spellings.reshape(-1, MOST_BYTES)[unknown].reshape(-1),
         )
 
     def cut(self, position: int, end_mark: int) -> Encoded:
@@ -118,6 +126,7 @@ class Encoded:
             keys=np.insert(self.keys, index, self.keys[index]),
             languages=np.insert(self.languages, index, self.languages[index]),
             translations=np.insert(self.translations, index + 1, False),
+            unknown_places=self.unknown_places + (self.unknown_places >= position),
         )
 
 
@@ -153,28 +162,33 @@ def encode(tokenizer: Tokenizer, passages: Sequence[Passage]) -> Encoded:
         passages: the documents.
     """
     parts = [segments(passage.text, tokenizer.family) for passage in passages]
-    encoded = iter(tokenizer.encode([sentence for document in parts for sentence in document]))
-    mark = np.array([tokenizer.vocabulary.document_end]), np.array([True])
-    sentences_of = [[both for both in (next(encoded) for _ in document) if len(both[0])] for document in parts]
+    texts = [sentence for document in parts for sentence in document]
+    encoded = zip(tokenizer.encode(texts), tokenizer.unknown_words(texts), strict=True)
+    before, between, after = _marks(tokenizer)
+    sentences_of = [[one for one in (next(encoded) for _ in document) if len(one[0][0])] for document in parts]
     kept = _whole(passages, [bool(sentences) for sentences in sentences_of])
     ids, starts = [np.empty(0, np.int64)], [np.empty(0, np.bool_)]
     sentences: list[int] = []
     documents, counts = [], []
+    unknown: list[str] = []
     for index in kept:
-        lengths = [len(tokens) for tokens, _ in sentences_of[index]]
-        lengths[-1] += 1
+        lengths = []
+        for number, ((tokens, words), spelt) in enumerate(sentences_of[index], start=1):
+            last = after if number == len(sentences_of[index]) else between
+            ids += [before, tokens, last]
+            starts += [np.ones(len(before), np.bool_), words, np.ones(len(last), np.bool_)]
+            lengths.append(len(before) + len(tokens) + len(last))
+            unknown += spelt
         sentences += lengths
         documents.append(sum(lengths))
         counts.append(len(lengths))
-        for tokens, words in [*sentences_of[index], mark]:
-            ids.append(tokens)
-            starts.append(words)
+    whole = np.concatenate(ids)
     chosen = [passages[index] for index in kept]
     hashes = np.array([content_hash(passage.text) for passage in chosen], np.uint64)
     keys = hashes.copy()
     keys[[passage.kin is not None for passage in chosen]] = [content_hash(p.kin) for p in chosen if p.kin is not None]
     return Encoded(
-        tokens=np.concatenate(ids).astype(token_type(tokenizer.vocabulary.size)),
+        tokens=whole.astype(token_type(tokenizer.vocabulary.size)),
         word_starts=np.concatenate(starts),
         sentences=np.array(sentences, np.int64),
         documents=np.array(documents, np.int64),
@@ -183,7 +197,18 @@ def encode(tokenizer: Tokenizer, passages: Sequence[Passage]) -> Encoded:
         keys=keys,
         languages=np.array([passage.language for passage in chosen], np.uint8),
         translations=np.array([passage.translates for passage in chosen], np.bool_),
+        unknown_places=np.flatnonzero(whole == tokenizer.vocabulary["unk"]) if unknown else np.empty(0, np.int64),
+        unknown_spellings=word_bytes(unknown).reshape(-1),
     )
+
+
+def _marks(tokenizer: Tokenizer) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Return the tokens before each sentence, those after each but the last, and those after the last."""
+    vocabulary, none = tokenizer.vocabulary, np.empty(0, np.int64)
+    if TOKENIZER_FAMILIES[tokenizer.family].marks_sentences:
+        end = np.array([vocabulary["eos"]])
+        return np.array([vocabulary["bos"]]), end, end
+    return none, none, np.array([vocabulary.document_end])
 
 
 def _whole(passages: Sequence[Passage], filled: list[bool]) -> list[int]:

@@ -29,6 +29,7 @@ from plmtrain.data.corpus.staging import SplitWriter, Staging
 from plmtrain.data.corpus.updates import OnUpdate, PreparationUpdate
 from plmtrain.data.splits import Split
 from plmtrain.errors import DataError
+from plmtrain.families import TOKENIZER_FAMILIES
 from plmtrain.faults import fault_point
 from plmtrain.files import FolderLock, atomic_folder, clear_leftovers, disk_errors, make_folder, temporary_name
 from plmtrain.settings.data import DataSettings
@@ -186,9 +187,9 @@ class _Preparation:
         """Write both splits and the manifest."""
         size = self._tokenizer.vocabulary.size
         mark = self._tokenizer.vocabulary.document_end
-        parallel = self._data.type == "parallel"
-        train = SplitWriter(folder / "train", self._token_type, size, parallel=parallel)
-        validation = SplitWriter(folder / "validation", self._token_type, size, parallel=parallel)
+        kinds = {"parallel": self._data.type == "parallel", "spelt": bool(self._tokenizer.vocabulary.words)}
+        train = SplitWriter(folder / "train", self._token_type, size, **kinds)
+        validation = SplitWriter(folder / "validation", self._token_type, size, **kinds)
         total = self._sources.total_bytes
         done = tokens = 0
         for split, staging in staged.items():
@@ -200,8 +201,11 @@ class _Preparation:
                 train.add(documents.select(~out))
                 done, tokens = done + len(out), tokens + len(documents.tokens)
                 on_update(PreparationUpdate(stage="write", bytes=total, total_bytes=total, documents=done, tokens=tokens))
+        marks = [mark]
+        if TOKENIZER_FAMILIES[self._tokenizer.family].marks_sentences:
+            marks.append(self._tokenizer.vocabulary["bos"])
         for writer in (train, validation):
-            writer.frequencies[mark] = 0
+            writer.frequencies[marks] = 0
         counts, hashes = train.finish()
         held_counts, held_hashes = validation.finish()
         CorpusManifest(

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from plmtrain.data.corpus.corpus_manifest import SplitCounts
 from plmtrain.data.corpus.encoding import Encoded
 from plmtrain.files import sha256
+from plmtrain.text.spelling import MOST_BYTES
 
 _PIECE = 2**22  # tokens that are copied at a time, or one document if it has more
 
@@ -81,7 +82,9 @@ class Staging:
             "keys": np.uint64,
             "languages": np.uint8,
             "translations": np.bool_,
+            "unknown_spellings": np.uint8,
         }
+        self._tokens = 0
         self._writers = {
             field.name: NpyWriter(folder / f"{field.name}.npy", np.dtype(types.get(field.name, np.int64)))
             for field in fields(Encoded)
@@ -89,7 +92,9 @@ class Staging:
 
     def add(self, documents: Encoded) -> None:
         for name, writer in self._writers.items():
-            writer.write(getattr(documents, name))
+            array = getattr(documents, name)
+            writer.write(array + self._tokens if name == "unknown_places" else array)
+        self._tokens += len(documents.tokens)
 
     def __enter__(self) -> Staging:
         return self
@@ -112,6 +117,8 @@ class Staging:
     keys: NDArray[np.uint64]
     languages: NDArray[np.uint8]
     translations: NDArray[np.bool_]
+    unknown_places: NDArray[np.int64]
+    unknown_spellings: NDArray[np.uint8]
 
     def pieces(self) -> Iterator[tuple[slice, Encoded]]:
         """Yield all documents again in pieces, each with its range of documents."""
@@ -121,6 +128,7 @@ class Staging:
             last = max(first + 1, int(np.searchsorted(ends, token + _PIECE, side="right")))
             here = slice(first, last)
             token_end, sentence_end = int(ends[last - 1]), sentence + int(self.sentence_counts[here].sum())
+            unknown = slice(*np.searchsorted(self.unknown_places, [token, token_end]).tolist())
             yield (
                 here,
                 Encoded(
@@ -133,6 +141,8 @@ class Staging:
                     keys=self.keys[here],
                     languages=self.languages[here],
                     translations=self.translations[here],
+                    unknown_places=self.unknown_places[unknown] - token,
+                    unknown_spellings=self.unknown_spellings[unknown.start * MOST_BYTES : unknown.stop * MOST_BYTES],
                 ),
             )
             first, token, sentence = last, token_end, sentence_end
@@ -146,10 +156,17 @@ class SplitWriter:
         token_type: the type of the tokens.
         vocabulary_size: the number of different tokens.
         parallel: whether documents have languages and translations: these are written too.
+        spelt: whether tokens are whole words: the unknown ones are written too.
     """
 
     def __init__(
-        self, folder: Path, token_type: np.dtype[np.unsignedinteger], vocabulary_size: int, *, parallel: bool = False
+        self,
+        folder: Path,
+        token_type: np.dtype[np.unsignedinteger],
+        vocabulary_size: int,
+        *,
+        parallel: bool = False,
+        spelt: bool = False,
     ) -> None:
         folder.mkdir()
         self._folder = folder
@@ -160,6 +177,10 @@ class SplitWriter:
         if parallel:
             kinds = {"languages": np.dtype(np.uint8), "translations": np.dtype(np.bool_)}
             self._each = {name: NpyWriter(folder / f"{name}.npy", kind) for name, kind in kinds.items()}
+        self._unknown: dict[str, NpyWriter] = {}
+        if spelt:
+            kinds = {"unknown_places": np.dtype(np.int64), "unknown_spellings": np.dtype(np.uint8)}
+            self._unknown = {name: NpyWriter(folder / f"{name}.npy", kind) for name, kind in kinds.items()}
         self._hashes: list[NDArray[np.uint64]] = []
         self._end = self._sentences = 0
         self.frequencies = np.zeros(vocabulary_size, np.int64)
@@ -172,6 +193,8 @@ class SplitWriter:
             writer.write(self._end + np.cumsum(lengths) - lengths)
         for name, writer in self._each.items():
             writer.write(getattr(documents, name))
+        for name, writer in self._unknown.items():
+            writer.write(self._end + documents.unknown_places if name == "unknown_places" else documents.unknown_spellings)
         self._hashes.append(np.array(documents.hashes))
         self._end += len(documents.tokens)
         self._sentences += len(documents.sentences)
@@ -179,7 +202,7 @@ class SplitWriter:
 
     def finish(self) -> tuple[SplitCounts, NDArray[np.uint64]]:
         """Return the counts of what was written, and the distinct hashes of the documents, ascending."""
-        writers = [self._tokens, self._word_starts, *self._starts.values(), *self._each.values()]
+        writers = [self._tokens, self._word_starts, *self._starts.values(), *self._each.values(), *self._unknown.values()]
         for writer in self._starts.values():
             writer.write(np.array([self._end]))
         writers.append(NpyWriter(self._folder / "frequencies.npy", np.dtype(np.int64)))

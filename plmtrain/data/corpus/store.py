@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from plmtrain.data.rows.unknown_words import UnknownWords
 from plmtrain.data.splits import Split
 from plmtrain.errors import DataError
 from plmtrain.files import require_regular
+from plmtrain.text.spelling import MOST_BYTES
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +31,7 @@ class Store:
         word_starts: [tokens] whether a token begins a word (end marks do).
         languages: [documents] the number of each one's language; None where the text is not parallel.
         translations: [documents] whether a document is the translation of the one before it; None where the text is not parallel.
+        unknown: the words that a vocabulary of whole words lacks; None where tokens are not whole words.
     """
 
     folder: Path
@@ -39,6 +42,7 @@ class Store:
     word_starts: NDArray[np.bool_]
     languages: NDArray[np.uint8] | None = None
     translations: NDArray[np.bool_] | None = None
+    unknown: UnknownWords | None = None
 
     @classmethod
     def open(cls, folder: Path | str, split: Split) -> Store:
@@ -57,7 +61,13 @@ class Store:
         each = [mapped(place / f"{name}.npy") if (place / f"{name}.npy").exists() else None for name in names]
         if any(array is not None and len(array) != len(documents) - 1 for array in each):
             raise DataError("prepared data do not fit together", str(place), "delete the folder: it is prepared again")
-        return cls(Path(folder), split, tokens, documents, sentences, word_starts, *each)
+        unknown = None
+        if (place / "unknown_places.npy").exists():
+            places, spellings = mapped(place / "unknown_places.npy"), mapped(place / "unknown_spellings.npy")
+            if len(places) * MOST_BYTES != len(spellings) or (len(places) and int(places[-1]) >= len(tokens)):
+                raise DataError("prepared data do not fit together", str(place), "delete the folder: it is prepared again")
+            unknown = UnknownWords(places, spellings.reshape(-1, MOST_BYTES))
+        return cls(Path(folder), split, tokens, documents, sentences, word_starts, *each, unknown)
 
     @cached_property
     def shares(self) -> NDArray[np.float64]:

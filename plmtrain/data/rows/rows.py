@@ -9,6 +9,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from plmtrain.text.spelling import Bytes
+
 
 @dataclass(frozen=True, kw_only=True)
 class Rows:
@@ -21,10 +23,12 @@ class Rows:
         documents: [rows, length] the document of each token: equal numbers within a row, or from row to row of a stream, are
             one document; None if rows are not divided into documents.
         sentence_starts: [rows, length] whether a token begins a sentence; None if the source does not know.
-        fresh: [rows] whether a row is the first of its stream; None if no row continues another.
+        times: [rows] the time of each row in its stream, 0 for the first one; None if no row continues another.
         others: for each row a text from elsewhere; None if the source has none.
         text: [any number] all tokens of the text that the rows were cut from, from which tokens are drawn as often as they occur;
             None if the source does not provide it.
+        spellings: [rows, length, bytes] the bytes of words that a vocabulary of whole words lacks, zeros at all others
+            (``plmtrain.text.spelling``); None where tokens are not whole words.
     """
 
     tokens: NDArray[np.int64]
@@ -32,12 +36,18 @@ class Rows:
     word_starts: NDArray[np.bool_]
     documents: NDArray[np.int64] | None = None
     sentence_starts: NDArray[np.bool_] | None = None
-    fresh: NDArray[np.bool_] | None = None
+    times: NDArray[np.int64] | None = None
     others: Rows | None = None
     text: NDArray[np.unsignedinteger] | None = None
+    spellings: Bytes | None = None
 
     def __len__(self) -> int:
         return len(self.tokens)
+
+    @property
+    def fresh(self) -> NDArray[np.bool_] | None:
+        """Whether each row is the first of its stream; None if no row continues another.  # [rows]"""
+        return None if self.times is None else self.times == 0
 
 
 class RowSource(Protocol):

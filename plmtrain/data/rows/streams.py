@@ -73,14 +73,14 @@ class Streams:
     def fetch(self, indices: NDArray[np.int64]) -> Rows:
         """Return the rows at some indices, in that order; those of time 0 are fresh."""
         times, streams = np.divmod(np.asarray(indices, np.int64), self.streams)
-        rows = self._cut(streams * self._each + times * self._advance, self._length, times == 0)
+        rows = self._cut(streams * self._each + times * self._advance, self._length, times)
         if not self._others:
             return rows
         random = bits("streams.other", Keys(0, np.zeros_like(times), np.asarray(indices, np.int64)), 1)[:, 0]
         others = self._cut(self._store.sentences[as_integers(random, self._openings)], self._others)
         return replace(rows, others=others)
 
-    def _cut(self, first: NDArray[np.int64], length: int, fresh: NDArray[np.bool_] | None = None) -> Rows:
+    def _cut(self, first: NDArray[np.int64], length: int, times: NDArray[np.int64] | None = None) -> Rows:
         """Return rows of one length, which begin at some tokens."""
         places = first[:, None] + np.arange(length)
         store = self._store
@@ -90,8 +90,23 @@ class Streams:
             word_starts=store.word_starts[places],
             documents=np.searchsorted(store.documents, places, side="right") if self._isolate else None,
             sentence_starts=marked(store.sentences, first, length),
-            fresh=fresh,
+            times=times,
+            spellings=None if store.unknown is None else store.unknown.at(places),
         )
+
+
+class TwoWayStreams(Streams):
+    """Streams that are read from both ends: the ``others`` of a row at time t are the row at time t of its stream's end.
+
+    A model that reads a text from right to left begins at the end of a stream, so that it knows all of the stream behind a row.
+    The tokens after the last whole row of a stream are read in neither direction.
+    """
+
+    def fetch(self, indices: NDArray[np.int64]) -> Rows:
+        """Return the rows at some indices, in that order, each with the row that is as far from the end of its stream."""
+        times, streams = np.divmod(np.asarray(indices, np.int64), self.streams)
+        mirrored = (self._times - 1 - times) * self.streams + streams
+        return replace(super().fetch(indices), others=super().fetch(mirrored))
 
 
 def held_out_streams(tokens: int, length: int, advance: int, most: int) -> int:

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from plmtrain.data.corpus.encoding import running_text
 from plmtrain.data.rows.rows import Rows, RowSource
+from plmtrain.data.rows.unknown_words import UnknownWords
 from plmtrain.stopping import safe_point
+from plmtrain.text.spelling import word_bytes
 
 if TYPE_CHECKING:
     from plmtrain.text.tokenizer import Tokenizer
@@ -35,9 +37,7 @@ class ExampleRows(Rows):
 def in_both_orders(rows: Rows) -> Rows:
     """Return pairs of texts, and then the same pairs in the other order."""
     assert rows.others is not None
-    first, second = (
-        Rows(tokens=texts.tokens, lengths=texts.lengths, word_starts=texts.word_starts) for texts in (rows, rows.others)
-    )
+    first, second = replace(rows, others=None), rows.others
     return replace(_below(first, second), others=_below(second, first))
 
 
@@ -46,12 +46,16 @@ def _below(upper: Rows, lower: Rows) -> Rows:
     width = max(upper.tokens.shape[1], lower.tokens.shape[1])
 
     def joined(one: NDArray[Any], other: NDArray[Any]) -> NDArray[Any]:
-        return np.concatenate([np.pad(part, ((0, 0), (0, width - part.shape[1]))) for part in (one, other)])
+        wider = (((0, 0), (0, width - part.shape[1]), *((0, 0) for _ in part.shape[2:])) for part in (one, other))
+        return np.concatenate([np.pad(part, pads) for part, pads in zip((one, other), wider, strict=True)])
+
+    both = upper.spellings is not None and lower.spellings is not None
 
     return Rows(
         tokens=joined(upper.tokens, lower.tokens),
         lengths=np.concatenate([upper.lengths, lower.lengths]),
         word_starts=joined(upper.word_starts, lower.word_starts),
+        spellings=joined(upper.spellings, lower.spellings) if both else None,
     )
 
 
@@ -102,10 +106,12 @@ class Texts:
     Args:
         tokens: [tokens] in the smallest type that holds them.
         starts: [texts + 1] where each begins; the last number is where the last one ends.
+        unknown: the words that a vocabulary of whole words lacks; None where tokens are not whole words.
     """
 
     tokens: NDArray[np.unsignedinteger]
     starts: NDArray[np.int64]
+    unknown: UnknownWords | None = None
 
     @classmethod
     def encode(cls, texts: Sequence[str], tokenizer: Tokenizer) -> Texts:
@@ -113,13 +119,19 @@ class Texts:
         kind = np.min_scalar_type(tokenizer.vocabulary.size - 1)
         parts: list[NDArray[np.unsignedinteger]] = [np.empty(0, kind)]
         starts = np.zeros(len(texts) + 1, np.int64)
+        unknown: list[str] = []
         for first in range(0, len(texts), _AT_ONCE):
             safe_point()
             some = [running_text(text, tokenizer.family) for text in texts[first : first + _AT_ONCE]]
             for index, (ids, _) in enumerate(tokenizer.encode(some), start=first):
                 parts.append(ids.astype(kind))
                 starts[index + 1] = len(ids)
-        return cls(np.concatenate(parts), np.cumsum(starts))
+            unknown += [word for words in tokenizer.unknown_words(some) for word in words]
+        tokens = np.concatenate(parts)
+        if not tokenizer.vocabulary.words:
+            return cls(tokens, np.cumsum(starts))
+        places = np.flatnonzero(tokens == tokenizer.vocabulary["unk"])
+        return cls(tokens, np.cumsum(starts), UnknownWords(places, word_bytes(unknown)))
 
     def lengths(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
         """Tokens of some texts."""
@@ -136,7 +148,12 @@ class Texts:
         real = columns < lengths[:, None]
         places = np.where(real, self.starts[indices][:, None] + columns, 0)
         tokens = self.tokens[places] if len(self.tokens) else np.zeros(places.shape, np.int64)
-        return Rows(tokens=np.where(real, tokens, 0).astype(np.int64), lengths=lengths, word_starts=real)
+        return Rows(
+            tokens=np.where(real, tokens, 0).astype(np.int64),
+            lengths=lengths,
+            word_starts=real,
+            spellings=None if self.unknown is None else self.unknown.at(places),
+        )
 
 
 @dataclass(frozen=True)
@@ -200,6 +217,7 @@ class EncodedExamples:
             tokens=first.tokens,
             lengths=first.lengths,
             word_starts=first.word_starts,
+            spellings=first.spellings,
             others=second[0] if second else None,
             targets=None if self.targets is None else self.targets[indices],
         )

@@ -25,7 +25,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from plmtrain.errors import SettingsError, nearest
 from plmtrain.settings.composing.arguments import parse_arguments
-from plmtrain.settings.composing.folders import OPTIONAL_GROUPS, PRIMARY, choices, conf_folder, find_choice, values_in
+from plmtrain.settings.composing.folders import OPTIONAL_GROUPS, PRIMARY, choices, conf_folder, find_choice, section, values_in
 from plmtrain.settings.composing.foreign_yaml import screen, screen_folder
 from plmtrain.settings.composing.overrides import Checked, check_overrides, where
 from plmtrain.settings.composing.settings_file import WHOLE, SettingsFile, read_settings_file, separated
@@ -190,10 +190,10 @@ def _defaults_list(config_dir: str | None, groups: tuple[str, ...], primary: str
 
 def _apply_file(config: DictConfig, file: SettingsFile, broken: set[str]) -> Iterator[SettingsError]:
     """Set the values of a file of settings, as if they stood on the command line."""
-    for group, section in file.complete.items():
+    for group, values in file.complete.items():
         suggests = OmegaConf.select(config, f"{group}.suggests")
         kept = {} if suggests is None else {"suggests": suggests}
-        OmegaConf.update(config, group, {**kept, **section}, merge=False, force_add=True)
+        OmegaConf.update(config, group, {**kept, **values}, merge=False, force_add=True)
     for key, value in file.values.items():
         try:
             OmegaConf.update(config, key, value, merge=key not in WHOLE, force_add=True)
@@ -344,10 +344,23 @@ def compose(arguments: Sequence[str], config_dir: str | None = None, primary: st
         remedy = "set each key where the shipped files of its group have it"
         problem = SettingsError(what, f"folder: {config_dir}", remedy)
         return Composed({}, errors=(*errors, problem), broken=frozenset({""}), primary=primary)
+    _take_own_shape(config, config_dir)
     composed = _finish(config, checked, groups, config_dir, primary, file)
     if isinstance(composed.values.get("model"), dict):
         composed.values["model"].pop("suggests", None)  # no longer needed: the other groups have interpolated its values
     return composed
+
+
+def _take_own_shape(config: DictConfig, config_dir: str | None) -> None:
+    """Replace the shape of a size, which is that of a Transformer, where a model says itself what the size means."""
+    size, shapes = (OmegaConf.select(config, f"model.suggests.{key}") for key in ("size", "shapes"))
+    if not isinstance(shapes, DictConfig) or size not in shapes:
+        return
+    OmegaConf.set_struct(config, False)
+    for key in section("size", size, config_dir)["model"]:
+        if key != "suggests":
+            config.model.pop(key, None)
+    config.model = OmegaConf.merge(config.model, shapes[size])
 
 
 def change(values: Mapping[str, Any], arguments: Sequence[str], primary: str = PRIMARY) -> Composed:

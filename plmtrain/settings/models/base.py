@@ -20,6 +20,8 @@ class ModelSettings(Settings):
     kind: ClassVar[str]
     """The kind of backbone, which decides the objectives that can train it: ``encoder``, ``decoder``, ``encoder_decoder``,
     ``two_stream`` or ``bilstm``."""
+    reads_characters: ClassVar[bool] = False
+    """Whether it reads the characters of words instead of token ids."""
 
     type: str
     """The module of ``plmtrain.backbones`` that builds it."""

@@ -8,9 +8,10 @@ from typing import Any, ClassVar, Literal, Self
 from plmtrain.settings.base import Name, Settings
 from plmtrain.settings.pairs import PairSettings
 
-Reads = Literal["blocks", "streams", "segment_pairs", "translations"]
+Reads = Literal["blocks", "streams", "two_way_streams", "segment_pairs", "translations"]
 """How an objective reads prepared text: ``blocks`` are consecutive stretches of the corpus, all of one length, in any order;
 ``streams`` are equal parts of the corpus, one for each row of a batch, each read from its beginning to its end;
+``two_way_streams`` are such streams that are read from their end as well, a row of each at a time;
 ``segment_pairs`` are two segments each, cut from documents when the text is prepared (``PairSettings``);
 ``translations`` are sentences of parallel text with their translations, and text of one language."""
 

@@ -23,7 +23,7 @@ def _decoded(value: Any) -> Any:
     classes = {name: settings for name, settings in objective_classes().items() if not settings.is_combined}
     if kind not in classes:
         raise ValueError(f"there is no type of objective '{kind}' that can be a part: {nearest(str(kind), classes)}")
-    if classes[kind].reads == "streams":
+    if classes[kind].reads in ("streams", "two_way_streams"):
         # Its rows continue each other, and so does its memory: steps of other parts in between would break both.
         raise ValueError("it cannot be a part, since it carries memory from step to step: train it alone, without a mixture")
     return classes[kind].model_validate(value)

@@ -1,0 +1,33 @@
+"""Adagrad (Duchi et al. 2011) as TensorFlow computes it, whose sums of squared gradients need not begin at zero."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from plmtrain.optim.base import StatefulOptimizer
+
+
+class Adagrad(StatefulOptimizer):
+    """Adagrad::
+
+        s += g**2
+        w -= lr * weight_decay * w
+        w -= lr * g / (sqrt(s) + eps)
+
+    A parameter without a gradient is not changed. The caller of ``step`` sets ``lr`` of the groups. Arguments are those of
+    ``StatefulOptimizer``.
+    """
+
+    def new_state(self, parameter: nn.Parameter, parts: int) -> dict[str, Tensor]:
+        return {"sum": torch.full_like(parameter, self.settings.initial_accumulator, requires_grad=False)}
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]  # torch's may evaluate the loss again, this one not
+        """Update every parameter that has a gradient."""
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if (gradient := parameter.grad) is not None:
+                    parameter.mul_(1 - group["lr"] * group["weight_decay"])
+                    total = self.state[parameter]["sum"].addcmul_(gradient, gradient)
+                    parameter.addcdiv_(gradient, total.sqrt().add_(self.settings.eps), value=-group["lr"])
