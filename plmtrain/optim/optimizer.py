@@ -67,7 +67,9 @@ def state_tensors(optimizer: torch.optim.Optimizer, names: Iterable[tuple[str, n
 
 
 @torch.no_grad()
-def load_state_tensors(optimizer: AdamW, names: Iterable[tuple[str, nn.Parameter]], tensors: Mapping[str, Tensor]) -> None:
+def load_state_tensors(
+    optimizer: StatefulOptimizer, names: Iterable[tuple[str, nn.Parameter]], tensors: Mapping[str, Tensor]
+) -> None:
     """Restore the tensors of ``state_tensors``, bit for bit.
 
     Raises:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from plmtrain.errors import CheckpointError
-from plmtrain.optim.adamw import AdamW
+from plmtrain.optim.base import StatefulOptimizer
 from plmtrain.optim.optimizer import load_state_tensors, state_tensors
 from plmtrain.programs.learner import Learner
 from plmtrain.programs.program import Carry
@@ -29,7 +29,7 @@ class TrainingState:
     """
 
     learner: Learner
-    optimizer: AdamW
+    optimizer: StatefulOptimizer
     carry: Carry
 
     def tensors(self, group: Group) -> dict[str, Mapping[str, Tensor]]:
