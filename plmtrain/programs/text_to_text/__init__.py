@@ -1,1 +1,1 @@
-"""What objectives that give an encoder one text and its decoder another have in common; what the two texts are is their own."""
+"""The common parts of objectives that give an encoder one text and its decoder another; which two texts is their own."""
