@@ -99,14 +99,15 @@ class Inputs:
         )
 
 
-def shift_right(ids: Tensor, start: int) -> Tensor:
+def shift_right(ids: Tensor, start: int | Tensor) -> Tensor:
     """Return a decoder's inputs for teacher forcing: the start token, then each row without its last token.
 
     Args:
         ids: [batch, length] the token ids that the decoder predicts.
-        start: the id of the start token.
+        start: the id of the start token, one for all rows or [batch].
     """
-    return torch.cat([torch.full_like(ids[:, :1], start), ids[:, :-1]], dim=1)
+    first = start[:, None] if isinstance(start, Tensor) else torch.full_like(ids[:, :1], start)
+    return torch.cat([first, ids[:, :-1]], dim=1)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -42,6 +42,7 @@ class TokenizerFamily:
         single: a row of one text, as ``ROLE:SEGMENT`` and ``A:SEGMENT`` in order.
         pair: a row of two texts, A and B.
         added: those special tokens that published vocabularies lack: fine-tuning adds them, with new embeddings.
+        languages: the special tokens of languages, which stand together before the mask; none for most families.
         signs: the special tokens that distinguish this family's vocabularies from others.
         padding_side: the side of shorter rows on which padding stands.
         mask_takes_space: whether the mask includes the space before it, so that it replaces a whole word.
@@ -62,6 +63,7 @@ class TokenizerFamily:
     signs: tuple[str, ...]
     last: tuple[str, ...] = ()
     added: tuple[str, ...] = ()
+    languages: tuple[str, ...] = ()
     padding_side: Literal["left", "right"] = "right"
     mask_takes_space: bool = False
     max_length: int = 512
@@ -70,6 +72,10 @@ class TokenizerFamily:
     trims_offsets: bool = True
     marks_sentences: bool = False
     library_class: tuple[str, str] | None = None
+
+    def language(self, name: str) -> str | None:
+        """Return the token of a language, given itself or its part before the underscore; None if there is none."""
+        return next((token for token in self.languages if name in (token, token.partition("_")[0])), None)
 
     @property
     def named_roles(self) -> dict[str, str]:
@@ -108,6 +114,12 @@ class TokenizerFamily:
         around = {self.roles[piece] for piece, _ in self.pieces(2) if isinstance(piece, str)}
         return tuple(token for token in self.specials if token in around)
 
+
+MBART_LANGUAGES = (
+    "ar_AR cs_CZ de_DE en_XX es_XX et_EE fi_FI fr_XX gu_IN hi_IN it_IT ja_XX kk_KZ ko_KR lt_LT lv_LV my_MM ne_NP nl_XX "
+    "ro_RO ru_RU si_LK tr_TR vi_VN zh_CN"
+).split()
+"""The tokens of the 25 languages of Liu et al. 2020, section 2.1, in the order of their code."""
 
 TOKENIZER_FAMILIES: Mapping[str, TokenizerFamily] = {
     "t5": TokenizerFamily(
@@ -178,6 +190,26 @@ TOKENIZER_FAMILIES: Mapping[str, TokenizerFamily] = {
         pair="cls:0 A:0 sep:0 B:1 sep:1",
         signs=("[CLS]", "[SEP]"),
         library_class=("wordpiece", "BertTokenizer"),
+    ),
+    "mbart": TokenizerFamily(
+        first=("<s>", "<pad>", "</s>", "<unk>"),
+        last=(*MBART_LANGUAGES, "<mask>"),
+        roles={
+            "pad": "<pad>",
+            "unk": "<unk>",
+            "cls": "<s>",
+            "sep": "</s>",
+            "mask": "<mask>",
+            "bos": "<s>",
+            "eos": "</s>",
+        },
+        # The token of its language ends a row; it differs from row to row, and is put there by those who know it.
+        single="A:0 sep:0",
+        pair="A:0 sep:0 B:0 sep:0",
+        languages=tuple(MBART_LANGUAGES),
+        signs=("en_XX", "<mask>"),
+        mask_takes_space=True,
+        max_length=1024,
     ),
     "roberta": TokenizerFamily(
         first=("<s>", "<pad>", "</s>", "<unk>"),
@@ -321,6 +353,7 @@ MODEL_FAMILIES: Mapping[str, ModelFamily] = {
         head=ClassifierHead(drops_state=True, dropout=0.0),
         writes_frame=True,
     ),
+    "mbart": ModelFamily(kind="encoder_decoder", tokenizer="mbart", reads="decoder", in_transformers=False),
     "mass": ModelFamily(kind="encoder_decoder", tokenizer="xlm", reads="decoder", in_transformers=False),
     # 32,100 tokens in 32,128 rows.
     "t5": ModelFamily(kind="encoder_decoder", tokenizer="t5", reads="decoder", decoder_start="pad", row_multiple=128),

@@ -34,6 +34,7 @@ def test_templates_are_those_of_the_tokenizers_library() -> None:
         "bert": ("[CLS]:0 $A:0 [SEP]:0", "[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1"),
         "albert": ("[CLS]:0 $A:0 [SEP]:0", "[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1"),
         "roberta": ("<s>:0 $A:0 </s>:0", "<s>:0 $A:0 </s>:0 </s>:0 $B:0 </s>:0"),
+        "mbart": ("$A:0 </s>:0", "$A:0 </s>:0 $B:0 </s>:0"),
         "xlnet": ("$A:0 <sep>:0 <cls>:2", "$A:0 <sep>:0 $B:1 <sep>:1 <cls>:2"),
         "xlm": ("</s>:0 $A:0 </s>:0", "</s>:0 $A:0 </s>:0 </s>:0 $B:0 </s>:0"),
         "gpt1": ("_start_:0 $A:0 _classify_:0", "_start_:0 $A:0 _delimiter_:0 $B:0 _classify_:0"),
@@ -48,6 +49,7 @@ def test_templates_are_those_of_the_tokenizers_library() -> None:
     [
         (["<s>", "</s>", "<mask>", "<cls>", "<sep>"], "xlnet"),
         (["<s>", "</s>", "<mask>", "<special1>"], "xlm"),
+        (["<s>", "</s>", "<mask>", "de_DE", "en_XX"], "mbart"),
         (["[CLS]", "[SEP]", "<pad>"], "albert"),
         (["[CLS]", "[SEP]", "<s>", "</s>", "<mask>"], "bert"),
         (["</s>", "<extra_id_0>"], "t5"),

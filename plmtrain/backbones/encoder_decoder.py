@@ -98,7 +98,7 @@ class _Stack(nn.Module):
             settings.position_offset,
             settings.norm_eps,
             settings.dropout,
-            len(settings.languages),
+            settings.language_rows,
         )
         self.layers = nn.ModuleList(
             block(

@@ -41,7 +41,7 @@ def permute_sentences(
 
     Args:
         sentence_starts: [rows, length] whether a token begins a sentence.
-        fixed: [rows, length] tokens that stay in place; the first of each row is one.
+        fixed: [rows, length] tokens that stay in place; the last of each row is one, padding included.
         share: of sentences, rounded up in each stretch.
         choice, places: [rows] random numbers: which sentences, and where to.
     """
@@ -68,11 +68,13 @@ def _stretches(begins: NDArray[np.bool_], fixed: NDArray[np.bool_]) -> tuple[Ind
     """Return the parts that rows consist of: first token, length, whether it is a single fixed token, and its stretch."""
     edges = begins.reshape(-1) | fixed.reshape(-1)
     edges[1:] |= fixed.reshape(-1)[:-1]
+    edges[:1] = True
     first = np.flatnonzero(edges)
     lengths = np.diff(first, append=edges.size)
     still = fixed.reshape(-1).take(first)
     opens = still.copy()
     opens[1:] |= still[:-1]
+    opens[:1] = True
     return first, lengths, still, np.cumsum(opens)
 
 

@@ -43,8 +43,8 @@ class EncoderDecoderWriter:
 
     Args:
         backbone: in eval mode.
-        inputs: the encoder's input; of its decoder side only the positions of the first tokens and the languages are read, and
-            these only if there are any.  # [rows, 1]
+        inputs: the encoder's input; of its decoder side only the positions and the languages of the first tokens are read, if
+            there are any.
         copies: texts generated for each row, in parallel.
         limit: the most tokens to generate.
         attended: [rows, length] bool, the places of the rows to which the decoder may attend; all but padding if None.
@@ -65,8 +65,12 @@ class EncoderDecoderWriter:
         self._memory = (backbone.encode(inputs) if memory is None else memory).repeat_interleave(copies, dim=0)
         tokens = inputs.layout.tokens if attended is None else attended
         begun = inputs.decoder
-        self._first = None if begun is None or begun.positions is None else begun.positions.repeat_interleave(copies, dim=0)
-        self._languages = None if begun is None or begun.segments is None else begun.segments.repeat_interleave(copies, dim=0)
+        self._first = (
+            None if begun is None or begun.positions is None else begun.positions[:, :1].repeat_interleave(copies, dim=0)
+        )
+        self._languages = (
+            None if begun is None or begun.segments is None else begun.segments[:, :1].repeat_interleave(copies, dim=0)
+        )
         # Documents are not distinguished during generation: a text may continue after the place where one ended.
         self._read = Inputs(
             ids=inputs.ids, layout=Layout(tokens=None if tokens is None else tokens.repeat_interleave(copies, dim=0))

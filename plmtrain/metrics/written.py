@@ -2,30 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from importlib.util import find_spec
+from collections.abc import Sequence
 from typing import Any
 
-from plmtrain.errors import SettingsError
 from plmtrain.metrics.answers import exact_match
-
-_LIBRARIES = {"chrf": "sacrebleu", "bleu": "sacrebleu", "rouge1": "rouge_score", "rouge2": "rouge_score", "rougeL": "rouge_score"}
-"""The library that computes a metric."""
-
-
-def require(names: Iterable[str]) -> None:
-    """Refuse metrics whose library is not installed.
-
-    Raises:
-        SettingsError: naming it, and the extra that brings it.
-    """
-    for name in names:
-        if (library := _LIBRARIES.get(name)) is not None and find_spec(library) is None:
-            raise SettingsError(
-                f"{name} needs {library.replace('_', '-')}, which is not installed",
-                f"task.metrics names {name}",
-                "pip install plmtrain[eval], or name other metrics, such as exact_match",
-            )
 
 
 def measure(name: str, given: Sequence[str], right: Sequence[str], bleu_tokens: str) -> float:

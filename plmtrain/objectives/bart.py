@@ -8,18 +8,22 @@ alone is reported as well, with weight 0.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from plmtrain.backbones.encoder_decoder import EncoderDecoder
 from plmtrain.batch import Batch, Inputs, Layout, Term, shift_right
 from plmtrain.corruption.noising import DELETED, HIDDEN, Noiser
 from plmtrain.data.rows.framing import framed
+from plmtrain.data.rows.row_formats import RowFormat
 from plmtrain.data.rows.rows import side_by_side
+from plmtrain.data.rows.translations import LanguageRows
 from plmtrain.generation import StopTexts
 from plmtrain.keyed_random import Keys
 from plmtrain.nn.loss import tied_cross_entropy
@@ -27,7 +31,9 @@ from plmtrain.programs.answering import Answer, Answering, Demonstration
 from plmtrain.programs.baseline import Baseline, unigram_loss
 from plmtrain.programs.denoising.inspection import noise_inspection
 from plmtrain.programs.inspection import Inspection
+from plmtrain.programs.masked.translations import language_of
 from plmtrain.programs.program import Carry, MakeBackbone, Program
+from plmtrain.programs.text_to_text.languages import LanguageTokens
 from plmtrain.programs.text_to_text.learner import EncoderDecoderLearner
 from plmtrain.programs.texts import framed_batch
 from plmtrain.programs.writing import write
@@ -51,9 +57,36 @@ class Bart(Program[BartSettings, EncoderDecoderSettings, EncoderDecoderLearner])
     def __init__(self, settings: BartSettings, model: EncoderDecoderSettings, vocabulary: Vocabulary) -> None:
         super().__init__(settings, model, vocabulary)
         self.noise = Noiser(settings, vocabulary, longest=model.positions)
+        self.languages = model.languages if settings.by_language else ()
+        self.tokens = LanguageTokens.of(model, vocabulary) if self.languages else None
+
+    @cached_property
+    def format(self) -> RowFormat:
+        one = RowFormat.of(self.model.family, 1)
+        return one if self.tokens is None else self.tokens.format(one)
+
+    def told(self, ids: Tensor, languages: NDArray[np.int64] | None) -> Tensor | None:
+        """Return the number of each token's language, for a model with embeddings of languages; None for others.
+
+        Args:
+            ids: [rows, length] token ids.
+            languages: [rows] the number of each row's language; None if there are none.
+        """
+        if languages is None or not self.languages or self.tokens is not None:
+            return None
+        return torch.from_numpy(languages)[:, None].expand(ids.shape).contiguous()
+
+    def start(self, ids: Tensor, languages: NDArray[np.int64] | None) -> Tensor:
+        """Return the token that the decoder starts each row with: that of its language, if there are such tokens.  # [rows]"""
+        if self.tokens is None or languages is None:
+            return torch.full_like(ids[:, 0], self.vocabulary["sep"])
+        return torch.from_numpy(self.tokens.ids[languages])
 
     def collate(self, rows: Rows, keys: Keys) -> Batch:
         original = framed(rows, self.format, self.vocabulary)
+        languages = rows.languages if isinstance(rows, LanguageRows) else None
+        if self.tokens is not None and languages is not None:
+            self.tokens.close(original.ids, original.lengths, languages)
         noised = self.noise(original, keys)
         labels, marks = original.ids, noised.marks
         targets: dict[str, NDArray[Any]] = {"origins": noised.origins, "marks": marks}
@@ -64,12 +97,15 @@ class Bart(Program[BartSettings, EncoderDecoderSettings, EncoderDecoderLearner])
             written = np.flatnonzero(original.real)
             targets |= {"positions": written, "labels": labels[original.real], "corrupted": corrupted[original.real]}
         # A decoder's position belongs to the token that it predicts, not to its input token: documents are not shifted.
+        whole, read = torch.from_numpy(labels), torch.from_numpy(noised.ids)
         decoder = Inputs(
-            ids=shift_right(torch.from_numpy(labels), self.vocabulary["sep"]),
+            ids=shift_right(whole, self.start(whole, languages)),
             layout=Layout.of(documents=original.documents, causal=True),
+            segments=self.told(whole, languages),
         )
+        layout = Layout.of(noised.real, noised.documents)
         return Batch(
-            inputs=Inputs(ids=torch.from_numpy(noised.ids), layout=Layout.of(noised.real, noised.documents), decoder=decoder),
+            inputs=Inputs(ids=read, layout=layout, segments=self.told(read, languages), decoder=decoder),
             targets={name: torch.from_numpy(array) for name, array in targets.items()},
             samples=torch.from_numpy(keys.samples),
             normalisers={"denoising": float(targets["labels"].size), "corrupted": float(np.sum(corrupted))},
@@ -128,17 +164,33 @@ class Restoring(Answering[EncoderDecoderLearner]):
     def __init__(self, program: Bart, generation: GenerationSettings, stop: StopTexts | None = None) -> None:
         self.program, self.generation, self.stop = program, generation, stop
         self.vocabulary = program.vocabulary
+        self.row_format = RowFormat.of(program.model.family, 1)
         self.longest = program.row_shape(program.model.positions).length
 
     def writing(self, chosen: GenerationSettings, tokenizer: Tokenizer) -> Restoring:
         return Restoring(self.program, chosen, StopTexts(chosen.stop, tokenizer.decode) if chosen.stop else None)
 
     def questions(self, texts: Sequence[str], tokenizer: Tokenizer) -> Rows:
-        """Encode texts in which masks may be written as the mask token."""
-        return side_by_side([tokenizer.encode_with_specials(text) for text in texts], self.vocabulary["pad"])
+        """Encode texts in which masks may be written as the mask token; with languages they are written as ``de: Ein Text``.
+
+        Raises:
+            DataError: if a text names no language.
+        """
+        known = [language_of(text, self.program.languages) for text in texts]
+        rows = side_by_side([tokenizer.encode_with_specials(text) for _, text in known], self.vocabulary["pad"])
+        if not self.program.languages:
+            return rows
+        languages = np.array([number for number, _ in known], np.int64)
+        return LanguageRows(tokens=rows.tokens, lengths=rows.lengths, word_starts=rows.word_starts, languages=languages)
 
     def collate(self, rows: Rows) -> Batch:
-        return framed_batch(rows, self.program.format, self.vocabulary)
+        batch, program = framed_batch(rows, self.program.format, self.vocabulary), self.program
+        ids, languages = batch.inputs.ids, rows.languages if isinstance(rows, LanguageRows) else None
+        if program.tokens is not None and languages is not None:
+            program.tokens.close(ids.numpy(), rows.lengths + program.format.framing, languages)
+        start = program.start(ids, languages)[:, None]
+        decoder = Inputs(ids=start, segments=program.told(start, languages))
+        return replace(batch, inputs=replace(batch.inputs, segments=program.told(ids, languages), decoder=decoder))
 
     @torch.no_grad()
     def predict(self, learner: EncoderDecoderLearner, batch: Batch) -> list[dict[str, Any]]:
@@ -150,9 +202,7 @@ class Restoring(Answering[EncoderDecoderLearner]):
         samples = batch.samples.numpy()
         # The original is about as long as its corrupted form, unless masks replace long spans.
         limit = self.generation.max_new_tokens or 2 * batch.inputs.ids.shape[1] + 16
-        texts = write(
-            learner.pair, batch.inputs, self.vocabulary, self.program.format, self.generation, limit, samples, self.stop
-        )
+        texts = write(learner.pair, batch.inputs, self.vocabulary, self.row_format, self.generation, limit, samples, self.stop)
         return [{"sample": sample, "written": text} for sample, text in zip(samples.tolist(), texts, strict=True)]
 
     def read_out(self, text: str, ids: NDArray[np.int64], answer: Mapping[str, Any], tokenizer: Tokenizer) -> Answer:

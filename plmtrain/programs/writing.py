@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from plmtrain.backbones import EncoderDecoderBackbone
     from plmtrain.data.rows.rows import Rows
+    from plmtrain.programs.text_to_text.languages import LanguageTokens
     from plmtrain.settings.generation import GenerationSettings
     from plmtrain.settings.models.base import ModelSettings
     from plmtrain.text.vocabulary import Vocabulary
@@ -70,25 +71,40 @@ class WritingLearner(EncoderDecoderLearner):
         pair = self.pair
         assert isinstance(pair, EncoderDecoder), "the settings refuse another backbone"
         pair.requires_grad_(False)
-        positions = [stack.embeddings.position for stack in (pair.encoder, pair.decoder)]
         first = pair.encoder.layers[0]
         assert isinstance(first, PostNormBlock)
+        positions = [stack.embeddings.position for stack in (pair.encoder, pair.decoder)]
         for module in (*positions, first.attention.query_key_value):
             module.requires_grad_(True)
 
 
-def taught(rows: Rows, model: ModelSettings, vocabulary: Vocabulary) -> tuple[FormattedRows, Inputs]:
+def taught(
+    rows: Rows, row_format: RowFormat, model: ModelSettings, vocabulary: Vocabulary, languages: tuple[LanguageTokens, int] | None
+) -> tuple[FormattedRows, Inputs]:
     """Return the rows that a decoder shall write, and its inputs for teacher forcing.
 
     Args:
         rows: the texts.
-        model: the model; its family lays them out.
+        row_format: lays them out.
+        model: the model.
         vocabulary: the ids of the special tokens.
+        languages: the tokens of languages and the number of that of the texts; None if languages are not told by tokens.
     """
-    written = formatted(rows, RowFormat.written(model.family), vocabulary, model.positions)
+    written = formatted(rows, row_format, vocabulary, model.positions)
+    if languages is not None:
+        tokens, number = languages
+        tokens.close(written.ids, written.real.sum(axis=1), number)
     # Padding comes last, where a causal decoder does not see it.
-    ids = shift_right(torch.from_numpy(written.ids), vocabulary[model.published.decoder_start])
+    ids = shift_right(torch.from_numpy(written.ids), start_of(model, vocabulary, languages))
     return written, Inputs(ids=ids, layout=Layout(causal=True))
+
+
+def start_of(model: ModelSettings, vocabulary: Vocabulary, languages: tuple[LanguageTokens, int] | None) -> int:
+    """Return the token that a decoder reads before it has written any; arguments as for ``taught``."""
+    if languages is None:
+        return vocabulary[model.published.decoder_start]
+    tokens, number = languages
+    return int(tokens.ids[number])
 
 
 def write(
@@ -106,7 +122,7 @@ def write(
 
     Args:
         pair: encoder and decoder, in eval mode.
-        inputs: what the encoder reads.
+        inputs: what the encoder reads; if it has a decoder side, the first column of that is what each text starts from.
         vocabulary: the ids of the special tokens.
         row_format: of the rows that the decoder writes. A special token before the text is forced, and then also the one after
             it in a text that has reached the greatest length.
@@ -127,6 +143,9 @@ def write(
         absent=vocabulary.absent(pair.vocabulary_size),
     )
     writer = EncoderDecoderWriter(pair, inputs, chosen.beams, limit, memory=memory)
-    begun = torch.full_like(inputs.ids[:, :1], vocabulary[pair.settings.published.decoder_start])
+    if inputs.decoder is not None:
+        begun = inputs.decoder.ids[:, :1]
+    else:
+        begun = torch.full_like(inputs.ids[:, :1], vocabulary[pair.settings.published.decoder_start])
     texts = generate(writer, begun, specials, chosen, limit, samples=samples, stop=stop)
     return [text[row_format.opening : -1 if text[-1] == closing else None] for text in texts]

@@ -91,6 +91,7 @@ def _translations(store: Store, program: AnyProgram, phase: Phase, isolate_docum
         program.row_shape(phase.sequence_length).length,
         translation_share=settings.translation_share,
         exponent=settings.language_exponent,
+        sentences=settings.reads_sentences,
     )
 
 

@@ -19,7 +19,7 @@ from plmtrain.errors import DataError
 from plmtrain.files import make_folder, write_json_atomically, write_text_atomically
 from plmtrain.json_files import read_object
 from plmtrain.runs.demonstration import table_of
-from plmtrain.runs.material import Material, require_tokens, with_counted_steps
+from plmtrain.runs.material import Material, require_libraries, require_tokens, with_counted_steps
 from plmtrain.settings.data import TableSettings
 from plmtrain.settings.run import FinetuneSettings
 from plmtrain.text.extension import with_added_tokens
@@ -62,6 +62,7 @@ class LabelledExamples(Material):
     @classmethod
     def of(cls, settings: FinetuneSettings, on_update: OnUpdate) -> LabelledExamples:
         """Read the examples, and train a tokenizer on them where there is none yet."""
+        require_libraries(settings.task)
         examples = _examples(settings)
         tokenizer = _tokenizer(settings, examples, on_update)
         require_tokens(settings, tokenizer)
@@ -76,6 +77,7 @@ class LabelledExamples(Material):
     @classmethod
     def held_out(cls, settings: FinetuneSettings, on_update: OnUpdate) -> LabelledExamples:
         """Read held-out examples alone; the settings are those of a run, with what its data said and with its tokenizer."""
+        require_libraries(settings.task)
         examples = _examples(settings, only="validation")
         return cls(settings, _tokenizer(settings, examples, on_update), examples)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -67,6 +68,21 @@ def require_tokens(settings: RunSettings, tokenizer: Tokenizer) -> None:
         errors.append(SettingsError(what, source, "use a tokenizer of type word or spaced_word"))
     if errors:
         raise SettingsErrors(errors)
+
+
+def require_libraries(task: TaskSettings) -> None:
+    """Refuse metrics whose library is not installed, before anything is trained.
+
+    Raises:
+        SettingsError: naming it, and the extra that brings it.
+    """
+    for metric, library in task.libraries.items():
+        if find_spec(library) is None:
+            raise SettingsError(
+                f"{metric} needs {library.replace('_', '-')}, which is not installed",
+                f"task.metrics names {metric}",
+                "pip install plmtrain[eval], or name other metrics: plmtrain list task.metrics",
+            )
 
 
 class Material(ABC):

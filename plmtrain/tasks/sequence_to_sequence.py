@@ -31,7 +31,8 @@ from plmtrain.programs.answering import Answer, Demonstration
 from plmtrain.programs.inspection import Inspection, Shown
 from plmtrain.programs.program import Carry, MakeBackbone, Selection
 from plmtrain.programs.task import TaskAnswering, TaskProgram
-from plmtrain.programs.writing import WritingLearner, taught, write
+from plmtrain.programs.text_to_text.languages import LanguageTokens
+from plmtrain.programs.writing import WritingLearner, start_of, taught, write
 from plmtrain.settings.generation import GenerationSettings
 from plmtrain.settings.models.base import ModelSettings
 from plmtrain.settings.models.encoder_decoder import EncoderDecoderSettings
@@ -70,15 +71,21 @@ class SequenceToSequence(TaskProgram[SequenceToSequenceSettings, ModelSettings, 
         self, settings: SequenceToSequenceSettings, model: ModelSettings, vocabulary: Vocabulary, sequence_length: int
     ) -> None:
         super().__init__(settings, model, vocabulary)
-        written.require(settings.metrics)
         self.sequence_length = sequence_length
         self.target_length = min(settings.target_length or sequence_length, model.positions)
-        self.row_format = RowFormat.written(model.family)
         self.languages = settings.language_numbers(getattr(model, "languages", ()))
+        self.tokens = LanguageTokens.of(model, vocabulary)
+        written = RowFormat.written(model.family)
+        self.row_format = written if self.tokens is None else self.tokens.format(written)
 
     @cached_property
     def format(self) -> RowFormat:
-        return RowFormat.of(self.model.family, len(self.settings.text))
+        read = RowFormat.of(self.model.family, len(self.settings.text))
+        return read if self.tokens is None else self.tokens.format(read)
+
+    def _told(self, side: int) -> tuple[LanguageTokens, int] | None:
+        """Return the tokens of languages and the number of that of a side, 0 for what is read; None if there are none."""
+        return None if self.tokens is None else (self.tokens, self.languages[side])
 
     @property
     def selection(self) -> Selection:
@@ -91,8 +98,8 @@ class SequenceToSequence(TaskProgram[SequenceToSequenceSettings, ModelSettings, 
         batch = self.batch(rows, torch.from_numpy(keys.samples))
         most = self.target_length - self.row_format.framing
         answers = replace(rows.answers, lengths=np.minimum(rows.answers.lengths, most))
-        target, decoder = taught(answers, self.model, self.vocabulary)
-        if self.languages:
+        target, decoder = taught(answers, self.row_format, self.model, self.vocabulary, self._told(1))
+        if self.languages and self.tokens is None:
             decoder = replace(decoder, segments=torch.full_like(decoder.ids, self.languages[1]))
         places = np.flatnonzero(target.real)
         read = batch.layout.tokens
@@ -107,10 +114,14 @@ class SequenceToSequence(TaskProgram[SequenceToSequenceSettings, ModelSettings, 
     def batch(self, rows: Rows, samples: torch.Tensor) -> Batch:
         """Frame the texts that are read, as the model's family does."""
         source = formatted(rows, self.format, self.vocabulary, self.model.positions)
-        ids, decoder = torch.from_numpy(source.ids), None
-        if self.languages:  # the decoder's begins with the first token that it reads
-            decoder = Inputs(ids=ids[:, :0], segments=torch.full_like(ids[:, :1], self.languages[1]))
-        segments = torch.full_like(ids, self.languages[0]) if self.languages else None
+        if self.tokens is not None:
+            self.tokens.close(source.ids, source.real.sum(axis=1), self.languages[0])
+        ids = torch.from_numpy(source.ids)
+        decoder = Inputs(ids=torch.full_like(ids[:, :1], start_of(self.model, self.vocabulary, self._told(1))))
+        segments = None
+        if self.languages and self.tokens is None:
+            segments = torch.full_like(ids, self.languages[0])
+            decoder = replace(decoder, segments=torch.full_like(decoder.ids, self.languages[1]))
         inputs = Inputs(ids=ids, layout=Layout.of(source.real), segments=segments, decoder=decoder)
         return Batch(inputs=inputs, targets={}, samples=samples, normalisers={})
 
@@ -135,8 +146,8 @@ class SequenceToSequence(TaskProgram[SequenceToSequenceSettings, ModelSettings, 
         return {"target": Term(total=total, normaliser=batch.normalisers["target"])}, carry
 
     @cached_property
-    def answering(self) -> Writing:
-        return Writing(self, self.settings.generation)
+    def answering(self) -> AnswerWriting:
+        return AnswerWriting(self, self.settings.generation)
 
     def inspect(self, batch: Batch) -> Inspection:
         read, decoder = batch.inputs.layout.tokens, batch.inputs.decoder
@@ -172,7 +183,7 @@ class SequenceToSequence(TaskProgram[SequenceToSequenceSettings, ModelSettings, 
         return [(token, "special" if is_special else mark) for token, is_special in zip(ids.tolist(), special, strict=True)]
 
 
-class Writing(TaskAnswering[WritingLearner]):
+class AnswerWriting(TaskAnswering[WritingLearner]):
     """Write texts.
 
     Args:
@@ -186,7 +197,7 @@ class Writing(TaskAnswering[WritingLearner]):
         self.reader = reader_of(program.settings)
         self.longest = program.row_shape(program.sequence_length).length
 
-    def writing(self, chosen: GenerationSettings, tokenizer: Tokenizer) -> Writing:
+    def writing(self, chosen: GenerationSettings, tokenizer: Tokenizer) -> AnswerWriting:
         """Return the same with some settings of text generation in place of the run's."""
         own = {name: getattr(self.chosen, name) for name in GenerationSettings.model_fields}
         try:
@@ -195,7 +206,7 @@ class Writing(TaskAnswering[WritingLearner]):
             what = error.errors()[0]["msg"].removeprefix("Value error, ")
             remedy = "give options that go with those of the run's task, or change these, too"
             raise SettingsError(what, "options of text generation", remedy) from None
-        return Writing(self.program, chosen)
+        return AnswerWriting(self.program, chosen)
 
     def questions(self, texts: Sequence[str], tokenizer: Tokenizer) -> Rows:
         """Encode a text a line; a pair is two texts with a tab between them. A JSON object has them by column."""
@@ -210,7 +221,7 @@ class Writing(TaskAnswering[WritingLearner]):
         """Write a text for each row, its ``prediction``."""
         vocabulary, limit = self.program.vocabulary, self.chosen.max_new_tokens or self.program.target_length
         numbers = numbers_of(batch.inputs.ids, batch.inputs.layout.tokens)
-        memory, row_format = learner.encode(batch.inputs), self.program.row_format
+        memory, row_format = learner.encode(batch.inputs), RowFormat.written(self.program.model.family)
         texts = write(learner.pair, batch.inputs, vocabulary, row_format, self.chosen, limit, numbers, self.stop, memory)
         return [
             {"sample": sample, "prediction": self._text(tokens)}

@@ -10,6 +10,8 @@ from rouge_score.rouge_scorer import RougeScorer
 
 from plmtrain.errors import SettingsError
 from plmtrain.metrics import written
+from plmtrain.runs import material
+from plmtrain.settings.tasks.sequence_to_sequence import SequenceToSequenceSettings
 
 GIVEN = ["the cat sat on the mat", "a dog runs", "Der Hund läuft heute .", ""]
 RIGHT = ["the cat sat on a mat", "A dog ran.", "Der Hund läuft heute.", "something"]
@@ -54,8 +56,12 @@ def test_the_same_texts_are_as_good_as_can_be_and_none_are_nothing(name: str) ->
 
 
 def test_a_missing_library_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(written, "find_spec", lambda name: None)
-    written.require(["exact_match", "accuracy", "loss"])
+    task = {
+        names: SequenceToSequenceSettings(name="t", text=("a",), metrics=names)
+        for names in (("exact_match", "accuracy", "loss"), ("exact_match", "rouge2"))
+    }
+    monkeypatch.setattr(material, "find_spec", lambda name: None)
+    material.require_libraries(task["exact_match", "accuracy", "loss"])
     with pytest.raises(SettingsError, match="rouge2 needs rouge-score, which is not installed") as told:
-        written.require(["exact_match", "rouge2"])
+        material.require_libraries(task["exact_match", "rouge2"])
     assert "plmtrain[eval]" in told.value.remedy

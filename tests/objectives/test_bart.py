@@ -11,13 +11,16 @@ import pytest
 import torch
 from support.bart_twin import VOCABULARY as TWIN_VOCABULARY
 from support.bart_twin import example, twins
+from support.memory_rows import vocabulary_of
 from torch.nn import functional
 
 from plmtrain import backbones, objectives
 from plmtrain.batch import Inputs, Layout, shift_right
 from plmtrain.corruption.noising import DELETED, HIDDEN
 from plmtrain.data.rows.rows import Rows
+from plmtrain.data.rows.translations import LanguageRows
 from plmtrain.errors import SettingsError
+from plmtrain.families import TOKENIZER_FAMILIES
 from plmtrain.interop.inputs import inputs_of
 from plmtrain.keyed_random import Keys
 from plmtrain.objectives.bart import Bart
@@ -300,3 +303,59 @@ def test_dropout_can_be_off_in_train_mode() -> None:
     assert off["denoising"].total.item() == again["denoising"].total.item()
     torch.testing.assert_close(off["denoising"].total, plain["denoising"].total)
     assert on["denoising"].total.item() != off["denoising"].total.item()
+
+
+MBART = vocabulary_of("mbart")
+SPEAKING = TINY.model_copy(update={"family": "mbart", "languages": ("de", "en_XX", "ko")})
+
+
+def spoken(rows: int) -> LanguageRows:
+    numbers = np.random.default_rng(3)
+    tokens = numbers.choice(MBART.ordinary_ids, (rows, 12))
+    starts, lengths = np.ones(tokens.shape, np.bool_), numbers.integers(4, 13, rows)
+    return LanguageRows(tokens=tokens, lengths=lengths, word_starts=starts, languages=numbers.integers(0, 3, rows))
+
+
+def test_a_row_ends_with_the_token_of_its_language_and_the_decoder_starts_with_it() -> None:
+    """Liu et al. 2020, section 2.2. Neither that token nor the one before it is ever noised."""
+    bart, rows = program(SPEAKING, MBART, by_language=True, mask=0.5, delete=0.3), spoken(40)
+    codes = TOKENIZER_FAMILIES["mbart"].languages
+    ids = [MBART["mask"] - 25 + codes.index(code) for code in ("de_DE", "en_XX", "ko_KR")]
+    batch = bart.collate(rows, keys(40))
+    decoder, tokens = batch.inputs.decoder, batch.layout.tokens
+    assert decoder is not None
+    assert tokens is not None
+    labels = iter(batch.targets["labels"].tolist())
+    for row, (language, length) in enumerate(zip(rows.languages.tolist(), rows.lengths.tolist(), strict=True)):
+        written = [*rows.tokens[row, :length].tolist(), MBART["sep"], ids[language]]
+        assert [next(labels) for _ in written] == written
+        assert decoder.ids[row, : len(written)].tolist() == [ids[language], *written[:-1]]
+        assert batch.inputs.ids[row][tokens[row]].tolist()[-2:] == written[-2:]
+    assert learner(bart).pair.encoder.embeddings.language is None
+    answering = bart.answering
+    asked = answering.collate(LanguageRows(**{**vars(rows), "languages": np.full(40, 2)}))
+    assert asked.inputs.decoder is not None
+    assert set(asked.inputs.decoder.ids.flatten().tolist()) == {ids[2]}
+    texts = answering.predict(learner(bart).eval(), asked)
+    assert all(MBART["sep"] not in text["written"] for text in texts)
+
+
+def test_a_language_without_a_token_is_refused() -> None:
+    with pytest.raises(ValueError, match="family mbart has no token for language xx: it has ar_AR"):
+        EncoderDecoderSettings(name="t", family="mbart", languages=("en", "xx"))
+    with pytest.raises(SettingsError, match="the tokenizer lacks tokens for the languages de, en_XX, ko"):
+        program(SPEAKING, VOCABULARY, by_language=True)
+
+
+def test_a_family_without_such_tokens_gets_embeddings_of_languages() -> None:
+    model = TINY.model_copy(update={"family": "mass", "languages": ("de", "en", "ko")})
+    bart, rows = program(model, vocabulary_of("xlm"), by_language=True), spoken(6)
+    batch = bart.collate(rows, keys(6))
+    decoder = batch.inputs.decoder
+    assert decoder is not None
+    for segments in (batch.inputs.segments, decoder.segments):
+        assert segments is not None
+        assert (segments == torch.from_numpy(rows.languages)[:, None]).all()
+    (term, _), made = bart.loss(learner(bart), batch, {})[0].values(), learner(bart)
+    assert term.total.item() > 0
+    assert made.pair.decoder.embeddings.language.weight.shape == (3, 32)

@@ -34,7 +34,7 @@ def others(settings: ObjectiveSettings, name: str) -> Iterator[Any]:
         yield from (1, 3, 0.5, {})
 
 
-PARALLEL = ("tlm", "multilingual_mlm", "multilingual_mass")
+PARALLEL = ("tlm", "multilingual_mlm", "multilingual_mass", "multilingual_bart")
 """The objectives that read parallel text."""
 
 

@@ -215,6 +215,27 @@ PAPERS = {
             "objective.by_language": True,
         },
     ),
+    "mbart": Paper(
+        "Liu et al. 2020, section 2.2; the learning rate and the warm-up are RoBERTa-large's (Liu et al. 2019, appendix B)",
+        "bart_large",
+        originals.fairseq,
+        peak=4e-4,
+        warmup=30_000,
+        steps=500_000,
+        rows=256,
+        phases={512: 1},
+        facts={
+            # section 2.2
+            "objective.infill": 0.35,
+            "objective.span_mean": 3.5,
+            "objective.permute": 1.0,
+            "objective.language_exponent": 0.7,
+            "optimizer.betas": (0.9, 0.98),
+            "optimizer.eps": 1e-6,
+            "model.family": "mbart",
+            "tokenizer.vocab_size": 250_027,
+        },
+    ),
     "bart": Paper(
         "Lewis et al. 2020, section 5.1; the learning rate is RoBERTa-large's (Liu et al. 2019, appendix B)",
         "bart_large",
@@ -302,7 +323,7 @@ PAPERS = {
 
 
 def recipe(name: str) -> PretrainSettings:
-    data = ["data.languages=[en,de]"] if name == "xlm" else ["data=text"]
+    data = ["data.languages=[en,de]"] if name in ("xlm", "mass", "mbart") else ["data=text"]
     return pretrain_settings(compose([f"experiment={name}", *data, "data.files=[x]"]))
 
 

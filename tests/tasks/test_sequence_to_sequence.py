@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from support.bart_twin import twin_of
+from support.memory_rows import vocabulary_of
 from support.sentence_twin import randomise
 from support.tiny_task import answered_examples, tiny_model, writer
 from torch.nn import functional
@@ -17,6 +18,7 @@ from torch.nn import functional
 from plmtrain import backbones
 from plmtrain.batch import Batch
 from plmtrain.errors import DataError, SettingsError, SettingsErrors
+from plmtrain.families import TOKENIZER_FAMILIES
 from plmtrain.keyed_random import Keys
 from plmtrain.programs.writing import WritingLearner
 from plmtrain.runs.command_settings import settings_for
@@ -90,6 +92,40 @@ def test_rows_begin_and_end_as_the_family_writes_them() -> None:
     cut = writer(length=10, target_length=3)
     assert {len([label for label in labels if label >= 0]) for labels in labels_of(batch_of(cut)).tolist()} == {3}
     assert batch.normalisers["tokens"] == float(batch.inputs.layout.tokens.sum()) + batch.normalisers["target"]
+
+
+def test_languages_are_told_by_embeddings_or_by_tokens() -> None:
+    """MASS has one for each language in both stacks; in mBART a token ends each row, and the decoder starts with it."""
+    chosen = {"languages": ("de", "en")}
+    mass = tiny_model("bart").model_copy(update={"family": "mass", "languages": ("en", "ko", "de"), "position_offset": 0})
+    task = writer(mass, length=12, **chosen)
+    batch = batch_of(task)
+    asked = task.answering.collate(answered_examples(ROWS, 9).fetch(np.arange(ROWS)))
+    for inputs in (batch.inputs, asked.inputs):
+        assert inputs.decoder is not None
+        assert (inputs.segments == 2).all()
+        assert (inputs.decoder.segments == 0).all()
+        assert (inputs.decoder.ids[:, 0] == task.vocabulary["sep"]).all()
+    assert labels_of(batch)[:, 0].tolist() == batch.inputs.decoder.ids[:, 1].tolist()  # nothing is written before the text
+    assert len({answer["prediction"] for answer in task.answering.predict(learner_of(task).eval(), asked)}) > 0
+
+    mbart = tiny_model("bart").model_copy(update={"family": "mbart", "languages": ("en", "ko", "de")})
+    vocabulary = vocabulary_of("mbart", 90)
+    task = SequenceToSequence(writer(mass, **chosen).settings, mbart, vocabulary, 12)
+    names = TOKENIZER_FAMILIES["mbart"].languages
+    german, english = (vocabulary["mask"] - 25 + names.index(name) for name in ("de_DE", "en_XX"))
+    batch = batch_of(task)
+    assert batch.inputs.segments is None
+    real, decoder = batch.inputs.layout.tokens, batch.inputs.decoder
+    assert real is not None
+    assert decoder is not None
+    for ids, own, labels, read in zip(batch.inputs.ids, real, labels_of(batch), decoder.ids, strict=True):
+        assert ids[own].tolist()[-2:] == [vocabulary["sep"], german]
+        written = [label for label in labels.tolist() if label >= 0]
+        assert written[-2:] == [vocabulary["sep"], english]
+        assert read.tolist()[: len(written)] == [english, *written[:-1]]
+    with pytest.raises(ValueError, match="must be two of en, ko, de"):
+        SequenceToSequence(writer().settings, mbart, vocabulary, 12)
 
 
 def test_eight_rows_are_overfitted_and_written() -> None:
@@ -209,7 +245,7 @@ def test_options_of_predict_go_with_those_of_the_run(tokenizer: Tokenizer) -> No
         (["model=bart", "task.target_length=2000"], r"task.target_length \(2000\) is more than model=bart takes \(1024\)"),
         (["model=bart", "task.beams=3", "task.sample=true"], "sample draws one text"),
         (["model=bart", "task.metrics=[rouge]"], "task.metrics"),
-        (["model=bart", "task.languages=[en,de]"], "the model has no embeddings of languages"),
+        (["model=bart", "task.languages=[en,de]"], "the model has no languages"),
         (["model=bart", "task.trains=source"], "trains=source trains a new encoder: give source_layers"),
         (["model=bart", "task.label_smoothing=1"], "task.label_smoothing"),
     ],

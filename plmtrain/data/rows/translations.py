@@ -61,15 +61,16 @@ class Translations:
             tokens then. Sides that are longer together are cut at their ends, in proportion to their lengths.
         translation_share: the share of rows that are pairs.
         exponent: each language, and each pair of languages, has rows in proportion to its size to this power.
+        sentences: whether rows tell where sentences start.
 
     Raises:
         DataError: if the store has no languages, or no translations although some are required.
     """
 
-    def __init__(self, store: Store, length: int, *, translation_share: float, exponent: float) -> None:
+    def __init__(self, store: Store, length: int, *, translation_share: float, exponent: float, sentences: bool = False) -> None:
         if store.languages is None or store.translations is None:
             raise DataError("the prepared text has no languages", str(store.folder), "prepare parallel text (data=parallel)")
-        self._store, self._length = store, length
+        self._store, self._length, self._sentences = store, length, sentences
         self._languages = np.asarray(store.languages)
         second = np.asarray(store.translations)
         first = np.append(second[1:], False)
@@ -148,10 +149,17 @@ class Translations:
             tokens=tokens,
             lengths=lengths,
             word_starts=self._store.word_starts[places],
+            sentence_starts=self._starts_of_sentences(places) if self._sentences else None,
             languages=languages,
             shares=self._store.shares[tokens],
             others=others,
         )
+
+    def _starts_of_sentences(self, places: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return whether a sentence starts at places in the store.  # [rows, length] -> the same"""
+        starts = self._store.sentences
+        starting: NDArray[np.bool_] = starts[np.searchsorted(starts, places)] == places
+        return starting
 
 
 def _pairs(languages: NDArray[np.uint8], first: NDArray[np.bool_]) -> list[_Source]:

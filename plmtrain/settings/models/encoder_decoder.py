@@ -25,8 +25,8 @@ class EncoderDecoderSettings(UniformTransformerSettings):
     position_offset: int = Field(2, ge=0, le=MOST_PLACES)
     """The number of unused rows at the start of both position tables: 2 in BART, whose code counts from the padding id."""
     languages: tuple[Name, ...] = ()
-    """The languages that have an embedding each in both stacks, added to those of tokens and positions (Song et al. 2019, section
-    4.1, as in XLM), in the order of their numbers; empty for none."""
+    """The languages in the order of their numbers; empty for none. Each has an embedding in both stacks, added to those of tokens
+    and positions (Song et al. 2019, section 4.1, as in XLM), or in family mbart a token (Liu et al. 2020, section 2.1)."""
     norm_eps: float = Field(1e-5, gt=0)
     initial_by_width: bool = False
     """Whether the standard deviation of initial embeddings is width^-1/2 instead, as in the code of XLM and MASS."""
@@ -35,7 +35,15 @@ class EncoderDecoderSettings(UniformTransformerSettings):
     def _several_languages(self) -> EncoderDecoderSettings:
         if len(set(self.languages)) < len(self.languages) or len(self.languages) == 1:
             raise ValueError("languages must name two languages or more, each once, or none")
+        known = self.published.tokens.languages
+        if known and (unknown := [name for name in self.languages if self.published.tokens.language(name) is None]):
+            raise ValueError(f"family {self.family} has no token for language {unknown[0]}: it has {', '.join(known)}")
         return self
+
+    @property
+    def language_rows(self) -> int:
+        """The number of rows of the tables of languages; 0 if they are told by tokens, or not at all."""
+        return 0 if self.published.tokens.languages else len(self.languages)
 
     @property
     def written_layers(self) -> int:

@@ -30,6 +30,8 @@ class ObjectiveSettings(Settings):
     is_combined: ClassVar[bool] = False
     """Whether it consists of other objectives, which ``shares`` names; these then define what it reads and needs."""
 
+    reads_sentences: ClassVar[bool] = False
+    """Whether it needs to know where sentences start; blocks tell it in any case."""
     isolates: ClassVar[bool] = True
     """Whether documents in the same row can be kept from seeing each other."""
     sees_ahead: ClassVar[bool] = False

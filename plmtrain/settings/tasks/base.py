@@ -52,6 +52,11 @@ class TaskSettings(Settings):
         return 2
 
     @property
+    def libraries(self) -> Mapping[str, str]:
+        """The libraries of the extra ``eval`` that its metrics need, by metric; most need none."""
+        return {}
+
+    @property
     def lengths(self) -> Mapping[str, int]:
         """The settings that are a number of tokens of a row, besides ``trainer.sequence_length``; here there are none."""
         return {}

@@ -61,13 +61,21 @@ class SequenceToSequenceSettings(GenerationSettings, TextTaskSettings):
         return self
 
     @property
+    def libraries(self) -> Mapping[str, str]:
+        return {
+            name: "rouge_score" if name.startswith("rouge") else "sacrebleu"
+            for name in self.metrics
+            if name.startswith(("rouge", "bleu", "chrf"))
+        }
+
+    @property
     def lengths(self) -> Mapping[str, int]:
         given = {"target_length": self.target_length, "max_new_tokens": self.max_new_tokens}
         return {name: length for name, length in given.items() if length is not None}
 
     def language_numbers(self, known: Sequence[str]) -> tuple[int, ...]:
         if not known and self.languages:
-            raise ValueError("the model has no embeddings of languages")
+            raise ValueError("the model has no languages")
         if known and (len(self.languages) != 2 or not set(self.languages) <= set(known)):
             raise ValueError(f"the language of the texts and that of the targets must be two of {', '.join(known)}")
         return tuple(known.index(name) for name in self.languages)

@@ -122,3 +122,15 @@ def test_text_without_translations_is_refused_where_they_are_wanted() -> None:
         Translations(store, 8, translation_share=0.5, exponent=1.0)
     with pytest.raises(DataError, match="no languages"):
         Translations(replace(store, languages=None), 8, translation_share=0.0, exponent=1.0)
+
+
+def test_sentences_are_told_where_they_are_asked_for() -> None:
+    """In memory each document is one sentence with its end mark."""
+    store = store_of([(0, False, [7, 8, 9]), (0, False, [5, 6]), (1, False, [10, 11, 12, 13])])
+    rows = Translations(store, 20, translation_share=0.0, exponent=1.0, sentences=True).fetch(np.arange(2))
+    starts = {
+        int(language): np.flatnonzero(row[:length]).tolist()
+        for language, row, length in zip(rows.languages, rows.sentence_starts, rows.lengths, strict=True)
+    }
+    assert starts == {0: [0, 4], 1: [0]}
+    assert Translations(store, 20, translation_share=0.0, exponent=1.0).fetch(np.arange(2)).sentence_starts is None

@@ -21,6 +21,7 @@ TEXTS = ["the cat sat on the mat .", "a dog ran to the cat and the mat .", "cats
 KINDS = {
     "bert": "wordpiece",
     "roberta": "byte_bpe",
+    "mbart": "unigram",
     "albert": "unigram",
     "xlnet": "unigram",
     "xlm": "byte_bpe",
