@@ -13,6 +13,8 @@ from plmtrain.backbones import Backbone
 from plmtrain.batch import Inputs
 from plmtrain.nn.boundary import SpanBoundaryHead
 from plmtrain.nn.heads import LinearHead, MaskedLMHead, PairHead, Pooler, ReplacedTokenHead, SentenceHead, TiedHead, row_state
+from plmtrain.nn.scalar_mix import ScalarMix
+from plmtrain.nn.word_softmax import WordSoftmax
 from plmtrain.settings.models.base import ModelSettings
 
 
@@ -24,11 +26,13 @@ class Model:
         backbone: the backbone.
         heads: the heads, by their classes.
         labels: the classes of a classifier, in the order of their numbers; none without a classifier.
+        others: names of tensors in the folder that belong to none of the modules, such as those of an unsupported head.
     """
 
     backbone: Backbone
     heads: Mapping[type[nn.Module], nn.Module]
     labels: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, modules: Iterable[nn.Module], labels: tuple[str, ...] = ()) -> Model:
@@ -42,6 +46,16 @@ class Model:
     def settings(self) -> ModelSettings:
         """The backbone's settings."""
         return self.backbone.settings
+
+    @property
+    def roles(self) -> dict[str, int]:
+        """The ids of the special tokens that the folder of the model names, by role."""
+        return {}
+
+    @property
+    def offers(self) -> list[str]:
+        """The modules and unknown tensors in the folder of the model, for messages."""
+        return [*self.modules, *(f"{name} (not read)" for name in sorted({name.split(".")[0] for name in self.others}))]
 
     @property
     def pooler(self) -> nn.Linear | None:
@@ -77,7 +91,7 @@ def _pairs(head: nn.Module, model: Model, hidden: Tensor, inputs: Inputs) -> Ten
 
 
 def _sentences(head: nn.Module, model: Model, hidden: Tensor, inputs: Inputs) -> Tensor:
-    scores: Tensor = head(row_state(hidden, inputs.layout.tokens, first=model.settings.published.reads == "first"))
+    scores: Tensor = head(row_state(hidden, inputs.layout.tokens, model.settings.published.reads))
     return scores
 
 
@@ -92,8 +106,12 @@ _HEADS: Mapping[type[nn.Module], tuple[str, Scores]] = {
 }
 
 
-_NOWHERE: Mapping[type[nn.Module], str] = {SpanBoundaryHead: "a head for what lies between two tokens"}
-"""Heads that no class of transformers has, with their names in messages."""
+_NOWHERE: Mapping[type[nn.Module], str] = {
+    SpanBoundaryHead: "a head for what lies between two tokens",
+    WordSoftmax: "a language-model head",
+    ScalarMix: "a mix of layers",
+}
+"""Heads that no published folder has, with their names in messages."""
 
 
 def called(kind: type[nn.Module]) -> str:

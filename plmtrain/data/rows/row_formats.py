@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from plmtrain.data.rows.rows import Rows
 from plmtrain.families import MODEL_FAMILIES, Piece
+from plmtrain.text.spelling import MOST_BYTES, Bytes
 from plmtrain.text.vocabulary import Vocabulary
 
 MULTIPLE = 8
@@ -239,11 +240,13 @@ class FormattedRows:
         ids: [rows, length] token ids.
         segments: [rows, length] segment ids.
         real: [rows, length] which tokens are not padding.
+        spellings: [rows, length, bytes] of unknown words, as in ``Rows``; None where tokens are not whole words.
     """
 
     ids: NDArray[np.int64]
     segments: NDArray[np.int64]
     real: NDArray[np.bool_]
+    spellings: Bytes | None = None
 
 
 def formatted(rows: Rows, row_format: RowFormat, vocabulary: Vocabulary, limit: int) -> FormattedRows:
@@ -263,4 +266,22 @@ def formatted(rows: Rows, row_format: RowFormat, vocabulary: Vocabulary, limit: 
     longest = int(np.sum(texts, axis=0).max(initial=1 - row_format.framing)) + row_format.framing
     length = max(longest, min(limit, -(-longest // MULTIPLE) * MULTIPLE))
     places = Places(row_format, texts, length, tokens.shape[1], begins)
-    return FormattedRows(ids=places.ids(tokens, vocabulary), segments=places.segments, real=places.real)
+    spellings = _spellings(rows, places, tokens.shape)
+    return FormattedRows(ids=places.ids(tokens, vocabulary), segments=places.segments, real=places.real, spellings=spellings)
+
+
+def _spellings(rows: Rows, places: Places, shape: tuple[int, ...]) -> Bytes | None:
+    """Move the spellings of unknown words to the places of these words.
+
+    Args:
+        rows: the texts.
+        places: where their tokens go.
+        shape: [rows, width] of the tokens of the texts, those of second texts included.
+    """
+    parts = [each.spellings for each in (rows, rows.others) if each is not None]
+    given = [part for part in parts if part is not None]
+    if not given:
+        return None
+    flat = np.concatenate(given, axis=1).reshape(-1, MOST_BYTES)
+    source = places.filled(np.arange(len(flat)).reshape(shape), [-1] * places.row_format.framing, -1)
+    return np.where(source[..., None] >= 0, flat[source], 0).astype(np.uint8)
