@@ -71,13 +71,14 @@ class Inputs:
     """The inputs of a backbone.
 
     Args:
-        ids: [batch, length] token ids; with ``spellings``, rows of these.
+        ids: [batch, length] token ids.
         layout: which positions may see which.
         segments: [batch, length] segment ids, or language ids; None for the first segment everywhere, or no language.
         positions: [batch, length] positions from 0; None to count them along the row.
         decoder: the inputs of the decoder, for an encoder-decoder.
-        spellings: [words, characters] the different words of the batch as characters, for a model that reads words by these
-            (``plmtrain.text.spelling``); None for one that reads token ids.
+        spellings: [words, characters] the different words of the batch as characters (``plmtrain.text.spelling``), for a model
+            that reads these; None for one that reads token ids.
+        spelling_rows: [batch, length] for each token its row of ``spellings``.
     """
 
     ids: Tensor
@@ -86,6 +87,7 @@ class Inputs:
     positions: Tensor | None = None
     decoder: Inputs | None = None
     spellings: Tensor | None = None
+    spelling_rows: Tensor | None = None
 
     def map(self, change: Change) -> Inputs:
         """Return the inputs with ``change`` applied to each tensor."""
@@ -96,6 +98,7 @@ class Inputs:
             positions=_maybe(change, self.positions),
             decoder=None if self.decoder is None else self.decoder.map(change),
             spellings=_maybe(change, self.spellings),
+            spelling_rows=_maybe(change, self.spelling_rows),
         )
 
 

@@ -282,7 +282,8 @@ def tokenizer_family_of(tokens: Collection[str]) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class ClassifierHead:
-    """The head with which a family's published models classify texts: layers on the state that represents a row.
+    """The head with which a family's published models classify texts, or plmtrain's where none was published: layers on the state
+    that represents a row.
 
     Args:
         activation: between the two layers; None for one layer alone, without a bias.
@@ -305,7 +306,10 @@ class ModelFamily:
         kind: the kind of backbone, as in ``ModelSettings.kind``.
         tokenizer: the family of tokenizers that its models are used with; it also defines their row format.
         padding_segment: the segment of padding.
-        reads: the state that represents a row: of its first token, of its last real token, or the decoder's at the closing token.
+        reads: the state that represents a row: of its first token, of its last real token, the decoder's at the closing token, or
+            the mean of all real tokens'.
+        features: what the head of a task reads: the last states of a model that is trained with it (``states``), or a trained mix
+            of all layers of a model that stays as it is (``mix``).
         head: the head with which its models classify texts; None if none was published.
         pairs: the objective that trains its head for pairs of sentences.
         lm_weight: the weight of the language-model loss with which its models are fine-tuned.
@@ -320,7 +324,8 @@ class ModelFamily:
     kind: str
     tokenizer: str
     padding_segment: int = 0
-    reads: Literal["first", "last", "decoder"] = "first"
+    reads: Literal["first", "last", "decoder", "mean"] = "first"
+    features: Literal["states", "mix"] = "states"
     head: ClassifierHead | None = None
     pairs: Literal["nsp", "sop"] = "nsp"
     lm_weight: float = 0.0
@@ -362,9 +367,17 @@ MODEL_FAMILIES: Mapping[str, ModelFamily] = {
         kind="decoder", tokenizer="gpt1", reads="last", head=ClassifierHead(activation=None, dropout=0.1), lm_weight=0.5
     ),
     "gpt2": ModelFamily(kind="decoder", tokenizer="gpt2", reads="last", head=ClassifierHead(activation=None, dropout=0.0)),
-    "elmo": ModelFamily(kind="bilstm", tokenizer="elmo", in_transformers=False),
+    # The paper has another architecture for each task; the dropout of what they read is that of its section 3.3 and appendix.
+    "elmo": ModelFamily(
+        kind="bilstm",
+        tokenizer="elmo",
+        reads="mean",
+        features="mix",
+        head=ClassifierHead(drops_state=True, dropout=0.5),
+        in_transformers=False,
+    ),
 }
-"""By name. Heads are those of transformers."""
+"""By name. Heads are those of transformers, where it has any."""
 
 
 def embedding_rows(family: str, tokens: int) -> int:

@@ -226,13 +226,14 @@ VERBS = {
         runs=True,
     ),
     "import": Verb(
-        "convert a Hugging Face folder into one that can be used like a run",
+        "convert a Hugging Face folder, or original files, into one that can be used like a run",
         "import HF_FOLDER FOLDER [--texts COLUMN[,COLUMN]] [heads=NUMBER]",
         "Checks a folder from elsewhere (no pickle, no code, weights complete and finite), writes the parts that plmtrain can\n"
         "use, and reads them back. The new folder works with predict, export, init= and plmtrain.load. A classifier's folder\n"
         "does not say whether it reads one text or pairs, unless plmtrain wrote it: --texts names the column, or the two.\n"
         "The original files of GPT-1 (params_*.npy, params_shapes.json, encoder_bpe.json, vocab.bpe) are read, too; they do not\n"
-        "say the number of attention heads, each of which is 64 wide unless heads= says otherwise.",
+        "say the number of attention heads, each of which is 64 wide unless heads= says otherwise. So are those of ELMo\n"
+        "(options.json, lm_weights.hdf5), which keep their format.",
         (
             ("plmtrain import downloads/bert-base-uncased bert", "then: plmtrain predict bert ..., or init=bert"),
             ("plmtrain import downloads/bert-mnli mnli --texts premise,hypothesis", "a classifier of pairs"),

@@ -82,7 +82,8 @@ class BiLSTM(Backbone):
     def vectors(self, inputs: Inputs) -> Tensor:
         """Return the vectors of words, which do not depend on the words around them.  # [batch, length, projection]"""
         assert inputs.spellings is not None, "words are read by their characters"
-        return functional.embedding(inputs.ids, self.words(inputs.spellings))
+        assert inputs.spelling_rows is not None
+        return functional.embedding(inputs.spelling_rows, self.words(inputs.spellings))
 
     def encode_layers(self, inputs: Inputs) -> list[Tensor]:
         return self.read(inputs, None)[0]

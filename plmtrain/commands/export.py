@@ -18,12 +18,13 @@ def run(arguments: list[str]) -> int:
 
     from plmtrain.console import tell, warn
     from plmtrain.interop.exporting import export
+    from plmtrain.interop.foreign import is_model
     from plmtrain.interop.importing import import_folder
     from plmtrain.interop.publishing import require_free
     from plmtrain.training.restore import is_run, load_run
 
     require_free(target)
-    if is_run(source) or not (source / "config.json").is_file():
+    if is_run(source) or not is_model(source):
         published = export(load_run(source, report=warn), target, *parts)
     elif parts:
         raise SettingsError("a Hugging Face folder has no parts", f"command line: part={parts[0]}", "omit it")

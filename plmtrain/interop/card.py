@@ -12,6 +12,7 @@ from typing import Any
 from plmtrain.console import counted
 from plmtrain.errors import PlmtrainError
 from plmtrain.interop.folder import read_json
+from plmtrain.interop.hugging_face import Saved
 from plmtrain.interop.model import Model, called
 from plmtrain.interop.publishing import PublishedFolder
 from plmtrain.redaction import redact, redact_text
@@ -94,8 +95,9 @@ def _task(task: TaskSettings) -> Iterator[str]:
 
 def _card(title: str, model: Model, published: PublishedFolder, about: Iterable[str], sections: Mapping[str, str]) -> str:
     saved = published.saved
-    auto, use = next((entry for end, entry in _AUTO_CLASSES.items() if saved.architecture.endswith(end)), ("AutoModel", None))
-    head = ["---", "library_name: transformers", *([f"pipeline_tag: {use}"] if use else []), "tags:", "- plmtrain", "---", ""]
+    library, use, loading = _loading(saved)
+    head = ["---", f"library_name: {library}", *([f"pipeline_tag: {use}"] if use else []), "tags:", "- plmtrain", "---", ""]
+    over = "" if model.settings.reads_characters else f" over {model.backbone.vocabulary_size:,} tokens"
     parameters = sum(
         parameter.numel()
         for module in (model.backbone, *(model.heads[kind] for kind in saved.kinds))
@@ -106,15 +108,12 @@ def _card(title: str, model: Model, published: PublishedFolder, about: Iterable[
         *head,
         f"# {title}",
         "",
-        f"A {saved.architecture} of {parameters:,} parameters over {model.backbone.vocabulary_size:,} tokens.",
+        f"A {saved.architecture} of {parameters:,} parameters{over}.",
         *about,
         *left_out,
         "",
         "```python",
-        f"from transformers import AutoTokenizer, {auto}",
-        "",
-        'tokenizer = AutoTokenizer.from_pretrained("THIS FOLDER")',
-        f'model = {auto}.from_pretrained("THIS FOLDER")',
+        *loading,
         "```",
         "",
         "## Shape",
@@ -133,6 +132,16 @@ def _card(title: str, model: Model, published: PublishedFolder, about: Iterable[
         "Not stated: whoever publishes this model chooses one, and sees to it that the text allows it.",
     ]
     return redact_text("\n".join(lines)) + "\n"
+
+
+def _loading(saved: Saved) -> tuple[str, str | None, list[str]]:
+    """Return the library that loads the files, the hub's name for their use, and the lines of Python."""
+    if not saved.of_transformers:
+        lines = ["import plmtrain", "", 'model = plmtrain.load("THIS FOLDER")']
+        return "plmtrain", None, [*lines, 'states = model.hidden_states([["A", "list", "of", "words", "."]])']
+    auto, use = next((entry for end, entry in _AUTO_CLASSES.items() if saved.architecture.endswith(end)), ("AutoModel", None))
+    lines = [f"from transformers import AutoTokenizer, {auto}", "", 'tokenizer = AutoTokenizer.from_pretrained("THIS FOLDER")']
+    return "transformers", use, [*lines, f'model = {auto}.from_pretrained("THIS FOLDER")']
 
 
 def _first_line(program: object) -> str:

@@ -8,6 +8,7 @@ from plmtrain.errors import SettingsError, nearest
 from plmtrain.interop.card import card_of_run
 from plmtrain.interop.model import Model
 from plmtrain.interop.publishing import PublishedFolder, publish
+from plmtrain.nn.scalar_mix import ScalarMix
 from plmtrain.settings.tasks.base import TaskSettings
 from plmtrain.training.restore import TrainedRun
 
@@ -31,4 +32,10 @@ def export(trained: TrainedRun, target: Path, part: str | None = None) -> Publis
     settings, tokenizer = trained.program.settings, trained.tokenizer
     task = settings if isinstance(settings, TaskSettings) else None
     model = Model.of(models[part or next(iter(models))], getattr(task, "labels", ()))
+    if ScalarMix in model.heads:
+        raise SettingsError(
+            "the head of this run reads a mix of layers, which no published format has",
+            f"{trained.folder}: task.features=mix",
+            "export the run that it started from, or train the task with task.features=states",
+        )
     return publish(target, model, tokenizer, tokenizer.vocabulary.roles, lambda done: card_of_run(trained, model, done), task)

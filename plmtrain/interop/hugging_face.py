@@ -63,11 +63,9 @@ class HuggingFaceModel(Model):
 
     Args:
         config: the folder's config.json.
-        others: names of tensors that belong to none of the modules, such as those of an unsupported head.
     """
 
     config: Mapping[str, Any]
-    others: tuple[str, ...]
 
     @property
     def roles(self) -> dict[str, int]:
@@ -80,25 +78,22 @@ class HuggingFaceModel(Model):
         """The model's family."""
         return family_of(self.settings.family, "")
 
-    @property
-    def offers(self) -> list[str]:
-        """The modules and unknown tensors in the folder, for messages."""
-        return [*self.modules, *(f"{name} (not read)" for name in sorted({name.split(".")[0] for name in self.others}))]
-
 
 @dataclass(frozen=True)
 class Saved:
     """The result of saving a model.
 
     Args:
-        architecture: the class of transformers that reads it.
+        architecture: the class of transformers that reads it, or what else it is.
         kinds: the heads of the class.
         left_out: the heads that the class does not have, which were omitted.
+        of_transformers: whether transformers reads it.
     """
 
     architecture: str
     kinds: Kinds
     left_out: tuple[type[nn.Module], ...]
+    of_transformers: bool = True
 
 
 def family_of(name: object, source: str) -> Family[Any]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from plmtrain.errors import DataError
-from plmtrain.interop import gpt1_original, hugging_face
+from plmtrain.interop import foreign, gpt1_original
 from plmtrain.interop.card import card_of_import
 from plmtrain.interop.initial import weights_digest
 from plmtrain.interop.model import Model
@@ -38,11 +38,12 @@ def import_folder(source: Path, target: Path, warn: Callable[[str], None], texts
         DataError: if its tokenizer is damaged.
         DiskError: if the disk refuses.
     """
-    model = hugging_face.read(source)
+    model = foreign.read(source)
     task = task_of(model, source, texts)
     tokenizer = tokenizer_in(source) if has_tokenizer(source) else None
     if tokenizer is None:
-        warn("there is no tokenizer here that plmtrain can read: the model only takes token ids")
+        takes = "lists of words" if model.settings.reads_characters else "token ids"
+        warn(f"there is no tokenizer here that plmtrain can read: the model only takes {takes}")
     for line in _missing(model, tokenizer):
         warn(line)
     if model.others:
@@ -54,7 +55,9 @@ def import_folder(source: Path, target: Path, warn: Callable[[str], None], texts
         model,
         tokenizer,
         {**model.roles, **roles},
-        lambda done: card_of_import("a Hugging Face folder", origin, model, task, done),
+        lambda done: card_of_import(
+            "a Hugging Face folder" if done.saved.of_transformers else "its authors' files", origin, model, task, done
+        ),
         task,
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +10,11 @@ from torch import Tensor, nn
 
 from plmtrain.backbones import Backbone
 from plmtrain.errors import SettingsError
-from plmtrain.files import sha256
-from plmtrain.interop.folder import read_json
+from plmtrain.interop import foreign
 from plmtrain.interop.model import called
 from plmtrain.interop.tokenizers import has_tokenizer
 from plmtrain.nn.heads import MaskedLMHead, PairHead, TiedHead
+from plmtrain.nn.word_softmax import WordSoftmax
 from plmtrain.programs.learner import Learner
 from plmtrain.programs.program import AnyProgram, Trainable
 from plmtrain.programs.task import TaskProgram
@@ -41,10 +40,7 @@ def weights_digest(folder: Path) -> str:
         return checkpoint.manifest.files["model.safetensors"][1]
     if not folder.is_dir():
         raise SettingsError("this folder does not exist", f"init={folder}", "name a run below runs/, or a Hugging Face folder")
-    files = sorted(folder.glob("*.safetensors"))
-    if not files:
-        raise SettingsError("there are no weights to start from", f"init={folder}", "name a run or a Hugging Face folder")
-    return hashlib.sha256("".join(sha256(file) for file in files).encode()).hexdigest()
+    return foreign.weights_digest(folder)
 
 
 def token_rows(folder: Path, tokens: int) -> int:
@@ -57,7 +53,7 @@ def token_rows(folder: Path, tokens: int) -> int:
     if is_run(folder):
         rows = (RunFolder(folder).config().get(RESOLVED) or {}).get("vocabulary")
     else:
-        rows = read_json(folder / "config.json").get("vocab_size")
+        rows = foreign.token_rows(folder)
     return max(rows, tokens) if isinstance(rows, int) else tokens
 
 
@@ -151,9 +147,7 @@ def _source(folder: Path) -> _Source:
         parts = trained.program.parts
         modules = [named for part in parts.members for named in _parts_of(part.learner(trained.learner), part.program)]
         return _Source(trained.learner.backbone, modules, parts.main.learner(trained.learner).pooler_layer)
-    from plmtrain.interop import hugging_face
-
-    read = hugging_face.read(folder)
+    read = foreign.read(folder)
     pairs = read.settings.published.pairs
     return _Source(read.backbone, [(_named(head, pairs), head) for head in read.heads.values()], read.pooler)
 
@@ -191,7 +185,11 @@ def _grown(module: nn.Module, source: nn.Module, pieces: Mapping[int, Sequence[i
 def _by_token(module: nn.Module) -> list[str]:
     """Return the names of a module's own tensors that have a row for each token."""
     if isinstance(module, Backbone):
+        if module.settings.reads_characters:
+            return []
         return [name for name, weight in module.named_parameters() if weight is module.embedding_weight]
+    if isinstance(module, WordSoftmax):
+        return ["weight", "bias"]
     return ["bias"] if isinstance(module, MaskedLMHead | TiedHead) else []
 
 

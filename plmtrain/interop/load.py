@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,13 +11,17 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from plmtrain.backbones import Backbone
+from plmtrain.backbones.bilstm import BiLSTM
+from plmtrain.batch import Inputs
 from plmtrain.errors import SettingsError
-from plmtrain.interop import hugging_face
-from plmtrain.interop.hugging_face import HuggingFaceModel
+from plmtrain.interop import foreign
 from plmtrain.interop.inputs import inputs_of
-from plmtrain.interop.model import vocabulary_scores
+from plmtrain.interop.model import Model, vocabulary_scores
 from plmtrain.interop.tokenizers import tokenizer_in
+from plmtrain.interop.word_states import WordStates
 from plmtrain.programs.parts import Part
+from plmtrain.programs.spelling import with_spellings
 from plmtrain.training.restore import TrainedRun, is_run, load_run, tokenizer_folder
 
 if TYPE_CHECKING:
@@ -31,11 +35,15 @@ class Loaded:
     Args:
         folder: the folder it was loaded from.
         model: the torch module, in eval mode.
+        backbone: the part of the module that computes hidden states.
+        inputs: makes the backbone's inputs from the arguments of ``logits``.
         scores: computes the result of ``logits`` from the same arguments.
     """
 
     folder: Path
     model: nn.Module
+    backbone: Backbone
+    inputs: Callable[..., Inputs]
     scores: Callable[..., Tensor]
 
     @cached_property
@@ -80,12 +88,59 @@ class Loaded:
         with torch.no_grad():
             return self.scores(input_ids, **{name: value for name, value in given.items() if value is not None})
 
+    def hidden_states(
+        self,
+        input_ids: Tensor | Sequence[Sequence[str]],
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        decoder_input_ids: Tensor | None = None,
+        **inputs: Tensor,
+    ) -> list[Tensor]:
+        """Return the states of the embeddings and of every layer; of an encoder-decoder the encoder's, then the decoder's.
+
+        A model that reads characters takes sentences as lists of words. It reads the marks of sentences around them, whose states
+        are left out, and begins where the preceding call ended: the first sentence of this call continues the first one of that
+        call, and so on, until ``reset``.
+
+        Args:
+            input_ids: [batch, length] token ids, or a list of words for each row of a model that reads characters.
+            attention_mask, token_type_ids, decoder_input_ids, inputs: as for ``logits``; none of them for lists of words.
+
+        Returns:
+            [batch, length, width] each; of the longest sentence's length, with zeros after shorter ones, for lists of words.
+
+        Raises:
+            SettingsError: for an argument that the model does not read.
+            DataError: if ids or lengths exceed the model's, or a sentence has no words.
+        """
+        given = {
+            "attention_mask": attention_mask,
+            "token_type_ids": token_type_ids,
+            "decoder_input_ids": decoder_input_ids,
+            **inputs,
+        }
+        present = {name: value for name, value in given.items() if value is not None}
+        with torch.no_grad():
+            if self.word_states is not None:
+                return self.word_states.read(input_ids, present)
+            return self.backbone.all_layers(self.inputs(input_ids, **present))
+
+    def reset(self) -> None:
+        """Forget the sentences that ``hidden_states`` has read; without effect on a model that keeps no state."""
+        if self.word_states is not None:
+            self.word_states.reset()
+
+    @cached_property
+    def word_states(self) -> WordStates | None:
+        """The reader of lists of words; None for a model that reads token ids."""
+        return WordStates(self.backbone) if isinstance(self.backbone, BiLSTM) else None
+
 
 def load(folder: str | Path, part: str | None = None) -> Loaded:
-    """Load the model of a run or a Hugging Face folder.
+    """Load the model of a run, of a Hugging Face folder, or of ELMo's original files.
 
     Args:
-        folder: the folder of either.
+        folder: the folder of any of these.
         part: for a mixture, the part whose language-model head is used; the one with the largest share if None.
 
     Raises:
@@ -95,37 +150,41 @@ def load(folder: str | Path, part: str | None = None) -> Loaded:
     folder = Path(folder)
     if not folder.is_dir():
         raise SettingsError("there is no such folder", str(folder), "name a run, or a Hugging Face folder")
-    if (folder / "config.json").exists():
+    if foreign.is_model(folder):
         if part is not None:
             raise SettingsError("a Hugging Face folder has no parts", f"part: {part}", "omit it")
-        read = FromHuggingFace(hugging_face.read(folder))
-        return Loaded(folder, read.eval(), read)
+        read = FromFolder(foreign.read(folder))
+        return Loaded(folder, read.eval(), read.backbone, read.inputs, read)
     if is_run(folder):
         trained = load_run(folder)
         model = FromRun(trained, trained.part(part))
-        return Loaded(folder, model.eval(), model)
+        return Loaded(folder, model.eval(), model.backbone, model.inputs, model)
     raise SettingsError("neither a run nor a Hugging Face model", str(folder), "name a run, or a folder with config.json in it")
 
 
-class FromHuggingFace(nn.Module):
-    """The modules of a Hugging Face folder as one module with the arguments of transformers' class.
+class FromFolder(nn.Module):
+    """The modules of a folder of another program as one module with the arguments of transformers' class.
 
     Args:
         read: the content of the folder.
     """
 
-    def __init__(self, read: HuggingFaceModel) -> None:
+    def __init__(self, read: Model) -> None:
         super().__init__()
         self.settings = read.settings
         self.backbone = read.backbone
         self.heads = nn.ModuleList(read.heads.values())
         self._read = read
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None, **others: Tensor) -> Tensor:
+    def inputs(self, input_ids: Tensor, **given: Tensor) -> Inputs:
+        """Make the backbone's inputs; arguments as in ``Loaded.logits``."""
+        return inputs_of(self.settings, self.backbone.vocabulary_size, self._read.roles, input_ids, given)
+
+    def forward(self, input_ids: Tensor, **others: Tensor) -> Tensor:
         """Return the logits over the vocabulary; arguments and result as in ``Loaded.logits``."""
-        given = others if attention_mask is None else {"attention_mask": attention_mask, **others}
-        inputs = inputs_of(self.settings, self.backbone.vocabulary_size, self._read.roles, input_ids, given)
-        scores = vocabulary_scores(self._read, inputs)
+        scores = None
+        if not self.settings.reads_characters:
+            scores = vocabulary_scores(self._read, self.inputs(input_ids, **others))
         if scores is None:
             raise SettingsError(
                 "there is no language-model head",
@@ -148,10 +207,17 @@ class FromRun(nn.Module):
         self.learner = trained.learner
         self._part = part
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None, **others: Tensor) -> Tensor:
-        """Return the logits over the vocabulary; arguments and result as in ``Loaded.logits``."""
+    @property
+    def backbone(self) -> Backbone:
+        """The backbone of the part."""
+        return self._part.learner(self.learner).backbone
+
+    def inputs(self, input_ids: Tensor, **given: Tensor) -> Inputs:
+        """Make the backbone's inputs; arguments as in ``Loaded.logits``."""
         program = self._part.program
-        given = others if attention_mask is None else {"attention_mask": attention_mask, **others}
-        tokens = self.learner.backbone.vocabulary_size
-        inputs = inputs_of(program.model, tokens, program.vocabulary.roles, input_ids, given)
-        return self._part.learner(self.learner).token_scores(inputs)
+        inputs = inputs_of(program.model, self.learner.backbone.vocabulary_size, program.vocabulary.roles, input_ids, given)
+        return with_spellings(inputs, program.model, program.vocabulary)
+
+    def forward(self, input_ids: Tensor, **others: Tensor) -> Tensor:
+        """Return the logits over the vocabulary; arguments and result as in ``Loaded.logits``."""
+        return self._part.learner(self.learner).token_scores(self.inputs(input_ids, **others))

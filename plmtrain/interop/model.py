@@ -24,6 +24,8 @@ from plmtrain.nn.heads import (
     TokenLabelHead,
     row_state,
 )
+from plmtrain.nn.scalar_mix import ScalarMix
+from plmtrain.nn.word_softmax import WordSoftmax
 from plmtrain.settings.models.base import ModelSettings
 
 
@@ -35,11 +37,13 @@ class Model:
         backbone: the backbone.
         heads: the heads, by their classes.
         labels: the classes of a classifier, in the order of their numbers; none without a classifier.
+        others: names of tensors in the folder that belong to none of the modules, such as those of an unsupported head.
     """
 
     backbone: Backbone
     heads: Mapping[type[nn.Module], nn.Module]
     labels: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, modules: Iterable[nn.Module], labels: tuple[str, ...] = ()) -> Model:
@@ -53,6 +57,16 @@ class Model:
     def settings(self) -> ModelSettings:
         """The backbone's settings."""
         return self.backbone.settings
+
+    @property
+    def roles(self) -> dict[str, int]:
+        """The ids of the special tokens that the folder of the model names, by role."""
+        return {}
+
+    @property
+    def offers(self) -> list[str]:
+        """The modules and unknown tensors in the folder of the model, for messages."""
+        return [*self.modules, *(f"{name} (not read)" for name in sorted({name.split(".")[0] for name in self.others}))]
 
     @property
     def pooler(self) -> nn.Linear | None:
@@ -88,7 +102,7 @@ def _pairs(head: nn.Module, model: Model, hidden: Tensor, inputs: Inputs) -> Ten
 
 
 def _sentences(head: nn.Module, model: Model, hidden: Tensor, inputs: Inputs) -> Tensor:
-    scores: Tensor = head(row_state(hidden, inputs.layout.tokens, first=model.settings.published.reads == "first"))
+    scores: Tensor = head(row_state(hidden, inputs.layout.tokens, model.settings.published.reads))
     return scores
 
 
@@ -107,6 +121,8 @@ _HEADS: Mapping[type[nn.Module], tuple[str, Scores]] = {
 _NOWHERE: Mapping[type[nn.Module], str] = {
     SpanBoundaryHead: "a head for what lies between two tokens",
     SourceEncoder: "an encoder in front of the model's",
+    WordSoftmax: "a language-model head",
+    ScalarMix: "a mix of layers",
 }
 """Heads and other parts that no class of transformers has, with their names in messages."""
 

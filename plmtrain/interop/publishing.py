@@ -9,8 +9,8 @@ from pathlib import Path
 from plmtrain.errors import CheckpointError, SettingsError
 from plmtrain.faults import fault_point
 from plmtrain.files import atomic_folder, clear_leftovers_of
-from plmtrain.interop import hugging_face, task_file
-from plmtrain.interop.hugging_face import Saved, family_of
+from plmtrain.interop import foreign, task_file
+from plmtrain.interop.hugging_face import Saved
 from plmtrain.interop.model import Model, called
 from plmtrain.interop.pad_positions import counted_from
 from plmtrain.interop.row_templates import framed_for, verify_frames
@@ -77,7 +77,7 @@ def publish(
     """
     require_free(target)
     clear_leftovers_of(target)
-    tolerance = family_of(model.settings.family, model.settings.name).tolerance
+    tolerance = foreign.tolerance(model)
 
     def remove_empty_target() -> None:
         if target.exists():
@@ -85,14 +85,14 @@ def publish(
 
     with atomic_folder(target, before_rename=remove_empty_target) as folder:
         written = counted_from(model, roles.get("pad"))
-        saved = hugging_face.save(folder, written, roles)
+        saved = foreign.save(folder, written, roles)
         if task is not None:
             task_file.write(folder, task)
         if tokenizer is not None:
             framed_for(tokenizer, model.settings).save(folder, model_max_length=model.settings.positions)
         fault_point("export")
         safe_point()
-        difference = verify(hugging_face.read(folder), written, model, roles.get("pad", 0), tolerance, str(target))
+        difference = verify(foreign.read(folder), written, model, roles.get("pad", 0), tolerance, str(target))
         if tokenizer is not None:
             again = Tokenizer.load(folder)
             if again.digest != tokenizer.digest:

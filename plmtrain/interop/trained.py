@@ -7,8 +7,8 @@ from pathlib import Path
 
 from plmtrain import objectives, tasks
 from plmtrain.errors import SettingsError
-from plmtrain.interop import hugging_face
-from plmtrain.interop.hugging_face import HuggingFaceModel
+from plmtrain.interop import foreign
+from plmtrain.interop.model import Model
 from plmtrain.interop.task_file import task_of
 from plmtrain.interop.tokenizers import tokenizer_in
 from plmtrain.nn.heads import MaskedLMHead, PairHead, Pooler, TiedHead
@@ -41,9 +41,9 @@ def load_trained(folder: Path, report: Callable[[str], None] = lambda line: None
             word on how many texts it reads.
         CheckpointError: if its weights cannot be used.
     """
-    if is_run(folder) or not (folder / hugging_face.CONFIG).is_file():
+    if is_run(folder) or not foreign.is_model(folder):
         return load_run(folder, report)
-    read = hugging_face.read(folder)
+    read = foreign.read(folder)
     tokenizer = tokenizer_in(folder)
     program = _program(read, tokenizer.vocabulary, folder)
     learner = program.build(lambda model: read.backbone)
@@ -53,7 +53,7 @@ def load_trained(folder: Path, report: Callable[[str], None] = lambda line: None
     return Trained(folder=folder, tokenizer=tokenizer, program=program, learner=learner.eval())
 
 
-def _program(read: HuggingFaceModel, vocabulary: Vocabulary, folder: Path) -> Trainable:
+def _program(read: Model, vocabulary: Vocabulary, folder: Path) -> Trainable:
     """Make a program for prediction with a model's heads."""
     model = read.settings
     if isinstance(model, EncoderSettings) and model.languages and TiedHead in read.heads:

@@ -10,6 +10,8 @@ from plmtrain.batch import Inputs, Layout
 from plmtrain.errors import CheckpointError
 from plmtrain.interop.model import Model, outputs
 from plmtrain.keyed_random import Keys
+from plmtrain.settings.models.bilstm import BiLSTMSettings
+from plmtrain.text.spelling import MOST_BYTES, characters
 
 _ROWS = 4
 _LENGTH = 48
@@ -26,15 +28,26 @@ def random_inputs(model: Model, pad: int) -> Inputs:
     length = min(_LENGTH, model.settings.positions)
     keys = Keys(0, np.zeros(_ROWS, np.int64), np.arange(_ROWS))
     real = np.arange(length) < np.array([[length], [max(1, length // 2)], [1], [max(1, length - 1)]])  # [rows, length]
-    ids = keyed_random.integers(_DRAWN, keys, length, model.backbone.vocabulary_size)
+    spellings = None
+    tokens = model.backbone.vocabulary_size
+    if isinstance(model.settings, BiLSTMSettings):
+        # Any bytes: longer words than fit, and one without a letter.
+        tokens = length
+        lengths = np.arange(tokens)
+        letters = keyed_random.integers(f"{_DRAWN}, letters", Keys(0, lengths * 0, lengths), MOST_BYTES, 255) + 1
+        words = np.where(np.arange(MOST_BYTES) < lengths[:, None], letters, 0).astype(np.uint8)
+        spellings = torch.from_numpy(characters(words, model.settings.characters))
+    ids = keyed_random.integers(_DRAWN, keys, length, tokens)
     # Two-stream models compare segments without a table of them.
     segments = 2 if model.settings.kind == "two_stream" else getattr(model.settings, "segment_rows", 0)
-    tokens = torch.from_numpy(np.where(real, ids, pad))
+    rows = torch.from_numpy(np.where(real, ids, pad))
     return Inputs(
-        ids=tokens,
+        ids=rows,
         layout=Layout.of(real),
         segments=torch.from_numpy(keyed_random.integers(f"{_DRAWN}, segments", keys, length, segments)) if segments > 1 else None,
-        decoder=Inputs(ids=tokens, layout=Layout(causal=True)) if model.settings.kind == "encoder_decoder" else None,
+        spellings=spellings,
+        spelling_rows=None if spellings is None else rows,
+        decoder=Inputs(ids=rows, layout=Layout(causal=True)) if model.settings.kind == "encoder_decoder" else None,
     )
 
 

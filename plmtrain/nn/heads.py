@@ -10,6 +10,7 @@ from plmtrain.nn.activations import activate
 from plmtrain.nn.dropout import dropout
 from plmtrain.nn.initialisation import glorot, initialise
 from plmtrain.settings.models.base import UniformTransformerSettings
+from plmtrain.settings.models.bilstm import BiLSTMSettings
 from plmtrain.settings.models.encoder import EncoderSettings
 
 
@@ -244,7 +245,7 @@ RowHead = SentenceHead | LinearHead
 """A head that scores a row from one of its states."""
 
 
-def row_head(settings: UniformTransformerSettings, outputs: int, dropout: float | None) -> RowHead:
+def row_head(settings: UniformTransformerSettings | BiLSTMSettings, outputs: int, dropout: float | None) -> RowHead:
     """Build the head with which a model's family classifies texts, with fresh weights.
 
     Args:
@@ -270,19 +271,24 @@ def row_head(settings: UniformTransformerSettings, outputs: int, dropout: float 
     )
 
 
-def row_state(hidden: Tensor, tokens: Tensor | None, *, first: bool) -> Tensor:
-    """Return the state that represents each row: of its first position, or of its last real token, whatever side padding is on.
+def row_state(hidden: Tensor, tokens: Tensor | None, reads: str) -> Tensor:
+    """Return the state that represents each row, whatever side padding is on.
 
     Args:
         hidden: [batch, length, width].
         tokens: [batch, length] bool, true at real tokens; None if no row is padded.
-        first: whether the first position's.
+        reads: as in ``ModelFamily``: that of the first position, that of the last real token (the decoder's too), or the mean of
+            all real tokens'.
 
     Returns:
         [batch, width].
     """
-    if first:
+    if reads == "first":
         return hidden[:, 0]
+    if reads == "mean":
+        if tokens is None:
+            return hidden.mean(dim=1)
+        return hidden.masked_fill(~tokens[..., None], 0.0).sum(dim=1) / tokens.sum(dim=1, keepdim=True)
     if tokens is None:
         return hidden[:, -1]
     last = tokens.shape[1] - 1 - tokens.flip(1).int().argmax(dim=1)

@@ -6,10 +6,10 @@ At each step::
     c = clip(sigmoid(f + 1) * c + sigmoid(i) * tanh(j))
     h = clip(P (sigmoid(o) * tanh(c)))
 
-Torch's LSTM has projections but no clips, and does not return the cells of each step, which would show whether a clip was reached:
-ELMo's are, all the time. The products of all steps with W are one before the recurrence, and the gradients of R and P are
-one product each after it: a recurrence that autograd records adds as many products to the gradient of each matrix as there are
-steps. On a CPU this takes 1.3 to 2.5 times as long as torch's LSTM, and 0.6 times as long as the recorded recurrence.
+Torch's LSTM has projections but no clips, and does not return the cells of each step, which would show whether a clip was
+reached: ELMo's are, all the time. The products of all steps with W are one before the recurrence, and the gradients of R and P
+are one product each after it: a recurrence that autograd records adds as many products to the gradient of each matrix as there
+are steps. On a CPU this takes 1.3 to 2.5 times as long as torch's LSTM, and 0.6 times as long as the recorded recurrence.
 """
 
 from __future__ import annotations

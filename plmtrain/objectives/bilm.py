@@ -26,7 +26,7 @@ from plmtrain.programs.baseline import Baseline, unigram_loss
 from plmtrain.programs.inspection import Inspection, Shown
 from plmtrain.programs.learner import Learner
 from plmtrain.programs.program import Carry, MakeBackbone, Program, RowShape
-from plmtrain.programs.spelling import spelt
+from plmtrain.programs.spelling import with_spellings
 from plmtrain.settings.models.bilstm import BiLSTMSettings
 from plmtrain.settings.objectives.bilm import BidirectionalLMSettings
 
@@ -92,7 +92,7 @@ class BidirectionalLM(Program[BidirectionalLMSettings, BiLSTMSettings, Bidirecti
         assert rows.times is not None
         read, labels, spellings = zip(_read(rows, backwards=False), _read(rows.others, backwards=True), strict=True)
         words = None if spellings[0] is None else np.concatenate(spellings, axis=1)
-        ids, table = spelt(np.concatenate(read, axis=1), words, self.vocabulary, self.model.characters)
+        inputs = Inputs(ids=torch.from_numpy(np.concatenate(read, axis=1)))
         targets = {name: np.ascontiguousarray(each).reshape(-1) for name, each in zip(DIRECTIONS, labels, strict=True)}
         draws: dict[str, NDArray[np.int64] | NDArray[np.float32]] = {}
         size, count = self.vocabulary.size, self.settings.negatives
@@ -103,7 +103,7 @@ class BidirectionalLM(Program[BidirectionalLMSettings, BiLSTMSettings, Bidirecti
             draws = {"sample": sample, "sample_expected": log_expected(sample, size, tries)}
             draws |= {f"{name}_expected": log_expected(each, size, tries) for name, each in targets.items()}
         return Batch(
-            inputs=Inputs(ids=torch.from_numpy(ids), spellings=torch.from_numpy(table)),
+            inputs=with_spellings(inputs, self.model, self.vocabulary, words),
             targets={name: torch.from_numpy(each) for name, each in targets.items()},
             samples=torch.from_numpy(keys.samples),
             normalisers={name: float(each.size) for name, each in targets.items()},

@@ -9,7 +9,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 import numpy as np
 import torch
@@ -22,12 +22,15 @@ from plmtrain.data.tables.examples import ExampleRows, in_both_orders
 from plmtrain.data.tables.readers import reader_of
 from plmtrain.nn.heads import RowHead, SentenceHead, row_head, row_state
 from plmtrain.nn.loss import tied_cross_entropy
+from plmtrain.nn.scalar_mix import ScalarMix
 from plmtrain.programs.answering import Answer
 from plmtrain.programs.inspection import Inspection, Shown
 from plmtrain.programs.learner import Learner
 from plmtrain.programs.program import Carry, MakeBackbone
+from plmtrain.programs.spelling import with_spellings
 from plmtrain.programs.task import TaskAnswering, TaskProgram
 from plmtrain.settings.models.base import UniformTransformerSettings
+from plmtrain.settings.models.bilstm import BiLSTMSettings
 from plmtrain.settings.tasks.base import SentenceTaskSettings
 
 if TYPE_CHECKING:
@@ -49,14 +52,23 @@ class SentenceLearner(Learner):
         head: scores it.
         family: of the model: which state stands for a row, and whether the head's first layer is the pooler.
         closing: the id of the token that closes a row; None where there is none.
+        mix: mixes the states of all layers of a backbone that is not trained; None if the head reads the last states.
         symmetric: whether the second half of a batch's rows are the pairs of the first half in the other order.
     """
 
     def __init__(
-        self, backbone: Backbone, head: RowHead, family: ModelFamily, closing: int | None, *, symmetric: bool = False
+        self,
+        backbone: Backbone,
+        head: RowHead,
+        family: ModelFamily,
+        closing: int | None,
+        mix: ScalarMix | None = None,
+        *,
+        symmetric: bool = False,
     ) -> None:
         super().__init__(backbone)
         self.head = head
+        self.mix = mix
         self._family, self._closing, self._symmetric = family, closing, symmetric
 
     @property
@@ -64,8 +76,19 @@ class SentenceLearner(Learner):
         pooled = self._family.head is not None and self._family.head.pooled
         return self.head.dense if pooled and isinstance(self.head, SentenceHead) else None
 
+    def train(self, mode: bool = True) -> Self:
+        super().train(mode)
+        if self.mix is not None:
+            self.backbone.eval()  # it stays as it is, and its states are the same each time
+        return self
+
     def hidden(self, inputs: Inputs) -> Tensor:
-        """Return the last hidden states of the rows.  # [rows, length, width]"""
+        """Return the states of the rows that the head reads.  # [rows, length, width]"""
+        if self.mix is not None:
+            with torch.no_grad():
+                layers = self.backbone.encode_layers(inputs)
+            mixed: Tensor = self.mix(layers)
+            return mixed
         if self._family.reads == "decoder":
             inputs = replace(inputs, decoder=self._read_again(inputs))
         return self.backbone.hidden(inputs)
@@ -81,7 +104,7 @@ class SentenceLearner(Learner):
             [batch, outputs].
         """
         hidden = self.hidden(inputs) if hidden is None else hidden
-        states = row_state(hidden, inputs.layout.tokens, first=self._family.reads == "first")  # [rows, width]
+        states = row_state(hidden, inputs.layout.tokens, self._family.reads)  # [rows, width]
         if self._symmetric:
             states = states.view(2, -1, states.shape[-1]).sum(dim=0)
         scores: Tensor = self.head(states)
@@ -94,7 +117,7 @@ class SentenceLearner(Learner):
         return Inputs(ids=shift_right(inputs.ids, self._closing), layout=Layout(tokens=inputs.layout.tokens, causal=True))
 
 
-class SentenceProgram(TaskProgram[SentenceTaskT, UniformTransformerSettings, SentenceLearner]):
+class SentenceProgram(TaskProgram[SentenceTaskT, UniformTransformerSettings | BiLSTMSettings, SentenceLearner]):
     """A task whose rows are texts or pairs; subclasses define the answer.
 
     Args:
@@ -110,7 +133,11 @@ class SentenceProgram(TaskProgram[SentenceTaskT, UniformTransformerSettings, Sen
     """The name of the right answers in a batch's targets."""
 
     def __init__(
-        self, settings: SentenceTaskT, model: UniformTransformerSettings, vocabulary: Vocabulary, sequence_length: int
+        self,
+        settings: SentenceTaskT,
+        model: UniformTransformerSettings | BiLSTMSettings,
+        vocabulary: Vocabulary,
+        sequence_length: int,
     ) -> None:
         super().__init__(settings, model, vocabulary)
         self.sequence_length = sequence_length
@@ -118,6 +145,9 @@ class SentenceProgram(TaskProgram[SentenceTaskT, UniformTransformerSettings, Sen
         self.lm_weight = model.published.lm_weight if weight is None else weight
         if self.lm_weight:
             self.terms = (*self.terms, "lm")
+        self.mixes = settings.mixes(model.published)
+        if settings.mix_l2:
+            self.terms = (*self.terms, "mix")
 
     @cached_property
     def format(self) -> RowFormat:
@@ -163,6 +193,10 @@ class SentenceProgram(TaskProgram[SentenceTaskT, UniformTransformerSettings, Sen
             predicting = hidden.flatten(0, 1)[batch.targets["places"]]  # [n, width]
             total, _ = tied_cross_entropy(predicting, learner.backbone.embedding_weight, batch.targets["next"])
             terms["lm"] = Term(total=total, normaliser=batch.normalisers["lm"], weight=self.lm_weight)
+        if self.settings.mix_l2:
+            assert learner.mix is not None, "refused by the rules of the settings"
+            rows = batch.normalisers["mix"]
+            terms["mix"] = Term(total=rows * learner.mix.penalty(), normaliser=rows, weight=self.settings.mix_l2)
         return terms, carry
 
     @abstractmethod
@@ -181,20 +215,26 @@ class SentenceProgram(TaskProgram[SentenceTaskT, UniformTransformerSettings, Sen
             rows = in_both_orders(rows)
         laid_out = formatted(rows, self.format, self.vocabulary, self.model.positions)
         segments = torch.from_numpy(laid_out.segments) if self.model.tells_segments else None
+        inputs = Inputs(ids=torch.from_numpy(laid_out.ids), layout=Layout.of(laid_out.real), segments=segments)
         return Batch(
-            inputs=Inputs(ids=torch.from_numpy(laid_out.ids), layout=Layout.of(laid_out.real), segments=segments),
+            inputs=with_spellings(inputs, self.model, self.vocabulary, laid_out.spellings),
             targets=targets,
             samples=samples,
-            normalisers={self.terms[0]: float(len(samples)), "tokens": float(laid_out.real.sum())},
+            normalisers={
+                self.terms[0]: float(len(samples)),
+                "tokens": float(laid_out.real.sum()),
+                **({"mix": float(len(samples))} if self.settings.mix_l2 else {}),
+            },
         )
 
     def build(self, make: MakeBackbone) -> SentenceLearner:
         backbone = make(self.model)
-        for parameter in backbone.unread_by_encode():
+        for parameter in backbone.parameters() if self.mixes else backbone.unread_by_encode():
             parameter.requires_grad_(False)
+        mix = ScalarMix(self.model.layers + 1, normed=self.settings.mix_norm) if self.mixes else None
         head = row_head(self.model, self.outputs, self.settings.dropout)
         closing = self.vocabulary.roles.get("sep")
-        return SentenceLearner(backbone, head, self.model.published, closing, symmetric=self.settings.symmetric)
+        return SentenceLearner(backbone, head, self.model.published, closing, mix, symmetric=self.settings.symmetric)
 
     def inspect(self, batch: Batch) -> Inspection:
         ids, real = batch.inputs.ids.numpy(), np.asarray(batch.inputs.layout.tokens)

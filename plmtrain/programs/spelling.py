@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
+from plmtrain.batch import Inputs
+from plmtrain.settings.models.base import ModelSettings
+from plmtrain.settings.models.bilstm import BiLSTMSettings
 from plmtrain.text.spelling import BEGIN_SENTENCE, END_SENTENCE, Bytes, characters, sentence_mark
 from plmtrain.text.vocabulary import Vocabulary
 
@@ -25,7 +29,7 @@ def spelt(
         places: the characters of a word.
 
     Returns:
-        [rows, length] for each word a row of the table, and the table, [words, places].
+        [rows, length] for each word its row of the table, and the table, [words, places].
     """
     assert vocabulary.words, "the settings refuse a tokenizer without whole words"
     own = np.zeros(ids.shape, np.bool_) if spellings is None else spellings.any(axis=-1)
@@ -43,12 +47,17 @@ def spelt(
     return rows, table
 
 
-def spelt_tensors(ids: Tensor, vocabulary: Vocabulary, places: int) -> tuple[Tensor, Tensor]:
-    """Spell the words of some rows, all of them known.
+def with_spellings(inputs: Inputs, model: ModelSettings, vocabulary: Vocabulary, spellings: Bytes | None = None) -> Inputs:
+    """Return inputs of token ids as the model reads them: spelt, if it reads characters.
 
     Args:
-        ids: [rows, length] word ids.
-        vocabulary, places: as in ``spelt``.
+        inputs: the ids are word ids.
+        model: the settings of the model.
+        vocabulary: the words by id.
+        spellings: [rows, length, bytes] as in ``Rows``; None if no word is spelt but those of the vocabulary.
     """
-    rows, table = spelt(ids.cpu().numpy(), None, vocabulary, places)
-    return torch.from_numpy(rows).to(ids.device), torch.from_numpy(table).to(ids.device)
+    if not isinstance(model, BiLSTMSettings):
+        return inputs
+    rows, table = spelt(inputs.ids.cpu().numpy(), spellings, vocabulary, model.characters)
+    device = inputs.ids.device
+    return replace(inputs, spelling_rows=torch.from_numpy(rows).to(device), spellings=torch.from_numpy(table).to(device))

@@ -105,12 +105,12 @@ def _parts_of(folder: Path, tokenizer: Path | None) -> tuple[dict[str, Any], dic
         settings = settings_from_run(run.config())
         own = settings.tokenizer.model_dump(mode="json")
         return settings.model.model_dump(mode="json"), own if tokenizer is None else _tokenizer_in(tokenizer)
-    if not (folder / "config.json").is_file():
+    from plmtrain.interop import foreign
+
+    if not foreign.is_model(folder):
         remedy = "name a run below runs/, or a folder with config.json and model.safetensors in it"
         raise SettingsError("there is neither a run nor a Hugging Face folder to start from", f"init={folder}", remedy)
-    from plmtrain.interop.hugging_face import settings_of
-
-    return settings_of(folder).model_dump(mode="json"), _tokenizer_in(tokenizer or folder)
+    return foreign.settings_of(folder).model_dump(mode="json"), _tokenizer_in(tokenizer or folder)
 
 
 def _tokenizer_in(folder: Path) -> dict[str, Any]:
@@ -121,8 +121,9 @@ def _tokenizer_in(folder: Path) -> dict[str, Any]:
     (upper, _), (lower, _) = tokenizer.encode(["A", "a"])
     kinds = TokenizerSettings.model_fields["type"].annotation
     known = getattr(kinds, "__args__", ())
+    kind = {"wordlevel": "word"}.get(tokenizer.type, tokenizer.type)
     return {
-        "type": tokenizer.type if tokenizer.type in known else "wordpiece",
+        "type": kind if kind in known else "wordpiece",
         "family": tokenizer.family,
         "vocab_size": tokenizer.vocabulary.size,
         "lowercase": upper.tolist() == lower.tolist(),

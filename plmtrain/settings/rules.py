@@ -79,6 +79,18 @@ def _task_reads_as_model(model: ModelSettings, task: TaskSettings) -> Iterator[B
         yield "task.lm_weight", what, "omit it, or start from a decoder, such as gpt1"
 
 
+def _task_mixes_layers(model: ModelSettings, task: TaskSettings) -> Iterator[Broken]:
+    """Check the settings of features that are mixed from all layers."""
+    if not task.mixes(model.published):
+        for key in ("mix_norm", "mix_l2"):
+            if getattr(task, key):
+                what = f"task.{key} is of a mix of layers, and the head reads the last states of model={model.name}"
+                yield f"task.{key}", what, "omit it, or write task.features=mix"
+    elif model.kind == "encoder_decoder":
+        what = f"the layers of model={model.name} cannot be mixed: it has those of an encoder and those of a decoder"
+        yield "task.features", what, "write task.features=states"
+
+
 def _task_has_examples(task: TaskSettings, data: TableSettings) -> Iterator[Broken]:
     if not data.files and not task.from_hub:
         yield (
@@ -272,19 +284,16 @@ def _without(values: Mapping[str, Any], keys: Sequence[str], prefix: str = "") -
 
 
 def _pairs_are_not_isolated(objective: ObjectiveSettings, data: DataSettings) -> Iterator[Broken]:
+    reasons = {
+        "segment_pairs": "reads pairs of segments: each must see the other",
+        "two_way_streams": "carries a state from word to word, whatever document they are of",
+    }
     for part in objective.members().values():
-        if part.source == "segment_pairs" and data.isolate_documents:
-            yield (
-                "data.isolate_documents",
-                f"objective={part.name} reads pairs of segments: each must see the other",
-                "omit data.isolate_documents",
-            )
-        elif not part.isolates and data.isolate_documents:
-            yield (
-                "data.isolate_documents",
-                f"objective={part.name} may hide a whole document of a row: its tokens must see the others",
-                "omit data.isolate_documents",
-            )
+        what = f"objective={part.name} {reasons.get(part.source)}"
+        if part.source not in reasons and not part.isolates:
+            what = f"objective={part.name} may hide a whole document of a row: its tokens must see the others"
+        if data.isolate_documents and (part.source in reasons or not part.isolates):
+            yield "data.isolate_documents", what, "omit data.isolate_documents"
 
 
 def _data_has_translations(objective: ObjectiveSettings, data: DataSettings) -> Iterator[Broken]:
@@ -361,6 +370,7 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[..., Iterator[Broken]]], ...] = (
     (("model", "task"), _answers_fit_model),
     (("model", "task"), _source_fits_model),
     (("model", "task"), _task_names_languages),
+    (("model", "task"), _task_mixes_layers),
     (("task", "data"), _task_has_examples),
     (("task", "trainer"), _task_has_no_phases),
 )

@@ -101,7 +101,8 @@ def made(kind: str) -> Any:
 
 def inputs(kind: str) -> Inputs:
     if kind == "bilm":  # the rows of a table of words
-        return Inputs(ids=IDS, spellings=torch.arange(31)[:, None] * 7 % 256 + torch.arange(50) % 5)
+        spellings = torch.arange(31)[:, None] * 7 % 256 + torch.arange(50) % 5
+        return Inputs(ids=IDS, spellings=spellings, spelling_rows=IDS)
     return Inputs(ids=IDS, decoder=Inputs(ids=IDS.flip(0), layout=Layout(causal=True)) if kind in PAIRED else None)
 
 

@@ -23,7 +23,6 @@ ALL = [(kind, group, choice) for kind in COMPOSITIONS for group in groups_of(kin
 
 REFUSED = {
     ("finetune", "model", "xlm"): "no head for models of family xlm",
-    **{("finetune", "model", name): "no head for models of family elmo" for name in ("elmo", "elmo_medium", "elmo_small")},
     ("finetune", "trainer", "short_first"): "phases are for pretraining",
 }
 """Choices that one of the verbs does not take, and what it says."""

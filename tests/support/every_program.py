@@ -223,6 +223,14 @@ PROGRAMS: Mapping[str, Kind] = {
         points=("train.accum@6", "save.rename@8"),
         logged=("val/accuracy", "val/loss/lm"),
     ),
+    # A frozen model, of whose layers a mix is trained with a penalty; words are read by their letters.
+    "features": Kind(
+        _system("model=elmo objective=bilm"),
+        None,
+        task=partial(program, mix_l2=0.01, mix_norm=True),
+        points=("train.accum@6", "save.rename@8"),
+        logged=("val/accuracy", "val/loss/mix"),
+    ),
     "regression": Kind(
         TINY_BERT,
         None,

@@ -142,7 +142,8 @@ def _streams(program: Any, phase: Phase, count: int, seed: int) -> Streams:
     streams = 5 if seed else phase.batch_size
     store = memory_store(streams * (shape.length + 4 * (shape.advance or shape.length)), seed, program.vocabulary)
     kind = TwoWayStreams if program.settings.source == "two_way_streams" else Streams
-    return kind(store, shape.length, streams, advance=shape.advance, others=shape.others, isolate_documents=True)
+    isolated = kind is Streams
+    return kind(store, shape.length, streams, advance=shape.advance, others=shape.others, isolate_documents=isolated)
 
 
 def _translations(program: Any, phase: Phase, count: int, seed: int) -> Translations:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from support.memory_rows import VOCABULARY
 from support.tiny_run import TINY_BERT
 
+from plmtrain.data.rows.unknown_words import UnknownWords
 from plmtrain.data.tables.answered import AnsweredExamples
 from plmtrain.data.tables.examples import EncodedExamples, Texts
 from plmtrain.data.tables.tagged import TaggedExamples, TaggedTexts
@@ -23,6 +25,7 @@ from plmtrain.tasks.classification import Classification
 from plmtrain.tasks.regression import Regression
 from plmtrain.tasks.sequence_to_sequence import SequenceToSequence
 from plmtrain.tasks.token_labels import TokenLabels
+from plmtrain.text.spelling import word_bytes
 
 SHAPE = "width=16 heads=2 feed_forward=32 positions=32 layers=2".split()
 MODELS = {
@@ -37,8 +40,10 @@ MODELS = {
     "gpt2": "model=gpt2 objective=clm",
 }
 """By family, how its tiny model is composed."""
-_TOKENS = replace(VOCABULARY, roles={**VOCABULARY.roles, "bos": 2, "eos": 4})
-"""The same for every family: GPT-1's rows begin and end with other roles."""
+_TOKENS = replace(
+    VOCABULARY, roles={**VOCABULARY.roles, "bos": 2, "eos": 4}, words=tuple(f"word{number}" for number in range(VOCABULARY.size))
+)
+"""The same for every family: GPT-1's rows begin and end with other roles, and ELMo's consist of words."""
 
 
 def tiny_model(family: str, *overrides: str) -> ModelSettings:
@@ -55,6 +60,7 @@ def program(
     length: int = 14,
     dropout: float | None = None,
     symmetric: bool = False,
+    **features: Any,
 ) -> Classification:
     """The program of a task with so many classes."""
     if model is None:
@@ -66,6 +72,7 @@ def program(
         metrics=("accuracy", "f1", "mcc"),
         dropout=dropout,
         symmetric=symmetric,
+        **features,
     )
     return Classification(task, model, _TOKENS, length)
 
@@ -147,5 +154,8 @@ def _texts(first: np.ndarray, columns: int, numbers: np.random.Generator) -> lis
         tokens = 5 + numbers.integers(0, 59, lengths.sum())
         starts = np.fromiter(itertools.accumulate(lengths, initial=0), np.int64, len(first) + 1)
         tokens[starts[:-1]] = 5 + first
-        texts.append(Texts(tokens.astype(np.uint8), starts))
+        # A tenth of the words are unknown to a vocabulary of words.
+        places = np.flatnonzero(np.random.default_rng(len(tokens)).random(len(tokens)) < 0.1)
+        unknown = UnknownWords(places, word_bytes([f"rare{place % 7}" for place in places]))
+        texts.append(Texts(tokens.astype(np.uint8), starts, unknown))
     return texts

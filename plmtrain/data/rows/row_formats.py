@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from plmtrain.data.rows.rows import Rows, beside
 from plmtrain.families import MODEL_FAMILIES, Piece
+from plmtrain.text.spelling import MOST_BYTES, Bytes
 from plmtrain.text.vocabulary import Vocabulary
 
 MULTIPLE = 8
@@ -246,11 +247,13 @@ class FormattedRows:
         ids: [rows, length] token ids.
         segments: [rows, length] segment ids.
         real: [rows, length] which tokens are not padding.
+        spellings: [rows, length, bytes] of unknown words, as in ``Rows``; None where tokens are not whole words.
     """
 
     ids: NDArray[np.int64]
     segments: NDArray[np.int64]
     real: NDArray[np.bool_]
+    spellings: Bytes | None = None
 
 
 def placed(rows: Rows, row_format: RowFormat, limit: int) -> Places:
@@ -282,4 +285,22 @@ def formatted(rows: Rows, row_format: RowFormat, vocabulary: Vocabulary, limit: 
     """
     places = placed(rows, row_format, limit)
     tokens = beside(rows.tokens, None if rows.others is None else rows.others.tokens)
-    return FormattedRows(ids=places.ids(tokens, vocabulary), segments=places.segments, real=places.real)
+    spellings = spellings_of(rows, places, tokens.shape)
+    return FormattedRows(ids=places.ids(tokens, vocabulary), segments=places.segments, real=places.real, spellings=spellings)
+
+
+def spellings_of(rows: Rows, places: Places, shape: tuple[int, ...]) -> Bytes | None:
+    """Move the spellings of unknown words to the places of these words.
+
+    Args:
+        rows: the texts.
+        places: where their tokens go.
+        shape: [rows, width] of the tokens of the texts, those of second texts included.
+    """
+    parts = [each.spellings for each in (rows, rows.others) if each is not None]
+    given = [part for part in parts if part is not None]
+    if not given:
+        return None
+    flat = np.concatenate(given, axis=1).reshape(-1, MOST_BYTES)
+    source = places.filled(np.arange(len(flat)).reshape(shape), [-1] * places.row_format.framing, -1)
+    return np.where(source[..., None] >= 0, flat[source], 0).astype(np.uint8)

@@ -63,6 +63,16 @@ class BiLSTMSettings(ModelSettings):
         """The size of a hidden state: both directions side by side."""
         return 2 * self.projection
 
+    @property
+    def initial_std(self) -> float:
+        """Standard deviation of the initial weights of a task's head; the model's own are as in the authors' code."""
+        return 0.02
+
+    @property
+    def initial_truncated(self) -> bool:
+        """Whether these weights are redrawn beyond two standard deviations."""
+        return False
+
     @model_validator(mode="after")
     def _filters_fit_words(self) -> Self:
         if (widest := max(width for width, _ in self.filters)) > self.characters:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from plmtrain.families import MODEL_FAMILIES
+from plmtrain.families import MODEL_FAMILIES, ModelFamily
 from plmtrain.settings.base import Name, Settings, Texts
 
 
@@ -39,12 +39,24 @@ class TaskSettings(Settings):
     """The dataset's split to train on."""
     validation_split: str = "validation"
     """The dataset's split to validate on."""
+    features: Literal["states", "mix"] | None = None
+    """What the head reads: the last states of the model, which is trained with it (states), or a trained mix of all its layers,
+    while the model stays as it is (mix: Peters et al. 2018, section 3.2); that of the model's family if not given."""
+    mix_norm: bool = False
+    """Whether the states of each layer are normed before they are mixed."""
+    mix_l2: float = Field(0.0, ge=0)
+    """The weight in the loss of the squared norm of the mix's weights: 0.001 lets them differ, 1 makes a mean of the mix (section
+    3.2)."""
 
     @model_validator(mode="after")
     def _from_one_place(self) -> TaskSettings:
         if self.subset is not None and self.hub is None and self.folder is None:
             raise ValueError("subset is of a dataset: name its hub, or a folder")
         return self
+
+    def mixes(self, family: ModelFamily) -> bool:
+        """Return whether the head reads a mix of all layers of a model of a family."""
+        return (self.features or family.features) == "mix"
 
     @property
     def texts_in_row(self) -> int:
