@@ -224,7 +224,7 @@ class TokenLabelHead(nn.Module):
         return scores
 
 
-def token_label_head(settings: UniformTransformerSettings, labels: int, dropout: float | None) -> TokenLabelHead:
+def token_label_head(settings: UniformTransformerSettings | BiLSTMSettings, labels: int, dropout: float | None) -> TokenLabelHead:
     """Build the head that labels the tokens of a model, with fresh weights.
 
     Args:

@@ -9,7 +9,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -22,10 +22,9 @@ from plmtrain.data.tables.examples import ExampleRows, in_both_orders
 from plmtrain.data.tables.readers import reader_of
 from plmtrain.nn.heads import RowHead, SentenceHead, row_head, row_state
 from plmtrain.nn.loss import tied_cross_entropy
-from plmtrain.nn.scalar_mix import ScalarMix
 from plmtrain.programs.answering import Answer
+from plmtrain.programs.features import FeatureLearner, mix_of, mix_term
 from plmtrain.programs.inspection import Inspection, Shown
-from plmtrain.programs.learner import Learner
 from plmtrain.programs.program import Carry, MakeBackbone
 from plmtrain.programs.spelling import with_spellings
 from plmtrain.programs.task import TaskAnswering, TaskProgram
@@ -38,13 +37,14 @@ if TYPE_CHECKING:
     from plmtrain.data.rows.rows import Rows
     from plmtrain.families import ModelFamily
     from plmtrain.keyed_random import Keys
+    from plmtrain.nn.scalar_mix import ScalarMix
     from plmtrain.text.tokenizer import Tokenizer
     from plmtrain.text.vocabulary import Vocabulary
 
 SentenceTaskT = TypeVar("SentenceTaskT", bound=SentenceTaskSettings)
 
 
-class SentenceLearner(Learner):
+class SentenceLearner(FeatureLearner):
     """A backbone and a sentence head.
 
     Args:
@@ -66,9 +66,8 @@ class SentenceLearner(Learner):
         *,
         symmetric: bool = False,
     ) -> None:
-        super().__init__(backbone)
+        super().__init__(backbone, mix)
         self.head = head
-        self.mix = mix
         self._family, self._closing, self._symmetric = family, closing, symmetric
 
     @property
@@ -76,22 +75,11 @@ class SentenceLearner(Learner):
         pooled = self._family.head is not None and self._family.head.pooled
         return self.head.dense if pooled and isinstance(self.head, SentenceHead) else None
 
-    def train(self, mode: bool = True) -> Self:
-        super().train(mode)
-        if self.mix is not None:
-            self.backbone.eval()  # it stays as it is, and its states are the same each time
-        return self
-
     def hidden(self, inputs: Inputs) -> Tensor:
         """Return the states of the rows that the head reads.  # [rows, length, width]"""
-        if self.mix is not None:
-            with torch.no_grad():
-                layers = self.backbone.encode_layers(inputs)
-            mixed: Tensor = self.mix(layers)
-            return mixed
         if self._family.reads == "decoder":
             inputs = replace(inputs, decoder=self._read_again(inputs))
-        return self.backbone.hidden(inputs)
+        return super().hidden(inputs)
 
     def scores(self, inputs: Inputs, hidden: Tensor | None = None) -> Tensor:
         """Return the outputs of the head.
@@ -145,7 +133,6 @@ class SentenceProgram(TaskProgram[SentenceTaskT, UniformTransformerSettings | Bi
         self.lm_weight = model.published.lm_weight if weight is None else weight
         if self.lm_weight:
             self.terms = (*self.terms, "lm")
-        self.mixes = settings.mixes(model.published)
         if settings.mix_l2:
             self.terms = (*self.terms, "mix")
 
@@ -194,9 +181,7 @@ class SentenceProgram(TaskProgram[SentenceTaskT, UniformTransformerSettings | Bi
             total, _ = tied_cross_entropy(predicting, learner.backbone.embedding_weight, batch.targets["next"])
             terms["lm"] = Term(total=total, normaliser=batch.normalisers["lm"], weight=self.lm_weight)
         if self.settings.mix_l2:
-            assert learner.mix is not None, "refused by the rules of the settings"
-            rows = batch.normalisers["mix"]
-            terms["mix"] = Term(total=rows * learner.mix.penalty(), normaliser=rows, weight=self.settings.mix_l2)
+            terms["mix"] = mix_term(learner, self.settings, batch.normalisers["mix"])
         return terms, carry
 
     @abstractmethod
@@ -229,9 +214,7 @@ class SentenceProgram(TaskProgram[SentenceTaskT, UniformTransformerSettings | Bi
 
     def build(self, make: MakeBackbone) -> SentenceLearner:
         backbone = make(self.model)
-        for parameter in backbone.parameters() if self.mixes else backbone.unread_by_encode():
-            parameter.requires_grad_(False)
-        mix = ScalarMix(self.model.layers + 1, normed=self.settings.mix_norm) if self.mixes else None
+        mix = mix_of(backbone, self.settings, self.model)
         head = row_head(self.model, self.outputs, self.settings.dropout)
         closing = self.vocabulary.roles.get("sep")
         return SentenceLearner(backbone, head, self.model.published, closing, mix, symmetric=self.settings.symmetric)

@@ -15,7 +15,7 @@ from plmtrain.settings.models.base import ModelSettings, TransformerSettings
 from plmtrain.settings.objectives.base import ObjectiveSettings
 from plmtrain.settings.optimizer import ScheduleSettings
 from plmtrain.settings.run import LaunchSettings
-from plmtrain.settings.tasks.base import SentenceTaskSettings, TaskSettings
+from plmtrain.settings.tasks.base import HeadTaskSettings, SentenceTaskSettings, TaskSettings
 from plmtrain.settings.tokenizer import TokenizerSettings
 from plmtrain.settings.trainer import TrainerSettings, frozen_layers
 from plmtrain.settings.wording import what_is_wrong
@@ -81,6 +81,8 @@ def _task_reads_as_model(model: ModelSettings, task: TaskSettings) -> Iterator[B
 
 def _task_mixes_layers(model: ModelSettings, task: TaskSettings) -> Iterator[Broken]:
     """Check the settings of features that are mixed from all layers."""
+    if not isinstance(task, HeadTaskSettings):
+        return
     if not task.mixes(model.published):
         for key in ("mix_norm", "mix_l2"):
             if getattr(task, key):

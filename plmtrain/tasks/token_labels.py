@@ -13,19 +13,21 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from plmtrain.batch import Batch, Inputs, Layout, Term
-from plmtrain.data.rows.row_formats import placed
+from plmtrain.data.rows.row_formats import placed, spellings_of
 from plmtrain.data.tables.readers import reader_of
 from plmtrain.data.tables.tagged import TaggedRows
 from plmtrain.metrics import entities
 from plmtrain.nn.heads import TokenLabelHead, token_label_head
 from plmtrain.nn.loss import cross_entropy_sum
 from plmtrain.programs.answering import Answer, Demonstration
+from plmtrain.programs.features import FeatureLearner, mix_of, mix_term
 from plmtrain.programs.inspection import Inspection, Shown
-from plmtrain.programs.learner import Learner
 from plmtrain.programs.program import Carry, MakeBackbone, Selection
+from plmtrain.programs.spelling import with_spellings
 from plmtrain.programs.task import TaskAnswering, TaskProgram
 from plmtrain.settings.base import MOST_PLACES
 from plmtrain.settings.models.base import UniformTransformerSettings
+from plmtrain.settings.models.bilstm import BiLSTMSettings
 from plmtrain.settings.tasks.token_labels import TokenLabelsSettings
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from plmtrain.data.rows.rows import Rows
     from plmtrain.data.tables.labelled import Examples
     from plmtrain.keyed_random import Keys
+    from plmtrain.nn.scalar_mix import ScalarMix
     from plmtrain.text.tokenizer import Tokenizer
     from plmtrain.text.vocabulary import Vocabulary
 
@@ -40,16 +43,17 @@ _LARGEST_TABLE = 20
 """The most labels in a table."""
 
 
-class TokenLabelsLearner(Learner):
+class TokenLabelsLearner(FeatureLearner):
     """A backbone and a head that labels its tokens.
 
     Args:
         backbone: reads the row.
         head: labels its states.
+        mix: as in ``FeatureLearner``.
     """
 
-    def __init__(self, backbone: Backbone, head: TokenLabelHead) -> None:
-        super().__init__(backbone)
+    def __init__(self, backbone: Backbone, head: TokenLabelHead, mix: ScalarMix | None) -> None:
+        super().__init__(backbone, mix)
         self.head = head
 
     def scores(self, inputs: Inputs, places: Tensor) -> Tensor:
@@ -62,11 +66,11 @@ class TokenLabelsLearner(Learner):
         Returns:
             [words, labels].
         """
-        scores: Tensor = self.head(self.backbone.hidden(inputs).flatten(0, 1)[places])
+        scores: Tensor = self.head(self.hidden(inputs).flatten(0, 1)[places])
         return scores
 
 
-class TokenLabels(TaskProgram[TokenLabelsSettings, UniformTransformerSettings, TokenLabelsLearner]):
+class TokenLabels(TaskProgram[TokenLabelsSettings, UniformTransformerSettings | BiLSTMSettings, TokenLabelsLearner]):
     """Label each word of a text by the state of its first token.
 
     Args:
@@ -76,16 +80,22 @@ class TokenLabels(TaskProgram[TokenLabelsSettings, UniformTransformerSettings, T
         sequence_length: tokens of a row, special ones included; longer texts are read in several rows.
     """
 
-    terms = ("token_labels",)
+    terms: tuple[str, ...] = ("token_labels",)
     unit = "nats a word"
     ragged = True
     counted = ("tokens",)
 
     def __init__(
-        self, settings: TokenLabelsSettings, model: UniformTransformerSettings, vocabulary: Vocabulary, sequence_length: int
+        self,
+        settings: TokenLabelsSettings,
+        model: UniformTransformerSettings | BiLSTMSettings,
+        vocabulary: Vocabulary,
+        sequence_length: int,
     ) -> None:
         super().__init__(settings, model, vocabulary)
         self.sequence_length = sequence_length
+        if settings.mix_l2:
+            self.terms = (*self.terms, "mix")
 
     @classmethod
     def of_heads(cls, heads: Set[type[nn.Module]], labels: tuple[str, ...]) -> TokenLabelsSettings | None:
@@ -110,28 +120,34 @@ class TokenLabels(TaskProgram[TokenLabelsSettings, UniformTransformerSettings, T
         targets = {"places": torch.from_numpy(np.flatnonzero(asked)), "words": torch.from_numpy(asked.sum(axis=1))}
         if rows.labels is not None:
             targets["labels"] = torch.from_numpy(rows.labels[rows.asked])
-        segments = torch.from_numpy(placing.segments) if self.model.tells_segments else None
+        inputs = Inputs(
+            ids=torch.from_numpy(placing.ids(rows.tokens, self.vocabulary)),
+            layout=Layout.of(placing.real),
+            segments=torch.from_numpy(placing.segments) if self.model.tells_segments else None,
+        )
         return Batch(
-            inputs=Inputs(
-                ids=torch.from_numpy(placing.ids(rows.tokens, self.vocabulary)),
-                layout=Layout.of(placing.real),
-                segments=segments,
-            ),
+            inputs=with_spellings(inputs, self.model, self.vocabulary, spellings_of(rows, placing, rows.tokens.shape)),
             targets=targets,
             samples=samples,
-            normalisers={"token_labels": float(rows.asked.sum()), "tokens": float(placing.real.sum())},
+            normalisers={
+                "token_labels": float(rows.asked.sum()),
+                "tokens": float(placing.real.sum()),
+                **({"mix": float(len(samples))} if self.settings.mix_l2 else {}),
+            },
         )
 
     def build(self, make: MakeBackbone) -> TokenLabelsLearner:
         backbone = make(self.model)
-        for parameter in backbone.unread_by_encode():
-            parameter.requires_grad_(False)
+        mix = mix_of(backbone, self.settings, self.model)
         head = token_label_head(self.model, len(self.settings.labels), self.settings.dropout)
-        return TokenLabelsLearner(backbone, head)
+        return TokenLabelsLearner(backbone, head, mix)
 
     def loss(self, learner: TokenLabelsLearner, batch: Batch, carry: Carry) -> tuple[dict[str, Term], Carry]:
         total = cross_entropy_sum(learner.scores(batch.inputs, batch.targets["places"]), batch.targets["labels"])
-        return {"token_labels": Term(total=total, normaliser=batch.normalisers["token_labels"])}, carry
+        terms = {"token_labels": Term(total=total, normaliser=batch.normalisers["token_labels"])}
+        if self.settings.mix_l2:
+            terms["mix"] = mix_term(learner, self.settings, batch.normalisers["mix"])
+        return terms, carry
 
     @cached_property
     def answering(self) -> Labelling:

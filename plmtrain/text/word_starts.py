@@ -1,7 +1,7 @@
 """The tokens that begin a word, as a table over the vocabulary.
 
 Words: all. WordPiece: every piece without ``##`` begins a word, punctuation and single ideographs among them. The others: a piece
-begins a word if it begins with white space (``Ġ``, ``▁``, a line end), if it follows white space, or if it is the first of a text.
+begins a word if it begins with white space (``Ġ``, ``▁``, a line end), if it follows white space, or if it is a text's first.
 With byte-level BPE punctuation therefore belongs to the word before it, as in RoBERTa's code. With SentencePiece (``▁``) a
 punctuation mark that is a piece by itself begins a word, as in the code of XLNet and ALBERT; in ALBERT's, so does a piece with a
 digit or a letter outside a to z. Chinese and Japanese have no white space between words, so that a piece that begins with an

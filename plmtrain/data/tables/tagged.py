@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 
 from plmtrain.data.corpus.encoding import running_text
 from plmtrain.data.rows.rows import Rows
+from plmtrain.data.rows.unknown_words import UnknownWords
 from plmtrain.errors import DataError
 from plmtrain.stopping import safe_point
+from plmtrain.text.spelling import word_bytes
 
 if TYPE_CHECKING:
     from plmtrain.text.tokenizer import Tokenizer
@@ -49,6 +51,7 @@ class TaggedTexts:
         starts: [texts + 1] the beginning of each text, and the end of the last one.
         references: the right labels of each text.
         overlap: the tokens that two windows have in common.
+        unknown: the words that a vocabulary of whole words lacks; None where tokens are not whole words.
     """
 
     tokens: NDArray[np.int64]
@@ -57,6 +60,7 @@ class TaggedTexts:
     starts: NDArray[np.int64]
     references: Sequence[Any]
     overlap: int
+    unknown: UnknownWords | None = None
 
     @classmethod
     def encode(
@@ -94,7 +98,12 @@ class TaggedTexts:
         if references is not None:
             labels = np.zeros(len(tokens), np.int64)
             labels[begins] = [numbers[label] for reference in references for label in reference]
-        return cls(tokens, first, labels, starts, references or (), overlap)
+        unknown = None
+        if tokenizer.vocabulary.words:
+            running = [running_text(" ".join(words), tokenizer.family) for words in texts]
+            spelt = [word for words in tokenizer.unknown_words(running) for word in words]
+            unknown = UnknownWords(np.flatnonzero(tokens == tokenizer.vocabulary["unk"]), word_bytes(spelt))
+        return cls(tokens, first, labels, starts, references or (), overlap, unknown)
 
     def rows(self, most: int) -> TaggedExamples:
         """Return a row for each text, or several for texts of more than ``most`` tokens."""
@@ -166,6 +175,7 @@ class TaggedExamples:
             word_starts=real & first[places],
             asked=real & own & first[places],
             labels=None if labels is None else labels[places],
+            spellings=None if self._texts.unknown is None else self._texts.unknown.at(places),
         )
 
 

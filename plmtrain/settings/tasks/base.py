@@ -39,24 +39,12 @@ class TaskSettings(Settings):
     """The dataset's split to train on."""
     validation_split: str = "validation"
     """The dataset's split to validate on."""
-    features: Literal["states", "mix"] | None = None
-    """What the head reads: the last states of the model, which is trained with it (states), or a trained mix of all its layers,
-    while the model stays as it is (mix: Peters et al. 2018, section 3.2); that of the model's family if not given."""
-    mix_norm: bool = False
-    """Whether the states of each layer are normed before they are mixed."""
-    mix_l2: float = Field(0.0, ge=0)
-    """The weight in the loss of the squared norm of the mix's weights: 0.001 lets them differ, 1 makes a mean of the mix (section
-    3.2)."""
 
     @model_validator(mode="after")
     def _from_one_place(self) -> TaskSettings:
         if self.subset is not None and self.hub is None and self.folder is None:
             raise ValueError("subset is of a dataset: name its hub, or a folder")
         return self
-
-    def mixes(self, family: ModelFamily) -> bool:
-        """Return whether the head reads a mix of all layers of a model of a family."""
-        return (self.features or family.features) == "mix"
 
     @property
     def texts_in_row(self) -> int:
@@ -103,7 +91,26 @@ class TextTaskSettings(TaskSettings):
         return self
 
 
-class SentenceTaskSettings(TextTaskSettings):
+class HeadTaskSettings(TaskSettings):
+    """A task whose answers a head computes from states of the row."""
+
+    decides_parameters: ClassVar[frozenset[str]] = frozenset({"features"})
+
+    features: Literal["states", "mix"] | None = None
+    """What the head reads: the last states of the model, which is trained with it (states), or a trained mix of all its layers,
+    while the model stays as it is (mix: Peters et al. 2018, section 3.2); that of the model's family if not given."""
+    mix_norm: bool = False
+    """Whether the states of each layer are normed before they are mixed."""
+    mix_l2: float = Field(0.0, ge=0)
+    """The weight in the loss of the squared norm of the mix's weights: 0.001 lets them differ, 1 makes a mean of the mix (section
+    3.2)."""
+
+    def mixes(self, family: ModelFamily) -> bool:
+        """Return whether the head reads a mix of all layers of a model of a family."""
+        return (self.features or family.features) == "mix"
+
+
+class SentenceTaskSettings(TextTaskSettings, HeadTaskSettings):
     """A task whose answer a head computes from one state of the row."""
 
     families: ClassVar[frozenset[str]] = frozenset(name for name, row in MODEL_FAMILIES.items() if row.head is not None)

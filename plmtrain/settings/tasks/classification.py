@@ -15,7 +15,7 @@ Metric = Literal["accuracy", "f1", "mcc"]
 class ClassificationSettings(SentenceTaskSettings):
     """One label for a text or a pair of texts (Devlin et al. 2019, section 4.1)."""
 
-    decides_parameters: ClassVar[frozenset[str]] = frozenset({"labels"})
+    decides_parameters: ClassVar[frozenset[str]] = SentenceTaskSettings.decides_parameters | {"labels"}
     found_in_data: ClassVar[frozenset[str]] = frozenset({"labels"})
 
     type: Literal["classification"] = "classification"

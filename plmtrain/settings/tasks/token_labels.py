@@ -8,14 +8,14 @@ from pydantic import Field, model_validator
 
 from plmtrain.families import MODEL_FAMILIES
 from plmtrain.settings.base import Texts
-from plmtrain.settings.tasks.base import TaskSettings
+from plmtrain.settings.tasks.base import HeadTaskSettings
 
 
-class TokenLabelsSettings(TaskSettings):
+class TokenLabelsSettings(HeadTaskSettings):
     """A label for each word, such as its part of speech, or its part in a name (Devlin et al. 2019, section 5.3)."""
 
     families: ClassVar[frozenset[str]] = frozenset(name for name, row in MODEL_FAMILIES.items() if row.kind != "encoder_decoder")
-    decides_parameters: ClassVar[frozenset[str]] = frozenset({"labels"})
+    decides_parameters: ClassVar[frozenset[str]] = HeadTaskSettings.decides_parameters | {"labels"}
     found_in_data: ClassVar[frozenset[str]] = frozenset({"labels"})
 
     type: Literal["token_labels"] = "token_labels"
