@@ -1,5 +1,5 @@
-"""The states of a backbone that the head of a task reads: the last ones, or a trained mix of all layers of a backbone that stays as
-it is (Peters et al. 2018, section 3.2)."""
+"""The states of a backbone that the head of a task reads: the last ones, or a trained mix of all layers (Peters et al. 2018,
+section 3.2); a backbone whose layers are mixed stays as it is."""
 
 from __future__ import annotations
 

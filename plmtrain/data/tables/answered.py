@@ -78,5 +78,10 @@ class AnsweredExamples:
         rows = self.questions.fetch(indices)
         answers = None if self.answers is None else self.answers.rows(indices, self.answers.lengths(indices))
         return AnsweredRows(
-            tokens=rows.tokens, lengths=rows.lengths, word_starts=rows.word_starts, others=rows.others, answers=answers
+            tokens=rows.tokens,
+            lengths=rows.lengths,
+            word_starts=rows.word_starts,
+            spellings=rows.spellings,
+            others=rows.others,
+            answers=answers,
         )
