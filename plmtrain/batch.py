@@ -30,6 +30,8 @@ class Layout:
         window: of a causal layout, the number of positions that one sees at most, itself included; None for no such limit.
         ranks: [batch, length] int, the rank of each position in the order of prediction: a position sees only positions whose
             rank is not greater than its own.
+        prefixes: of a causal layout, [batch] int, the number of first positions that all positions see, so that they see each
+            other.
         visible: [batch, length, length] bool, an additional rule: whether a query (second axis) may see a key (third axis).
     """
 
@@ -38,6 +40,7 @@ class Layout:
     causal: bool = False
     window: int | None = None
     ranks: Tensor | None = None
+    prefixes: Tensor | None = None
     visible: Tensor | None = None
 
     @classmethod
@@ -58,6 +61,7 @@ class Layout:
             tokens=_maybe(change, self.tokens),
             documents=_maybe(change, self.documents),
             ranks=_maybe(change, self.ranks),
+            prefixes=_maybe(change, self.prefixes),
             visible=_maybe(change, self.visible),
         )
 

@@ -14,6 +14,10 @@ from typing import Literal
 ROLES = ("pad", "unk", "cls", "sep", "mask", "bos", "eos")
 """The uses that a special token can have; Hugging Face's files call them ``pad_token`` and so on."""
 
+SENTINEL = "<extra_id_{}>"
+"""The name of a sentinel, of which each stands for another piece that is cut out of a text (Raffel et al. 2020, section 3.1.4).
+The first one has the role ``sentinel``, which Hugging Face's files do not name."""
+
 UNLIMITED = int(1e30)
 """The number by which Hugging Face's files express that a model has no longest text."""
 
@@ -34,7 +38,7 @@ class TokenizerFamily:
     Args:
         first: the special tokens with the lowest ids, in order.
         last: those with the highest ids, in order.
-        roles: each role's token; a family need not have all roles.
+        roles: each role's token, ``sentinel`` among them; a family need not have all roles.
         single: a row of one text, as ``ROLE:SEGMENT`` and ``A:SEGMENT`` in order.
         pair: a row of two texts, A and B.
         added: those special tokens that published vocabularies lack: fine-tuning adds them, with new embeddings.
@@ -70,6 +74,11 @@ class TokenizerFamily:
     def language(self, name: str) -> str | None:
         """Return the token of a language, given itself or its part before the underscore; None if there is none."""
         return next((token for token in self.languages if name in (token, token.partition("_")[0])), None)
+
+    @property
+    def named_roles(self) -> dict[str, str]:
+        """The roles that Hugging Face's files name, with their tokens."""
+        return {role: self.roles[role] for role in ROLES if role in self.roles}
 
     @property
     def specials(self) -> tuple[str, ...]:
@@ -113,11 +122,11 @@ MBART_LANGUAGES = (
 TOKENIZER_FAMILIES: Mapping[str, TokenizerFamily] = {
     "t5": TokenizerFamily(
         first=("<pad>", "</s>", "<unk>"),
-        last=tuple(f"<extra_id_{number}>" for number in reversed(range(100))),
-        roles={"pad": "<pad>", "unk": "<unk>", "eos": "</s>"},
+        last=tuple(SENTINEL.format(number) for number in reversed(range(100))),
+        roles={"pad": "<pad>", "unk": "<unk>", "eos": "</s>", "sentinel": "<extra_id_0>"},
         single="A:0 eos:0",
         pair="A:0 eos:0 B:0 eos:0",
-        signs=("<extra_id_0>",),
+        signs=(SENTINEL.format(0),),
     ),
     "xlnet": TokenizerFamily(
         first=("<unk>", "<s>", "</s>", "<cls>", "<sep>", "<pad>", "<mask>", "<eod>", "<eop>"),
@@ -292,6 +301,7 @@ class ModelFamily:
         decoder_start: the role of the token that a decoder's inputs begin with.
         writes_frame: whether the special tokens around a text also stand around what a decoder writes.
         in_transformers: whether transformers has a class for its models.
+        row_multiple: the number of rows of the token embedding is a multiple of this; the last rows may be of no token.
         counts_padding: whether transformers' class, if it gets no mask, assumes that all padding comes after a row.
         counts_from_pad: whether transformers' class counts positions from the row after the padding token's id.
     """
@@ -306,6 +316,7 @@ class ModelFamily:
     decoder_start: str = "eos"
     writes_frame: bool = False
     in_transformers: bool = True
+    row_multiple: int = 1
     counts_padding: bool = False
     counts_from_pad: bool = False
 
@@ -333,6 +344,8 @@ MODEL_FAMILIES: Mapping[str, ModelFamily] = {
     ),
     "mbart": ModelFamily(kind="encoder_decoder", tokenizer="mbart", reads="decoder", in_transformers=False),
     "mass": ModelFamily(kind="encoder_decoder", tokenizer="xlm", reads="decoder", in_transformers=False),
+    # 32,100 tokens in 32,128 rows.
+    "t5": ModelFamily(kind="encoder_decoder", tokenizer="t5", reads="decoder", decoder_start="pad", row_multiple=128),
     # Dropout and weight: Radford et al. 2018, sections 3.2 and 4.1.
     "gpt1": ModelFamily(
         kind="decoder", tokenizer="gpt1", reads="last", head=ClassifierHead(activation=None, dropout=0.1), lm_weight=0.5
@@ -340,6 +353,17 @@ MODEL_FAMILIES: Mapping[str, ModelFamily] = {
     "gpt2": ModelFamily(kind="decoder", tokenizer="gpt2", reads="last", head=ClassifierHead(activation=None, dropout=0.0)),
 }
 """By name. Heads are those of transformers."""
+
+
+def embedding_rows(family: str, tokens: int) -> int:
+    """Return the number of rows of the token embedding of a family's new models.
+
+    Args:
+        family: of models.
+        tokens: the number of tokens of the vocabulary.
+    """
+    multiple = MODEL_FAMILIES[family].row_multiple
+    return -(-tokens // multiple) * multiple
 
 
 def model_families(kind: str) -> list[str]:

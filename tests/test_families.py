@@ -17,7 +17,7 @@ from plmtrain.settings.tokenizer import TokenizerSettings
 @pytest.mark.parametrize("name", TOKENIZER_FAMILIES)
 def test_a_row_of_tokens_is_whole(name: str) -> None:
     row = TOKENIZER_FAMILIES[name]
-    assert set(row.roles) <= set(ROLES)
+    assert set(row.roles) - {"sentinel"} == set(row.named_roles) <= set(ROLES)
     assert set(row.roles.values()) <= set(row.specials)
     assert len(set(row.specials)) == len(row.specials)
     for texts in (1, 2):

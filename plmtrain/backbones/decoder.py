@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from plmtrain.backbones import Backbone
 from plmtrain.batch import Inputs
-from plmtrain.nn.attention import Cache, Visibility, ready, visibility
+from plmtrain.nn.attention import Visibility, ready, visibility
 from plmtrain.nn.blocks import Block, PostNormBlock, PreNormBlock
+from plmtrain.nn.cache import Cache
 from plmtrain.nn.dropout import dropout
 from plmtrain.nn.initialisation import initialise
 from plmtrain.settings.models.decoder import DecoderSettings

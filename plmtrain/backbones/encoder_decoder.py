@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from plmtrain.backbones import EncoderDecoderBackbone
 from plmtrain.batch import Inputs
-from plmtrain.nn.attention import Cache, Visibility, cross_visibility, visibility
+from plmtrain.nn.attention import Visibility, cross_visibility, visibility
 from plmtrain.nn.blocks import BlockCache, PostNormBlock, PostNormDecoderBlock
+from plmtrain.nn.cache import Cache
 from plmtrain.nn.initialisation import initialise
 from plmtrain.nn.positioned import PositionedEmbeddings
 from plmtrain.settings.models.encoder_decoder import EncoderDecoderSettings

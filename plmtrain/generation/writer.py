@@ -106,10 +106,11 @@ class DecoderWriter:
         backbone: in eval mode.
         copies: continuations of each prompt, in parallel.
         limit: the most tokens of a text, prompt included.
+        sees_prompt: whether the tokens of a prompt see each other, as in a prefix language model.
     """
 
-    def __init__(self, backbone: Decoder, copies: int, limit: int) -> None:
-        self._backbone, self._copies, self._limit = backbone, copies, limit
+    def __init__(self, backbone: Decoder, copies: int, limit: int, *, sees_prompt: bool = False) -> None:
+        self._backbone, self._copies, self._limit, self._sees_prompt = backbone, copies, limit, sees_prompt
         self._cache = backbone.new_cache(limit)
         self._tokens: Tensor | None = None  # [texts, limit] which places are not padding
         self._padding: Tensor | None = None  # [texts, 1] the number of places with padding
@@ -131,7 +132,9 @@ class DecoderWriter:
             seen = self._tokens[:, :length]
             places = torch.arange(self._cache[0].length, length, device=tokens.device)
             positions = (places - self._padding).clamp(min=0)
-        inputs = Inputs(ids=tokens.clamp(min=0), layout=Layout(tokens=seen, causal=True), positions=positions)
+        prefixes = torch.full((len(tokens),), length, device=tokens.device) if begins and self._sees_prompt else None
+        layout = Layout(tokens=seen, causal=True, prefixes=prefixes)
+        inputs = Inputs(ids=tokens.clamp(min=0), layout=layout, positions=positions)
         last = self._backbone.extend(inputs, self._cache)[:, -1]
         scores = functional.linear(last, self._backbone.embedding_weight)
         if begins and self._copies > 1:

@@ -171,6 +171,7 @@ class Family(Generic[SettingsT]):
         repeats: names of tensors that a file may contain in addition to, or instead of, the equal tensors they are mapped to.
         buffers: names of tensors in files that are not weights, without the prefix; ``*`` stands for the number of a layer.
         zeros: a tensor that the classes with heads save although it is always zero; if it is not, the model is not supported.
+        unties: whether some of its models have an output layer of their own, so that ``shape`` reads ``tie_word_embeddings``.
         generation: whether its models generate text, so that transformers needs the start token in the config.json.
         tolerance: the maximum difference of scores after an export and a new import of the weights.
         aliases: alternative keys of a config.json; if present, each has precedence over the key it is mapped to.
@@ -189,6 +190,7 @@ class Family(Generic[SettingsT]):
     repeats: Mapping[str, str]
     buffers: frozenset[str] = frozenset()
     zeros: str | None = None
+    unties: bool = False
     generation: bool = False
     tolerance: float = 1e-5
     aliases: Mapping[str, str] = field(default_factory=dict)

@@ -164,7 +164,8 @@ def read(folder: str | Path) -> HuggingFaceModel:
     fill(backbone, backbone_names, tensors, folder)
     for kind, names in head_names.items():
         fill(heads[kind], names, tensors, folder)
-    _refuse_untied(repeats, tensors, folder)
+    own = flat([family.backbone(settings)])
+    _refuse_untied({name: other for name, other in repeats.items() if name.removeprefix(prefix) not in own}, tensors, folder)
     if family.zeros in tensors.shapes:
         known.add(family.zeros)
         if tensors.read(family.zeros).any():
@@ -184,7 +185,8 @@ def _shape(folder: Path) -> tuple[Family[Any], Config, ModelSettings]:
     refuse_code(values, source)
     family = family_of(values.get("model_type"), str(source))
     config = Config(values | {name: values[old] for old, name in family.aliases.items() if old in values}, str(source))
-    config.demand("tie_word_embeddings", True)
+    if not family.unties:
+        config.demand("tie_word_embeddings", True)
     if not config.whole("vocab_size", 0):
         raise config.wrong("vocab_size", values.get("vocab_size"), "the number of tokens")
     shape = family.shape(config)
@@ -308,10 +310,11 @@ def save(folder: str | Path, model: Model, roles: Mapping[str, int]) -> Saved:
     with disk_errors(folder / WEIGHTS, tensor_file.byte_size(tensors)):
         tensor_file.write(folder / WEIGHTS, tensors)
     if family.generation:
-        # Generated text starts after the closing token, with the opening one, as in training.
-        config["decoder_start_token_id"] = start = roles.get("eos")
+        config["decoder_start_token_id"] = start = roles.get(settings.published.decoder_start)
         if not heads:
-            forced = {"forced_bos_token_id": roles.get("bos"), "forced_eos_token_id": start}
+            # Where text is framed in training, it begins with the opening token and ends with the closing one.
+            forced = {"forced_bos_token_id": roles.get("bos"), "forced_eos_token_id": roles.get("eos")}
+            forced = forced if settings.published.writes_frame else {}
             write_json_atomically(folder / GENERATION, {**special, "decoder_start_token_id": start, **forced})
     write_json_atomically(folder / CONFIG, config)
     return Saved(architecture, kinds, tuple(kind for kind in model.heads if kind not in kinds))

@@ -57,7 +57,7 @@ def inputs_of(settings: ModelSettings, tokens: int, roles: Mapping[str, int], id
         positions = values.get("position_ids")
     if settings.kind == "encoder_decoder":
         decoder_ids = values.get("decoder_input_ids")
-        decoder_ids = shift_right(ids, _start(roles)) if decoder_ids is None else decoder_ids
+        decoder_ids = shift_right(ids, _start(settings, roles)) if decoder_ids is None else decoder_ids
         _check_ids("decoder_input_ids", decoder_ids, settings.positions, tokens)
         decoder = Inputs(ids=decoder_ids, layout=Layout(causal=True))
     if settings.published.counts_padding and mask is None and "pad" in roles:
@@ -84,9 +84,10 @@ def _positions(ids: Tensor, position_ids: Tensor | None, offset: int, pad: int) 
     return tokens.long().cumsum(dim=1) * tokens - 1
 
 
-def _start(roles: Mapping[str, int]) -> int:
-    """Return the default start token of a decoder: the closing token."""
-    start = roles.get("eos", roles.get("sep"))
+def _start(settings: ModelSettings, roles: Mapping[str, int]) -> int:
+    """Return the token that a decoder's inputs begin with."""
+    role = settings.published.decoder_start
+    start = roles.get(role, roles.get("sep") if role == "eos" else None)
     if start is None:
         raise SettingsError("the decoder's start token is unknown", "logits", "give decoder_input_ids")
     return start

@@ -26,7 +26,7 @@ def present(names: Names, repeats: Mapping[str, str], tensors: TensorSource) -> 
     elsewhere = {name: other for other, name in repeats.items() if other in tensors.shapes}
 
     def present_name(name: str) -> str:
-        return name if name in tensors.shapes else elsewhere.get(name, name)
+        return name if name in tensors.shapes else elsewhere.get(name, repeats.get(name, name))
 
     return renamed(names, present_name)
 

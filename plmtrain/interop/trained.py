@@ -16,12 +16,14 @@ from plmtrain.programs.program import Trainable
 from plmtrain.settings.models.decoder import DecoderSettings
 from plmtrain.settings.models.encoder import EncoderSettings
 from plmtrain.settings.models.encoder_decoder import EncoderDecoderSettings
+from plmtrain.settings.models.relative_encoder_decoder import RelativeEncoderDecoderSettings
 from plmtrain.settings.objectives.bart import BartSettings
 from plmtrain.settings.objectives.clm import CausalLMSettings
 from plmtrain.settings.objectives.masked_lm import MaskedLMSettings
 from plmtrain.settings.objectives.nsp import NextSentenceSettings
 from plmtrain.settings.objectives.plm import PermutationLMSettings
 from plmtrain.settings.objectives.sop import SentenceOrderSettings
+from plmtrain.settings.objectives.span_corruption import SpanCorruptionSettings
 from plmtrain.settings.objectives.tlm import TranslationLMSettings
 from plmtrain.text.vocabulary import Vocabulary
 from plmtrain.training.restore import Trained, is_run, load_run
@@ -67,6 +69,8 @@ def _program(read: HuggingFaceModel, vocabulary: Vocabulary, folder: Path) -> Tr
         return objectives.build(PermutationLMSettings(name="plm"), model, vocabulary)
     if isinstance(model, DecoderSettings) and not read.heads:
         return objectives.build(CausalLMSettings(name="clm"), model, vocabulary)
+    if isinstance(model, RelativeEncoderDecoderSettings) and not read.heads:
+        return objectives.build(SpanCorruptionSettings(name="span_corruption"), model, vocabulary)
     if isinstance(model, EncoderDecoderSettings) and not read.heads:
         return objectives.build(BartSettings(name="bart"), model, vocabulary)
     remedy = "start a run from it with init=, or take a folder with a language-model head"

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from plmtrain.batch import Layout
+from plmtrain.nn.cache import Cache
 from plmtrain.nn.dropout import kept, kept_scale
 
 
@@ -26,8 +27,8 @@ class Visibility(NamedTuple):
     """
 
     bias: Tensor | None = None
-    """[batch, 1, 1 or query, key], added to scores: 0 where a query sees a key, else minus infinity. None where only ``causal``
-    hides any."""
+    """[batch or 1, heads or 1, query or 1, key], added to scores: minus infinity where a query does not see a key, else 0, or
+    what relative positions add (``biased``). None where only ``causal`` hides any."""
     sighted: Tensor | None = None
     """[batch, 1, 1 or query, 1], 1 where a query sees any key, else 0; None where every query does."""
     causal: bool = False
@@ -47,7 +48,7 @@ def visibility(layout: Layout, hidden: Tensor) -> Visibility:
     length = hidden.shape[1]
     if layout.window is not None and layout.window < length:
         return _in_blocks(layout, layout.window, hidden)
-    if all(rule is None for rule in (layout.tokens, layout.documents, layout.ranks, layout.visible)):
+    if all(rule is None for rule in (layout.tokens, layout.documents, layout.ranks, layout.prefixes, layout.visible)):
         return Visibility(causal=layout.causal)
     seen = may_see(layout, length, hidden.device)
     assert seen is not None
@@ -93,7 +94,10 @@ def may_see(layout: Layout, length: int, device: torch.device) -> Tensor | None:
     if layout.visible is not None:
         rules.append(layout.visible)
     if layout.causal:
-        rules.append(_not_later(length, device)[None])
+        earlier = _not_later(length, device)[None]
+        if layout.prefixes is not None:
+            earlier = earlier | (torch.arange(length, device=device) < layout.prefixes[:, None])[:, None, :]
+        rules.append(earlier)
     if layout.window is not None:
         rules.append(~_not_later(length, device, -layout.window)[None])
     if not rules:
@@ -112,10 +116,28 @@ def ready(seen: Tensor, hidden: Tensor) -> Visibility:
         hidden: the input of the first layer, for its type.
     """
     sighted = seen.any(dim=-1, keepdim=True)
-    # Attention's products have autocast's type where that is on, and adding another type would cost a copy in every layer.
-    device = hidden.device.type
-    kind = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
+    kind = _kind(hidden)
     return Visibility(bias=_bias(seen | ~sighted, kind)[:, None], sighted=sighted[:, None].to(kind))
+
+
+def _kind(hidden: Tensor) -> torch.dtype:
+    """Return the type of attention's products, autocast's where that is on: adding another would cost a copy in every layer."""
+    device = hidden.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
+
+
+def biased(seen: Visibility, bias: Tensor, hidden: Tensor) -> Visibility:
+    """Return a visibility whose scores have a number added for each query and key, as in T5 (Raffel et al. 2020, section 2.1).
+
+    Args:
+        seen: which positions see each other, without a window.
+        bias: [1, heads, query, key].
+        hidden: the input of the first layer, for its type.
+    """
+    assert seen.window is None, "a window has no bias"
+    bias = bias.to(_kind(hidden))
+    mask = _bias(_not_later(bias.shape[2], bias.device), bias.dtype) if seen.causal else seen.bias
+    return seen._replace(bias=bias if mask is None else bias + mask, causal=False)
 
 
 def _not_later(length: int, device: torch.device, shift: int = 0) -> Tensor:
@@ -127,6 +149,7 @@ def _in_blocks(layout: Layout, window: int, hidden: Tensor) -> Visibility:
     """Prepare a window that is shorter than a row, so that the cost of attention is proportional to length * window."""
     assert layout.causal, "a window ends at the query"
     assert layout.ranks is None, "a window has no order but that of the row"
+    assert layout.prefixes is None, "a window ends at the query"
     assert layout.visible is None, "a window has no rule for pairs of positions"
     batch, length = hidden.shape[:2]
     device, blocks = hidden.device, -(-length // window)
@@ -155,31 +178,32 @@ def _bias(seen: Tensor, kind: torch.dtype) -> Tensor:
     return torch.zeros(seen.shape, dtype=kind, device=seen.device).masked_fill_(~seen, -math.inf)
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor, seen: Visibility, probability: float) -> Tensor:
+def attend(query: Tensor, key: Tensor, value: Tensor, seen: Visibility, probability: float, scale: float | None = None) -> Tensor:
     """softmax(QK'/sqrt(d))V over the keys that each query may see; zero for a query that may see none.
 
     Args:
         query, key, value: [batch, heads, length, head width].
         seen: which positions see each other.
         probability: of dropping an attention weight; 0 outside training.
+        scale: the factor of the products; None for 1/sqrt(d).
 
     Returns:
         [batch, heads, length, head width].
     """
     if seen.window is not None:
-        output = _unfolded(_scored(*_folded(query, key, value, seen.window), seen, probability), query.shape)
+        output = _unfolded(_scored(*_folded(query, key, value, seen.window), seen, probability, scale), query.shape)
     else:
-        output = _scored(query, key, value, seen, probability)
+        output = _scored(query, key, value, seen, probability, scale)
     if seen.sighted is not None:
         output = output * seen.sighted
     return output
 
 
-def _scored(query: Tensor, key: Tensor, value: Tensor, seen: Visibility, probability: float) -> Tensor:
-    if _by_products_is_faster(query, probability):
-        return _by_products(query, key, value, seen, probability)
+def _scored(query: Tensor, key: Tensor, value: Tensor, seen: Visibility, probability: float, scale: float | None) -> Tensor:
+    if _by_products_is_faster(query, seen, probability):
+        return _by_products(query, key, value, seen, probability, scale)
     output: Tensor = functional.scaled_dot_product_attention(
-        query, key, value, attn_mask=seen.bias, dropout_p=probability, is_causal=seen.causal
+        query, key, value, attn_mask=seen.bias, dropout_p=probability, is_causal=seen.causal, scale=scale
     )
     return output
 
@@ -206,21 +230,24 @@ def _unfolded(mixed: Tensor, shape: torch.Size) -> Tensor:
     return rows[:, :, :length]
 
 
-def _by_products_is_faster(query: Tensor, probability: float) -> bool:
+def _by_products_is_faster(query: Tensor, seen: Visibility, probability: float) -> bool:
     """Return whether explicit matrix products are faster than torch's kernel.
 
     Torch's CPU kernel has no dropout, and has a slow backward pass in bf16. On one core with AVX-512 and no AMX, at 128, 256 and
     512 positions, explicit products took 0.5 to 0.9 of the time with dropout, and in bf16 0.3 to 0.9 without. In fp32 without
-    dropout neither was always faster, and without gradients torch's kernel was. GPUs were not measured.
+    dropout neither was always faster, and without gradients torch's kernel was. GPUs were not measured. Where the bias is
+    learned, torch's CPU kernel cannot be used anyway.
     """
     if query.device.type != "cpu":
         return False
-    return probability > 0 or (query.dtype == torch.bfloat16 and query.requires_grad)
+    learned = seen.bias is not None and seen.bias.requires_grad
+    return probability > 0 or learned or (query.dtype == torch.bfloat16 and query.requires_grad)
 
 
-def _by_products(query: Tensor, key: Tensor, value: Tensor, seen: Visibility, probability: float) -> Tensor:
+def _by_products(query: Tensor, key: Tensor, value: Tensor, seen: Visibility, probability: float, scale: float | None) -> Tensor:
     bias = _bias(_not_later(query.shape[2], query.device), query.dtype) if seen.causal else seen.bias
-    scores: Tensor = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)  # [batch, heads, query, key]
+    scaled = query if scale == 1 else query * (query.shape[-1] ** -0.5 if scale is None else scale)
+    scores: Tensor = scaled @ key.transpose(-1, -2)  # [batch, heads, query, key]
     weights = (scores if bias is None else scores + bias).softmax(dim=-1)
     if probability:
         # Dropout's scale is applied to the values, of which there are fewer than weights.
@@ -229,54 +256,18 @@ def _by_products(query: Tensor, key: Tensor, value: Tensor, seen: Visibility, pr
     return weights @ value
 
 
-class Cache:
-    """The keys and values that one attention layer has computed so far, so that a growing sequence only computes new positions.
-
-    Args:
-        capacity: the most positions there will be.
-        window: the number of last positions that are read; None for all.
-    """
-
-    def __init__(self, capacity: int, window: int | None = None) -> None:
-        self._capacity = capacity
-        self._window = window
-        self._kept: Tensor | None = None  # [2, batch, heads, capacity, head width]
-        self.length = 0
-
-    def extend(self, key: Tensor, value: Tensor) -> None:
-        """Append those of further positions.  # each [batch, heads, new, head width]"""
-        if self._kept is None:
-            batch, heads, _, width = key.shape
-            self._kept = key.new_empty(2, batch, heads, self._capacity, width)
-        end = self.length + key.shape[2]
-        assert end <= self._capacity, (end, self._capacity)
-        self._kept[0, :, :, self.length : end] = key
-        self._kept[1, :, :, self.length : end] = value
-        self.length = end
-
-    def read(self) -> tuple[Tensor, Tensor]:
-        """Return all keys and values, or the last ones if there is a window.  # each [batch, heads, length, head width]"""
-        assert self._kept is not None
-        first = 0 if self._window is None else max(0, self.length - self._window)
-        key, value = self._kept[:, :, :, first : self.length]
-        return key, value
-
-    def select(self, rows: Tensor) -> None:
-        """Continue with some rows of the batch, in that order; a row may be taken more than once.  # [rows] indices"""
-        if self._kept is not None:
-            self._kept = self._kept.index_select(1, rows)
-
-
 class JoinedLinear(nn.Linear):
-    """Several square linear layers with the same input, in one product.
+    """Several linear layers with the same input, in one product.
 
     Args:
-        width: the size of each layer's input and output.
+        width: the size of the input.
         parts: the number of layers; optimisers that measure the norm of a layer's weights measure each.
+        part_width: the size of each layer's output; None for that of the input.
+        bias: whether the layers have biases.
     """
 
-    def __init__(self, width: int, parts: int) -> None:
-        super().__init__(width, parts * width)
+    def __init__(self, width: int, parts: int, part_width: int | None = None, bias: bool = True) -> None:
+        super().__init__(width, parts * (part_width or width), bias=bias)
         self.parts = parts
 
 
@@ -287,14 +278,27 @@ class SelfAttention(nn.Module):
         width: the size of a hidden state.
         heads: the number of heads.
         attention_dropout: of attention weights.
+        head_width: the size of a head; None where the heads together are as wide as a hidden state.
+        bias: whether the linear layers have biases.
+        scale: of the products of queries and keys; None for 1/sqrt(head width).
     """
 
-    def __init__(self, width: int, heads: int, attention_dropout: float) -> None:
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        attention_dropout: float,
+        *,
+        head_width: int | None = None,
+        bias: bool = True,
+        scale: float | None = None,
+    ) -> None:
         super().__init__()
-        self.heads = heads
+        self.heads, self.scale = heads, scale
         self.attention_dropout = attention_dropout
-        self.query_key_value = JoinedLinear(width, 3)
-        self.output = nn.Linear(width, width)
+        inner = heads * (head_width or width // heads)
+        self.query_key_value = JoinedLinear(width, 3, inner, bias)
+        self.output = nn.Linear(inner, width, bias=bias)
 
     def forward(self, hidden: Tensor, seen: Visibility, cache: Cache | None = None) -> Tensor:
         """Mix hidden states.
@@ -312,15 +316,15 @@ class SelfAttention(nn.Module):
 
     def mixed(self, hidden: Tensor, seen: Visibility, cache: Cache | None = None) -> Tensor:
         """Return the outputs of the heads, concatenated, before the output product; arguments and shape as in ``forward``."""
-        batch, length, width = hidden.shape
-        parts = self.query_key_value(hidden).view(batch, length, 3, self.heads, width // self.heads)
+        batch, length = hidden.shape[:2]
+        parts = self.query_key_value(hidden).view(batch, length, 3, self.heads, -1)
         query, key, value = parts.permute(2, 0, 3, 1, 4).contiguous()  # each [batch, heads, length, head width]
         if cache is not None:
             cache.extend(key, value)
             if cache.length > length:
                 key, value = cache.read()
-        heads = attend(query, key, value, seen, self.attention_dropout if self.training else 0.0)
-        return heads.transpose(1, 2).reshape(batch, length, width)
+        heads = attend(query, key, value, seen, self.attention_dropout if self.training else 0.0, self.scale)
+        return heads.transpose(1, 2).reshape(batch, length, -1)
 
 
 class CrossAttention(nn.Module):
@@ -330,15 +334,26 @@ class CrossAttention(nn.Module):
         width: the size of a hidden state in both.
         heads: the number of heads.
         attention_dropout: of attention weights.
+        head_width, bias, scale: as in ``SelfAttention``.
     """
 
-    def __init__(self, width: int, heads: int, attention_dropout: float) -> None:
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        attention_dropout: float,
+        *,
+        head_width: int | None = None,
+        bias: bool = True,
+        scale: float | None = None,
+    ) -> None:
         super().__init__()
-        self.heads = heads
+        self.heads, self.scale = heads, scale
         self.attention_dropout = attention_dropout
-        self.query = nn.Linear(width, width)
-        self.key_value = JoinedLinear(width, 2)
-        self.output = nn.Linear(width, width)
+        inner = heads * (head_width or width // heads)
+        self.query = nn.Linear(width, inner, bias=bias)
+        self.key_value = JoinedLinear(width, 2, inner, bias)
+        self.output = nn.Linear(inner, width, bias=bias)
 
     def forward(self, hidden: Tensor, memory: Tensor, seen: Visibility, cache: Cache | None = None) -> Tensor:
         """Mix states of the memory into hidden states.
@@ -352,15 +367,15 @@ class CrossAttention(nn.Module):
         Returns:
             The shape of ``hidden``.
         """
-        batch, length, width = hidden.shape
+        batch, length = hidden.shape[:2]
         query = self.query(hidden).view(batch, length, self.heads, -1).transpose(1, 2)  # [batch, heads, length, head width]
         if cache is None or not cache.length:
-            parts = self.key_value(memory).view(batch, memory.shape[1], 2, self.heads, width // self.heads)
+            parts = self.key_value(memory).view(batch, memory.shape[1], 2, self.heads, -1)
             key, value = parts.permute(2, 0, 3, 1, 4).contiguous()  # each [batch, heads, memory length, head width]
             if cache is not None:
                 cache.extend(key, value)
         else:
             key, value = cache.read()
-        mixed = attend(query, key, value, seen, self.attention_dropout if self.training else 0.0)
-        output: Tensor = self.output(mixed.transpose(1, 2).reshape(batch, length, width))
+        mixed = attend(query, key, value, seen, self.attention_dropout if self.training else 0.0, self.scale)
+        output: Tensor = self.output(mixed.transpose(1, 2).reshape(batch, length, -1))
         return output

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from plmtrain.nn.activations import activate
-from plmtrain.nn.attention import Cache, CrossAttention, SelfAttention, Visibility
+from plmtrain.nn.attention import CrossAttention, SelfAttention, Visibility
+from plmtrain.nn.cache import Cache
 from plmtrain.nn.dropout import add_dropped
 
 

@@ -9,7 +9,7 @@ from torch.nn import functional
 from plmtrain.nn.activations import activate
 from plmtrain.nn.dropout import dropout
 from plmtrain.nn.initialisation import initialise
-from plmtrain.settings.models.base import TransformerSettings
+from plmtrain.settings.models.base import UniformTransformerSettings
 from plmtrain.settings.models.encoder import EncoderSettings
 
 
@@ -191,7 +191,7 @@ RowHead = SentenceHead | LinearHead
 """A head that scores a row from one of its states."""
 
 
-def row_head(settings: TransformerSettings, outputs: int, dropout: float | None) -> RowHead:
+def row_head(settings: UniformTransformerSettings, outputs: int, dropout: float | None) -> RowHead:
     """Build the head with which a model's family classifies texts, with fresh weights.
 
     Args:

@@ -1,4 +1,5 @@
-"""Pretraining objectives: one module for each ``type`` of objective settings, containing one Program (or Mixture)."""
+"""Pretraining objectives: one module for each ``type`` of objective settings, containing one Program (or Mixture), or one for
+each kind of backbone."""
 
 from __future__ import annotations
 
@@ -26,6 +27,7 @@ def build(settings: ObjectiveSettings, model: ModelSettings, vocabulary: Vocabul
         member
         for member in vars(module).values()
         if isinstance(member, type) and issubclass(member, Trainable) and member.__module__ == module.__name__
+        if member.kinds is None or model.kind in member.kinds
     )
 
     def build_program(inner: ObjectiveSettings) -> AnyProgram:

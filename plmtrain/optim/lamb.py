@@ -36,7 +36,7 @@ class Lamb(AdamW):
             if not updated:
                 continue
             parameters = [parameter for parameter, _ in updated]
-            updates = self._updates(parameters, group["betas"], group["eps"])
+            updates = self._updates(parameters)
             if group["weight_decay"]:
                 torch._foreach_add_(updates, parameters, alpha=group["weight_decay"])
             for (parameter, joined), update in zip(updated, updates, strict=True):
@@ -44,8 +44,9 @@ class Lamb(AdamW):
                     update.view(joined, -1).mul_(_ratio(parameter.view(joined, -1), update.view(joined, -1))[:, None])
             torch._foreach_add_(parameters, updates, alpha=-group["lr"])
 
-    def _updates(self, parameters: list[Tensor], betas: tuple[float, float], eps: float) -> list[Tensor]:
+    def _updates(self, parameters: list[Tensor]) -> list[Tensor]:
         """Advance Adam's moments by one step and return its updates."""
+        betas, eps = self.settings.betas, self.settings.eps
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         first, second, steps = ([self.state[parameter][name] for parameter in parameters] for name in STATE)
         torch._foreach_add_(steps, 1)
@@ -53,7 +54,7 @@ class Lamb(AdamW):
         torch._foreach_mul_(second, betas[1])
         torch._foreach_addcmul_(second, gradients, gradients, 1 - betas[1])
         numerators: list[Tensor] = first
-        if self.bias_correction:
+        if self.settings.bias_correction:
             first_left, second_left = ([1 - beta**step for step in steps] for beta in betas)
             numerators = list(torch._foreach_div(first, first_left))
             second = list(torch._foreach_div(second, second_left))

@@ -8,14 +8,16 @@ import torch
 from torch import Tensor, nn
 
 from plmtrain.errors import CheckpointError
-from plmtrain.optim.adamw import STATE, AdamW
+from plmtrain.optim.adafactor import Adafactor
+from plmtrain.optim.adamw import AdamW
+from plmtrain.optim.base import StatefulOptimizer
 from plmtrain.optim.lamb import Lamb
 from plmtrain.settings.optimizer import OptimizerSettings
 
-_TYPES = {"adamw": AdamW, "lamb": Lamb}
+_TYPES: dict[str, type[StatefulOptimizer]] = {"adamw": AdamW, "lamb": Lamb, "adafactor": Adafactor}
 
 
-def build(learner: nn.Module, settings: OptimizerSettings) -> AdamW:
+def build(learner: nn.Module, settings: OptimizerSettings) -> StatefulOptimizer:
     """Build an optimiser of the parameters of a learner that require gradients; a shared parameter is included once.
 
     Call it when the learner is on its device: the moments are created on the device of their parameters.
@@ -48,7 +50,7 @@ def decays(owner: nn.Module, name: str, parameter: nn.Parameter) -> bool:
 
 
 def state_tensors(optimizer: torch.optim.Optimizer, names: Iterable[tuple[str, nn.Parameter]]) -> dict[str, Tensor]:
-    """Return the optimiser's state, for saving: ``PARAMETER.exp_avg``, ``PARAMETER.exp_avg_sq`` and ``PARAMETER.step``.
+    """Return the optimiser's state, for saving: ``PARAMETER.exp_avg``, ``PARAMETER.step`` and so on.
 
     The tensors are the optimiser's own: the next step changes them.
 
@@ -57,10 +59,10 @@ def state_tensors(optimizer: torch.optim.Optimizer, names: Iterable[tuple[str, n
         names: the learner's named parameters; those that the optimiser does not have are skipped.
     """
     return {
-        f"{name}.{key}": optimizer.state[parameter][key]
+        f"{name}.{key}": tensor
         for name, parameter in names
         if parameter in optimizer.state
-        for key in STATE
+        for key, tensor in optimizer.state[parameter].items()
     }
 
 

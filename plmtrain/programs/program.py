@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 from plmtrain.data.rows.row_formats import RowFormat
 from plmtrain.programs.baseline import Baseline
@@ -91,6 +91,9 @@ class Trainable(ABC):
     settings: Any
     model: ModelSettings
     vocabulary: Vocabulary
+
+    kinds: ClassVar[frozenset[str] | None] = None
+    """The kinds of backbone that it trains, where an objective has a class for each; None for all that its settings name."""
 
     @classmethod
     @abstractmethod

@@ -27,7 +27,7 @@ from plmtrain.programs.inspection import Inspection, Shown
 from plmtrain.programs.learner import Learner
 from plmtrain.programs.program import Carry, MakeBackbone
 from plmtrain.programs.task import TaskAnswering, TaskProgram
-from plmtrain.settings.models.base import TransformerSettings
+from plmtrain.settings.models.base import UniformTransformerSettings
 from plmtrain.settings.tasks.base import SentenceTaskSettings
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class SentenceLearner(Learner):
         return Inputs(ids=shift_right(inputs.ids, self._closing), layout=Layout(tokens=inputs.layout.tokens, causal=True))
 
 
-class SentenceProgram(TaskProgram[SentenceTaskT, TransformerSettings, SentenceLearner]):
+class SentenceProgram(TaskProgram[SentenceTaskT, UniformTransformerSettings, SentenceLearner]):
     """A task whose rows are texts or pairs; subclasses define the answer.
 
     Args:
@@ -109,7 +109,9 @@ class SentenceProgram(TaskProgram[SentenceTaskT, TransformerSettings, SentenceLe
     targets: str
     """The name of the right answers in a batch's targets."""
 
-    def __init__(self, settings: SentenceTaskT, model: TransformerSettings, vocabulary: Vocabulary, sequence_length: int) -> None:
+    def __init__(
+        self, settings: SentenceTaskT, model: UniformTransformerSettings, vocabulary: Vocabulary, sequence_length: int
+    ) -> None:
         super().__init__(settings, model, vocabulary)
         self.sequence_length = sequence_length
         weight = settings.lm_weight

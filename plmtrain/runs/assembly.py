@@ -14,6 +14,7 @@ from plmtrain import backbones, keyed_random
 from plmtrain.console import tell
 from plmtrain.data.loading.order import Phase, plan_phases
 from plmtrain.errors import SettingsError
+from plmtrain.families import embedding_rows
 from plmtrain.files import atomic_folder
 from plmtrain.interop.initial import Start, start_of, token_rows
 from plmtrain.optim import optimizer
@@ -120,7 +121,7 @@ def assemble(material: Material, folder: RunFolder, settings_hash: str) -> Train
     reporter = None
     if group.is_main:
         # Twice, because the next checkpoint is written before the old one is deleted.
-        checkpoints.require_space(2 * checkpoint_size(learner, carried(programs, phases)))
+        checkpoints.require_space(2 * checkpoint_size(learner, settings.optimizer.moments, carried(programs, phases)))
         if checkpoint is not None:
             tell(f"resuming from step {progress.step}", *_environment_changes(folder, resolved))
         reporter = _reporter(material, folder, programs[-1], learner, resolved, progress, starts)
@@ -167,9 +168,12 @@ def _closing(
 
 
 def embedded_tokens(settings: RunSettings, tokenizer: Tokenizer) -> int:
-    """Return the number of rows of the token embedding: the vocabulary's size, or that of the weights the run starts from."""
+    """Return the number of rows of the token embedding: those of the weights that the run starts from, or else a row for each
+    token and those that the model's family adds."""
     tokens = tokenizer.vocabulary.size
-    return tokens if settings.init is None else token_rows(Path(settings.init), tokens)
+    if settings.init is None:
+        return embedding_rows(settings.model.family, tokens)
+    return token_rows(Path(settings.init), tokens)
 
 
 def carried(programs: Sequence[Trainable], phases: Sequence[Phase]) -> int:

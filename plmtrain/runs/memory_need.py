@@ -57,7 +57,7 @@ def require_memory(
         return
     processes = settings.launch.processes
     sharing = processes if device.type == "cpu" else 1
-    weights = sharing * _of_weights(learner)
+    weights = sharing * _of_weights(learner, settings.optimizer.moments)
     rows = sharing * max(_of_rows(learner, program, phase, processes) for phase in phases)
     if weights + rows <= available:
         return
@@ -73,10 +73,10 @@ def require_memory(
     raise MemoryExhausted(what, where + (f", in {sharing} processes" if sharing > 1 else ""), remedy)
 
 
-def _of_weights(learner: Learner) -> int:
-    """Return the bytes of the weights, and of a gradient and two moments for each one that is trained."""
+def _of_weights(learner: Learner, moments: int) -> int:
+    """Return the bytes of the weights, and of a gradient and the optimiser's moments for each one that is trained."""
     sizes = [(weight.numel() * weight.element_size(), weight.requires_grad) for weight in learner.parameters()]
-    return sum(4 * size if trained else size for size, trained in sizes)
+    return sum((2 + moments) * size if trained else size for size, trained in sizes)
 
 
 def _fitting(learner: Learner, program: Trainable, phases: Sequence[Phase], processes: int, room: int) -> int:

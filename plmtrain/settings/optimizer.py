@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -12,23 +13,58 @@ _Mean = Annotated[float, Field(ge=0, lt=1)]
 
 
 class OptimizerSettings(Settings):
-    """AdamW with decoupled weight decay (Loshchilov and Hutter 2019), or LAMB (You et al. 2020)."""
+    """AdamW with decoupled weight decay (Loshchilov and Hutter 2019), LAMB (You et al. 2020), or Adafactor (Shazeer and Stern
+    2018)."""
 
-    type: Literal["adamw", "lamb"] = "adamw"
+    type: Literal["adamw", "lamb", "adafactor"] = "adamw"
     lr: float = Field(gt=0)
     """The peak learning rate."""
     betas: tuple[_Mean, _Mean] = (0.9, 0.999)
-    """The share of the running means of the gradient and of its square that each step keeps."""
+    """The share of the running means of the gradient and of its square that each step keeps (adamw, lamb)."""
     eps: float = Field(1e-6, gt=0)
+    """Added to the root of the squared gradient's mean; by Adafactor to the squared gradient itself."""
     weight_decay: float = Field(0.01, ge=0)
     """Decoupled weight decay, of the parameters that ``weight_decay_on`` says."""
     weight_decay_on: Literal["matrices", "all"] = "matrices"
     """Whether weight decay omits biases and layer norms, as in most published code, or is of all parameters (XLM's code). With
     LAMB the omitted parameters have no trust ratio either."""
     bias_correction: bool = True
-    """Off for the optimisers of BERT's, ELECTRA's and ALBERT's code."""
+    """Off for the optimisers of BERT's, ELECTRA's and ALBERT's code (adamw, lamb)."""
+    decay_power: float = Field(0.8, gt=0, le=1)
+    """The running mean of the squared gradient keeps 1 - t^-decay_power at update t (adafactor)."""
+    clip_update: float | None = Field(1.0, gt=0)
+    """The root mean square of a matrix's update, before the learning rate, is clipped to this; null for no clipping
+    (adafactor)."""
+    scale_by_parameter: bool = True
+    """Whether the learning rate of a matrix is multiplied by the root mean square of its weights (adafactor)."""
+    least_scale: float = Field(1e-3, gt=0)
+    """The least such factor, so that weights of zero are trained (adafactor)."""
+    factor_from: int = Field(128, gt=0)
+    """Matrices with fewer rows or columns keep the second moment of each weight (adafactor)."""
     clip_norm: float | None = Field(1.0, gt=0)
     """The global gradient norm is clipped to this; null for no clipping, as in RoBERTa."""
+
+    @property
+    def moments(self) -> int:
+        """The numbers that are kept for each weight: two moments, or none where sums over rows and columns stand for them."""
+        return 0 if self.type == "adafactor" else 2
+
+    @model_validator(mode="after")
+    def _nothing_is_ignored(self) -> OptimizerSettings:
+        _require_meaning(self, _OPTIMIZERS_WITH)
+        return self
+
+
+_OPTIMIZERS_WITH = {
+    "betas": ("adamw", "lamb"),
+    "bias_correction": ("adamw", "lamb"),
+    "decay_power": ("adafactor",),
+    "clip_update": ("adafactor",),
+    "scale_by_parameter": ("adafactor",),
+    "least_scale": ("adafactor",),
+    "factor_from": ("adafactor",),
+}
+"""The types of optimisers that read a setting which others ignore."""
 
 
 class ScheduleSettings(Settings):
@@ -68,9 +104,7 @@ class ScheduleSettings(Settings):
 
     @model_validator(mode="after")
     def _nothing_is_ignored(self) -> ScheduleSettings:
-        for key, types in _MEANT_FOR.items():
-            if getattr(self, key) != type(self).model_fields[key].default and self.type not in types:
-                raise ValueError(f"{key} has no meaning for type {self.type}; it is for {', '.join(types)}")
+        _require_meaning(self, _SCHEDULES_WITH)
         if self.flat_warmup and self.start:
             raise ValueError("start has no meaning with flat_warmup")
         for key in ("warmup", "decay", "decay_until"):
@@ -79,7 +113,7 @@ class ScheduleSettings(Settings):
         return self
 
 
-_MEANT_FOR = {
+_SCHEDULES_WITH = {
     "flat_warmup": ("inverse_sqrt",),
     "end": ("linear", "polynomial", "cosine", "warmup_stable_decay"),
     "power": ("polynomial",),
@@ -88,6 +122,21 @@ _MEANT_FOR = {
     "multiply_warmup": ("linear", "polynomial", "cosine"),
     "decay": ("warmup_stable_decay",),
 }
+
+
+def _require_meaning(settings: OptimizerSettings | ScheduleSettings, readers: Mapping[str, tuple[str, ...]]) -> None:
+    """Refuse a value for a setting that the chosen type ignores.
+
+    Args:
+        settings: the settings.
+        readers: the types that read a setting, by its name; settings that are not here have a meaning for all.
+
+    Raises:
+        ValueError: if a setting has another value than its default.
+    """
+    for key, types in readers.items():
+        if getattr(settings, key) != type(settings).model_fields[key].default and settings.type not in types:
+            raise ValueError(f"{key} has no meaning for type {settings.type}; it is for {', '.join(types)}")
 
 
 def _in_steps(share_or_number: float, total_steps: int) -> int:

@@ -53,11 +53,11 @@ def _by_name() -> dict[str, Elsewhere]:
 _OTHER_CHOICES = frozenset(
     # models
     "bigbird camembert deberta elmo ernie flaubert funnel gpt gpt2 gpt3 longformer luke mass mbart minilm mobilebert modernbert "
-    "mpnet mt5 roformer t5 tinybert xlm_roberta xlmr "
+    "mpnet mt5 roformer tinybert xlm_roberta xlmr "
     # objectives
-    "causal_lm clm distillation lm mass prefix_lm span_corruption t5 "
+    "causal_lm clm distillation lm mass "
     # optimisers
-    "adafactor adagrad adam lars lion muon rmsprop sgd shampoo sophia "
+    "adagrad adam lars lion muon rmsprop sgd shampoo sophia "
     # schedules
     "cosine_with_restarts exponential onecycle reduce_lr_on_plateau step".split()
 )

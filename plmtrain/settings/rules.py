@@ -35,6 +35,15 @@ def _objective_fits_model(model: ModelSettings, objective: ObjectiveSettings) ->
             )
 
 
+def _window_fits_objective(model: ModelSettings, objective: ObjectiveSettings) -> Iterator[Broken]:
+    for part in objective.members().values():
+        if part.sees_ahead and getattr(model, "window", None) is not None:
+            what = (
+                f"objective={part.name} reads a prefix in both directions; a window of model={model.name} ends at each position"
+            )
+            yield "model.window", what, "write model.window=null, or use another decoder, such as model=gpt2"
+
+
 def fitting(model: ModelSettings) -> str:
     """Return a remedy that names the objectives that can train a model."""
     fitting_objectives = [
@@ -322,6 +331,7 @@ def _pairs_fill_rows(objective: ObjectiveSettings, trainer: TrainerSettings) -> 
 
 _RULES: tuple[tuple[tuple[str, ...], Callable[..., Iterator[Broken]]], ...] = (
     (("model", "objective"), _objective_fits_model),
+    (("model", "objective"), _window_fits_objective),
     (("model", "objective", "tokenizer"), _objective_has_tokens),
     (("model", "task", "tokenizer"), _task_has_tokens),
     (("model", "trainer"), _sequences_fit_model),

@@ -84,7 +84,7 @@ def with_added_tokens(tokenizer: Tokenizer, family: TokenizerFamily) -> Tokenize
     flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
     for number, token in enumerate(missing, start=tokenizer.vocabulary.size):
         definition["added_tokens"].append({"id": number, "content": token, **flags})
-    named = {f"{role}_token": token for role, token in family.roles.items() if token in missing}
+    named = {f"{role}_token": token for role, token in family.named_roles.items() if token in missing}
     return Tokenizer(definition, {**tokenizer.config, **named})
 
 

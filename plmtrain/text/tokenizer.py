@@ -12,6 +12,7 @@ import json
 import unicodedata
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from itertools import count, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plmtrain.errors import DataError, is_panic
-from plmtrain.families import ROLES, Piece, tokenizer_family_of
+from plmtrain.families import ROLES, SENTINEL, Piece, tokenizer_family_of
 from plmtrain.text.tokenizer_files import (
     CONFIG_FILE,
     GENERAL_CLASS,
@@ -143,7 +144,10 @@ class Tokenizer:
         marked = {token["id"] for token in self._definition["added_tokens"] if token["special"]}
         size = max(pieces.values()) + 1
         gaps = tuple(sorted(set(range(size)) - set(pieces.values())))
-        return Vocabulary(size, by_role, tuple(sorted(marked | set(by_role.values()))), gaps, self.decode)
+        sentinels = tuple(takewhile(lambda number: number >= 0, (pieces.get(SENTINEL.format(turn), -1) for turn in count())))
+        if sentinels:
+            by_role = {**by_role, "sentinel": sentinels[0]}
+        return Vocabulary(size, by_role, tuple(sorted(marked | set(by_role.values()))), gaps, sentinels, self.decode)
 
     @cached_property
     def digest(self) -> str:
@@ -245,7 +249,7 @@ class Tokenizer:
         inputs = ["input_ids", *(["token_type_ids"] if any(segment for _, segment in pair) else []), "attention_mask"]
         config = {"tokenizer_class": GENERAL_CLASS, "padding_side": padding_side, "model_input_names": inputs}
         definition = {**self._definition, "post_processor": processor}
-        roles = {f"{role}_token": name for role, name in names.items()}  # the general class knows none by itself
+        roles = {f"{role}_token": names[role] for role in ROLES if role in names}  # the general class knows none by itself
         return Tokenizer(definition, {**roles, **self._config, **config}, self._sentencepiece)
 
     def _arrays(self, encodings: Sequence[Any]) -> list[Encoded]:

@@ -227,8 +227,8 @@ def _assemble(model: dict[str, Any], settings: TokenizerSettings, sentencepiece:
         "padding_side": family.padding_side,
         "clean_up_tokenization_spaces": False,
         "model_input_names": ["input_ids", *(["token_type_ids"] if family.segments else []), "attention_mask"],
-        **{f"{role}_token": token for role, token in family.roles.items()},
+        **{f"{role}_token": token for role, token in family.named_roles.items()},
     }
-    if extra := [token for token in family.specials if token not in family.roles.values()]:
+    if extra := [token for token in family.specials if token not in family.named_roles.values()]:
         config["additional_special_tokens"] = extra
     return Tokenizer(json.loads(engine.to_str()), config, sentencepiece)

@@ -26,6 +26,7 @@ class Vocabulary:
             stands between documents), ``mask``, ``bos``, ``eos``. One token may have several roles.
         special_ids: every special id, those without a role among them, ascending.
         gaps: the ids below ``size`` that no token has, ascending.
+        sentinels: the ids of the sentinels, in the order in which they are used; the first has the role ``sentinel``.
         text_of: returns the text of some ids, without special tokens; without a tokenizer, the ids themselves.
     """
 
@@ -33,6 +34,7 @@ class Vocabulary:
     roles: Mapping[str, int]
     special_ids: tuple[int, ...]
     gaps: tuple[int, ...] = ()
+    sentinels: tuple[int, ...] = ()
     text_of: Callable[[Sequence[int]], str] = field(default=_numbers, compare=False, repr=False)
 
     def __getitem__(self, role: str) -> int:

@@ -53,15 +53,16 @@ class TrainingState:
         }
 
 
-def checkpoint_size(learner: nn.Module, carry: int) -> int:
-    """Return the bytes of a checkpoint: weights, two moments of each trained weight, and the carry.
+def checkpoint_size(learner: nn.Module, moments: int, carry: int) -> int:
+    """Return the bytes of a checkpoint: weights, the moments of each trained weight, and the carry.
 
     Args:
         learner: the unwrapped learner; its weights need not be in memory (``torch.device("meta")``).
+        moments: the numbers that the optimiser keeps for each weight.
         carry: the bytes of the carry of all processes.
     """
     trained = {name: weight for name, weight in learner.named_parameters() if weight.requires_grad}
-    return byte_size(learner.state_dict()) + 2 * byte_size(trained) + carry
+    return byte_size(learner.state_dict()) + moments * byte_size(trained) + carry
 
 
 def load_weights(learner: nn.Module, checkpoint: Checkpoint) -> None:

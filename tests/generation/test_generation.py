@@ -5,11 +5,13 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from support.bart_twin import example, twins
+from support.t5_twin import twins as t5_twins
 from torch import Tensor
 
 from plmtrain.batch import Inputs, Layout
@@ -82,6 +84,18 @@ def test_the_same_text_as_transformers(pair: Any, options: dict[str, Any], force
         found = generate(writer, started(len(ids)), specials, settings, limit)
         for row, text in enumerate(expected[:, 1:].tolist()):
             assert found[row] == (text[: text.index(2) + 1] if 2 in text else text)
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+@pytest.mark.parametrize("options", [OPTIONS[0], OPTIONS[1], OPTIONS[6], OPTIONS[9]], ids=str)
+def test_t5_writes_the_same_as_in_transformers(version: str, options: dict[str, Any], tmp_path: Path) -> None:
+    """With relative positions of a growing text, and an output layer of its own."""
+    theirs, read = t5_twins(tmp_path, version)
+    ours: Any = read.backbone
+    with torch.no_grad():
+        for table in {theirs.lm_head.weight, ours.output_weight}:
+            table[2] *= 3
+    test_the_same_text_as_transformers((theirs, ours), options, forced=options is OPTIONS[1])
 
 
 def test_texts_of_several_lengths_were_compared(pair: Any) -> None:

@@ -63,6 +63,12 @@ CASES = {
     "generator": Case("model=electra objective=rtd", "ElectraForMaskedLM", "AutoModelForMaskedLM", part="generator"),
     "xlnet": Case("model=xlnet objective=plm", "XLNetLMHeadModel", "AutoModelForCausalLM", pad_left=True),
     "bart": Case("model=bart objective=bart", "BartForConditionalGeneration", "AutoModelForSeq2SeqLM", segments=0),
+    "t5": Case(
+        "model=t5_base objective=span_corruption model.head_width=8",
+        "T5ForConditionalGeneration",
+        "AutoModelForSeq2SeqLM",
+        segments=0,
+    ),
     "gpt1": Case("model=gpt1 objective=clm model.feed_forward=96", "OpenAIGPTLMHeadModel", "AutoModelForCausalLM", segments=0),
     "gpt2": Case("model=gpt2 objective=clm", "GPT2LMHeadModel", "AutoModelForCausalLM", segments=0),
     "bert_classes": classifier("bert", "Bert"),
@@ -162,12 +168,12 @@ def test_scores_are_those_of_the_run(name: str, left: bool, export: Callable[[st
     ids, inputs = rows(case, theirs.config.vocab_size, pad_of(case))
     if left:
         ids, inputs = ids.flip(1), {key: value.flip(1) for key, value in inputs.items()}
-    if name == "bart":
+    if name in ("bart", "t5"):
         inputs["decoder_input_ids"] = ids.flip(0)[:, :9]
     with torch.no_grad():
         expected = theirs(input_ids=ids, **inputs).logits
     real = inputs["attention_mask"].bool()
-    if name == "bart":
+    if name in ("bart", "t5"):
         real = real.any(dim=1, keepdim=True).expand(-1, 9)
     allowed = 1e-4 if name == "xlnet" else 1e-5 * max(1.0, float(expected.abs().max()))
     for folder in (made.run, made.out):
@@ -197,7 +203,9 @@ def test_texts_are_classified_as_the_run_does(
         assert torch.allclose(torch.tensor(found), expected, atol=1e-4 if name.startswith("xlnet") else 1e-5)
 
 
-@pytest.mark.parametrize("name", ["bert", "roberta", "albert", "xlnet", "bart", "gpt1", "gpt2", "generator", "bert_classes"])
+@pytest.mark.parametrize(
+    "name", ["bert", "roberta", "albert", "xlnet", "bart", "t5", "gpt1", "gpt2", "generator", "bert_classes"]
+)
 def test_the_tokenizer_survives(name: str, export: Callable[[str], Exported]) -> None:
     made = export(name)
     run, exported = (plmtrain.load(folder).tokenizer for folder in (made.run, made.out))
@@ -205,7 +213,8 @@ def test_the_tokenizer_survives(name: str, export: Callable[[str], Exported]) ->
     theirs = transformers.AutoTokenizer.from_pretrained(made.out)
     assert theirs.model_max_length == 40
     for role, token in run.vocabulary.roles.items():
-        assert getattr(theirs, f"{role}_token_id") == token
+        named = theirs.convert_tokens_to_ids("<extra_id_0>") if role == "sentinel" else getattr(theirs, f"{role}_token_id")
+        assert named == token
     for text in (*TEXTS, "unseen wörds: ☃!"):
         assert theirs(text, add_special_tokens=False)["input_ids"] == run.encode([text])[0][0].tolist()
     masked = f"the {theirs.mask_token} river"
@@ -229,9 +238,9 @@ def test_what_lies_in_the_folder(name: str, export: Callable[[str], Exported]) -
         "tokenizer_config.json",
         "special_tokens_map.json",
     }
-    names |= {"generation_config.json"} if name == "bart" else set()
+    names |= {"generation_config.json"} if name in ("bart", "t5") else set()
     names |= {"plmtrain.json"} if made.case.classifies else set()
-    names |= {"spiece.model"} if name.startswith(("albert", "xlnet")) else set()
+    names |= {"spiece.model"} if name.startswith(("albert", "xlnet", "t5")) else set()
     assert {path.name for path in made.out.iterdir()} == names
     config = json.loads((made.out / "config.json").read_text())
     assert config["architectures"] == [made.case.architecture]

@@ -40,7 +40,12 @@ def example(name: str, vocabulary: int) -> tuple[Tensor, dict[str, Tensor]]:
     inputs = {"attention_mask": mask}
     if name == "XLMWithLMHeadModel":
         inputs["langs"] = torch.randint(0, 3, mask.shape, generator=generator)
-    return ids, inputs if name[:3] in ("Rob", "Bar", "Dis", "XLM", "GPT", "Ope") else {**inputs, "token_type_ids": segments}
+    if name.startswith("T5"):
+        inputs["decoder_input_ids"] = ids.roll(1, dims=0)
+    return ids, inputs if name[:3] in ("Rob", "Bar", "Dis", "XLM", "GPT", "Ope", "T5F") else {
+        **inputs,
+        "token_type_ids": segments,
+    }
 
 
 def loss_of(scores: Tensor, real: Tensor) -> Tensor:

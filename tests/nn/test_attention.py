@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from plmtrain.batch import Layout
-from plmtrain.nn.attention import Cache, CrossAttention, SelfAttention, Visibility, attend, cross_visibility, visibility
+from plmtrain.nn.attention import CrossAttention, SelfAttention, Visibility, attend, cross_visibility, visibility
+from plmtrain.nn.cache import Cache
 
 BATCH, HEADS, LENGTH, HEAD_WIDTH = 3, 2, 7, 4
 

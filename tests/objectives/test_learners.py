@@ -17,16 +17,21 @@ from plmtrain.settings.lookup import objective_classes
 from plmtrain.settings.models.decoder import DecoderSettings
 from plmtrain.settings.models.encoder import EncoderSettings
 from plmtrain.settings.models.encoder_decoder import EncoderDecoderSettings
+from plmtrain.settings.models.relative_encoder_decoder import RelativeEncoderDecoderSettings
 from plmtrain.settings.models.two_stream import TwoStreamSettings
 from plmtrain.settings.objectives.bart import BartSettings
 from plmtrain.settings.objectives.base import ObjectiveSettings
 from plmtrain.settings.objectives.clm import CausalLMSettings
+from plmtrain.settings.objectives.deshuffling import DeshufflingSettings
 from plmtrain.settings.objectives.masked_lm import MaskedLMSettings
+from plmtrain.settings.objectives.masked_text import MaskedTextSettings
 from plmtrain.settings.objectives.mass import MassSettings
 from plmtrain.settings.objectives.nsp import NextSentenceSettings
 from plmtrain.settings.objectives.plm import PermutationLMSettings
+from plmtrain.settings.objectives.prefix_lm import PrefixLMSettings
 from plmtrain.settings.objectives.rtd import RTDSettings
 from plmtrain.settings.objectives.sop import SentenceOrderSettings
+from plmtrain.settings.objectives.span_corruption import SpanCorruptionSettings
 from plmtrain.settings.objectives.span_mlm import SpanMLMSettings
 from plmtrain.settings.objectives.spanbert import SpanBERTSettings
 from plmtrain.settings.objectives.tlm import TranslationLMSettings
@@ -51,8 +56,14 @@ KINDS: dict[str, tuple[ObjectiveSettings, Any]] = {
     "plm": (PermutationLMSettings(name="plm"), TwoStreamSettings(**SHAPE)),
     "bart": (BartSettings(name="bart"), EncoderDecoderSettings(**SHAPE, positions=64)),
     "mass": (MassSettings(name="mass"), EncoderDecoderSettings(**SHAPE, family="mass", positions=64)),
+    "span_corruption": (SpanCorruptionSettings(name="span_corruption"), RelativeEncoderDecoderSettings(**SHAPE)),
+    "masked_text": (MaskedTextSettings(name="masked_text"), RelativeEncoderDecoderSettings(**SHAPE, tied_output=False)),
+    "deshuffling": (DeshufflingSettings(name="deshuffling"), EncoderDecoderSettings(**SHAPE, positions=64)),
+    "prefix_lm": (PrefixLMSettings(name="prefix_lm"), DecoderSettings(**SHAPE, positions=64)),
     "clm": (CausalLMSettings(name="clm"), DecoderSettings(**SHAPE, positions=64)),
 }
+PAIRED = ("bart", "mass", "span_corruption", "masked_text", "deshuffling")
+"""Those of encoder-decoders."""
 
 HEADS: dict[str, dict[str, list[str]]] = {
     "masked_lm": {"model": ["backbone", "head"]},
@@ -63,8 +74,7 @@ HEADS: dict[str, dict[str, list[str]]] = {
     "rtd": {"discriminator": ["backbone", "head"], "generator": ["generator", "generator_head"]},
     "tlm": {"model": ["backbone", "head"]},
     "plm": {"model": ["backbone", "head"]},
-    "bart": {"model": ["backbone"]},
-    "mass": {"model": ["backbone"]},
+    **{name: {"model": ["backbone"]} for name in (*PAIRED, "prefix_lm")},
     "clm": {"model": ["backbone"]},
 }
 """By objective, the models of its learner, and the parts of each by their places in the learner."""
@@ -84,6 +94,7 @@ def made(kind: str) -> Any:
 
 def inputs(kind: str) -> Inputs:
     return Inputs(ids=IDS, decoder=Inputs(ids=IDS.flip(0), layout=Layout(causal=True)) if kind in ("bart", "mass") else None)
+    return Inputs(ids=IDS, decoder=Inputs(ids=IDS.flip(0), layout=Layout(causal=True)) if kind in PAIRED else None)
 
 
 def test_every_objective_is_here() -> None:
@@ -113,7 +124,7 @@ def test_models_are_backbones_with_their_heads(kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_head_for_the_vocabulary_and_the_pooler(kind: str) -> None:
     learner = made(kind)
-    assert learner.token_head is (None if kind in ("rtd", "bart", "clm") else learner.head)
+    assert learner.token_head is (None if kind in ("rtd", "clm", "prefix_lm", *PAIRED) else learner.head)
     if kind not in ("nsp", "sop"):
         assert learner.pooler_layer is None
         return
@@ -129,9 +140,10 @@ def test_token_scores_are_the_heads_logits_at_every_position(kind: str) -> None:
     scores = learner.token_scores(inputs(kind))
     assert scores.shape == (2, 5, 64)
     backbone = learner.generator if kind == "rtd" else learner.backbone
-    hidden = backbone.hidden(inputs(kind)) if kind == "bart" else backbone.encode(inputs(kind))
-    if kind in ("bart", "clm"):
-        expected = hidden @ backbone.embedding_weight.T
+    hidden = backbone.hidden(inputs(kind)) if kind in PAIRED else backbone.encode(inputs(kind))
+    if kind in ("clm", "prefix_lm", *PAIRED):
+        output = backbone.output if kind == "masked_text" else backbone.token
+        expected = hidden @ output.weight.T
     else:
         head = learner.generator_head if kind == "rtd" else learner.head
         expected = head(hidden, backbone.embedding_weight)

@@ -15,7 +15,7 @@ from plmtrain import objectives
 from plmtrain.backbones import build
 from plmtrain.batch import Inputs, Layout
 from plmtrain.errors import SettingsError
-from plmtrain.objectives.clm import CausalLMLearner
+from plmtrain.programs.causal import CausalLMLearner
 from plmtrain.scoring.likelihood import Continuation, Likelihood, likelihood_of
 from plmtrain.settings.composing.compose import compose
 from plmtrain.settings.decode import pretrain_settings

@@ -241,6 +241,33 @@ PAPERS = {
             "optimizer.weight_decay_on": "all",  # fairseq's trainer.py: one list of parameters
         },
     ),
+    **{
+        model: Paper(
+            "Raffel et al. 2020, section 3.7; the learning rate is that of section 3.1.2",
+            model,
+            originals.t5,
+            peak=0.01,
+            warmup=10_000,
+            steps=1_000_000,
+            rows=2**11,
+            phases={512: 1},
+            facts={
+                # section 3.7
+                "objective.corruption_rate": 0.15,
+                "objective.mean_span_length": 3.0,
+                # section 3.1.2, and the defaults of mesh_tensorflow's optimize.py
+                "optimizer.type": "adafactor",
+                "optimizer.decay_power": 0.8,
+                "optimizer.clip_update": 1.0,
+                "optimizer.scale_by_parameter": True,
+                "optimizer.factor_from": 128,
+                "optimizer.weight_decay": 0.0,
+                "optimizer.clip_norm": None,
+                "tokenizer.vocab_size": 32_000 + 100,  # section 2.1, and the sentinels of section 3.1.4
+            },
+        )
+        for model in ("t5_small", "t5_base")
+    },
     "gpt1": Paper(
         "Radford et al. 2018, section 4.1",
         "gpt1",

@@ -137,6 +137,22 @@ PROGRAMS: Mapping[str, Kind] = {
         points=("train.forward@5", "save.rename@8"),
         logged=("val/text_loss", "val/perplexity"),
     ),
+    # The moments of matrices are factored, so that the row stands for Adafactor too.
+    "span_corruption": Kind(
+        _system(
+            "model=t5_small objective=span_corruption model.head_width=8 optimizer=adafactor optimizer.factor_from=8 "
+            "schedule=inverse_sqrt schedule.warmup=4 schedule.flat_warmup=true data.isolate_documents=true"
+        ),
+        "mean_span_length:2.0",
+        logged=("val/content_loss", "val/content_unigram_loss"),
+    ),
+    "masked_text": Kind(
+        _system("model=t5_v1_1_small objective=bert_style model.head_width=8 model.dropout=0.1 model.attention_dropout=0.1"),
+        "corruption_rate:0.3",
+        logged=("val/content_loss",),
+    ),
+    "deshuffling": Kind(_system("model=bart objective=deshuffling model.positions=40"), logged=("val/content_loss",)),
+    "prefix_lm": Kind(_system("model=gpt2 objective=prefix_lm model.positions=32"), logged=("val/text_loss",)),
     "clm": Kind(
         _system("model=gpt2 objective=clm model.positions=32 model.window=8 data.isolate_documents=true"),
         logged=("val/text_loss",),

@@ -14,7 +14,7 @@ from plmtrain.data.rows.pair_rows import PairRows
 from plmtrain.data.rows.rows import PartedRows, Rows, RowSource
 from plmtrain.data.rows.streams import Streams
 from plmtrain.data.rows.translations import Translations
-from plmtrain.families import TOKENIZER_FAMILIES
+from plmtrain.families import SENTINEL, TOKENIZER_FAMILIES
 from plmtrain.text.vocabulary import Vocabulary
 
 
@@ -23,12 +23,15 @@ def vocabulary_of(family: str, size: int = 64) -> Vocabulary:
 
     Args:
         family: of tokenizers.
-        size: how many tokens there are, special ones included.
+        size: how many tokens there are, special ones included; more where these alone are as many.
     """
     tokens = TOKENIZER_FAMILIES[family]
+    size = size if size > len(tokens.specials) else size + len(tokens.specials)
     ids = {token: place for place, token in enumerate(tokens.first)}
     ids |= {token: size - len(tokens.last) + place for place, token in enumerate(tokens.last)}
-    return Vocabulary(size, {role: ids[token] for role, token in tokens.roles.items()}, tuple(sorted(ids.values())))
+    sentinels = tuple(ids[name] for turn in range(size) if (name := SENTINEL.format(turn)) in ids)
+    roles = {role: ids[token] for role, token in tokens.roles.items()}
+    return Vocabulary(size, roles, tuple(sorted(ids.values())), (), sentinels)
 
 
 VOCABULARY = vocabulary_of("bert")

@@ -34,3 +34,8 @@ def xlm(t: int, w: int, peak: float, steps: int, start: float = 0) -> float:
 def gpt1(t: int, w: int, peak: float, steps: int) -> float:
     """openai/finetune-transformer-lm, opt.py: warmup_cosine."""
     return peak * t / w if t < w else peak * 0.5 * (1 + math.cos(math.pi * min(t, steps) / steps))
+
+
+def t5(t: int, w: int, peak: float, steps: int) -> float:
+    """Raffel et al. 2020, section 3.1.2, as learning_rate_schedules.py of mesh_tensorflow counts; the peak is 1 / sqrt(w)."""
+    return 1 / math.sqrt(max(t, w))

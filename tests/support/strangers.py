@@ -18,6 +18,7 @@ TOKENIZERS = {
     "albert": "unigram",
     "xlnet": "unigram",
     "xlm": "byte_bpe",
+    "t5": "unigram",
     "gpt1": "bpe",
     "gpt2": "byte_bpe",
 }
@@ -37,6 +38,7 @@ BART_SHAPE = {"d_model": 24, "max_position_embeddings": 40} | {
     for side in ("encoder", "decoder")
     for key, value in (("layers", 2), ("attention_heads", 3), ("ffn_dim", 40))
 }
+T5_SHAPE = {"d_model": 24, "d_kv": 6, "d_ff": 40, "num_layers": 2, "num_heads": 3, "decoder_start_token_id": 0}
 GPT2_SHAPE = {"n_embd": 24, "n_layer": 2, "n_head": 3, "n_inner": 40, "n_positions": 40}
 GPT1_SHAPE = {"n_embd": 24, "n_layer": 2, "n_head": 3, "n_positions": 40}
 LABELS = {"id2label": {0: "bad", 1: "so so", 2: "good"}, "label2id": {"bad": 0, "so so": 1, "good": 2}}
@@ -61,6 +63,7 @@ CLASSES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "XLNetForSequenceClassification": ("XLNetConfig", "xlnet", XLNET_SHAPE | LABELS),
     "BartForConditionalGeneration": ("BartConfig", "roberta", BART_SHAPE),
     "BartForSequenceClassification": ("BartConfig", "roberta", BART_SHAPE | LABELS),
+    "T5ForConditionalGeneration": ("T5Config", "t5", T5_SHAPE),
     "OpenAIGPTLMHeadModel": ("OpenAIGPTConfig", "gpt1", GPT1_SHAPE),
     "OpenAIGPTForSequenceClassification": ("OpenAIGPTConfig", "gpt1", GPT1_SHAPE | LABELS),
     "GPT2LMHeadModel": ("GPT2Config", "gpt2", GPT2_SHAPE),

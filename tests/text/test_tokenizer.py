@@ -69,7 +69,7 @@ def words_of(tokenizer: Tokenizer, text: str) -> list[str]:
         ),
         (("byte_bpe", "gpt2"), [], ["<|endoftext|>"], "pad unk bos eos"),
         (("bpe", "gpt1"), ["<unk>"], ["_start_", "_delimiter_", "_classify_"], "pad unk sep bos eos"),
-        (("unigram", "t5"), ["<pad>", "</s>", "<unk>"], [f"<extra_id_{n}>" for n in range(99, -1, -1)], "pad unk eos"),
+        (("unigram", "t5"), ["<pad>", "</s>", "<unk>"], [f"<extra_id_{n}>" for n in range(99, -1, -1)], "pad unk eos sentinel"),
     ],
 )
 def test_special_tokens_have_the_ids_of_their_family(
@@ -81,6 +81,7 @@ def test_special_tokens_have_the_ids_of_their_family(
     assert tokenizer.pieces(ids) == first + last
     assert list(tokenizer.vocabulary.special_ids) == ids
     assert set(tokenizer.vocabulary.roles) == set(roles.split())
+    assert list(tokenizer.vocabulary.sentinels) == ([*range(size - 1, size - 101, -1)] if kind[1] == "t5" else [])
     assert (tokenizer.type, tokenizer.family) == kind
     assert size <= 900
 
@@ -111,7 +112,8 @@ def test_transformers_loads_the_folder_with_the_same_ids(
     assert theirs.model_max_length == 77
     assert set(theirs.all_special_ids) == set(tokenizer.vocabulary.special_ids)
     for role, number in tokenizer.vocabulary.roles.items():
-        assert getattr(theirs, f"{role}_token_id") == number
+        named = theirs.convert_tokens_to_ids("<extra_id_0>") if role == "sentinel" else getattr(theirs, f"{role}_token_id")
+        assert named == number
     # Its own copy of the folder is the same tokenizer to us.
     theirs.save_pretrained(tmp_path / "copy")
     copy = Tokenizer.load(tmp_path / "copy")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from support.every_program import PROGRAMS
 from support.tiny_run import TinyRun, in_child, in_group
 
 from plmtrain.errors import DistributedError, SettingsError, understood
@@ -51,6 +52,15 @@ def test_two_processes_change_nothing(alone: TinyRun, tmp_path: Path, overrides:
     run = TinyRun(tmp_path / "run", (*NO_DROPOUT, *overrides))
     assert in_group(run.go, 2) == [0, 0]
     assert_same_run(alone, run)
+
+
+def test_two_processes_change_nothing_where_rows_differ_in_length(tmp_path: Path) -> None:
+    """T5's tokens that are cut out one by one: each process pads to its own longest row."""
+    kind = PROGRAMS["span_corruption"]
+    one, two = (kind.run(tmp_path / name, "objective.mean_span_length=null", *NO_DROPOUT) for name in ("one", "two"))
+    assert in_child(one.go) == 0
+    assert in_group(two.go, 2) == [0, 0]
+    assert_same_run(one, two)
 
 
 def test_processes_may_change_at_a_resume(alone: TinyRun, tmp_path: Path) -> None:

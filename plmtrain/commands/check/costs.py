@@ -115,7 +115,11 @@ class _Costs:
         parameters = sum(weight.numel() for weight in learner.parameters())
         told = parameters_in_words(learner) + ("" if start is None else f"\n{start}")
         self.findings.fact("model", told, parameters=parameters, **begun)
-        self._report_disk(checkpoint_size(learner, carried([program for program, _ in self.parts], self.phases)))
+        self._report_disk(
+            checkpoint_size(
+                learner, self.settings.optimizer.moments, carried([program for program, _ in self.parts], self.phases)
+            )
+        )
         return learner
 
     def _report_disk(self, size: int) -> None:

@@ -54,7 +54,7 @@ class TransformerSettings(ModelSettings):
     width: int = Field(768, gt=0, le=MOST_WIDTH)
     """The size of a hidden state."""
     heads: int = Field(12, gt=0, le=MOST_WIDTH)
-    """The number of attention heads in a block; it divides the width."""
+    """The number of attention heads in a block."""
     feed_forward: int = Field(3072, gt=0, le=16 * MOST_WIDTH)
     """The size of a block's inner layer."""
     positions: int = Field(512, gt=0, le=MOST_PLACES)
@@ -64,15 +64,20 @@ class TransformerSettings(ModelSettings):
     """Dropout of embeddings and of each sub-layer's output."""
     attention_dropout: float = Field(0.1, ge=0, lt=1)
     """Dropout of attention probabilities."""
-    initial_std: float = Field(0.02, gt=0)
-    """Standard deviation of the initial weights."""
-    initial_truncated: bool = False
-    """Whether initial weights beyond two standard deviations are drawn again, as in BERT's code."""
 
     @property
     def blocks(self) -> int:
         """The number of blocks that the model has."""
         return self.layers
+
+
+class UniformTransformerSettings(TransformerSettings):
+    """A Transformer whose heads together are as wide as its hidden states, and whose initial weights are all drawn alike."""
+
+    initial_std: float = Field(0.02, gt=0)
+    """Standard deviation of the initial weights."""
+    initial_truncated: bool = False
+    """Whether initial weights beyond two standard deviations are drawn again, as in BERT's code."""
 
     @model_validator(mode="after")
     def _heads_divide_width(self) -> Self:

@@ -7,10 +7,10 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from plmtrain.settings.base import MOST_PLACES
-from plmtrain.settings.models.base import TransformerSettings
+from plmtrain.settings.models.base import UniformTransformerSettings
 
 
-class DecoderSettings(TransformerSettings):
+class DecoderSettings(UniformTransformerSettings):
     """A decoder with learned positions, whose output layer is the token table (Radford et al. 2018, section 4.1; 2019, section
     2.3)."""
 

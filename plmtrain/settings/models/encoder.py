@@ -7,10 +7,10 @@ from typing import ClassVar, Literal
 from pydantic import Field, model_validator
 
 from plmtrain.settings.base import MOST_PLACES, Name
-from plmtrain.settings.models.base import MOST_WIDTH, TransformerSettings
+from plmtrain.settings.models.base import MOST_WIDTH, UniformTransformerSettings
 
 
-class EncoderSettings(TransformerSettings):
+class EncoderSettings(UniformTransformerSettings):
     """A post-LN encoder with absolute positions (Devlin et al. 2019, section 3)."""
 
     kind: ClassVar[str] = "encoder"

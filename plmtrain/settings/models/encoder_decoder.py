@@ -7,10 +7,10 @@ from typing import ClassVar, Literal
 from pydantic import Field, model_validator
 
 from plmtrain.settings.base import MOST_PLACES, Name
-from plmtrain.settings.models.base import MOST_LAYERS, TransformerSettings
+from plmtrain.settings.models.base import MOST_LAYERS, UniformTransformerSettings
 
 
-class EncoderDecoderSettings(TransformerSettings):
+class EncoderDecoderSettings(UniformTransformerSettings):
     """A post-LN encoder and a post-LN decoder of the same widths (Lewis et al. 2020, section 2.1)."""
 
     kind: ClassVar[str] = "encoder_decoder"

@@ -7,10 +7,10 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from plmtrain.settings.base import MOST_PLACES
-from plmtrain.settings.models.base import MOST_WIDTH, TransformerSettings
+from plmtrain.settings.models.base import MOST_WIDTH, UniformTransformerSettings
 
 
-class TwoStreamSettings(TransformerSettings):
+class TwoStreamSettings(UniformTransformerSettings):
     """A post-LN Transformer-XL with a content and a query stream (Yang et al. 2019, sections 2.3 to 2.5)."""
 
     kind: ClassVar[str] = "two_stream"

@@ -33,6 +33,8 @@ class ObjectiveSettings(Settings):
     """Whether it needs to know where sentences start; blocks tell it in any case."""
     isolates: ClassVar[bool] = True
     """Whether documents in the same row can be kept from seeing each other."""
+    sees_ahead: ClassVar[bool] = False
+    """Whether positions of a decoder see others to their right."""
 
     type: str
     """The module of ``plmtrain.objectives`` that implements it."""
