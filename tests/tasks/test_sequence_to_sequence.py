@@ -22,6 +22,8 @@ from plmtrain.families import TOKENIZER_FAMILIES
 from plmtrain.keyed_random import Keys
 from plmtrain.programs.writing import WritingLearner
 from plmtrain.runs.command_settings import settings_for
+from plmtrain.settings.composing.compose import compose
+from plmtrain.settings.decode import pretrain_settings
 from plmtrain.settings.generation import GenerationSettings
 from plmtrain.settings.tokenizer import TokenizerSettings
 from plmtrain.tasks.sequence_to_sequence import SequenceToSequence
@@ -126,6 +128,26 @@ def test_languages_are_told_by_embeddings_or_by_tokens() -> None:
         assert read.tolist()[: len(written)] == [english, *written[:-1]]
     with pytest.raises(ValueError, match="must be two of en, ko, de"):
         SequenceToSequence(writer().settings, mbart, vocabulary, 12)
+
+
+def test_t5_starts_with_its_padding_and_closes_what_it_writes() -> None:
+    """Its output layer may be one of its own, so that the loss is that of its scores, not of the token table."""
+    words = "model=t5_v1_1_small model.layers=2 model.width=16 model.heads=2 model.head_width=8 model.feed_forward=32"
+    model = pretrain_settings(compose([*words.split(), "objective=span_corruption", "trainer.sequence_length=24"])).model
+    vocabulary = vocabulary_of("t5", 200)
+    task = SequenceToSequence(writer(label_smoothing=0.0).settings, model, vocabulary, 24)
+    learner, batch = learner_of(task).train(), batch_of(task)
+    decoder, labels = batch.inputs.decoder, labels_of(batch)
+    assert decoder is not None
+    for read, written in zip(decoder.ids.tolist(), labels.tolist(), strict=True):
+        text = [label for label in written if label >= 0]
+        assert text[-1] == vocabulary["eos"]
+        assert read[: len(text)] == [vocabulary["pad"], *text[:-1]]
+    scores = learner.token_scores(batch.inputs).flatten(0, 1)
+    (term,) = task.loss(learner, batch, {})[0].values()
+    torch.testing.assert_close(term.total / term.normaliser, functional.cross_entropy(scores, labels.flatten()))
+    asked = task.answering.collate(answered_examples(ROWS, 20).fetch(np.arange(ROWS)))
+    assert len(task.answering.predict(learner.eval(), asked)) == ROWS
 
 
 def test_eight_rows_are_overfitted_and_written() -> None:

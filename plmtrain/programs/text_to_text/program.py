@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from plmtrain.backbones import EncoderDecoderBackbone
 from plmtrain.batch import Batch, Inputs, Layout, Term, shift_right
 from plmtrain.data.rows.framing import framed
-from plmtrain.data.rows.row_formats import Places
+from plmtrain.data.rows.row_formats import Places, RowFormat
 from plmtrain.nn.loss import tied_cross_entropy
 from plmtrain.programs.baseline import Baseline, unigram_loss
 from plmtrain.programs.inspection import Inspection, Shown
@@ -57,10 +57,11 @@ class TextToText(Program[SettingsT, ModelSettings, EncoderDecoderLearner]):
     def collate(self, rows: Rows, keys: Keys) -> Batch:
         flat = FlatRows(rows)
         pair = self.texts(flat, keys)
-        read, written = (framed(flat.as_rows(parts), self.format, self.vocabulary) for parts in (pair.read, pair.written))
+        read, written_format = framed(flat.as_rows(pair.read), self.format, self.vocabulary), RowFormat.written(self.model.family)
+        written = framed(flat.as_rows(pair.written), written_format, self.vocabulary)
         labels, width = written.ids, int(pair.written.lengths.max(initial=0))
-        places = Places(self.format, [pair.written.lengths], labels.shape[1], width)
-        unseen = places.filled(grid(pair.unseen, pair.written.lengths, False), [False] * self.format.framing, False)
+        places = Places(written_format, [pair.written.lengths], labels.shape[1], width)
+        unseen = places.filled(grid(pair.unseen, pair.written.lengths, False), [False] * written_format.framing, False)
         content = unseen & self.is_content.take(labels)
         targets: dict[str, NDArray[Any]] = {}
         if written.real is None:
