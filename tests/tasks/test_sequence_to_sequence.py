@@ -268,7 +268,7 @@ def test_options_of_predict_go_with_those_of_the_run(tokenizer: Tokenizer) -> No
         (["model=bart", "task.beams=3", "task.sample=true"], "sample draws one text"),
         (["model=bart", "task.metrics=[rouge]"], "task.metrics"),
         (["model=bart", "task.languages=[en,de]"], "the model has no languages"),
-        (["model=bart", "task.trains=source"], "trains=source trains a new encoder: give source_layers"),
+        (["model=bart", "task.trains=source"], "trains=source trains a new encoder"),
         (["model=bart", "task.label_smoothing=1"], "task.label_smoothing"),
     ],
 )
