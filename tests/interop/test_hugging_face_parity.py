@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from plmtrain.batch import Inputs, Layout
 from plmtrain.interop import hugging_face
-from plmtrain.interop.load import FromHuggingFace
+from plmtrain.interop.load import FromFolder
 from plmtrain.interop.model import Model
 from plmtrain.interop.placing import renamed
 from plmtrain.nn.heads import MaskedLMHead, Pooler
@@ -110,14 +110,14 @@ def case(request: pytest.FixtureRequest) -> Case:
 
 
 @pytest.fixture
-def pair(case: Case, tmp_path: Path) -> tuple[nn.Module, FromHuggingFace]:
+def pair(case: Case, tmp_path: Path) -> tuple[nn.Module, FromFolder]:
     """transformers' model, and ours read from the folder that it saved."""
     theirs = randomised(case.make())
     theirs.save_pretrained(tmp_path)
-    return theirs, FromHuggingFace(hugging_face.read(tmp_path)).eval()
+    return theirs, FromFolder(hugging_face.read(tmp_path)).eval()
 
 
-def test_hidden_states_of_every_layer(case: Case, pair: tuple[nn.Module, FromHuggingFace]) -> None:
+def test_hidden_states_of_every_layer(case: Case, pair: tuple[nn.Module, FromFolder]) -> None:
     theirs, ours = pair
     ids, mask, inputs = example(case)
     expected = theirs(input_ids=ids, attention_mask=mask, **inputs, output_hidden_states=True).hidden_states
@@ -135,7 +135,7 @@ def test_hidden_states_of_every_layer(case: Case, pair: tuple[nn.Module, FromHug
 
 
 @pytest.mark.parametrize("given", ["everything", "ids_and_mask", "ids"])
-def test_logits(case: Case, pair: tuple[nn.Module, FromHuggingFace], given: str) -> None:
+def test_logits(case: Case, pair: tuple[nn.Module, FromFolder], given: str) -> None:
     theirs, ours = pair
     ids, mask, inputs = example(case)
     if given != "everything":
@@ -150,7 +150,7 @@ def test_logits(case: Case, pair: tuple[nn.Module, FromHuggingFace], given: str)
     assert (found - expected)[real].abs().max() / scale < 1e-5
 
 
-def test_loss_and_gradients(case: Case, pair: tuple[nn.Module, FromHuggingFace]) -> None:
+def test_loss_and_gradients(case: Case, pair: tuple[nn.Module, FromFolder]) -> None:
     theirs, ours = pair
     ids, mask, inputs = example(case)
     labels = torch.where((torch.arange(17) % 3 == 0) & mask.bool(), ids.flip(0).clamp(min=2), -100)
@@ -174,7 +174,7 @@ def test_loss_and_gradients(case: Case, pair: tuple[nn.Module, FromHuggingFace])
     assert not gradients
 
 
-def test_a_saved_folder_is_the_same_to_transformers(case: Case, pair: tuple[nn.Module, FromHuggingFace], tmp_path: Path) -> None:
+def test_a_saved_folder_is_the_same_to_transformers(case: Case, pair: tuple[nn.Module, FromFolder], tmp_path: Path) -> None:
     theirs, ours = pair
     hugging_face.save(tmp_path / "ours", Model.of([ours.backbone, *ours.heads]), {"pad": theirs.config.pad_token_id})
     again, report = type(theirs).from_pretrained(tmp_path / "ours", attn_implementation="eager", output_loading_info=True)
@@ -207,7 +207,7 @@ def test_the_pooler_of_a_bare_model(tmp_path: Path) -> None:
         assert torch.allclose(found, expected, atol=1e-5)
 
 
-def _their_names(ours: FromHuggingFace, gradients: bool) -> dict[str, Tensor]:
+def _their_names(ours: FromFolder, gradients: bool) -> dict[str, Tensor]:
     """Our gradients by the names that transformers gives their parameters."""
     family = hugging_face.family_of(ours.settings.family, "")
     named = {}

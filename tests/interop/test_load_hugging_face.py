@@ -11,6 +11,7 @@ import transformers
 import plmtrain
 from plmtrain.errors import DataError, PlmtrainError, SettingsError
 
+SIDES = {"layers": 2, "attention_heads": 2, "ffn_dim": 32}
 WORDS = "[PAD] [UNK] [CLS] [SEP] [MASK] the cat sat on a mat . ##s dog".split()
 
 
@@ -67,6 +68,48 @@ def test_a_folder_without_a_language_model(folder: Path, tmp_path: Path) -> None
     with pytest.raises(SettingsError, match="no language-model head") as caught:
         loaded.logits(torch.zeros(1, 3, dtype=torch.int64))
     assert "a backbone" in str(caught.value)
+
+
+SHAPES = {
+    "BertModel": {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32},
+    "AlbertModel": {
+        "hidden_size": 16,
+        "embedding_size": 8,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 32,
+    },
+    "GPT2LMHeadModel": {"n_embd": 16, "n_layer": 2, "n_head": 2},
+    "XLNetLMHeadModel": {"d_model": 16, "n_layer": 2, "n_head": 2, "d_inner": 32},
+    "BartModel": {
+        "d_model": 16,
+        **{f"{side}_{key}": value for side in ("encoder", "decoder") for key, value in SIDES.items()},
+    },
+}
+"""Encoders, a decoder, two streams, and an encoder with a decoder, by transformers' classes."""
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_states_of_every_layer(name: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    made = getattr(transformers, name)
+    theirs = made(made.config_class(vocab_size=29, attn_implementation="eager", **SHAPES[name])).eval()
+    with torch.no_grad():
+        for parameter in theirs.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.1)
+    theirs.save_pretrained(tmp_path)
+    ids = torch.randint(3, 29, (2, 7))
+    with torch.no_grad():
+        found = theirs(input_ids=ids, output_hidden_states=True)
+    if name == "BartModel":
+        expected = [*found.encoder_hidden_states, *found.decoder_hidden_states]
+    else:
+        expected = list(found.hidden_states)
+    states = plmtrain.load(tmp_path).hidden_states(ids)
+    assert len(states) == len(expected)
+    for ours, other in zip(states, expected, strict=True):
+        assert ours.shape == (2, 7, 16)
+        torch.testing.assert_close(ours, other, atol=1e-5, rtol=1e-4)
 
 
 def test_folders_that_hold_nothing(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from plmtrain.backbones import build
 from plmtrain.batch import Inputs, Layout
 from plmtrain.errors import CheckpointError, PlmtrainError, SettingsError
 from plmtrain.interop import hugging_face
-from plmtrain.interop.load import FromHuggingFace
+from plmtrain.interop.load import FromFolder
 from plmtrain.interop.model import Model
 from plmtrain.nn.heads import MaskedLMHead, Pooler
 from plmtrain.settings.models.encoder import EncoderSettings
@@ -290,7 +290,7 @@ def test_a_backbone_without_a_head(tmp_path: Path) -> None:
     assert read.heads.keys() == {Pooler}
     assert torch.equal(read.heads[Pooler].dense.weight, pooler.dense.weight)
     with pytest.raises(SettingsError, match="no language-model head") as caught:
-        FromHuggingFace(read)(torch.zeros(1, 3, dtype=torch.int64))
+        FromFolder(read)(torch.zeros(1, 3, dtype=torch.int64))
     assert "a backbone, a pooler" in str(caught.value)
 
 

@@ -233,3 +233,10 @@ def test_a_model_brings_its_tokenizer(model: str, kind: str, lowercase: bool) ->
     # A small text or a small model takes a small vocabulary, unless told otherwise.
     assert tokenizer("data=sample").vocab_size < tokenizer("size=tiny").vocab_size < made.vocab_size
     assert tokenizer("size=tiny", "tokenizer.vocab_size=999").vocab_size == 999
+
+
+def test_a_size_of_elmo_is_its_own() -> None:
+    """Not that of a Transformer: it has none of these settings. What the command line says comes last."""
+    made = settings("elmo", "objective=bilm", "size=tiny", "model.highways=3").model
+    assert (made.cells, made.projection, made.highways, made.dropout, made.width) == (256, 64, 3, 0.0, 128)
+    assert settings("elmo", "objective=bilm", "size=large").model == settings("elmo", "objective=bilm").model
