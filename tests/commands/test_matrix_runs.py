@@ -19,7 +19,7 @@ MATRIX = matrix(None)
 
 def shape(model: str) -> str:
     """What is left of a model at the tiny size: bert and bert_large are one there, and need not both be tried."""
-    rescaled = {"name", *section("size", "tiny")["model"]}
+    rescaled = {"name", "head_width", *section("size", "tiny")["model"]}
     return json.dumps({key: value for key, value in section("model", model).items() if key not in rescaled}, sort_keys=True)
 
 

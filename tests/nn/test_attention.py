@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from plmtrain.batch import Layout
-from plmtrain.nn.attention import CrossAttention, SelfAttention, Visibility, attend, cross_visibility, visibility
+from plmtrain.nn.attention import CrossAttention, SelfAttention, Visibility, attend, biased, cross_visibility, visibility
 from plmtrain.nn.cache import Cache
 
 BATCH, HEADS, LENGTH, HEAD_WIDTH = 3, 2, 7, 4
@@ -37,6 +37,12 @@ LAYOUTS |= {
 }
 
 
+LAYOUTS |= {
+    "+".join(("prefixes", *names)): Layout(causal=True, prefixes=torch.tensor([3, 0, 7]), **{name: RULES[name] for name in names})
+    for names in ((), ("tokens",), ("documents",), ("tokens", "documents"))
+}
+
+
 @pytest.fixture(params=LAYOUTS.values(), ids=LAYOUTS.keys())
 def layout(request: pytest.FixtureRequest) -> Layout:
     torch.set_num_threads(1)
@@ -51,7 +57,8 @@ def allowed(layout: Layout) -> Tensor:
             seen[row, query, key] = False
         if layout.documents is not None and layout.documents[row, query] != layout.documents[row, key]:
             seen[row, query, key] = False
-        if layout.causal and key > query:
+        ahead = layout.prefixes is not None and key < layout.prefixes[row]
+        if layout.causal and key > query and not ahead:
             seen[row, query, key] = False
         if layout.window is not None and key <= query - layout.window:
             seen[row, query, key] = False
@@ -191,3 +198,21 @@ def test_a_cache_goes_on_with_chosen_rows() -> None:
     last = torch.randn(3, 1, HEADS * HEAD_WIDTH, dtype=torch.float64)
     expected = module(torch.cat((hidden[rows, :-1], last), dim=1), Visibility(causal=True))[:, -1:]
     assert torch.allclose(module(last, Visibility(), cache), expected, atol=1e-10)
+
+
+@pytest.mark.parametrize("learned", [True, False])
+@pytest.mark.parametrize("padded", [True, False])
+@pytest.mark.parametrize("causal", [True, False])
+def test_a_bias_is_added_to_the_scores_of_its_head_and_nothing_else_is_seen(causal: bool, padded: bool, learned: bool) -> None:
+    """Without a scale, as in T5: by the definition, and by both ways in which attention is computed."""
+    torch.manual_seed(0)
+    query, key, value = torch.randn(3, 2, 3, 5, 4).unbind()
+    bias = torch.randn(1, 3, 5, 5, requires_grad=learned)
+    real = torch.arange(5) < torch.tensor([[5], [3]])
+    layout = Layout(tokens=real if padded else None, causal=causal)
+    seen = biased(visibility(layout, torch.zeros(2, 5, 12)), bias, query)
+    hidden = torch.zeros(2, 1, 5, 5, dtype=torch.bool)
+    hidden |= ~real[:, None, None] & padded
+    hidden |= torch.ones(5, 5, dtype=torch.bool).triu(1) & causal
+    scores = (query @ key.transpose(-1, -2) + bias).masked_fill(hidden, -torch.inf)
+    torch.testing.assert_close(attend(query, key, value, seen, 0.0, scale=1.0), scores.softmax(-1) @ value)

@@ -224,13 +224,15 @@ def test_eight_rows_are_overfitted_and_then_written(name: str) -> None:
     rows = text(7, 8, 12)
     batch = made.collate(rows, keys(8))
     optimiser = torch.optim.Adam(learner.parameters(), lr=1e-2)
-    for _ in range(100):
+    for _ in range(400):
         (term,) = made.loss(learner, batch, {})[0].values()
         optimiser.zero_grad()
         (term.total / term.normaliser).backward()
+        if float(term.total.detach() / term.normaliser) < 0.05:
+            break
         optimiser.step()
     assert all(parameter.grad is not None and parameter.grad.any() for parameter in learner.parameters())
-    assert float(term.total / term.normaliser) < 0.1
+    assert float(term.total.detach() / term.normaliser) < 0.05
     answers = made.answering.predict(learner.eval(), batch)
     assert [answer["written"] for answer in answers] == [written[: written.index(END)] for _, written in sides(batch)]
     assert len(made.answering.demonstrate(learner, rows, Words()).rows) == 8
