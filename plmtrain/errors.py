@@ -99,13 +99,19 @@ class Stopped(PlmtrainError):
     exit_code = 75
 
 
+_LISTED = 24
+"""The most names in a list of all valid ones."""
+
+
 def nearest(name: str, valid: Iterable[str]) -> str:
     """Return a remedy with the closest valid spelling, or with all valid names if none is close."""
     names = sorted(valid)
     # A longer name than that of a choice means this choice, unless it is a slip of the finger in the name of another one.
     begun = max((other for other in names if name.startswith((f"{other}_", f"{other}-"))), key=len, default=None)
     close = closest(name, names) or begun or closest(name, names, 0.6)
-    return f"did you mean '{close}'?" if close else f"use one of: {', '.join(names)}"
+    if close:
+        return f"did you mean '{close}'?"
+    return f"use one of: {', '.join(names[:_LISTED])}" + (f", ... ({len(names)} in all)" if len(names) > _LISTED else "")
 
 
 def closest(name: str, valid: Iterable[str], least: float = 0.8) -> str | None:
