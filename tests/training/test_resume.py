@@ -117,8 +117,18 @@ def assert_same_up_to_rounding(run: TinyRun, whole: TinyRun) -> None:
         for name, tensor in tensors.items():
             if name.endswith(".step") or not tensor.is_floating_point():
                 assert torch.equal(tensor, others[name]), name  # what a step did not use, no process updated
-            else:
-                torch.testing.assert_close(tensor, others[name], rtol=relative, atol=absolute, msg=lambda text: f"{name}: {text}")  # noqa: B023
+                continue
+            one, other = (_with_a_gradient(name, each) for each in (tensor, others[name]))
+            torch.testing.assert_close(one, other, rtol=relative, atol=absolute, msg=lambda text: f"{name}: {text}")  # noqa: B023
+
+
+def _with_a_gradient(name: str, tensor: torch.Tensor) -> torch.Tensor:
+    """What of a parameter, or of its moments, has another gradient than zero. The biases of keys add a number to all scores of a
+    query, which no softmax sees: rounding alone is their gradient, and Adam makes steps of it."""
+    if "query_key_value.bias" not in name:
+        return tensor
+    query, _, value = tensor.chunk(3)
+    return torch.cat([query, value])
 
 
 masked = pytest.mark.xdist_group("dynamic_mlm")
