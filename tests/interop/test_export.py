@@ -279,7 +279,7 @@ def left_in(folder: Path) -> list[str]:
 
 
 def test_a_weight_that_breaks_on_the_way_is_found(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    read = publishing.hugging_face.read
+    read = publishing.foreign.read
 
     def break_one(folder: Path) -> Any:
         path = folder / "model.safetensors"
@@ -288,20 +288,20 @@ def test_a_weight_that_breaks_on_the_way_is_found(run: Path, tmp_path: Path, mon
         path.write_bytes(content)
         return read(folder)
 
-    monkeypatch.setattr(publishing.hugging_face, "read", break_one)
+    monkeypatch.setattr(publishing.foreign, "read", break_one)
     assert cli.main(["export", str(run), str(tmp_path / "out")]) == 4
     assert left_in(tmp_path) == []
 
 
 def test_another_computation_is_found(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    read = publishing.hugging_face.read
+    read = publishing.foreign.read
 
     def other_norms(folder: Path) -> Any:
         path = folder / "config.json"
         path.write_text(json.dumps(json.loads(path.read_text()) | {"layer_norm_eps": 1e-3}))
         return read(folder)
 
-    monkeypatch.setattr(publishing.hugging_face, "read", other_norms)
+    monkeypatch.setattr(publishing.foreign, "read", other_norms)
     assert cli.main(["export", str(run), str(tmp_path / "out")]) == 4
     assert left_in(tmp_path) == []
 
