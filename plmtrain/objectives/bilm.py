@@ -29,6 +29,7 @@ from plmtrain.programs.program import Carry, MakeBackbone, Program, RowShape
 from plmtrain.programs.spelling import with_spellings
 from plmtrain.settings.models.bilstm import BiLSTMSettings
 from plmtrain.settings.objectives.bilm import BidirectionalLMSettings
+from plmtrain.text.spelling import BEGIN_SENTENCE
 
 if TYPE_CHECKING:
     from plmtrain.data.rows.rows import Rows
@@ -160,33 +161,35 @@ class BidirectionalLM(Program[BidirectionalLMSettings, BiLSTMSettings, Bidirecti
 
     def inspect(self, batch: Batch) -> Inspection:
         assert batch.inputs.spellings is not None
-        rows = len(batch.samples)
-        targets = {name: batch.targets[name].numpy().reshape(rows, -1) for name in DIRECTIONS}
-        unknown = self.vocabulary["unk"]
-        shown = []
-        for row in range(rows):
+        count, ids = len(batch.samples), batch.inputs.ids.numpy()
+        read = dict(zip(DIRECTIONS, np.split(ids, 2, axis=1), strict=True))
+        predicted = {name: batch.targets[name].numpy().reshape(count, -1) for name in DIRECTIONS}
+        rows = []
+        for row in range(count):
             lines = {}
-            for name, before in zip(DIRECTIONS, ("from the left", "from the right"), strict=True):
-                ids = targets[name][row] if name == "forward" else targets[name][row][::-1]
-                lines[f"predicted {before}"] = [
-                    (token, "special" if self.vocabulary.is_special[token] and token != unknown else "target")
-                    for token in ids.tolist()
-                ]
-            shown.append(Shown(lines))
-        every = np.concatenate([each.reshape(-1) for each in targets.values()])
-        lengths, times = np.unique((batch.inputs.spellings.numpy() < 256).sum(axis=1), return_counts=True)
+            for name in DIRECTIONS:
+                order = slice(None, None, 1 if name == "forward" else -1)  # as in the text
+                lines[f"{name} reads"] = self._marked(read[name][row, order], "plain")
+                lines[f"{name} predicts"] = self._marked(predicted[name][row, order], "target")
+            rows.append(Shown(lines))
+        every, unknown = np.concatenate([each.reshape(-1) for each in predicted.values()]), self.vocabulary["unk"]
+        lengths, times = np.unique((batch.inputs.spellings.numpy() < BEGIN_SENTENCE).sum(axis=1), return_counts=True)
         sample = batch.draws.get("sample")
         compared = "all words of the vocabulary" if sample is None else f"{len(sample):,} words, the same for the whole step"
         return Inspection(
-            rows=shown,
+            rows=rows,
             rates={"unknown words predicted": (int((every == unknown).sum()), len(every))},
             histograms={"bytes of the different words that are read": dict(zip(lengths.tolist(), times.tolist(), strict=True))},
             notes=[
-                "Each word of the first line is predicted from those before it, and each word of the second from those after it.",
-                "The two lines are of different places: one goes on to the end of its stream, the other to its beginning.",
-                f"In training a word is compared with {compared}. A word outside the vocabulary is read by its letters.",
+                "After each word that is read, the next one to its right is predicted; in the other direction, to its left.",
+                "The two directions are at different places: one goes on to the end of its stream, the other to its beginning.",
+                f"In training a word is compared with {compared}. Every word is read by its letters, also one that is unknown.",
             ],
         )
+
+    def _marked(self, ids: NDArray[np.int64], mark: str) -> list[tuple[int, str]]:
+        special = self.vocabulary.is_special[ids] & (ids != self.vocabulary["unk"])
+        return [(token, "special" if is_special else mark) for token, is_special in zip(ids.tolist(), special, strict=True)]
 
 
 def _read(rows: Rows, *, backwards: bool) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8] | None]:

@@ -11,7 +11,7 @@ from plmtrain.families import TOKENIZER_FAMILIES
 from plmtrain.settings.composing.folders import choices, section
 from plmtrain.settings.data import DataSettings, TableSettings
 from plmtrain.settings.lookup import objective_classes
-from plmtrain.settings.models.base import ModelSettings, TransformerSettings
+from plmtrain.settings.models.base import ModelSettings
 from plmtrain.settings.objectives.base import ObjectiveSettings
 from plmtrain.settings.optimizer import ScheduleSettings
 from plmtrain.settings.run import LaunchSettings
@@ -188,12 +188,19 @@ def _task_names_languages(model: ModelSettings, task: TaskSettings) -> Iterator[
 
 
 def _frozen_layers_exist(model: ModelSettings, trainer: TrainerSettings) -> Iterator[Broken]:
-    if not isinstance(model, TransformerSettings):
+    blocks: int | None = getattr(model, "blocks", None)
+    if blocks is None:
         return
     for name in trainer.freeze:
-        if any(number >= model.blocks for number in frozen_layers(name)):
-            layers = "one layer, 0" if model.blocks == 1 else f"the layers 0 to {model.blocks - 1}"
+        if any(number >= blocks for number in frozen_layers(name)):
+            layers = "one layer, 0" if blocks == 1 else f"the layers 0 to {blocks - 1}"
             yield "trainer.freeze", f"trainer.freeze names {name}; model={model.name} has {layers}", "name layers that it has"
+
+
+def _recurrence_is_not_compiled(model: ModelSettings, trainer: TrainerSettings) -> Iterator[Broken]:
+    if trainer.compile and model.kind == "bilstm":
+        what = f"model={model.name} has a recurrence of its own, which a compiler would unroll: minutes for each length of rows"
+        yield "trainer.compile", what, "omit trainer.compile"
 
 
 def _batches_divide(trainer: TrainerSettings, launch: LaunchSettings) -> Iterator[Broken]:
@@ -358,6 +365,7 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[..., Iterator[Broken]]], ...] = (
     (("model", "task", "tokenizer"), _task_has_tokens),
     (("model", "trainer"), _sequences_fit_model),
     (("model", "trainer"), _frozen_layers_exist),
+    (("model", "trainer"), _recurrence_is_not_compiled),
     (("trainer", "launch"), _batches_divide),
     (("schedule", "trainer"), _schedule_fits),
     (("objective", "trainer"), _phases_fit_objective),

@@ -114,6 +114,8 @@ def test_an_unknown_word_is_read_by_its_letters() -> None:
         ("model=bart task.features=mix", "the layers of model=bart cannot be mixed"),
         ("model=elmo tokenizer=wordpiece", "model=elmo reads the characters of whole words"),
         ("model=elmo task.symmetric=true task.text=[a,b]", "task.symmetric has no meaning"),
+        ("model=elmo trainer.compile=true", "model=elmo has a recurrence of its own"),
+        ("model=elmo trainer.freeze=[layer.2]", "trainer.freeze names layer.2"),
     ],
 )
 def test_what_has_no_meaning_is_refused(words: str, told: str) -> None:

@@ -49,13 +49,15 @@ def _below(upper: Rows, lower: Rows) -> Rows:
         wider = (((0, 0), (0, width - part.shape[1]), *((0, 0) for _ in part.shape[2:])) for part in (one, other))
         return np.concatenate([np.pad(part, pads) for part, pads in zip((one, other), wider, strict=True)])
 
-    both = upper.spellings is not None and lower.spellings is not None
+    spellings = None
+    if upper.spellings is not None and lower.spellings is not None:
+        spellings = joined(upper.spellings, lower.spellings)
 
     return Rows(
         tokens=joined(upper.tokens, lower.tokens),
         lengths=np.concatenate([upper.lengths, lower.lengths]),
         word_starts=joined(upper.word_starts, lower.word_starts),
-        spellings=joined(upper.spellings, lower.spellings) if both else None,
+        spellings=spellings,
     )
 
 

@@ -25,9 +25,10 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from plmtrain.errors import SettingsError, nearest
 from plmtrain.settings.composing.arguments import parse_arguments
-from plmtrain.settings.composing.folders import OPTIONAL_GROUPS, PRIMARY, choices, conf_folder, find_choice, section, values_in
+from plmtrain.settings.composing.folders import OPTIONAL_GROUPS, PRIMARY, choices, conf_folder, find_choice, values_in
 from plmtrain.settings.composing.foreign_yaml import screen, screen_folder
 from plmtrain.settings.composing.overrides import Checked, check_overrides, where
+from plmtrain.settings.composing.own_shapes import take_own_shape
 from plmtrain.settings.composing.settings_file import WHOLE, SettingsFile, read_settings_file, separated
 
 _one_at_a_time = threading.RLock()
@@ -344,23 +345,11 @@ def compose(arguments: Sequence[str], config_dir: str | None = None, primary: st
         remedy = "set each key where the shipped files of its group have it"
         problem = SettingsError(what, f"folder: {config_dir}", remedy)
         return Composed({}, errors=(*errors, problem), broken=frozenset({""}), primary=primary)
-    _take_own_shape(config, config_dir)
+    take_own_shape(config, config_dir)
     composed = _finish(config, checked, groups, config_dir, primary, file)
     if isinstance(composed.values.get("model"), dict):
         composed.values["model"].pop("suggests", None)  # no longer needed: the other groups have interpolated its values
     return composed
-
-
-def _take_own_shape(config: DictConfig, config_dir: str | None) -> None:
-    """Replace the shape of a size, which is that of a Transformer, where a model says itself what the size means."""
-    size, shapes = (OmegaConf.select(config, f"model.suggests.{key}") for key in ("size", "shapes"))
-    if not isinstance(shapes, DictConfig) or size not in shapes:
-        return
-    OmegaConf.set_struct(config, False)
-    for key in section("size", size, config_dir)["model"]:
-        if key != "suggests":
-            config.model.pop(key, None)
-    config.model = OmegaConf.merge(config.model, shapes[size])
 
 
 def change(values: Mapping[str, Any], arguments: Sequence[str], primary: str = PRIMARY) -> Composed:

@@ -64,6 +64,11 @@ class BiLSTMSettings(ModelSettings):
         return 2 * self.projection
 
     @property
+    def blocks(self) -> int:
+        """The number of layers, each of both directions."""
+        return self.layers
+
+    @property
     def initial_std(self) -> float:
         """Standard deviation of the initial weights of a task's head; the model's own are as in the authors' code."""
         return 0.02

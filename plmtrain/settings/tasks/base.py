@@ -97,7 +97,7 @@ class HeadTaskSettings(TaskSettings):
     decides_parameters: ClassVar[frozenset[str]] = frozenset({"features"})
 
     features: Literal["states", "mix"] | None = None
-    """What the head reads: the last states of the model, which is trained with it (states), or a trained mix of all its layers,
+    """The input of the head: the last states of the model, which is trained with it (states), or a trained mix of all its layers,
     while the model stays as it is (mix: Peters et al. 2018, section 3.2); that of the model's family if not given."""
     mix_norm: bool = False
     """Whether the states of each layer are normed before they are mixed."""
