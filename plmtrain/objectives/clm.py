@@ -216,10 +216,7 @@ class Continuing(Answering[CausalLMLearner]):
         return {
             "writer": DecoderWriter(learner.decoder, self.generation.beams, ids.shape[1] + self.limit),
             "begun": begun,
-            "specials": Specials(
-                end=self.vocabulary.document_end if self.vocabulary.ends_documents else NOTHING,
-                absent=self.vocabulary.absent(learner.decoder.vocabulary_size),
-            ),
+            "specials": Specials.of_documents(self.vocabulary, learner.decoder.vocabulary_size),
             "settings": self.generation,
             "limit": self.limit,
             # Draws depend on the prompt, not on its place, so that it is continued in a batch as it would be alone.
