@@ -73,7 +73,8 @@ class Inputs:
     Args:
         ids: [batch, length] token ids.
         layout: which positions may see which.
-        segments: [batch, length] segment ids, or language ids; None for the first segment everywhere, or no language.
+        segments: [batch, length] segment ids, language ids, or, for a decoder, token ids; None for the first segment everywhere,
+            or no language.
         positions: [batch, length] positions from 0; None to count them along the row.
         decoder: the inputs of the decoder, for an encoder-decoder.
         spellings: [words, characters] the different words of the batch as characters (``plmtrain.text.spelling``), for a model

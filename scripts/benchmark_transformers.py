@@ -208,8 +208,8 @@ def _print_table(measured: dict[tuple[str, str], list[Measured]], options: argpa
     name = options.model.upper().replace("GPT", "GPT-")
     shape = f"{name} of {SHAPE['layers']} layers, {SHAPE['width']} wide, {options.vocabulary:,} tokens in the vocabulary"
     counted = options.rounds * (options.steps - options.warmup)
-    steps = f"median of {counted} steps in {options.rounds} rounds (range of rounds)"
-    print(f"\n{shape}; {options.batch} x {options.length} tokens a step; {steps}\n")
+    median = f"median of {counted} steps in {options.rounds} rounds (range of rounds)"
+    print(f"\n{shape}; {options.batch} x {options.length} tokens a step; {median}\n")
     print(f"{'':6}{'plmtrain tokens/s':>30}{'transformers tokens/s':>30}{'ratio':>8}{'peak memory':>24}")
     for precision in options.precisions:
         cells, medians, peaks = [], [], []

@@ -106,12 +106,15 @@ class Decoder(Backbone):
 
     def _embedded(self, inputs: Inputs, past: int) -> Tensor:
         """Return the input of the first block.  # [batch, length, width]"""
-        assert inputs.segments is None, "there are no segments"
         if inputs.positions is None:
             placed = self.position.weight[past : past + inputs.ids.shape[1]]  # [length, width]
         else:
             placed = self.position(inputs.positions)  # [batch, length, width]
-        return dropout(self.token(inputs.ids) + placed, self.settings.dropout, self.training)
+        embedded = self.token(inputs.ids) + placed
+        if inputs.segments is not None:
+            # transformers' classes look up segments in the token table; no objective or task of plmtrain has any for a decoder.
+            embedded = embedded + self.token(inputs.segments)
+        return dropout(embedded, self.settings.dropout, self.training)
 
     def _visibilities(self, inputs: Inputs, hidden: Tensor) -> tuple[Visibility, Visibility]:
         """Return what positions see in even blocks, and in odd ones."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -11,6 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from plmtrain.settings.generation import GenerationSettings
+
+if TYPE_CHECKING:
+    from plmtrain.text.vocabulary import Vocabulary
 
 NOTHING = -1
 """The place of no token: before the beginning of a shorter text, and after the end of one."""
@@ -31,6 +35,12 @@ class Specials:
     first: int | None = None
     last: int | None = None
     absent: NDArray[np.int64] | None = None
+
+    @classmethod
+    def of_documents(cls, vocabulary: Vocabulary, rows: int) -> Specials:
+        """Return those of a model that continues documents, and whose table has this many rows."""
+        end = vocabulary.document_end if vocabulary.ends_documents else NOTHING
+        return cls(end=end, absent=vocabulary.absent(rows))
 
 
 def allowed(scores: Tensor, texts: Tensor, written: int, specials: Specials, settings: GenerationSettings, limit: int) -> Tensor:

@@ -16,7 +16,7 @@ _READS: Mapping[str, tuple[str, ...]] = {
     "encoder": ("attention_mask", "token_type_ids", "position_ids"),
     "two_stream": ("attention_mask", "token_type_ids"),
     "encoder_decoder": ("attention_mask", "decoder_input_ids"),
-    "decoder": ("attention_mask", "position_ids"),
+    "decoder": ("attention_mask", "token_type_ids", "position_ids"),
 }
 """The arguments besides ``input_ids`` that each kind of model reads."""
 
@@ -55,6 +55,8 @@ def inputs_of(settings: ModelSettings, tokens: int, roles: Mapping[str, int], id
         positions = _positions(ids, values.get("position_ids"), offset, roles.get("pad", offset - 1))
     if settings.kind == "decoder":
         positions = values.get("position_ids")
+        if segments is not None:
+            _check_ids("token_type_ids", segments, settings.positions, tokens)
     if settings.kind == "encoder_decoder":
         decoder_ids = values.get("decoder_input_ids")
         decoder_ids = shift_right(ids, _start(settings, roles)) if decoder_ids is None else decoder_ids

@@ -179,10 +179,7 @@ class Continuing(Answering[CausalLMLearner]):
                 learner.decoder, self.generation.beams, ids.shape[1] + self.limit, sees_prompt=self.program.sees_prompt
             ),
             "begun": begun,
-            "specials": Specials(
-                end=self.vocabulary.document_end if self.vocabulary.ends_documents else NOTHING,
-                absent=self.vocabulary.absent(learner.decoder.vocabulary_size),
-            ),
+            "specials": Specials.of_documents(self.vocabulary, learner.decoder.vocabulary_size),
             "settings": self.generation,
             "limit": self.limit,
             "samples": numbers_of(ids, tokens),

@@ -39,7 +39,7 @@ def score(settings: ChoicesSettings, subject: Subject) -> Report:
         scores=[share("accuracy", right, "of questions")],
         by_file=by_file("accuracy", [question.file for question in questions], right),
         counts={**counts, "chance": chance},
-        notes=[f"a random choice is right in {chance:.1%} of the questions", *notes],
+        notes=[f"a random choice is right in {chance:.1%} of the questions", *likelihood.notes, *notes],
     )
 
 
@@ -53,6 +53,8 @@ def _questions(settings: ChoicesSettings, files: tuple[str, ...], setting: str) 
         choices = cell_texts(row, settings.choices_column)
         if len(choices) < 2:
             raise DataError(f"column '{settings.choices_column}' has one choice alone", row.where, "give two choices or more")
+        if not all(map(str.strip, choices)):
+            raise DataError(f"column '{settings.choices_column}' has an empty choice", row.where, "give each choice a text")
         answer = choices[_answer(row, settings.answer_column, choices)]
         context = cell_text(row, settings.context_column)
         yield Question(file=file, where=row.where, context=context, answers=(answer,), choices=choices)
@@ -108,4 +110,4 @@ def _losses(
 
 def _point(worths: list[float], question: Question) -> float:
     best = [choice for worth, choice in zip(worths, question.choices, strict=True) if worth == max(worths)]
-    return float(question.answers[0] in best) / len(best)
+    return best.count(question.answers[0]) / len(best)

@@ -141,7 +141,7 @@ class _DecoderAuthor(_Author):
             begun[row, length - len(ids) :] = ids
         device, limit = self._decoder.embedding_weight.device, self.settings.max_new_tokens
         writer = DecoderWriter(self._decoder, self.settings.beams, length + limit)
-        specials = Specials(end=self.vocabulary.document_end)
+        specials = Specials.of_documents(self.vocabulary, self._decoder.vocabulary_size)
         return generate(writer, torch.from_numpy(begun).to(device), specials, self._generation, limit, stop=self._stop)
 
 
@@ -169,7 +169,8 @@ class _EncoderDecoderAuthor(_Author):
         inputs = Inputs(ids=torch.from_numpy(laid_out.ids), layout=Layout.of(laid_out.real)).map(lambda tensor: tensor.to(device))
         begun = torch.from_numpy(np.stack([[closing, self.vocabulary["cls"], *ids] for ids in prompts])).to(device)
         writer = EncoderDecoderWriter(self._pair, inputs, self.settings.beams, begun.shape[1] + limit)
-        return generate(writer, begun, Specials(end=closing), self._generation, limit, stop=self._stop)
+        specials = Specials(end=closing, absent=self.vocabulary.absent(self._pair.vocabulary_size))
+        return generate(writer, begun, specials, self._generation, limit, stop=self._stop)
 
 
 def _author(subject: Subject, settings: CompletionsSettings) -> _Author:

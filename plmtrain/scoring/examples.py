@@ -13,10 +13,18 @@ from plmtrain.data.tables.table_files import Row, read
 from plmtrain.errors import DataError
 from plmtrain.scoring.likelihood import Continuation, Losses
 from plmtrain.settings.data import TableSettings
-from plmtrain.text.readers import SKIP, Skips, expand, unusable
+from plmtrain.text.readers import SKIP, SKIP_FILE, Skips, expand, unusable
 
 if TYPE_CHECKING:
     from plmtrain.text.tokenizer import Tokenizer
+
+_ADVICE = {
+    SKIP_FILE: "remove it from scoring.files",
+    SKIP: "correct or remove it",
+    "data.format": "another ending of its name instead of data.format",
+    "data.text_column": "scoring.text_column",
+}
+"""What readers say of a run's settings, and what is said instead."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,10 +67,10 @@ def rows(patterns: Sequence[str], columns: Mapping[str, str], setting: str) -> I
 
 
 def advised(remedy: str) -> str:
-    """Return a reader's advice without the setting of a run that skips bad lines."""
-    return remedy.replace(SKIP, "correct or remove it").replace(
-        "data.format", "another ending of its name instead of data.format"
-    )
+    """Return a reader's advice with the settings of scoring, among which none skips bad files and lines."""
+    for theirs, ours in _ADVICE.items():
+        remedy = remedy.replace(theirs, ours)
+    return remedy
 
 
 def names_of(files: Sequence[Path]) -> dict[Path, str]:
@@ -95,7 +103,8 @@ def cell_texts(row: Row, column: str) -> tuple[str, ...]:
         return (cell_text(row, column),)
     if isinstance(value, list) and value and all(isinstance(one, str) and not unusable(one) for one in value):
         return tuple(value)
-    raise DataError(f"column '{column}' should be a text or a list of texts", row.where, "correct or remove it")
+    what = f"column '{column}' should be a text or a list of texts, but is {repr(value)[:60]}"
+    raise DataError(what, row.where, "correct or remove it")
 
 
 def continuation(tokenizer: Tokenizer, context: str, text: str) -> Continuation:
@@ -148,5 +157,5 @@ def log_likelihood(losses: Losses, text: str, compare: str) -> float:
         text: the text.
         compare: ``sum``, ``per_token`` or ``per_byte``.
     """
-    sizes = {"sum": 1, "per_token": len(losses), "per_byte": len(text.encode())}
+    sizes = {"sum": 1, "per_token": max(1, len(losses)), "per_byte": len(text.encode())}
     return -float(losses.sum()) / sizes[compare]

@@ -90,6 +90,8 @@ class Likelihood(ABC):
     """The name of the sum of log-probabilities."""
     is_probability: bool = True
     """Whether the exponential of that sum is the probability of a text."""
+    notes: Sequence[str] = ()
+    """Remarks on the tokens that are scored."""
 
     def __init__(self, backbone: Backbone, vocabulary: Vocabulary, batch_tokens: int, reading: Reading = nullcontext) -> None:
         self.backbone, self.vocabulary = backbone, vocabulary
@@ -164,18 +166,29 @@ def _marks(rows: Sequence[_Row], width: int) -> NDArray[np.bool_]:
 
 
 class DecoderLikelihood(Likelihood):
-    """From left to right; before the first token of a text without context stands the end of a document."""
+    """From left to right; before the first token of a text without context stands the end of a document.
+
+    Where no token ends documents, as in GPT-1's published vocabulary, that first token is not scored.
+    """
 
     name = "log-likelihood"
     backbone: Decoder
+
+    def __init__(self, backbone: Backbone, vocabulary: Vocabulary, batch_tokens: int, reading: Reading = nullcontext) -> None:
+        super().__init__(backbone, vocabulary, batch_tokens, reading)
+        if not vocabulary.ends_documents:
+            self.notes = ["no token ends documents: the first token of a text without context is not scored"]
 
     @property
     def longest(self) -> int:
         return self.backbone.settings.positions
 
+    def _rows(self, text: Continuation) -> list[_Row]:
+        first = text.first if self.vocabulary.ends_documents else max(1, text.first)
+        return [_Row(text, first, len(text.tokens))] if first < len(text.tokens) else []
+
     def _scored(self, rows: Sequence[_Row]) -> Tensor:
-        before = np.array([self.vocabulary.document_end])
-        texts = [row.asked.tokens if row.first else np.concatenate([before, row.asked.tokens]) for row in rows]
+        texts = [row.asked.tokens if row.first else np.append(self.vocabulary.document_end, row.asked.tokens) for row in rows]
         ids, _ = _padded(texts, self.vocabulary.padding)
         # A token is predicted at the position before it.
         at = [
@@ -374,11 +387,15 @@ def _left_to_right(learner: Learner, vocabulary: Vocabulary, batch_tokens: int, 
 def _of_encoder(
     learner: Learner, vocabulary: Vocabulary, batch_tokens: int, reading: Reading, also_hidden: AlsoHidden
 ) -> Likelihood | None:
-    for modules in learner.models().values():
+    models = learner.models()
+    for name, modules in models.items():
         (backbone,) = (module for module in modules if isinstance(module, Backbone))
         head = _head_among(modules)
         if head is not None and isinstance(backbone.settings, EncoderSettings):
-            return PseudoLikelihood(backbone, vocabulary, batch_tokens, reading, head, also_hidden)
+            likelihood = PseudoLikelihood(backbone, vocabulary, batch_tokens, reading, head, also_hidden)
+            if len(models) > 1:
+                likelihood.name += f" of the {name}"
+            return likelihood
     return None
 
 

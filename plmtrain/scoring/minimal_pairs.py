@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from plmtrain.console import counted
 from plmtrain.errors import DataError
 from plmtrain.scoring.examples import cell_text, continuation, log_likelihood, require_tokens, rows
 from plmtrain.scoring.report import Report, Subject, by_file, share
@@ -41,5 +42,5 @@ def score(settings: MinimalPairsSettings, subject: Subject) -> Report:
         scores=[share("accuracy", right, "of pairs")],
         by_file=by_file("accuracy", files, right),
         counts={"ties": ties},
-        notes=[f"{ties:,} pairs are equally likely, and count half"] if ties else [],
+        notes=[*likelihood.notes, *([f"{counted(ties, 'tie')}: pairs that are equally likely count half"] if ties else [])],
     )

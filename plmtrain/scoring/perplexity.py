@@ -15,6 +15,7 @@ import numpy as np
 
 from plmtrain.data.corpus.encoding import Passage, encode
 from plmtrain.errors import DataError, SettingsError
+from plmtrain.scoring.examples import advised
 from plmtrain.scoring.likelihood import Continuation, Likelihood
 from plmtrain.scoring.report import Report, Score, Subject
 from plmtrain.settings.data import DataSettings
@@ -77,6 +78,7 @@ def score(settings: PerplexitySettings, subject: Subject) -> Report:
         raise DataError("there is no text to score", "scoring.files", "name files with text in them")
     scores = [score for unit in ("token", "word", "byte") for score in _scores(measured, unit, likelihood.is_probability)]
     notes = [f"windows of {window} tokens, of which the next begins {stride} tokens later; words are what white space separates"]
+    notes += likelihood.notes
     if not likelihood.is_probability:
         notes.append(
             "an encoder sees both sides of a token: these are pseudo-likelihoods and no perplexities, to be compared only with "
@@ -127,8 +129,7 @@ def _files(settings: PerplexitySettings) -> Iterator[str]:
         try:
             yield from (document.text for document in readers.read(path, data))
         except DataError as error:
-            remedy = error.remedy.replace(readers.SKIP, "correct or remove it").replace("data.text_column", "scoring.text_column")
-            raise DataError(error.what, error.where, remedy) from None
+            raise DataError(error.what, error.where, advised(error.remedy)) from None
 
 
 def _chunks(texts: Iterable[str]) -> Iterator[list[str]]:

@@ -28,6 +28,7 @@ _GZIP = b"\x1f\x8b"
 JSON_ENDINGS = (".jsonl", ".ndjson", ".json")
 _TABLES = (".csv", ".tsv", ".tab", ".parquet", ".arrow")
 SKIP = "correct or remove it, or omit such lines with data.on_bad=skip"
+SKIP_FILE = "remove it from data.files, or skip it with data.on_bad=skip"
 
 
 class Document(NamedTuple):
@@ -181,8 +182,7 @@ def read(path: Path, data: DataSettings, skips: Skips | None = None) -> Iterator
         empty = False
         yield document
     if empty and skips.count == skipped_before:
-        remedy = "remove it from data.files, or skip it with data.on_bad=skip"
-        bad(DataError("there is no text in this file", str(path), remedy), data, skips)
+        bad(DataError("there is no text in this file", str(path), SKIP_FILE), data, skips)
 
 
 def bad(error: DataError, data: DataSettings | TableSettings, skips: Skips) -> None:

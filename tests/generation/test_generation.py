@@ -15,9 +15,10 @@ from support.t5_twin import twins as t5_twins
 from torch import Tensor
 
 from plmtrain.batch import Inputs, Layout
-from plmtrain.generation import EncoderDecoderWriter, Specials, generate
+from plmtrain.generation import NOTHING, EncoderDecoderWriter, Specials, generate
 from plmtrain.generation.single import likely
 from plmtrain.settings.generation import GenerationSettings
+from plmtrain.text.vocabulary import Vocabulary
 
 SPECIALS = Specials(end=2)
 FORCED = Specials(end=2, first=0, last=2)
@@ -179,3 +180,11 @@ def test_samples_are_a_function_of_the_seed_and_the_row() -> None:
 def test_impossible_options_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError):
         GenerationSettings(**options)
+
+
+def test_rows_without_a_token_are_never_written() -> None:
+    """A table is often padded to a multiple of 64; GPT-1's published vocabulary has no token that ends a document."""
+    ended = Vocabulary(5, {"eos": 4}, (4,), (2,))
+    assert Specials.of_documents(ended, 8).end == 4
+    assert list(Specials.of_documents(ended, 8).absent) == [2, 5, 6, 7]
+    assert Specials.of_documents(Vocabulary(5, {}, ()), 5).end == NOTHING

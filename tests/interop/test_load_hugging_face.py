@@ -116,3 +116,21 @@ def test_folders_that_hold_nothing(tmp_path: Path) -> None:
     for place in (tmp_path, tmp_path / "missing"):
         with pytest.raises(PlmtrainError):
             plmtrain.load(place)
+
+
+@pytest.mark.parametrize("name", ["OpenAIGPT", "GPT2"])
+def test_segments_of_a_decoder_are_tokens(tmp_path: Path, name: str) -> None:
+    """As in transformers, whose classes add the token embeddings of ``token_type_ids``."""
+    config = getattr(transformers, f"{name}Config")(vocab_size=31, n_positions=16, n_embd=16, n_layer=2, n_head=2)
+    theirs = getattr(transformers, f"{name}LMHeadModel")(config).eval()
+    with torch.no_grad():
+        for parameter in theirs.parameters():
+            parameter.normal_(0, 0.3)
+    theirs.save_pretrained(tmp_path)
+    ids = torch.randint(0, 31, (2, 9))
+    with torch.no_grad():
+        expected = theirs(ids, token_type_ids=ids.flip(1)).logits
+    loaded = plmtrain.load(tmp_path)
+    torch.testing.assert_close(loaded.logits(ids, token_type_ids=ids.flip(1)), expected, atol=1e-5, rtol=1e-5)
+    with pytest.raises(DataError, match="token_type_ids from 31"):
+        loaded.logits(ids, token_type_ids=torch.full_like(ids, 31))

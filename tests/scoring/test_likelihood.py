@@ -120,6 +120,18 @@ def test_from_left_to_right_as_token_by_token(system: str) -> None:
     assert measured[0].tolist() == measured[-1].tolist()
 
 
+def test_the_first_token_is_not_scored_where_nothing_stands_before_it() -> None:
+    """GPT-1's published vocabulary has no token that ends documents; all other tokens are scored as ever."""
+    learner, vocabulary = learner_of("gpt1")
+    bare = Vocabulary(SIZE, {}, ())
+    model = likelihood_of(learner, bare, batch_tokens=40)
+    assert any("first token" in note for note in model.notes)
+    assert not likelihood_of(learner, vocabulary, batch_tokens=40).notes
+    for text, losses in zip(asked := texts(vocabulary, model.longest), model.losses(asked), strict=True):
+        scored = Continuation(text.tokens, text.word_starts, max(1, text.first))
+        assert losses.tolist() == pytest.approx(decoder_truth(learner, bare, scored), rel=1e-5, abs=1e-5)
+
+
 @torch.no_grad()
 def masked_truth(model: Any, vocabulary: Vocabulary, text: Continuation, also_hidden: str) -> list[float]:
     """Each token masked by hand."""
@@ -140,7 +152,8 @@ def masked_truth(model: Any, vocabulary: Vocabulary, text: Continuation, also_hi
 )
 def test_pseudo_likelihood_masks_one_token_after_the_other(system: str, also_hidden: str | None) -> None:
     model, _, vocabulary = likelihood(system, also_hidden=also_hidden)
-    assert (model.name, model.is_probability) == ("pseudo-log-likelihood", False)
+    of = " of the generator" if system == "electra" else ""
+    assert (model.name, model.is_probability) == (f"pseudo-log-likelihood{of}", False)
     asked = texts(vocabulary, model.longest)
     for text, losses in zip(asked, model.losses(asked), strict=True):
         expected = masked_truth(model, vocabulary, text, also_hidden or "rest_of_word")

@@ -40,7 +40,7 @@ class Known:
         longest: the most tokens of a text.
     """
 
-    name, is_probability = "known", True
+    name, is_probability, notes = "known", True, ()
 
     def __init__(self, longest: int = 1000) -> None:
         self.longest = longest
@@ -197,6 +197,13 @@ def test_choices_by_their_likelihood(tmp_path: Path, compare: str) -> None:
         points.append((right in best) / len(best))
     assert report.scores[0].value == pytest.approx(np.mean(points))
     assert report.counts["chance"] == pytest.approx((1 / 3 + 1 / 2 + 1 / 2) / 3)
+
+
+def test_a_choice_that_stands_twice_is_right_twice(tmp_path: Path) -> None:
+    subject, _ = known()
+    rows = [{"context": "c", "choices": ["it", "it"], "answer": 0}, {"context": "c", "choices": ["it", "it"], "answer": "it"}]
+    report = score(ChoicesSettings(files=[written(tmp_path / "q.jsonl", rows)]), subject)
+    assert report.scores[0].value == 1
 
 
 def test_what_is_scored_of_a_choice_are_its_own_tokens(tmp_path: Path) -> None:

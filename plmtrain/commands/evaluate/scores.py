@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from plmtrain.console import print_json, tell
+from plmtrain.console import counted, print_json, tell, tell_whole
 from plmtrain.runs.preparation import preparation_report
 from plmtrain.settings.composing.arguments import parse_arguments
 
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 KEYS = ("scoring=", "scoring.")
 """How the overrides begin that ask for a score."""
+
+_LARGE = 1e7
+"""Larger numbers are written with a power of ten."""
 
 
 def run_scores(folder: Path, arguments: Sequence[str], precision: WantedPrecision | None, json: bool) -> int:
@@ -50,8 +53,9 @@ def run_scores(folder: Path, arguments: Sequence[str], precision: WantedPrecisio
         print_json(encode_floats({"run": str(folder), "step": subject.step, "scoring": settings.type, **report.values()}))
         return 0
     at = "" if subject.step is None else f" at step {subject.step}"
-    tell(f"{folder}{at}: {settings.type.replace('_', ' ')}, {report.examples:,} examples, by {report.measured}")
-    tell(_table(report), *report.notes)
+    tell(f"{folder}{at}: {settings.type.replace('_', ' ')}, {counted(report.examples, 'example')}, by {report.measured}")
+    tell_whole(_table(report))
+    tell(*report.notes)
     return 0
 
 
@@ -69,5 +73,10 @@ def _table(report: Report) -> Table:
 
 
 def _cells(score: Score) -> tuple[str, str, str, str]:
-    error = "" if score.error is None else f"± {score.error:,.4f}"
-    return score.name.replace("_", " "), f"{score.value:,.4f}", error, score.unit
+    error = "" if score.error is None else f"± {_number(score.error)}"
+    return score.name.replace("_", " "), _number(score.value), error, score.unit
+
+
+def _number(value: float) -> str:
+    """Return a number that fits a table; the perplexity of a word may have any size."""
+    return f"{value:,.4f}" if abs(value) < _LARGE else f"{value:.4e}"
