@@ -102,7 +102,10 @@ def matrix_text(table: Mapping[str, Mapping[str, str]], config_dir: str | None, 
     holds it, however many there are."""
     alike: dict[tuple[tuple[str, str], ...], dict[str, list[str]]] = {}
     for name, row in table.items():
-        answers = tuple((objective, answer.replace(f"model={name}", "the model")) for objective, answer in row.items())
+        answers = tuple(
+            (objective, answer.removeprefix(f"objective={objective} ").replace(f"model={name}", "the model"))
+            for objective, answer in row.items()
+        )
         alike.setdefault(answers, {}).setdefault(_model(name, config_dir).family, []).append(name)
     paragraphs = []
     for answers, families in alike.items():
