@@ -220,7 +220,7 @@ def test_what_is_not_read_is_refused() -> None:
     with pytest.raises(SettingsError, match="does not read token_type_ids"):
         inputs_of(TINY, VOCABULARY.size, VOCABULARY.roles, ids, {"token_type_ids": ids})
     decoder = Inputs(ids=ids, layout=Layout(causal=True))
-    with pytest.raises(AssertionError, match="no segments"):
+    with pytest.raises(AssertionError, match="no languages"):
         model.token_scores(Inputs(ids=ids, segments=ids, decoder=decoder))
     with pytest.raises(AssertionError, match="positions"):
         model.token_scores(Inputs(ids=ids, positions=ids, decoder=decoder))

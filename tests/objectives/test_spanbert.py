@@ -244,7 +244,7 @@ def test_the_recipe_is_the_paper_s() -> None:
     assert (chosen.mask_probability, chosen.stop_probability, chosen.longest_span) == (0.15, 0.2, 10)
     assert (chosen.mask_share, chosen.random_share, chosen.boundary_targets, chosen.position_width) == (0.8, 0.1, 15, 200)
     assert chosen.boundary_weight == 1.0
-    assert (optimizer.lr, optimizer.eps, optimizer.weight_decay, optimizer.clip_norm) == (1e-4, 1e-8, 0.01, 1.0)
+    assert (optimizer.lr, optimizer.eps, optimizer.weight_decay, optimizer.clip_norm) == (1e-4, 6e-6, 0.01, None)
     assert (settings.schedule.type, settings.schedule.warmup, settings.schedule.end) == ("linear", 10000, 0.0)
     assert (trainer.steps, trainer.batch_size, trainer.sequence_length) == (2_400_000, 256, 512)
     assert (settings.tokenizer.vocab_size, settings.tokenizer.lowercase) == (28996, False)

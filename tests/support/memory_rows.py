@@ -147,9 +147,9 @@ def _streams(program: Any, phase: Phase, count: int, seed: int) -> Streams:
 
 
 def _translations(program: Any, phase: Phase, count: int, seed: int) -> Translations:
-    special, languages = program.vocabulary.special_ids, len(program.model.languages)
-    first = (max(special) + 2) // 2 * 2
-    store = corpus(count // 4, seed, languages=languages, first=first, end=program.vocabulary["sep"])
+    ordinary, languages = program.vocabulary.ordinary_ids, len(program.model.languages)
+    first, last = (int(ordinary[0]) + 1) // 2 * 2, min(62, int(ordinary[-1]) + 1)
+    store = corpus(count // 4, seed, languages=languages, first=first, last=last, end=program.vocabulary["sep"])
     chosen = program.settings
     length = program.row_shape(phase.sequence_length).length
     return Translations(store, length, translation_share=chosen.translation_share, exponent=chosen.language_exponent)

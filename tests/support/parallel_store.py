@@ -52,6 +52,7 @@ def corpus(
     longest: int = 12,
     same: bool = False,
     first: int = SPECIALS + 1,
+    last: int = 62,
     end: int = END,
 ) -> Store:
     """Pairs of random documents: the translation of a token t is t + 1 (odd for even), or, if ``same``, the token itself.
@@ -63,12 +64,13 @@ def corpus(
         longest: tokens that no document has.
         same: whether translations are the originals.
         first: the lowest token, even.
+        last: the first token above the highest one.
         end: the mark behind each document.
     """
     generator = np.random.default_rng(seed)
     documents = []
     for index in range(pairs):
-        text = (first + 2 * (generator.zipf(1.5, generator.integers(2, longest)) % ((62 - first) // 2))).tolist()
+        text = (first + 2 * (generator.zipf(1.5, generator.integers(2, longest)) % ((last - first) // 2))).tolist()
         other = 1 + index % (languages - 1)
         documents.append((0, False, text))
         documents.append((other, True, text if same else [token + 1 for token in text]))

@@ -13,6 +13,7 @@ from plmtrain.data.corpus.encoding import Encoded, Passage, content_hash, runnin
 from plmtrain.data.corpus.encoding import encode as encode_passages
 from plmtrain.settings.tokenizer import TokenizerSettings
 from plmtrain.text.sentences import boundaries
+from plmtrain.text.spelling import word_bytes
 from plmtrain.text.tokenizer import Tokenizer
 from plmtrain.text.tokenizer_training import train
 
@@ -115,6 +116,7 @@ def documents_of(parts: list[list[int]]) -> Encoded:
     tokens = np.arange(1, sum(counts) + 1, dtype=np.uint16)
     tokens[np.cumsum(counts) - 1] = 0
     sentences = [length + (i == len(part) - 1) for part in parts for i, length in enumerate(part)]
+    unknown = np.flatnonzero((tokens % 5 == 0) & (tokens > 0))  # spelt as their numbers
     return Encoded(
         tokens=tokens,
         word_starts=tokens % 3 == 0,
@@ -125,7 +127,16 @@ def documents_of(parts: list[list[int]]) -> Encoded:
         keys=np.arange(100, 100 + len(parts), dtype=np.uint64),
         languages=np.zeros(len(parts), np.uint8),
         translations=np.zeros(len(parts), np.bool_),
+        unknown_places=unknown,
+        unknown_spellings=word_bytes([str(token) for token in tokens[unknown]]).reshape(-1),
     )
+
+
+def assert_spelt(documents: Encoded) -> None:
+    """Every fifth number is still spelt as itself."""
+    spelt = word_bytes([str(token) for token in documents.tokens[documents.unknown_places]]).reshape(-1)
+    assert documents.unknown_spellings.tolist() == spelt.tolist()
+    assert len(documents.unknown_places) == np.count_nonzero((documents.tokens % 5 == 0) & (documents.tokens > 0))
 
 
 DOCUMENTS = st.lists(st.lists(st.integers(1, 4), min_size=1, max_size=4), min_size=1, max_size=6)
@@ -138,6 +149,7 @@ def test_select_keeps_whole_documents(parts: list[list[int]], data: st.DataObjec
     kept = [part for part, wanted in zip(parts, keep, strict=True) if wanted]
     pieces = [document for document, wanted in zip(split(documents_of(parts)), keep, strict=True) if wanted]
     assert split(chosen) == pieces
+    assert_spelt(chosen)
     assert chosen.sentence_counts.tolist() == [len(part) for part in kept]
     assert chosen.sentences.tolist() == [length + (i == len(part) - 1) for part in kept for i, length in enumerate(part)]
     assert len(chosen.word_starts) == len(chosen.tokens)
@@ -156,6 +168,7 @@ def test_cut_is_two_documents(parts: list[list[int]], data: st.DataObject) -> No
     inside = position - starts[index]
     expected = [*documents[:index], [*documents[index][:inside], 0], documents[index][inside:], *documents[index + 1 :]]
     assert split(halves) == expected
+    assert_spelt(halves)
     assert halves.sentences.sum() == halves.documents.sum() == len(halves.tokens) == len(halves.word_starts)
     assert halves.sentence_counts.sum() == len(halves.sentences)
     assert (halves.sentences > 0).all()

@@ -27,6 +27,8 @@ KINDS = {
     "xlm": "byte_bpe",
     "gpt1": "bpe",
     "gpt2": "byte_bpe",
+    "t5": "unigram",
+    "elmo": "word",
 }
 
 
@@ -48,7 +50,7 @@ def trained(family: str) -> Tokenizer:
     return train(iter(TEXTS[:3] * 20), settings)
 
 
-@pytest.fixture(scope="module", params=sorted(KINDS))
+@pytest.fixture(scope="module", params=sorted(KINDS.keys() - {"elmo"}))  # transformers has none of its kind
 def tokenizer(request: pytest.FixtureRequest) -> Tokenizer:
     return trained(request.param)
 
@@ -96,7 +98,7 @@ def test_nothing_is_lost_but_what_does_not_fit(family: str, data: st.DataObject)
         whole = [column[row] for column in columns]
         if sum(map(len, whole)) <= room:
             assert ids[~vocabulary.is_special[ids]].tolist() == [token for text in whole for token in text]
-        assert np.all(rows.ids[row, ~rows.real[row]] == vocabulary["pad"])
+        assert np.all(rows.ids[row, ~rows.real[row]] == vocabulary.padding)
         edge = rows.real[row][-1 if layout.pads_left else 0]
         assert edge or not len(ids), "padding stands on the other side"
 
