@@ -24,7 +24,7 @@ _ADVICE = {
     "data.format": "another ending of its name instead of data.format",
     "data.text_column": "scoring.text_column",
 }
-"""What readers say of a run's settings, and what is said instead."""
+"""The words of readers about a run's settings, and those that take their place here."""
 
 
 @dataclass(frozen=True, kw_only=True)

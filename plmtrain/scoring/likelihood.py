@@ -1,8 +1,7 @@
 """The likelihood of texts under every kind of language model: the loss of each token, given the tokens before it.
 
-A decoder, the decoder of an encoder-decoder, and XLNet's query stream read a text from left to right; the losses of its tokens
-add up to its negative log-likelihood. An encoder sees both sides. It predicts each token in turn from all others, and the sum
-is a pseudo-log-likelihood (Salazar et al. 2020, "Masked Language Model Scoring"), which is no probability of the text.
+A decoder, the decoder of an encoder-decoder, and XLNet's query stream read a text from left to right. An encoder sees both sides:
+the sum of its losses is a pseudo-log-likelihood (Salazar et al. 2020, section 2.1), which is no probability of the text.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
     from plmtrain.text.vocabulary import Vocabulary
 
 Reading = Callable[[], AbstractContextManager[object]]
-"""Makes the context in which the model reads, which decides its precision; losses are computed in fp32 from what it has read."""
+"""Makes the context in which the model reads, which decides its precision; losses are in fp32."""
 
 Losses = NDArray[np.float64]
 """[scored tokens] negative log-likelihoods, in nats."""
@@ -236,12 +235,7 @@ class EncoderDecoderLikelihood(Likelihood):
 
 
 class HeadLikelihood(Likelihood):
-    """A likelihood under a backbone whose language-model head has weights of its own.
-
-    Args:
-        backbone, vocabulary, batch_tokens, reading: as in ``Likelihood``.
-        head: the language-model head.
-    """
+    """A likelihood under a backbone whose language-model ``head`` has weights of its own; other arguments as in ``Likelihood``."""
 
     def __init__(
         self, backbone: Backbone, vocabulary: Vocabulary, batch_tokens: int, reading: Reading, head: MaskedLMHead | TiedHead
@@ -264,8 +258,7 @@ class PseudoLikelihood(HeadLikelihood):
     """Each token in turn is hidden, and predicted from all others of the text.
 
     A word of several tokens is easily guessed from the rest of it, so that long rare words would count as likely: by default the
-    tokens after the predicted one in its word are hidden too (Kauf and Ivanova 2023, "A Better Way to Do Masked Language Model
-    Scoring").
+    tokens after the predicted one in its word are hidden too (Kauf and Ivanova 2023).
 
     Args:
         backbone, vocabulary, batch_tokens, reading, head: as in ``HeadLikelihood``.

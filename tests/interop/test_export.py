@@ -55,15 +55,13 @@ def tagger(model: str, name: str, **more: Any) -> Case:
     return Case(f"model={model} {task}", f"{name}ForTokenClassification", "AutoModelForTokenClassification", **more)
 
 
-TAGGERS: list[tuple[str, str, dict[str, Any]]] = [
-    ("bert", "Bert", {}),
-    ("roberta", "Roberta", {"segments": 1}),
-    ("albert", "Albert", {}),
-    ("electra", "Electra", {}),
-    ("distilbert", "DistilBert", {"segments": 0}),
-    ("xlnet", "XLNet", {"pad_left": True}),
-    ("gpt2", "GPT2", {"segments": 0}),
-]
+T5 = "model=t5_base objective=span_corruption model.head_width=8"
+TAGGERS = {
+    **{"bert_tags": tagger("bert", "Bert"), "roberta_tags": tagger("roberta", "Roberta", segments=1)},
+    **{"albert_tags": tagger("albert", "Albert"), "electra_tags": tagger("electra", "Electra")},
+    **{"distilbert_tags": tagger("distilbert", "DistilBert", segments=0), "gpt2_tags": tagger("gpt2", "GPT2", segments=0)},
+    "xlnet_tags": tagger("xlnet", "XLNet", pad_left=True),
+}
 
 
 SHORT = [" ".join(text.split()[:words]) for text, words in zip(TEXTS, (2, 6, 9, 3), strict=True)]
@@ -80,12 +78,7 @@ CASES = {
     "generator": Case("model=electra objective=rtd", "ElectraForMaskedLM", "AutoModelForMaskedLM", part="generator"),
     "xlnet": Case("model=xlnet objective=plm", "XLNetLMHeadModel", "AutoModelForCausalLM", pad_left=True),
     "bart": Case("model=bart objective=bart", "BartForConditionalGeneration", "AutoModelForSeq2SeqLM", segments=0),
-    "t5": Case(
-        "model=t5_base objective=span_corruption model.head_width=8",
-        "T5ForConditionalGeneration",
-        "AutoModelForSeq2SeqLM",
-        segments=0,
-    ),
+    "t5": Case(T5, "T5ForConditionalGeneration", "AutoModelForSeq2SeqLM", segments=0),
     "gpt1": Case("model=gpt1 objective=clm model.feed_forward=96", "OpenAIGPTLMHeadModel", "AutoModelForCausalLM", segments=0),
     "gpt2": Case("model=gpt2 objective=clm", "GPT2LMHeadModel", "AutoModelForCausalLM", segments=0),
     "bert_classes": classifier("bert", "Bert"),
@@ -97,7 +90,7 @@ CASES = {
     "bart_classes": classifier("bart", "Bart", segments=0),
     "gpt1_classes": classifier("gpt1 model.feed_forward=96", "OpenAIGPT", segments=0),
     "gpt2_classes": classifier("gpt2", "GPT2", segments=0),
-    **{f"{model}_tags": tagger(model, name, **more) for model, name, more in TAGGERS},
+    **TAGGERS,
 }
 
 

@@ -222,8 +222,6 @@ def test_what_is_not_read_is_refused() -> None:
     decoder = Inputs(ids=ids, layout=Layout(causal=True))
     with pytest.raises(AssertionError, match="no languages"):
         model.token_scores(Inputs(ids=ids, segments=ids, decoder=decoder))
-    with pytest.raises(AssertionError, match="positions"):
-        model.token_scores(Inputs(ids=ids, positions=ids, decoder=decoder))
 
 
 def test_inspect_counts_what_was_done() -> None:

@@ -21,8 +21,14 @@ MATRIX = matrix(None)
 ALL = [(kind, group, choice) for kind in COMPOSITIONS for group in groups_of(kind.primary) for choice in choices(group)]
 
 
+MULTILINGUAL = ("parallel", "tlm", "multilingual_mlm", "multilingual_mass", "multilingual_bart")
+"""Choices that read several languages."""
 REFUSED = {
-    ("finetune", "model", "xlm"): "no head for models of family xlm",
+    **{
+        ("finetune", "model", name): f"no head for models of family {name.partition('_')[0]}"
+        for name in choices("model")
+        if name in ("xlm", "mass") or name.startswith("t5")
+    },
     ("finetune", "trainer", "short_first"): "phases are for pretraining",
 }
 """Choices that one of the verbs does not take, and what it says."""
@@ -47,7 +53,7 @@ def test_every_key_has_a_comment_above_it(path: Path) -> None:
 def test_every_choice_composes(kind: RunKind, group: str, choice: str) -> None:
     named = kind.primary == "finetune" or (group == "data" and choice != "sample")
     extra = ["data.files=[mytext.tsv]"] if named else ["scoring.files=[mytext.jsonl]"] if group == "scoring" else []
-    if choice in ("parallel", "tlm", "multilingual_mlm") or (group, choice) == ("experiment", "xlm"):
+    if choice in MULTILINGUAL or (group, choice) in (("experiment", "xlm"), ("experiment", "mass"), ("experiment", "mbart")):
         extra = ["data=parallel"] * (group == "objective") + ["data.files=[mytext.tsv]", "data.languages=[en,de]"]
     if kind.primary == "pretrain" and group in ("model", "objective"):
         # With one of the other group that it goes with.
@@ -57,6 +63,8 @@ def test_every_choice_composes(kind: RunKind, group: str, choice: str) -> None:
         extra.append(f"{other}={next(pair[other] for pair in fitting if pair[group] == choice)}")
         if (group, choice) == ("objective", "mixture"):
             extra.append("objective.shares={mlm: 1, rtd: 1}")
+    if (group, choice) == ("task", "sequence_to_sequence"):
+        extra.append("model=bart")
     if (reason := REFUSED.get((kind.primary, group, choice))) is not None:
         with pytest.raises(SettingsErrors, match=reason):
             run_settings(compose([f"{group}={choice}", *extra], primary=kind.primary), kind)

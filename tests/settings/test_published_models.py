@@ -185,7 +185,7 @@ def test_heads_are_64_wide_or_as_published(model: str) -> None:
     """BERT's rule (Devlin et al. 2019, section 3: A = H / 64) but for XLM and ALBERT-xlarge, whose released files have 128, and
     for GPT-3 (Brown et al. 2020, table 2.1)."""
     made = settings(model, *COUNTS[model][0][0].split()).model.model_dump()
-    published = {"xlm": 128, "albert_xlarge": 128, "gpt3_760m": 96, "gpt3_2_7b": 80}
+    published = {"xlm": 128, "mass": 128, "albert_xlarge": 128, "gpt3_760m": 96, "gpt3_2_7b": 80}
     published |= dict.fromkeys(("gpt3_1_3b", "gpt3_6_7b", "gpt3_13b", "gpt3_175b"), 128)
     assert made["width"] == made["heads"] * published.get(model, 64)
     assert made["feed_forward"] == 4 * made["width"]

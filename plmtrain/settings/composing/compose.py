@@ -396,10 +396,3 @@ def _finish(
         what = f"{key} has no value" if problem == "missing" else f"{key} refers to a setting that does not exist"
         errors.append(SettingsError(what, composed.origin(key), f"give it one: {key}=VALUE"))
     return replace(composed, errors=tuple(errors))
-
-
-def quoted(choice: str) -> str:
-    """Write a text as a value in Hydra's grammar."""
-    if choice.replace("_", "").replace("/", "").isalnum():
-        return choice
-    return "'" + choice.replace("\\", "\\\\").replace("'", "\\'") + "'"

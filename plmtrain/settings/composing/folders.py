@@ -99,7 +99,11 @@ def values_in(file: Path) -> Any:
 
     own = file.is_relative_to(conf_folder())
     loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader) if own else yaml.SafeLoader
-    return yaml.load(read_text(file), Loader=loader)
+    reader = loader(read_text(file))
+    try:
+        return reader.get_single_data()
+    finally:
+        reader.dispose()
 
 
 def section(group: str, choice: str, config_dir: str | Path | None = None) -> dict[str, Any]:
