@@ -183,6 +183,8 @@ def encode(tokenizer: Tokenizer, passages: Sequence[Passage]) -> Encoded:
         documents.append(sum(lengths))
         counts.append(len(lengths))
     whole = np.concatenate(ids)
+    places = np.flatnonzero(whole == tokenizer.vocabulary["unk"]) if unknown else np.empty(0, np.int64)
+    assert len(places) == len(unknown), "every unknown word has a spelling"
     chosen = [passages[index] for index in kept]
     hashes = np.array([content_hash(passage.text) for passage in chosen], np.uint64)
     keys = hashes.copy()
@@ -197,7 +199,7 @@ def encode(tokenizer: Tokenizer, passages: Sequence[Passage]) -> Encoded:
         keys=keys,
         languages=np.array([passage.language for passage in chosen], np.uint8),
         translations=np.array([passage.translates for passage in chosen], np.bool_),
-        unknown_places=np.flatnonzero(whole == tokenizer.vocabulary["unk"]) if unknown else np.empty(0, np.int64),
+        unknown_places=places,
         unknown_spellings=word_bytes(unknown).reshape(-1),
     )
 

@@ -22,6 +22,9 @@ class UnknownWords:
     places: NDArray[np.int64]
     spellings: Bytes
 
+    def __post_init__(self) -> None:
+        assert len(self.places) == len(self.spellings), "every unknown word has a spelling"
+
     def at(self, places: NDArray[np.int64]) -> Bytes:
         """Return the bytes of the words at some places; zeros where a word is known.
 
