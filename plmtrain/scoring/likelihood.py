@@ -235,7 +235,7 @@ class EncoderDecoderLikelihood(Likelihood):
 
 
 class HeadLikelihood(Likelihood):
-    """A likelihood under a backbone whose language-model ``head`` has weights of its own; other arguments as in ``Likelihood``."""
+    """A likelihood under a backbone whose language-model ``head`` has its own weights; other arguments as in ``Likelihood``."""
 
     def __init__(
         self, backbone: Backbone, vocabulary: Vocabulary, batch_tokens: int, reading: Reading, head: MaskedLMHead | TiedHead

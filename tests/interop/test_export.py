@@ -65,7 +65,6 @@ TAGGERS = {
 
 
 SHORT = [" ".join(text.split()[:words]) for text, words in zip(TEXTS, (2, 6, 9, 3), strict=True)]
-"""Texts of several lengths, all within the models' rows."""
 
 CASES = {
     "bert": Case("model=bert objective=mlm", "BertForMaskedLM", "AutoModelForMaskedLM"),

@@ -27,7 +27,7 @@ from plmtrain.errors import SettingsError, nearest
 from plmtrain.settings.composing.arguments import parse_arguments
 from plmtrain.settings.composing.folders import OPTIONAL_GROUPS, PRIMARY, choices, conf_folder, find_choice, values_in
 from plmtrain.settings.composing.foreign_yaml import screen, screen_folder
-from plmtrain.settings.composing.overrides import Checked, check_overrides, where
+from plmtrain.settings.composing.overrides import Checked, check_overrides, quoted, where
 from plmtrain.settings.composing.own_shapes import take_own_shape
 from plmtrain.settings.composing.settings_file import WHOLE, SettingsFile, read_settings_file, separated
 

@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 
 from plmtrain.errors import PlmtrainError, SettingsError
 from plmtrain.settings.composing.compose import hydra_at_work, search_path
-from plmtrain.settings.composing.overrides import Checked
+from plmtrain.settings.composing.overrides import Checked, quoted
 
 Job = Callable[[Sequence[str], int], float]
 """Runs a job, given its overrides and its number, and returns the value that a sweeper minimises."""
@@ -64,14 +64,14 @@ def run_sweep(checked: Checked, config_dir: str | None, folder: Path, job: Job, 
         SettingsError: if Hydra cannot create the jobs.
     """
     groups = [
-        f"{group}={'null' if choice is None else _quoted(choice)}"
+        f"{group}={'null' if choice is None else quoted(choice)}"
         for group, choice in checked.groups.items()
         if group not in checked.swept
     ]
     values = [text if key in checked.groups else f"++{text}" for key, text in checked.values]
     ours = [] if any(text.startswith("hydra/launcher=") for text in checked.hydra) else ["hydra/launcher=plmtrain"]
     quiet = ["hydra/job_logging=disabled", "hydra/hydra_logging=disabled", "hydra.output_subdir=null"]
-    place = [f"hydra.sweep.dir={_quoted(str(folder))}", "hydra.sweep.subdir=."]
+    place = [f"hydra.sweep.dir={quoted(str(folder))}", "hydra.sweep.subdir=."]
     overrides = [*search_path(config_dir), *ours, *quiet, *place, *checked.hydra, *groups, *values]
     with hydra_at_work(config_dir):
         hydra = GlobalHydra.instance().hydra  # used after the ``with``, since its jobs compose settings too
@@ -90,10 +90,3 @@ def run_sweep(checked: Checked, config_dir: str | None, folder: Path, job: Job, 
         # Hydra writes the whole command line there, which may contain a secret that should not be published.
         with contextlib.suppress(OSError):
             (folder / "multirun.yaml").unlink()
-
-
-def _quoted(choice: str) -> str:
-    """Write a text as a value in Hydra's grammar."""
-    if choice.replace("_", "").replace("/", "").isalnum():
-        return choice
-    return "'" + choice.replace("\\", "\\\\").replace("'", "\\'") + "'"

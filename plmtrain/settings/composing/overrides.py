@@ -208,3 +208,10 @@ def _choose(
             remedy = f"use one of: {', '.join(valid)}" if is_something_else(name) else nearest(name, valid)
             wrong(text, f"{group} has no choice '{_shown(shown)}'", remedy)
     checked.broken.add(group)
+
+
+def quoted(choice: str) -> str:
+    """Write a text as a value in Hydra's grammar."""
+    if choice.replace("_", "").replace("/", "").isalnum():
+        return choice
+    return "'" + choice.replace("\\", "\\\\").replace("'", "\\'") + "'"
