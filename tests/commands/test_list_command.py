@@ -37,7 +37,7 @@ def test_the_matrix_says_why_not(monkeypatch: pytest.MonkeyPatch, capsys: pytest
 
     from plmtrain.settings.models.encoder import EncoderSettings
 
-    monkeypatch.setattr(EncoderSettings, "kind", "bilstm")
+    monkeypatch.setattr(EncoderSettings, "kind", "another")
     command.run(["matrix", "--json"])
     assert json.loads(capsys.readouterr().out)["roberta"]["dynamic_mlm"] == "needs encoder"
 
@@ -79,4 +79,4 @@ def test_the_matrix_of_many_models_still_fits(capsys: pytest.CaptureFixture[str]
     command.run(["matrix", "--config-dir", str(tmp_path)])
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 80
-    assert len(lines) < 60
+    assert len(lines) < 70

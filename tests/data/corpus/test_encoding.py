@@ -125,6 +125,8 @@ def documents_of(parts: list[list[int]]) -> Encoded:
         keys=np.arange(100, 100 + len(parts), dtype=np.uint64),
         languages=np.zeros(len(parts), np.uint8),
         translations=np.zeros(len(parts), np.bool_),
+        unknown_places=np.empty(0, np.int64),
+        unknown_spellings=np.empty(0, np.uint8),
     )
 
 
