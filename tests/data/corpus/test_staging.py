@@ -35,6 +35,8 @@ def some(lengths: list[list[int]], first: int) -> Encoded:
         keys=np.array(documents, np.uint64),
         languages=np.arange(len(documents), dtype=np.uint8) % 3,
         translations=np.arange(len(documents)) % 2 == 1,
+        unknown_places=np.empty(0, np.int64),
+        unknown_spellings=np.empty(0, np.uint8),
     )
 
 
