@@ -81,7 +81,7 @@ VERBS = {
             ),
             (
                 "plmtrain finetune task=sequence_to_sequence data.files=[train.tsv] task.text=en task.target=de "
-                "init=runs/my-bart",
+                "model=bart size=small",
                 "a text for a text, such as its translation",
             ),
             ("plmtrain finetune task=glue/sst2 init=runs/mine", "a public dataset, from the hub"),
