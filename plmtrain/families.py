@@ -44,6 +44,7 @@ class TokenizerFamily:
         added: those special tokens that published vocabularies lack: fine-tuning adds them, with new embeddings.
         languages: the special tokens of languages, which stand together before the mask; none for most families.
         signs: the special tokens that distinguish this family's vocabularies from others.
+        signs_in_order: whether the ids of the signs must ascend: DeBERTa's names are BERT's, in another order.
         padding_side: the side of shorter rows on which padding stands.
         mask_takes_space: whether the mask includes the space before it, so that it replaces a whole word.
         max_length: the longest text of the published models, in tokens.
@@ -64,6 +65,7 @@ class TokenizerFamily:
     last: tuple[str, ...] = ()
     added: tuple[str, ...] = ()
     languages: tuple[str, ...] = ()
+    signs_in_order: bool = False
     padding_side: Literal["left", "right"] = "right"
     mask_takes_space: bool = False
     max_length: int = 512
@@ -183,6 +185,24 @@ TOKENIZER_FAMILIES: Mapping[str, TokenizerFamily] = {
         mask_takes_space=True,
         straightens_quotes=True,
     ),
+    "deberta": TokenizerFamily(
+        first=("[PAD]", "[CLS]", "[SEP]", "[UNK]"),
+        last=("[MASK]",),
+        roles={
+            "pad": "[PAD]",
+            "unk": "[UNK]",
+            "cls": "[CLS]",
+            "sep": "[SEP]",
+            "mask": "[MASK]",
+            "bos": "[CLS]",
+            "eos": "[SEP]",
+        },
+        single="cls:0 A:0 sep:0",
+        pair="cls:0 A:0 sep:0 B:1 sep:1",
+        signs=("[CLS]", "[SEP]", "[UNK]", "[MASK]"),
+        signs_in_order=True,
+        mask_takes_space=True,
+    ),
     "bert": TokenizerFamily(
         first=("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"),
         roles={"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"},
@@ -269,11 +289,13 @@ def tokenizer_family_of(tokens: Collection[str]) -> str:
     """Return the family whose signs a vocabulary has; ``bert`` if there is none, since most vocabularies follow it.
 
     Args:
-        tokens: the names of its tokens, the special ones at least.
+        tokens: the names of its tokens, the special ones at least, in the order of their ids.
     """
     for name, row in TOKENIZER_FAMILIES.items():
         if all(sign in tokens for sign in row.signs):
-            return name
+            signs = [token for token in tokens if token in row.signs] if row.signs_in_order else list(row.signs)
+            if signs == list(row.signs):
+                return name
     # GPT-1's published vocabulary has no special token but this one.
     others = {sign for row in TOKENIZER_FAMILIES.values() for sign in row.signs}
     alone = "<unk>" in tokens and not any(sign in tokens for sign in others)
@@ -349,6 +371,7 @@ MODEL_FAMILIES: Mapping[str, ModelFamily] = {
     # ELECTRA's own code scores the dropped first state with one layer.
     "electra": ModelFamily(kind="encoder", tokenizer="bert", head=ClassifierHead(drops_state=True, activation="gelu")),
     "distilbert": ModelFamily(kind="encoder", tokenizer="bert", head=ClassifierHead(activation="relu", dropout=0.2)),
+    "deberta": ModelFamily(kind="disentangled", tokenizer="deberta", head=ClassifierHead(drops_state=True, activation="gelu")),
     "xlm": ModelFamily(kind="encoder", tokenizer="xlm", counts_padding=True),
     "xlnet": ModelFamily(kind="two_stream", tokenizer="xlnet", padding_segment=3, reads="last", head=ClassifierHead(dropout=0.1)),
     "bart": ModelFamily(

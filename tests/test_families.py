@@ -32,6 +32,7 @@ def test_templates_are_those_of_the_tokenizers_library() -> None:
     templates = {name: (row.template(1), row.template(2)) for name, row in TOKENIZER_FAMILIES.items()}
     assert templates == {
         "bert": ("[CLS]:0 $A:0 [SEP]:0", "[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1"),
+        "deberta": ("[CLS]:0 $A:0 [SEP]:0", "[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1"),
         "albert": ("[CLS]:0 $A:0 [SEP]:0", "[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1"),
         "roberta": ("<s>:0 $A:0 </s>:0", "<s>:0 $A:0 </s>:0 </s>:0 $B:0 </s>:0"),
         "mbart": ("$A:0 </s>:0", "$A:0 </s>:0 $B:0 </s>:0"),
@@ -52,6 +53,8 @@ def test_templates_are_those_of_the_tokenizers_library() -> None:
         (["<s>", "</s>", "<mask>", "de_DE", "en_XX"], "mbart"),
         (["[CLS]", "[SEP]", "<pad>"], "albert"),
         (["[CLS]", "[SEP]", "<s>", "</s>", "<mask>"], "bert"),
+        (["[PAD]", "[CLS]", "[SEP]", "[UNK]", "low", "[MASK]"], "deberta"),
+        (["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "low"], "bert"),
         (["</s>", "<extra_id_0>"], "t5"),
         (["<|endoftext|>"], "gpt2"),
         (["<unk>", "low</w>"], "gpt1"),

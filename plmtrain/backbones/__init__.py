@@ -68,6 +68,14 @@ class Backbone(nn.Module):
         """
         return self.encode(inputs).flatten(0, 1).index_select(0, at)
 
+    def predicting(self, inputs: Inputs) -> Tensor:
+        """Return the states from which a head predicts tokens: by default those for all heads.  # [batch, length, width]"""
+        return self.hidden(inputs)
+
+    def predicting_at(self, inputs: Inputs, at: Tensor) -> Tensor:
+        """Return the states of ``predicting`` at some positions; arguments and shape as in ``encode_at``."""
+        return self.encode_at(inputs, at)
+
     def all_layers(self, inputs: Inputs) -> list[Tensor]:
         """Return the states of ``encode_layers``, and after them those of the decoder's embeddings and layers if there is one."""
         return self.encode_layers(inputs)

@@ -173,6 +173,7 @@ class Family(Generic[SettingsT]):
         zeros: a tensor that the classes with heads save although it is always zero; if it is not, the model is not supported.
         unties: whether some of its models have an output layer of their own, so that ``shape`` reads ``tie_word_embeddings``.
         generation: whether its models generate text, so that transformers needs the start token in the config.json.
+        omitted: the heads that are not written, since transformers' classes would compute something else with them.
         tolerance: the maximum difference of scores after an export and a new import of the weights.
         aliases: alternative keys of a config.json; if present, each has precedence over the key it is mapped to.
         special: further keys of a config.json that name special tokens, each with the token's role.
@@ -192,6 +193,7 @@ class Family(Generic[SettingsT]):
     zeros: str | None = None
     unties: bool = False
     generation: bool = False
+    omitted: Callable[[SettingsT], Kinds] = lambda settings: frozenset()
     tolerance: float = 1e-5
     aliases: Mapping[str, str] = field(default_factory=dict)
     special: Mapping[str, str] = field(default_factory=dict)

@@ -262,7 +262,7 @@ def save(folder: str | Path, model: Model, roles: Mapping[str, int]) -> Saved:
     """
     settings = model.settings
     family = family_of(settings.family, settings.name)
-    architecture, kinds = class_for(family, frozenset(model.heads))
+    architecture, kinds = class_for(family, frozenset(model.heads) - family.omitted(settings))
     if differences := family.unlike(settings):
         raise SettingsError(
             f"transformers' {architecture} cannot compute this model",

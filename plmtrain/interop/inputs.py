@@ -14,6 +14,7 @@ from plmtrain.settings.models.encoder import EncoderSettings
 
 _READS: Mapping[str, tuple[str, ...]] = {
     "encoder": ("attention_mask", "token_type_ids", "position_ids"),
+    "disentangled": ("attention_mask", "token_type_ids"),
     "two_stream": ("attention_mask", "token_type_ids"),
     "encoder_decoder": ("attention_mask", "decoder_input_ids"),
     "decoder": ("attention_mask", "token_type_ids", "position_ids"),
@@ -53,6 +54,8 @@ def inputs_of(settings: ModelSettings, tokens: int, roles: Mapping[str, int], id
         _check_segments("langs" if settings.languages else "token_type_ids", segments, settings.segment_rows)
         offset = settings.position_offset
         positions = _positions(ids, values.get("position_ids"), offset, roles.get("pad", offset - 1))
+    if settings.kind == "disentangled":
+        segments = None  # DeBERTa has none, but its tokenizers still return them
     if settings.kind == "decoder":
         positions = values.get("position_ids")
         if segments is not None:

@@ -86,9 +86,13 @@ Scores = Callable[[Any, Model, Tensor, Inputs], Tensor]
 """A function from a model's last hidden states, [batch, length, width], and its inputs to a head's output."""
 
 
-def _vocabulary(head: nn.Module, model: Model, hidden: Tensor, inputs: Inputs) -> Tensor:
-    scores: Tensor = head(hidden, model.backbone.embedding_weight)
+def _vocabulary(head: nn.Module, model: Model, inputs: Inputs) -> Tensor:
+    scores: Tensor = head(model.backbone.predicting(inputs), model.backbone.embedding_weight)
     return scores
+
+
+def _words(head: nn.Module, model: Model, hidden: Tensor, inputs: Inputs) -> Tensor:
+    return _vocabulary(head, model, inputs)
 
 
 def _tokens(head: nn.Module, model: Model, hidden: Tensor, inputs: Inputs) -> Tensor:
@@ -107,8 +111,8 @@ def _sentences(head: nn.Module, model: Model, hidden: Tensor, inputs: Inputs) ->
 
 
 _HEADS: Mapping[type[nn.Module], tuple[str, Scores]] = {
-    MaskedLMHead: ("a language-model head", _vocabulary),
-    TiedHead: ("a language-model head", _vocabulary),
+    MaskedLMHead: ("a language-model head", _words),
+    TiedHead: ("a language-model head", _words),
     Pooler: ("a pooler", _tokens),
     ReplacedTokenHead: ("a head for replaced tokens", _tokens),
     SentenceHead: ("a sentence head", _sentences),
@@ -145,7 +149,7 @@ def vocabulary_scores(model: Model, inputs: Inputs) -> Tensor | None:
     """Return the scores of a model's language-model head, [batch, length, vocabulary]; None if it has none."""
     head = model.heads.get(MaskedLMHead) or model.heads.get(TiedHead)
     if head is not None:
-        return _vocabulary(head, model, model.backbone.hidden(inputs), inputs)
+        return _vocabulary(head, model, inputs)
     if model.backbone.writes and not model.heads:
         return functional.linear(model.backbone.hidden(inputs), model.backbone.output_weight)
     return None

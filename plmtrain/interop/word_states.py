@@ -49,7 +49,7 @@ class WordStates:
         if self._state is not None and len(self._state.outputs) != len(sentences):
             what = f"{len(sentences)} sentences cannot continue the {len(self._state.outputs)} of the call before"
             raise DataError(what, "hidden_states", "give as many as before, or call reset() first")
-        device = self._backbone.layers[0].forwards.bias.device  # type: ignore[union-attr]
+        device = next(self._backbone.parameters()).device
         inputs, lengths = _inputs(sentences, self._backbone.settings.characters)
         layers, self._state = self._backbone.read(inputs.map(lambda tensor: tensor.to(device)), self._state)
         real = (torch.arange(int(lengths.max())) < lengths[:, None]).to(device)  # [sentences, longest]

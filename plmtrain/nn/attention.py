@@ -127,11 +127,12 @@ def _kind(hidden: Tensor) -> torch.dtype:
 
 
 def biased(seen: Visibility, bias: Tensor, hidden: Tensor) -> Visibility:
-    """Return a visibility whose scores have a number added for each query and key, as in T5 (Raffel et al. 2020, section 2.1).
+    """Return a visibility whose scores have a number added for each query and key, as in T5 (Raffel et al. 2020, section 2.1)
+    and DeBERTa.
 
     Args:
         seen: which positions see each other, without a window.
-        bias: [1, heads, query, key].
+        bias: [batch or 1, heads, query, key].
         hidden: the input of the first layer, for its type.
     """
     assert seen.window is None, "a window has no bias"

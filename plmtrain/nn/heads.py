@@ -11,6 +11,7 @@ from plmtrain.nn.dropout import dropout
 from plmtrain.nn.initialisation import glorot, initialise
 from plmtrain.settings.models.base import UniformTransformerSettings
 from plmtrain.settings.models.bilstm import BiLSTMSettings
+from plmtrain.settings.models.disentangled import DisentangledSettings
 from plmtrain.settings.models.encoder import EncoderSettings
 
 
@@ -319,18 +320,21 @@ class TiedHead(nn.Module):
         return functional.linear(hidden, embedding_weight, self.bias)
 
 
-def vocabulary_head(settings: EncoderSettings, vocabulary_size: int) -> MaskedLMHead | TiedHead:
+def vocabulary_head(settings: EncoderSettings | DisentangledSettings, vocabulary_size: int) -> MaskedLMHead | TiedHead:
     """Build the language-model head of an encoder, with fresh weights.
 
     Args:
         settings: of the encoder.
         vocabulary_size: the number of logits.
     """
-    if not settings.head_layer:
-        return TiedHead(vocabulary_size)
+    embedding_width = None
+    if isinstance(settings, EncoderSettings):
+        embedding_width = settings.embedding_width
+        if not settings.head_layer:
+            return TiedHead(vocabulary_size)
     return MaskedLMHead(
         settings.width,
-        settings.embedding_width or settings.width,
+        embedding_width or settings.width,
         vocabulary_size,
         settings.activation,
         settings.norm_eps,

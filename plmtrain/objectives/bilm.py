@@ -91,10 +91,11 @@ class BidirectionalLM(Program[BidirectionalLMSettings, BiLSTMSettings, Bidirecti
     def collate(self, rows: Rows, keys: Keys) -> Batch:
         assert rows.others is not None
         assert rows.times is not None
-        read, labels, spellings = zip(_read(rows, backwards=False), _read(rows.others, backwards=True), strict=True)
-        words = None if spellings[0] is None else np.concatenate(spellings, axis=1)
-        inputs = Inputs(ids=torch.from_numpy(np.concatenate(read, axis=1)))
-        targets = {name: np.ascontiguousarray(each).reshape(-1) for name, each in zip(DIRECTIONS, labels, strict=True)}
+        both = _read(rows, backwards=False), _read(rows.others, backwards=True)
+        spelt = [spellings for _, _, spellings in both if spellings is not None]
+        words = np.concatenate(spelt, axis=1) if spelt else None
+        inputs = Inputs(ids=torch.from_numpy(np.concatenate([read for read, _, _ in both], axis=1)))
+        targets = {name: np.ascontiguousarray(labels).reshape(-1) for name, (_, labels, _) in zip(DIRECTIONS, both, strict=True)}
         draws: dict[str, NDArray[np.int64] | NDArray[np.float32]] = {}
         size, count = self.vocabulary.size, self.settings.negatives
         if count is not None and 2 * count < size:  # else all words cost hardly more

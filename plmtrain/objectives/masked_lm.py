@@ -11,6 +11,7 @@ import torch
 
 from plmtrain.batch import Batch, Inputs, Layout, Term
 from plmtrain.corruption.masked_rows import Masker
+from plmtrain.corruption.ngrams import NgramMasker
 from plmtrain.data.rows.framing import framed
 from plmtrain.programs.masked.program import MaskedLearner, MaskedProgram
 from plmtrain.programs.program import Carry, MakeBackbone
@@ -35,7 +36,9 @@ class MaskedLM(MaskedProgram[MaskedLMSettings, MaskedLearner]):
 
     def __init__(self, settings: MaskedLMSettings, model: EncoderSettings, vocabulary: Vocabulary) -> None:
         super().__init__(settings, model, vocabulary)
-        self.mask = Masker(settings, vocabulary)
+        self.mask = (
+            Masker(settings, vocabulary) if settings.max_ngram == 1 else NgramMasker(settings, vocabulary, settings.max_ngram)
+        )
 
     def collate(self, rows: Rows, keys: Keys) -> Batch:
         original = framed(rows, self.format, self.vocabulary)
@@ -52,5 +55,5 @@ class MaskedLM(MaskedProgram[MaskedLMSettings, MaskedLearner]):
         return MaskedLearner(backbone, self.head(backbone))
 
     def loss(self, learner: MaskedLearner, batch: Batch, carry: Carry) -> tuple[dict[str, Term], Carry]:
-        hidden = learner.backbone.encode_at(batch.inputs, batch.targets["positions"])  # [predicted, width]
+        hidden = learner.backbone.predicting_at(batch.inputs, batch.targets["positions"])  # [predicted, width]
         return {"mlm": self.mlm_term(learner, batch, learner.scores(hidden))}, carry

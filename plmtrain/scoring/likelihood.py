@@ -27,6 +27,7 @@ from plmtrain.data.rows.row_formats import Places, RowFormat
 from plmtrain.errors import SettingsError
 from plmtrain.nn.heads import MaskedLMHead, TiedHead
 from plmtrain.nn.loss import tied_cross_entropy
+from plmtrain.settings.models.disentangled import DisentangledSettings
 from plmtrain.settings.models.encoder import EncoderSettings
 from plmtrain.stopping import safe_point
 
@@ -302,7 +303,7 @@ class PseudoLikelihood(HeadLikelihood):
         places = Places(self._format, [lengths], ids.shape[1] + self._format.framing, ids.shape[1])
         at = np.flatnonzero(places.filled(_marks(rows, ids.shape[1]), [False] * self._format.framing, False))
         inputs = Inputs(ids=self._on_device(places.ids(ids, self.vocabulary)), layout=Layout(tokens=self._on_device(places.real)))
-        hidden = self._read(lambda: self.backbone.encode_at(inputs, self._on_device(at)))
+        hidden = self._read(lambda: self.backbone.predicting_at(inputs, self._on_device(at)))
         return self._losses(hidden, np.array([row.asked.tokens[row.first] for row in rows]))
 
 
@@ -384,7 +385,7 @@ def _of_encoder(
     for name, modules in models.items():
         (backbone,) = (module for module in modules if isinstance(module, Backbone))
         head = _head_among(modules)
-        if head is not None and isinstance(backbone.settings, EncoderSettings):
+        if head is not None and isinstance(backbone.settings, EncoderSettings | DisentangledSettings):
             likelihood = PseudoLikelihood(backbone, vocabulary, batch_tokens, reading, head, also_hidden)
             if len(models) > 1:
                 likelihood.name += f" of the {name}"

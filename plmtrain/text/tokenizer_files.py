@@ -154,7 +154,7 @@ def _with_specials(engine: Any, vocabulary: dict[str, int], config: dict[str, An
     """Return the definition with the special tokens that the vocabulary has, and with the family's row format."""
     from tokenizers import AddedToken, processors
 
-    family = TOKENIZER_FAMILIES[tokenizer_family_of(vocabulary)]
+    family = TOKENIZER_FAMILIES[tokenizer_family_of(_by_id(vocabulary))]
     named = [token for role in ROLES if (token := content(config.get(f"{role}_token")))]
     specials = sorted({token for token in (*family.specials, *named) if token in vocabulary}, key=vocabulary.__getitem__)
     mask = content(config.get("mask_token")) or family.roles.get("mask")
@@ -171,6 +171,10 @@ def _with_specials(engine: Any, vocabulary: dict[str, int], config: dict[str, An
     return definition
 
 
+def _by_id(vocabulary: dict[str, int]) -> list[str]:
+    return sorted(vocabulary, key=vocabulary.__getitem__)
+
+
 def content(token: Any) -> str | None:
     """Return a token's text from either form that a configuration can have."""
     if isinstance(token, dict):
@@ -184,7 +188,7 @@ def roles(vocabulary: dict[str, int], config: dict[str, Any]) -> dict[str, int]:
     The configuration takes precedence. A role that it does not name has the token of the family to which the vocabulary's special
     tokens belong.
     """
-    usual = TOKENIZER_FAMILIES[tokenizer_family_of(vocabulary)].roles
+    usual = TOKENIZER_FAMILIES[tokenizer_family_of(_by_id(vocabulary))].roles
     ids: dict[str, int] = {}
     for role in ROLES:
         key = f"{role}_token"

@@ -60,7 +60,7 @@ TAGGERS = {
     **{"bert_tags": tagger("bert", "Bert"), "roberta_tags": tagger("roberta", "Roberta", segments=1)},
     **{"albert_tags": tagger("albert", "Albert"), "electra_tags": tagger("electra", "Electra")},
     **{"distilbert_tags": tagger("distilbert", "DistilBert", segments=0), "gpt2_tags": tagger("gpt2", "GPT2", segments=0)},
-    "xlnet_tags": tagger("xlnet", "XLNet", pad_left=True),
+    **{"xlnet_tags": tagger("xlnet", "XLNet", pad_left=True), "deberta_tags": tagger("deberta", "Deberta", segments=0)},
 }
 
 
@@ -72,6 +72,9 @@ CASES = {
     "albert": Case("model=albert objective=mlm model.embedding_width=16", "AlbertForMaskedLM", "AutoModelForMaskedLM"),
     "electra": Case("model=electra objective=mlm", "ElectraForMaskedLM", "AutoModelForMaskedLM"),
     "distilbert": Case("model=distilbert objective=mlm", "DistilBertForMaskedLM", "AutoModelForMaskedLM", segments=0),
+    "deberta": Case(
+        "model=deberta objective=ngram_mlm model.mask_decoder=false", "DebertaForMaskedLM", "AutoModelForMaskedLM", segments=0
+    ),
     "spanbert": Case("model=bert objective=spanbert", "BertForMaskedLM", "AutoModelForMaskedLM"),
     "discriminator": Case("model=electra objective=rtd", "ElectraForPreTraining", "AutoModelForPreTraining"),
     "generator": Case("model=electra objective=rtd", "ElectraForMaskedLM", "AutoModelForMaskedLM", part="generator"),
@@ -85,6 +88,7 @@ CASES = {
     "albert_classes": classifier("albert", "Albert"),
     "electra_classes": classifier("electra", "Electra"),
     "distilbert_classes": classifier("distilbert", "DistilBert", segments=0),
+    "deberta_classes": classifier("deberta", "Deberta", segments=0),
     "xlnet_classes": classifier("xlnet", "XLNet", pad_left=True),
     "bart_classes": classifier("bart", "Bart", segments=0),
     "gpt1_classes": classifier("gpt1 model.feed_forward=96", "OpenAIGPT", segments=0),
@@ -214,7 +218,7 @@ def test_texts_are_classified_as_the_run_does(
 
 
 @pytest.mark.parametrize(
-    "name", ["bert", "roberta", "albert", "xlnet", "bart", "t5", "gpt1", "gpt2", "generator", "bert_classes"]
+    "name", ["bert", "roberta", "albert", "deberta", "xlnet", "bart", "t5", "gpt1", "gpt2", "generator", "bert_classes"]
 )
 def test_the_tokenizer_survives(name: str, export: Callable[[str], Exported]) -> None:
     made = export(name)

@@ -52,6 +52,11 @@ def _distilbert() -> nn.Module:
     return transformers.DistilBertForMaskedLM(config)
 
 
+def _deberta(**changes: Any) -> Callable[[], nn.Module]:
+    usual = {"relative_attention": True, "pos_att_type": ["c2p", "p2c"], "position_biased_input": False, "type_vocab_size": 0}
+    return _bert_like("DebertaConfig", "DebertaForMaskedLM", layer_norm_eps=1e-7, **(usual | changes))
+
+
 CASES = {
     "bert": Case(_bert_like("BertConfig", "BertForMaskedLM"), "bert"),
     "bert_tanh": Case(_bert_like("BertConfig", "BertForMaskedLM", hidden_act="gelu_new", layer_norm_eps=1e-5), "bert"),
@@ -74,6 +79,16 @@ CASES = {
     "albert_equal_widths": Case(_bert_like("AlbertConfig", "AlbertForMaskedLM", embedding_size=32), "albert"),
     "electra": Case(_bert_like("ElectraConfig", "ElectraForMaskedLM", embedding_size=16), "electra"),
     "electra_equal_widths": Case(_bert_like("ElectraConfig", "ElectraForMaskedLM", embedding_size=32), "electra"),
+    **{
+        name: Case(_deberta(**changes), "deberta", segments=0, positioned=False)
+        for name, changes in {
+            "deberta": {},
+            # Distances beyond the table, and one term alone.
+            "deberta_c2p": {"pos_att_type": ["c2p"], "max_relative_positions": 5},
+            "deberta_p2c": {"pos_att_type": "p2c", "max_relative_positions": 9},
+            "deberta_content": {"pos_att_type": [], "relative_attention": False},
+        }.items()
+    },
     "distilbert": Case(_distilbert, "distilbert", segments=0, positioned=False),
 }
 

@@ -16,7 +16,14 @@ from plmtrain import cli
 
 SHORT = [" ".join(text.split()[:words]) for text, words in zip(TEXTS, (2, 6, 9, 3), strict=True)]
 CLASSIFIERS = [name for name in CLASSES if name.endswith("ForSequenceClassification")]
-FAMILIES = {"Bert": "bert", "Roberta": "roberta", "Albert": "albert", "Electra": "electra", "DistilBert": "distilbert"}
+FAMILIES = {
+    "Bert": "bert",
+    "Roberta": "roberta",
+    "Albert": "albert",
+    "Electra": "electra",
+    "DistilBert": "distilbert",
+    "Deberta": "deberta",
+}
 FAMILIES |= {"XLNet": "xlnet", "Bart": "bart", "OpenAIGPT": "gpt1 model.feed_forward=96", "GPT2": "gpt2"}
 
 

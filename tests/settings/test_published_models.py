@@ -32,6 +32,10 @@ COUNTS: dict[str, list[tuple[str, int]]] = {
     "electra": [("objective=rtd objective.generator_width=0.3333333333333333", 109_483_009 + 33_740_602 - 31_038 * 768)],
     "electra_large": [("objective=rtd objective.generator_width=0.25", 335_142_913 + 51_295_290 - 31_038 * 1024)],
     "distilbert": [("objective=mlm", 66_985_530)],
+    # Without the decoder's table of positions, which transformers' class does not have.
+    "deberta": [("objective=ngram_mlm model.mask_decoder=false", 139_244_121)],
+    "deberta_large": [("objective=ngram_mlm model.mask_decoder=false", 406_264_921)],
+    "deberta_xlarge": [("objective=ngram_mlm model.mask_decoder=false", 758_905_945)],
     "xlm": [(f"objective=tlm data=parallel data.languages=[{FIFTEEN}] tokenizer.vocab_size=95000", 249_071_384)],
     "xlnet": [("objective=plm", 116_750_336)],
     "xlnet_large": [("objective=plm", 360_300_800)],
@@ -119,6 +123,7 @@ LARGER = {
     "albert_xxlarge": "albert",
     "electra": "electra_small",
     "electra_large": "electra",
+    **dict.fromkeys(("deberta_large", "deberta_xlarge"), "deberta"),
     "xlnet_large": "xlnet",
     "bart_large": "bart",
     **dict.fromkeys(("gpt2_medium", "gpt2_large", "gpt2_xl"), "gpt2"),
@@ -212,6 +217,7 @@ def test_roberta_is_bert_with_what_its_authors_changed() -> None:
         ("electra", "wordpiece", True),  # Clark et al. 2020: BERT's
         ("distilbert", "wordpiece", True),
         ("roberta", "byte_bpe", False),  # Liu et al. 2019, section 4.4
+        ("deberta", "byte_bpe", False),  # He et al. 2020, section 5.1
         ("bart", "byte_bpe", False),  # Lewis et al. 2020, section 5: RoBERTa's
         ("albert", "unigram", True),  # Lan et al. 2020, section 4.1
         ("xlnet", "unigram", False),  # Yang et al. 2019, section 3.1

@@ -164,6 +164,27 @@ PAPERS = {
             "optimizer.weight_decay_on": "all",  # fairseq's trainer.py: one list of parameters
         },
     ),
+    "deberta": Paper(
+        "He et al. 2020, appendix A.2, table 9",
+        "deberta",
+        originals.fairseq,
+        peak=2e-4,
+        warmup=10_000,
+        steps=1_000_000,
+        rows=2048,
+        phases={512: 1},
+        facts={
+            # table 9
+            "optimizer.betas": (0.9, 0.999),
+            "optimizer.eps": 1e-6,
+            "optimizer.weight_decay": 0.01,
+            "optimizer.clip_norm": 1.0,
+            "objective.max_ngram": 3,
+            "objective.whole_words": True,
+            "model.norm_eps": 1e-7,
+            "model.mask_decoder": True,  # section 3.2
+        },
+    ),
     "xlnet": Paper(
         "Yang et al. 2019, appendix A.4, table 7",
         "xlnet_large",

@@ -112,6 +112,9 @@ def _bart(records: Records) -> None:
 
 PROGRAMS: Mapping[str, Kind] = {
     "dynamic_mlm": Kind(TINY_BERT, "mask_probability:0.3"),
+    "ngram_mlm": Kind(
+        _system("model=deberta objective=ngram_mlm model.positions=32 model.relative_positions=9"), "mask_probability:0.3"
+    ),
     "nsp": Kind(_system("model=bert objective=nsp model.positions=32"), "max_predictions:2", logged=("val/loss/nsp",)),
     "sop": Kind(
         _system("model=albert objective=sop optimizer=lamb model.positions=32 model.embedding_width=12"),

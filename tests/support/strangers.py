@@ -17,6 +17,7 @@ TOKENIZERS = {
     "roberta": "byte_bpe",
     "albert": "unigram",
     "xlnet": "unigram",
+    "deberta": "byte_bpe",
     "xlm": "byte_bpe",
     "t5": "unigram",
     "gpt1": "bpe",
@@ -31,6 +32,12 @@ BERT_SHAPE = {
 }
 SMALL_SHAPE = BERT_SHAPE | {"embedding_size": 16}
 DISTILBERT_SHAPE = {"dim": 24, "n_layers": 2, "n_heads": 3, "hidden_dim": 40, "max_position_embeddings": 40}
+DEBERTA_SHAPE = BERT_SHAPE | {
+    "relative_attention": True,
+    "pos_att_type": ["p2c", "c2p"],
+    "position_biased_input": False,
+    "type_vocab_size": 0,
+}
 XLM_SHAPE = {"emb_dim": 24, "n_layers": 2, "n_heads": 3, "max_position_embeddings": 40}
 XLNET_SHAPE = {"d_model": 24, "n_layer": 2, "n_head": 3, "d_inner": 40}
 BART_SHAPE = {"d_model": 24, "max_position_embeddings": 40} | {
@@ -57,6 +64,8 @@ CLASSES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "ElectraForSequenceClassification": ("ElectraConfig", "bert", SMALL_SHAPE | LABELS),
     "DistilBertForMaskedLM": ("DistilBertConfig", "bert", DISTILBERT_SHAPE),
     "DistilBertForSequenceClassification": ("DistilBertConfig", "bert", DISTILBERT_SHAPE | LABELS),
+    "DebertaForMaskedLM": ("DebertaConfig", "deberta", DEBERTA_SHAPE),
+    "DebertaForSequenceClassification": ("DebertaConfig", "deberta", DEBERTA_SHAPE | LABELS),
     "XLMWithLMHeadModel": ("XLMConfig", "xlm", XLM_SHAPE | {"n_langs": 3}),
     "XLMModel": ("XLMConfig", "xlm", XLM_SHAPE),
     "XLNetLMHeadModel": ("XLNetConfig", "xlnet", XLNET_SHAPE),

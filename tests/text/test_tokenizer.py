@@ -27,6 +27,7 @@ KINDS = [
     ("byte_bpe", "roberta", False),
     ("byte_bpe", "roberta", True),
     ("byte_bpe", "gpt2", False),
+    ("byte_bpe", "deberta", False),
     ("byte_bpe", "bert", False),
     ("unigram", "albert", True),
     ("unigram", "xlnet", False),

@@ -57,9 +57,10 @@ class Store:
         ends = [int(starts[-1]) if len(starts) else 0 for starts in (documents, sentences)]
         if ends != [len(tokens)] * 2 or len(word_starts) != len(tokens):
             raise DataError("prepared data do not fit together", str(place), "delete the folder: it is prepared again")
-        names = ("languages", "translations")
-        each = [mapped(place / f"{name}.npy") if (place / f"{name}.npy").exists() else None for name in names]
-        if any(array is not None and len(array) != len(documents) - 1 for array in each):
+        languages, translations = (
+            mapped(file) if (file := place / f"{name}.npy").exists() else None for name in ("languages", "translations")
+        )
+        if any(array is not None and len(array) != len(documents) - 1 for array in (languages, translations)):
             raise DataError("prepared data do not fit together", str(place), "delete the folder: it is prepared again")
         unknown = None
         if (place / "unknown_places.npy").exists():
@@ -67,7 +68,7 @@ class Store:
             if len(places) * MOST_BYTES != len(spellings) or (len(places) and int(places[-1]) >= len(tokens)):
                 raise DataError("prepared data do not fit together", str(place), "delete the folder: it is prepared again")
             unknown = UnknownWords(places, spellings.reshape(-1, MOST_BYTES))
-        return cls(Path(folder), split, tokens, documents, sentences, word_starts, *each, unknown)
+        return cls(Path(folder), split, tokens, documents, sentences, word_starts, languages, translations, unknown)
 
     @cached_property
     def shares(self) -> NDArray[np.float64]:

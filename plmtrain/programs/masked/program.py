@@ -58,7 +58,7 @@ class MaskedLearner(Learner):
         return logits
 
     def token_scores(self, inputs: Inputs) -> Tensor:
-        return self.scores(self.backbone.encode(inputs))
+        return self.scores(self.backbone.predicting(inputs))
 
 
 class MaskedProgram(Program[SettingsT, EncoderSettings, MaskedLearnerT]):

@@ -19,7 +19,7 @@ class ModelSettings(Settings):
 
     kind: ClassVar[str]
     """The kind of backbone, which decides the objectives that can train it: ``encoder``, ``decoder``, ``encoder_decoder``,
-    ``two_stream`` or ``bilstm``."""
+    ``two_stream``, ``disentangled`` or ``bilstm``."""
     reads_characters: ClassVar[bool] = False
     """Whether it reads the characters of words instead of token ids."""
 

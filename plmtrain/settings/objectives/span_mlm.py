@@ -12,7 +12,7 @@ class SpanMLMSettings(SpanSettings, ObjectiveSettings):
     """Joshi et al. 2020, section 3.1."""
 
     reads: ClassVar[Reads] = "blocks"
-    backbones: ClassVar[frozenset[str]] = frozenset({"encoder"})
+    backbones: ClassVar[frozenset[str]] = frozenset({"encoder", "disentangled"})
     roles: ClassVar[frozenset[str]] = frozenset({"mask"})
 
     type: Literal["span_mlm"] = "span_mlm"

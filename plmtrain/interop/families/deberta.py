@@ -1,0 +1,199 @@
+"""DeBERTa (the first version) in Hugging Face's names.
+
+The released checkpoints have the authors' names for the language-model head, which transformers' class reads only if config.json
+says ``legacy: false``; here both are read, and transformers' own are written. Its class has no enhanced mask decoder: a head that
+was trained with it would predict something else there, so it is not written. The decoder's table of positions has the released
+name, which transformers skips.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from torch import Tensor
+
+from plmtrain.interop.family import THEIR_ACTIVATIONS, Config, Family, Head, Names, Source, one, pair
+from plmtrain.interop.sentence_heads import sentence_head
+from plmtrain.interop.token_heads import token_head
+from plmtrain.nn.heads import MaskedLMHead, RowHead, SentenceHead, TokenLabelHead, vocabulary_head
+from plmtrain.settings.models.disentangled import DisentangledSettings
+
+_POSITIONS = "embeddings.position_embeddings.weight"
+_STEPS = "z_steps"
+"""How often the last layer is applied to predict hidden tokens (the authors' name); missing in released config.json files."""
+
+
+@dataclass(frozen=True)
+class _HeadByHead(Source):
+    """A joined layer whose rows are the query, key and value of the first head, then of the next; ours has all queries first.
+
+    Args:
+        heads: the number of heads.
+    """
+
+    heads: int
+
+    def split(self, tensor: Tensor) -> Sequence[Tensor]:
+        return [_swapped(tensor, 3, self.heads)]
+
+    def join(self, tensors: Sequence[Tensor]) -> Tensor:
+        return _swapped(tensors[0], self.heads, 3)
+
+
+def _swapped(tensor: Tensor, outer: int, inner: int) -> Tensor:
+    """Reorder rows that two numbers count, so that the inner one becomes the outer one."""
+    return tensor.unflatten(0, (outer, inner, -1)).transpose(0, 1).flatten(0, 2).contiguous()
+
+
+def _shape(config: Config) -> dict[str, Any]:
+    config.demand("position_biased_input", False)
+    config.demand("type_vocab_size", 0)
+    config.demand("talking_head", False)
+    width = config.whole("hidden_size", 768)
+    config.demand("embedding_size", width, None)
+    positions = config.whole("max_position_embeddings", 512)
+    farthest = config.number("max_relative_positions", -1)
+    terms = _terms(config) if config.values.get("relative_attention", False) else ()
+    return {
+        "layers": config.whole("num_hidden_layers", 12),
+        "width": width,
+        "heads": config.whole("num_attention_heads", 12),
+        "feed_forward": config.whole("intermediate_size", 3072),
+        "positions": positions,
+        "relative_positions": int(farthest) if farthest >= 1 else positions,
+        "content_to_position": "c2p" in terms,
+        "position_to_content": "p2c" in terms,
+        "mask_decoder": config.whole(_STEPS, 0) == 2,
+        "activation": config.activation("hidden_act", "gelu"),
+        "norm_eps": config.number("layer_norm_eps", 1e-7),
+        "dropout": config.number("hidden_dropout_prob", 0.1),
+        "attention_dropout": config.number("attention_probs_dropout_prob", 0.1),
+        "initial_std": config.number("initializer_range", 0.02),
+    }
+
+
+def _terms(config: Config) -> tuple[str, ...]:
+    """Return the terms of attention with positions, which old files write as one word: c2p|p2c."""
+    value = config.values.get("pos_att_type") or []
+    names = [name.strip() for name in value.lower().split("|")] if isinstance(value, str) else value
+    if not isinstance(names, list) or any(name not in ("c2p", "p2c") for name in names) or len(set(names)) < len(names):
+        raise config.wrong("pos_att_type", value, "c2p, p2c, or both")
+    return tuple(names)
+
+
+def _config(settings: DisentangledSettings) -> dict[str, Any]:
+    terms = {"c2p": settings.content_to_position, "p2c": settings.position_to_content}
+    return {
+        "num_hidden_layers": settings.layers,
+        "hidden_size": settings.width,
+        "num_attention_heads": settings.heads,
+        "intermediate_size": settings.feed_forward,
+        "max_position_embeddings": settings.positions,
+        "max_relative_positions": settings.relative_positions,
+        "relative_attention": settings.position_terms > 0,
+        "pos_att_type": [name for name, used in terms.items() if used],
+        "position_biased_input": False,
+        "type_vocab_size": 0,
+        "hidden_act": THEIR_ACTIVATIONS[settings.activation],
+        "layer_norm_eps": settings.norm_eps,
+        "hidden_dropout_prob": settings.dropout,
+        "attention_probs_dropout_prob": settings.attention_dropout,
+        "initializer_range": settings.initial_std,
+        "legacy": True,
+        **({_STEPS: 2} if settings.mask_decoder else {}),
+    }
+
+
+def _backbone(settings: DisentangledSettings) -> Names:
+    names = one("token.weight", "embeddings.word_embeddings.weight") | pair("embedding_norm", "embeddings.LayerNorm")
+    if settings.position_terms:
+        names |= one("relative.weight", "encoder.rel_embeddings.weight")
+    if settings.mask_decoder:
+        names |= one("position.weight", _POSITIONS)
+    for layer in range(settings.layers):
+        ours, theirs = f"layers.{layer}", f"encoder.layer.{layer}"
+        attention = f"{theirs}.attention.self"
+        names[f"{ours}.attention.query_key_value.weight"] = _HeadByHead((f"{attention}.in_proj.weight",), settings.heads)
+        names |= one(f"{ours}.attention.query_bias", f"{attention}.q_bias")
+        names |= one(f"{ours}.attention.value_bias", f"{attention}.v_bias")
+        if settings.content_to_position:
+            names |= one(f"{ours}.attention.position_key.weight", f"{attention}.pos_proj.weight")
+        if settings.position_to_content:
+            names |= pair(f"{ours}.attention.position_query", f"{attention}.pos_q_proj")
+        names |= pair(f"{ours}.attention.output", f"{theirs}.attention.output.dense")
+        names |= pair(f"{ours}.attention_norm", f"{theirs}.attention.output.LayerNorm")
+        names |= pair(f"{ours}.feed_forward_in", f"{theirs}.intermediate.dense")
+        names |= pair(f"{ours}.feed_forward_out", f"{theirs}.output.dense")
+        names |= pair(f"{ours}.feed_forward_norm", f"{theirs}.output.LayerNorm")
+    return names
+
+
+def _masked_lm_head(settings: DisentangledSettings, config: Config) -> MaskedLMHead:
+    head = vocabulary_head(settings, config.whole("vocab_size", 0))
+    assert isinstance(head, MaskedLMHead)
+    return head
+
+
+def _sentence_head() -> Head[DisentangledSettings]:
+    """Return the head for text classification, each of whose two dropouts has a key."""
+    usual = sentence_head("pooler.dense", "classifier", "cls_dropout")
+
+    def make(settings: DisentangledSettings, config: Config) -> RowHead:
+        config.demand("pooler_hidden_act", "gelu")
+        config.demand("pooler_hidden_size", settings.width)
+        head = usual.make(settings, config)
+        assert isinstance(head, SentenceHead)
+        head.dropout_before = config.number("pooler_dropout", 0.0)
+        return head
+
+    return replace(
+        usual,
+        make=make,
+        config=lambda head, labels: {**usual.config(head, labels), "pooler_dropout": head.dropout_before},
+    )
+
+
+_HEAD, _RELEASED_HEAD = "cls.predictions.transform", "lm_predictions.lm_head"
+
+FAMILY = Family(
+    settings=DisentangledSettings,
+    prefix="deberta.",
+    shape=_shape,
+    config=_config,
+    unlike=lambda settings: [],
+    backbone=_backbone,
+    heads={
+        MaskedLMHead: Head(
+            make=_masked_lm_head,
+            names={
+                **pair("dense", f"{_HEAD}.dense"),
+                **pair("norm", f"{_HEAD}.LayerNorm"),
+                **one("bias", "cls.predictions.bias"),
+            },
+        ),
+        SentenceHead: _sentence_head(),
+        TokenLabelHead: token_head(None),
+    },
+    bare="DebertaModel",
+    classes=(
+        ("DebertaForSequenceClassification", frozenset({SentenceHead})),
+        ("DebertaForTokenClassification", frozenset({TokenLabelHead})),
+        ("DebertaForMaskedLM", frozenset({MaskedLMHead})),
+        ("DebertaModel", frozenset()),
+    ),
+    repeats={
+        "cls.predictions.decoder.weight": "deberta.embeddings.word_embeddings.weight",
+        "cls.predictions.decoder.bias": "cls.predictions.bias",
+        **{
+            f"{_RELEASED_HEAD}.{layer}.{kind}": f"{_HEAD}.{layer}.{kind}"
+            for layer in ("dense", "LayerNorm")
+            for kind in ("weight", "bias")
+        },
+        f"{_RELEASED_HEAD}.bias": "cls.predictions.bias",
+    },
+    buffers=frozenset({_POSITIONS, "embeddings.position_ids"}),
+    omitted=lambda settings: frozenset({MaskedLMHead}) if settings.mask_decoder else frozenset(),
+    tolerance=1e-4,
+)
