@@ -2,7 +2,7 @@
 
 The score of query i and key j is the sum of three products: of both contents, of the query's content and the distance i - j, and
 of the distance and the key's content. The paper writes the distance of the last one as j - i; the authors' code, which the
-published models were trained with, has i - j in both, and so has this module. The product of two positions is left out there, too.
+published models were trained with, has i - j in both, and so has this module. The product of two positions is left out, too.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ import transformers
 from safetensors.torch import load_file
 from sentencepiece import SentencePieceProcessor
 from support.command_line import plmtrain as command
+from support.export_cases import CASES, Case
 from support.finished_run import STEP, TEXTS, finished_run
 from torch import Tensor, nn
 
@@ -25,76 +26,7 @@ from plmtrain.interop.inputs import inputs_of
 from plmtrain.interop.model import Model, outputs
 from plmtrain.training.restore import load_run
 
-
-@dataclass(frozen=True)
-class Case:
-    """A run, and transformers' class for it."""
-
-    system: str
-    architecture: str
-    auto: str
-    segments: int = 2
-    part: str | None = None
-    pad_left: bool = False
-
-    @property
-    def classifies(self) -> bool:
-        """Whether it scores rows rather than tokens."""
-        return "SequenceClassification" in self.architecture
-
-
-def classifier(model: str, name: str, **more: Any) -> Case:
-    """A fine-tuned run of a family."""
-    task = "task=classification task.labels=[bad,so_so,good]"
-    return Case(f"model={model} {task}", f"{name}ForSequenceClassification", "AutoModelForSequenceClassification", **more)
-
-
-def tagger(model: str, name: str, **more: Any) -> Case:
-    """A run of a family that labels words."""
-    task = "task=token_labels task.labels=[O,B-x,I-x]"
-    return Case(f"model={model} {task}", f"{name}ForTokenClassification", "AutoModelForTokenClassification", **more)
-
-
-T5 = "model=t5_base objective=span_corruption model.head_width=8"
-TAGGERS = {
-    **{"bert_tags": tagger("bert", "Bert"), "roberta_tags": tagger("roberta", "Roberta", segments=1)},
-    **{"albert_tags": tagger("albert", "Albert"), "electra_tags": tagger("electra", "Electra")},
-    **{"distilbert_tags": tagger("distilbert", "DistilBert", segments=0), "gpt2_tags": tagger("gpt2", "GPT2", segments=0)},
-    **{"xlnet_tags": tagger("xlnet", "XLNet", pad_left=True), "deberta_tags": tagger("deberta", "Deberta", segments=0)},
-}
-
-
 SHORT = [" ".join(text.split()[:words]) for text, words in zip(TEXTS, (2, 6, 9, 3), strict=True)]
-
-CASES = {
-    "bert": Case("model=bert objective=mlm", "BertForMaskedLM", "AutoModelForMaskedLM"),
-    "roberta": Case("model=roberta objective=dynamic_mlm", "RobertaForMaskedLM", "AutoModelForMaskedLM", segments=1),
-    "albert": Case("model=albert objective=mlm model.embedding_width=16", "AlbertForMaskedLM", "AutoModelForMaskedLM"),
-    "electra": Case("model=electra objective=mlm", "ElectraForMaskedLM", "AutoModelForMaskedLM"),
-    "distilbert": Case("model=distilbert objective=mlm", "DistilBertForMaskedLM", "AutoModelForMaskedLM", segments=0),
-    "deberta": Case(
-        "model=deberta objective=ngram_mlm model.mask_decoder=false", "DebertaForMaskedLM", "AutoModelForMaskedLM", segments=0
-    ),
-    "spanbert": Case("model=bert objective=spanbert", "BertForMaskedLM", "AutoModelForMaskedLM"),
-    "discriminator": Case("model=electra objective=rtd", "ElectraForPreTraining", "AutoModelForPreTraining"),
-    "generator": Case("model=electra objective=rtd", "ElectraForMaskedLM", "AutoModelForMaskedLM", part="generator"),
-    "xlnet": Case("model=xlnet objective=plm", "XLNetLMHeadModel", "AutoModelForCausalLM", pad_left=True),
-    "bart": Case("model=bart objective=bart", "BartForConditionalGeneration", "AutoModelForSeq2SeqLM", segments=0),
-    "t5": Case(T5, "T5ForConditionalGeneration", "AutoModelForSeq2SeqLM", segments=0),
-    "gpt1": Case("model=gpt1 objective=clm model.feed_forward=96", "OpenAIGPTLMHeadModel", "AutoModelForCausalLM", segments=0),
-    "gpt2": Case("model=gpt2 objective=clm", "GPT2LMHeadModel", "AutoModelForCausalLM", segments=0),
-    "bert_classes": classifier("bert", "Bert"),
-    "roberta_classes": classifier("roberta", "Roberta", segments=1),
-    "albert_classes": classifier("albert", "Albert"),
-    "electra_classes": classifier("electra", "Electra"),
-    "distilbert_classes": classifier("distilbert", "DistilBert", segments=0),
-    "deberta_classes": classifier("deberta", "Deberta", segments=0),
-    "xlnet_classes": classifier("xlnet", "XLNet", pad_left=True),
-    "bart_classes": classifier("bart", "Bart", segments=0),
-    "gpt1_classes": classifier("gpt1 model.feed_forward=96", "OpenAIGPT", segments=0),
-    "gpt2_classes": classifier("gpt2", "GPT2", segments=0),
-    **TAGGERS,
-}
 
 
 @pytest.fixture(autouse=True)
