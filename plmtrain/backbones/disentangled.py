@@ -128,7 +128,7 @@ class Disentangled(Backbone):
         return self.encode_at(inputs, at) if self.position is None else self._decoded(inputs, self.position, at)
 
     def unread_by_encode(self) -> list[nn.Parameter]:
-        return [] if self.position is None else [self.position.weight]
+        return [] if self.position is None else list(self.position.parameters())
 
     def blocks(self) -> list[nn.Module]:
         return list(self.layers)
