@@ -39,7 +39,7 @@ def test_the_matrix_says_why_not(monkeypatch: pytest.MonkeyPatch, capsys: pytest
 
     monkeypatch.setattr(EncoderSettings, "kind", "another")
     command.run(["matrix", "--json"])
-    assert json.loads(capsys.readouterr().out)["roberta"]["dynamic_mlm"] == "needs encoder"
+    assert json.loads(capsys.readouterr().out)["roberta"]["dynamic_mlm"] == "needs disentangled or encoder"
 
 
 def test_own_files_are_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -34,7 +34,7 @@ MODELS = {
     "albert": "model=albert model.embedding_width=8",
     "electra": "model=electra_small model.embedding_width=8",
     "distilbert": "model=distilbert",
-    "deberta": "model=deberta",
+    "deberta": "model=deberta model.mask_decoder=false",
     "xlnet": "model=xlnet objective=plm",
     "bart": "model=bart objective=bart",
     "gpt1": "model=gpt1 objective=clm model.feed_forward=64",

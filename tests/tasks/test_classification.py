@@ -55,7 +55,7 @@ def test_the_learner_is_one_model_whose_pooler_is_pretrained_where_the_family_ha
     learner = learner_of(task)
     assert learner.models() == {"model": [learner.backbone, learner.head]}
     assert learner.token_head is None
-    assert learner.pooler_layer is (learner.head.dense if "pooler" in (HEADS[family][1] or "") else None)
+    assert learner.pooler_layer is (learner.head.dense if f"{family}.pooler" in (HEADS[family][1] or "") else None)
     batch = task.collate(examples(2, task.row_shape(24).length).fetch(np.arange(2)), keys(2))
     with pytest.raises(SettingsError, match="no language-model head"):
         learner.token_scores(batch.inputs)

@@ -44,8 +44,7 @@ class _HeadByHead(Source):
 
 def _swapped(tensor: Tensor, outer: int, inner: int) -> Tensor:
     """Reorder rows that two numbers count, so that the inner one becomes the outer one."""
-    parts = tensor.reshape(outer, inner, -1, *tensor.shape[1:])
-    return parts.transpose(0, 1).flatten(0, 2).contiguous()
+    return tensor.reshape(outer, inner, -1, *tensor.shape[1:]).transpose(0, 1).flatten(0, 2).contiguous()
 
 
 def _shape(config: Config) -> dict[str, Any]:
