@@ -32,6 +32,8 @@ class ObjectiveSettings(Settings):
 
     isolates: ClassVar[bool] = True
     """Whether documents in the same row can be kept from seeing each other."""
+    needs_teacher: ClassVar[bool] = False
+    """Whether its loss reads the outputs of a teacher, which ``teacher`` names."""
     sees_ahead: ClassVar[bool] = False
     """Whether positions of a decoder see others to their right."""
 
@@ -48,6 +50,11 @@ class ObjectiveSettings(Settings):
     @property
     def tells_languages(self) -> bool:
         """Whether the model gets the language of each token."""
+        return False
+
+    @property
+    def reads_frequencies(self) -> bool:
+        """Whether the choice of tokens depends on how often they occur in the training text."""
         return False
 
     @property
