@@ -75,6 +75,12 @@ CASES = {
     "albert": Case("model=albert objective=mlm model.embedding_width=16", "AlbertForMaskedLM", "AutoModelForMaskedLM"),
     "electra": Case("model=electra objective=mlm", "ElectraForMaskedLM", "AutoModelForMaskedLM"),
     "distilbert": Case("model=distilbert objective=mlm", "DistilBertForMaskedLM", "AutoModelForMaskedLM", segments=0),
+    "distilled": Case(
+        "model=distilbert objective=distillation teacher=large objective.teacher_width=36",
+        "DistilBertForMaskedLM",
+        "AutoModelForMaskedLM",
+        segments=0,
+    ),
     "spanbert": Case("model=bert objective=spanbert", "BertForMaskedLM", "AutoModelForMaskedLM"),
     "discriminator": Case("model=electra objective=rtd", "ElectraForPreTraining", "AutoModelForPreTraining"),
     "generator": Case("model=electra objective=rtd", "ElectraForMaskedLM", "AutoModelForMaskedLM", part="generator"),
