@@ -125,6 +125,7 @@ class Batch:
         normalisers: for each term of the loss, the number of its targets, by which its sum is divided.
         draws: the random numbers that the loss needs, by name.
         fresh: [batch] whether a row starts a new stream, so that it must ignore the carry; None if rows are independent.
+        lessons: the outputs of a teacher for these inputs that the loss needs, by name; empty before the teacher has read them.
     """
 
     inputs: Inputs
@@ -133,6 +134,7 @@ class Batch:
     normalisers: Mapping[str, float]
     draws: Mapping[str, Tensor] = field(default_factory=dict)
     fresh: Tensor | None = None
+    lessons: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def layout(self) -> Layout:
@@ -148,6 +150,7 @@ class Batch:
             normalisers=self.normalisers,
             draws={name: change(tensor) for name, tensor in self.draws.items()},
             fresh=_maybe(change, self.fresh),
+            lessons={name: change(tensor) for name, tensor in self.lessons.items()},
         )
 
     def to(self, device: torch.device) -> Batch:

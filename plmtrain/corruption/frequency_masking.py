@@ -1,7 +1,7 @@
-"""Masking that prefers rare tokens, by XLM's rule (Lample and Conneau 2019, section 3.3).
+"""Masking that prefers rare tokens, by XLM's rule (Lample and Conneau 2019, section 3.3), which DistilBERT's code has, too.
 
-Tokens are drawn without replacement in proportion to frequency^-alpha. The authors draw them from a whole batch; here each row
-has its own budget, the share of its tokens that are not special, so that a row's mask is the same in any batch.
+Tokens are drawn without replacement in proportion to frequency^-alpha. The authors of both draw them from a whole batch; here
+each row has its own budget, a share of its tokens, so that a row's mask is the same in any batch.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from plmtrain.corruption.framed_rows import FramedRows
 from plmtrain.corruption.masked_rows import MaskedRows
 from plmtrain.corruption.masking import Replacement, stochastic_budgets
 from plmtrain.keyed_random import Bits, Keys, as_uniform, several_row_bits, spread, spread_at
-from plmtrain.settings.masking import HidingSettings
+from plmtrain.settings.masking import RareTokenSettings
 from plmtrain.text.vocabulary import Vocabulary
 
 
@@ -46,16 +46,17 @@ def choose_weighted(
 
 
 class FrequencyMasker:
-    """Masks tokens of framed rows. Special tokens are never chosen, nor counted.
+    """Masks tokens of framed rows. Special tokens are never chosen.
 
     Args:
-        settings: how many tokens, and what replaces them.
-        exponent: alpha; with 0 each token is predicted with the same probability, independently of the others.
+        settings: how many tokens, which, and what replaces them.
         vocabulary: of the rows' tokens.
+        counts_special: whether the budget is a share of all tokens of a row, and not only of those that may be chosen.
     """
 
-    def __init__(self, settings: HidingSettings, exponent: float, vocabulary: Vocabulary) -> None:
-        self._share, self._exponent, self._vocabulary = settings.mask_probability, exponent, vocabulary
+    def __init__(self, settings: RareTokenSettings, vocabulary: Vocabulary, *, counts_special: bool = False) -> None:
+        self._share, self._exponent, self._vocabulary = settings.mask_probability, settings.frequency_exponent, vocabulary
+        self._counts_special = counts_special
         self._replacement = Replacement.of(settings, vocabulary)
 
     def __call__(self, rows: FramedRows, shares: NDArray[np.float64], keys: Keys) -> MaskedRows:
@@ -71,7 +72,8 @@ class FrequencyMasker:
         choice, replacement, budget = several_row_bits(("tlm.choose", "tlm.replace", "tlm.budget"), keys)  # each [rows]
         random = spread(choice, ids.shape[1])
         if self._exponent:
-            budgets = stochastic_budgets(np.sum(~excluded, axis=1), self._share, as_uniform(budget))
+            whole = rows.lengths if self._counts_special else np.sum(~excluded, axis=1)
+            budgets = stochastic_budgets(whole, self._share, as_uniform(budget))
             weights = np.where(excluded, 1.0, shares) ** -self._exponent
             positions = choose_weighted(random, weights, excluded, budgets)
         else:

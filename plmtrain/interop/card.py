@@ -56,6 +56,7 @@ def card_of_run(trained: TrainedRun, model: Model, published: PublishedFolder) -
             f"Trained with plmtrain ({type(trained.program).__name__}: {_first_line(trained.program)}), "
             f"{counted(trained.step, 'step')}.",
             *(["It started from the weights of another model."] if settings.init is not None else []),
+            *(["It was distilled from another model."] if "teacher" in settings.folders else []),
             *(_task(settings.task) if isinstance(settings, FinetuneSettings) else []),
         ],
         {

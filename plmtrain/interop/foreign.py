@@ -64,8 +64,12 @@ def tolerance(model: Model) -> float:
     return hugging_face.family_of(model.settings.family, model.settings.name).tolerance
 
 
-def weights_digest(folder: Path) -> str:
+def weights_digest(folder: Path, key: str = "init") -> str:
     """Return the digest of a folder's weights.
+
+    Args:
+        folder: the folder.
+        key: the setting that names it, for messages.
 
     Raises:
         SettingsError: if there are none.
@@ -74,7 +78,7 @@ def weights_digest(folder: Path) -> str:
         return elmo_original.digest(folder)
     files = sorted(folder.glob("*.safetensors"))
     if not files:
-        raise SettingsError("there are no weights to start from", f"init={folder}", "name a run or a Hugging Face folder")
+        raise SettingsError("there are no weights in this folder", f"{key}={folder}", "name a run or a Hugging Face folder")
     return hashlib.sha256("".join(sha256(file) for file in files).encode()).hexdigest()
 
 

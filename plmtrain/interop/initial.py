@@ -26,8 +26,12 @@ from plmtrain.training.restore import is_run, load_run, result_of, tokenizer_fol
 from plmtrain.training.run_folder import RunFolder
 
 
-def weights_digest(folder: Path) -> str:
+def weights_digest(folder: Path, key: str = "init") -> str:
     """Return the digest of the weights in the folder of a run or a Hugging Face model.
+
+    Args:
+        folder: the folder of either.
+        key: the setting that names it, for messages.
 
     Raises:
         SettingsError: if there are none.
@@ -36,11 +40,11 @@ def weights_digest(folder: Path) -> str:
         run = RunFolder(folder)
         checkpoint = result_of(run, decides="task" in run.config())
         if checkpoint is None:
-            raise SettingsError("the run has no checkpoint to start from", str(folder), "train it first")
+            raise SettingsError("the run has no checkpoint yet", f"{key}={folder}", "train it first")
         return checkpoint.manifest.files["model.safetensors"][1]
     if not folder.is_dir():
-        raise SettingsError("this folder does not exist", f"init={folder}", "name a run below runs/, or a Hugging Face folder")
-    return foreign.weights_digest(folder)
+        raise SettingsError("this folder does not exist", f"{key}={folder}", "name a run below runs/, or a Hugging Face folder")
+    return foreign.weights_digest(folder, key)
 
 
 def token_rows(folder: Path, tokens: int) -> int:

@@ -20,6 +20,7 @@ from plmtrain.nn.heads import (
     Pooler,
     ReplacedTokenHead,
     SentenceHead,
+    TeacherProjection,
     TiedHead,
     TokenLabelHead,
     row_state,
@@ -124,6 +125,7 @@ _HEADS: Mapping[type[nn.Module], tuple[str, Scores]] = {
 
 _NOWHERE: Mapping[type[nn.Module], str] = {
     SpanBoundaryHead: "a head for what lies between two tokens",
+    TeacherProjection: "a projection to the teacher's states",
     SourceEncoder: "an encoder in front of the model's",
     WordSoftmax: "a language-model head",
     ScalarMix: "a mix of layers",

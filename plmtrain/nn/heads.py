@@ -56,8 +56,12 @@ class MaskedLMHead(nn.Module):
         Returns:
             [n, vocabulary] logits.
         """
-        features = self.norm(activate(self.activation, self.dense(hidden)))  # [n, embedding width]
-        return functional.linear(features, embedding_weight, self.bias)
+        return functional.linear(self.features(hidden), embedding_weight, self.bias)
+
+    def features(self, hidden: Tensor) -> Tensor:
+        """Return what is multiplied by the token table.  # [..., width] -> [..., embedding width]"""
+        features: Tensor = self.norm(activate(self.activation, self.dense(hidden)))
+        return features
 
 
 class Pooler(nn.Module):
@@ -296,6 +300,21 @@ def row_state(hidden: Tensor, tokens: Tensor | None, reads: str) -> Tensor:
     return hidden[torch.arange(len(hidden), device=hidden.device), last]
 
 
+class TeacherProjection(nn.Linear):
+    """Maps hidden states to the size of a teacher's, with which they are compared (Jiao et al. 2020, section 3.1).
+
+    Args:
+        width: the size of a hidden state.
+        teacher_width: the size of the teacher's.
+        initial_std: standard deviation of the initial weights.
+        initial_truncated: whether weights beyond two standard deviations are redrawn.
+    """
+
+    def __init__(self, width: int, teacher_width: int, *, initial_std: float = 0.02, initial_truncated: bool = False) -> None:
+        super().__init__(width, teacher_width)
+        initialise(self, initial_std, initial_truncated)
+
+
 class TiedHead(nn.Module):
     """Logits over the vocabulary: hidden states times the token embeddings, plus a bias (XLNet's code).
 
@@ -318,6 +337,10 @@ class TiedHead(nn.Module):
             [..., vocabulary] logits.
         """
         return functional.linear(hidden, embedding_weight, self.bias)
+
+    def features(self, hidden: Tensor) -> Tensor:
+        """Return what is multiplied by the token table: the states themselves.  # [..., width]"""
+        return hidden
 
 
 def vocabulary_head(settings: EncoderSettings | DisentangledSettings, vocabulary_size: int) -> MaskedLMHead | TiedHead:

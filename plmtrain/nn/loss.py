@@ -102,7 +102,7 @@ def tied_cross_entropy(hidden: Tensor, weight: Tensor, labels: Tensor, bias: Ten
         return total, losses.detach()
     parts = [
         functional.cross_entropy(functional.linear(hidden[rows], weight, bias).float(), labels[rows], reduction="none")
-        for rows in _chunks(hidden, weight)
+        for rows in chunks(hidden, weight)
     ]
     losses = torch.cat(parts) if parts else hidden.new_zeros(0, dtype=torch.float32)
     return losses.sum(), losses
@@ -126,7 +126,7 @@ def smoothed(total: Tensor, hidden: Tensor, weight: Tensor, labels: Tensor, smoo
     return total + smoothing * torch.sum(hidden.float() * above_mean.float())
 
 
-def _chunks(hidden: Tensor, weight: Tensor) -> Iterator[slice]:
+def chunks(hidden: Tensor, weight: Tensor) -> Iterator[slice]:
     """Yield rows whose logits are computed at a time: enough to make products efficient, few enough to need little memory."""
     step = max(1, (_SCORED_ON_CPU if hidden.device.type == "cpu" else _SCORED_ON_GPU) // len(weight))
     for start in range(0, len(hidden), step):
@@ -144,7 +144,7 @@ class _TiedCrossEntropy(torch.autograd.Function):
         device = hidden.device.type
         kind = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
         table = weight.to(kind)
-        for rows in _chunks(hidden, weight):
+        for rows in chunks(hidden, weight):
             states = hidden[rows].to(kind)
             logits = states @ table.t() if bias is None else torch.addmm(bias.to(kind), states, table.t())
             losses[rows], gradient = _losses_and_gradient(logits, labels[rows])

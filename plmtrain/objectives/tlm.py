@@ -48,7 +48,7 @@ class TranslationLM(MaskedProgram[TranslationLMSettings, MaskedLearner]):
     def __init__(self, settings: TranslationLMSettings, model: EncoderSettings, vocabulary: Vocabulary) -> None:
         super().__init__(settings, model, vocabulary)
         self.languages = model.languages
-        self.mask = FrequencyMasker(settings, settings.frequency_exponent, vocabulary)
+        self.mask = FrequencyMasker(settings, vocabulary)
 
     def row_shape(self, sequence_length: int) -> RowShape:
         return RowShape(length=sequence_length - SIDE.framing)

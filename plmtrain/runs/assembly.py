@@ -18,9 +18,11 @@ from plmtrain.errors import SettingsError
 from plmtrain.families import embedding_rows
 from plmtrain.files import atomic_folder
 from plmtrain.interop.initial import Start, start_of, token_rows
+from plmtrain.interop.teacher import teacher_of
 from plmtrain.optim import optimizer
 from plmtrain.programs.learner import Learner
 from plmtrain.programs.program import Trainable
+from plmtrain.programs.taught import Taught, Teacher
 from plmtrain.runs.material import Material
 from plmtrain.runs.memory_need import planned_learner, require_memory
 from plmtrain.settings.identity import RESOLVED
@@ -87,12 +89,16 @@ def assemble(material: Material, folder: RunFolder, settings_hash: str) -> Train
     phases = plan_phases(settings.trainer)
     programs = material.programs(phases)
     token_embeddings = embedded_tokens(settings, material.tokenizer)
+    teacher = load_teacher(settings, material.tokenizer, programs[0], group.device)
+    group.wait()  # the teachers of all processes are in memory before any of them counts what is left
     planned = planned_learner(programs[0], token_embeddings)
     freeze(planned, settings.trainer.freeze)
     require_memory(settings, planned, programs[0], phases, group.device)
     group.wait()  # before any process takes memory from the others' count
     starts: list[Start] = []
-    learner = build_learner(settings, programs[0], token_embeddings, starts.append).to(group.device)
+    learner = build_learner(settings, programs[0], token_embeddings, starts.append)
+    opening = [*map(str, starts), *([] if teacher is None else [inherit(learner, programs[0], teacher)])]
+    learner.to(group.device)
     state = TrainingState(learner, optimizer.build(learner, settings.optimizer), {})
     precision = choose_precision(settings.trainer.precision, group.device)
     resolved = {
@@ -105,7 +111,8 @@ def assemble(material: Material, folder: RunFolder, settings_hash: str) -> Train
         "vocabulary": token_embeddings,
     }
 
-    identity = Identity(folder.run_id, settings_hash, material.tokenizer.digest, material.digest)
+    taught_by = "" if teacher is None else teacher.digest
+    identity = Identity(folder.run_id, settings_hash, material.tokenizer.digest, material.digest, taught_by)
     checkpoints = folder.checkpoints(settings.trainer.keep, identity)
     if group.is_main:
         checkpoints.clear_leftovers()
@@ -125,7 +132,7 @@ def assemble(material: Material, folder: RunFolder, settings_hash: str) -> Train
         checkpoints.require_space(2 * checkpoint_size(learner, settings.optimizer.moments, carried(programs, phases)))
         if checkpoint is not None:
             tell(f"resuming from step {progress.step}", *_environment_changes(folder, resolved))
-        reporter = _reporter(material, folder, programs[-1], learner, resolved, progress, starts)
+        reporter = _reporter(material, folder, programs[-1], learner, resolved, progress, opening)
 
     return Trainer(
         Setup(
@@ -139,6 +146,7 @@ def assemble(material: Material, folder: RunFolder, settings_hash: str) -> Train
             group=group,
             checkpoints=checkpoints,
             reporter=reporter,
+            teacher=teacher,
         ),
         state,
         progress,
@@ -171,12 +179,12 @@ def _closing(
 
 
 def embedded_tokens(settings: RunSettings, tokenizer: Tokenizer) -> int:
-    """Return the number of rows of the token embedding: those of the weights that the run starts from, or else a row for each
-    token and those that the model's family adds."""
+    """Return the number of rows of the token embedding: those of the weights that the run starts from or learns from, or else a
+    row for each token and those that the model's family adds."""
     tokens = tokenizer.vocabulary.size
-    if settings.init is None:
+    if settings.tokenizer_from is None:
         return embedding_rows(settings.model.family, tokens)
-    return token_rows(Path(settings.init), tokens)
+    return token_rows(Path(settings.tokenizer_from), tokens)
 
 
 def carried(programs: Sequence[Trainable], phases: Sequence[Phase]) -> int:
@@ -186,6 +194,26 @@ def carried(programs: Sequence[Trainable], phases: Sequence[Phase]) -> int:
         for program, phase in zip(programs, phases, strict=True)
         for part in program.parts.members
     )
+
+
+def load_teacher(settings: RunSettings, tokenizer: Tokenizer, program: Trainable, device: torch.device) -> Teacher | None:
+    """Load the teacher of a run onto a device, compiled as requested; None if the run has none. Errors as from ``teacher_of``."""
+    teacher = teacher_of(settings, tokenizer, embedded_tokens(settings, tokenizer))
+    if teacher is not None:
+        teacher.learner.to(device)
+        if settings.trainer.compile:
+            compile_blocks(teacher.learner, program)
+    return teacher
+
+
+def inherit(learner: Learner, program: Trainable, teacher: Teacher) -> str:
+    """Replace fresh weights of a learner by those of its teacher that the settings choose; return a description for the user."""
+    taken = [
+        member.program.inherit(member.learner(learner), teacher.learner)
+        for member in program.parts.members
+        if isinstance(member.program, Taught)
+    ]
+    return f"the teacher is {teacher.folder}: {', '.join(dict.fromkeys(taken))}"
 
 
 def build_learner(
@@ -213,7 +241,12 @@ def build_learner(
 
 
 def compile_blocks(learner: Learner, program: Trainable) -> None:
-    """Mark the blocks of a learner's backbones for compilation at their first call."""
+    """Mark the blocks of a learner's backbones for compilation at their first call.
+
+    Args:
+        learner: the learner, or a teacher's.
+        program: makes the batches.
+    """
     ragged = any(part.program.ragged for part in program.parts.members)
     for module in learner.modules():
         for block in module.blocks() if isinstance(module, backbones.Backbone) else ():
@@ -222,7 +255,7 @@ def compile_blocks(learner: Learner, program: Trainable) -> None:
 
 
 def require_same_data(saved: Checkpoint, now: Identity, material: Material, folder: RunFolder) -> None:
-    """Refuse to resume with another tokenizer, or with data that were edited.
+    """Refuse to resume with another tokenizer or teacher, or with data that were edited.
 
     Raises:
         SettingsError: if they differ from those that the run started with, and ``resume.allow`` does not name them.
@@ -232,6 +265,12 @@ def require_same_data(saved: Checkpoint, now: Identity, material: Material, fold
             "the tokenizer is not the one that the run began with",
             f"tokenizer {now.tokenizer_digest[:16]} instead of {saved.identity.tokenizer_digest[:16]}",
             "restore the tokenizer or the text that it was trained on, or start another run with another name=",
+        )
+    if saved.identity.teacher_digest != now.teacher_digest and "teacher" not in material.settings.resume.allow:
+        raise SettingsError(
+            "the teacher's weights have changed since the run began",
+            f"weights {now.teacher_digest[:16]} instead of {saved.identity.teacher_digest[:16]}",
+            "restore them, start another run with another name=, or accept another result with resume.allow=[teacher]",
         )
     allowed = any(key.partition(".")[0] == "data" for key in material.settings.resume.allow)
     if saved.identity.data_digest != now.data_digest and not allowed:
@@ -265,7 +304,7 @@ def _reporter(
     learner: Learner,
     resolved: dict[str, Any],
     progress: Progress,
-    starts: Sequence[Start],
+    begun: Sequence[str],
 ) -> RunReporter:
     """Write the run's settings, status, tokenizer and data manifest, and open all outputs of its progress."""
     settings = material.settings
@@ -295,7 +334,7 @@ def _reporter(
     opening = [
         f"{folder.path.name}: {parameters_in_words(learner)}, {resolved['precision']} ({resolved['precision_reason']}) on "
         f"{resolved['device']} ({resolved['processes']} × {resolved['threads']} threads)",
-        *map(str, starts),
+        *begun,
         material.opening(),
         *(f"{finding.what}: {finding.remedy}" for finding in material.tokenizer_findings()),
     ]

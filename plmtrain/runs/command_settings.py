@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,8 @@ def kind_for(verb: str, arguments: Sequence[str] = ()) -> RunKind[Any]:
 
 
 def composed_for(verb: str, arguments: Sequence[str], config_dir: str | None = None) -> Composed:
-    """Compose the settings of a run; with ``init``, the model and the tokenizer come from its folder.
+    """Compose the settings of a run; with ``init``, the model and the tokenizer come from its folder, with ``teacher`` the
+    tokenizer.
 
     Args:
         verb: the word after ``plmtrain``.
@@ -43,9 +44,11 @@ def composed_for(verb: str, arguments: Sequence[str], config_dir: str | None = N
         SettingsErrors: for unknown options among the arguments.
     """
     composed = compose(arguments, config_dir, kind_for(verb, arguments).primary)
-    init = composed.values.get("init")
-    if isinstance(init, str) and "init" not in composed.broken:
-        return _started_from(Path(init), composed)
+    init, teacher = (composed.values.get(key) if key not in composed.broken else None for key in ("init", "teacher"))
+    if isinstance(init, str):
+        composed = _started_from(Path(init), composed)
+    if isinstance(teacher, str):
+        composed = _taught_by(Path(teacher), composed, starts=isinstance(init, str))
     return composed
 
 
@@ -69,7 +72,7 @@ def _started_from(folder: Path, composed: Composed) -> Composed:
             errors.append(SettingsError(f"{place} has its own {group}", composed.origin(group), f"omit {group}="))
     path = (composed.values.get("tokenizer") or {}).get("path")
     try:
-        model, tokenizer = _parts_of(folder, Path(path) if isinstance(path, str) else None)
+        model, tokenizer = _parts_of(folder, Path(path) if isinstance(path, str) else None, place, "to start from")
     except PlmtrainError as error:
         problem = SettingsError(error.what, error.where or place, error.remedy)
         return replace(composed, errors=(*errors, problem), broken=composed.broken | {"model", "tokenizer"})
@@ -90,12 +93,55 @@ def _started_from(folder: Path, composed: Composed) -> Composed:
     return replace(composed, values=values, errors=tuple(errors))
 
 
-def _parts_of(folder: Path, tokenizer: Path | None) -> tuple[dict[str, Any], dict[str, Any]]:
+def _taught_by(folder: Path, composed: Composed, *, starts: bool) -> Composed:
+    """Return the settings with the tokenizer of a teacher, and with the size of its states where the student's is another.
+
+    Args:
+        folder: the run or Hugging Face folder of the teacher.
+        composed: the settings so far.
+        starts: whether the run starts from another folder, which has a tokenizer.
+    """
+    errors = list(composed.errors)
+    place = f"teacher={folder}"
+    values = dict(composed.values)
+    try:
+        model, tokenizer = _parts_of(folder, None, place, "to learn from")
+    except PlmtrainError as error:
+        problem = SettingsError(error.what, error.where or place, error.remedy)
+        return replace(composed, errors=(*errors, problem), broken=composed.broken | {"teacher", "tokenizer"})
+    if not starts:
+        chosen = [text.partition("=")[0] for text in composed.groups]
+        for key in [*chosen, *composed.given]:
+            group, _, name = key.partition(".")
+            given = (composed.values.get(group) or {}).get(name) if name else None
+            if group == "tokenizer" and name != "path" and (not name or given != tokenizer.get(name)):
+                errors.append(SettingsError(f"{key} is given by {place}", composed.origin(key), "omit it"))
+        values["tokenizer"] = {**tokenizer, "path": (composed.values.get("tokenizer") or {}).get("path")}
+    width, own = model.get("width"), (values.get("model") or {}).get("width")
+    values["objective"] = _with_teacher_width(values.get("objective"), None if width == own else width)
+    return replace(composed, values=values, errors=tuple(errors))
+
+
+def _with_teacher_width(objective: Any, width: int | None) -> Any:
+    """Return the plain settings of an objective with the size of a teacher's states, in it or in the parts of a mixture."""
+    if not isinstance(objective, Mapping):
+        return objective
+    changed = dict(objective)
+    if "teacher_width" in changed:
+        changed["teacher_width"] = width
+    if isinstance(parts := changed.get("parts"), Mapping):
+        changed["parts"] = {name: _with_teacher_width(part, width) for name, part in parts.items()}
+    return changed
+
+
+def _parts_of(folder: Path, tokenizer: Path | None, place: str, use: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the settings of the model and the tokenizer in a run or a Hugging Face folder, as plain values.
 
     Args:
         folder: the folder of either.
         tokenizer: the folder of the tokenizer that is used instead of the folder's own, such as an extended one.
+        place: the setting that names the folder, for messages.
+        use: what the folder is for, for messages.
 
     Raises:
         PlmtrainError: if a folder has none that can be read.
@@ -109,7 +155,7 @@ def _parts_of(folder: Path, tokenizer: Path | None) -> tuple[dict[str, Any], dic
 
     if not foreign.is_model(folder):
         remedy = "name a run below runs/, or a folder with config.json and model.safetensors in it"
-        raise SettingsError("there is neither a run nor a Hugging Face folder to start from", f"init={folder}", remedy)
+        raise SettingsError(f"there is neither a run nor a Hugging Face folder {use}", place, remedy)
     return foreign.settings_of(folder).model_dump(mode="json"), _tokenizer_in(tokenizer or folder)
 
 

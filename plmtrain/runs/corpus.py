@@ -67,7 +67,13 @@ def _blocks(store: Store, program: AnyProgram, phase: Phase, isolate_documents: 
     from plmtrain.data.rows.blocks import Blocks
 
     shape = program.row_shape(phase.sequence_length)
-    return Blocks(store, shape.length, isolate_documents, advance=shape.advance)
+    return Blocks(
+        store,
+        shape.length,
+        isolate_documents,
+        advance=shape.advance,
+        tells_frequencies=program.settings.reads_frequencies,
+    )
 
 
 def _streams(store: Store, program: AnyProgram, phase: Phase, isolate_documents: bool) -> RowSource:
@@ -144,14 +150,14 @@ def derive(corpus: Corpus, settings: PretrainSettings, on_update: OnUpdate) -> N
 
 
 def tokenizer_of(settings: PretrainSettings, on_update: OnUpdate) -> Tokenizer:
-    """Return the run's tokenizer: an existing one, the one of ``init``, or one trained on its text."""
+    """Return the run's tokenizer: an existing one, the one of ``init`` or of the teacher, or one trained on its text."""
     from plmtrain.data.corpus.trained_tokenizers import tokenizer_for
 
     chosen = settings.tokenizer
-    if chosen.path is None and settings.init is not None:
+    if chosen.path is None and settings.tokenizer_from is not None:
         from plmtrain.training.restore import tokenizer_folder
 
-        chosen = chosen.model_copy(update={"path": str(tokenizer_folder(Path(settings.init)))})
+        chosen = chosen.model_copy(update={"path": str(tokenizer_folder(Path(settings.tokenizer_from)))})
     return with_added_tokens(tokenizer_for(settings.data, chosen, on_update), settings.model.published.tokens)
 
 

@@ -41,8 +41,8 @@ def carry_out(command: Sequence[str], settings: RunSettings, prepare: Callable[[
     """
     stopping.announce(not launch.started_by_us() and launch.is_first())
     save_request.watch()
-    init_digest = start_digest(settings)
-    folder = RunFolder.below(settings.runs_dir, run_name(settings, init_digest)).create()
+    digests = weights_digests(settings)
+    folder = RunFolder.below(settings.runs_dir, run_name(settings, digests)).create()
     with _owned(folder) as owns, folder.log() as log:
         status = folder.status()
         changed = changes(folder, settings)
@@ -64,7 +64,7 @@ def carry_out(command: Sequence[str], settings: RunSettings, prepare: Callable[[
                 return _conclude(folder, launch.launch_processes(command, settings.launch.processes))
             from plmtrain.runs.assembly import train
 
-            train(material, folder, run_hash(settings, init_digest))
+            train(material, folder, run_hash(settings, digests))
     return 0
 
 
@@ -140,10 +140,10 @@ def _require_agreement(changed: Drift, settings: RunSettings) -> None:
         tell(f"changed since the run began: {change}")
 
 
-def start_digest(settings: RunSettings) -> str | None:
-    """Return the digest of the weights that the run starts from, or None."""
-    if settings.init is None:
-        return None
+def weights_digests(settings: RunSettings) -> dict[str, str]:
+    """Return the digests of the weights that the run starts from and learns from, by the settings that name them."""
+    if not settings.folders:
+        return {}
     from plmtrain.interop.initial import weights_digest
 
-    return weights_digest(Path(settings.init))
+    return {key: weights_digest(Path(folder), key) for key, folder in settings.folders.items()}

@@ -52,8 +52,12 @@ def require_tokens(settings: RunSettings, tokenizer: Tokenizer) -> None:
     elif isinstance(settings, FinetuneSettings):
         programs = {f"task={settings.task.name}": settings.task}
     roles = tokenizer.vocabulary.roles
-    path, init = settings.tokenizer.path, settings.init
-    source = f"tokenizer.path={path}" if path is not None else "the trained tokenizer" if init is None else f"init={init}"
+    path, folder = settings.tokenizer.path, settings.tokenizer_from
+    source = (
+        f"tokenizer.path={path}"
+        if path is not None
+        else f"the tokenizer {'that was trained' if folder is None else f'of {folder}'}"
+    )
     errors = [
         SettingsError(
             f"{name} needs tokens that the tokenizer lacks: {', '.join(missing)}",
@@ -114,7 +118,7 @@ class Material(ABC):
         altered = altered_letters(self.tokenizer, self.sample())
         if altered is not None and altered.share > _ALTERED:
             settings = self.settings
-            trained = settings.tokenizer.path is None and settings.init is None
+            trained = settings.tokenizer.path is None and settings.tokenizer_from is None
             if trained and settings.tokenizer.lowercase:
                 remedy = "keep them with tokenizer.lowercase=false, unless that is intended"
             elif trained:

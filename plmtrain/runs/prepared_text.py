@@ -110,7 +110,7 @@ class PreparedText(Material):
     def _vocabulary(self) -> str:
         """Return the vocabulary's size, and the requested size if the text gave fewer tokens."""
         settings, size = self.settings, self.tokenizer.vocabulary.size
-        trained = settings.tokenizer.path is None and settings.init is None
+        trained = settings.tokenizer.path is None and settings.tokenizer_from is None
         asked = settings.tokenizer.vocab_size if trained else size
         return f"{size:,}" + (f" (the text gives fewer than {asked:,})" if size < asked else "")
 

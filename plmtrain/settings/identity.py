@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Literal
 
 from plmtrain.errors import SettingsError
@@ -98,7 +99,7 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
             yield prefix + name, value
 
 
-def run_hash(settings: RunSettings, init_digest: str | None = None) -> str:
+def run_hash(settings: RunSettings, digests: Mapping[str, str] = MappingProxyType({})) -> str:
     """Return eight hexadecimal digits of a hash of the settings that change the result.
 
     Only values that differ from a setting's default are included, so that a setting that a later version adds, with a default
@@ -106,25 +107,24 @@ def run_hash(settings: RunSettings, init_digest: str | None = None) -> str:
 
     Args:
         settings: the run's settings.
-        init_digest: the digest of the weights that ``init`` names, which counts instead of their place.
+        digests: by the key of each setting that names a folder of weights (``RunSettings.folders``), the digest of the weights,
+            which counts instead of their place.
     """
     decides = _validation_decides(dict(_flat(settings.model_dump(mode="json"))))
     values = dict(_flat(settings.model_dump(mode="json", exclude_defaults=True)))
-    values.pop("init", None)
     if settings.trainer.epochs is not None:
         values.pop("trainer.steps", None)
     counted = {key: value for key, value in values.items() if kind_of(key, decides) != "free"}
-    if settings.init is not None:
-        counted["init"] = init_digest or settings.init
+    counted |= {key: digests.get(key, folder) for key, folder in settings.folders.items()}
     text = json.dumps(counted, sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
-def run_name(settings: RunSettings, init_digest: str | None = None) -> str:
+def run_name(settings: RunSettings, digests: Mapping[str, str] = MappingProxyType({})) -> str:
     """Return ``name``, or MODEL-OBJECTIVE-HASH, or MODEL-TASK-HASH; ``RunFolder.below`` turns it into a folder's name."""
     if settings.name is not None:
         return settings.name
-    return f"{settings.model.name}-{settings.subject}-{run_hash(settings, init_digest)}"
+    return f"{settings.model.name}-{settings.subject}-{run_hash(settings, digests)}"
 
 
 @dataclass(frozen=True)

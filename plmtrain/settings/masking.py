@@ -36,6 +36,14 @@ class HidingSettings(ReplacingSettings):
     """The share of a row's tokens that are predicted."""
 
 
+class RareTokenSettings(HidingSettings):
+    """A share of tokens that are predicted, rare ones rather than frequent ones."""
+
+    frequency_exponent: float = Field(0.5, ge=0, le=1)
+    """The preference for rare tokens: each is predicted in proportion to its frequency to minus this power. With 0 each token is
+    predicted with the same probability, independently."""
+
+
 class MaskingSettings(HidingSettings):
     """Devlin et al. 2019, section 3.1 (Task 1); Liu et al. 2019, section 4.1 (dynamic masking)."""
 

@@ -35,6 +35,23 @@ def _objective_fits_model(model: ModelSettings, objective: ObjectiveSettings) ->
             )
 
 
+def _teacher_is_named(objective: ObjectiveSettings, teacher: str | None) -> Iterator[Broken]:
+    taught = [part.name for part in objective.members().values() if part.needs_teacher]
+    if taught and teacher is None:
+        what = f"objective={taught[0]} learns from a teacher, and none is named"
+        yield "teacher", what, "write teacher=RUN_OR_FOLDER: a run below runs/, or a Hugging Face folder"
+    elif teacher is not None and not taught:
+        what = f"objective={objective.name} has no loss that reads a teacher"
+        yield "teacher", what, "omit teacher=, or write objective=distillation"
+
+
+def _layers_come_from_one_place(objective: ObjectiveSettings, init: str | None) -> Iterator[Broken]:
+    for place, part in objective.members().items():
+        if init is not None and getattr(part, "initial_layers", "none") != "none":
+            key = f"objective.{place}initial_layers"
+            yield key, f"init={init} gives the student's weights, and {key} the teacher's", f"write {key}=none, or omit init="
+
+
 def _window_fits_objective(model: ModelSettings, objective: ObjectiveSettings) -> Iterator[Broken]:
     for part in objective.members().values():
         if part.sees_ahead and getattr(model, "window", None) is not None:
@@ -361,6 +378,8 @@ def _pairs_fill_rows(objective: ObjectiveSettings, trainer: TrainerSettings) -> 
 _RULES: tuple[tuple[tuple[str, ...], Callable[..., Iterator[Broken]]], ...] = (
     (("model", "objective"), _objective_fits_model),
     (("model", "objective"), _window_fits_objective),
+    (("objective", "teacher"), _teacher_is_named),
+    (("objective", "init"), _layers_come_from_one_place),
     (("model", "objective", "tokenizer"), _objective_has_tokens),
     (("model", "task", "tokenizer"), _task_has_tokens),
     (("model", "trainer"), _sequences_fit_model),

@@ -66,16 +66,36 @@ class RunSettings(Settings):
         """The run's objective or task, for its name."""
         raise AssertionError("every kind of run defines its subject")
 
+    @property
+    def tokenizer_from(self) -> str | None:
+        """The run or Hugging Face folder that the run takes its tokenizer from; None if it has one of its own."""
+        return self.init
+
+    @property
+    def folders(self) -> dict[str, str]:
+        """The folders whose weights the run reads, by the keys of the settings that name them."""
+        return {} if self.init is None else {"init": self.init}
+
 
 class PretrainSettings(RunSettings):
     """A pretraining run."""
 
     objective: SerializeAsAny[ObjectiveSettings]
     data: DataSettings
+    teacher: str | None = None
+    """A run or a Hugging Face folder whose model an objective of distillation learns from."""
 
     @property
     def subject(self) -> str:
         return self.objective.name
+
+    @property
+    def tokenizer_from(self) -> str | None:
+        return self.init or self.teacher
+
+    @property
+    def folders(self) -> dict[str, str]:
+        return super().folders if self.teacher is None else {**super().folders, "teacher": self.teacher}
 
 
 class FinetuneSettings(RunSettings):

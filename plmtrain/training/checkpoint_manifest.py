@@ -41,12 +41,14 @@ class Identity:
         settings_hash: the settings that it was written with; a resume may change them (``resume.allow``).
         tokenizer_digest: of everything that determines its token ids.
         data_digest: of the prepared data that it was trained on.
+        teacher_digest: of the weights of the model that it learns from; empty without a teacher.
     """
 
     run_id: str
     settings_hash: str = ""
     tokenizer_digest: str = ""
     data_digest: str = ""
+    teacher_digest: str = ""
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,13 @@ class CheckpointManifest:
                 raise Damage(f"written by a newer version of plmtrain ({content['versions'].get('plmtrain', 'unknown')})")
             manifest = cls(
                 step=content["step"],
-                identity=Identity(**{name: content[name] for name in Identity.__dataclass_fields__}),
+                identity=Identity(
+                    run_id=content["run_id"],
+                    settings_hash=content["settings_hash"],
+                    tokenizer_digest=content["tokenizer_digest"],
+                    data_digest=content["data_digest"],
+                    teacher_digest=content.get("teacher_digest", ""),  # missing in those of version 0.1
+                ),
                 files={name: (entry["size"], entry["sha256"]) for name, entry in content["files"].items()},
                 versions=content["versions"],
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from plmtrain.optim.clipping import clip_by_global_norm
 from plmtrain.programs.learner import Learner
 from plmtrain.programs.parts import Part
 from plmtrain.programs.program import Carry
+from plmtrain.programs.taught import Taught, Teacher
 from plmtrain.training.group import Group
 from plmtrain.training.precision import Precision, autocast
 
@@ -23,16 +24,27 @@ from plmtrain.training.precision import Precision, autocast
 class Step(nn.Module):
     """The module that is wrapped for distributed training: its forward pass is the program's loss.
 
-    Only the wrapper may be called in training: gradients of a submodule that is called directly would not be reduced.
+    Only the wrapper may be called in training: gradients of a submodule that is called directly would not be reduced. A teacher
+    is not a submodule: it is neither sent to the other processes nor switched between modes.
+
+    Args:
+        learner: the module that is trained.
+        precision: the precision of matrix products.
+        teacher: the model that the learner learns from, on the learner's device; None if no program has one.
     """
 
-    def __init__(self, learner: Learner, precision: Precision) -> None:
+    def __init__(self, learner: Learner, precision: Precision, teacher: Teacher | None = None) -> None:
         super().__init__()
         self.learner = learner
         self.precision = precision
+        self.teacher = teacher
 
     def forward(self, part: Part, batch: Batch, carry: Carry) -> tuple[dict[str, Term], Carry]:
         with autocast(self.precision, batch.samples.device):
+            if isinstance(part.program, Taught):
+                assert self.teacher is not None, "the rules of the settings demand a teacher"
+                with torch.no_grad():
+                    batch = replace(batch, lessons=part.program.lessons(self.teacher.learner, batch))
             return part.program.loss(part.learner(self.learner), batch, carry)
 
 

@@ -29,6 +29,7 @@ from plmtrain.optim.schedule import learning_rate
 from plmtrain.programs.learner import switch_dropout
 from plmtrain.programs.parts import Part
 from plmtrain.programs.program import Trainable
+from plmtrain.programs.taught import Teacher
 from plmtrain.settings.run import RunSettings
 from plmtrain.training import save_request
 from plmtrain.training.checkpoint import Checkpoints
@@ -77,6 +78,7 @@ class Setup:
         group: the processes that train together.
         checkpoints: the run's checkpoints.
         reporter: receives all progress; None except in the main process.
+        teacher: the model that the learner learns from, on the group's device; None if the run has none.
     """
 
     settings: RunSettings
@@ -89,6 +91,7 @@ class Setup:
     group: Group
     checkpoints: Checkpoints
     reporter: Reporter | None
+    teacher: Teacher | None = None
 
 
 class Trainer:
@@ -104,7 +107,7 @@ class Trainer:
         self.setup = setup
         self.state = state
         self.progress = progress
-        self.module: nn.Module = setup.group.wrap(Step(state.learner, setup.precision), state.learner.is_common)
+        self.module: nn.Module = setup.group.wrap(Step(state.learner, setup.precision, setup.teacher), state.learner.is_common)
         # fp16 needs loss scaling; with other precisions the scaler does nothing.
         self.scaler = torch.amp.GradScaler(setup.group.device.type, enabled=setup.precision == "fp16")
         if progress.loss_scale and self.scaler.is_enabled():

@@ -10,7 +10,7 @@ import pytest
 from plmtrain.corruption.framed_rows import FramedRows
 from plmtrain.corruption.frequency_masking import FrequencyMasker, choose_weighted
 from plmtrain.keyed_random import Keys, bits
-from plmtrain.settings.masking import HidingSettings
+from plmtrain.settings.masking import RareTokenSettings
 from plmtrain.text.vocabulary import Vocabulary
 
 VOCABULARY = Vocabulary(64, {"pad": 2, "unk": 3, "cls": 1, "sep": 1, "mask": 5}, (0, 1, 2, 3, 4, 5))
@@ -64,8 +64,8 @@ def test_budgets_are_exact_and_no_more_than_there_is() -> None:
 
 @pytest.mark.parametrize("exponent", [0.0, 0.5, 1.0])
 def test_rates(exponent: float) -> None:
-    settings = HidingSettings(random_tokens="all")
-    masker = FrequencyMasker(settings, exponent, VOCABULARY)
+    settings = RareTokenSettings(random_tokens="all", frequency_exponent=exponent)
+    masker = FrequencyMasker(settings, VOCABULARY)
     rows, shares = rows_of(3000, 40)
     masked = masker(rows, shares, keys(3000))
     original = rows.ids.copy().reshape(-1)
@@ -102,14 +102,14 @@ def test_rare_tokens_are_preferred_as_the_exponent_says() -> None:
     ids[:, 0] = ids[:, -1] = 1
     shares = np.where(ids == 6, 0.9, 0.1)
     framed = FramedRows(ids=ids, word_starts=np.ones(ids.shape, np.bool_), lengths=np.full(rows, length))
-    settings = HidingSettings(mask_probability=1.5 / length)
-    labels = FrequencyMasker(settings, 0.5, VOCABULARY)(framed, shares, keys(rows)).labels
+    settings = RareTokenSettings(mask_probability=1.5 / length)
+    labels = FrequencyMasker(settings, VOCABULARY)(framed, shares, keys(rows)).labels
     expected = 0.1**-0.5 / (0.1**-0.5 + 0.9**-0.5)
     assert abs((labels == 7).mean() - expected) < 0.012
 
 
 def test_a_mask_depends_on_its_row_alone() -> None:
-    masker = FrequencyMasker(HidingSettings(), 0.5, VOCABULARY)
+    masker = FrequencyMasker(RareTokenSettings(), VOCABULARY)
     rows, shares = rows_of(30, 40)
     whole = masker(rows, shares, keys(30))
     part = FramedRows(ids=rows.ids[4:9], word_starts=rows.word_starts[4:9], lengths=rows.lengths[4:9])

@@ -29,7 +29,8 @@ def others(settings: ObjectiveSettings, name: str) -> Iterator[Any]:
     elif isinstance(value, int | float):
         yield from (value + 1, value * 2, value / 2, 0.05, 1)
     elif isinstance(value, str):
-        yield from get_args(type(settings).model_fields[name].annotation)
+        for member in get_args(type(settings).model_fields[name].annotation):
+            yield from get_args(member) or [member]
     elif value is None:
         yield from (1, 3, 0.5, {})
 
@@ -63,7 +64,8 @@ WITHOUT_A_MEANING = {("dropped_tokens", "closing_sentinel")}
 def test_settings_that_decide_parameters_are_declared(objective: str) -> None:
     model = next(model for model in ("bert", *MATRIX) if MATRIX[model][objective] == "yes")
     data = ["data=parallel", "data.files=[x.tsv]", "data.languages=[en,de]"] if objective in PARALLEL else []
-    overrides = [f"model={model}", f"objective={objective}", "size=tiny", *data]
+    taught = ["teacher=large"] if objective == "distillation" else []
+    overrides = [f"model={model}", f"objective={objective}", "size=tiny", *data, *taught]
     settings = pretrain_settings(compose(overrides)).objective
     usual, decides = shapes(settings, overrides), set()
     for name in type(settings).model_fields.keys() - {"type", "name"}:

@@ -25,6 +25,7 @@ from plmtrain.settings.objectives.base import ObjectiveSettings
 from plmtrain.settings.objectives.bilm import BidirectionalLMSettings
 from plmtrain.settings.objectives.clm import CausalLMSettings
 from plmtrain.settings.objectives.deshuffling import DeshufflingSettings
+from plmtrain.settings.objectives.distillation import DistillationSettings
 from plmtrain.settings.objectives.masked_lm import MaskedLMSettings
 from plmtrain.settings.objectives.masked_text import MaskedTextSettings
 from plmtrain.settings.objectives.mass import MassSettings
@@ -46,6 +47,7 @@ IDS = torch.tensor([[2, 9, 4, 8, 3], [2, 7, 7, 30, 3]])
 
 KINDS: dict[str, tuple[ObjectiveSettings, Any]] = {
     "masked_lm": (MaskedLMSettings(name="masked_lm"), ENCODER),
+    "distillation": (DistillationSettings(name="distillation", teacher_width=48), ENCODER),
     "span_mlm": (SpanMLMSettings(name="span_mlm"), ENCODER),
     "spanbert": (SpanBERTSettings(name="spanbert", position_width=20), ENCODER),
     "nsp": (NextSentenceSettings(name="nsp"), ENCODER),
@@ -73,6 +75,7 @@ PAIRED = ("bart", "mass", "span_corruption", "masked_text", "deshuffling")
 
 HEADS: dict[str, dict[str, list[str]]] = {
     "masked_lm": {"model": ["backbone", "head"]},
+    "distillation": {"model": ["backbone", "head", "projection"]},
     "span_mlm": {"model": ["backbone", "head"]},
     "spanbert": {"model": ["backbone", "head", "boundary_head"]},
     "nsp": {"model": ["backbone", "head", "pooler", "pair_head"]},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -22,6 +22,7 @@ from plmtrain.commands.list import matrix
 from plmtrain.data.loading.order import plan_phases
 from plmtrain.data.rows.rows import rows_of
 from plmtrain.keyed_random import Keys
+from plmtrain.programs.taught import Taught
 from plmtrain.settings.composing.compose import compose
 from plmtrain.settings.composing.folders import section
 from plmtrain.settings.decode import pretrain_settings
@@ -97,6 +98,9 @@ def test_a_batch_of_every_objective(objective: str, model: str, tmp_path: Path) 
     learner = whole.build(lambda shape: backbones.build(shape, vocabulary.size)).to(META).train()
     for part in whole.parts.members:
         batch = part.program.collate(rows_of(rows, part.name).fetch(np.arange(5)), keys(5))
+        if isinstance(part.program, Taught):
+            teacher = whole.build(lambda shape: backbones.build(shape, vocabulary.size)).requires_grad_(False)
+            batch = replace(batch, lessons=part.program.lessons(teacher, batch))
         assert_loss_runs(part.program, part.learner(learner), batch)
 
 

@@ -114,8 +114,16 @@ def test_a_setting_that_came_with_a_later_version_is_no_drift() -> None:
 
 def test_initial_weights_count_by_what_they_are() -> None:
     here, there = settings("init=here"), settings("init=there")
-    assert run_hash(here, "abc") == run_hash(there, "abc") != run_hash(here, "def")
-    assert run_hash(here, "abc") != run_hash(settings())
+    assert run_hash(here, {"init": "abc"}) == run_hash(there, {"init": "abc"}) != run_hash(here, {"init": "def"})
+    assert run_hash(here, {"init": "abc"}) != run_hash(settings())
+
+
+def test_a_teacher_counts_by_what_it_is() -> None:
+    here, there = (settings("objective=distillation", f"teacher={folder}") for folder in ("here", "there"))
+    assert run_hash(here, {"teacher": "abc"}) == run_hash(there, {"teacher": "abc"}) != run_hash(here, {"teacher": "def"})
+    assert run_hash(here) != run_hash(there)
+    changes = drift(here.model_dump(mode="json"), there.model_dump(mode="json"))
+    assert [change.key for change in changes.trajectory] == ["teacher"]
 
 
 def test_names() -> None:

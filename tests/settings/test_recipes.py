@@ -349,7 +349,21 @@ def recipe(name: str) -> PretrainSettings:
 
 
 def test_every_recipe_has_a_paper() -> None:
-    assert set(PAPERS) | {"gpt3_125m"} == set(choices("experiment"))
+    assert set(PAPERS) | {"gpt3_125m", "distilbert"} == set(choices("experiment"))
+
+
+def test_distilbert_counts_in_epochs() -> None:
+    """Sanh et al. 2019, sections 2 and 3, and the defaults of the authors' train.py."""
+    made = pretrain_settings(compose(["experiment=distilbert", "teacher=bert", "data=text", "data.files=[x]"]))
+    taught: Any = made.objective
+    assert (made.model.name, made.trainer.epochs, made.trainer.batch_size) == ("distilbert", 3, 4000)
+    assert (taught.kl_weight, taught.mlm_weight, taught.cosine_weight, taught.temperature) == (5, 2, 1, 2)
+    assert (taught.mask_probability, taught.frequency_exponent, taught.kl_over) == (0.15, 0.7, "real")
+    optimiser = made.optimizer
+    assert (optimiser.lr, optimiser.betas, optimiser.eps, optimiser.weight_decay) == (5e-4, (0.9, 0.98), 1e-6, 0)
+    assert optimiser.clip_norm == 5
+    rates = [learning_rate(step, made.schedule, optimiser.lr, 1000) for step in (25, 50, 525, 1000)]
+    assert rates == pytest.approx([2.5e-4, 5e-4, 2.5e-4, 0], abs=1e-9)
 
 
 def test_gpt3_counts_in_tokens() -> None:

@@ -9,16 +9,19 @@ from pathlib import Path
 
 import torch
 
+from plmtrain import backbones, objectives
 from plmtrain.data.loading.order import plan_phases
 from plmtrain.data.loading.step_loader import StepLoader
 from plmtrain.data.rows.rows import rows_of
 from plmtrain.optim import optimizer
+from plmtrain.programs.taught import Teacher
 from plmtrain.runs.assembly import build_learner, embedded_tokens
 from plmtrain.runs.prepared_text import PreparedText
 from plmtrain.settings.composing.compose import compose
 from plmtrain.settings.composing.folders import section
 from plmtrain.settings.decode import pretrain_settings
 from plmtrain.settings.lookup import objective_classes
+from plmtrain.settings.objectives.masked_lm import MaskedLMSettings
 from plmtrain.settings.run import PretrainSettings
 from plmtrain.training.evaluation import evaluate
 from plmtrain.training.group import Group
@@ -72,8 +75,9 @@ def chosen(model: str, objective: str, row: dict[str, str]) -> list[str]:
     """
     pair = [f"model={model}", f"objective={objective}"]
     if reads(objective) is not None:
-        return pair
+        return [*pair, "teacher=large"] if objective == "distillation" else pair
     able = [name for name, answer in row.items() if answer == "yes" and reads(name) not in (None, "streams", "translations")]
+    able = [name for name in able if name != "distillation"]  # the others of the mixture have no teacher
     shares = dict.fromkeys(able, 1) or {"mlm": 1, "rtd": 1}
     if len(shares) == 1:
         shares["other"] = 1
@@ -93,7 +97,11 @@ def train(overrides: Sequence[str], steps: int) -> PretrainSettings:
     group, phases = Group("cpu", 60, 1), plan_phases(settings.trainer)
     programs = material.programs(phases)
     learner = build_learner(settings, programs[0], embedded_tokens(settings, material.tokenizer))
-    module = Step(learner, "fp32")
+    taught_by = None
+    if settings.teacher is not None:
+        masked = objectives.build(MaskedLMSettings(name="mlm"), settings.model, material.tokenizer.vocabulary)
+        taught_by = Teacher(Path(), "", masked.build(lambda model: backbones.build(model, learner.backbone.vocabulary_size)))
+    module = Step(learner, "fp32", taught_by)
     optimiser, scaler = optimizer.build(learner, settings.optimizer), torch.amp.GradScaler("cpu", enabled=False)
     before = [parameter.detach().clone() for parameter in learner.parameters()]
     for phase, program in zip(phases, programs, strict=True):

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import math
+from atexit import register
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
 from typing import Any
 
+from support.finished_run import finished_run
 from support.memory_rows import vocabulary_of
 from support.tiny_run import SHAPE, TINY_BERT, TinyRun, settings_of
 from support.tiny_task import answered_examples, examples, labeller, program, scored_examples, scorer, tagged_examples, writer
 
 from plmtrain.settings.composing.folders import section
+from plmtrain.text.tokenizer import Tokenizer
 
 Records = Sequence[Mapping[str, float]]
 
@@ -31,6 +36,7 @@ class Kind:
         second: what the second of two phases changes of the objective; None for a run of one phase.
         phases: all of them, where there are others than these two.
         task: builds the program of a task from the model's settings and the dropout of its head.
+        teacher: the model and the objective of its teacher, as overrides; none for no teacher.
         examples: makes so many rows for the task, of at most so many tokens, from a seed.
         points: where the run is killed, in the order in which it comes there.
         logged: what its records must name: else a part of the objective was idle.
@@ -43,6 +49,7 @@ class Kind:
     phases: str | None = None
     task: Callable[..., Any] | None = None
     examples: Callable[..., Any] = examples
+    teacher: Sequence[str] = ()
     points: Sequence[str] = ("train.forward@5", "train.accum@6", "save.rename@8")
     logged: Sequence[str] = ()
     carry: Sequence[str] = ()
@@ -72,6 +79,10 @@ class Kind:
 
     def run(self, path: Path, *overrides: str) -> TinyRun:
         """A run in a folder: of 22 rows or more an epoch, so that most epochs end inside a step."""
+        if self.teacher:
+            folder = teacher_folder(self.teacher)
+            system, tokenizer = (*self.system, f"teacher={folder}"), Tokenizer.load(folder / "tokenizer")
+            return TinyRun(path, overrides, system, tokenizer.vocabulary, epoch=22, tokenizer_digest=tokenizer.digest)
         settings = settings_of(*self.system, *SHAPE, *overrides)
         if self.task is None:
             return TinyRun(path, overrides, self.system, vocabulary_of(settings.tokenizer.family), epoch=22)
@@ -88,6 +99,15 @@ TINY_LSTM = "model.cells=24 model.projection=8 model.character_width=4 model.fil
 def tiny_shape(model: str) -> list[str]:
     """The overrides that make a model as small as a test needs it."""
     return TINY_LSTM if section("model", model)["type"] == "bilstm" else TINY
+
+
+@cache
+def teacher_folder(system: Sequence[str]) -> Path:
+    """A finished run with random weights, for all tests of this process and its children."""
+    folder = Path(mkdtemp(prefix="plmtrain-teacher-"))
+    register(rmtree, folder, ignore_errors=True)
+    finished_run(folder, system, ("trainer.sequence_length=32",))
+    return folder
 
 
 def _system(words: str) -> list[str]:
@@ -200,6 +220,13 @@ PROGRAMS: Mapping[str, Kind] = {
         points=("train.accum@1", "train.forward@4", "eval@5", "save.rename@8", "train.forward@9"),
         logged=("loss/forward", "val/forward/perplexity", "val/backward/perplexity"),
         carry=("cells", "outputs"),
+    ),
+    # It starts from two of four layers.
+    "distillation": Kind(
+        _system("model=distilbert objective=distillation model.positions=32 teacher=large"),
+        "kl_over:predicted,mask_probability:0.3",
+        teacher=(*_system("model=bert objective=mlm model.positions=32"), "model.layers=4"),
+        logged=("loss/kl", "val/loss/cosine", "val/hidden_loss"),
     ),
     "mixture": Kind(
         _system(

@@ -53,6 +53,12 @@ CASES = {
     "deberta": Case(
         "model=deberta objective=ngram_mlm model.mask_decoder=false", "DebertaForMaskedLM", "AutoModelForMaskedLM", segments=0
     ),
+    "distilled": Case(
+        "model=distilbert objective=distillation teacher=large objective.teacher_width=36",
+        "DistilBertForMaskedLM",
+        "AutoModelForMaskedLM",
+        segments=0,
+    ),
     "spanbert": Case("model=bert objective=spanbert", "BertForMaskedLM", "AutoModelForMaskedLM"),
     "discriminator": Case("model=electra objective=rtd", "ElectraForPreTraining", "AutoModelForPreTraining"),
     "generator": Case("model=electra objective=rtd", "ElectraForMaskedLM", "AutoModelForMaskedLM", part="generator"),

@@ -79,6 +79,7 @@ class MemoryRows:
             word_starts=tokens % 3 > 0 if self.divided else everywhere,
             sentence_starts=tokens % 5 == 0 if self.divided else None,
             text=self.tokens.reshape(-1).astype(np.uint16),
+            frequencies=np.bincount(self.tokens.reshape(-1), minlength=self.vocabulary.size) / self.tokens.size,
         )
 
 

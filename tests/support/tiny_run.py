@@ -53,7 +53,7 @@ class MemoryMaterial(Material):
     """
 
     def __init__(self, run: TinyRun) -> None:
-        tokenizer: Any = SimpleNamespace(vocabulary=run.vocabulary, digest="tiny", save=lambda folder: None)
+        tokenizer: Any = SimpleNamespace(vocabulary=run.vocabulary, digest=run.tokenizer_digest, save=lambda folder: None)
         super().__init__(run.settings, tokenizer, "tiny")
         self.run = run
 
@@ -107,6 +107,7 @@ class TinyRun:
         rows, held_out: rows to train on and to validate with, or what gives them for a program and a phase; random ones if None.
         epoch: how many random rows there are to train on, where rows stand by themselves.
         program: what it trains; that of the settings if None.
+        tokenizer_digest: of the tokenizer that its text would be encoded with.
     """
 
     path: Path
@@ -117,6 +118,7 @@ class TinyRun:
     held_out: Any = None
     epoch: int = 40
     program: Any = None
+    tokenizer_digest: str = "tiny"
     settings: PretrainSettings = field(init=False)
 
     def __post_init__(self) -> None:

@@ -10,7 +10,7 @@ from plmtrain.console import beside_the_work, print_json
 from plmtrain.errors import DiskError, SettingsError
 from plmtrain.files import nearest_folder
 from plmtrain.runs.command_settings import composed_for, kind_for
-from plmtrain.runs.lifecycle import changes, start_digest
+from plmtrain.runs.lifecycle import changes, weights_digests
 from plmtrain.runs.preparation import preparation_report
 from plmtrain.settings.decode import judge
 from plmtrain.settings.identity import run_name
@@ -43,7 +43,7 @@ def _examine(arguments: list[str], findings: Findings) -> None:
     settings: RunSettings = judged.settings
     folder = checkpoint = None
     with findings.collecting():
-        folder = RunFolder.below(settings.runs_dir, run_name(settings, start_digest(settings)))
+        folder = RunFolder.below(settings.runs_dir, run_name(settings, weights_digests(settings)))
         findings.subject = str(folder.path)
         checkpoint = _examine_folder(folder, settings, findings)
     material = None

@@ -19,7 +19,16 @@ from plmtrain.interop.initial import start_of
 from plmtrain.programs.learner import Learner
 from plmtrain.programs.parts import Part
 from plmtrain.programs.program import Trainable
-from plmtrain.runs.assembly import build_learner, carried, compile_blocks, embedded_tokens, require_same_data
+from plmtrain.runs.assembly import (
+    build_learner,
+    carried,
+    compile_blocks,
+    embedded_tokens,
+    inherit,
+    load_teacher,
+    require_same_data,
+)
+from plmtrain.runs.lifecycle import weights_digests
 from plmtrain.runs.material import Material
 from plmtrain.runs.memory_need import planned_learner, require_memory
 from plmtrain.settings.run import RunSettings
@@ -158,14 +167,18 @@ class _Costs:
         if group.device.type == "cpu" and settings.trainer.threads is None:
             torch.set_num_threads(max(1, torch.get_num_threads() // processes))
         precision = choose_precision(settings.trainer.precision, group.device)
+        teacher = None
         with findings.collecting():
+            teacher = load_teacher(settings, self.material.tokenizer, self.whole[0], group.device)
             require_memory(settings, planned, self.whole[0], plan_phases(settings.trainer), group.device)
         if findings.errors:
             return
         eager = settings.model_copy(update={"trainer": settings.trainer.model_copy(update={"compile": False})})
         tokens = embedded_tokens(settings, self.material.tokenizer)
-        learner = build_learner(eager, self.whole[0], tokens).to(group.device)
-        module = Step(learner, precision)
+        learner = build_learner(eager, self.whole[0], tokens)
+        if teacher is not None:
+            self.findings.fact("teacher", inherit(learner, self.whole[0], teacher))
+        module = Step(learner.to(group.device), precision, teacher)
         shapes = []
         for phase, (_, part), rows in zip(self.phases, self.parts, self.rows, strict=True):
             share = phase.batch_size // processes
@@ -332,7 +345,8 @@ def examine_costs(material: Material, folder: RunFolder, checkpoint: Checkpoint 
         costs.load_held_out()
     if checkpoint is not None:
         with findings.collecting():
-            identity = Identity("", "", material.tokenizer.digest, material.digest)
+            teacher = weights_digests(material.settings).get("teacher", "")
+            identity = Identity("", "", material.tokenizer.digest, material.digest, teacher)
             require_same_data(checkpoint, identity, material, folder)
     with findings.collecting():
         planned = costs.report_size()

@@ -15,7 +15,7 @@ from plmtrain.console import counted
 from plmtrain.errors import PlmtrainError, SettingsErrors, Stopped, understood
 from plmtrain.redaction import redact, redact_text
 
-HEADINGS = ("run", "model", "data", "vocabulary", "work", "speed", "memory", "disk", "time")
+HEADINGS = ("run", "model", "teacher", "data", "vocabulary", "work", "speed", "memory", "disk", "time")
 """The headings of the facts, in order."""
 
 

@@ -41,6 +41,7 @@ def run(arguments: list[str]) -> int:
         return run_scores(Path(words[0]), words[1:], precision, json="--json" in arguments)
 
     from plmtrain.data.loading.order import plan_phases
+    from plmtrain.interop.teacher import teacher_of
     from plmtrain.training.evaluation import evaluate
     from plmtrain.training.group import Group
     from plmtrain.training.precision import choose_precision
@@ -61,8 +62,11 @@ def run(arguments: list[str]) -> int:
     program = program_of(settings, trained.tokenizer.vocabulary)
     rows = material.rows("validation", program, phase)
     precision = choose_precision(settings.trainer.precision, group.device)
+    teacher = teacher_of(settings, trained.tokenizer, trained.learner.backbone.vocabulary_size)
+    if teacher is not None:
+        teacher.learner.to(group.device)
     values = evaluate(
-        Step(trained.learner, precision).to(group.device),
+        Step(trained.learner, precision, teacher).to(group.device),
         program,
         rows,
         group,

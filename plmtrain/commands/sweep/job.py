@@ -20,6 +20,7 @@ from plmtrain.errors import Stopped, understood
 from plmtrain.files import read_bytes
 from plmtrain.redaction import redact, redact_text
 from plmtrain.runs.command_settings import settings_for
+from plmtrain.runs.lifecycle import weights_digests
 from plmtrain.settings.decode import completed
 from plmtrain.settings.identity import drift, kind_of, run_name
 from plmtrain.settings.run import RunSettings
@@ -103,7 +104,7 @@ class SweepJob:
         if name is not None:
             overrides = [text for text in overrides if not text.startswith("name=")] + [f"name={json.dumps(name)}"]
             settings = settings.model_copy(update={"name": name})
-        run = RunFolder.below(settings.runs_dir, run_name(settings, _init_digest(settings)))
+        run = RunFolder.below(settings.runs_dir, run_name(settings, weights_digests(settings)))
         record = replace(record, run=str(run.path))
         if _is_finished(run, settings):
             before = next((earlier.seconds for earlier in read_records(path.parent) if earlier.run == record.run), 0.0)
@@ -160,7 +161,10 @@ class SweepJob:
             base, distinguishing = settings.name, list(values)
         else:
             # A name made from the settings does not distinguish settings that leave the result unchanged.
-            base, distinguishing = run_name(settings, _init_digest(settings)), [key for key in values if kind_of(key) == "free"]
+            base, distinguishing = (
+                run_name(settings, weights_digests(settings)),
+                [key for key in values if kind_of(key) == "free"],
+            )
         if not distinguishing:
             return None
         last = [key.rpartition(".")[2] for key in distinguishing]
@@ -186,14 +190,6 @@ def _metrics(run: RunFolder) -> dict[str, float]:
     """Return a run's final metrics: those of the step whose checkpoint is its result, otherwise the last ones."""
     step = run.status().get("result_step")
     return final_metrics(run.metrics().records(), step if isinstance(step, int) else None)
-
-
-def _init_digest(settings: RunSettings) -> str | None:
-    if settings.init is None:
-        return None
-    from plmtrain.interop.initial import weights_digest
-
-    return weights_digest(Path(settings.init))
 
 
 def _is_finished(run: RunFolder, settings: RunSettings) -> bool:

@@ -19,12 +19,21 @@ class Blocks:
         length: tokens in a row.
         isolate_documents: whether rows say which document each token is of.
         advance: tokens from the start of a row to the start of the next one; the length if omitted.
+        tells_frequencies: whether rows say how frequent each token is.
 
     Raises:
         TooLittleText: if the text does not fill one row.
     """
 
-    def __init__(self, store: Store, length: int, isolate_documents: bool = False, advance: int | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        length: int,
+        isolate_documents: bool = False,
+        advance: int | None = None,
+        *,
+        tells_frequencies: bool = False,
+    ) -> None:
         self._length, self._advance = length, advance or length
         self._count = (len(store) - length) // self._advance + 1
         if self._count < 1:
@@ -38,6 +47,7 @@ class Blocks:
         self._documents = store.documents if isolate_documents else None
         self._sentences = store.sentences
         self._text = store.tokens
+        self._frequencies = store.shares if tells_frequencies else None
 
     def __len__(self) -> int:
         return self._count
@@ -51,6 +61,7 @@ class Blocks:
             documents=self._documents_of(indices),
             sentence_starts=marked(self._sentences, np.asarray(indices) * self._advance, self._length),
             text=self._text,
+            frequencies=self._frequencies,
         )
 
     def _documents_of(self, indices: NDArray[np.int64]) -> NDArray[np.int64] | None:

@@ -27,6 +27,7 @@ class Rows:
         others: for each row a text from elsewhere; None if the source has none.
         text: [any number] all tokens of the text that the rows were cut from, from which tokens are drawn as often as they occur;
             None if the source does not provide it.
+        frequencies: [vocabulary] the share of each token in the training text; None if the source does not know.
         spellings: [rows, length, bytes] the bytes of words that a vocabulary of whole words lacks, zeros at all others
             (``plmtrain.text.spelling``); None where tokens are not whole words.
     """
@@ -39,6 +40,7 @@ class Rows:
     times: NDArray[np.int64] | None = None
     others: Rows | None = None
     text: NDArray[np.unsignedinteger] | None = None
+    frequencies: NDArray[np.float64] | None = None
     spellings: Bytes | None = None
 
     def __len__(self) -> int:

@@ -77,17 +77,18 @@ class MaskedProgram(Program[SettingsT, EncoderSettings, MaskedLearnerT]):
     def inspect(self, batch: Batch) -> Inspection:
         return masked_inspection(batch, self.vocabulary)
 
-    def mlm_term(self, learner: MaskedLearnerT, batch: Batch, logits: Tensor) -> Term:
+    def mlm_term(self, learner: MaskedLearnerT, batch: Batch, logits: Tensor, weight: float = 1.0) -> Term:
         """Return the loss of the predicted tokens, with its counts in eval mode.
 
         Args:
             learner: the learner that computed the logits.
             batch: its targets are the ``labels`` at ``positions``.
             logits: [predicted, vocabulary].
+            weight: the term's weight in the loss.
         """
         total = cross_entropy_sum(logits, batch.targets["labels"])
         counts = {} if learner.training else self.prediction_counts(batch, logits)
-        return Term(total=total, normaliser=batch.normalisers["mlm"], counts=counts)
+        return Term(total=total, normaliser=batch.normalisers["mlm"], weight=weight, counts=counts)
 
     def prediction_counts(self, batch: Batch, logits: Tensor) -> dict[str, Tensor]:
         """Count correct predictions, and the loss and the tokens of the hidden targets: those whose input is the mask token.

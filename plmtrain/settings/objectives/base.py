@@ -34,6 +34,8 @@ class ObjectiveSettings(Settings):
     """Whether it needs to know where sentences start; blocks tell it in any case."""
     isolates: ClassVar[bool] = True
     """Whether documents in the same row can be kept from seeing each other."""
+    needs_teacher: ClassVar[bool] = False
+    """Whether its loss reads the outputs of a teacher, which ``teacher`` names."""
     sees_ahead: ClassVar[bool] = False
     """Whether positions of a decoder see others to their right."""
 
@@ -50,6 +52,11 @@ class ObjectiveSettings(Settings):
     @property
     def tells_languages(self) -> bool:
         """Whether the model gets the language of each token."""
+        return False
+
+    @property
+    def reads_frequencies(self) -> bool:
+        """Whether the choice of tokens depends on how often they occur in the training text."""
         return False
 
     @property

@@ -6,11 +6,11 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from plmtrain.settings.masking import HidingSettings, RandomTokens
+from plmtrain.settings.masking import RandomTokens, RareTokenSettings
 from plmtrain.settings.objectives.base import ObjectiveSettings, Reads
 
 
-class TranslationLMSettings(HidingSettings, ObjectiveSettings):
+class TranslationLMSettings(RareTokenSettings, ObjectiveSettings):
     """Lample and Conneau 2019, sections 3.3 to 3.5."""
 
     reads: ClassVar[Reads] = "translations"
@@ -19,9 +19,6 @@ class TranslationLMSettings(HidingSettings, ObjectiveSettings):
 
     type: Literal["tlm"] = "tlm"
     random_tokens: RandomTokens = "all"
-    frequency_exponent: float = Field(0.5, ge=0, le=1)
-    """The preference for rare tokens: each is predicted in proportion to its frequency to minus this power (section 3.3: 0.5).
-    With 0 each token is predicted with the same probability, independently, as in the authors' code."""
     translation_share: float = Field(0.5, ge=0, le=1)
     """The share of rows that are a sentence and its translation; the others are text of one language (section 3.5)."""
     language_exponent: float = Field(0.7, ge=0, le=1)
