@@ -123,6 +123,12 @@ MBART_LANGUAGES = (
 ).split()
 """The tokens of the 25 languages of Liu et al. 2020, section 2.1, in the order of their code."""
 
+
+def _all_roles(*tokens: str) -> Mapping[str, str]:
+    """Return the tokens of all roles, in the order of ``ROLES``."""
+    return dict(zip(ROLES, tokens, strict=True))
+
+
 TOKENIZER_FAMILIES: Mapping[str, TokenizerFamily] = {
     "t5": TokenizerFamily(
         first=("<pad>", "</s>", "<unk>"),
@@ -134,15 +140,7 @@ TOKENIZER_FAMILIES: Mapping[str, TokenizerFamily] = {
     ),
     "xlnet": TokenizerFamily(
         first=("<unk>", "<s>", "</s>", "<cls>", "<sep>", "<pad>", "<mask>", "<eod>", "<eop>"),
-        roles={
-            "pad": "<pad>",
-            "unk": "<unk>",
-            "cls": "<cls>",
-            "sep": "<sep>",
-            "mask": "<mask>",
-            "bos": "<s>",
-            "eos": "</s>",
-        },
+        roles=_all_roles("<pad>", "<unk>", "<cls>", "<sep>", "<mask>", "<s>", "</s>"),
         single="A:0 sep:0 cls:2",
         pair="A:0 sep:0 B:1 sep:1 cls:2",
         signs=("<cls>", "<sep>"),
@@ -153,15 +151,7 @@ TOKENIZER_FAMILIES: Mapping[str, TokenizerFamily] = {
     ),
     "xlm": TokenizerFamily(
         first=("<s>", "</s>", "<pad>", "<unk>", *(f"<special{number}>" for number in range(10))),
-        roles={
-            "pad": "<pad>",
-            "unk": "<unk>",
-            "cls": "</s>",
-            "sep": "</s>",
-            "mask": "<special1>",
-            "bos": "<s>",
-            "eos": "</s>",
-        },
+        roles=_all_roles("<pad>", "<unk>", "</s>", "</s>", "<special1>", "<s>", "</s>"),
         # Each sentence has its own special tokens, as in the authors' code; transformers' tokenizer has one less between two.
         single="cls:0 A:0 sep:0",
         pair="cls:0 A:0 sep:0 cls:0 B:0 sep:0",
@@ -170,15 +160,7 @@ TOKENIZER_FAMILIES: Mapping[str, TokenizerFamily] = {
     ),
     "albert": TokenizerFamily(
         first=("<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]"),
-        roles={
-            "pad": "<pad>",
-            "unk": "<unk>",
-            "cls": "[CLS]",
-            "sep": "[SEP]",
-            "mask": "[MASK]",
-            "bos": "[CLS]",
-            "eos": "[SEP]",
-        },
+        roles=_all_roles("<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]", "[CLS]", "[SEP]"),
         single="cls:0 A:0 sep:0",
         pair="cls:0 A:0 sep:0 B:1 sep:1",
         signs=("<pad>", "[CLS]"),
@@ -188,15 +170,7 @@ TOKENIZER_FAMILIES: Mapping[str, TokenizerFamily] = {
     "deberta": TokenizerFamily(
         first=("[PAD]", "[CLS]", "[SEP]", "[UNK]"),
         last=("[MASK]",),
-        roles={
-            "pad": "[PAD]",
-            "unk": "[UNK]",
-            "cls": "[CLS]",
-            "sep": "[SEP]",
-            "mask": "[MASK]",
-            "bos": "[CLS]",
-            "eos": "[SEP]",
-        },
+        roles=_all_roles("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[CLS]", "[SEP]"),
         single="cls:0 A:0 sep:0",
         pair="cls:0 A:0 sep:0 B:1 sep:1",
         signs=("[CLS]", "[SEP]", "[UNK]", "[MASK]"),
@@ -214,15 +188,7 @@ TOKENIZER_FAMILIES: Mapping[str, TokenizerFamily] = {
     "mbart": TokenizerFamily(
         first=("<s>", "<pad>", "</s>", "<unk>"),
         last=(*MBART_LANGUAGES, "<mask>"),
-        roles={
-            "pad": "<pad>",
-            "unk": "<unk>",
-            "cls": "<s>",
-            "sep": "</s>",
-            "mask": "<mask>",
-            "bos": "<s>",
-            "eos": "</s>",
-        },
+        roles=_all_roles("<pad>", "<unk>", "<s>", "</s>", "<mask>", "<s>", "</s>"),
         # The token of its language ends a row; it differs from row to row, and is put there by those who know it.
         single="A:0 sep:0",
         pair="A:0 sep:0 B:0 sep:0",
@@ -234,15 +200,7 @@ TOKENIZER_FAMILIES: Mapping[str, TokenizerFamily] = {
     "roberta": TokenizerFamily(
         first=("<s>", "<pad>", "</s>", "<unk>"),
         last=("<mask>",),
-        roles={
-            "pad": "<pad>",
-            "unk": "<unk>",
-            "cls": "<s>",
-            "sep": "</s>",
-            "mask": "<mask>",
-            "bos": "<s>",
-            "eos": "</s>",
-        },
+        roles=_all_roles("<pad>", "<unk>", "<s>", "</s>", "<mask>", "<s>", "</s>"),
         single="cls:0 A:0 sep:0",
         pair="cls:0 A:0 sep:0 sep:0 B:0 sep:0",
         signs=("<s>", "</s>", "<mask>"),

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
 
 from plmtrain.families import TOKENIZER_FAMILIES
 from plmtrain.settings.composing.folders import choices, section
-from plmtrain.settings.data import DataSettings, TableSettings
+from plmtrain.settings.data import DataSettings
 from plmtrain.settings.lookup import objective_classes
 from plmtrain.settings.models.base import ModelSettings
 from plmtrain.settings.objectives.base import ObjectiveSettings
 from plmtrain.settings.optimizer import ScheduleSettings
 from plmtrain.settings.run import LaunchSettings
-from plmtrain.settings.tasks.base import HeadTaskSettings, SentenceTaskSettings, TaskSettings
+from plmtrain.settings.task_rules import TASK_RULES
+from plmtrain.settings.tasks.base import TaskSettings
 from plmtrain.settings.tokenizer import TokenizerSettings
 from plmtrain.settings.trainer import TrainerSettings, frozen_layers
-from plmtrain.settings.wording import what_is_wrong
-
-Broken = tuple[str, str, str]
-"""The key at which a broken rule is reported, what is wrong, and what to do."""
+from plmtrain.settings.wording import Broken, Rule, what_is_wrong
 
 
 def _objective_fits_model(model: ModelSettings, objective: ObjectiveSettings) -> Iterator[Broken]:
@@ -73,55 +71,6 @@ def fitting(model: ModelSettings) -> str:
     if not fitting_objectives:
         return f"no objective fits model={model.name}"
     return f"use objective={' or '.join(fitting_objectives)} with model={model.name}"
-
-
-def _task_fits_model(model: ModelSettings, task: TaskSettings) -> Iterator[Broken]:
-    if model.family not in task.families:
-        yield (
-            "task.type",
-            f"task={task.name} has no head for models of family {model.family}",
-            f"start from a model of family {', '.join(sorted(task.families))}",
-        )
-
-
-def _task_reads_as_model(model: ModelSettings, task: TaskSettings) -> Iterator[Broken]:
-    """Check the settings that have a meaning for decoders only."""
-    if model.kind == "decoder" or not isinstance(task, SentenceTaskSettings):
-        return
-    if task.symmetric:
-        what = f"task.symmetric has no meaning for model={model.name}, which sees both texts from each"
-        yield "task.symmetric", what, "omit it, or start from a decoder, such as gpt1"
-    if task.lm_weight:
-        what = f"model={model.name} is no decoder, and has no language-model loss on the rows of a task"
-        yield "task.lm_weight", what, "omit it, or start from a decoder, such as gpt1"
-
-
-def _task_mixes_layers(model: ModelSettings, task: TaskSettings) -> Iterator[Broken]:
-    """Check the settings of features that are mixed from all layers."""
-    if not isinstance(task, HeadTaskSettings):
-        return
-    if not task.mixes(model.published):
-        for key in ("mix_norm", "mix_l2"):
-            if getattr(task, key):
-                what = f"task.{key} is of a mix of layers, and the head reads the last states of model={model.name}"
-                yield f"task.{key}", what, "omit it, or write task.features=mix"
-    elif model.kind == "encoder_decoder":
-        what = f"the layers of model={model.name} cannot be mixed: it has those of an encoder and those of a decoder"
-        yield "task.features", what, "write task.features=states"
-
-
-def _task_has_examples(task: TaskSettings, data: TableSettings) -> Iterator[Broken]:
-    if not data.files and not task.from_hub:
-        yield (
-            "data.files",
-            f"there is nothing to train task={task.name} on",
-            "name your files: data.files=[train.tsv] data.validation_files=[dev.tsv]; plmtrain list task has public datasets",
-        )
-
-
-def _task_has_no_phases(task: TaskSettings, trainer: TrainerSettings) -> Iterator[Broken]:
-    if trainer.phases:
-        yield "trainer.phases", "phases are for pretraining", f"omit trainer.phases: task={task.name} has one phase"
 
 
 def missing_roles(model: ModelSettings, program: ObjectiveSettings | TaskSettings, roles: Collection[str]) -> list[str]:
@@ -180,28 +129,6 @@ def _sequences_fit_model(model: ModelSettings, trainer: TrainerSettings) -> Iter
                 f"{key} ({length}) is more than model={model.name} takes ({model.positions})",
                 f"lower {key}, or raise model.positions",
             )
-
-
-def _source_fits_model(model: ModelSettings, task: TaskSettings) -> Iterator[Broken]:
-    if getattr(task, "source_layers", 0) and model.type != "encoder_decoder":
-        what = f"model={model.name} cannot have another encoder in front of its own"
-        yield "task.source_layers", what, "omit it, or start from a model of type encoder_decoder, such as bart"
-
-
-def _answers_fit_model(model: ModelSettings, task: TaskSettings) -> Iterator[Broken]:
-    for name, length in task.lengths.items():
-        if length > model.positions:
-            what = f"task.{name} ({length}) is more than model={model.name} takes ({model.positions})"
-            yield f"task.{name}", what, f"lower task.{name}, or raise model.positions"
-
-
-def _task_names_languages(model: ModelSettings, task: TaskSettings) -> Iterator[Broken]:
-    known: tuple[str, ...] = getattr(model, "languages", ()) if model.kind == "encoder_decoder" else ()
-    try:
-        task.language_numbers(known)
-    except ValueError as error:
-        remedy = f"write task.languages=[{','.join(known[:2])}]" if known else "omit task.languages"
-        yield "task.languages", f"{error} (model={model.name})", remedy
 
 
 def _frozen_layers_exist(model: ModelSettings, trainer: TrainerSettings) -> Iterator[Broken]:
@@ -375,7 +302,7 @@ def _pairs_fill_rows(objective: ObjectiveSettings, trainer: TrainerSettings) -> 
             yield key, f"{key} ({length}) has no room for two segments", f"write {key}={shortest} or more"
 
 
-_RULES: tuple[tuple[tuple[str, ...], Callable[..., Iterator[Broken]]], ...] = (
+_RULES: tuple[Rule, ...] = (
     (("model", "objective"), _objective_fits_model),
     (("model", "objective"), _window_fits_objective),
     (("objective", "teacher"), _teacher_is_named),
@@ -394,14 +321,7 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[..., Iterator[Broken]]], ...] = (
     (("model", "tokenizer"), _characters_are_of_words),
     (("model", "data"), _languages_are_numbered_alike),
     (("objective", "trainer"), _pairs_fill_rows),
-    (("model", "task"), _task_fits_model),
-    (("model", "task"), _task_reads_as_model),
-    (("model", "task"), _answers_fit_model),
-    (("model", "task"), _source_fits_model),
-    (("model", "task"), _task_names_languages),
-    (("model", "task"), _task_mixes_layers),
-    (("task", "data"), _task_has_examples),
-    (("task", "trainer"), _task_has_no_phases),
+    *TASK_RULES,
 )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -10,6 +10,12 @@ from pydantic import ValidationError
 from plmtrain.errors import closest, nearest
 from plmtrain.settings.other_tools import elsewhere, is_something_else, remedy
 from plmtrain.settings.ranges import number
+
+Broken = tuple[str, str, str]
+"""The key at which a broken rule is reported, what is wrong, and what to do."""
+
+Rule = tuple[tuple[str, ...], Callable[..., Iterator[Broken]]]
+"""Groups of settings, and a check of what they have in them together."""
 
 _OF_MANY = frozenset({"end", "family", "format", "keep", "label", "mask", "mode", "name", "path", "start", "text", "type"})
 """Names that mean something else in each group: the same name elsewhere is no suggestion."""

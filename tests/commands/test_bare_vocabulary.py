@@ -111,7 +111,7 @@ def test_an_existing_tokenizer_without_roles_is_refused_before_it_is_used(tmp_pa
         what, where, remedy = result.err.strip().splitlines()[-3:]
         assert needed in what
         assert "tokenizer.path=bare has: eos" in where
-        assert "albert, bert, mbart, roberta, xlm, xlnet" in remedy
+        assert "albert, bert, deberta, mbart, roberta, xlm, xlnet" in remedy
     assert not list((tmp_path / "runs").glob("never/checkpoints/*"))
     assert not [path for path in (tmp_path / "prepared").glob("*-*") if path.is_dir()], "nothing was encoded"
 

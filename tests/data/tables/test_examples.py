@@ -28,6 +28,7 @@ KINDS = {
     "gpt1": "bpe",
     "gpt2": "byte_bpe",
     "t5": "unigram",
+    "deberta": "byte_bpe",
     "elmo": "word",
 }
 
