@@ -93,10 +93,12 @@ def train(overrides: Sequence[str], steps: int) -> PretrainSettings:
         steps: of each.
     """
     settings = pretrain_settings(compose(overrides))
-    material = PreparedText.of(settings, lambda moment: None)
+    # A teacher would bring its tokenizer and its layers; here one is made like its pupil.
+    alone = settings.model_copy(update={"teacher": None})
+    material = PreparedText.of(alone, lambda moment: None)
     group, phases = Group("cpu", 60, 1), plan_phases(settings.trainer)
     programs = material.programs(phases)
-    learner = build_learner(settings, programs[0], embedded_tokens(settings, material.tokenizer))
+    learner = build_learner(alone, programs[0], embedded_tokens(alone, material.tokenizer))
     taught_by = None
     if settings.teacher is not None:
         masked = objectives.build(MaskedLMSettings(name="mlm"), settings.model, material.tokenizer.vocabulary)
