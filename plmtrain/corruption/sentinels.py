@@ -12,7 +12,7 @@ from plmtrain.corruption.noise_spans import Noise, span_starts
 
 
 @dataclass(frozen=True, kw_only=True)
-class Parts:
+class TextParts:
     """The same part of some texts, one text after another.
 
     Args:
@@ -26,7 +26,7 @@ class Parts:
     origins: Indices
 
 
-def kept(ids: NDArray[np.int64], lengths: Indices, noise: Noise, sentinels: NDArray[np.int64] | None) -> Parts:
+def kept(ids: NDArray[np.int64], lengths: Indices, noise: Noise, sentinels: NDArray[np.int64] | None) -> TextParts:
     """Return texts without the spans that are cut out.
 
     Args:
@@ -39,18 +39,18 @@ def kept(ids: NDArray[np.int64], lengths: Indices, noise: Noise, sentinels: NDAr
     begins = ends - lengths
     if sentinels is None:
         origins = np.flatnonzero(~noise)
-        return Parts(ids=ids.take(origins), lengths=_counted(origins, begins, ends), origins=origins)
+        return TextParts(ids=ids.take(origins), lengths=_counted(origins, begins, ends), origins=origins)
     starts = span_starts(noise, begins)
     origins = np.flatnonzero(~noise | starts)
     read = ids.take(origins)
     places = np.flatnonzero(starts.take(origins))  # of sentinels
     read[places] = _in_turn(sentinels, _counted(origins.take(places), begins, ends))
-    return Parts(ids=read, lengths=_counted(origins, begins, ends), origins=origins)
+    return TextParts(ids=read, lengths=_counted(origins, begins, ends), origins=origins)
 
 
 def cut_out(
     ids: NDArray[np.int64], lengths: Indices, noise: Noise, sentinels: NDArray[np.int64] | None, *, closing: bool = False
-) -> Parts:
+) -> TextParts:
     """Return the spans that are cut out of texts, each after its sentinel.
 
     Args:
@@ -76,7 +76,7 @@ def cut_out(
         last = np.cumsum(counts)
         written, origins = np.insert(written, last, sentinels.take(spans)), np.insert(origins, last, ends - 1)
         counts = counts + 1
-    return Parts(ids=written, lengths=counts, origins=origins)
+    return TextParts(ids=written, lengths=counts, origins=origins)
 
 
 def _in_turn(sentinels: NDArray[np.int64], spans: Indices) -> NDArray[np.int64]:

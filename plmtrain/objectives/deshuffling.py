@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from plmtrain.corruption.masking import LAST
-from plmtrain.corruption.sentinels import Parts
+from plmtrain.corruption.sentinels import TextParts
 from plmtrain.keyed_random import orders, row_bits
 from plmtrain.programs.text_to_text.program import TextToText
 from plmtrain.programs.text_to_text.texts import FlatRows, TextPair
@@ -35,7 +35,7 @@ class Deshuffling(TextToText[DeshufflingSettings]):
         real = np.arange(width) < rows.lengths[:, None]
         order[~real] = LAST
         origins = (rows.begins[:, None] + np.argsort(order, axis=1))[real]
-        read = Parts(ids=rows.ids.take(origins), lengths=rows.lengths, origins=origins)
+        read = TextParts(ids=rows.ids.take(origins), lengths=rows.lengths, origins=origins)
         return TextPair(read=read, written=rows.whole, unseen=np.ones(len(rows.ids), np.bool_))
 
     @cached_property

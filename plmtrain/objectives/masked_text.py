@@ -13,7 +13,7 @@ import numpy as np
 
 from plmtrain.corruption.masking import Replacement
 from plmtrain.corruption.noise_spans import independent
-from plmtrain.corruption.sentinels import Parts
+from plmtrain.corruption.sentinels import TextParts
 from plmtrain.keyed_random import several_row_bits, spread_at
 from plmtrain.programs.text_to_text.program import TextToText
 from plmtrain.programs.text_to_text.texts import FlatRows, TextPair
@@ -39,7 +39,7 @@ class MaskedText(TextToText[MaskedTextSettings]):
         drawn = spread_at(random[1].take(row), masked - rows.begins.take(row))
         read = rows.ids.copy()
         read[masked] = self._replacement(read[masked], drawn)
-        return TextPair(read=Parts(ids=read, lengths=whole.lengths, origins=whole.origins), written=whole, unseen=noise)
+        return TextPair(read=TextParts(ids=read, lengths=whole.lengths, origins=whole.origins), written=whole, unseen=noise)
 
     @cached_property
     def _replacement(self) -> Replacement:

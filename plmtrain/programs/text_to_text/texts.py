@@ -9,7 +9,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from plmtrain.corruption.sentinels import Parts
+from plmtrain.corruption.sentinels import TextParts
 from plmtrain.data.rows.rows import Rows
 
 ValueT = TypeVar("ValueT", bound=np.generic)
@@ -26,8 +26,8 @@ class TextPair:
             and special tokens may be among them.
     """
 
-    read: Parts
-    written: Parts
+    read: TextParts
+    written: TextParts
     unseen: NDArray[np.bool_]
 
 
@@ -58,11 +58,11 @@ class FlatRows:
         return np.cumsum(self.lengths) - self.lengths
 
     @property
-    def whole(self) -> Parts:
+    def whole(self) -> TextParts:
         """All tokens of each row."""
-        return Parts(ids=self.ids, lengths=self.lengths, origins=np.arange(len(self.ids)))
+        return TextParts(ids=self.ids, lengths=self.lengths, origins=np.arange(len(self.ids)))
 
-    def as_rows(self, parts: Parts) -> Rows:
+    def as_rows(self, parts: TextParts) -> Rows:
         """Put parts of the rows side by side; each token is of the document of the one that it comes from."""
         documents = self._rows.documents
         return Rows(
