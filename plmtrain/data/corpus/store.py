@@ -72,9 +72,9 @@ class Store:
 
     @cached_property
     def shares(self) -> NDArray[np.float64]:
-        """The frequency of each token in the training text; tokens that it lacks count once.  # [vocabulary]"""
+        """The frequency of each token in the training text; zero for the end mark.  # [vocabulary]"""
         counts = mapped(self.folder / "train" / "frequencies.npy").astype(np.float64)
-        shares: NDArray[np.float64] = np.maximum(counts, 1.0) / max(1.0, counts.sum())
+        shares: NDArray[np.float64] = counts / max(1.0, counts.sum())
         return shares
 
     def __len__(self) -> int:
