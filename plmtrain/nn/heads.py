@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -180,53 +182,36 @@ class SentenceHead(nn.Module):
 
 
 class LinearHead(nn.Module):
-    """Logits of classes from one state of a row: dropout -> linear, without a bias (transformers' code for GPT-1 and GPT-2).
+    """Logits from states: dropout -> linear, for classes without a bias (transformers' code for GPT-1 and GPT-2).
 
     Args:
         width: the size of a hidden state.
-        classes: the number of classes.
-        dropout: of the state.
-        initial_std: standard deviation of the initial weights.
-        initial_truncated: whether weights beyond two standard deviations are redrawn.
-    """
-
-    def __init__(
-        self, width: int, classes: int, *, dropout: float, initial_std: float = 0.02, initial_truncated: bool = False
-    ) -> None:
-        super().__init__()
-        self.dropout = dropout
-        self.scores = nn.Linear(width, classes, bias=False)
-        initialise(self, initial_std, initial_truncated)
-
-    def forward(self, state: Tensor) -> Tensor:
-        """Compute the logits.  # [batch, width] -> [batch, classes]"""
-        scores: Tensor = self.scores(dropout(state, self.dropout, self.training))
-        return scores
-
-
-class TokenLabelHead(nn.Module):
-    """Logits of labels from the states of tokens: dropout -> linear (Devlin et al. 2019, section 5.3; transformers' code).
-
-    Args:
-        width: the size of a hidden state.
-        labels: the number of labels.
+        outputs: the number of logits.
         dropout: of the states.
         initial_std: standard deviation of the initial weights.
         initial_truncated: whether weights beyond two standard deviations are redrawn.
     """
 
+    biased: ClassVar[bool] = False
+
     def __init__(
-        self, width: int, labels: int, *, dropout: float, initial_std: float = 0.02, initial_truncated: bool = False
+        self, width: int, outputs: int, *, dropout: float, initial_std: float = 0.02, initial_truncated: bool = False
     ) -> None:
         super().__init__()
         self.dropout = dropout
-        self.scores = nn.Linear(width, labels)
+        self.scores = nn.Linear(width, outputs, bias=self.biased)
         initialise(self, initial_std, initial_truncated)
 
     def forward(self, states: Tensor) -> Tensor:
-        """Compute the logits.  # [..., width] -> [..., labels]"""
+        """Compute the logits.  # [..., width] -> [..., outputs]"""
         scores: Tensor = self.scores(dropout(states, self.dropout, self.training))
         return scores
+
+
+class TokenLabelHead(LinearHead):
+    """The same with a bias, for the labels of tokens (Devlin et al. 2019, section 5.3; transformers' code)."""
+
+    biased: ClassVar[bool] = True
 
 
 def token_label_head(settings: UniformTransformerSettings | BiLSTMSettings, labels: int, dropout: float | None) -> TokenLabelHead:

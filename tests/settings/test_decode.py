@@ -65,7 +65,7 @@ def test_the_nearest_name_is_suggested(override: str, suggestion: str) -> None:
 
 def test_one_mistake_is_told_once() -> None:
     """What follows from an objective that does not fit, or from an unknown task, is no second mistake."""
-    assert "needs a backbone of kind" in one("model=gpt2", "objective=mlm")
+    assert "needs a backbone of kind disentangled or encoder" in one("model=gpt2", "objective=mlm")
     with pytest.raises(SettingsErrors) as caught:
         finetune_settings(compose(["task=sst2"], primary="finetune"))
     assert [error.what for error in caught.value.errors] == ["task has no choice 'sst2'"]

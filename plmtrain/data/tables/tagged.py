@@ -150,7 +150,7 @@ class TaggedExamples:
 
     def __init__(self, texts: TaggedTexts, most: int) -> None:
         self._texts, self.references = texts, texts.references
-        windows = [_windows(size, most, min(texts.overlap, most - 1)) for size in texts.sizes().tolist()]
+        windows = [_windows(size, most, min(texts.overlap, most // 2)) for size in texts.sizes().tolist()]
         self.owners = np.repeat(np.arange(len(windows)), [len(each) for each in windows])
         spans = np.concatenate(windows) if windows else np.zeros((0, 4), np.int64)  # [rows, 4]
         self._begins, self.sizes, self._asked_from, self._asked_to = spans.T + np.stack(

@@ -29,7 +29,7 @@ class TokenLabelsSettings(HeadTaskSettings):
     """entities: B- and I- mark the words of names, and whole names are scored; words: each word is scored; auto: entities if
     every label is O or begins with B- or I-."""
     overlap: int = Field(32, ge=0)
-    """The tokens that two windows of a text that is longer than a row have in common."""
+    """The tokens that two windows of a text that is longer than a row have in common, at most half of a row."""
     dropout: float | None = Field(None, ge=0, lt=1)
     """Dropout before the head; the model's if not given."""
 

@@ -56,6 +56,8 @@ def test_every_word_is_labelled_once_by_the_window_that_shows_most_around_it(
             assert token not in labelled
             labelled[token] = min(place, length - 1 - place)
     assert set(labelled) == set(np.flatnonzero(first).tolist())
+    # However long the overlap was asked to be, twice as many windows as without one, and one more, are enough.
+    assert all(np.count_nonzero(rows.owners == number) <= 2 * (sum(text) // most) + 2 for number, text in enumerate(texts))
     for row, length in enumerate(read.lengths.tolist()):
         begin = int(read.tokens[row, 0])
         for token in range(begin, begin + length):
