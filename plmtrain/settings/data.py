@@ -13,7 +13,7 @@ class TableSettings(Settings):
     """Labelled examples in files: a header and rows, or one JSON object a line."""
 
     files: Texts = ()
-    """Files, folders or globs; ``.gz`` files are decompressed."""
+    """Files, folders or globs; what gzip or zstd compressed is decompressed."""
     validation_files: Texts = ()
     """Held-out examples; without them a part of ``files`` is held out."""
     validation_fraction: float = Field(0.1, gt=0, lt=1)
@@ -52,18 +52,22 @@ class DataSettings(Settings):
 
     name: Name
     """The name that users know it by: that of its YAML."""
-    type: Literal["sample", "text", "jsonl", "parallel"]
+    type: Literal["sample", "text", "jsonl", "csv", "parquet", "parallel"]
     """``sample`` is the documentation inside the Python installation; ``text`` files contain paragraphs, with blank lines between
-    documents if ``document_per`` says so; ``jsonl`` files contain one document a line; ``parallel`` files contain sentences and
-    their translations."""
+    documents if ``document_per`` says so; ``jsonl`` files contain one document a line, ``csv`` (or TSV) and ``parquet`` files one
+    a row; ``parallel`` files contain sentences and their translations."""
     files: Texts = ()
-    """Files, folders or globs; ``.gz`` files are decompressed."""
+    """Files, folders or globs; what gzip or zstd compressed is decompressed."""
     validation_files: Texts = ()
     """Held-out text; without it, a part of ``files`` is held out."""
     validation_fraction: float = Field(0.01, gt=0, lt=1)
     """The share of documents held out where there are no ``validation_files``; at least one block."""
     text_column: str = "text"
-    """The key of the text in a JSON line."""
+    """The key of the text in a JSON line, or the column of the text in a table."""
+    columns: Texts = ()
+    """The names of the columns of CSV files without a header."""
+    separator: str | None = Field(None, min_length=1, max_length=1)
+    """The character between the cells of CSV files; a comma if omitted, or a tab if a file's name ends with ``.tsv``."""
     document_per: Literal["file", "blank_line", "line"] = "file"
     """The unit of a document in ``text`` files: the whole file, the lines between blank lines, or a line."""
     isolate_documents: bool = False
@@ -89,6 +93,15 @@ class DataSettings(Settings):
     def _files(self) -> DataSettings:
         if self.type != "sample" and not self.files:
             raise ValueError("files is missing: name the text to train on, data.files=[mytext.txt]")
+        return self
+
+    @model_validator(mode="after")
+    def _columns(self) -> DataSettings:
+        if len(set(self.columns)) < len(self.columns):
+            raise ValueError("columns names one column twice")
+        for name in ("columns", "separator"):
+            if getattr(self, name) and self.type != "csv":
+                raise ValueError(f"{name} is for data=csv: omit it")
         return self
 
     @model_validator(mode="after")

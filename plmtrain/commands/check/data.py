@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from plmtrain.commands.check.findings import Findings
-from plmtrain.data.corpus import parallel
+from plmtrain.data.corpus import parallel, text_files
 from plmtrain.data.corpus.store import Store
 from plmtrain.data.corpus.updates import OnUpdate
 from plmtrain.data.tables import labelled
@@ -106,7 +106,7 @@ def _sources(files: Sequence[Path], reading: DataSettings, bad: Skips) -> Iterat
     if reading.type == "parallel":
         yield from (parallel.read(unit, reading, bad) for unit in parallel.units(files, reading))
     else:
-        yield from (readers.read(path, reading, bad) for path in files)
+        yield from (text_files.read(path, reading, bad) for path in files)
 
 
 def _wrong_in_tables(task: TaskSettings, data: TableSettings, bad: Skips) -> Iterator[DataError]:

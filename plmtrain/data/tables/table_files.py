@@ -2,7 +2,7 @@
 
 TSV has no quotes, as GLUE's files and most people's have none: a cell is what stands between two tabs. CSV has them (RFC 4180),
 and cells of several lines with them. CoNLL's files have a word a line, with its tags beside it, and a blank line after each
-sentence: a sentence is a row, and its cells are lists. All but parquet may be gzipped.
+sentence: a sentence is a row, and its cells are lists. All but parquet may be compressed.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ def read(path: Path, columns: Mapping[str, str], data: TableSettings, skips: Ski
             fewer cells than the header, and what is no UTF-8 text, no JSON, no parquet or no gzip.
     """
     if (kind := format_of(path, data)) == "parquet":
-        yield from _some(_parquet(path, columns), str(path), kind, skips)
+        yield from _some(_parquet(path, columns, None), str(path), kind, skips)
     else:
         yield from read_lines(lines(path, data, skips), str(path), kind, columns, data, skips)
 
@@ -157,6 +157,23 @@ def read_lines(
         kind: ``tsv``, ``csv``, ``jsonl``, ``conll`` or ``conllu``.
     """
     yield from _some(_READERS[kind](source, stream, columns, data, skips), source, kind, skips)
+
+
+def read_column(path: Path, column: str, setting: str, data: TableSettings, skips: Skips) -> Iterator[Row]:
+    """Yield the rows of a file with a single column; of a parquet file nothing else is read.
+
+    Args:
+        path, data, skips: as for ``read``.
+        column: its name.
+        setting: that names it.
+
+    Raises:
+        DataError: as for ``read``.
+    """
+    if format_of(path, data) == "parquet":
+        yield from _some(_parquet(path, {column: setting}, [column]), str(path), "parquet", skips)
+    else:
+        yield from read(path, {column: setting}, data, skips)
 
 
 def _some(rows: Iterator[Row], source: str, kind: str, skips: Skips) -> Iterator[Row]:
@@ -330,8 +347,9 @@ def _sentence(
     yield Row(where, {name: list(words) for name, words in zip(names, values, strict=True)})
 
 
-def _parquet(path: Path, columns: Mapping[str, str]) -> Iterator[Row]:
-    """Rows of a parquet file; the numbers of classes are replaced by the names that the file itself gives them."""
+def _parquet(path: Path, columns: Mapping[str, str], wanted: Sequence[str] | None) -> Iterator[Row]:
+    """Rows of a parquet file, with all columns or the wanted ones; the numbers of classes are replaced by the names that the file
+    itself gives them."""
     import pyarrow
     from pyarrow import parquet
 
@@ -344,7 +362,7 @@ def _parquet(path: Path, columns: Mapping[str, str]) -> Iterator[Row]:
                     raise _missing(column, setting, there, str(path), "the file's")
             known = _class_names(file.schema_arrow.metadata or {})
             names = {column: known.get(column, ()) for column in columns}
-            for batch in file.iter_batches(_ROWS_AT_ONCE):
+            for batch in file.iter_batches(_ROWS_AT_ONCE, columns=wanted):
                 for cells in batch.to_pylist():
                     number += 1
                     where = f"{path}, row {number}"
