@@ -73,8 +73,9 @@ def test_the_unbroken_run_is_not_idle(kind: Kind, unbroken: TinyRun) -> None:
 
 
 def test_killed_again_and_again(kind: Kind, unbroken: TinyRun, tmp_path: Path) -> None:
-    """At an edge, inside an accumulation, inside a save; on the way with workers and with other saves, in the end without."""
-    run = kind.run(tmp_path / "run", *kind.in_phases, PARTED, "trainer.workers=2", "trainer.save_every=2")
+    """At an edge, inside an accumulation, inside a save. On the way there are workers, more saves, and blocks computed twice."""
+    others = ("trainer.workers=2", "trainer.save_every=2", "trainer.activation_checkpointing=true")
+    run = kind.run(tmp_path / "run", *kind.in_phases, PARTED, *others)
     killed(run, kind.points)
     run = run.with_overrides(*kind.in_phases, PARTED)
     assert in_child(run.go) == 0

@@ -198,7 +198,7 @@ class _Costs:
                 f"trainer.micro_batch_size={micro} (it does not change the result)" if micro else "a smaller size= or model="
             )
             what = f"{of_what} take about {size_in_words(needed)}, and {size_in_words(available)} are available"
-            remedy = f"try {smaller}, or a smaller trainer.sequence_length"
+            remedy = f"try {smaller}, trainer.activation_checkpointing=true, or a smaller trainer.sequence_length"
             self.findings.wrong([MemoryExhausted(what, counted(self.settings.launch.processes, "process"), remedy)])
 
     def _fits(self, shapes: Sequence[_Shape], weights: int, group: Group) -> bool:
