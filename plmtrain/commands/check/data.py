@@ -18,9 +18,10 @@ from plmtrain.data.tables.readers import reader_of
 from plmtrain.errors import DataError
 from plmtrain.runs.labelled_examples import LabelledExamples
 from plmtrain.runs.material import Material
+from plmtrain.runs.materials import material_of
 from plmtrain.runs.prepared_text import PreparedText
 from plmtrain.settings.data import DataSettings, TableSettings
-from plmtrain.settings.run import FinetuneSettings, PretrainSettings, RunSettings
+from plmtrain.settings.run import RunSettings
 from plmtrain.settings.tasks.base import TaskSettings
 from plmtrain.stopping import safe_point
 from plmtrain.text import readers
@@ -49,13 +50,10 @@ class _Bad(Skips):
             self.errors.append(error)
 
 
-def material_of(settings: RunSettings, on_update: OnUpdate, findings: Findings) -> Material | None:
+def ready_material(settings: RunSettings, on_update: OnUpdate, findings: Findings) -> Material | None:
     """The run's data, made ready as the run would make them; None if they cannot be, and everything wrong with them is told."""
     try:
-        if isinstance(settings, FinetuneSettings):
-            return LabelledExamples.of(settings, on_update)
-        assert isinstance(settings, PretrainSettings)
-        return PreparedText.of(settings, on_update)
+        return material_of(settings, on_update)
     except DataError as error:
         findings.wrong([error])
         examine_sources(settings.__dict__, findings)
