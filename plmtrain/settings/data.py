@@ -52,10 +52,11 @@ class DataSettings(Settings):
 
     name: Name
     """The name that users know it by: that of its YAML."""
-    type: Literal["sample", "text", "jsonl", "csv", "parquet", "parallel"]
+    type: Literal["sample", "text", "jsonl", "csv", "parquet", "hub", "parallel"]
     """``sample`` is the documentation inside the Python installation; ``text`` files contain paragraphs, with blank lines between
     documents if ``document_per`` says so; ``jsonl`` files contain one document a line, ``csv`` (or TSV) and ``parquet`` files one
-    a row; ``parallel`` files contain sentences and their translations."""
+    a row; ``hub`` is a dataset of Hugging Face's hub, with files of one of these kinds; ``parallel`` files contain sentences and
+    their translations."""
     files: Texts = ()
     """Files, folders or globs; what gzip or zstd compressed is decompressed."""
     validation_files: Texts = ()
@@ -89,9 +90,35 @@ class DataSettings(Settings):
     vocabulary_exponent: float = Field(0.5, ge=0, le=1)
     """The share of each language in training the tokenizer: its size to this power; 1: as it is, 0: equal shares."""
 
+    hub: str | None = None
+    """The dataset: its name on the hub, or the folder of a copy of it."""
+    subset: str | None = None
+    """The subset of the dataset, if it has several."""
+    revision: str | None = None
+    """The commit, the branch or the tag of the dataset on the hub; its newest state if omitted."""
+    split: str = "train"
+    """The split of the dataset to train on."""
+    validation_split: str | None = None
+    """The held-out split of the dataset; without it, a part of ``split`` is held out."""
+
+    @model_validator(mode="after")
+    def _hub(self) -> DataSettings:
+        if self.type == "hub":
+            if self.hub is None:
+                raise ValueError("hub is missing: name the dataset, data.hub=wikimedia/wikipedia, or the folder of a copy")
+            if self.files or self.validation_files:
+                raise ValueError(
+                    "files are not for data=hub: name the dataset and its splits, data.split= and data.validation_split="
+                )
+            return self
+        for name in ("hub", "subset", "revision", "validation_split"):
+            if getattr(self, name) is not None:
+                raise ValueError(f"{name} is for data=hub: omit it")
+        return self
+
     @model_validator(mode="after")
     def _files(self) -> DataSettings:
-        if self.type != "sample" and not self.files:
+        if self.type not in ("sample", "hub") and not self.files:
             raise ValueError("files is missing: name the text to train on, data.files=[mytext.txt]")
         return self
 

@@ -16,6 +16,7 @@ from plmtrain.data.corpus.updates import OnUpdate
 from plmtrain.data.tables import labelled
 from plmtrain.data.tables.readers import reader_of
 from plmtrain.errors import DataError
+from plmtrain.interop.hub_text import located
 from plmtrain.runs.labelled_examples import LabelledExamples
 from plmtrain.runs.material import Material
 from plmtrain.runs.materials import material_of
@@ -78,6 +79,11 @@ def examine_sources(sections: Mapping[str, Any], findings: Findings) -> None:
 
 
 def _wrong_in_text(data: DataSettings, bad: Skips) -> Iterator[DataError]:
+    try:
+        data = located(data)
+    except DataError as error:
+        yield error
+        return
     reading = data.model_copy(update={"on_bad": "skip"})
     for setting, patterns in (("data.files", data.files), ("data.validation_files", data.validation_files)):
         files: list[Path] = []
