@@ -20,7 +20,7 @@ from plmtrain.text.tokenizer import Tokenizer
 from plmtrain.text.vocabulary import Vocabulary
 from plmtrain.training.checkpoint import Checkpoint
 from plmtrain.training.run_folder import RunFolder
-from plmtrain.training.state import load_weights
+from plmtrain.training.state import load_result
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +131,7 @@ def load_run(folder: Path, report: Callable[[str], None] = lambda line: None) ->
             str(folder),
             f"start it again: it saves every {counted(settings.trainer.save_every, 'step')}, and after its last",
         )
-    load_weights(learner, checkpoint)
+    load_result(learner, checkpoint)
     return TrainedRun(
         folder=folder,
         tokenizer=tokenizer,
