@@ -118,7 +118,7 @@ def assemble(material: Material, folder: RunFolder, settings_hash: str) -> Train
 
     taught_by = "" if teacher is None else teacher.digest
     identity = Identity(folder.run_id, settings_hash, material.tokenizer.digest, material.digest, taught_by)
-    checkpoints = folder.checkpoints(settings.trainer.keep, identity)
+    checkpoints = folder.checkpoints(settings.trainer.keep, identity, settings.trainer.milestones)
     if group.is_main:
         checkpoints.clear_leftovers()
     group.wait()

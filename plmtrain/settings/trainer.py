@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from itertools import accumulate
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -78,6 +78,8 @@ class TrainerSettings(Settings):
     """Steps between checkpoints; the last step is always saved."""
     keep: int = Field(2, gt=0)
     """Newest checkpoints that are kept."""
+    milestones: tuple[Annotated[int, Field(gt=0)], ...] = ()
+    """Steps after which a checkpoint is saved, and kept for ever; the folder of one can be used like a run."""
     evaluate_every: int = Field(200, gt=0)
     """Steps between validations; the last step is always validated."""
     evaluate_batches: int | None = Field(None, gt=0)
@@ -117,6 +119,8 @@ class TrainerSettings(Settings):
     def _consistent(self) -> TrainerSettings:
         if self.phases and self.epochs is not None:
             raise ValueError("phases are counted in steps: omit epochs")
+        if self.epochs is None and (late := [step for step in self.milestones if step > self.steps]):
+            raise ValueError(f"milestones has step {late[0]}, but steps is {self.steps}")
         _check_lengths(self.phases, self.steps)
         return self
 

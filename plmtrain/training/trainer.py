@@ -262,7 +262,7 @@ class Trainer:
                 self._evaluate(done)
         stop, asked = self.setup.group.anyone(stopping.requested() is not None, save_request.asked())
         best = self._selection.decides and self.progress.best_step == done  # a possible result of the run must be saved
-        due = done % trainer.save_every == 0 or self.finished or stop or best or asked
+        due = done % trainer.save_every == 0 or done in trainer.milestones or self.finished or stop or best or asked
         if due and done > 0 and self._saved != self.progress:
             with self._clock.paused("this checkpoint"):
                 self.save()

@@ -105,7 +105,7 @@ class _Costs:
         place = self.folder.checkpoints_path
         free = free_bytes(place)
         there = sum(file.stat().st_size for folder in step_folders(place).values() for file in folder.iterdir())
-        most = (self.settings.trainer.keep + 2) * size
+        most = (self.settings.trainer.keep + len(self.settings.trainer.milestones) + 2) * size
         needed = max(0, most - there)
         self.findings.fact(
             "disk",
