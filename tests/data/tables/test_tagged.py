@@ -117,6 +117,36 @@ def test_files_of_words_are_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "content",
+    [
+        CONLL.replace("-X- O\n\n", "-X- O\n"),  # no blank line after the line between documents, nor before it
+        CONLL.replace("\n\n\nRome", "\n-DOCSTART- -X- O\nRome"),
+        CONLL.replace("\n", "\r\n"),
+        CONLL.replace(" ", "\t"),
+        CONLL.replace(" ", "  \t").replace("\n", " \n"),
+        CONLL.rstrip("\n"),
+    ],
+    ids=["joined", "between", "crlf", "tabs", "blanks", "no_end"],
+)
+def test_no_sentence_of_words_is_lost(content: str, tmp_path: Path) -> None:
+    (tmp_path / "a.conll").write_text(content, newline="")
+    assert read(tmp_path / "a.conll") == EXPECTED
+
+
+def test_a_word_may_have_any_white_space_but_blanks_and_tabs_in_it(tmp_path: Path) -> None:
+    words = ("10\u00a0000", "a\u3000b", "x\u2009y", "\u0085z")
+    (tmp_path / "a.conll").write_text("".join(f"{word} O\n" for word in words))
+    assert read(tmp_path / "a.conll") == [(words, ("O",) * 4)]
+
+
+def test_a_comment_is_no_word_and_the_message_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "a.conll").write_text("# id 7\nAnna B-PER\nruns O\n")
+    with pytest.raises(DataError) as caught:
+        read(tmp_path / "a.conll")
+    assert "if lines with # are comments, remove them" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
     ("name", "content", "where", "what"),
     [
         ("a.conll", "Anna B-PER\nruns\n", ":2", "this line has 1 cells, and 2 were expected: tokens, tags"),
