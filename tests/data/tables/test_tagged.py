@@ -177,6 +177,7 @@ def test_labels_are_found_in_training_and_unknown_ones_refused(tmp_path: Path) -
     with pytest.raises(DataError, match="the label 'B-ORG' is none of training's"):
         settled.example(table_files.Row("x:1", {"tokens": ["a"], "tags": ["B-ORG"]}))
     assert not TASK.model_copy(update={"labels": ("NN", "O")}).entities
+    assert TASK.model_copy(update={"labels": ("B-a", "E-a", "I-a", "L-b", "O", "S-a", "U-b")}).entities
 
 
 def test_every_family_has_a_word_for_what_it_cannot_encode() -> None:
