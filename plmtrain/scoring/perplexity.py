@@ -118,7 +118,7 @@ def window_of(settings: PerplexitySettings, likelihood: Likelihood, trained_leng
 
 def _files(settings: PerplexitySettings) -> Iterator[str]:
     for path in readers.expand(settings.files, "scoring.files"):
-        lines = path.name.removesuffix(".gz").endswith((".jsonl", ".ndjson"))
+        lines = readers.ending(path) in readers.JSON_ENDINGS
         data = DataSettings(
             name="scoring",
             type="jsonl" if lines else "text",
