@@ -31,6 +31,7 @@ COMMANDS = {
     "inspect": ["inspect", *RUN[1:]],
     "pretrain": [*RUN, "name=other"],
     "predict": ["predict", "runs/한국", *TEXTS],
+    "asked nothing": ["predict", "runs/한국"],
     "verify": ["verify", "runs/한국"],
 }
 
@@ -61,6 +62,17 @@ def closed() -> None:
     os.closerange(0, 3)
 
 
+def no_input() -> None:
+    """``<&-``."""
+    os.close(0)
+
+
+def no_output() -> None:
+    """``>&-``."""
+    _begin_with(None, sys.stderr)
+    os.close(1)
+
+
 def unread() -> None:
     """Pipes that nobody reads any more."""
     for number in (1, 2):
@@ -89,6 +101,8 @@ def ascii_only() -> None:
 
 CASES = [
     *((closed, command) for command in ("list", "tokenizer", "pretrain", "predict")),
+    (no_input, "asked nothing"),
+    *((no_output, command) for command in ("list", "predict")),
     *((unread, command) for command in ("matrix", "inspect", "prepare", "verify")),
     *((ascii_only, command) for command in ("matrix", "check", "inspect", "tokenizer")),
 ]
