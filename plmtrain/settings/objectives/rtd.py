@@ -40,8 +40,8 @@ class RTDSettings(MaskingSettings, ObjectiveSettings):
     share_embeddings: Literal["none", "full", "gradient_disentangled"] = "full"
     """The embeddings that generator and discriminator have in common: ``none``, so that the generator's are of its own hidden
     size; the tables, trained by both (``full``, ELECTRA); or the generator's table of tokens, which the discriminator reads
-    without a gradient and adds an own table to (``gradient_disentangled``, He et al. 2021, section 3.3). ``true`` is ``full``, ``false``
-    ``none``."""
+    without a gradient and adds an own table to (``gradient_disentangled``, He et al. 2021, section 3.3). ``true`` is ``full``,
+    ``false`` ``none``."""
     temperature: float = Field(1.0, gt=0)
     """The divisor of the generator's logits before a token is drawn."""
     generator_weight: float = Field(1.0, gt=0)
