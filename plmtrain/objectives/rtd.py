@@ -161,6 +161,8 @@ class ReplacedTokenDetection(Program[RTDSettings, EncoderSettings | Disentangled
         }
         if isinstance(model, EncoderSettings):
             changed["head_layer"] = True  # from its width to that of the embeddings, whatever the model's own setting
+        elif changed["layers"] == 1 and model.mask_decoder:
+            changed["convolution"] = None  # the mask decoder would not read it
         return type(model).model_validate({**model.model_dump(), **changed})
 
     def build(self, make: MakeBackbone) -> RTDLearner:

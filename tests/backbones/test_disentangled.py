@@ -10,6 +10,7 @@ import pytest
 import torch
 import transformers
 from safetensors.torch import load_file, save_file
+from support.replaced_tokens import DISENTANGLED, program
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -106,15 +107,20 @@ def test_the_mask_decoder_is_the_last_layer_twice_from_absolute_positions() -> N
 
 
 @pytest.mark.parametrize(
-    "changes",
+    ("changes", "decoder"),
     [
-        {},
-        {**SECOND, "convolution": 3},
-        {**SECOND, "embedding_width": 12, "shared_projections": False},
-        {"layers": 1, "convolution": 5},
+        *(
+            (changes, decoder)
+            for changes in (
+                {},
+                {**SECOND, "convolution": 3},
+                {**SECOND, "embedding_width": 12, "shared_projections": False},
+            )
+            for decoder in (True, False)
+        ),
+        ({"layers": 1, "convolution": 5, "mask_decoder": False}, False),
     ],
 )
-@pytest.mark.parametrize("decoder", [True, False])
 def test_every_parameter_gets_a_gradient_and_padding_none(changes: dict[str, Any], decoder: bool) -> None:
     backbone, inputs = made(**changes, dropout=0.0, attention_dropout=0.0).train(), rows()
     head = decoder_head(backbone) if decoder else None
@@ -124,10 +130,8 @@ def test_every_parameter_gets_a_gradient_and_padding_none(changes: dict[str, Any
     inputs.ids[inputs.layout.tokens] %= VOCABULARY - 1
     hidden = backbone.encode(inputs) if head is None else backbone.predicting(inputs, head)
     hidden[inputs.layout.tokens].pow(3).sum().backward()
-    own = dict(backbone.named_parameters())
-    if decoder and changes.get("layers") == 1:  # the decoder is the layer itself, without what stands beside it
-        own = {name: parameter for name, parameter in own.items() if not name.startswith("convolution")}
-    for name, parameter in (own | ({} if head is None else {"position": head.position.weight})).items():
+    positions = {} if head is None else {"position": head.position.weight}
+    for name, parameter in (dict(backbone.named_parameters()) | positions).items():
         assert parameter.grad is not None, name
         assert torch.isfinite(parameter.grad).all(), name
         assert parameter.grad.any(), name
@@ -135,10 +139,19 @@ def test_every_parameter_gets_a_gradient_and_padding_none(changes: dict[str, Any
     assert backbone.unread_by_encode() == []
 
 
+def test_a_convolution_that_the_mask_decoder_would_not_read_is_refused() -> None:
+    with pytest.raises(ValueError, match="would not read its convolution"):
+        made(layers=1, convolution=3)
+    rtd = program(DISENTANGLED.model_copy(update={"convolution": 3}), generator_layers=0.5)
+    shape = rtd.generator_settings()
+    assert isinstance(shape, DisentangledSettings)
+    assert (shape.layers, shape.convolution) == (1, None)
+
+
 @torch.no_grad()
 @pytest.mark.parametrize("layers", [1, 2])
 def test_positions_alone_are_those_of_the_whole_row(layers: int) -> None:
-    backbone, inputs = made(**SECOND, layers=layers, convolution=3).eval(), rows()
+    backbone, inputs = made(**SECOND, layers=layers, convolution=3, mask_decoder=False).eval(), rows()
     at = inputs.layout.tokens.flatten().nonzero()[::2, 0]
     torch.testing.assert_close(backbone.encode_at(inputs, at), backbone.encode(inputs).flatten(0, 1)[at], atol=1e-5, rtol=1e-5)
 
@@ -176,7 +189,7 @@ def test_isolated_documents_see_only_themselves(changes: dict[str, Any]) -> None
 @torch.no_grad()
 def test_the_convolution_is_torchs() -> None:
     """norm(layer + gelu(convolution(embeddings))), with zeros beyond the ends of a row."""
-    backbone, inputs = made(**SECOND, convolution=5, layers=1).eval(), rows(ragged=False)
+    backbone, inputs = made(**SECOND, convolution=5, layers=1, mask_decoder=False).eval(), rows(ragged=False)
     embedded = backbone.embedding_norm(backbone.token(inputs.ids))
     alone = made(**SECOND, layers=1).eval()
     alone.load_state_dict({name: tensor for name, tensor in backbone.state_dict().items() if "convolution" not in name})

@@ -156,7 +156,7 @@ PROGRAMS: Mapping[str, Kind] = {
         _system(
             "model=deberta_v3_small objective=rtd model.positions=32 model.relative_positions=9 model.relative_buckets=4 "
             "model.convolution=3 objective.share_embeddings=gradient_disentangled objective.generator_width=1 "
-            "objective.generator_layers=0.5 data.isolate_documents=true"
+            "data.isolate_documents=true"
         ),
         "mask_probability:0.3",
         points=("train.accum@6", "save.rename@8"),

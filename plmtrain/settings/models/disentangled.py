@@ -48,6 +48,11 @@ class DisentangledSettings(UniformTransformerSettings):
     def _is_a_shape(self) -> DisentangledSettings:
         if self.convolution is not None and self.convolution % 2 == 0:
             raise ValueError(f"convolution ({self.convolution}) must be odd: as many tokens before a token as after it")
+        if self.convolution is not None and self.layers == 1 and self.mask_decoder:
+            raise ValueError(
+                "the mask decoder of a model of one layer would not read its convolution: write layers=2 or more, or "
+                "convolution=null"
+            )
         if self.relative_buckets is not None and self.relative_positions <= self.relative_buckets // 2 + 1:
             least = self.relative_buckets // 2 + 2
             raise ValueError(
