@@ -74,6 +74,21 @@ def test_sentencepiece_s_file_alone_makes_the_tokenizer_of_hugging_face_s_class(
         assert theirs(text, add_special_tokens=False)["input_ids"] == ids_of(tokenizer, text)
 
 
+def test_the_tokenizer_of_debertas_second_version_is_read(trained: Trained, tmp_path: Path) -> None:
+    """As its class of transformers saves it, with stages of its own: it cuts and normalises text in another way."""
+    transformers = pytest.importorskip("transformers")
+    pieces = [tuple(row) for row in trained("unigram", "deberta", False).definition["model"]["vocab"]]
+    theirs = transformers.DebertaV2Tokenizer(vocab=pieces, unk_id=3)
+    theirs.save_pretrained(tmp_path)
+    read = Tokenizer.load(tmp_path)
+    assert (read.type, read.family) == ("unigram", "deberta")
+    assert {role: getattr(theirs, f"{role}_token_id") for role in read.vocabulary.roles} == dict(read.vocabulary.roles)
+    for text in ("the low fog lay over the town", "She said  that it was\nthe widest river. ", "zzzyx; uxlow ﬁ", "a [MASK] b"):
+        expected = theirs(text, add_special_tokens=False)["input_ids"]
+        assert read.encode_with_specials(text)[0].tolist() == expected, text
+        assert read.framed(text)[0] == theirs(text)["input_ids"]
+
+
 def test_only_unigram_tokenizers_with_the_ids_of_sentencepiece_have_its_file(trained: Trained, tmp_path: Path) -> None:
     # GPT-2's only special token is the unknown one, and comes last; SentencePiece's cannot.
     tokenizer = trained("unigram", "gpt2")
