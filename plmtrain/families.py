@@ -53,6 +53,7 @@ class TokenizerFamily:
         straightens_quotes: whether the authors' code writes `` and '' as ASCII quotation marks.
         trims_offsets: whether the offsets of byte-level tokens exclude the space before a word.
         marks_sentences: whether each sentence of running text, and not only each document, stands between ``bos`` and ``eos``.
+        sentencepiece_file: the name of SentencePiece's file, where a tokenizer has one.
         library_class: the class of transformers that builds exactly the same tokenizer, with the type of that tokenizer; None if
             only the general class does.
     """
@@ -73,6 +74,7 @@ class TokenizerFamily:
     straightens_quotes: bool = False
     trims_offsets: bool = True
     marks_sentences: bool = False
+    sentencepiece_file: str = "spiece.model"
     library_class: tuple[str, str] | None = None
 
     def language(self, name: str) -> str | None:
@@ -176,6 +178,7 @@ TOKENIZER_FAMILIES: Mapping[str, TokenizerFamily] = {
         signs=("[CLS]", "[SEP]", "[UNK]", "[MASK]"),
         signs_in_order=True,
         mask_takes_space=True,
+        sentencepiece_file="spm.model",  # of the second and the third version; the first has bytes
     ),
     "bert": TokenizerFamily(
         first=("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"),
@@ -330,6 +333,10 @@ MODEL_FAMILIES: Mapping[str, ModelFamily] = {
     "electra": ModelFamily(kind="encoder", tokenizer="bert", head=ClassifierHead(drops_state=True, activation="gelu")),
     "distilbert": ModelFamily(kind="encoder", tokenizer="bert", head=ClassifierHead(activation="relu", dropout=0.2)),
     "deberta": ModelFamily(kind="disentangled", tokenizer="deberta", head=ClassifierHead(drops_state=True, activation="gelu")),
+    # The second and the third version; 128,001 tokens in 128,100 rows.
+    "deberta_v2": ModelFamily(
+        kind="disentangled", tokenizer="deberta", head=ClassifierHead(drops_state=True, activation="gelu"), row_multiple=100
+    ),
     "xlm": ModelFamily(kind="encoder", tokenizer="xlm", counts_padding=True),
     "xlnet": ModelFamily(kind="two_stream", tokenizer="xlnet", padding_segment=3, reads="last", head=ClassifierHead(dropout=0.1)),
     "bart": ModelFamily(

@@ -6,12 +6,14 @@ from __future__ import annotations
 
 import importlib
 from abc import abstractmethod
+from collections.abc import Mapping
 
 from torch import Tensor, nn
 
 from plmtrain.batch import Inputs
 from plmtrain.errors import SettingsError
 from plmtrain.nn.blocks import BlockCache
+from plmtrain.nn.lent_embeddings import OffsetEmbedding
 from plmtrain.settings.models.base import ModelSettings
 
 
@@ -68,12 +70,20 @@ class Backbone(nn.Module):
         """
         return self.encode(inputs).flatten(0, 1).index_select(0, at)
 
-    def predicting(self, inputs: Inputs) -> Tensor:
-        """Return the states from which a head predicts tokens: by default those for all heads.  # [batch, length, width]"""
+    def predicting(self, inputs: Inputs, head: nn.Module) -> Tensor:
+        """Return the states from which a language-model head predicts tokens: by default those for all heads.
+
+        Args:
+            inputs: as in ``encode``.
+            head: the head, which may say how they are computed.
+
+        Returns:
+            [batch, length, width].
+        """
         return self.hidden(inputs)
 
-    def predicting_at(self, inputs: Inputs, at: Tensor) -> Tensor:
-        """Return the states of ``predicting`` at some positions; arguments and shape as in ``encode_at``."""
+    def predicting_at(self, inputs: Inputs, head: nn.Module, at: Tensor) -> Tensor:
+        """Return the states of ``predicting`` at some positions; ``at`` and the shape as in ``encode_at``."""
         return self.encode_at(inputs, at)
 
     def all_layers(self, inputs: Inputs) -> list[Tensor]:
@@ -96,18 +106,45 @@ class Backbone(nn.Module):
         kind = f"model.type={self.settings.type}"
         raise SettingsError("its embeddings cannot be shared with another backbone", kind, "train it with its own embeddings")
 
+    def offset_embeddings(self, lender: Backbone) -> None:
+        """Use the sum of the token table of another backbone, which gets no gradient from this one, and of an own table, which
+        begins at zero and replaces this one's own.
+
+        Args:
+            lender: a backbone with token embeddings of the same shape, in the same learner.
+
+        Raises:
+            SettingsError: if this type of backbone cannot share embeddings.
+        """
+        self.borrow_embeddings(lender)
+
     def whole(self) -> Backbone:
         """Return a backbone that owns all its modules: itself if it borrows none, else a copy."""
         return self
+
+    def load_whole(self, weights: Mapping[str, Tensor], lender_is_loaded: bool) -> None:
+        """Load the weights of a backbone that owns all its modules, such as ``whole()`` gives.
+
+        Args:
+            weights: its state.
+            lender_is_loaded: of a backbone whose own table is added to a lent one: whether that stays as it is; otherwise it
+                becomes the whole table, and the own one zero.
+        """
+        for name, module in self.named_modules():
+            if isinstance(module, OffsetEmbedding):
+                weights = module.divide(weights, name, lender_is_loaded)
+        self.load_state_dict(weights)
 
     def unread_by_encode(self) -> list[nn.Parameter]:
         """Return the parameters that only pretraining uses and ``encode`` does not: fine-tuning must freeze them."""
         return []
 
     def embedding_parameters(self) -> list[nn.Parameter]:
-        """Return the parameters before the blocks: by default all that are not in a block."""
+        """Return the parameters before the blocks: by default all that are not in a block, and a table that the own one is added
+        to."""
         inside = {id(weight) for block in self.blocks() for weight in block.parameters()}
-        return [weight for weight in self.parameters() if id(weight) not in inside]
+        lent = [module.lent for module in self.modules() if isinstance(module, OffsetEmbedding)]
+        return [weight for weight in self.parameters() if id(weight) not in inside] + lent
 
     @abstractmethod
     def blocks(self) -> list[nn.Module]:

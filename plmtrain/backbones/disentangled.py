@@ -1,21 +1,26 @@
 """DeBERTa (He et al. 2020, section 3): an encoder with disentangled attention, and the enhanced mask decoder of its pretraining.
 
 Tokens are embedded without positions: every layer's attention compares distances, whose vectors all layers share. Absolute
-positions come in where hidden tokens are predicted, and nowhere else.
+positions come in where hidden tokens are predicted, and nowhere else: they belong to the head. The second version adds a
+convolution beside the first layer; it and the third differ from the first in attention, too.
 """
 
 from __future__ import annotations
 
-import torch
+import copy
+
 from torch import Tensor, nn
 
 from plmtrain.backbones import Backbone
 from plmtrain.batch import Inputs
 from plmtrain.nn.activations import activate
 from plmtrain.nn.attention import Visibility, visibility
-from plmtrain.nn.disentangled_attention import DisentangledAttention, DisentangledKeys, Distances
+from plmtrain.nn.convolution import InputConvolution
+from plmtrain.nn.disentangled_attention import DisentangledAttention, DisentangledKeys, Distances, rows_of_distances
 from plmtrain.nn.dropout import add_dropped, dropout
+from plmtrain.nn.heads import MaskDecoderHead
 from plmtrain.nn.initialisation import initialise
+from plmtrain.nn.lent_embeddings import LentEmbedding, OffsetEmbedding
 from plmtrain.settings.models.disentangled import DisentangledSettings
 
 
@@ -34,6 +39,8 @@ class DisentangledBlock(nn.Module):
             settings.heads,
             content_to_position=settings.content_to_position,
             position_to_content=settings.position_to_content,
+            shared_projections=settings.shared_projections,
+            key_bias=settings.key_bias,
             dropout=settings.dropout,
             attention_dropout=settings.attention_dropout,
         )
@@ -95,13 +102,21 @@ class Disentangled(Backbone):
 
     def __init__(self, settings: DisentangledSettings, vocabulary_size: int) -> None:
         super().__init__(settings, vocabulary_size)
-        self.width = self.embedding_width = settings.width
-        self.token = nn.Embedding(vocabulary_size, settings.width)
-        self.embedding_norm = nn.LayerNorm(settings.width, eps=settings.norm_eps)
-        self.relative = nn.Embedding(2 * settings.relative_positions, settings.width) if settings.position_terms else None
-        self.position = nn.Embedding(settings.positions, settings.width) if settings.mask_decoder else None
+        width, eps = settings.width, settings.norm_eps
+        self.width, self.embedding_width = width, settings.embedding_width or width
+        self.token: nn.Embedding | LentEmbedding = nn.Embedding(vocabulary_size, self.embedding_width)
+        self.projection = None if self.embedding_width == width else nn.Linear(self.embedding_width, width, bias=False)
+        self.embedding_norm = nn.LayerNorm(width, eps=eps)
+        self.relative = nn.Embedding(2 * settings.distance_rows, width) if settings.position_terms else None
+        self.relative_norm = nn.LayerNorm(width, eps=eps) if settings.position_terms and settings.normed_distances else None
         self.layers = nn.ModuleList(DisentangledBlock(settings) for _ in range(settings.layers))
+        self.convolution = None
+        if settings.convolution is not None:
+            kernel, activation = settings.convolution, settings.convolution_activation
+            self.convolution = InputConvolution(width, kernel, activation, norm_eps=eps, dropout=settings.dropout)
         initialise(self, settings.initial_std, settings.initial_truncated)
+        if self.convolution is not None:
+            self.convolution.convolution.reset_parameters()  # torch's own, which the authors' code leaves as they are
 
     @property
     def embedding_weight(self) -> Tensor:
@@ -110,25 +125,37 @@ class Disentangled(Backbone):
     def encode_layers(self, inputs: Inputs) -> list[Tensor]:
         hidden, distances, seen = self._begin(inputs)
         states = [hidden]
-        for block in self.layers:
-            states.append(block(states[-1], distances, seen))
+        for number in range(len(self.layers)):
+            states.append(self._layer(number, states[-1], distances, seen, inputs))
         return states
 
     def encode_at(self, inputs: Inputs, at: Tensor) -> Tensor:
+        if self.convolution is not None and len(self.layers) == 1:
+            return self.encode(inputs).flatten(0, 1).index_select(0, at)
         hidden, distances, seen = self._before_last(inputs)
         encoded: Tensor = self.layers[-1](hidden, distances, seen, at=at)
         return encoded
 
-    def predicting(self, inputs: Inputs) -> Tensor:
-        """Return the states of the enhanced mask decoder if there is one, else the encoder's.  # [batch, length, width]"""
-        return self.encode(inputs) if self.position is None else self._decoded(inputs, self.position, None)
+    def predicting(self, inputs: Inputs, head: nn.Module) -> Tensor:
+        """Return the states of the enhanced mask decoder if the head has its positions, else the encoder's."""
+        return self._decoded(inputs, head, None) if isinstance(head, MaskDecoderHead) else self.encode(inputs)
 
-    def predicting_at(self, inputs: Inputs, at: Tensor) -> Tensor:
-        """Return the states of ``predicting`` at some positions.  # [n, width]"""
-        return self.encode_at(inputs, at) if self.position is None else self._decoded(inputs, self.position, at)
+    def predicting_at(self, inputs: Inputs, head: nn.Module, at: Tensor) -> Tensor:
+        return self._decoded(inputs, head, at) if isinstance(head, MaskDecoderHead) else self.encode_at(inputs, at)
 
-    def unread_by_encode(self) -> list[nn.Parameter]:
-        return [] if self.position is None else list(self.position.parameters())
+    def borrow_embeddings(self, lender: Backbone) -> None:
+        """Use the token table of another backbone; all else is this one's own."""
+        self.token = LentEmbedding(_table(lender, self))
+
+    def offset_embeddings(self, lender: Backbone) -> None:
+        self.token = OffsetEmbedding(_table(lender, self))
+
+    def whole(self) -> Disentangled:
+        if isinstance(self.token, nn.Embedding):
+            return self
+        copied = copy.copy(self)
+        copied._modules = {**self._modules, "token": self.token.owned()}
+        return copied
 
     def blocks(self) -> list[nn.Module]:
         return list(self.layers)
@@ -136,21 +163,29 @@ class Disentangled(Backbone):
     def _begin(self, inputs: Inputs) -> tuple[Tensor, Distances | None, Visibility]:
         """Return the embedded tokens, the distances, and which positions see each other."""
         assert inputs.positions is None, "the input has no absolute positions"
-        hidden = dropout(self.embedding_norm(self.token(inputs.ids)), self.settings.dropout, self.training)
+        embedded = self.token(inputs.ids)
+        if self.projection is not None:
+            embedded = self.projection(embedded)
+        hidden = dropout(self.embedding_norm(embedded), self.settings.dropout, self.training)
         return hidden, self._distances(inputs.ids.shape[1]), visibility(inputs.layout, hidden)
+
+    def _layer(self, number: int, hidden: Tensor, distances: Distances | None, seen: Visibility, inputs: Inputs) -> Tensor:
+        """Compute a layer at all positions, the first one with what the convolution adds."""
+        encoded: Tensor = self.layers[number](hidden, distances, seen)
+        return encoded if number or self.convolution is None else self.convolution(hidden, encoded, inputs.layout)
 
     def _before_last(self, inputs: Inputs) -> tuple[Tensor, Distances | None, Visibility]:
         """Return the input of the last layer."""
         hidden, distances, seen = self._begin(inputs)
-        for block in self.layers[:-1]:
-            hidden = block(hidden, distances, seen)
+        for number in range(len(self.layers) - 1):
+            hidden = self._layer(number, hidden, distances, seen, inputs)
         return hidden, distances, seen
 
-    def _decoded(self, inputs: Inputs, position: nn.Embedding, at: Tensor | None) -> Tensor:
+    def _decoded(self, inputs: Inputs, head: MaskDecoderHead, at: Tensor | None) -> Tensor:
         """Apply the enhanced mask decoder: the last layer twice, over its usual keys and values. The first queries are its usual
         input with absolute positions."""
         hidden, distances, seen = self._before_last(inputs)
-        queries = hidden + position.weight[: hidden.shape[1]]
+        queries = hidden + head.position.weight[: hidden.shape[1]]
         decoded: Tensor = self.layers[-1](hidden, distances, seen, queries=queries, at=at, times=2)
         return decoded
 
@@ -158,11 +193,20 @@ class Disentangled(Backbone):
         """Return the vectors of the distances within rows of a length: those rows of the table that can occur."""
         if self.relative is None:
             return None
-        most = self.settings.relative_positions
-        span = min(length, most)
-        distances = torch.arange(-length, length + 1, device=self.relative.weight.device)
-        rows = (distances + span).clamp(0, 2 * span - 1)
-        return Distances(self.relative.weight[most - span : most + span], rows)
+        half, settings = self.settings.distance_rows, self.settings
+        span, rows = rows_of_distances(length, settings.relative_positions, settings.relative_buckets)
+        table = self.relative.weight[half - span : half + span]
+        if self.relative_norm is not None:
+            table = self.relative_norm(table)
+        return Distances(table, rows.to(table.device, non_blocking=True))
+
+
+def _table(lender: Backbone, borrower: Backbone) -> nn.Embedding:
+    """Return the token table of a lender, which must own it."""
+    assert isinstance(lender, Disentangled)
+    assert isinstance(lender.token, nn.Embedding), "a borrowed table cannot be lent again"
+    assert lender.embedding_weight.shape == borrower.embedding_weight.shape
+    return lender.token
 
 
 backbone = Disentangled

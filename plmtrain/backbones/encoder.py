@@ -17,6 +17,7 @@ from plmtrain.nn.attention import visibility
 from plmtrain.nn.blocks import PostNormBlock
 from plmtrain.nn.embeddings import BorrowedEmbeddings, Embeddings
 from plmtrain.nn.initialisation import glorot, initialise, initialise_by_width
+from plmtrain.nn.lent_embeddings import OffsetEmbedding
 from plmtrain.settings.models.encoder import EncoderSettings
 
 
@@ -92,11 +93,25 @@ class Encoder(Backbone):
         assert lender.embedding_weight.shape == self.embedding_weight.shape
         self.embeddings = BorrowedEmbeddings(lender.embeddings, self.embeddings.projection)
 
+    def offset_embeddings(self, lender: Backbone) -> None:
+        assert isinstance(lender, Encoder)
+        assert isinstance(self.embeddings, Embeddings), "borrowed embeddings have no offset"
+        assert isinstance(lender.embeddings, Embeddings), "borrowed embeddings cannot be lent again"
+        assert lender.embedding_weight.shape == self.embedding_weight.shape
+        assert isinstance(lender.embeddings.token, nn.Embedding), "a table with an offset cannot be lent again"
+        self.embeddings.token = OffsetEmbedding(lender.embeddings.token)
+
     def whole(self) -> Encoder:
-        if isinstance(self.embeddings, Embeddings):
+        token = self.embeddings.token
+        if isinstance(self.embeddings, Embeddings) and isinstance(token, nn.Embedding):
             return self
         copied = copy.deepcopy(self)
-        copied.embeddings = self.embeddings.owned()
+        if isinstance(self.embeddings, Embeddings):
+            assert isinstance(token, OffsetEmbedding)
+            assert isinstance(copied.embeddings, Embeddings)
+            copied.embeddings.token = token.owned()
+        else:
+            copied.embeddings = self.embeddings.owned()
         return copied
 
     def blocks(self) -> list[nn.Module]:

@@ -101,10 +101,11 @@ def _card(title: str, model: Model, published: PublishedFolder, about: Iterable[
     over = "" if model.settings.reads_characters else f" over {model.backbone.vocabulary_size:,} tokens"
     parameters = sum(
         parameter.numel()
-        for module in (model.backbone, *(model.heads[kind] for kind in saved.kinds))
+        for module in (model.backbone, *(model.heads[kind] for kind in (*saved.kinds, *saved.beside)))
         for parameter in module.parameters()
     )
     left_out = [f"Not in these files, since {saved.architecture} has no place for it: {called(kind)}." for kind in saved.left_out]
+    left_out += [f"Beside it, by its authors' names, which transformers does not read: {called(kind)}." for kind in saved.beside]
     lines = [
         *head,
         f"# {title}",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 import torch
@@ -71,10 +72,18 @@ class Config:
     Args:
         values: the content of the file.
         source: the path of the file, for messages.
+        tensors: returns the names of the tensors beside it, for a model that the file alone does not describe.
     """
 
-    def __init__(self, values: Mapping[str, Any], source: str) -> None:
-        self.values, self.source = values, source
+    def __init__(
+        self, values: Mapping[str, Any], source: str, tensors: Callable[[], Collection[str]] = lambda: frozenset()
+    ) -> None:
+        self.values, self.source, self._tensors = values, source, tensors
+
+    @cached_property
+    def tensors(self) -> Collection[str]:
+        """The names of the tensors in the folder."""
+        return self._tensors()
 
     def whole(self, key: str, default: int) -> int:
         """Return an integer that is not negative, and so small that the product of two cannot overflow a tensor's size."""
@@ -143,6 +152,7 @@ class Head(Generic[SettingsT]):
         make: builds it from the model's settings and the folder's config.json.
         names: the names of its tensors; names that the bare class also has start with the backbone's prefix.
         only_if_named: whether its tensors are those of other heads as well, so that config.json must name its class.
+        fits: whether models with these settings can have it, where tensors of its names may belong to another head.
         config: from the head and its classes to the keys of a config.json that define what the head computes.
         labels: from a config.json to the classes of the head; none for a head without classes.
     """
@@ -150,6 +160,7 @@ class Head(Generic[SettingsT]):
     make: Callable[[SettingsT, Config], nn.Module]
     names: Names
     only_if_named: bool = False
+    fits: Callable[[SettingsT], bool] = lambda settings: True
     config: Callable[[Any, tuple[str, ...]], dict[str, Any]] = lambda head, labels: {}
     labels: Callable[[Config], tuple[str, ...]] = lambda config: ()
 
@@ -165,7 +176,8 @@ class Family(Generic[SettingsT]):
         config: converts settings to the keys of a config.json that define a model's shape.
         unlike: the settings that the family's code in transformers demands where plmtrain supports other values; may be empty.
         backbone: the names of the backbone's tensors, without the prefix.
-        heads: the heads of its classes.
+        heads: the heads of its classes; also those that no class of transformers has, by their authors' names: they are written
+            beside the tensors of the class, which skips them.
         bare: the class whose names have no prefix.
         classes: transformers' classes, each with its heads.
         repeats: names of tensors that a file may contain in addition to, or instead of, the equal tensors they are mapped to.
@@ -173,7 +185,6 @@ class Family(Generic[SettingsT]):
         zeros: a tensor that the classes with heads save although it is always zero; if it is not, the model is not supported.
         unties: whether some of its models have an output layer of their own, so that ``shape`` reads ``tie_word_embeddings``.
         generation: whether its models generate text, so that transformers needs the start token in the config.json.
-        omitted: the heads that are not written, since transformers' classes would compute something else with them.
         tolerance: the maximum difference of scores after an export and a new import of the weights.
         aliases: alternative keys of a config.json; if present, each has precedence over the key it is mapped to.
         special: further keys of a config.json that name special tokens, each with the token's role.
@@ -193,7 +204,6 @@ class Family(Generic[SettingsT]):
     zeros: str | None = None
     unties: bool = False
     generation: bool = False
-    omitted: Callable[[SettingsT], Kinds] = lambda settings: frozenset()
     tolerance: float = 1e-5
     aliases: Mapping[str, str] = field(default_factory=dict)
     special: Mapping[str, str] = field(default_factory=dict)

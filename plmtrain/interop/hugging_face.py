@@ -29,7 +29,7 @@ from plmtrain.training import tensor_file
 FAMILIES = tuple(sorted(module.name for module in pkgutil.iter_modules(families.__path__)))
 """The families whose folders are read and written. Most have their name as ``model_type`` in a config.json."""
 
-MODEL_TYPES: Mapping[str, str] = {"gpt1": "openai-gpt"}
+MODEL_TYPES: Mapping[str, str] = {"gpt1": "openai-gpt", "deberta_v2": "deberta-v2"}
 """Families with another ``model_type``."""
 
 SAME_AS: Mapping[str, tuple[str, str]] = {
@@ -87,12 +87,14 @@ class Saved:
         architecture: the class of transformers that reads it, or what else it is.
         kinds: the heads of the class.
         left_out: the heads that the class does not have, which were omitted.
+        beside: the heads that the class does not have, and that are written by their authors' names.
         of_transformers: whether transformers reads it.
     """
 
     architecture: str
     kinds: Kinds
     left_out: tuple[type[nn.Module], ...]
+    beside: tuple[type[nn.Module], ...] = ()
     of_transformers: bool = True
 
 
@@ -148,7 +150,9 @@ def read(folder: str | Path) -> HuggingFaceModel:
 
     repeats = {here(name): here(other) for name, other in family.repeats.items()}
     backbone_names = present(renamed(family.backbone(settings), lambda name: prefix + name), repeats, tensors)
-    head_names = {kind: present(renamed(head.names, here), repeats, tensors) for kind, head in family.heads.items()}
+    head_names = {
+        kind: present(renamed(head.names, here), repeats, tensors) for kind, head in family.heads.items() if head.fits(settings)
+    }
     head_names = {kind: head_names[kind] for kind in _kinds(family, config, head_names, tensors)}
     with without_weights():
         backbone = build(settings, config.whole("vocab_size", 0))
@@ -180,7 +184,8 @@ def _shape(folder: Path) -> tuple[Family[Any], Config, ModelSettings]:
     values = read_json(source)
     refuse_code(values, source)
     family = family_of(values.get("model_type"), str(source))
-    config = Config(values | {name: values[old] for old, name in family.aliases.items() if old in values}, str(source))
+    renamed_values = values | {name: values[old] for old, name in family.aliases.items() if old in values}
+    config = Config(renamed_values, str(source), lambda: Tensors(folder).shapes)
     if not family.unties:
         config.demand("tie_word_embeddings", True)
     if not config.whole("vocab_size", 0):
@@ -262,7 +267,8 @@ def save(folder: str | Path, model: Model, roles: Mapping[str, int]) -> Saved:
     """
     settings = model.settings
     family = family_of(settings.family, settings.name)
-    architecture, kinds = class_for(family, frozenset(model.heads) - family.omitted(settings))
+    beside = _beside(family, model)
+    architecture, kinds = class_for(family, frozenset(model.heads) - beside)
     if differences := family.unlike(settings):
         raise SettingsError(
             f"transformers' {architecture} cannot compute this model",
@@ -281,8 +287,8 @@ def save(folder: str | Path, model: Model, roles: Mapping[str, int]) -> Saved:
             f"the tokenizer's is {special['pad_token_id']}",
             "train with a tokenizer of the model's family",
         )
-    heads = {kind: head for kind, head in family.heads.items() if kind in kinds}
-    bare = architecture == family.bare
+    heads = {kind: head for kind, head in family.heads.items() if kind in kinds | beside}
+    bare = architecture == family.bare and not beside
     tensors = named_tensors(
         model.backbone, renamed(family.backbone(settings), lambda name: name if bare else family.prefix + name)
     )
@@ -313,4 +319,11 @@ def save(folder: str | Path, model: Model, roles: Mapping[str, int]) -> Saved:
             forced = forced if settings.published.writes_frame else {}
             write_json_atomically(folder / GENERATION, {**special, "decoder_start_token_id": start, **forced})
     write_json_atomically(folder / CONFIG, config)
-    return Saved(architecture, kinds, tuple(kind for kind in model.heads if kind not in kinds))
+    left_out = tuple(kind for kind in model.heads if kind not in kinds | beside)
+    return Saved(architecture, kinds, left_out, tuple(kind for kind in model.heads if kind in beside))
+
+
+def _beside(family: Family[Any], model: Model) -> Kinds:
+    """Return the heads of a model that are written although no class of its family has them."""
+    of_classes = frozenset[type[nn.Module]]().union(*(kinds for _, kinds in family.classes))
+    return frozenset(kind for kind in model.heads if kind in family.heads and kind not in of_classes)

@@ -81,8 +81,13 @@ class Start:
 
     def load(self) -> None:
         """Load the weights. The rows of new tokens become the mean of the rows of their old pieces, or stay random."""
-        for module, source in self.taken:
-            module.load_state_dict(_grown(module, source, self.pieces))
+        (backbone, source), *others = self.taken
+        for module, other in others:
+            module.load_state_dict(_grown(module, other, self.pieces))
+        # The last, since another backbone, a generator, may lend it a table.
+        assert isinstance(backbone, Backbone)
+        lender_is_loaded = any(isinstance(module, Backbone) for module, _ in others)
+        backbone.load_whole(_grown(backbone.whole(), source, self.pieces), lender_is_loaded)
 
     def __str__(self) -> str:
         lines = [f"starting from {self.folder}, loaded: {', '.join(self.loaded)}"]
@@ -150,7 +155,7 @@ def _source(folder: Path) -> _Source:
         trained = load_run(folder)
         parts = trained.program.parts
         modules = [named for part in parts.members for named in _parts_of(part.learner(trained.learner), part.program)]
-        return _Source(trained.learner.backbone, modules, parts.main.learner(trained.learner).pooler_layer)
+        return _Source(trained.learner.backbone.whole(), modules, parts.main.learner(trained.learner).pooler_layer)
     read = foreign.read(folder)
     pairs = read.settings.published.pairs
     return _Source(read.backbone, [(_named(head, pairs), head) for head in read.heads.values()], read.pooler)
@@ -211,7 +216,7 @@ def _unlike(module: nn.Module, source: nn.Module, pieces: Mapping[int, Sequence[
 
 
 def _require_alike(backbone: Backbone, source: Backbone, pieces: Mapping[int, Sequence[int]], folder: Path) -> None:
-    if wrong := _unlike(backbone, source, pieces):
+    if wrong := _unlike(backbone.whole(), source, pieces):
         raise SettingsError(
             "the weights to start from have another shape",
             f"init={folder}: {'; '.join(sorted(wrong)[:4])}",

@@ -15,6 +15,7 @@ from plmtrain.batch import Inputs
 from plmtrain.nn.boundary import SpanBoundaryHead
 from plmtrain.nn.heads import (
     LinearHead,
+    MaskDecoderHead,
     MaskedLMHead,
     PairHead,
     Pooler,
@@ -25,6 +26,7 @@ from plmtrain.nn.heads import (
     TokenLabelHead,
     row_state,
 )
+from plmtrain.nn.replaced_tokens import ContextReplacedTokenHead
 from plmtrain.nn.scalar_mix import ScalarMix
 from plmtrain.nn.word_softmax import WordSoftmax
 from plmtrain.settings.models.base import ModelSettings
@@ -88,7 +90,7 @@ Scores = Callable[[Any, Model, Tensor, Inputs], Tensor]
 
 
 def _vocabulary(head: nn.Module, model: Model, inputs: Inputs) -> Tensor:
-    scores: Tensor = head(model.backbone.predicting(inputs), model.backbone.embedding_weight)
+    scores: Tensor = head(model.backbone.predicting(inputs, head), model.backbone.embedding_weight)
     return scores
 
 
@@ -113,9 +115,11 @@ def _sentences(head: nn.Module, model: Model, hidden: Tensor, inputs: Inputs) ->
 
 _HEADS: Mapping[type[nn.Module], tuple[str, Scores]] = {
     MaskedLMHead: ("a language-model head", _words),
+    MaskDecoderHead: ("a language-model head", _words),
     TiedHead: ("a language-model head", _words),
     Pooler: ("a pooler", _tokens),
     ReplacedTokenHead: ("a head for replaced tokens", _tokens),
+    ContextReplacedTokenHead: ("a head for replaced tokens", _tokens),
     SentenceHead: ("a sentence head", _sentences),
     LinearHead: ("a sentence head", _sentences),
     PairHead: ("a head for pairs of sentences", _pairs),
@@ -149,9 +153,9 @@ def outputs(model: Model, inputs: Inputs) -> dict[str, Tensor]:
 
 def vocabulary_scores(model: Model, inputs: Inputs) -> Tensor | None:
     """Return the scores of a model's language-model head, [batch, length, vocabulary]; None if it has none."""
-    head = model.heads.get(MaskedLMHead) or model.heads.get(TiedHead)
-    if head is not None:
-        return _vocabulary(head, model, inputs)
+    for kind in (MaskedLMHead, MaskDecoderHead, TiedHead):
+        if kind in model.heads:
+            return _vocabulary(model.heads[kind], model, inputs)
     if model.backbone.writes and not model.heads:
         return functional.linear(model.backbone.hidden(inputs), model.backbone.output_weight)
     return None

@@ -37,8 +37,12 @@ class PublishedFolder:
     tolerance: float
 
     def __str__(self) -> str:
-        left_out = "".join(f", without {called(kind)}, for which it has no place" for kind in self.saved.left_out)
-        return f"{self.saved.architecture}{left_out}; read back, it computes the same (largest difference {self.difference:.1e})"
+        saved = self.saved
+        left_out = "".join(f", without {called(kind)}, for which it has no place" for kind in saved.left_out)
+        beside = "".join(f", and {called(kind)} by its authors' names, which it does not read" for kind in saved.beside)
+        return (
+            f"{saved.architecture}{left_out}{beside}; read back, it computes the same (largest difference {self.difference:.1e})"
+        )
 
 
 def require_free(target: Path) -> None:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from plmtrain.interop.folder import own_file, read_json, refuse_code
 from plmtrain.text.tokenizer import Tokenizer
-from plmtrain.text.tokenizer_files import CONFIG_FILE, SENTENCEPIECE_FILE, SPECIALS_FILE, TOKENIZER_FILE
+from plmtrain.text.tokenizer_files import CONFIG_FILE, SENTENCEPIECE_FILES, SPECIALS_FILE, TOKENIZER_FILE
 
 _DEFINITIONS = (TOKENIZER_FILE, "vocab.txt", "vocab.json")
-_FILES = (*_DEFINITIONS, CONFIG_FILE, SPECIALS_FILE, "merges.txt", SENTENCEPIECE_FILE)
+_FILES = (*_DEFINITIONS, CONFIG_FILE, SPECIALS_FILE, "merges.txt", *SENTENCEPIECE_FILES)
 
 
 def has_tokenizer(folder: Path) -> bool:

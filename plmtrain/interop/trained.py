@@ -11,7 +11,7 @@ from plmtrain.interop import foreign
 from plmtrain.interop.model import Model
 from plmtrain.interop.task_file import task_of
 from plmtrain.interop.tokenizers import tokenizer_in
-from plmtrain.nn.heads import MaskedLMHead, PairHead, Pooler, TiedHead
+from plmtrain.nn.heads import MaskDecoderHead, MaskedLMHead, PairHead, Pooler, TiedHead
 from plmtrain.programs.program import Trainable
 from plmtrain.settings.models.decoder import DecoderSettings
 from plmtrain.settings.models.encoder import EncoderSettings
@@ -61,7 +61,7 @@ def _program(read: Model, vocabulary: Vocabulary, folder: Path) -> Trainable:
     if {MaskedLMHead, Pooler, PairHead} <= read.heads.keys():
         pairs = SentenceOrderSettings(name="sop") if model.published.pairs == "sop" else NextSentenceSettings(name="nsp")
         return objectives.build(pairs, model, vocabulary)
-    if MaskedLMHead in read.heads or (isinstance(model, EncoderSettings) and TiedHead in read.heads):
+    if read.heads.keys() & {MaskedLMHead, MaskDecoderHead} or (isinstance(model, EncoderSettings) and TiedHead in read.heads):
         return objectives.build(MaskedLMSettings(name="mlm"), model, vocabulary)
     if (task := task_of(read, folder)) is not None:
         return tasks.build(task, model, vocabulary, model.positions)

@@ -7,6 +7,7 @@ import copy
 from torch import Tensor, nn
 
 from plmtrain.nn.dropout import dropout
+from plmtrain.nn.lent_embeddings import OffsetEmbedding
 
 
 class Embeddings(nn.Module):
@@ -40,7 +41,7 @@ class Embeddings(nn.Module):
         self.segments_are_optional = segments_are_optional
         self.position_offset = position_offset
         self.dropout = dropout
-        self.token = nn.Embedding(vocabulary_size, width)
+        self.token: nn.Embedding | OffsetEmbedding = nn.Embedding(vocabulary_size, width)
         self.position = nn.Embedding(positions + position_offset, width)
         self.segment = nn.Embedding(segments, width) if segments else None
         self.norm = nn.LayerNorm(width, eps=norm_eps)
@@ -88,7 +89,7 @@ class BorrowedEmbeddings(nn.Module):
         self.projection = projection
 
     @property
-    def token(self) -> nn.Embedding:
+    def token(self) -> nn.Embedding | OffsetEmbedding:
         """The lender's token table."""
         return self._lender[0].token
 

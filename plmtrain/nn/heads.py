@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -64,6 +64,32 @@ class MaskedLMHead(nn.Module):
         """Return what is multiplied by the token table.  # [..., width] -> [..., embedding width]"""
         features: Tensor = self.norm(activate(self.activation, self.dense(hidden)))
         return features
+
+
+class MaskDecoderHead(MaskedLMHead):
+    """The head of DeBERTa's enhanced mask decoder (He et al. 2020, section 3.2): the same, and the absolute positions that the
+    backbone adds to the states of hidden tokens before its last layer predicts them.
+
+    Args:
+        positions: the length of the longest sequence.
+        width, embedding_width, vocabulary_size, activation, norm_eps, initial_std, initial_truncated: as in ``MaskedLMHead``.
+    """
+
+    def __init__(
+        self,
+        positions: int,
+        width: int,
+        embedding_width: int,
+        vocabulary_size: int,
+        activation: str,
+        norm_eps: float,
+        *,
+        initial_std: float = 0.02,
+        initial_truncated: bool = False,
+    ) -> None:
+        super().__init__(width, embedding_width, vocabulary_size, activation, norm_eps)
+        self.position = nn.Embedding(positions, width)
+        initialise(self, initial_std, initial_truncated)
 
 
 class Pooler(nn.Module):
@@ -335,17 +361,10 @@ def vocabulary_head(settings: EncoderSettings | DisentangledSettings, vocabulary
         settings: of the encoder.
         vocabulary_size: the number of logits.
     """
-    embedding_width = None
-    if isinstance(settings, EncoderSettings):
-        embedding_width = settings.embedding_width
-        if not settings.head_layer:
-            return TiedHead(vocabulary_size)
-    return MaskedLMHead(
-        settings.width,
-        embedding_width or settings.width,
-        vocabulary_size,
-        settings.activation,
-        settings.norm_eps,
-        initial_std=settings.initial_std,
-        initial_truncated=settings.initial_truncated,
-    )
+    if isinstance(settings, EncoderSettings) and not settings.head_layer:
+        return TiedHead(vocabulary_size)
+    shape = (settings.width, settings.embedding_width or settings.width, vocabulary_size, settings.activation, settings.norm_eps)
+    initial: dict[str, Any] = {"initial_std": settings.initial_std, "initial_truncated": settings.initial_truncated}
+    if isinstance(settings, DisentangledSettings) and settings.mask_decoder:
+        return MaskDecoderHead(settings.positions, *shape, **initial)
+    return MaskedLMHead(*shape, **initial)

@@ -55,5 +55,5 @@ class MaskedLM(MaskedProgram[MaskedLMSettings, MaskedLearner]):
         return MaskedLearner(backbone, self.head(backbone))
 
     def loss(self, learner: MaskedLearner, batch: Batch, carry: Carry) -> tuple[dict[str, Term], Carry]:
-        hidden = learner.backbone.predicting_at(batch.inputs, batch.targets["positions"])  # [predicted, width]
+        hidden = learner.backbone.predicting_at(batch.inputs, learner.head, batch.targets["positions"])  # [predicted, width]
         return {"mlm": self.mlm_term(learner, batch, learner.scores(hidden))}, carry

@@ -1,7 +1,8 @@
 """Replaced token detection: a small generator replaces some tokens, and the discriminator predicts which ones.
 
-ELECTRA (Clark et al. 2020, arXiv 2003.10555), section 2. It is not a GAN: the generator is trained with masked language modelling
-only, and the discriminator's loss has no gradient in it except through the shared embeddings.
+ELECTRA (Clark et al. 2020, arXiv 2003.10555), section 2, and DeBERTa's third version (He et al. 2021, arXiv 2111.09543). It is
+not a GAN: the generator is trained with masked language modelling only, and the discriminator's loss has no gradient in it except
+through embeddings that are shared in full.
 """
 
 from __future__ import annotations
@@ -24,8 +25,9 @@ from plmtrain.data.rows.row_formats import RowFormat
 from plmtrain.data.rows.rows import side_by_side
 from plmtrain.keyed_random import as_uniform, row_bits, spread_at
 from plmtrain.metrics import roc
-from plmtrain.nn.heads import MaskedLMHead, ReplacedTokenHead
+from plmtrain.nn.heads import MaskedLMHead, ReplacedTokenHead, TiedHead, vocabulary_head
 from plmtrain.nn.loss import cross_entropy_sum
+from plmtrain.nn.replaced_tokens import ContextReplacedTokenHead
 from plmtrain.nn.sampling import draw_classes
 from plmtrain.programs.answering import Answer, Answering, Demonstration
 from plmtrain.programs.baseline import Baseline, hidden_counts, hidden_measures
@@ -36,6 +38,7 @@ from plmtrain.programs.masked.inspection import masked_inspection
 from plmtrain.programs.present_tokens import present_only
 from plmtrain.programs.program import Carry, MakeBackbone, Program
 from plmtrain.programs.texts import framed_batch
+from plmtrain.settings.models.disentangled import DisentangledSettings
 from plmtrain.settings.models.encoder import EncoderSettings
 from plmtrain.settings.objectives.rtd import RTDSettings
 
@@ -57,13 +60,19 @@ class RTDLearner(Learner):
     """A discriminator with its head, and a generator with its own.
 
     Args:
-        backbone: the discriminator, which is kept after pretraining; it owns the shared embeddings.
+        backbone: the discriminator, which is kept after pretraining; it owns embeddings that are shared in full.
         head: computes from each hidden state the logit that its token was replaced.
         generator: a smaller encoder.
         generator_head: the generator's language-model head.
     """
 
-    def __init__(self, backbone: Backbone, head: ReplacedTokenHead, generator: Backbone, generator_head: MaskedLMHead) -> None:
+    def __init__(
+        self,
+        backbone: Backbone,
+        head: ReplacedTokenHead | ContextReplacedTokenHead,
+        generator: Backbone,
+        generator_head: MaskedLMHead | TiedHead,
+    ) -> None:
         super().__init__(backbone)
         self.head = head
         self.generator = generator
@@ -81,14 +90,17 @@ class RTDLearner(Learner):
 
     def token_scores(self, inputs: Inputs) -> Tensor:
         """Return the generator's logits: the discriminator has no language-model head."""
-        return self.generator_logits(self.generator.encode(inputs))
+        return self.generator_logits(self.generator.predicting(inputs, self.generator_head))
 
     def models(self) -> Mapping[str, Sequence[nn.Module]]:
-        """Return the discriminator, and the generator with its own copy of the embeddings."""
-        return {"discriminator": [self.backbone, self.head], "generator": [self.generator.whole(), self.generator_head]}
+        """Return the discriminator and the generator, each with its own copy of what it borrows."""
+        return {
+            "discriminator": [self.backbone.whole(), self.head],
+            "generator": [self.generator.whole(), self.generator_head],
+        }
 
 
-class ReplacedTokenDetection(Program[RTDSettings, EncoderSettings, RTDLearner]):
+class ReplacedTokenDetection(Program[RTDSettings, EncoderSettings | DisentangledSettings, RTDLearner]):
     """Predict masked tokens with the generator, replace them by samples from it, and detect the replaced tokens.
 
     A sample that equals the original token counts as original. The discriminator classifies every token except padding; special
@@ -98,7 +110,7 @@ class ReplacedTokenDetection(Program[RTDSettings, EncoderSettings, RTDLearner]):
     terms = ("mlm", "rtd")
     baseline = Baseline("hidden_loss", "hidden_unigram_loss", "hidden tokens, by the generator")
 
-    def __init__(self, settings: RTDSettings, model: EncoderSettings, vocabulary: Vocabulary) -> None:
+    def __init__(self, settings: RTDSettings, model: EncoderSettings | DisentangledSettings, vocabulary: Vocabulary) -> None:
         super().__init__(settings, model, vocabulary)
         self.mask = (RedrawingMasker if settings.with_replacement else Masker)(settings, vocabulary)
         self.counted = ("tokens",) if settings.segments is not None else ()
@@ -134,7 +146,7 @@ class ReplacedTokenDetection(Program[RTDSettings, EncoderSettings, RTDLearner]):
         lacking = self.format.lacking(alone, RowFormat.of(self.model.family, 1))
         return framed_pairs(rows, self.format, self.vocabulary, lacking)
 
-    def generator_settings(self) -> EncoderSettings:
+    def generator_settings(self) -> EncoderSettings | DisentangledSettings:
         """Return the generator's settings (Clark et al. 2020, section 3.2 and appendix A; their ``get_generator_config``)."""
         model, settings = self.model, self.settings
         width = max(1, round(model.width * settings.generator_width))
@@ -145,26 +157,35 @@ class ReplacedTokenDetection(Program[RTDSettings, EncoderSettings, RTDLearner]):
             "width": width,
             "heads": next(heads for heads in range(most, 0, -1) if width % heads == 0),
             "feed_forward": max(1, round(width * settings.generator_feed_forward)),
-            "embedding_width": (model.embedding_width or model.width) if settings.share_embeddings else None,
-            "head_layer": True,  # from its width to that of the embeddings, whatever the model's own setting
+            "embedding_width": None if settings.share_embeddings == "none" else model.embedding_width or model.width,
         }
+        if isinstance(model, EncoderSettings):
+            changed["head_layer"] = True  # from its width to that of the embeddings, whatever the model's own setting
+        elif changed["layers"] == 1 and model.mask_decoder:
+            changed["convolution"] = None  # the mask decoder would not read it
         return type(model).model_validate({**model.model_dump(), **changed})
 
     def build(self, make: MakeBackbone) -> RTDLearner:
         model, shape = self.model, self.generator_settings()
         initial: dict[str, Any] = {"initial_std": model.initial_std, "initial_truncated": model.initial_truncated}
         backbone, generator = make(model), make(shape)
-        if self.settings.share_embeddings:
+        if self.settings.share_embeddings == "full":
             generator.borrow_embeddings(backbone)
-        head = ReplacedTokenHead(backbone.width, model.activation, initial_glorot=model.initial_glorot, **initial)
-        generator_head = MaskedLMHead(
-            generator.width, generator.embedding_width, generator.vocabulary_size, model.activation, model.norm_eps, **initial
-        )
-        return RTDLearner(backbone, head, generator, generator_head)
+        elif self.settings.share_embeddings == "gradient_disentangled":
+            backbone.offset_embeddings(generator)
+        head: ReplacedTokenHead | ContextReplacedTokenHead
+        if isinstance(model, EncoderSettings):
+            head = ReplacedTokenHead(backbone.width, model.activation, initial_glorot=model.initial_glorot, **initial)
+        else:
+            head = ContextReplacedTokenHead(backbone.width, model.activation, model.norm_eps, **initial)
+        return RTDLearner(backbone, head, generator, vocabulary_head(shape, generator.vocabulary_size))
 
     def loss(self, learner: RTDLearner, batch: Batch, carry: Carry) -> tuple[dict[str, Term], Carry]:
         labels = batch.targets["labels"]
-        hidden = learner.generator.encode_at(batch.inputs, batch.targets["positions"])  # [predicted, generator's width]
+        positions = batch.targets["positions"]
+        hidden = learner.generator.predicting_at(
+            batch.inputs, learner.generator_head, positions
+        )  # [predicted, generator's width]
         guesses = learner.generator_logits(hidden)  # [predicted, vocabulary]
         generator_loss = cross_entropy_sum(guesses, labels)
 
@@ -295,7 +316,7 @@ class ReplacementFinding(Answering[RTDLearner]):
         """Replace one word in each sentence by the generator's best other token, and show the discriminator's predictions."""
         masked, places = hide_a_word(rows, self.vocabulary["mask"])
         every = np.arange(len(rows))
-        hidden = learner.generator.encode(self.collate(masked).inputs)
+        hidden = learner.generator.predicting(self.collate(masked).inputs, learner.generator_head)
         logits = present_only(learner.generator_logits(hidden[every, places + self.row_format.opening]), self.vocabulary)
         was = rows.tokens[every, places]
         logits[every, was] = -torch.inf  # exclude the original

@@ -303,7 +303,7 @@ class PseudoLikelihood(HeadLikelihood):
         places = Places(self._format, [lengths], ids.shape[1] + self._format.framing, ids.shape[1])
         at = np.flatnonzero(places.filled(_marks(rows, ids.shape[1]), [False] * self._format.framing, False))
         inputs = Inputs(ids=self._on_device(places.ids(ids, self.vocabulary)), layout=Layout(tokens=self._on_device(places.real)))
-        hidden = self._read(lambda: self.backbone.predicting_at(inputs, self._on_device(at)))
+        hidden = self._read(lambda: self.backbone.predicting_at(inputs, self._head, self._on_device(at)))
         return self._losses(hidden, np.array([row.asked.tokens[row.first] for row in rows]))
 
 

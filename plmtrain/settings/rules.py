@@ -50,6 +50,14 @@ def _layers_come_from_one_place(objective: ObjectiveSettings, init: str | None) 
             yield key, f"init={init} gives the student's weights, and {key} the teacher's", f"write {key}=none, or omit init="
 
 
+def _mixture_owns_its_table(objective: ObjectiveSettings) -> Iterator[Broken]:
+    for place, part in objective.members().items():
+        if place and getattr(part, "share_embeddings", None) == "gradient_disentangled":
+            key = f"objective.{place}share_embeddings"
+            what = f"{key}: the table of the whole mixture would be that of one part's generator, and a table added to it"
+            yield key, what, f"write {key}=full or none, or train objective={part.name} by itself"
+
+
 def _window_fits_objective(model: ModelSettings, objective: ObjectiveSettings) -> Iterator[Broken]:
     for part in objective.members().values():
         if part.sees_ahead and getattr(model, "window", None) is not None:
@@ -306,6 +314,7 @@ _RULES: tuple[Rule, ...] = (
     (("model", "objective"), _objective_fits_model),
     (("model", "objective"), _window_fits_objective),
     (("objective", "teacher"), _teacher_is_named),
+    (("objective",), _mixture_owns_its_table),
     (("objective", "init"), _layers_come_from_one_place),
     (("model", "objective", "tokenizer"), _objective_has_tokens),
     (("model", "task", "tokenizer"), _task_has_tokens),

@@ -20,11 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plmtrain.errors import DataError, is_panic
-from plmtrain.families import ROLES, SENTINEL, Piece, tokenizer_family_of
+from plmtrain.families import ROLES, SENTINEL, TOKENIZER_FAMILIES, Piece, tokenizer_family_of
 from plmtrain.text.tokenizer_files import (
     CONFIG_FILE,
     GENERAL_CLASS,
-    SENTENCEPIECE_FILE,
     SPECIALS_FILE,
     TOKENIZER_FILE,
     read_folder,
@@ -49,7 +48,7 @@ class Tokenizer:
     Args:
         definition: the contents of ``tokenizer.json``.
         config: the contents of ``tokenizer_config.json``.
-        sentencepiece: the contents of ``spiece.model``, the same vocabulary as SentencePiece reads it, if there is one.
+        sentencepiece: the contents of SentencePiece's file, the same vocabulary as SentencePiece reads it, if there is one.
 
     Raises:
         DataError: if the tokenizers library cannot build a tokenizer from the definition.
@@ -100,7 +99,7 @@ class Tokenizer:
             text = json.dumps(written, ensure_ascii=False, indent=2) + "\n"
             (folder / name).write_text(text, encoding="utf-8", newline="\n")
         if self._sentencepiece is not None:
-            (folder / SENTENCEPIECE_FILE).write_bytes(self._sentencepiece)
+            (folder / TOKENIZER_FAMILIES[self.family].sentencepiece_file).write_bytes(self._sentencepiece)
 
     @property
     def definition(self) -> Mapping[str, Any]:

@@ -15,7 +15,7 @@ from plmtrain.text.tokenizer_limits import require_harmless
 TOKENIZER_FILE = "tokenizer.json"
 CONFIG_FILE = "tokenizer_config.json"
 SPECIALS_FILE = "special_tokens_map.json"
-SENTENCEPIECE_FILE = "spiece.model"
+SENTENCEPIECE_FILES = tuple(sorted({row.sentencepiece_file for row in TOKENIZER_FAMILIES.values()}))
 """Not read to make a tokenizer, only kept beside it: transformers' T5, ALBERT and XLNet and the originals' code take it."""
 
 GENERAL_CLASS = "PreTrainedTokenizerFast"
@@ -63,8 +63,8 @@ def read_sentencepiece(folder: Path) -> bytes | None:
     Raises:
         DataError: if it is far larger than any such file.
     """
-    path = folder / SENTENCEPIECE_FILE
-    if not path.is_file():
+    path = next((folder / name for name in SENTENCEPIECE_FILES if (folder / name).is_file()), None)
+    if path is None:
         return None
     if (size := path.stat().st_size) > _LARGEST:
         raise DataError(f"{path.name} has {size:,} bytes, which no such file needs", str(path), "copy it again, or remove it")

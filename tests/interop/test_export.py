@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 import plmtrain
 from plmtrain import cli
+from plmtrain.batch import Inputs
 from plmtrain.interop import hugging_face, publishing
 from plmtrain.interop.inputs import inputs_of
 from plmtrain.interop.model import Model, outputs
@@ -150,7 +151,8 @@ def test_texts_are_classified_as_the_run_does(
 
 
 @pytest.mark.parametrize(
-    "name", ["bert", "roberta", "albert", "deberta", "xlnet", "bart", "t5", "gpt1", "gpt2", "generator", "bert_classes"]
+    "name",
+    ["bert", "roberta", "albert", "deberta", "deberta_v2", "xlnet", "bart", "t5", "gpt1", "gpt2", "generator", "bert_classes"],
 )
 def test_the_tokenizer_survives(name: str, export: Callable[[str], Exported]) -> None:
     made = export(name)
@@ -166,7 +168,8 @@ def test_the_tokenizer_survives(name: str, export: Callable[[str], Exported]) ->
     masked = f"the {theirs.mask_token} river"
     assert theirs(masked, add_special_tokens=False)["input_ids"] == run.encode_with_specials(masked)[0].tolist()
     if run.type == "unigram":
-        original = SentencePieceProcessor(model_file=str(made.out / "spiece.model"))
+        (file,) = made.out.glob("*.model")
+        original = SentencePieceProcessor(model_file=str(file))
         assert (
             original.encode("the low fog lay over the lower town")
             == run.encode(["the low fog lay over the lower town"])[0][0].tolist()
@@ -187,6 +190,7 @@ def test_what_lies_in_the_folder(name: str, export: Callable[[str], Exported]) -
     names |= {"generation_config.json"} if name in ("bart", "t5") else set()
     names |= {"plmtrain.json"} if "task=" in made.case.system else set()
     names |= {"spiece.model"} if name.startswith(("albert", "xlnet", "t5")) else set()
+    names |= {"spm.model"} if name.startswith(("deberta_v", "disentangled")) else set()
     assert {path.name for path in made.out.iterdir()} == names
     config = json.loads((made.out / "config.json").read_text())
     assert config["architectures"] == [made.case.architecture]
@@ -324,6 +328,43 @@ def test_no_secret_reaches_the_card(tmp_path: Path) -> None:
     card = (tmp_path / "out" / "README.md").read_text()
     assert canary not in card
     assert "secret" not in card
+
+
+def test_a_discriminator_is_exported_with_its_whole_table_and_its_head_beside_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The table is the generator's and its own (He et al. 2021, section 3.3); transformers reads the model, plmtrain both."""
+    run, out = tmp_path / "run", tmp_path / "out"
+    finished_run(run, "model=deberta_v3_small objective=rtd objective.share_embeddings=gradient_disentangled".split())
+    assert cli.main(["export", str(run), str(out)]) == 0
+    told = "DebertaV2Model, and a head for replaced tokens by its authors' names, which it does not read"
+    assert told in " ".join(capsys.readouterr().out.split())
+    assert "Beside it, by its authors' names" in (out / "README.md").read_text("utf-8")
+    learner = load_run(run).learner
+    theirs, report = transformers.AutoModel.from_pretrained(out, output_loading_info=True)
+    assert not report["missing_keys"]
+    assert all(name.startswith("mask_predictions") for name in report["unexpected_keys"])
+    table = theirs.embeddings.word_embeddings.weight
+    torch.testing.assert_close(table, learner.generator.embedding_weight + learner.backbone.token.offset)
+    ids = torch.randint(5, 60, (3, 11), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        states = theirs.eval()(ids).last_hidden_state
+        torch.testing.assert_close(states, learner.backbone.encode(Inputs(ids=ids)), atol=1e-5, rtol=1e-4)
+        read = hugging_face.read(out)
+        (head,) = read.heads.values()
+        expected = learner.discriminator_logits(Inputs(ids=ids))
+        torch.testing.assert_close(head(read.backbone.encode(Inputs(ids=ids))), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_a_generator_with_a_mask_decoder_keeps_its_head(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """By its authors' names, with which plmtrain fills masks from the folder as from the run."""
+    run, out = tmp_path / "run", tmp_path / "out"
+    finished_run(run, "model=deberta_v3_small objective=rtd objective.share_embeddings=gradient_disentangled".split())
+    assert cli.main(["export", str(run), str(out), "part=generator"]) == 0
+    assert "DebertaV2Model, and a language-model head by its authors' names" in " ".join(capsys.readouterr().out.split())
+    ids = torch.randint(5, 60, (3, 11), generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(plmtrain.load(out).logits(ids), plmtrain.load(run).logits(ids), atol=1e-4, rtol=1e-4)
+    assert cli.main(["predict", str(out), "the [MASK] river"]) == 0
 
 
 def test_a_head_that_transformers_knows_no_place_for_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -52,9 +52,13 @@ def _distilbert() -> nn.Module:
     return transformers.DistilBertForMaskedLM(config)
 
 
-def _deberta(**changes: Any) -> Callable[[], nn.Module]:
+def _deberta(version: str = "Deberta", **changes: Any) -> Callable[[], nn.Module]:
     usual = {"relative_attention": True, "pos_att_type": ["c2p", "p2c"], "position_biased_input": False, "type_vocab_size": 0}
-    return _bert_like("DebertaConfig", "DebertaForMaskedLM", layer_norm_eps=1e-7, **(usual | changes))
+    return _bert_like(f"{version}Config", f"{version}ForMaskedLM", layer_norm_eps=1e-7, **(usual | changes))
+
+
+THIRD = {"position_buckets": 6, "max_relative_positions": 12, "share_att_key": True, "norm_rel_ebd": "layer_norm"}
+"""The third version's attention; rows are longer than all that its table tells apart."""
 
 
 CASES = {
@@ -87,6 +91,13 @@ CASES = {
             "deberta_c2p": {"pos_att_type": ["c2p"], "max_relative_positions": 5},
             "deberta_p2c": {"pos_att_type": "p2c", "max_relative_positions": 9},
             "deberta_content": {"pos_att_type": [], "relative_attention": False},
+            "deberta_narrow": {"embedding_size": 20},
+            "deberta_v2": {"version": "DebertaV2", **THIRD, "conv_kernel_size": 3, "conv_act": "gelu"},
+            "deberta_v2_tanh": {"version": "DebertaV2", **THIRD, "conv_kernel_size": 5, "position_buckets": 5},
+            "deberta_v3": {"version": "DebertaV2", **THIRD},
+            # Weights of their own for distances, which the class also has; fewer distances in a row than the table has.
+            "deberta_v2_apart": {"version": "DebertaV2", "pos_att_type": "p2c", "position_buckets": 8, "embedding_size": 20},
+            "deberta_v2_plain": {"version": "DebertaV2", "max_relative_positions": 9},
         }.items()
     },
     "distilbert": Case(_distilbert, "distilbert", segments=0, positioned=False),

@@ -10,6 +10,7 @@ import torch
 import transformers
 from support.finished_run import finished_run, randomised
 
+from plmtrain import cli
 from plmtrain.batch import Inputs
 from plmtrain.data.loading.order import plan_phases
 from plmtrain.errors import SettingsError, SettingsErrors
@@ -151,13 +152,33 @@ def test_a_head_with_opposite_labels_is_not_taken(tmp_path: Path) -> None:
     assert other.fresh == ["a head for pairs of sentences (nsp)"]
 
 
-@pytest.mark.parametrize("parts", ["objective=rtd", "objective=rtd objective.share_embeddings=false"])
-def test_a_run_brings_its_generator(tmp_path: Path, parts: str) -> None:
-    finished_run(tmp_path / "run", ["model=electra_small", *parts.split()])
+@pytest.mark.parametrize("model", ["electra_small", "deberta_v3_small"])
+@pytest.mark.parametrize("sharing", ["full", "none", "gradient_disentangled"])
+def test_a_run_brings_its_generator(tmp_path: Path, model: str, sharing: str) -> None:
+    parts = f"objective=rtd objective.share_embeddings={sharing}"
+    finished_run(tmp_path / "run", [f"model={model}", *parts.split()])
     before = load_run(tmp_path / "run").learner.state_dict()
     _, learner, start = adapted(tmp_path / "run", *parts.split())
     assert start.fresh == []
-    assert all(torch.equal(tensor, before[name]) for name, tensor in learner.state_dict().items())
+    for name, tensor in learner.state_dict().items():
+        if name.endswith("offset"):  # the whole table less the generator's
+            torch.testing.assert_close(tensor, before[name], atol=1e-6, rtol=1e-5)
+        else:
+            assert torch.equal(tensor, before[name]), name
+
+
+def test_a_discriminator_alone_lends_its_generator_its_table(tmp_path: Path) -> None:
+    """Its run's export has no generator: the new one's table is the discriminator's, whose own begins at zero again."""
+    sharing = "objective.share_embeddings=gradient_disentangled"
+    finished_run(tmp_path / "run", ["model=deberta_v3_small", "objective=rtd", sharing])
+    assert cli.main(["export", str(tmp_path / "run"), str(tmp_path / "out")]) == 0
+    before = load_run(tmp_path / "run").learner
+    _, learner, start = adapted(tmp_path / "out", "objective=rtd", sharing)
+    assert start.loaded == ["the backbone", "a head for replaced tokens"]
+    assert not learner.backbone.token.offset.any()
+    assert torch.equal(learner.generator.embedding_weight, before.backbone.embedding_weight)
+    ids = torch.tensor([[5, 17, 30, 44, 8]])
+    torch.testing.assert_close(learner.eval().discriminator_logits(Inputs(ids=ids)), before.discriminator_logits(Inputs(ids=ids)))
 
 
 @pytest.mark.parametrize("rows", [110, 90])

@@ -23,6 +23,7 @@ FAMILIES = {
     "Electra": "electra",
     "DistilBert": "distilbert",
     "Deberta": "deberta",
+    "DebertaV2": "deberta_v3_small",
 }
 FAMILIES |= {"XLNet": "xlnet", "Bart": "bart", "OpenAIGPT": "gpt1 model.feed_forward=96", "GPT2": "gpt2"}
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
-from support.replaced_tokens import TINY, VOCABULARY, keys, learner, program, text
+from support.replaced_tokens import DISENTANGLED, TINY, VOCABULARY, keys, learner, program, text
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -42,9 +43,20 @@ class Says(nn.Module):
         return 1000.0 * functional.one_hot(self.tokens, len(embeddings)).float() + 0 * hidden.sum()
 
 
-@pytest.mark.parametrize("shared", [True, False])
-def test_the_discriminators_loss_reaches_the_generator_through_shared_embeddings_alone(shared: bool) -> None:
-    rtd = program(share_embeddings=shared)
+LENT = {
+    "encoder": {f"backbone.embeddings.{table}.weight" for table in ("token", "position", "segment", "norm")}
+    | {"backbone.embeddings.norm.bias"},
+    "disentangled": {"backbone.token.weight"},
+}
+"""By the kind of a model, what a discriminator lends its generator in full."""
+
+
+@pytest.mark.parametrize("model_settings", [TINY, DISENTANGLED, DISENTANGLED.model_copy(update={"mask_decoder": False})])
+@pytest.mark.parametrize("sharing", ["full", "none", "gradient_disentangled"])
+def test_the_discriminators_loss_reaches_the_generator_through_fully_shared_embeddings_alone(
+    model_settings: Any, sharing: str
+) -> None:
+    rtd = program(model_settings, share_embeddings=sharing)
     model = learner(rtd, std=0.1)
     terms, _ = rtd.loss(model, rtd.collate(text(0, 4, 20), keys(4)), {})
     names, parameters = zip(*model.named_parameters(), strict=True)
@@ -57,11 +69,61 @@ def test_the_discriminators_loss_reaches_the_generator_through_shared_embeddings
             assert gradient.any(), name
     terms, _ = rtd.loss(model, rtd.collate(text(0, 4, 20), keys(4)), {})
     gradients = dict(zip(names, torch.autograd.grad(terms["mlm"].total, parameters, allow_unused=True), strict=True))
-    lent = {"backbone.embeddings.token.weight", "backbone.embeddings.position.weight", "backbone.embeddings.segment.weight"}
-    lent |= {"backbone.embeddings.norm.weight", "backbone.embeddings.norm.bias"}
-    assert {name for name, gradient in gradients.items() if gradient is not None and not name.startswith("generator")} == (
-        lent if shared else set()
-    )
+    reached = {name for name, gradient in gradients.items() if gradient is not None and not name.startswith("generator")}
+    assert reached == (LENT[model_settings.kind] if sharing == "full" else set())
+
+
+@pytest.mark.parametrize("model_settings", [TINY, DISENTANGLED])
+def test_the_discriminator_reads_the_sum_of_the_generators_table_and_its_own(model_settings: Any) -> None:
+    """He et al. 2021, section 3.3: E_D = sg(E_G) + E_delta, which is zero at first; by itself it has the sum."""
+    rtd = program(model_settings, share_embeddings="gradient_disentangled")
+    model = learner(rtd)
+    (name,) = (name for name, _ in model.named_parameters() if name.endswith("offset"))
+    offset = model.get_parameter(name)
+    assert not offset.any()
+    assert torch.equal(model.backbone.embedding_weight, model.generator.embedding_weight)
+    nn.init.normal_(offset, std=0.5)
+    alone = model.models()["discriminator"][0]
+    expected = model.generator.embedding_weight + offset
+    assert torch.equal(alone.embedding_weight, expected)
+    assert alone.state_dict().keys() == {key.replace("offset", "weight") for key in model.backbone.state_dict()}
+    inputs = rtd.collate(text(0, 4, 20), keys(4)).inputs
+    model.eval()
+    torch.testing.assert_close(alone.eval().encode(inputs), model.backbone.encode(inputs))
+    with torch.no_grad():  # what the generator learns reaches the discriminator's table
+        model.generator.embedding_weight[7] += 1
+    torch.testing.assert_close(model.backbone.embedding_weight[7], expected[7] + 1)
+    torch.testing.assert_close(alone.embedding_weight[7], expected[7])
+
+
+def test_the_disentangled_head_compares_each_state_with_the_first() -> None:
+    """The authors' ``LMMaskPredictionHead``: a norm of the sum of both, a layer, GELU, a layer."""
+    model = learner(program(DISENTANGLED), std=0.3).eval()
+    inputs = Inputs(ids=torch.randint(5, 120, (3, 9), generator=torch.Generator().manual_seed(0)))
+    states, head = model.backbone.encode(inputs), model.head
+    summed = torch.stack([states[:, place] + states[:, 0] for place in range(9)], dim=1)
+    inner = functional.layer_norm(summed, (32,), head.norm.weight, head.norm.bias, eps=1e-7)
+    inner = functional.gelu(inner @ head.dense.weight.T + head.dense.bias)
+    torch.testing.assert_close(model.discriminator_logits(inputs), (inner @ head.score.weight.T + head.score.bias)[..., 0])
+
+
+def test_a_disentangled_generator_predicts_by_the_mask_decoder() -> None:
+    rtd = program(DISENTANGLED, share_embeddings="gradient_disentangled")
+    model = learner(rtd, std=0.2).eval()
+    batch = rtd.collate(text(3, 5, 25, ragged=True), keys(5))
+    hidden = model.generator.predicting(batch.inputs, model.generator_head)
+    logits = model.generator_head(hidden, model.generator.embedding_weight)
+    torch.testing.assert_close(model.token_scores(batch.inputs), logits)
+    positions, labels = batch.targets["positions"], batch.targets["labels"]
+    expected = functional.cross_entropy(logits.flatten(0, 1)[positions], labels, reduction="sum")
+    torch.testing.assert_close(rtd.loss(model, batch, {})[0]["mlm"].total, expected)
+    nn.init.zeros_(model.generator_head.position.weight)
+    assert not torch.allclose(model.token_scores(batch.inputs), logits)
+
+
+def test_how_sharing_was_said_before() -> None:
+    """Runs of earlier versions recorded a truth."""
+    assert [program(share_embeddings=value).settings.share_embeddings for value in (True, False)] == ["full", "none"]
 
 
 def test_nothing_is_listed_twice() -> None:
@@ -85,7 +147,7 @@ def test_nothing_is_listed_twice() -> None:
 
 
 def test_every_parameter_learns() -> None:
-    for changes in ({}, {"share_embeddings": False}):
+    for changes in ({}, {"share_embeddings": "none"}, {"share_embeddings": "gradient_disentangled"}):
         rtd = program(**changes)
         model = learner(rtd)
         terms, _ = rtd.loss(model, rtd.collate(text(0, 4, 20), keys(4)), {})

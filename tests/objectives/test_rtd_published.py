@@ -47,6 +47,24 @@ def test_published_sizes(experiment: str, discriminator: int, generator: int) ->
     assert sum(parameter.numel() for parameter in model.parameters()) == discriminator + generator - shared * width
 
 
+def test_published_size_of_debertas_third_version() -> None:
+    """transformers' DebertaV2Model with the heads of the authors' code; the generator has half the layers (rtd_small.json)."""
+    settings = pretrain_settings(compose(["experiment=deberta_v3_small"]))
+    rows, width, trunk = 128_100, 768, 141_304_320
+    rtd = objectives.build(settings.objective, settings.model, replace(VOCABULARY, size=rows))
+    with torch.device("meta"):
+        model = rtd.build(lambda shape: backbones.build(shape, rows))
+    parts = {
+        name: sum(parameter.numel() for module in modules for parameter in module.parameters())
+        for name, modules in model.models().items()
+    }
+    dense = width**2 + width + 2 * width  # with its norm
+    generator = trunk - 3 * (12 * width**2 + 13 * width) + dense + rows + 512 * width
+    assert parts == {"discriminator": trunk + dense + width + 1, "generator": generator}
+    # Each has a table of its own: the discriminator's is added to the generator's.
+    assert sum(parameter.numel() for parameter in model.parameters()) == sum(parts.values())
+
+
 def test_both_models_compute_what_transformers_computes() -> None:
     """Tensors are copied by hand into transformers' classes: logits, both losses, and ragged padding."""
     import transformers

@@ -71,7 +71,14 @@ def test_own_files_can_be_parts(tmp_path: Path) -> None:
             [TWO, "objective.parts.rtd.mask_prob=0.2"],
             ["'objective.parts.rtd.mask_prob'", "that is objective.parts.rtd.mask_probability here"],
         ),
-        ([TWO, "model=bart"], ["objective=rtd needs a backbone of kind encoder", "conf/objective/rtd.yaml", "objective=bart"]),
+        (
+            [TWO, "objective.parts.rtd.share_embeddings=gradient_disentangled"],
+            ["objective.parts.rtd.share_embeddings", "the table of the whole mixture", "=full"],
+        ),
+        (
+            [TWO, "model=bart"],
+            ["objective=rtd needs a backbone of kind disentangled or encoder", "conf/objective/rtd.yaml", "objective=bart"],
+        ),
     ],
 )
 def test_mistakes_are_told(overrides: list[str], words: list[str]) -> None:

@@ -36,6 +36,20 @@ COUNTS: dict[str, list[tuple[str, int]]] = {
     "deberta": [("objective=ngram_mlm model.mask_decoder=false", 139_244_121)],
     "deberta_large": [("objective=ngram_mlm model.mask_decoder=false", 406_264_921)],
     "deberta_xlarge": [("objective=ngram_mlm model.mask_decoder=false", 758_905_945)],
+    # transformers' DebertaV2Model, and a language-model head.
+    **{
+        model: [("objective=ngram_mlm model.mask_decoder=false", trunk + width**2 + 3 * width + rows)]
+        for model, trunk, width, rows in (
+            ("deberta_v2_xlarge", 884_593_152, 1536, 128_100),
+            ("deberta_v2_xxlarge", 1_564_549_632, 1536, 128_100),
+            ("deberta_v3_xsmall", 70_682_112, 384, 128_100),
+            ("deberta_v3_small", 141_304_320, 768, 128_100),
+            ("deberta_v3_base", 183_831_552, 768, 128_100),
+            ("deberta_v3_large", 434_012_160, 1024, 128_100),
+            # As the base model; only the vocabulary is another.
+            ("mdeberta_v3_base", 183_831_552 + (251_000 - 128_100) * 768, 768, 251_000),
+        )
+    },
     "xlm": [(f"objective=tlm data=parallel data.languages=[{FIFTEEN}] tokenizer.vocab_size=95000", 249_071_384)],
     "xlnet": [("objective=plm", 116_750_336)],
     "xlnet_large": [("objective=plm", 360_300_800)],
@@ -87,6 +101,7 @@ DEFAULTS = {
     "electra_small": transformers.ElectraConfig,
     "distilbert": transformers.DistilBertConfig,
     "xlnet_large": transformers.XLNetConfig,
+    "deberta_v2_xlarge": transformers.DebertaV2Config,
     "bart_large": transformers.BartConfig,
     "gpt2": transformers.GPT2Config,
     "t5_small": transformers.T5Config,
@@ -124,6 +139,9 @@ LARGER = {
     "electra": "electra_small",
     "electra_large": "electra",
     **dict.fromkeys(("deberta_large", "deberta_xlarge"), "deberta"),
+    "deberta_v2_xxlarge": "deberta_v2_xlarge",
+    **{f"deberta_v3_{size}": "deberta_v3_base" for size in ("xsmall", "small", "large")},
+    "mdeberta_v3_base": "deberta_v3_base",
     "xlnet_large": "xlnet",
     "bart_large": "bart",
     **dict.fromkeys(("gpt2_medium", "gpt2_large", "gpt2_xl"), "gpt2"),
@@ -218,6 +236,7 @@ def test_roberta_is_bert_with_what_its_authors_changed() -> None:
         ("distilbert", "wordpiece", True),
         ("roberta", "byte_bpe", False),  # Liu et al. 2019, section 4.4
         ("deberta", "byte_bpe", False),  # He et al. 2020, section 5.1
+        ("deberta_v3_base", "unigram", False),  # their spm_tokenizer.py
         ("bart", "byte_bpe", False),  # Lewis et al. 2020, section 5: RoBERTa's
         ("albert", "unigram", True),  # Lan et al. 2020, section 4.1
         ("xlnet", "unigram", False),  # Yang et al. 2019, section 3.1

@@ -152,6 +152,16 @@ PROGRAMS: Mapping[str, Kind] = {
         "mask_probability:0.3",
         logged=("val/loss/mlm", "val/loss/rtd"),
     ),
+    "disentangled_rtd": Kind(
+        _system(
+            "model=deberta_v3_small objective=rtd model.positions=32 model.relative_positions=9 model.relative_buckets=4 "
+            "model.convolution=3 objective.share_embeddings=gradient_disentangled objective.generator_width=1 "
+            "data.isolate_documents=true"
+        ),
+        "mask_probability:0.3",
+        points=("train.accum@6", "save.rename@8"),
+        logged=("val/loss/mlm", "val/loss/rtd"),
+    ),
     "tlm": Kind(
         _system(
             "model=xlm objective=tlm model.positions=32 data=parallel data.files=[none.tsv] data.languages=[en,de,ko] "

@@ -53,6 +53,19 @@ CASES = {
     "deberta": Case(
         "model=deberta objective=ngram_mlm model.mask_decoder=false", "DebertaForMaskedLM", "AutoModelForMaskedLM", segments=0
     ),
+    "deberta_v2": Case(
+        "model=deberta_v2_xlarge objective=ngram_mlm model.mask_decoder=false",
+        "DebertaV2ForMaskedLM",
+        "AutoModelForMaskedLM",
+        segments=0,
+    ),
+    "disentangled_generator": Case(
+        "model=deberta_v3_small objective=rtd objective.share_embeddings=gradient_disentangled model.mask_decoder=false",
+        "DebertaV2ForMaskedLM",
+        "AutoModelForMaskedLM",
+        segments=0,
+        part="generator",
+    ),
     "distilled": Case(
         "model=distilbert objective=distillation teacher=large objective.teacher_width=36",
         "DistilBertForMaskedLM",
@@ -73,6 +86,7 @@ CASES = {
     "electra_classes": classifier("electra", "Electra"),
     "distilbert_classes": classifier("distilbert", "DistilBert", segments=0),
     "deberta_classes": classifier("deberta", "Deberta", segments=0),
+    "deberta_v3_classes": classifier("deberta_v3_small", "DebertaV2", segments=0),
     "xlnet_classes": classifier("xlnet", "XLNet", pad_left=True),
     "bart_classes": classifier("bart", "Bart", segments=0),
     "gpt1_classes": classifier("gpt1 model.feed_forward=96", "OpenAIGPT", segments=0),

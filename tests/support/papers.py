@@ -175,6 +175,37 @@ PAPERS = {
             "model.mask_decoder": True,  # section 3.2
         },
     ),
+    "deberta_v3_small": Paper(
+        "He et al. 2021, the appendix's table of pre-training",
+        "deberta_v3_small",
+        originals.fairseq,
+        peak=6e-4,
+        warmup=10_000,
+        steps=500_000,
+        rows=8192,
+        phases={512: 1},
+        facts={
+            # the same table
+            "optimizer.betas": (0.9, 0.98),
+            "optimizer.eps": 1e-6,
+            "optimizer.weight_decay": 0.01,
+            "optimizer.clip_norm": 1.0,
+            # their rtd_small.json
+            "model.layers": 6,
+            "model.relative_buckets": 256,
+            "model.shared_projections": True,
+            "model.normed_distances": True,
+            "model.convolution": None,
+            "objective.generator_layers": 0.5,
+            "objective.generator_width": 1.0,
+            "objective.share_embeddings": "gradient_disentangled",
+            # keep_prob and mask_prob of their rtd_task.py
+            "objective.mask_share": 1.0,
+            "objective.random_share": 0.0,
+            "objective.budget_counts": "row",  # len(tokens) of their mlm_task.py
+            "objective.discriminator_weight": 50.0,  # section 4
+        },
+    ),
     "xlnet": Paper(
         "Yang et al. 2019, appendix A.4, table 7",
         "xlnet_large",

@@ -12,6 +12,7 @@ from plmtrain import backbones, objectives
 from plmtrain.data.rows.rows import Rows
 from plmtrain.keyed_random import Keys
 from plmtrain.objectives.rtd import ReplacedTokenDetection, RTDLearner
+from plmtrain.settings.models.disentangled import DisentangledSettings
 from plmtrain.settings.models.encoder import EncoderSettings
 from plmtrain.settings.objectives.rtd import RTDSettings
 from plmtrain.text.vocabulary import Vocabulary
@@ -21,8 +22,26 @@ TINY = EncoderSettings(
     name="tiny", family="electra", layers=2, width=32, heads=2, feed_forward=64, embedding_width=24, positions=64
 )
 
+DISENTANGLED = DisentangledSettings(
+    name="tiny",
+    family="deberta_v2",
+    layers=2,
+    width=32,
+    heads=2,
+    feed_forward=64,
+    embedding_width=24,
+    positions=64,
+    relative_positions=16,
+    relative_buckets=8,
+    normed_distances=True,
+    shared_projections=True,
+    key_bias=True,
+)
 
-def program(model: EncoderSettings = TINY, vocabulary: Vocabulary = VOCABULARY, **changes: Any) -> ReplacedTokenDetection:
+
+def program(
+    model: EncoderSettings | DisentangledSettings = TINY, vocabulary: Vocabulary = VOCABULARY, **changes: Any
+) -> ReplacedTokenDetection:
     built = objectives.build(RTDSettings(name="test", **{"generator_width": 0.5, **changes}), model, vocabulary)
     assert isinstance(built, ReplacedTokenDetection)
     return built

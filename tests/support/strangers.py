@@ -38,6 +38,7 @@ DEBERTA_SHAPE = BERT_SHAPE | {
     "position_biased_input": False,
     "type_vocab_size": 0,
 }
+DEBERTA_V2_SHAPE = DEBERTA_SHAPE | {"position_buckets": 6, "share_att_key": True, "norm_rel_ebd": "layer_norm"}
 XLM_SHAPE = {"emb_dim": 24, "n_layers": 2, "n_heads": 3, "max_position_embeddings": 40}
 XLNET_SHAPE = {"d_model": 24, "n_layer": 2, "n_head": 3, "d_inner": 40}
 BART_SHAPE = {"d_model": 24, "max_position_embeddings": 40} | {
@@ -66,6 +67,12 @@ CLASSES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "DistilBertForSequenceClassification": ("DistilBertConfig", "bert", DISTILBERT_SHAPE | LABELS),
     "DebertaForMaskedLM": ("DebertaConfig", "deberta", DEBERTA_SHAPE),
     "DebertaForSequenceClassification": ("DebertaConfig", "deberta", DEBERTA_SHAPE | LABELS),
+    "DebertaV2ForMaskedLM": (
+        "DebertaV2Config",
+        "deberta",
+        DEBERTA_V2_SHAPE | {"conv_kernel_size": 3, "conv_act": "gelu", "conv_groups": 1, "attention_head_size": 8},
+    ),
+    "DebertaV2ForSequenceClassification": ("DebertaV2Config", "deberta", DEBERTA_V2_SHAPE | LABELS),
     "XLMWithLMHeadModel": ("XLMConfig", "xlm", XLM_SHAPE | {"n_langs": 3}),
     "XLMModel": ("XLMConfig", "xlm", XLM_SHAPE),
     "XLNetLMHeadModel": ("XLNetConfig", "xlnet", XLNET_SHAPE),

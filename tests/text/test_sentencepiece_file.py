@@ -28,13 +28,15 @@ def as_the_authors_read(text: str, family: str) -> str:
     return text
 
 
-@pytest.mark.parametrize(("family", "lowercase"), [("albert", True), ("xlnet", False), ("t5", False)])
+@pytest.mark.parametrize(("family", "lowercase"), [("albert", True), ("xlnet", False), ("t5", False), ("deberta", False)])
 def test_sentencepiece_gives_the_same_ids(
     trained: Trained, texts: tuple[str, ...], tmp_path: Path, family: str, lowercase: bool
 ) -> None:
     tokenizer = trained("unigram", family, lowercase)
     tokenizer.save(tmp_path)
-    theirs = SentencePieceProcessor(model_file=str(tmp_path / "spiece.model"))
+    (file,) = tmp_path.glob("*.model")
+    assert file.name == ("spm.model" if family == "deberta" else "spiece.model")
+    theirs = SentencePieceProcessor(model_file=str(file))
     for text in (
         *texts,
         "  two  spaces\n\nand\ttabs \r\n",
@@ -42,7 +44,9 @@ def test_sentencepiece_gives_the_same_ids(
         "２０２１年 e\u0301 \u00a0 ½ x ㈜",
     ):
         assert theirs.encode(as_the_authors_read(text, family)) == ids_of(tokenizer, text), text
-    last = 100 if family == "t5" else 0  # transformers and the authors add T5's sentinels themselves
+    last = {"t5": 100, "deberta": 1}.get(
+        family, 0
+    )  # transformers and the authors add T5's sentinels and DeBERTa's mask themselves
     assert theirs.get_piece_size() == tokenizer.vocabulary.size - last
     assert [theirs.id_to_piece(number) for number in range(len(theirs))] == tokenizer.pieces(range(len(theirs)))
     for number in range(len(theirs)):
@@ -68,6 +72,21 @@ def test_sentencepiece_s_file_alone_makes_the_tokenizer_of_hugging_face_s_class(
     assert len(theirs) == tokenizer.vocabulary.size
     for text in ("the low fog lay over the town", "She said that it was the widest river.", "zzzyx; uxlow"):
         assert theirs(text, add_special_tokens=False)["input_ids"] == ids_of(tokenizer, text)
+
+
+def test_the_tokenizer_of_debertas_second_version_is_read(trained: Trained, tmp_path: Path) -> None:
+    """As its class of transformers saves it, with stages of its own: it cuts and normalises text in another way."""
+    transformers = pytest.importorskip("transformers")
+    pieces = [tuple(row) for row in trained("unigram", "deberta", False).definition["model"]["vocab"]]
+    theirs = transformers.DebertaV2Tokenizer(vocab=pieces, unk_id=3)
+    theirs.save_pretrained(tmp_path)
+    read = Tokenizer.load(tmp_path)
+    assert (read.type, read.family) == ("unigram", "deberta")
+    assert {role: getattr(theirs, f"{role}_token_id") for role in read.vocabulary.roles} == dict(read.vocabulary.roles)
+    for text in ("the low fog lay over the town", "She said  that it was\nthe widest river. ", "zzzyx; uxlow ﬁ", "a [MASK] b"):
+        expected = theirs(text, add_special_tokens=False)["input_ids"]
+        assert read.encode_with_specials(text)[0].tolist() == expected, text
+        assert read.framed(text)[0] == theirs(text)["input_ids"]
 
 
 def test_only_unigram_tokenizers_with_the_ids_of_sentencepiece_have_its_file(trained: Trained, tmp_path: Path) -> None:

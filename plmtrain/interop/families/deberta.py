@@ -1,28 +1,31 @@
 """DeBERTa (the first version) in Hugging Face's names.
 
 The released checkpoints have the authors' names for the language-model head, which transformers' class reads only if config.json
-says ``legacy: false``; here both are read, and transformers' own are written. Its class has no enhanced mask decoder: a head that
-was trained with it would predict something else there, so it is not written. The decoder's table of positions has the released
-name, which transformers skips.
+says ``legacy: false``; here both are read. Its class has no enhanced mask decoder, and would predict something else with a head
+that was trained with one: such a head is written by the authors' names, with the decoder's table of positions, as in the released
+checkpoints, and transformers skips both. This table tells that a head belongs to the decoder: no config.json does, and the
+authors' code applies the decoder wherever the input has no positions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor
 
-from plmtrain.interop.family import THEIR_ACTIVATIONS, Config, Family, Head, Names, Source, one, pair
+from plmtrain.interop.family import THEIR_ACTIVATIONS, Config, Family, Head, Names, Source, one, pair, unlike
 from plmtrain.interop.sentence_heads import sentence_head
 from plmtrain.interop.token_heads import token_head
-from plmtrain.nn.heads import MaskedLMHead, RowHead, SentenceHead, TokenLabelHead, vocabulary_head
+from plmtrain.nn.heads import MaskDecoderHead, MaskedLMHead, RowHead, SentenceHead, TokenLabelHead, vocabulary_head
+from plmtrain.nn.replaced_tokens import ContextReplacedTokenHead
 from plmtrain.settings.models.disentangled import DisentangledSettings
 
 _POSITIONS = "embeddings.position_embeddings.weight"
-_STEPS = "z_steps"
-"""How often the last layer is applied to predict hidden tokens (the authors' name); missing in released config.json files."""
+_FIRST = {"normed_distances": False, "shared_projections": False, "key_bias": False, "convolution": None}
+"""What the first version does not have."""
+_HEAD, _RELEASED_HEAD, _REPLACED_HEAD = "cls.predictions.transform", "lm_predictions.lm_head", "mask_predictions"
 
 
 @dataclass(frozen=True)
@@ -47,31 +50,39 @@ def _swapped(tensor: Tensor, outer: int, inner: int) -> Tensor:
     return tensor.reshape(outer, inner, -1, *tensor.shape[1:]).transpose(0, 1).flatten(0, 2).contiguous()
 
 
-def _shape(config: Config) -> dict[str, Any]:
+def shape(config: Config) -> dict[str, Any]:
+    """Return what the config.json of every version says."""
     config.demand("position_biased_input", False)
     config.demand("type_vocab_size", 0)
-    config.demand("talking_head", False)
     width = config.whole("hidden_size", 768)
-    config.demand("embedding_size", width, None)
+    embedding_width = config.whole("embedding_size", width)
     positions = config.whole("max_position_embeddings", 512)
     farthest = config.number("max_relative_positions", -1)
     terms = _terms(config) if config.values.get("relative_attention", False) else ()
     return {
         "layers": config.whole("num_hidden_layers", 12),
         "width": width,
+        "embedding_width": None if embedding_width == width else embedding_width,
         "heads": config.whole("num_attention_heads", 12),
         "feed_forward": config.whole("intermediate_size", 3072),
         "positions": positions,
         "relative_positions": int(farthest) if farthest >= 1 else positions,
         "content_to_position": "c2p" in terms,
         "position_to_content": "p2c" in terms,
-        "mask_decoder": config.whole(_STEPS, 0) == 2,
+        "mask_decoder": all(
+            any(name.endswith(part) for name in config.tensors) for part in (_POSITIONS, f"{_RELEASED_HEAD}.bias")
+        ),
         "activation": config.activation("hidden_act", "gelu"),
         "norm_eps": config.number("layer_norm_eps", 1e-7),
         "dropout": config.number("hidden_dropout_prob", 0.1),
         "attention_dropout": config.number("attention_probs_dropout_prob", 0.1),
         "initial_std": config.number("initializer_range", 0.02),
     }
+
+
+def _shape(config: Config) -> dict[str, Any]:
+    config.demand("talking_head", False)
+    return shape(config)
 
 
 def _terms(config: Config) -> tuple[str, ...]:
@@ -83,11 +94,14 @@ def _terms(config: Config) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _config(settings: DisentangledSettings) -> dict[str, Any]:
+def config_of(settings: DisentangledSettings) -> dict[str, Any]:
+    """Return the keys that every version has."""
     terms = {"c2p": settings.content_to_position, "p2c": settings.position_to_content}
+    width = settings.embedding_width
     return {
         "num_hidden_layers": settings.layers,
         "hidden_size": settings.width,
+        **({} if width in (None, settings.width) else {"embedding_size": width}),
         "num_attention_heads": settings.heads,
         "intermediate_size": settings.feed_forward,
         "max_position_embeddings": settings.positions,
@@ -102,26 +116,24 @@ def _config(settings: DisentangledSettings) -> dict[str, Any]:
         "attention_probs_dropout_prob": settings.attention_dropout,
         "initializer_range": settings.initial_std,
         "legacy": True,
-        **({_STEPS: 2} if settings.mask_decoder else {}),
     }
 
 
-def _backbone(settings: DisentangledSettings) -> Names:
+def backbone(settings: DisentangledSettings, attention: Callable[[str, str], Names]) -> Names:
+    """Return the names of a backbone.
+
+    Args:
+        settings: of the model.
+        attention: the names of a layer's projections, from plmtrain's prefix and the file's.
+    """
     names = one("token.weight", "embeddings.word_embeddings.weight") | pair("embedding_norm", "embeddings.LayerNorm")
+    if settings.embedding_width not in (None, settings.width):
+        names |= one("projection.weight", "embeddings.embed_proj.weight")
     if settings.position_terms:
         names |= one("relative.weight", "encoder.rel_embeddings.weight")
-    if settings.mask_decoder:
-        names |= one("position.weight", _POSITIONS)
     for layer in range(settings.layers):
         ours, theirs = f"layers.{layer}", f"encoder.layer.{layer}"
-        attention = f"{theirs}.attention.self"
-        names[f"{ours}.attention.query_key_value.weight"] = _HeadByHead((f"{attention}.in_proj.weight",), settings.heads)
-        names |= one(f"{ours}.attention.query_bias", f"{attention}.q_bias")
-        names |= one(f"{ours}.attention.value_bias", f"{attention}.v_bias")
-        if settings.content_to_position:
-            names |= one(f"{ours}.attention.position_key.weight", f"{attention}.pos_proj.weight")
-        if settings.position_to_content:
-            names |= pair(f"{ours}.attention.position_query", f"{attention}.pos_q_proj")
+        names |= attention(f"{ours}.attention", f"{theirs}.attention.self")
         names |= pair(f"{ours}.attention.output", f"{theirs}.attention.output.dense")
         names |= pair(f"{ours}.attention_norm", f"{theirs}.attention.output.LayerNorm")
         names |= pair(f"{ours}.feed_forward_in", f"{theirs}.intermediate.dense")
@@ -130,7 +142,24 @@ def _backbone(settings: DisentangledSettings) -> Names:
     return names
 
 
-def _masked_lm_head(settings: DisentangledSettings, config: Config) -> MaskedLMHead:
+def _unlike(settings: DisentangledSettings) -> list[str]:
+    return unlike(settings, {"relative_buckets": None, **_FIRST})
+
+
+def _backbone(settings: DisentangledSettings) -> Names:
+    def attention(ours: str, theirs: str) -> Names:
+        names: Names = {f"{ours}.query_key_value.weight": _HeadByHead((f"{theirs}.in_proj.weight",), settings.heads)}
+        names |= one(f"{ours}.query_bias", f"{theirs}.q_bias") | one(f"{ours}.value_bias", f"{theirs}.v_bias")
+        if settings.content_to_position:
+            names |= one(f"{ours}.position_key.weight", f"{theirs}.pos_proj.weight")
+        if settings.position_to_content:
+            names |= pair(f"{ours}.position_query", f"{theirs}.pos_q_proj")
+        return names
+
+    return backbone(settings, attention)
+
+
+def _lm_head(settings: DisentangledSettings, config: Config) -> MaskedLMHead:
     head = vocabulary_head(settings, config.whole("vocab_size", 0))
     assert isinstance(head, MaskedLMHead)
     return head
@@ -155,45 +184,78 @@ def _sentence_head() -> Head[DisentangledSettings]:
     )
 
 
-_HEAD, _RELEASED_HEAD = "cls.predictions.transform", "lm_predictions.lm_head"
+def family(
+    name: str,
+    *,
+    shape: Callable[[Config], dict[str, Any]],
+    config: Callable[[DisentangledSettings], dict[str, Any]],
+    unlike: Callable[[DisentangledSettings], list[str]],
+    backbone: Callable[[DisentangledSettings], Names],
+) -> Family[DisentangledSettings]:
+    """Return the format of a version's folders.
 
-FAMILY = Family(
-    settings=DisentangledSettings,
-    prefix="deberta.",
-    shape=_shape,
-    config=_config,
-    unlike=lambda settings: [],
-    backbone=_backbone,
-    heads={
-        MaskedLMHead: Head(
-            make=_masked_lm_head,
-            names={
-                **pair("dense", f"{_HEAD}.dense"),
-                **pair("norm", f"{_HEAD}.LayerNorm"),
-                **one("bias", "cls.predictions.bias"),
-            },
-        ),
-        SentenceHead: _sentence_head(),
-        TokenLabelHead: token_head(None),
-    },
-    bare="DebertaModel",
-    classes=(
-        ("DebertaForSequenceClassification", frozenset({SentenceHead})),
-        ("DebertaForTokenClassification", frozenset({TokenLabelHead})),
-        ("DebertaForMaskedLM", frozenset({MaskedLMHead})),
-        ("DebertaModel", frozenset()),
-    ),
-    repeats={
-        "cls.predictions.decoder.weight": "deberta.embeddings.word_embeddings.weight",
-        "cls.predictions.decoder.bias": "cls.predictions.bias",
-        **{
-            f"{_RELEASED_HEAD}.{layer}.{kind}": f"{_HEAD}.{layer}.{kind}"
-            for layer in ("dense", "LayerNorm")
-            for kind in ("weight", "bias")
+    Args:
+        name: what the names of transformers' classes begin with.
+        shape, config, unlike, backbone: as in ``Family``.
+    """
+    return Family(
+        settings=DisentangledSettings,
+        prefix="deberta.",
+        shape=shape,
+        config=config,
+        unlike=unlike,
+        backbone=backbone,
+        heads={
+            MaskedLMHead: Head(
+                make=_lm_head,
+                names={
+                    **pair("dense", f"{_HEAD}.dense"),
+                    **pair("norm", f"{_HEAD}.LayerNorm"),
+                    **one("bias", "cls.predictions.bias"),
+                },
+                fits=lambda settings: not settings.mask_decoder,
+            ),
+            MaskDecoderHead: Head(
+                make=_lm_head,
+                names={
+                    **pair("dense", f"{_RELEASED_HEAD}.dense"),
+                    **pair("norm", f"{_RELEASED_HEAD}.LayerNorm"),
+                    **one("bias", f"{_RELEASED_HEAD}.bias"),
+                    **one("position.weight", f"deberta.{_POSITIONS}"),
+                },
+                fits=lambda settings: settings.mask_decoder,
+            ),
+            ContextReplacedTokenHead: Head(
+                make=lambda settings, config: ContextReplacedTokenHead(settings.width, settings.activation, settings.norm_eps),
+                names={
+                    **pair("norm", f"{_REPLACED_HEAD}.LayerNorm"),
+                    **pair("dense", f"{_REPLACED_HEAD}.dense"),
+                    **pair("score", f"{_REPLACED_HEAD}.classifier"),
+                },
+            ),
+            SentenceHead: _sentence_head(),
+            TokenLabelHead: token_head(None),
         },
-        f"{_RELEASED_HEAD}.bias": "cls.predictions.bias",
-    },
-    buffers=frozenset({_POSITIONS, "embeddings.position_ids"}),
-    omitted=lambda settings: frozenset({MaskedLMHead}) if settings.mask_decoder else frozenset(),
-    tolerance=1e-4,
-)
+        bare=f"{name}Model",
+        classes=(
+            (f"{name}ForSequenceClassification", frozenset({SentenceHead})),
+            (f"{name}ForTokenClassification", frozenset({TokenLabelHead})),
+            (f"{name}ForMaskedLM", frozenset({MaskedLMHead})),
+            (f"{name}Model", frozenset()),
+        ),
+        repeats={
+            "cls.predictions.decoder.weight": "deberta.embeddings.word_embeddings.weight",
+            "cls.predictions.decoder.bias": "cls.predictions.bias",
+            **{
+                f"{_RELEASED_HEAD}.{layer}.{kind}": f"{_HEAD}.{layer}.{kind}"
+                for layer in ("dense", "LayerNorm")
+                for kind in ("weight", "bias")
+            },
+            f"{_RELEASED_HEAD}.bias": "cls.predictions.bias",
+        },
+        buffers=frozenset({_POSITIONS, "embeddings.position_ids"}),
+        tolerance=1e-4,
+    )
+
+
+FAMILY = family("Deberta", shape=_shape, config=config_of, unlike=_unlike, backbone=_backbone)

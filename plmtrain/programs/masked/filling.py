@@ -53,7 +53,7 @@ class MaskFilling(Answering["MaskedLearner"]):
     @torch.no_grad()
     def predict(self, learner: MaskedLearner, batch: Batch) -> list[dict[str, Any]]:
         """Fill every mask; the answers have the format of ``best_at_masks``."""
-        return self.fill(learner, batch, learner.backbone.predicting(batch.inputs))
+        return self.fill(learner, batch, learner.backbone.predicting(batch.inputs, learner.head))
 
     def fill(self, learner: MaskedLearner, batch: Batch, hidden: Tensor) -> list[dict[str, Any]]:
         """Fill every mask from the hidden states of its row.  # hidden: [rows, length, width]"""

@@ -58,7 +58,7 @@ class MaskedLearner(Learner):
         return logits
 
     def token_scores(self, inputs: Inputs) -> Tensor:
-        return self.scores(self.backbone.predicting(inputs))
+        return self.scores(self.backbone.predicting(inputs, self.head))
 
 
 class MaskedProgram(Program[SettingsT, EncoderSettings, MaskedLearnerT]):

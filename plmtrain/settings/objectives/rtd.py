@@ -1,10 +1,10 @@
-"""Replaced token detection: ELECTRA."""
+"""Replaced token detection: ELECTRA, and DeBERTa's third version."""
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from plmtrain.settings.masking import MaskingSettings
 from plmtrain.settings.objectives.base import ObjectiveSettings, Reads
@@ -12,10 +12,10 @@ from plmtrain.settings.pairs import SegmentSettings
 
 
 class RTDSettings(MaskingSettings, ObjectiveSettings):
-    """Clark et al. 2020, section 2; the shape of the generator, section 3.2 and appendix A."""
+    """Clark et al. 2020, section 2; the shape of the generator, section 3.2 and appendix A; He et al. 2021, section 3."""
 
     reads: ClassVar[Reads] = "blocks"
-    backbones: ClassVar[frozenset[str]] = frozenset({"encoder"})
+    backbones: ClassVar[frozenset[str]] = frozenset({"encoder", "disentangled"})
     roles: ClassVar[frozenset[str]] = frozenset({"mask"})
     decides_parameters: ClassVar[frozenset[str]] = frozenset(
         {"generator_width", "generator_layers", "generator_head_width", "generator_feed_forward", "share_embeddings"}
@@ -37,8 +37,11 @@ class RTDSettings(MaskingSettings, ObjectiveSettings):
     """The size of the generator's attention heads; it has at least one."""
     generator_feed_forward: float = Field(4.0, gt=0, le=64)
     """The generator's inner layer as a multiple of its hidden size."""
-    share_embeddings: bool = True
-    """Whether the generator uses the discriminator's embedding tables; otherwise it has its own, of its own hidden size."""
+    share_embeddings: Literal["none", "full", "gradient_disentangled"] = "full"
+    """The embeddings that generator and discriminator have in common: ``none``, so that the generator's are of its own hidden
+    size; the tables, trained by both (``full``, ELECTRA); or the generator's table of tokens, which the discriminator reads
+    without a gradient and adds an own table to (``gradient_disentangled``, He et al. 2021, section 3.3). ``true`` is ``full``,
+    ``false`` ``none``."""
     temperature: float = Field(1.0, gt=0)
     """The divisor of the generator's logits before a token is drawn."""
     generator_weight: float = Field(1.0, gt=0)
@@ -53,6 +56,12 @@ class RTDSettings(MaskingSettings, ObjectiveSettings):
     @property
     def pairs(self) -> SegmentSettings | None:
         return self.segments
+
+    @field_validator("share_embeddings", mode="before")
+    @classmethod
+    def _was_a_truth(cls, value: Any) -> Any:
+        """Accept what runs of earlier versions recorded."""
+        return {True: "full", False: "none"}[value] if isinstance(value, bool) else value
 
     @model_validator(mode="after")
     def _draws_single_tokens(self) -> RTDSettings:
