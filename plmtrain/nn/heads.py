@@ -231,6 +231,25 @@ def token_label_head(settings: UniformTransformerSettings | BiLSTMSettings, labe
     )
 
 
+class SpanHead(LinearHead):
+    """The same with two logits for each token: of being the first one of an answer, and the last one (Devlin et al. 2019, section
+    4.2)."""
+
+    biased: ClassVar[bool] = True
+
+
+def span_head(settings: UniformTransformerSettings | BiLSTMSettings, dropout: float | None) -> SpanHead:
+    """Build the head with which a model's family finds answers in a text, with fresh weights.
+
+    Args:
+        settings: of the model.
+        dropout: of the states; None for the published head's.
+    """
+    dropout = settings.published.span_dropout if dropout is None else dropout
+    std, truncated = settings.initial_std, settings.initial_truncated
+    return SpanHead(settings.width, 2, dropout=dropout, initial_std=std, initial_truncated=truncated)
+
+
 RowHead = SentenceHead | LinearHead
 """A head that scores a row from one of its states."""
 

@@ -65,7 +65,7 @@ def rows_of_files(reader: Reader[Any, Any], data: TableSettings, skips: Skips) -
         is_training = split == "train"
         files, setting = (data.files, "data.files") if is_training else (data.validation_files, "data.validation_files")
         for path in readers.expand(files, setting) if files else []:
-            yield str(path), tables.read(path, reader.columns, data, skips)
+            yield str(path), tables.read(path, reader.columns, data, skips, reader.endings)
 
     return rows
 
@@ -91,7 +91,7 @@ def gather(reader: Reader[Any, Any], data: TableSettings, rows: Rows, skips: Ski
         if split == "train":
             reader = reader.settled(splits[split])
     if only is None and not sources["validation"]:
-        splits["train"], splits["validation"] = _divided(splits["train"], data.validation_fraction)
+        splits["train"], splits["validation"] = _divided(splits["train"], data.validation_fraction, reader)
     reader.judge(splits)
     for split in wanted:
         if not len(splits[split]):
@@ -116,9 +116,11 @@ def _read(
     return examples, digests
 
 
-def _divided(examples: Sequence[Example[Any]], share: float) -> tuple[list[Example[Any]], list[Example[Any]]]:
+def _divided(
+    examples: Sequence[Example[Any]], share: float, reader: Reader[Any, Any]
+) -> tuple[list[Example[Any]], list[Example[Any]]]:
     """Divide examples into training and held-out ones by a hash of their texts: equal texts are on the same side."""
-    hashes = [content_hash("\n".join(example.texts)) for example in examples]
+    hashes = [content_hash(reader.kin(example)) for example in examples]
     held_out = {number for number in hashes if number < share * 2**64} or set(sorted(hashes)[:1])
     sides: tuple[list[Example[Any]], list[Example[Any]]] = ([], [])
     for example, number in zip(examples, hashes, strict=True):

@@ -1,4 +1,4 @@
-"""Tables of labelled texts: TSV, CSV, JSON, parquet and CoNLL; whatever is wrong is told with its file and line.
+"""Tables of labelled texts: TSV, CSV, JSON, parquet, CoNLL and SQuAD's JSON; whatever is wrong is told with its file and line.
 
 TSV has no quotes, as GLUE's files and most people's have none: a cell is what stands between two tabs. CSV has them (RFC 4180),
 and cells of several lines with them. CoNLL's files have a word a line, with its tags beside it, and a blank line after each
@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from plmtrain.data.tables.squad_files import questions_in
 from plmtrain.errors import DataError, nearest
 from plmtrain.settings.data import TableSettings
 from plmtrain.text.json_objects import Lines, json_objects, kind
@@ -127,7 +128,9 @@ class Row:
         raise DataError(f"column '{column}' should be a number, but is {actual}", self.where, SKIP)
 
 
-def read(path: Path, columns: Mapping[str, str], data: TableSettings, skips: Skips) -> Iterator[Row]:
+def read(
+    path: Path, columns: Mapping[str, str], data: TableSettings, skips: Skips, endings: Mapping[str, str] = FORMATS
+) -> Iterator[Row]:
     """The rows of a file, in order.
 
     Args:
@@ -135,12 +138,13 @@ def read(path: Path, columns: Mapping[str, str], data: TableSettings, skips: Ski
         columns: those that must be there, each with the setting that names it.
         data: the format, and whether bad rows stop the reading.
         skips: where those that do not are counted.
+        endings: the formats of files by their endings.
 
     Raises:
         DataError: for a file of another kind or without rows, a missing column (it names those there are), a row with more or
             fewer cells than the header, and what is no UTF-8 text, no JSON, no parquet or no gzip.
     """
-    if (kind := format_of(path, data)) == "parquet":
+    if (kind := format_of(path, data, endings)) == "parquet":
         yield from _some(_parquet(path, columns), str(path), kind, skips)
     else:
         yield from read_lines(lines(path, data, skips), str(path), kind, columns, data, skips)
@@ -154,7 +158,7 @@ def read_lines(
     Args:
         stream: the lines, from ``lines`` or ``lines_of``.
         source: their name in messages.
-        kind: ``tsv``, ``csv``, ``jsonl``, ``conll`` or ``conllu``.
+        kind: ``tsv``, ``csv``, ``jsonl``, ``conll``, ``conllu`` or ``squad``.
     """
     yield from _some(_READERS[kind](source, stream, columns, data, skips), source, kind, skips)
 
@@ -170,7 +174,7 @@ def _some(rows: Iterator[Row], source: str, kind: str, skips: Skips) -> Iterator
         raise DataError("there is no row in this file", source, remedy)
 
 
-def format_of(path: Path, data: TableSettings) -> str:
+def format_of(path: Path, data: TableSettings, endings: Mapping[str, str] = FORMATS) -> str:
     """Return the format of a file: the one that the settings name, or that of its ending.
 
     Raises:
@@ -178,13 +182,13 @@ def format_of(path: Path, data: TableSettings) -> str:
     """
     if data.format != "auto":
         return data.format
-    if (name := ending(path)) not in FORMATS:
+    if (name := ending(path)) not in endings:
         raise DataError(
             f"what kind of table this is cannot be seen from its ending '{name}'",
             str(path),
-            "say it with data.format=tsv, csv, jsonl, parquet or conll",
+            "say it with data.format=tsv, csv, jsonl, parquet, conll or squad",
         )
-    return FORMATS[name]
+    return endings[name]
 
 
 def named(value: object, names: Sequence[str], where: str) -> object:
@@ -330,6 +334,11 @@ def _sentence(
     yield Row(where, {name: list(words) for name, words in zip(names, values, strict=True)})
 
 
+def _squad(source: str, stream: Lines, columns: Mapping[str, str], data: TableSettings, skips: Skips) -> Iterator[Row]:
+    for where, cells in questions_in(source, stream, columns, partial(bad, data=data, skips=skips)):
+        yield Row(where, cells)
+
+
 def _parquet(path: Path, columns: Mapping[str, str]) -> Iterator[Row]:
     """Rows of a parquet file; the numbers of classes are replaced by the names that the file itself gives them."""
     import pyarrow
@@ -374,9 +383,11 @@ _READERS: Mapping[str, Callable[[str, Lines, Mapping[str, str], TableSettings, S
     "jsonl": _jsonl,
     "conll": _conll,
     "conllu": _conllu,
+    "squad": _squad,
 }
 _EXPECTED = {
     "jsonl": "a JSON object a line was expected",
     "conll": "a word a line, with its tag, was expected",
     "conllu": "a word a line, in ten columns, was expected",
+    "squad": "questions about paragraphs were expected, or a JSON object a line",
 }

@@ -16,8 +16,9 @@ from torch import Tensor
 
 from plmtrain.interop.family import THEIR_ACTIVATIONS, Config, Family, Head, Names, Source, one, pair
 from plmtrain.interop.sentence_heads import sentence_head
+from plmtrain.interop.span_heads import answer_head
 from plmtrain.interop.token_heads import token_head
-from plmtrain.nn.heads import MaskedLMHead, RowHead, SentenceHead, TokenLabelHead, vocabulary_head
+from plmtrain.nn.heads import MaskedLMHead, RowHead, SentenceHead, SpanHead, TokenLabelHead, vocabulary_head
 from plmtrain.settings.models.disentangled import DisentangledSettings
 
 _POSITIONS = "embeddings.position_embeddings.weight"
@@ -175,11 +176,13 @@ FAMILY = Family(
         ),
         SentenceHead: _sentence_head(),
         TokenLabelHead: token_head(None),
+        SpanHead: answer_head(),
     },
     bare="DebertaModel",
     classes=(
         ("DebertaForSequenceClassification", frozenset({SentenceHead})),
         ("DebertaForTokenClassification", frozenset({TokenLabelHead})),
+        ("DebertaForQuestionAnswering", frozenset({SpanHead})),
         ("DebertaForMaskedLM", frozenset({MaskedLMHead})),
         ("DebertaModel", frozenset()),
     ),
