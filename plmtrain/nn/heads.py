@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -233,9 +233,17 @@ def token_label_head(settings: UniformTransformerSettings | BiLSTMSettings, labe
 
 class SpanHead(LinearHead):
     """The same with two logits for each token: of being the first one of an answer, and the last one (Devlin et al. 2019, section
-    4.2)."""
+    4.2).
+
+    The probabilities are over the tokens of a row, all of which have the same bias: it changes none, and is not trained, since its
+    gradients are rounding errors, of which Adam would make steps as large as any. Published files have it.
+    """
 
     biased: ClassVar[bool] = True
+
+    def __init__(self, width: int, outputs: int, **others: Any) -> None:
+        super().__init__(width, outputs, **others)
+        self.scores.bias.requires_grad_(False)
 
 
 def span_head(settings: UniformTransformerSettings | BiLSTMSettings, dropout: float | None) -> SpanHead:

@@ -15,7 +15,18 @@ from typing import Any
 from support.finished_run import finished_run
 from support.memory_rows import vocabulary_of
 from support.tiny_run import SHAPE, TINY_BERT, TinyRun, settings_of
-from support.tiny_task import answered_examples, examples, labeller, program, scored_examples, scorer, tagged_examples, writer
+from support.tiny_task import (
+    answered_examples,
+    examples,
+    finder,
+    labeller,
+    program,
+    question_examples,
+    scored_examples,
+    scorer,
+    tagged_examples,
+    writer,
+)
 
 from plmtrain.settings.composing.folders import section
 from plmtrain.text.tokenizer import Tokenizer
@@ -276,6 +287,14 @@ PROGRAMS: Mapping[str, Kind] = {
         examples=tagged_examples,
         points=("train.accum@6", "eval@10"),
         logged=("val/f1", "val/accuracy"),
+    ),
+    "question_answering": Kind(
+        TINY_BERT,
+        None,
+        task=finder,
+        examples=question_examples,
+        points=("train.accum@6", "eval@10"),
+        logged=("val/f1", "val/exact_match_no_answer", "val/threshold"),
     ),
     "sequence_to_sequence": Kind(
         _system("model=bart objective=bart model.positions=32"),
