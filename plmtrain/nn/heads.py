@@ -235,8 +235,8 @@ class SpanHead(LinearHead):
     """The same with two logits for each token: of being the first one of an answer, and the last one (Devlin et al. 2019, section
     4.2).
 
-    The probabilities are over the tokens of a row, all of which have the same bias: it changes none, and is not trained, since its
-    gradients are rounding errors, of which Adam would make steps as large as any. Published files have it.
+    The probabilities are over the tokens of a row, all of which have the same bias: it changes none. It is not trained, since its
+    gradients are rounding errors, of which Adam would make steps as large as any; published files have it.
     """
 
     biased: ClassVar[bool] = True

@@ -216,8 +216,8 @@ def _of_dataset(
 
     task = reader.task
     own: dict[Split, str] = {"train": task.train_split, "validation": task.validation_split}
-    if len(splits) > 1 and own["train"] == own["validation"]:
-        splits = splits[:1]  # a part of it is held out
+    if own["train"] == own["validation"]:
+        splits = ("train",)  # of which a part is held out
     datasets = {split: dataset_of(task, own[split], data, skips) for split in splits}
     first = datasets[splits[0]]
     names = {column: first.labels(column) for column in reader.columns}

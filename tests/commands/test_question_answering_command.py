@@ -91,6 +91,17 @@ def test_a_run_keeps_its_threshold_and_is_scored_with_it(work: Path) -> None:
     assert (never["f1_has_answer"], never["f1_no_answer"]) == (0, 1)
 
 
+def test_a_part_that_was_held_out_by_contexts_is_evaluated_alone(work: Path) -> None:
+    (work / "few.jsonl").write_text("".join((work / "dev.jsonl").read_text().splitlines(keepends=True)[:12]))
+    settings = "task=question_answering task.unanswerable=true data.files=[few.jsonl] data.validation_fraction=0.3".split()
+    assert plmtrain("finetune", *settings, *RUN, "name=divided", "trainer.steps=2", cwd=work).code == 0
+    held_out = predictions(work / "runs" / "divided")
+    assert 0 < len(held_out) < 12
+    (found,) = json_of(plmtrain("evaluate", "runs/divided", "--json", cwd=work))
+    right = [line["prediction"] == (line["expected"] or [""])[0] for line in held_out]
+    assert found["exact_match"] == pytest.approx(sum(right) / len(right))
+
+
 def test_killed_it_goes_on_to_the_same_end(work: Path) -> None:
     assert plmtrain("finetune", *TASK, *RUN, "name=killed", cwd=work, fault="eval@3").code == -signal.SIGKILL
     assert plmtrain("finetune", *TASK, *RUN, "name=killed", cwd=work).code == 0

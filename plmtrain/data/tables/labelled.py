@@ -78,7 +78,7 @@ def gather(reader: Reader[Any, Any], data: TableSettings, rows: Rows, skips: Ski
         data: the treatment of bad rows, and the held-out share.
         rows: the rows of each split.
         skips: counts bad rows.
-        only: the only split to read; the task's settings must be complete then.
+        only: the only split to return; the task's settings must be complete then.
 
     Raises:
         DataError: for a bad row, for examples from which nothing can be learnt, or for too few rows.
@@ -90,8 +90,10 @@ def gather(reader: Reader[Any, Any], data: TableSettings, rows: Rows, skips: Ski
         splits[split], sources[split] = _read(reader, data, rows(split), skips)
         if split == "train":
             reader = reader.settled(splits[split])
-    if only is None and not sources["validation"]:
-        splits["train"], splits["validation"] = _divided(splits["train"], data.validation_fraction, reader)
+    if "validation" in wanted and not sources["validation"]:
+        whole = splits["train"] if only is None else _read(reader, data, rows("train"), skips)[0]
+        divided = dict(zip(("train", "validation"), _divided(whole, data.validation_fraction, reader), strict=True))
+        splits = {split: divided[split] for split in wanted}
     reader.judge(splits)
     for split in wanted:
         if not len(splits[split]):
