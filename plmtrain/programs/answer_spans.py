@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 Candidates = Mapping[str, Any]
 
+NONE = "(no answer)"
+
 
 class SpanLearner(FeatureLearner):
     """A backbone and a head that scores each token as the first one of an answer, and as the last one.
@@ -128,6 +130,17 @@ def chosen(candidates: Candidates, threshold: float | None) -> Mapping[str, Any]
 def text_of(context: str, answer: Mapping[str, Any]) -> str:
     """Return the text of an answer; nothing if there is none."""
     return "" if answer["start"] is None else context[answer["start"] : answer["end"]]
+
+
+def listed(context: str, candidates: Candidates, count: int) -> list[dict[str, Any]]:
+    """Return the best candidates with their texts, as ``answer``."""
+    return [{"answer": text_of(context, one), **one} for one in candidates["answers"][:count]]
+
+
+def cells(answer: Mapping[str, Any]) -> list[str]:
+    """Return the cells of an answer with its text in the line that ``plmtrain predict`` prints."""
+    place = "" if answer["start"] is None else f"{answer['start']}-{answer['end']}"
+    return [answer["answer"] or NONE, f"{answer['probability']:.1%}", place]
 
 
 def likely_sentence(question: str, context: str) -> str:

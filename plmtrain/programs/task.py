@@ -70,7 +70,8 @@ class TaskProgram(Program[SettingsT, ModelT, LearnerT]):
     """A fine-tuning task."""
 
     continued: ClassVar[tuple[type[nn.Module], ...]] = ()
-    """The types of modules besides the backbone that a run takes from the run that it starts from; its heads are always new."""
+    """The types of modules besides the backbone that a run takes from what it starts from, if that has them; other heads are new,
+    since other labels mean something else."""
 
     @classmethod
     def of_heads(cls, heads: Set[type[nn.Module]], labels: tuple[str, ...]) -> SettingsT | None:

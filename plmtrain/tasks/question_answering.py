@@ -29,11 +29,22 @@ from plmtrain.errors import SettingsError
 from plmtrain.metrics.answers import Scores, best_threshold
 from plmtrain.nn.heads import SpanHead, span_head
 from plmtrain.nn.loss import cross_entropy_sum
-from plmtrain.programs.answer_spans import SpanLearner, best_spans, candidates_of, chosen, difference, likely_sentence, text_of
+from plmtrain.programs.answer_spans import (
+    NONE,
+    SpanLearner,
+    best_spans,
+    candidates_of,
+    cells,
+    chosen,
+    difference,
+    likely_sentence,
+    listed,
+    text_of,
+)
 from plmtrain.programs.answering import Answer, Demonstration
 from plmtrain.programs.features import mix_of, mix_term
 from plmtrain.programs.inspection import Inspection, Shown
-from plmtrain.programs.program import Carry, MakeBackbone, Selection
+from plmtrain.programs.program import Carry, MakeBackbone, RowShape, Selection
 from plmtrain.programs.task import TaskAnswering, TaskProgram
 from plmtrain.settings.models.base import UniformTransformerSettings
 from plmtrain.settings.tasks.question_answering import QuestionAnsweringSettings
@@ -48,11 +59,12 @@ if TYPE_CHECKING:
 
 _AT_ONCE = 64
 """The rows of one question's context that are read at a time: a book has thousands."""
+_SHORTEST = 4
+"""The least tokens of text in a row: two of a question, and two of a context."""
 _WORST = 5
 """The number of examples in the table of the surest wrong answers."""
 _SHORT = 60
 """The most characters of a text in a table."""
-_NONE = "(no answer)"
 
 
 class QuestionAnswering(TaskProgram[QuestionAnsweringSettings, UniformTransformerSettings, SpanLearner]):
@@ -66,6 +78,7 @@ class QuestionAnswering(TaskProgram[QuestionAnsweringSettings, UniformTransforme
     """
 
     terms: tuple[str, ...] = ("spans",)
+    continued = (SpanHead,)  # it means the same whatever the texts are about
     unit = "nats an end of an answer"
     ragged = True
     counted = ("tokens",)
@@ -89,6 +102,13 @@ class QuestionAnswering(TaskProgram[QuestionAnsweringSettings, UniformTransforme
     @cached_property
     def format(self) -> RowFormat:
         return RowFormat.of(self.model.family, 2)
+
+    def row_shape(self, sequence_length: int) -> RowShape:
+        shape = super().row_shape(sequence_length)
+        if shape.length < _SHORTEST:
+            what = f"rows of {sequence_length} tokens have no room for a question and a part of its context"
+            raise SettingsError(what, "trainer.sequence_length", "give 128 or more; BERT's has 384")
+        return shape
 
     @property
     def selection(self) -> Selection:
@@ -316,14 +336,14 @@ class AnswerFinding(TaskAnswering[SpanLearner]):
     def written(self, example: Example[Any], answer: Mapping[str, Any]) -> dict[str, Any]:
         context = example.texts[1]
         values = self._values(context, answer)
-        return {"prediction": values.pop("answer"), **values, "n_best": _listed(context, answer, self.settings.n_best)}
+        return {"prediction": values.pop("answer"), **values, "n_best": listed(context, answer, self.settings.n_best)}
 
     def read_out(self, text: str, ids: NDArray[np.int64], answer: Mapping[str, Any], tokenizer: Tokenizer) -> Answer:
         question, context = self.reader.question(text).texts
-        values, best = self._values(context, answer), _listed(context, answer, self._shown)
+        values, best = self._values(context, answer), listed(context, answer, self._shown)
         shown = [values] if self._shown == 1 else best
         columns = dict(zip(self.settings.text, (question, context), strict=True))
-        lines = ["\t".join([*_cells(one), question]) for one in shown]
+        lines = ["\t".join([*cells(one), question]) for one in shown]
         return Answer({**columns, **values, **({} if self._shown == 1 else {"n_best": best})}, lines)
 
     def appended(self, answer: Answer) -> dict[str, Any]:
@@ -343,8 +363,8 @@ class AnswerFinding(TaskAnswering[SpanLearner]):
         rows = [
             [
                 _shortened(held_out[number].texts[0]),
-                _shortened(" | ".join(dict.fromkeys(rights[number].texts)) or _NONE),
-                _shortened(text_of(rights[number].context, given[number]) or _NONE),
+                _shortened(" | ".join(dict.fromkeys(rights[number].texts)) or NONE),
+                _shortened(text_of(rights[number].context, given[number]) or NONE),
                 f"{given[number]['probability']:.1%}",
             ]
             for number in wrong
@@ -369,17 +389,6 @@ class AnswerFinding(TaskAnswering[SpanLearner]):
 def _some(batch: Batch, first: int, count: int) -> Batch:
     """Return a part of a batch whose tensors all have a row for each sample."""
     return batch.map(lambda tensor: tensor[first : first + count])
-
-
-def _listed(context: str, candidates: Mapping[str, Any], count: int) -> list[dict[str, Any]]:
-    """Return the best candidates with their texts."""
-    return [{"answer": text_of(context, one), **one} for one in candidates["answers"][:count]]
-
-
-def _cells(answer: Mapping[str, Any]) -> list[str]:
-    """Return the cells of an answer in the line that ``plmtrain predict`` prints."""
-    place = "" if answer["start"] is None else f"{answer['start']}-{answer['end']}"
-    return [answer["answer"] or _NONE, f"{answer['probability']:.1%}", place]
 
 
 def _mean(values: NDArray[np.float64]) -> float:

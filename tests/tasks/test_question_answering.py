@@ -15,7 +15,7 @@ from support.tiny_task import finder, question_examples, tiny_model
 from plmtrain import backbones
 from plmtrain.batch import Batch
 from plmtrain.data.tables.spans import RightAnswers
-from plmtrain.errors import SettingsErrors
+from plmtrain.errors import SettingsError, SettingsErrors
 from plmtrain.keyed_random import Keys
 from plmtrain.programs.answer_spans import SpanLearner, best_spans, candidates_of, likely_sentence
 from plmtrain.settings.composing.compose import compose
@@ -237,6 +237,15 @@ def test_what_cannot_be_is_refused_with_its_reason(chosen: str, told: str) -> No
     words = ["data.files=[a.json]", "task=question_answering", *chosen.split()]
     with pytest.raises(SettingsErrors, match=told):
         run_settings(compose(words, primary=FINETUNE.primary), FINETUNE)
+
+
+def test_rows_without_room_are_refused() -> None:
+    task = finder(length=12)
+    assert task.row_shape(7).length == 4
+    with pytest.raises(SettingsError, match="rows of 6 tokens have no room for a question"):
+        task.row_shape(6)
+    rows = question_examples(ROWS, 4)
+    assert rows.fetch(np.arange(len(rows))).tokens.shape[1] == 2
 
 
 def test_the_named_suites_say_whether_there_may_be_no_answer() -> None:
