@@ -36,6 +36,7 @@ from plmtrain.training.group import Group
 from plmtrain.training.precision import choose_precision, precision_reason
 from plmtrain.training.progress import Progress
 from plmtrain.training.progress_line import ProgressLine
+from plmtrain.training.recomputation import recompute_blocks
 from plmtrain.training.reporting import RunReporter
 from plmtrain.training.run_folder import RunFolder
 from plmtrain.training.state import TrainingState, checkpoint_size, load_weights
@@ -234,6 +235,8 @@ def build_learner(
         start.load()
         on_start(start)
     freeze(learner, settings.trainer.freeze)
+    if settings.trainer.activation_checkpointing:
+        recompute_blocks(learner)
     if settings.trainer.compile:
         compile_blocks(learner, program)
     learner.train()

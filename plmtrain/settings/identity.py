@@ -29,6 +29,7 @@ _FREE = frozenset(
         "data.prepared_dir",
         "data.processes",
         "trainer.micro_batch_size",
+        "trainer.activation_checkpointing",
         "trainer.save_every",
         "trainer.keep",
         "trainer.log_every",

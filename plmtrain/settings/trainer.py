@@ -65,6 +65,9 @@ class TrainerSettings(Settings):
     """Sequences in a step, over all processes and micro-batches."""
     micro_batch_size: int | None = Field(None, gt=0, le=MOST_ROWS)
     """Sequences that one process takes at a time; all of its share if omitted. It changes memory, never the result."""
+    activation_checkpointing: bool = False
+    """Whether blocks keep only their inputs for the backward pass, and are computed again in it: less memory, more time, the same
+    result."""
     sequence_length: int = Field(128, gt=2, le=MOST_PLACES)
     """Tokens in a sequence, special ones included."""
     length_window: int = Field(1, gt=0, le=4096)

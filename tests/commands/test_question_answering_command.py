@@ -163,7 +163,7 @@ def test_what_cannot_be_is_told_with_its_line(work: Path) -> None:
             ["the answer 'Atlantis' is not at", "bad.jsonl:2", "nowhere in this"],
         ),
         (["task.unanswerable=false"], 3, ["this question has no answer", "train.json:1, question 0", "task.unanswerable=true"]),
-        (["task.label=answer"], 3, ["there is no 'answer'", "train.json:1, question 0", "answers"]),
+        (["task.label=answer"], 3, ["there is no column 'answer'", "train.json:1, question 0", "answers"]),
     ):
         result = plmtrain("finetune", *TASK, *RUN, "name=refused", *overrides, cwd=work)
         assert result.code == code, result.err

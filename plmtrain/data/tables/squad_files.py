@@ -7,11 +7,11 @@ KLUE-MRC has the same layout with other names of what identifies a question. A r
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
 from typing import Any
 
-from plmtrain.errors import DataError, nearest
+from plmtrain.errors import DataError
 from plmtrain.json_files import DamagedJson, parse
 from plmtrain.text.json_objects import Lines, json_objects, kind
 from plmtrain.text.readers import SKIP
@@ -24,14 +24,13 @@ Cells = tuple[str, Mapping[str, Any]]
 """A row: its file and line, and its cells by column."""
 
 
-def questions_in(source: str, stream: Lines, columns: Mapping[str, str], refuse: Callable[[DataError], None]) -> Iterator[Cells]:
+def questions_in(source: str, stream: Lines, refuse: Callable[[DataError], None]) -> Iterator[Cells]:
     """Yield the questions of a file in the layout of SQuAD, or the rows of a file of JSON objects, one a line or in an array.
 
     Args:
         source: the name of the file in messages.
         stream: its lines.
-        columns: the columns that must be there, each with the setting that names it.
-        refuse: called with the error of each bad row; it raises it or counts it.
+        refuse: called with the error of each line that is no object; it raises it or counts it.
 
     Raises:
         DataError: naming file and line, if the file is neither.
@@ -40,12 +39,10 @@ def questions_in(source: str, stream: Lines, columns: Mapping[str, str], refuse:
     if first is None:
         return
     stream = chain([first], stream)
-    objects = json_objects(source, stream, f"a JSON object was expected; {SKIP}", refuse)
-    rows = _rows(source, stream) if _is_whole(first[1]) else ((where, cells) for _, where, cells in objects)
-    for where, cells in rows:
-        if missing := [column for column in columns if column not in cells]:
-            refuse(_missing(missing[0], columns[missing[0]], cells, where))
-        else:
+    if _is_whole(first[1]):
+        yield from _rows(source, stream)
+    else:
+        for _, where, cells in json_objects(source, stream, f"a JSON object was expected; {SKIP}", refuse):
             yield where, cells
 
 
@@ -100,8 +97,3 @@ def _items(value: Any, key: str, where: str) -> Iterator[tuple[str, Mapping[str,
         if not isinstance(item, dict):
             raise DataError(f"an object was expected, but this is {kind(item)}", place, "see the layout of SQuAD's files")
         yield place, item
-
-
-def _missing(column: str, setting: str, there: Mapping[str, Any] | Sequence[str], where: str) -> DataError:
-    what = f"there is no '{column}'; the question has: {', '.join(map(str, there))}"
-    return DataError(what, where, f"{setting}: {nearest(column, list(there))}")

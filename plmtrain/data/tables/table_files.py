@@ -2,7 +2,7 @@
 
 TSV has no quotes, as GLUE's files and most people's have none: a cell is what stands between two tabs. CSV has them (RFC 4180),
 and cells of several lines with them. CoNLL's files have a word a line, with its tags beside it, and a blank line after each
-sentence: a sentence is a row, and its cells are lists. All but parquet may be gzipped.
+sentence: a sentence is a row, and its cells are lists. All but parquet may be compressed.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from plmtrain.data.tables.conll_files import sentences_in, words_in
 from plmtrain.data.tables.squad_files import questions_in
 from plmtrain.errors import DataError, nearest
 from plmtrain.settings.data import TableSettings
@@ -40,10 +41,6 @@ FORMATS = {
 }
 """The formats of tables by the endings of files."""
 
-_CONLLU = ("id", "form", "lemma", "upos", "xpos", "feats", "head", "deprel", "deps", "misc")
-"""The columns of CoNLL-U (universaldependencies.org)."""
-_BETWEEN_DOCUMENTS = "-DOCSTART-"
-"""The only word of the line between two documents of CoNLL-2003."""
 _ROWS_AT_ONCE = 1024
 """The rows of a parquet file that are in memory at a time."""
 _LONGEST_CELL = 2**24  # characters
@@ -145,7 +142,7 @@ def read(
             fewer cells than the header, and what is no UTF-8 text, no JSON, no parquet or no gzip.
     """
     if (kind := format_of(path, data, endings)) == "parquet":
-        yield from _some(_parquet(path, columns), str(path), kind, skips)
+        yield from _some(_parquet(path, columns, None), str(path), kind, skips)
     else:
         yield from read_lines(lines(path, data, skips), str(path), kind, columns, data, skips)
 
@@ -161,6 +158,23 @@ def read_lines(
         kind: ``tsv``, ``csv``, ``jsonl``, ``conll``, ``conllu`` or ``squad``.
     """
     yield from _some(_READERS[kind](source, stream, columns, data, skips), source, kind, skips)
+
+
+def read_column(path: Path, column: str, setting: str, data: TableSettings, skips: Skips) -> Iterator[Row]:
+    """Yield the rows of a file with a single column; of a parquet file nothing else is read.
+
+    Args:
+        path, data, skips: as for ``read``.
+        column: its name.
+        setting: that names it.
+
+    Raises:
+        DataError: as for ``read``.
+    """
+    if format_of(path, data) == "parquet":
+        yield from _some(_parquet(path, {column: setting}, [column]), str(path), "parquet", skips)
+    else:
+        yield from read(path, {column: setting}, data, skips)
 
 
 def _some(rows: Iterator[Row], source: str, kind: str, skips: Skips) -> Iterator[Row]:
@@ -271,76 +285,47 @@ def _under_header(
 
 
 def _jsonl(source: str, stream: Lines, columns: Mapping[str, str], data: TableSettings, skips: Skips) -> Iterator[Row]:
-    for _, where, cells in json_objects(
-        source, stream, f"a JSON object was expected; {SKIP}", partial(bad, data=data, skips=skips)
-    ):
+    refuse = partial(bad, data=data, skips=skips)
+    objects = json_objects(source, stream, f"a JSON object was expected; {SKIP}", refuse)
+    yield from _complete(((where, cells) for _, where, cells in objects), columns, "this line's", refuse)
+
+
+def _squad(source: str, stream: Lines, columns: Mapping[str, str], data: TableSettings, skips: Skips) -> Iterator[Row]:
+    refuse = partial(bad, data=data, skips=skips)
+    yield from _complete(questions_in(source, stream, refuse), columns, "the question's", refuse)
+
+
+def _conll(source: str, stream: Lines, columns: Mapping[str, str], data: TableSettings, skips: Skips) -> Iterator[Row]:
+    rows = sentences_in(source, stream, data.columns, data.separator, partial(bad, data=data, skips=skips))
+    yield from _complete(rows, columns, "the file's", _stop)
+
+
+def _conllu(source: str, stream: Lines, columns: Mapping[str, str], data: TableSettings, skips: Skips) -> Iterator[Row]:
+    yield from _complete(words_in(source, stream, partial(bad, data=data, skips=skips)), columns, "the file's", _stop)
+
+
+def _complete(
+    rows: Iterator[tuple[str, Mapping[str, object]]],
+    columns: Mapping[str, str],
+    whose: str,
+    refuse: Callable[[DataError], None],
+) -> Iterator[Row]:
+    """Yield those rows that have all columns; the others are refused."""
+    for where, cells in rows:
         absent = next(((column, setting) for column, setting in columns.items() if column not in cells), None)
         if absent is not None:
-            bad(_missing(*absent, list(cells), where, "this line's"), data, skips)
+            refuse(_missing(*absent, list(cells), where, whose))
         else:
             yield Row(where, cells)
 
 
-def _conll(source: str, stream: Lines, columns: Mapping[str, str], data: TableSettings, skips: Skips) -> Iterator[Row]:
-    """Sentences; without names the first column is ``tokens``, and the last one ``tags``."""
-    for begins, rows in _sentences(stream, data.separator, comments=False):
-        if rows[0][1][0] == _BETWEEN_DOCUMENTS:
-            continue
-        names = data.columns or ("tokens", *(str(number) for number in range(2, len(rows[0][1]))), "tags")
-        yield from _sentence(f"{source}:{begins}", source, rows, names, columns, data, skips)
+def _stop(error: DataError) -> None:
+    raise error
 
 
-def _conllu(source: str, stream: Lines, columns: Mapping[str, str], data: TableSettings, skips: Skips) -> Iterator[Row]:
-    """Sentences of words; tokens of several words, and empty nodes, are no words."""
-    for begins, rows in _sentences(stream, "\t", comments=True):
-        words = [(number, cells) for number, cells in rows if "-" not in cells[0] and "." not in cells[0]]
-        yield from _sentence(f"{source}:{begins}", source, words, _CONLLU, columns, data, skips)
-
-
-def _sentences(stream: Lines, separator: str | None, *, comments: bool) -> Iterator[tuple[int, list[tuple[int, list[str]]]]]:
-    """Yield the lines of each sentence, cut into cells, with the number of the first one."""
-    rows: list[tuple[int, list[str]]] = []
-    for number, line in stream:
-        if comments and line.startswith("#"):
-            continue
-        if line and not line.isspace():
-            rows.append((number, line.split(separator)))
-        elif rows:
-            yield rows[0][0], rows
-            rows = []
-    if rows:
-        yield rows[0][0], rows
-
-
-def _sentence(
-    where: str,
-    source: str,
-    rows: Sequence[tuple[int, list[str]]],
-    names: Sequence[str],
-    columns: Mapping[str, str],
-    data: TableSettings,
-    skips: Skips,
-) -> Iterator[Row]:
-    """Yield a sentence, unless it is skipped."""
-    for column, setting in columns.items():
-        if column not in names:
-            raise _missing(column, setting, names, where, "the file's")
-    for number, cells in rows:
-        if len(cells) != len(names):
-            what = f"this line has {len(cells)} cells, and {len(names)} were expected: {', '.join(names)}"
-            bad(DataError(what, f"{source}:{number}", SKIP), data, skips)
-            return
-    values = zip(*(cells for _, cells in rows), strict=True)
-    yield Row(where, {name: list(words) for name, words in zip(names, values, strict=True)})
-
-
-def _squad(source: str, stream: Lines, columns: Mapping[str, str], data: TableSettings, skips: Skips) -> Iterator[Row]:
-    for where, cells in questions_in(source, stream, columns, partial(bad, data=data, skips=skips)):
-        yield Row(where, cells)
-
-
-def _parquet(path: Path, columns: Mapping[str, str]) -> Iterator[Row]:
-    """Rows of a parquet file; the numbers of classes are replaced by the names that the file itself gives them."""
+def _parquet(path: Path, columns: Mapping[str, str], wanted: Sequence[str] | None) -> Iterator[Row]:
+    """Rows of a parquet file, with all columns or the wanted ones; the numbers of classes are replaced by the names that the file
+    itself gives them."""
     import pyarrow
     from pyarrow import parquet
 
@@ -353,7 +338,7 @@ def _parquet(path: Path, columns: Mapping[str, str]) -> Iterator[Row]:
                     raise _missing(column, setting, there, str(path), "the file's")
             known = _class_names(file.schema_arrow.metadata or {})
             names = {column: known.get(column, ()) for column in columns}
-            for batch in file.iter_batches(_ROWS_AT_ONCE):
+            for batch in file.iter_batches(_ROWS_AT_ONCE, columns=wanted):
                 for cells in batch.to_pylist():
                     number += 1
                     where = f"{path}, row {number}"

@@ -166,7 +166,7 @@ WRITE = '"answer_start": [0]'
         ({"answers": []}, "this question has no answer", "task.unanswerable=true"),
         ({"context": " "}, "column 'context' is empty", "on_bad"),
         ({"question": None}, "column 'question' should be text, but is null", "on_bad"),
-        ({"answers": ...}, "there is no 'answers'; the question has: question, context", "task.label"),
+        ({"answers": ...}, "there is no column 'answers'; the question's columns: question, context", "task.label"),
     ],
 )
 def test_a_bad_question_is_told_with_its_line(changed: dict[str, Any], what: str, remedy: str, tmp_path: Path) -> None:
@@ -191,7 +191,7 @@ def test_a_bad_question_of_squads_layout_is_told_by_its_name_and_line(tmp_path: 
     made = squad()
     del made["data"][0]["paragraphs"][1]["context"]
     for change, told in (
-        (made, "there is no 'context'; the question has: title, question, id, answers"),
+        (made, "there is no column 'context'; the question's columns: title, question, id, answers"),
         ({"data": [{"paragraphs": [{"qas": 3}]}]}, "there is no list 'qas' here, but qas"),
         ({"data": [[]]}, "an object was expected, but this is a list"),
     ):
