@@ -294,6 +294,9 @@ class ModelFamily:
         features: what the head of a task reads: the last states of a model that is trained with it (``states``), or a trained mix
             of all layers of a model that stays as it is (``mix``).
         head: the head with which its models classify texts; None if none was published.
+        question: where a row has the question about a text, of which a head finds the answer: before it (``first``) or after it
+            (``last``); None if no such head was published.
+        span_dropout: of the states that this head reads.
         pairs: the objective that trains its head for pairs of sentences.
         lm_weight: the weight of the language-model loss with which its models are fine-tuned.
         decoder_start: the role of the token that a decoder's inputs begin with.
@@ -310,6 +313,8 @@ class ModelFamily:
     reads: Literal["first", "last", "decoder", "mean"] = "first"
     features: Literal["states", "mix"] = "states"
     head: ClassifierHead | None = None
+    question: Literal["first", "last"] | None = None
+    span_dropout: float = 0.0
     pairs: Literal["nsp", "sop"] = "nsp"
     lm_weight: float = 0.0
     decoder_start: str = "eos"
@@ -326,24 +331,42 @@ class ModelFamily:
 
 
 MODEL_FAMILIES: Mapping[str, ModelFamily] = {
-    "bert": ModelFamily(kind="encoder", tokenizer="bert", head=ClassifierHead(pooled=True)),
-    "roberta": ModelFamily(kind="encoder", tokenizer="roberta", head=ClassifierHead(drops_state=True), counts_from_pad=True),
-    "albert": ModelFamily(kind="encoder", tokenizer="albert", head=ClassifierHead(pooled=True, dropout=0.1), pairs="sop"),
+    "bert": ModelFamily(kind="encoder", tokenizer="bert", head=ClassifierHead(pooled=True), question="first"),
+    "roberta": ModelFamily(
+        kind="encoder", tokenizer="roberta", head=ClassifierHead(drops_state=True), question="first", counts_from_pad=True
+    ),
+    "albert": ModelFamily(
+        kind="encoder", tokenizer="albert", head=ClassifierHead(pooled=True, dropout=0.1), question="first", pairs="sop"
+    ),
     # ELECTRA's own code scores the dropped first state with one layer.
-    "electra": ModelFamily(kind="encoder", tokenizer="bert", head=ClassifierHead(drops_state=True, activation="gelu")),
-    "distilbert": ModelFamily(kind="encoder", tokenizer="bert", head=ClassifierHead(activation="relu", dropout=0.2)),
-    "deberta": ModelFamily(kind="disentangled", tokenizer="deberta", head=ClassifierHead(drops_state=True, activation="gelu")),
+    "electra": ModelFamily(
+        kind="encoder", tokenizer="bert", head=ClassifierHead(drops_state=True, activation="gelu"), question="first"
+    ),
+    "distilbert": ModelFamily(
+        kind="encoder", tokenizer="bert", head=ClassifierHead(activation="relu", dropout=0.2), question="first", span_dropout=0.1
+    ),
+    "deberta": ModelFamily(
+        kind="disentangled", tokenizer="deberta", head=ClassifierHead(drops_state=True, activation="gelu"), question="first"
+    ),
     # The second and the third version; 128,001 tokens in 128,100 rows.
     "deberta_v2": ModelFamily(
-        kind="disentangled", tokenizer="deberta", head=ClassifierHead(drops_state=True, activation="gelu"), row_multiple=100
+        kind="disentangled",
+        tokenizer="deberta",
+        head=ClassifierHead(drops_state=True, activation="gelu"),
+        question="first",
+        row_multiple=100,
     ),
     "xlm": ModelFamily(kind="encoder", tokenizer="xlm", counts_padding=True),
-    "xlnet": ModelFamily(kind="two_stream", tokenizer="xlnet", padding_segment=3, reads="last", head=ClassifierHead(dropout=0.1)),
+    # In the authors' code for SQuAD the question stands behind the text.
+    "xlnet": ModelFamily(
+        kind="two_stream", tokenizer="xlnet", padding_segment=3, reads="last", head=ClassifierHead(dropout=0.1), question="last"
+    ),
     "bart": ModelFamily(
         kind="encoder_decoder",
         tokenizer="roberta",
         reads="decoder",
         head=ClassifierHead(drops_state=True, dropout=0.0),
+        question="first",
         writes_frame=True,
     ),
     "mbart": ModelFamily(kind="encoder_decoder", tokenizer="mbart", reads="decoder", in_transformers=False),

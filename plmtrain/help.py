@@ -84,6 +84,11 @@ VERBS = {
                 "model=bart size=small",
                 "a text for a text, such as its translation",
             ),
+            (
+                "plmtrain finetune task=squad_v2 data.files=[train-v2.0.json] data.validation_files=[dev-v2.0.json] "
+                "trainer.sequence_length=384 init=runs/mine",
+                "answers to questions, found in texts",
+            ),
             ("plmtrain finetune task=glue/sst2 init=runs/mine", "a public dataset, from the hub"),
             ("plmtrain finetune task=glue/rte task.folder=glue init=runs/mine", "the same from a folder, without a connection"),
             ("plmtrain finetune -m task=glue/rte init=runs/mine seed=1,2,3", "three seeds, with mean and spread"),
@@ -112,12 +117,13 @@ VERBS = {
     "predict": Verb(
         "use a run: fill masks, restore text, find replaced tokens",
         "predict RUN [TEXT]... [--part PART] [--file FILE] [--format FORMAT] [--json | --output FILE] [--batch-size N] "
-        "[--precision PRECISION] [--beams N | --sample]...",
+        "[--n-best N] [--precision PRECISION] [--beams N | --sample]...",
         "Reads texts from the arguments, or one per line from a file or from standard input; writes text, or JSON lines with\n"
         "--json. A table (.tsv, .csv, .jsonl, .parquet, or --format) is read by the columns of the run's task, and --output\n"
         "writes its rows with the answers behind them, as .tsv, .csv or .jsonl. What cannot be answered is named by file and\n"
         "line on standard error, and all else is answered; the exit code is 3 then. For a mixture of objectives, --part chooses\n"
-        "the part that answers: by default the one with the largest share.\n"
+        "the part that answers: by default the one with the largest share. A run that finds answers in texts takes a question,\n"
+        "a tab and the text; --n-best gives several answers, the best first.\n"
         "A run that generates text takes --beams, --length-penalty, --early-stopping, or --sample with --temperature, --top-k,\n"
         "--top-p and --seed; and --max-new-tokens, --min-new-tokens, --no-repeat-ngram, --stop TEXT. They mean the same as in\n"
         "generate of transformers, except that lengths do not count the token that an encoder-decoder starts from. On a\n"
@@ -142,6 +148,7 @@ VERBS = {
             "--length-penalty",
             "--max-new-tokens",
             "--min-new-tokens",
+            "--n-best",
             "--no-repeat-ngram",
             "--output",
             "--part",

@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
@@ -43,6 +44,8 @@ def run(arguments: list[str]) -> int:
         model = asked(options.run, options.part, options.precision)
         if chosen is not None:
             model = model.writing(chosen)
+        if options.n_best is not None:
+            model = model.ranked(options.n_best)
         # A person who asks one question reads the answer while it is written.
         streamed = len(options.texts) == 1 and table is None and not options.json and sys.stdout.isatty()
         answered = 0
@@ -79,7 +82,8 @@ def _understood(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--output", type=Path)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--part")
-    parser.add_argument("--batch-size", type=_rows, default=32)
+    parser.add_argument("--batch-size", type=partial(_whole, "--batch-size"), default=32)
+    parser.add_argument("--n-best", type=partial(_whole, "--n-best"))
     parser.add_argument("--precision", choices=get_args(WantedPrecision))
     for name, field in GenerationSettings.model_fields.items():
         option = f"--{name.replace('_', '-')}"
@@ -137,12 +141,11 @@ class _Parser(argparse.ArgumentParser):
         raise SettingsError(f"this cannot be understood: {message}", "plmtrain predict", "see plmtrain predict --help")
 
 
-def _rows(text: str) -> int:
-    """A number of texts that are answered at a time."""
+def _whole(option: str, text: str) -> int:
+    """Return the number of an option that counts something."""
     if not text.isdecimal() or int(text) < 1:
-        raise SettingsError(
-            f"--batch-size must be a whole number above 0, and is '{text}'", "command line: --batch-size", "leave it away for 32"
-        )
+        what = f"{option} must be a whole number above 0, and is '{text}'"
+        raise SettingsError(what, f"command line: {option}", "omit it, or give another number")
     return int(text)
 
 
@@ -163,7 +166,7 @@ def _questions(options: argparse.Namespace, answering: Answering[Any], refused: 
         return
     columns = dict.fromkeys(answering.columns, "rename a column (--format text reads lines without a header)")
     if options.file is not None:
-        yield from from_file(options.file, options.format, columns, answering.asked, refused)
+        yield from from_file(options.file, options.format, columns, answering.asked, refused, answering.endings)
     else:
         yield from from_stream(standard_input(), "standard input", options.format, columns, answering.asked, refused)
 
@@ -196,8 +199,9 @@ def _encoded(
     texts = [question.text for question in questions]
     try:
         rows = answering.questions(texts, tokenizer)
-        for text, length in zip(texts, rows.lengths.tolist(), strict=True):
+        for number, length in zip(answering.owners(rows).tolist(), rows.lengths.tolist(), strict=True):
             if length > answering.longest:
+                text = texts[number]
                 what = f"a text has {length} tokens, but the model takes {answering.longest}"
                 raise DataError(what, f"'{text[:60]}'", "give it in shorter parts")
         return questions, rows

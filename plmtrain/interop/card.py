@@ -28,6 +28,7 @@ _AUTO_CLASSES = {
     "ForSequenceClassification": ("AutoModelForSequenceClassification", "text-classification"),
     "ForTokenClassification": ("AutoModelForTokenClassification", "token-classification"),
     "ForQuestionAnswering": ("AutoModelForQuestionAnswering", "question-answering"),
+    "ForQuestionAnsweringSimple": ("AutoModelForQuestionAnswering", "question-answering"),
     "ForConditionalGeneration": ("AutoModelForSeq2SeqLM", "text2text-generation"),
     "LMHeadModel": ("AutoModelForCausalLM", "text-generation"),
 }
@@ -90,6 +91,8 @@ def _task(task: TaskSettings) -> Iterator[str]:
         yield f"Before each text it reads `{prefix}`."
     if isinstance(task, SentenceTaskSettings) and task.symmetric:
         yield "A pair is read in both orders, and the head scores the sum of the two states; the class below reads one order."
+    if (threshold := getattr(task, "threshold", None)) is not None:
+        yield f"There is no answer if its score exceeds that of the best one by more than {threshold:.4f}."
     if labels := getattr(task, "labels", ()):
         yield f"Its labels are {', '.join(f'`{label}`' for label in labels[:_LISTED])}{', ...' if len(labels) > _LISTED else ''}."
 

@@ -105,7 +105,7 @@ def start_of(settings: RunSettings, program: Trainable, learner: Learner) -> Sta
     """Compare a learner with the weights that its run starts from; None for a run that starts from random weights.
 
     The backbone must be there. Of the heads, those of an objective are taken where the folder has the same; a task's are new but
-    for the pooler in them.
+    for the pooler in them and for those that it continues.
 
     Args:
         settings: the run's settings.

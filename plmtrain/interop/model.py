@@ -21,6 +21,7 @@ from plmtrain.nn.heads import (
     Pooler,
     ReplacedTokenHead,
     SentenceHead,
+    SpanHead,
     TeacherProjection,
     TiedHead,
     TokenLabelHead,
@@ -124,6 +125,7 @@ _HEADS: Mapping[type[nn.Module], tuple[str, Scores]] = {
     LinearHead: ("a sentence head", _sentences),
     PairHead: ("a head for pairs of sentences", _pairs),
     TokenLabelHead: ("a head that labels tokens", _tokens),
+    SpanHead: ("a head that finds answers", _tokens),
 }
 
 

@@ -257,6 +257,33 @@ def token_label_head(settings: UniformTransformerSettings | BiLSTMSettings, labe
     )
 
 
+class SpanHead(LinearHead):
+    """The same with two logits for each token: of being the first one of an answer, and the last one (Devlin et al. 2019, section
+    4.2).
+
+    The probabilities are over the tokens of a row, all of which have the same bias: it changes none. It is not trained, since its
+    gradients are rounding errors, of which Adam would make steps as large as any; published files have it.
+    """
+
+    biased: ClassVar[bool] = True
+
+    def __init__(self, width: int, outputs: int, **others: Any) -> None:
+        super().__init__(width, outputs, **others)
+        self.scores.bias.requires_grad_(False)
+
+
+def span_head(settings: UniformTransformerSettings | BiLSTMSettings, dropout: float | None) -> SpanHead:
+    """Build the head with which a model's family finds answers in a text, with fresh weights.
+
+    Args:
+        settings: of the model.
+        dropout: of the states; None for the published head's.
+    """
+    dropout = settings.published.span_dropout if dropout is None else dropout
+    std, truncated = settings.initial_std, settings.initial_truncated
+    return SpanHead(settings.width, 2, dropout=dropout, initial_std=std, initial_truncated=truncated)
+
+
 RowHead = SentenceHead | LinearHead
 """A head that scores a row from one of its states."""
 

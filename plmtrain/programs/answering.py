@@ -11,11 +11,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
+import numpy as np
+
+from plmtrain.data.tables.table_files import FORMATS
 from plmtrain.errors import SettingsError
 from plmtrain.programs.learner import Learner
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from plmtrain.batch import Batch
@@ -62,6 +64,11 @@ class Answering(ABC, Generic[LearnerT_contra]):
     """The maximum number of text tokens in a question."""
 
     @property
+    def endings(self) -> Mapping[str, str]:
+        """The formats of tables by the endings of files."""
+        return FORMATS
+
+    @property
     def columns(self) -> Mapping[str, str]:
         """The columns of a table that a question is read from, each with what names it; here there is one, ``text``."""
         return {"text": "the column of a text"}
@@ -80,11 +87,26 @@ class Answering(ABC, Generic[LearnerT_contra]):
 
     @abstractmethod
     def questions(self, texts: Sequence[str], tokenizer: Tokenizer) -> Rows:
-        """Encode texts to rows, one for each text, without the special tokens that ``collate`` adds.
+        """Encode texts to rows, without the special tokens that ``collate`` adds.
 
         Raises:
             DataError: if a text lacks something that the program needs, e.g. a mask to fill.
         """
+
+    def owners(self, rows: Rows) -> NDArray[np.int64]:
+        """Return the index of the text of each row of ``questions``, in ascending order; here each text is one row.  # [rows]"""
+        return np.arange(len(rows))
+
+    def ranked(self, count: int) -> Self:
+        """Return the same, which reads out several answers to a question, the best first.
+
+        Args:
+            count: how many.
+
+        Raises:
+            SettingsError: if there is only one answer to a question.
+        """
+        raise SettingsError("the run gives one answer to a question", f"--n-best {count}", "omit it")
 
     @abstractmethod
     def collate(self, rows: Rows) -> Batch:
@@ -100,8 +122,8 @@ class Answering(ABC, Generic[LearnerT_contra]):
 
         Args:
             text: the text of the question.
-            ids: [tokens] its tokens, from ``questions``.
-            answer: the answer of ``predict`` for its row.
+            ids: [tokens] the tokens of its first row, from ``questions``.
+            answer: the answer of ``predict`` for its row, or what ``merge`` makes of those for its rows.
             tokenizer: the tokenizer that encoded it.
         """
 
@@ -112,10 +134,10 @@ class Answering(ABC, Generic[LearnerT_contra]):
 
         Args:
             learner: in eval mode.
-            batch: of one question, from ``collate``.
+            batch: all rows of one question, from ``collate``.
             text, ids, tokenizer: as in ``read_out``.
         """
-        (answer,) = self.predict(learner, batch)
+        answer = self.merge(self.predict(learner, batch))
         yield "\n".join(self.read_out(text, ids, answer, tokenizer).lines)
 
     @property

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Self
 import torch
 from torch import Tensor
 
-from plmtrain.batch import Term
+from plmtrain.batch import Inputs, Layout, Term, shift_right
 from plmtrain.nn.scalar_mix import ScalarMix
 from plmtrain.programs.learner import Learner
 
 if TYPE_CHECKING:
     from plmtrain.backbones import Backbone
-    from plmtrain.batch import Inputs
     from plmtrain.settings.models.base import UniformTransformerSettings
     from plmtrain.settings.models.bilstm import BiLSTMSettings
     from plmtrain.settings.tasks.base import HeadTaskSettings
@@ -46,6 +45,17 @@ class FeatureLearner(Learner):
             layers = self.backbone.encode_layers(inputs)
         mixed: Tensor = self.mix(layers)
         return mixed
+
+
+def read_again(inputs: Inputs, closing: int) -> Inputs:
+    """Return a decoder's inputs with which it reads a row once more: each place where it would write a token, having read all
+    before it; the closing token stands in front (Lewis et al. 2020, section 3, and the authors' code).
+
+    Args:
+        inputs: of the encoder.
+        closing: the id of the token that closes a row.
+    """
+    return Inputs(ids=shift_right(inputs.ids, closing), layout=Layout(tokens=inputs.layout.tokens, causal=True))
 
 
 def mix_of(backbone: Backbone, task: HeadTaskSettings, model: UniformTransformerSettings | BiLSTMSettings) -> ScalarMix | None:

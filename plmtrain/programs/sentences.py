@@ -16,14 +16,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from plmtrain.batch import Batch, Inputs, Layout, Term, shift_right
+from plmtrain.batch import Batch, Inputs, Layout, Term
 from plmtrain.data.rows.row_formats import RowFormat, formatted
 from plmtrain.data.tables.examples import ExampleRows, in_both_orders
 from plmtrain.data.tables.readers import reader_of
 from plmtrain.nn.heads import RowHead, SentenceHead, row_head, row_state
 from plmtrain.nn.loss import tied_cross_entropy
 from plmtrain.programs.answering import Answer
-from plmtrain.programs.features import FeatureLearner, mix_of, mix_term
+from plmtrain.programs.features import FeatureLearner, mix_of, mix_term, read_again
 from plmtrain.programs.inspection import Inspection, Shown
 from plmtrain.programs.program import Carry, MakeBackbone
 from plmtrain.programs.spelling import with_spellings
@@ -78,7 +78,8 @@ class SentenceLearner(FeatureLearner):
     def hidden(self, inputs: Inputs) -> Tensor:
         """Return the states of the rows that the head reads.  # [rows, length, width]"""
         if self._family.reads == "decoder":
-            inputs = replace(inputs, decoder=self._read_again(inputs))
+            assert self._closing is not None, "the settings refuse such a tokenizer"
+            inputs = replace(inputs, decoder=read_again(inputs, self._closing))
         return super().hidden(inputs)
 
     def scores(self, inputs: Inputs, hidden: Tensor | None = None) -> Tensor:
@@ -97,12 +98,6 @@ class SentenceLearner(FeatureLearner):
             states = states.view(2, -1, states.shape[-1]).sum(dim=0)
         scores: Tensor = self.head(states)
         return scores
-
-    def _read_again(self, inputs: Inputs) -> Inputs:
-        """Return a decoder's inputs that end where it would write the closing token, having read all before it (Lewis et al.
-        2020, section 3.1; as in the authors' code, the closing token also stands in front)."""
-        assert self._closing is not None, "the settings refuse such a tokenizer"
-        return Inputs(ids=shift_right(inputs.ids, self._closing), layout=Layout(tokens=inputs.layout.tokens, causal=True))
 
 
 class SentenceProgram(TaskProgram[SentenceTaskT, UniformTransformerSettings | BiLSTMSettings, SentenceLearner]):

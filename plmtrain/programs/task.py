@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from plmtrain.data.tables.labelled import Examples
-    from plmtrain.data.tables.reader import Reader
+    from plmtrain.data.tables.reader import Example, Reader
     from plmtrain.data.tables.table_files import Row
 
 
@@ -25,11 +25,33 @@ class TaskAnswering(Answering[LearnerT_contra]):
     reader: Reader[Any, Any]
 
     @property
+    def endings(self) -> Mapping[str, str]:
+        return self.reader.endings
+
+    @property
     def columns(self) -> Mapping[str, str]:
         return self.reader.question_columns
 
     def asked(self, row: Row) -> str:
         return json.dumps({column: row.cells[column] for column in self.columns}, ensure_ascii=False, default=str)
+
+    def tuned(self, answers: Sequence[Mapping[str, Any]], references: Sequence[Any]) -> dict[str, Any]:
+        """Return the settings of the task that are tuned on held-out examples and not given (``TaskSettings.tuned``); here none.
+
+        Args:
+            answers: for each held-out example.
+            references: the right ones.
+        """
+        return {}
+
+    def written(self, example: Example[Any], answer: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what a line of ``predictions.jsonl`` says of an answer; here all of it.
+
+        Args:
+            example: the example.
+            answer: the answer to it.
+        """
+        return dict(answer)
 
     @abstractmethod
     def closing(
@@ -48,7 +70,8 @@ class TaskProgram(Program[SettingsT, ModelT, LearnerT]):
     """A fine-tuning task."""
 
     continued: ClassVar[tuple[type[nn.Module], ...]] = ()
-    """The types of modules besides the backbone that a run takes from the run that it starts from; its heads are always new."""
+    """The types of modules besides the backbone that a run takes from what it starts from, if that has them; other heads are new,
+    since other labels mean something else."""
 
     @classmethod
     def of_heads(cls, heads: Set[type[nn.Module]], labels: tuple[str, ...]) -> SettingsT | None:

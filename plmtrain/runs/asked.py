@@ -7,12 +7,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from plmtrain.console import warn
 from plmtrain.errors import SettingsError
 from plmtrain.interop.trained import load_trained
 from plmtrain.training.precision import Precision, autocast, choose_precision
+from plmtrain.training.prediction import by_example
 from plmtrain.training.restore import TrainedRun
 
 if TYPE_CHECKING:
@@ -50,6 +52,14 @@ class Asked:
         """
         return replace(self, answering=self.answering.writing(chosen, self.tokenizer))
 
+    def ranked(self, count: int) -> Asked:
+        """Return the same, with several answers to each question.
+
+        Raises:
+            SettingsError: if it has one answer to a question.
+        """
+        return replace(self, answering=self.answering.ranked(count))
+
     def answers(self, texts: Sequence[str], rows: Rows) -> Iterator[Answer]:
         """Yield the answers to some texts.
 
@@ -59,7 +69,9 @@ class Asked:
         """
         with autocast(self.precision, self.device):
             answers = self.answering.predict(self.learner, self.answering.collate(rows).to(self.device))
-        for row, (text, answer) in enumerate(zip(texts, answers, strict=True)):
+        owners = self.answering.owners(rows)
+        first = np.flatnonzero(np.diff(owners, prepend=-1)).tolist()
+        for row, text, answer in zip(first, texts, by_example(self.answering, answers, owners), strict=True):
             yield self.answering.read_out(text, rows.tokens[row, : rows.lengths[row]], answer, self.tokenizer)
 
     def stream(self, text: str, row: Rows) -> Iterator[str]:

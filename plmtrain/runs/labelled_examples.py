@@ -25,6 +25,7 @@ from plmtrain.settings.run import FinetuneSettings
 from plmtrain.text.extension import with_added_tokens
 from plmtrain.text.readers import Skips
 from plmtrain.text.tokenizer import Tokenizer
+from plmtrain.training.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -58,6 +59,7 @@ class LabelledExamples(Material):
         self.examples = examples
         self._encoded = {split: examples.reader.encode(some, tokenizer) for split, some in examples.splits.items()}
         self._answers: list[dict[str, Any]] = []
+        self._answering: TaskAnswering[Any] | None = None
 
     @classmethod
     def of(cls, settings: FinetuneSettings, on_update: OnUpdate) -> LabelledExamples:
@@ -162,20 +164,31 @@ class LabelledExamples(Material):
         rows, answering = self.rows("validation", program, phase), _answering(program)
         precision = choose_precision(self.settings.trainer.precision, group.device)
         answers = predict_all(answering, learner, rows, group, batch_size=phase.batch_size, precision=precision)
-        answers = by_example(answering, answers, rows)
+        answers = by_example(answering, answers, rows.owners)
         if group.is_main:
+            if tuned := answering.tuned(answers, rows.references):
+                write_json_atomically(RunFolder(folder).tuned_path, tuned)
+                answering = _answering(self._tuned(program, tuned, phase))
             held_out, reader = self.examples.splits["validation"], self.examples.reader
             lines = [
-                {**reader.line(example), **{key: value for key, value in answer.items() if key != "sample"}}
+                {**reader.line(example), **answering.written(example, answer)}
                 for example, answer in zip(held_out, answers, strict=True)
             ]
             write_text_atomically(folder / PREDICTIONS, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
-            self._answers = answers
+            self._answering, self._answers = answering, answers
+
+    def _tuned(self, program: Trainable, tuned: Mapping[str, Any], phase: Phase) -> Trainable:
+        """Return the program with some settings of the task that were tuned on its held-out answers."""
+        from plmtrain import tasks
+
+        task = self.settings.task.model_copy(update=dict(tuned))
+        return tasks.build(task, self.settings.model, program.vocabulary, phase.sequence_length)
 
     def closing(
         self, program: Trainable, learner: Learner, best: float | None, measured: Mapping[str, float]
     ) -> list[RenderableType]:
-        parts = _answering(program).closing(self.examples, self._answers, best)
+        assert self._answering is not None, "conclude comes first"
+        parts = self._answering.closing(self.examples, self._answers, best)
         return [part if isinstance(part, str) else table_of(part) for part in parts]
 
 
@@ -202,11 +215,15 @@ def _of_dataset(
     from plmtrain.interop.hub import dataset_of
 
     task = reader.task
-    own = {"train": task.train_split, "validation": task.validation_split}
+    own: dict[Split, str] = {"train": task.train_split, "validation": task.validation_split}
+    if own["train"] == own["validation"]:
+        splits = ("train",)  # of which a part is held out
     datasets = {split: dataset_of(task, own[split], data, skips) for split in splits}
     first = datasets[splits[0]]
     names = {column: first.labels(column) for column in reader.columns}
-    return reader.informed(names), lambda split: [(datasets[split].name, datasets[split].read(reader.columns))]
+    return reader.informed(names), lambda split: [
+        (dataset.name, dataset.read(reader.columns)) for dataset in [datasets.get(split)] if dataset is not None
+    ]
 
 
 def _tokenizer(settings: FinetuneSettings, examples: Examples, on_update: OnUpdate) -> Tokenizer:

@@ -18,9 +18,10 @@ class TableSettings(Settings):
     """Held-out examples; without them a part of ``files`` is held out."""
     validation_fraction: float = Field(0.1, gt=0, lt=1)
     """The share of ``files`` that is held out where there are no ``validation_files``."""
-    format: Literal["auto", "tsv", "csv", "jsonl", "parquet", "conll", "conllu"] = "auto"
+    format: Literal["auto", "tsv", "csv", "jsonl", "parquet", "conll", "conllu", "squad"] = "auto"
     """auto: by the file's ending. TSV has no quotes; CSV has quoted cells, which may contain commas and line ends; jsonl is one
-    JSON object a line, or one array of objects; conll has a word a line and blank lines between sentences."""
+    JSON object a line, or one array of objects; conll has a word a line and blank lines between sentences; squad is one JSON
+    object with articles, paragraphs and questions."""
     columns: Texts = ()
     """The names of the columns of files without a header."""
     separator: str | None = Field(None, min_length=1, max_length=1)
@@ -40,7 +41,7 @@ class TableSettings(Settings):
     def _columns(self) -> TableSettings:
         if len(set(self.columns)) < len(self.columns):
             raise ValueError("columns names one column twice")
-        if self.format in ("jsonl", "parquet", "conllu"):
+        if self.format in ("jsonl", "parquet", "conllu", "squad"):
             for name in ("columns", "separator"):
                 if getattr(self, name):
                     raise ValueError(f"{name} has no meaning for format={self.format}: omit it")

@@ -13,9 +13,10 @@ from plmtrain.settings.wording import Broken, Rule
 
 def _task_fits_model(model: ModelSettings, task: TaskSettings) -> Iterator[Broken]:
     if model.family not in task.families:
+        reason = task.why_not(model.family)
         yield (
             "task.type",
-            f"task={task.name} has no head for models of family {model.family}",
+            f"task={task.name} has no head for models of family {model.family}{'' if reason is None else f': {reason}'}",
             f"start from a model of family {', '.join(sorted(task.families))}",
         )
 

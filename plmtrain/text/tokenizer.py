@@ -217,6 +217,18 @@ class Tokenizer:
         """
         return self._arrays(self._plain.encode_batch_fast(list(texts), add_special_tokens=False))
 
+    def places(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
+        """Return the characters of texts that each token of ``encode`` stands for.
+
+        Args:
+            texts: as for ``encode``.
+
+        Returns:
+            For each text the place of each token's first character, and the place after its last one.  # [tokens, 2] each
+        """
+        encodings = self._plain.encode_batch(list(texts), add_special_tokens=False)
+        return [np.array(encoding.offsets, np.int64).reshape(-1, 2) for encoding in encodings]
+
     def unknown_words(self, texts: Sequence[str]) -> list[list[str]]:
         """Return the words of texts that a vocabulary of whole words lacks, which ``encode`` gives the unknown token.
 

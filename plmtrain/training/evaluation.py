@@ -139,7 +139,7 @@ def _scores(
         )
     except Stopped:
         return None
-    predictions = by_example(answering, answers, rows)
+    predictions = by_example(answering, answers, rows.owners)
     return answering.score(predictions, rows.references[: len(predictions)])
 
 

@@ -7,10 +7,10 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from plmtrain import stopping
 from plmtrain.data.rows.rows import RowSource, by_size
-from plmtrain.data.tables.examples import ExampleSource
 from plmtrain.programs.answering import Answering
 from plmtrain.programs.learner import Learner
 from plmtrain.training.group import Group
@@ -62,18 +62,20 @@ def predict_all(
     return [answered[sample] for sample in sorted(answered)]
 
 
-def by_example(answering: Answering[Any], answers: Sequence[Mapping[str, Any]], rows: ExampleSource) -> list[dict[str, Any]]:
+def by_example(
+    answering: Answering[Any], answers: Sequence[Mapping[str, Any]], owners: NDArray[np.int64]
+) -> list[dict[str, Any]]:
     """Merge the answers for rows into answers for examples.
 
     Args:
         answering: merges them.
         answers: the answers for the first rows, from ``predict_all``.
-        rows: the source of the rows.
+        owners: [rows] the example of each row, in ascending order.
 
     Returns:
         The answers for the examples whose rows are all answered, in order.
     """
-    ends = np.flatnonzero(np.diff(rows.owners, append=-1)) + 1
+    ends = np.flatnonzero(np.diff(owners, append=-1)) + 1
     whole = ends[ends <= len(answers)].tolist()
     bare = [{key: value for key, value in answer.items() if key != "sample"} for answer in answers]
     return [answering.merge(bare[start:end]) for start, end in pairwise([0, *whole])]

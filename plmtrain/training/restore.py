@@ -6,10 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from plmtrain import backbones, objectives
 from plmtrain import tasks as fine_tuning
 from plmtrain.console import counted
 from plmtrain.errors import CheckpointError, SettingsError, nearest
+from plmtrain.json_files import DamagedJson, read_object
 from plmtrain.programs.learner import Learner
 from plmtrain.programs.parts import Part
 from plmtrain.programs.program import Trainable
@@ -87,6 +90,26 @@ def program_of(settings: RunSettings, vocabulary: Vocabulary) -> Trainable:
     return objectives.build(settings.objective.changed(changes), settings.model, vocabulary)
 
 
+def _as_tuned(settings: RunSettings, run: RunFolder) -> RunSettings:
+    """Return the settings of a run with those of its task that were tuned on its held-out examples when it ended.
+
+    Raises:
+        CheckpointError: if the file of these cannot be used.
+    """
+    if not isinstance(settings, FinetuneSettings) or not settings.task.tuned:
+        return settings
+    try:
+        tuned = read_object(run.tuned_path)
+        known = {key: value for key, value in tuned.items() if key in settings.task.tuned}
+        task = type(settings.task).model_validate({**settings.task.model_dump(), **known})
+    except FileNotFoundError:
+        return settings  # it has not ended, or all of them were given
+    except (DamagedJson, ValidationError):
+        remedy = "remove it, and give the values as settings, such as task.threshold=0"
+        raise CheckpointError("the settings that the run tuned cannot be read", str(run.tuned_path), remedy) from None
+    return settings.model_copy(update={"task": task})
+
+
 def result_of(
     run: RunFolder, decides: bool, step: int | None = None, report: Callable[[str], None] = lambda line: None
 ) -> Checkpoint | None:
@@ -126,7 +149,7 @@ def load_run(folder: Path, report: Callable[[str], None] = lambda line: None) ->
     if place is None:
         raise SettingsError(f"{folder} is not a run", f"there is no {folder / 'config.yaml'}", "name a folder below runs/")
     run = RunFolder(place[0])
-    settings = settings_from_run(run.config())
+    settings = _as_tuned(settings_from_run(run.config()), run)
     tokenizer = Tokenizer.load(run.tokenizer_path)
     program = program_of(settings, tokenizer.vocabulary)
     rows = (run.config().get(RESOLVED) or {}).get("vocabulary")

@@ -75,6 +75,7 @@ class RunFolder:
         self.tokenizer_path = self.path / "tokenizer"
         self.log_path = self.path / "log.txt"
         self.trackers_path = self.path / "trackers"
+        self.tuned_path = self.path / "tuned.json"
         self._run_id: str | None = None
         self._lock: RunLock | None = None
 

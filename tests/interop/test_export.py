@@ -15,7 +15,7 @@ import transformers
 from safetensors.torch import load_file
 from sentencepiece import SentencePieceProcessor
 from support.command_line import plmtrain as command
-from support.export_cases import CASES, Case
+from support.export_cases import ANSWERERS, CASES, Case
 from support.finished_run import STEP, TEXTS, finished_run
 from torch import Tensor, nn
 
@@ -35,7 +35,7 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
-TOKENS = [name for name, case in CASES.items() if not case.classifies]
+TOKENS = [name for name, case in CASES.items() if not case.classifies and not case.finds_answers]
 ROWS = [name for name, case in CASES.items() if case.classifies]
 
 
@@ -148,6 +148,29 @@ def test_texts_are_classified_as_the_run_does(
         answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
         found = [[answer["probabilities"][label] for label in ("bad", "so_so", "good")] for answer in answers]
         assert torch.allclose(torch.tensor(found), expected, atol=1e-4 if name.startswith("xlnet") else 1e-5)
+
+
+@pytest.mark.parametrize("name", ANSWERERS)
+def test_answers_are_those_of_the_run(name: str, export: Callable[[str], Exported], capsys: pytest.CaptureFixture[str]) -> None:
+    """The best span of transformers' logits, by the characters that its tokenizer tells."""
+    made = export(name)
+    tokens, question, context = transformers.AutoTokenizer.from_pretrained(made.out), "lowest?", "Café and lower"
+    own = 0 if name.startswith("xlnet") else 1  # in XLNet's rows the context comes first
+    read = tokens(*((context, question) if own == 0 else (question, context)), return_tensors="pt", return_offsets_mapping=True)
+    assert read["input_ids"].shape[1] <= 32  # one window
+    (offsets,), inside = read.pop("offset_mapping").tolist(), [part == own for part in read.sequence_ids(0)]
+    with torch.no_grad():
+        theirs = made.theirs(**read)
+    starts, ends = theirs.start_logits[0].tolist(), theirs.end_logits[0].tolist()
+    places = [place for place, here in enumerate(inside) if here]
+    score, first, last = max((starts[one] + ends[two], one, two) for one in places for two in places if one <= two)
+    for folder in (made.run, made.out):
+        capsys.readouterr()
+        assert cli.main(["predict", str(folder), "--json", f"{question}\t{context}"]) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert found["answer"] == context[offsets[first][0] : offsets[last][1]].strip()
+        assert found["answer"] == context[found["start"] : found["end"]]
+        assert found["score"] == pytest.approx(score, abs=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,18 @@ from typing import Any
 from support.finished_run import finished_run
 from support.memory_rows import vocabulary_of
 from support.tiny_run import SHAPE, TINY_BERT, TinyRun, settings_of
-from support.tiny_task import answered_examples, examples, labeller, program, scored_examples, scorer, tagged_examples, writer
+from support.tiny_task import (
+    answered_examples,
+    examples,
+    finder,
+    labeller,
+    program,
+    question_examples,
+    scored_examples,
+    scorer,
+    tagged_examples,
+    writer,
+)
 
 from plmtrain.settings.composing.folders import section
 from plmtrain.text.tokenizer import Tokenizer
@@ -42,6 +53,7 @@ class Kind:
         logged: what its records must name: else a part of the objective was idle.
         carry: the tensors that go on from step to step.
         claims: what holds of the records of a run in phases.
+        unseen: a part of the name of a parameter that changes no loss, so that its gradient is rounding alone.
     """
 
     system: Sequence[str]
@@ -54,6 +66,7 @@ class Kind:
     logged: Sequence[str] = ()
     carry: Sequence[str] = ()
     claims: Callable[[Records], None] = _same
+    unseen: str = ""
 
     @property
     def in_phases(self) -> tuple[str, ...]:
@@ -286,6 +299,15 @@ PROGRAMS: Mapping[str, Kind] = {
         examples=tagged_examples,
         points=("train.accum@6", "eval@10"),
         logged=("val/f1", "val/accuracy"),
+    ),
+    "question_answering": Kind(
+        TINY_BERT,
+        None,
+        task=finder,
+        examples=question_examples,
+        points=("train.accum@6", "eval@10"),
+        logged=("val/f1", "val/exact_match_no_answer", "val/threshold"),
+        unseen="layers.1.feed_forward_norm.bias",  # it adds a number to the scores of all tokens
     ),
     "sequence_to_sequence": Kind(
         _system("model=bart objective=bart model.positions=32"),

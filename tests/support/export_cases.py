@@ -22,6 +22,11 @@ class Case:
         """Whether it scores rows rather than tokens."""
         return "SequenceClassification" in self.architecture
 
+    @property
+    def finds_answers(self) -> bool:
+        """Whether it scores tokens as the ends of answers."""
+        return "QuestionAnswering" in self.architecture
+
 
 def classifier(model: str, name: str, **more: Any) -> Case:
     """A fine-tuned run of a family."""
@@ -35,6 +40,12 @@ def tagger(model: str, name: str, **more: Any) -> Case:
     return Case(f"model={model} {task}", f"{name}ForTokenClassification", "AutoModelForTokenClassification", **more)
 
 
+def answerer(model: str, name: str, **more: Any) -> Case:
+    """A run of a family that finds answers in texts."""
+    auto = "AutoModelForQuestionAnswering"
+    return Case(f"model={model} task=question_answering", f"{name}ForQuestionAnswering", auto, **more)
+
+
 T5 = "model=t5_base objective=span_corruption model.head_width=8"
 TAGGERS = {
     **{"bert_tags": tagger("bert", "Bert"), "roberta_tags": tagger("roberta", "Roberta", segments=1)},
@@ -42,7 +53,20 @@ TAGGERS = {
     **{"distilbert_tags": tagger("distilbert", "DistilBert", segments=0), "gpt2_tags": tagger("gpt2", "GPT2", segments=0)},
     **{"xlnet_tags": tagger("xlnet", "XLNet", pad_left=True), "deberta_tags": tagger("deberta", "Deberta", segments=0)},
 }
-
+ANSWERERS = {
+    **{"bert_spans": answerer("bert", "Bert"), "roberta_spans": answerer("roberta", "Roberta", segments=1)},
+    **{"albert_spans": answerer("albert", "Albert"), "electra_spans": answerer("electra", "Electra")},
+    **{"distilbert_spans": answerer("distilbert", "DistilBert", segments=0), "bart_spans": answerer("bart", "Bart", segments=0)},
+    **{
+        "xlnet_spans": Case(
+            "model=xlnet task=question_answering",
+            "XLNetForQuestionAnsweringSimple",
+            "AutoModelForQuestionAnswering",
+            pad_left=True,
+        )
+    },
+    **{"deberta_spans": answerer("deberta", "Deberta", segments=0)},
+}
 
 CASES = {
     "bert": Case("model=bert objective=mlm", "BertForMaskedLM", "AutoModelForMaskedLM"),
@@ -92,4 +116,5 @@ CASES = {
     "gpt1_classes": classifier("gpt1 model.feed_forward=96", "OpenAIGPT", segments=0),
     "gpt2_classes": classifier("gpt2", "GPT2", segments=0),
     **TAGGERS,
+    **ANSWERERS,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -11,7 +12,6 @@ from support.memory_rows import VOCABULARY
 from plmtrain.batch import Batch
 from plmtrain.interop.hugging_face import MODEL_TYPES, family_of
 from plmtrain.interop.placing import named_tensors
-from plmtrain.programs.sentences import SentenceLearner
 
 
 def randomise(module: torch.nn.Module) -> None:
@@ -37,12 +37,25 @@ HEADS = {
 }
 
 
-def twin(family: str, learner: SentenceLearner, **outputs: Any) -> Any:
+SPAN_HEADS = {
+    "bert": ("BertForQuestionAnswering", None, "qa_outputs"),
+    "roberta": ("RobertaForQuestionAnswering", None, "qa_outputs"),
+    "albert": ("AlbertForQuestionAnswering", None, "qa_outputs"),
+    "electra": ("ElectraForQuestionAnswering", None, "qa_outputs"),
+    "distilbert": ("DistilBertForQuestionAnswering", None, "qa_outputs"),
+    "deberta": ("DebertaForQuestionAnswering", None, "qa_outputs"),
+    "xlnet": ("XLNetForQuestionAnsweringSimple", None, "qa_outputs"),
+    "bart": ("BartForQuestionAnswering", None, "qa_outputs"),
+}
+
+
+def twin(family: str, learner: Any, heads: Mapping[str, Any] = HEADS, **outputs: Any) -> Any:
     """Transformers' class of the same shape with the same weights, in eval mode.
 
     Args:
         family: of the model.
-        learner: whose weights.
+        learner: whose weights; it has a ``backbone`` and a ``head``.
+        heads: the classes and their names.
         outputs: keys of the config.json that say what the head gives.
     """
     settings = learner.backbone.settings
@@ -60,7 +73,7 @@ def twin(family: str, learner: SentenceLearner, **outputs: Any) -> Any:
         "decoder_start_token_id": 3,
     }
     config = transformers.AutoConfig.for_model(MODEL_TYPES.get(family, family), **{**values, **specials})
-    name, dense, scores = HEADS[family]
+    name, dense, scores = heads[family]
     other = getattr(transformers, name)(config).eval()
     weights = {
         f"{description.prefix}{their}": part

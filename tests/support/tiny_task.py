@@ -13,15 +13,18 @@ from support.tiny_run import TINY_BERT
 from plmtrain.data.rows.unknown_words import UnknownWords
 from plmtrain.data.tables.answered import AnsweredExamples
 from plmtrain.data.tables.examples import EncodedExamples, Texts
+from plmtrain.data.tables.spans import Contexts, EncodedQuestions, QuestionExamples, RightAnswers
 from plmtrain.data.tables.tagged import TaggedExamples, TaggedTexts
 from plmtrain.settings.composing.compose import compose
 from plmtrain.settings.decode import pretrain_settings
 from plmtrain.settings.models.base import ModelSettings
 from plmtrain.settings.tasks.classification import ClassificationSettings
+from plmtrain.settings.tasks.question_answering import QuestionAnsweringSettings
 from plmtrain.settings.tasks.regression import RegressionSettings
 from plmtrain.settings.tasks.sequence_to_sequence import SequenceToSequenceSettings
 from plmtrain.settings.tasks.token_labels import TokenLabelsSettings
 from plmtrain.tasks.classification import Classification
+from plmtrain.tasks.question_answering import QuestionAnswering
 from plmtrain.tasks.regression import Regression
 from plmtrain.tasks.sequence_to_sequence import SequenceToSequence
 from plmtrain.tasks.token_labels import TokenLabels
@@ -131,6 +134,52 @@ def tagged_examples(count: int, most: int, *, seed: int = 0) -> TaggedExamples:
     names = np.array(["O", "B-a", "I-a"])
     references = [names[tokens[start:end][first[start:end]] % 3].tolist() for start, end in itertools.pairwise(starts)]
     return TaggedTexts(tokens, first, tokens % 3, starts, references, 3).rows(most)
+
+
+def finder(
+    model: ModelSettings | None = None, *, length: int = 14, dropout: float | None = None, **changes: Any
+) -> QuestionAnswering:
+    """The program of a task with questions about texts, some without an answer."""
+    chosen = {"unanswerable": True, "question_length": 3, "stride": 4, "answer_length": 3, "n_best": 5} | changes
+    task = QuestionAnsweringSettings(name="tiny", dropout=dropout, **chosen)
+    return QuestionAnswering(task, model or tiny_model("bert"), _TOKENS, length)
+
+
+def question_examples(count: int, most: int, *, seed: int = 0) -> QuestionExamples:
+    """Random texts of up to twenty words, more than a row has; the last word of a question is the first one of its answer, but a
+    fifth have none."""
+    numbers = np.random.default_rng(seed)
+    lengths, asked = numbers.integers(4, 20, count), numbers.integers(1, 5, count)
+    tokens = [numbers.permutation(np.arange(5, 60))[:length] for length in lengths]
+    firsts = [int(numbers.integers(0, length)) if numbers.random() < 0.8 else -1 for length in lengths]
+    lasts = [min(first + int(numbers.integers(0, 3)), len(text) - 1) for first, text in zip(firsts, tokens, strict=True)]
+    words = [[f"w{token}" for token in text] for text in tokens]
+    ends = [np.cumsum([len(word) + 1 for word in text]) - 1 for text in words]
+    characters = [np.stack([end - [len(word) for word in text], end], axis=1) for end, text in zip(ends, words, strict=True)]
+    references = []
+    for text, places, first, last in zip(words, characters, firsts, lasts, strict=True):
+        context = " ".join(text)
+        there = (context[places[first, 0] : places[last, 1]],) if first >= 0 else ()
+        references.append(RightAnswers(context, there, (int(places[first, 0]),) if there else ()))
+    questions = [
+        [*numbers.integers(5, 60, size - 1).tolist(), int(text[first]) if first >= 0 else 60]
+        for size, text, first in zip(asked, tokens, firsts, strict=True)
+    ]
+    encoded = EncodedQuestions(
+        questions=_texts_of(questions),
+        contexts=Contexts(_texts_of([text.tolist() for text in tokens]), np.concatenate(characters)),
+        context_of=np.arange(count),
+        answers=np.array([(first, last if first >= 0 else -1) for first, last in zip(firsts, lasts, strict=True)]),
+        references=references,
+        stride=4,
+        question_length=3,
+    )
+    return encoded.rows(most)
+
+
+def _texts_of(texts: list[list[int]]) -> Texts:
+    starts = np.fromiter(itertools.accumulate(map(len, texts), initial=0), np.int64, len(texts) + 1)
+    return Texts(np.array([token for text in texts for token in text], np.uint8), starts)
 
 
 def examples(count: int, most: int, *, pairs: bool = True, classes: int = 3, seed: int = 0) -> EncodedExamples:

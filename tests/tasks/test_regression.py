@@ -195,8 +195,7 @@ def test_sums_are_enough_for_the_squared_error() -> None:
 
 def test_examples_of_several_rows_have_one_answer_each() -> None:
     """As a task with windows merges them; an example that is not answered whole is not counted."""
-    rows = scored_examples(7, 10)
-    rows.owners = np.array([0, 0, 1, 2, 2, 2, 3])
+    owners = np.array([0, 0, 1, 2, 2, 2, 3])
 
     class Windows(type(scorer().answering)):
         def merge(self, answers: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -204,9 +203,9 @@ def test_examples_of_several_rows_have_one_answer_each() -> None:
 
     answers = [{"sample": sample, "score": score} for sample, score in enumerate([1, 3, 2, 6, 4, 5, 0])]
     answering = Windows(scorer())
-    assert [answer["score"] for answer in by_example(answering, answers, rows)] == [3, 2, 6, 0]
-    assert [answer["score"] for answer in by_example(answering, answers[:5], rows)] == [3, 2]
-    assert by_example(answering, answers[:1], rows) == []
+    assert [answer["score"] for answer in by_example(answering, answers, owners)] == [3, 2, 6, 0]
+    assert [answer["score"] for answer in by_example(answering, answers[:5], owners)] == [3, 2]
+    assert by_example(answering, answers[:1], owners) == []
 
 
 def test_equal_answers_have_no_correlation() -> None:

@@ -112,10 +112,10 @@ def test_neither_processes_nor_micro_batches_change_anything(kind: Kind, tmp_pat
     assert in_group(shared.go, 2, "eval@5:term", faulty_rank=1) == [75, 75]
     assert shared.checkpoint.step == 5
     assert in_child(shared.go) == 0
-    assert_same_up_to_rounding(shared, alone)
+    assert_same_up_to_rounding(shared, alone, kind.unseen)
 
 
-def assert_same_up_to_rounding(run: TinyRun, whole: TinyRun) -> None:
+def assert_same_up_to_rounding(run: TinyRun, whole: TinyRun, unseen: str = "") -> None:
     for record, expected in zip(run.records(), whole.records(), strict=True):
         assert record.keys() == expected.keys()
         for name, value in expected.items():
@@ -128,7 +128,8 @@ def assert_same_up_to_rounding(run: TinyRun, whole: TinyRun) -> None:
             if name.endswith(".step") or not tensor.is_floating_point():
                 assert torch.equal(tensor, others[name]), name  # what a step did not use, no process updated
                 continue
-            for (one, loose), (other, _) in zip(_parts(name, tensor), _parts(name, others[name]), strict=True):
+            parts = _parts(name, tensor, unseen), _parts(name, others[name], unseen)
+            for (one, loose), (other, _) in zip(*parts, strict=True):
                 torch.testing.assert_close(
                     one,
                     other,
@@ -138,9 +139,11 @@ def assert_same_up_to_rounding(run: TinyRun, whole: TinyRun) -> None:
                 )
 
 
-def _parts(name: str, tensor: torch.Tensor) -> list[tuple[torch.Tensor, float]]:
+def _parts(name: str, tensor: torch.Tensor, unseen: str) -> list[tuple[torch.Tensor, float]]:
     """The parts of a parameter, or of its moments, each with the factor of its absolute tolerance. Biases of keys add a number to
     all scores of a query, which no softmax sees: rounding alone is their gradient, and Adam makes small steps of it."""
+    if unseen and unseen in name:
+        return [(tensor, 50.0)]
     if "query_key_value.bias" not in name:
         return [(tensor, 1.0)]
     query, key, value = tensor.chunk(3)

@@ -8,6 +8,7 @@ token that extends from a word into the space after it.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -144,6 +145,16 @@ def content_hash(text: str) -> int:
 def running_text(text: str, family: str) -> str:
     """Return a document as a family's tokenizer reads it: on one line, unless the family keeps line ends."""
     return text if TOKENIZER_FAMILIES[family].keeps_line_ends else " ".join(text.split())
+
+
+def running_characters(text: str, family: str) -> NDArray[np.int64]:
+    """Return for each character of the ``running_text`` its place in the text.  # [characters]"""
+    if running_text(text, family) == text:
+        return np.arange(len(text))
+    words = [np.arange(*word.span()) for word in re.finditer(r"\S+", text)]
+    # The space behind a word is the first character of the white space there.
+    places = [np.append(word, word[-1] + 1) for word in words]
+    return np.concatenate(places)[:-1] if places else np.zeros(0, np.int64)
 
 
 def segments(text: str, family: str) -> list[str]:

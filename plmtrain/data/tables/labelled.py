@@ -65,7 +65,7 @@ def rows_of_files(reader: Reader[Any, Any], data: TableSettings, skips: Skips) -
         is_training = split == "train"
         files, setting = (data.files, "data.files") if is_training else (data.validation_files, "data.validation_files")
         for path in readers.expand(files, setting) if files else []:
-            yield str(path), tables.read(path, reader.columns, data, skips)
+            yield str(path), tables.read(path, reader.columns, data, skips, reader.endings)
 
     return rows
 
@@ -78,7 +78,7 @@ def gather(reader: Reader[Any, Any], data: TableSettings, rows: Rows, skips: Ski
         data: the treatment of bad rows, and the held-out share.
         rows: the rows of each split.
         skips: counts bad rows.
-        only: the only split to read; the task's settings must be complete then.
+        only: the only split to return; the task's settings must be complete then.
 
     Raises:
         DataError: for a bad row, for examples from which nothing can be learnt, or for too few rows.
@@ -90,8 +90,10 @@ def gather(reader: Reader[Any, Any], data: TableSettings, rows: Rows, skips: Ski
         splits[split], sources[split] = _read(reader, data, rows(split), skips)
         if split == "train":
             reader = reader.settled(splits[split])
-    if only is None and not sources["validation"]:
-        splits["train"], splits["validation"] = _divided(splits["train"], data.validation_fraction)
+    if "validation" in wanted and not sources["validation"]:
+        whole = splits["train"] if only is None else _read(reader, data, rows("train"), skips)[0]
+        divided = dict(zip(("train", "validation"), _divided(whole, data.validation_fraction, reader), strict=True))
+        splits = {split: divided[split] for split in wanted}
     reader.judge(splits)
     for split in wanted:
         if not len(splits[split]):
@@ -116,9 +118,11 @@ def _read(
     return examples, digests
 
 
-def _divided(examples: Sequence[Example[Any]], share: float) -> tuple[list[Example[Any]], list[Example[Any]]]:
+def _divided(
+    examples: Sequence[Example[Any]], share: float, reader: Reader[Any, Any]
+) -> tuple[list[Example[Any]], list[Example[Any]]]:
     """Divide examples into training and held-out ones by a hash of their texts: equal texts are on the same side."""
-    hashes = [content_hash("\n".join(example.texts)) for example in examples]
+    hashes = [content_hash(reader.kin(example)) for example in examples]
     held_out = {number for number in hashes if number < share * 2**64} or set(sorted(hashes)[:1])
     sides: tuple[list[Example[Any]], list[Example[Any]]] = ([], [])
     for example, number in zip(examples, hashes, strict=True):

@@ -15,7 +15,7 @@ from plmtrain.settings.data import TableSettings
 from plmtrain.text.json_objects import Lines
 from plmtrain.text.readers import Skips, decompressed, ending, lines, lines_of
 
-Format = Literal["auto", "text", "tsv", "csv", "jsonl", "parquet"]
+Format = Literal["auto", "text", "tsv", "csv", "jsonl", "parquet", "squad"]
 """How questions are read: one a line (``text``), from a table, or as the ending of the file says (``auto``)."""
 
 _READING = TableSettings(on_bad="skip")
@@ -40,7 +40,14 @@ Asked = Callable[[Row], str]
 """A function that returns the text of the question in a row."""
 
 
-def from_file(path: Path, format: Format, columns: Mapping[str, str], asked: Asked, skips: Skips) -> Iterator[Question]:
+def from_file(
+    path: Path,
+    format: Format,
+    columns: Mapping[str, str],
+    asked: Asked,
+    skips: Skips,
+    endings: Mapping[str, str] = FORMATS,
+) -> Iterator[Question]:
     """Yield the questions of a file, gzipped or not.
 
     Args:
@@ -49,11 +56,12 @@ def from_file(path: Path, format: Format, columns: Mapping[str, str], asked: Ask
         columns: the columns of a question in a table, each with what names it, in messages.
         asked: reads a row.
         skips: counts what cannot be read.
+        endings: the formats of files by their endings.
 
     Raises:
         DataError: if the file cannot be read, or is a table without such a column.
     """
-    kind = FORMATS.get(ending(path), "text") if format == "auto" else format
+    kind = endings.get(ending(path), "text") if format == "auto" else format
     if kind == "parquet":
         reading = _READING.model_copy(update={"format": kind})
         yield from _of_rows(table_files.read(path, columns, reading, skips), asked, skips)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
+from plmtrain.data.tables.table_files import FORMATS
 from plmtrain.settings.tasks.base import TaskSettings
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ class Reader(ABC, Generic[TaskT, ReferenceT]):
 
     noun: str
     """The word for a right answer in messages: ``label``, ``score``."""
+    endings: ClassVar[Mapping[str, str]] = FORMATS
+    """The formats of its tables by the endings of files."""
 
     def __init__(self, task: TaskT) -> None:
         self.task = task
@@ -83,6 +86,10 @@ class Reader(ABC, Generic[TaskT, ReferenceT]):
     @abstractmethod
     def content(self, example: Example[ReferenceT]) -> tuple[str, ...]:
         """Return everything that is read of an example as text, for digests."""
+
+    def kin(self, example: Example[ReferenceT]) -> str:
+        """Return the text that decides whether an example is held out: those with the same one stay together."""
+        return "\n".join(example.texts)
 
     def vocabulary_texts(self, example: Example[ReferenceT]) -> tuple[str, ...]:
         """Return the texts of an example that a tokenizer must be able to encode."""

@@ -1,4 +1,4 @@
-"""Tables of labelled texts: TSV, CSV, JSON, parquet and CoNLL; whatever is wrong is told with its file and line.
+"""Tables of labelled texts: TSV, CSV, JSON, parquet, CoNLL and SQuAD's JSON; whatever is wrong is told with its file and line.
 
 TSV has no quotes, as GLUE's files and most people's have none: a cell is what stands between two tabs. CSV has them (RFC 4180),
 and cells of several lines with them. CoNLL's files have a word a line, with its tags beside it, and a blank line after each
@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from plmtrain.data.tables.conll_files import sentences_in, words_in
+from plmtrain.data.tables.squad_files import questions_in
 from plmtrain.errors import DataError, nearest
 from plmtrain.settings.data import TableSettings
 from plmtrain.text.json_objects import Lines, json_objects, kind
@@ -39,12 +41,6 @@ FORMATS = {
 }
 """The formats of tables by the endings of files."""
 
-_CONLLU = ("id", "form", "lemma", "upos", "xpos", "feats", "head", "deprel", "deps", "misc")
-"""The columns of CoNLL-U (universaldependencies.org)."""
-_BETWEEN_DOCUMENTS = "-DOCSTART-"
-"""The first word of the line between two documents of CoNLL-2003."""
-_BLANKS = re.compile("[ \t]+")
-"""What divides the cells of CoNLL's files: a word may have other white space in it, such as the no-break space of 10 000."""
 _ROWS_AT_ONCE = 1024
 """The rows of a parquet file that are in memory at a time."""
 _LONGEST_CELL = 2**24  # characters
@@ -129,7 +125,9 @@ class Row:
         raise DataError(f"column '{column}' should be a number, but is {actual}", self.where, SKIP)
 
 
-def read(path: Path, columns: Mapping[str, str], data: TableSettings, skips: Skips) -> Iterator[Row]:
+def read(
+    path: Path, columns: Mapping[str, str], data: TableSettings, skips: Skips, endings: Mapping[str, str] = FORMATS
+) -> Iterator[Row]:
     """The rows of a file, in order.
 
     Args:
@@ -137,12 +135,13 @@ def read(path: Path, columns: Mapping[str, str], data: TableSettings, skips: Ski
         columns: those that must be there, each with the setting that names it.
         data: the format, and whether bad rows stop the reading.
         skips: where those that do not are counted.
+        endings: the formats of files by their endings.
 
     Raises:
         DataError: for a file of another kind or without rows, a missing column (it names those there are), a row with more or
             fewer cells than the header, and what is no UTF-8 text, no JSON, no parquet or no gzip.
     """
-    if (kind := format_of(path, data)) == "parquet":
+    if (kind := format_of(path, data, endings)) == "parquet":
         yield from _some(_parquet(path, columns, None), str(path), kind, skips)
     else:
         yield from read_lines(lines(path, data, skips), str(path), kind, columns, data, skips)
@@ -156,7 +155,7 @@ def read_lines(
     Args:
         stream: the lines, from ``lines`` or ``lines_of``.
         source: their name in messages.
-        kind: ``tsv``, ``csv``, ``jsonl``, ``conll`` or ``conllu``.
+        kind: ``tsv``, ``csv``, ``jsonl``, ``conll``, ``conllu`` or ``squad``.
     """
     yield from _some(_READERS[kind](source, stream, columns, data, skips), source, kind, skips)
 
@@ -189,7 +188,7 @@ def _some(rows: Iterator[Row], source: str, kind: str, skips: Skips) -> Iterator
         raise DataError("there is no row in this file", source, remedy)
 
 
-def format_of(path: Path, data: TableSettings) -> str:
+def format_of(path: Path, data: TableSettings, endings: Mapping[str, str] = FORMATS) -> str:
     """Return the format of a file: the one that the settings name, or that of its ending.
 
     Raises:
@@ -197,13 +196,13 @@ def format_of(path: Path, data: TableSettings) -> str:
     """
     if data.format != "auto":
         return data.format
-    if (name := ending(path)) not in FORMATS:
+    if (name := ending(path)) not in endings:
         raise DataError(
             f"what kind of table this is cannot be seen from its ending '{name}'",
             str(path),
-            "say it with data.format=tsv, csv, jsonl, parquet or conll",
+            "say it with data.format=tsv, csv, jsonl, parquet, conll or squad",
         )
-    return FORMATS[name]
+    return endings[name]
 
 
 def named(value: object, names: Sequence[str], where: str) -> object:
@@ -286,67 +285,42 @@ def _under_header(
 
 
 def _jsonl(source: str, stream: Lines, columns: Mapping[str, str], data: TableSettings, skips: Skips) -> Iterator[Row]:
-    for _, where, cells in json_objects(
-        source, stream, f"a JSON object was expected; {SKIP}", partial(bad, data=data, skips=skips)
-    ):
+    refuse = partial(bad, data=data, skips=skips)
+    objects = json_objects(source, stream, f"a JSON object was expected; {SKIP}", refuse)
+    yield from _complete(((where, cells) for _, where, cells in objects), columns, "this line's", refuse)
+
+
+def _squad(source: str, stream: Lines, columns: Mapping[str, str], data: TableSettings, skips: Skips) -> Iterator[Row]:
+    refuse = partial(bad, data=data, skips=skips)
+    yield from _complete(questions_in(source, stream, refuse), columns, "the question's", refuse)
+
+
+def _conll(source: str, stream: Lines, columns: Mapping[str, str], data: TableSettings, skips: Skips) -> Iterator[Row]:
+    rows = sentences_in(source, stream, data.columns, data.separator, partial(bad, data=data, skips=skips))
+    yield from _complete(rows, columns, "the file's", _stop)
+
+
+def _conllu(source: str, stream: Lines, columns: Mapping[str, str], data: TableSettings, skips: Skips) -> Iterator[Row]:
+    yield from _complete(words_in(source, stream, partial(bad, data=data, skips=skips)), columns, "the file's", _stop)
+
+
+def _complete(
+    rows: Iterator[tuple[str, Mapping[str, object]]],
+    columns: Mapping[str, str],
+    whose: str,
+    refuse: Callable[[DataError], None],
+) -> Iterator[Row]:
+    """Yield those rows that have all columns; the others are refused."""
+    for where, cells in rows:
         absent = next(((column, setting) for column, setting in columns.items() if column not in cells), None)
         if absent is not None:
-            bad(_missing(*absent, list(cells), where, "this line's"), data, skips)
+            refuse(_missing(*absent, list(cells), where, whose))
         else:
             yield Row(where, cells)
 
 
-def _conll(source: str, stream: Lines, columns: Mapping[str, str], data: TableSettings, skips: Skips) -> Iterator[Row]:
-    """Sentences; without names the first column is ``tokens``, and the last one ``tags``."""
-    for begins, rows in _sentences(stream, data.separator, comments=False):
-        names = data.columns or ("tokens", *(str(number) for number in range(2, len(rows[0][1]))), "tags")
-        yield from _sentence(f"{source}:{begins}", source, rows, names, columns, data, skips)
-
-
-def _conllu(source: str, stream: Lines, columns: Mapping[str, str], data: TableSettings, skips: Skips) -> Iterator[Row]:
-    """Sentences of words; tokens of several words, and empty nodes, are no words."""
-    for begins, rows in _sentences(stream, "\t", comments=True):
-        words = [(number, cells) for number, cells in rows if "-" not in cells[0] and "." not in cells[0]]
-        yield from _sentence(f"{source}:{begins}", source, words, _CONLLU, columns, data, skips)
-
-
-def _sentences(stream: Lines, separator: str | None, *, comments: bool) -> Iterator[tuple[int, list[tuple[int, list[str]]]]]:
-    """Yield the lines of each sentence, cut into cells, with the number of the first one."""
-    rows: list[tuple[int, list[str]]] = []
-    for number, line in stream:
-        if comments and line.startswith("#"):
-            continue
-        cells = line.split(separator) if separator else _BLANKS.split(line.strip(" \t"))
-        if line and not line.isspace() and cells[0] != _BETWEEN_DOCUMENTS:
-            rows.append((number, cells))
-        elif rows:
-            yield rows[0][0], rows
-            rows = []
-    if rows:
-        yield rows[0][0], rows
-
-
-def _sentence(
-    where: str,
-    source: str,
-    rows: Sequence[tuple[int, list[str]]],
-    names: Sequence[str],
-    columns: Mapping[str, str],
-    data: TableSettings,
-    skips: Skips,
-) -> Iterator[Row]:
-    """Yield a sentence, unless it is skipped."""
-    for column, setting in columns.items():
-        if column not in names:
-            raise _missing(column, setting, names, where, "the file's")
-    for number, cells in rows:
-        if len(cells) != len(names):
-            what = f"this line has {len(cells)} cells, and {len(names)} were expected: {', '.join(names)}"
-            remedy = f"if lines with # are comments, remove them; else {SKIP}" if rows[0][1][0].startswith("#") else SKIP
-            bad(DataError(what, f"{source}:{number}", remedy), data, skips)
-            return
-    values = zip(*(cells for _, cells in rows), strict=True)
-    yield Row(where, {name: list(words) for name, words in zip(names, values, strict=True)})
+def _stop(error: DataError) -> None:
+    raise error
 
 
 def _parquet(path: Path, columns: Mapping[str, str], wanted: Sequence[str] | None) -> Iterator[Row]:
@@ -394,9 +368,11 @@ _READERS: Mapping[str, Callable[[str, Lines, Mapping[str, str], TableSettings, S
     "jsonl": _jsonl,
     "conll": _conll,
     "conllu": _conllu,
+    "squad": _squad,
 }
 _EXPECTED = {
     "jsonl": "a JSON object a line was expected",
     "conll": "a word a line, with its tag, was expected",
     "conllu": "a word a line, in ten columns, was expected",
+    "squad": "questions about paragraphs were expected, or a JSON object a line",
 }

@@ -6,7 +6,8 @@ from typing import Any
 
 from plmtrain.interop.family import THEIR_ACTIVATIONS, Config, Family, Names, one, pair, unlike
 from plmtrain.interop.sentence_heads import sentence_head
-from plmtrain.nn.heads import SentenceHead
+from plmtrain.interop.span_heads import answer_head
+from plmtrain.nn.heads import SentenceHead, SpanHead
 from plmtrain.settings.models.encoder_decoder import EncoderDecoderSettings
 
 _OFFSET, _NORM_EPS = 2, 1e-5  # constants in transformers' code
@@ -88,10 +89,14 @@ FAMILY = Family(
     config=_config,
     unlike=lambda settings: unlike(settings, {"position_offset": _OFFSET, "norm_eps": _NORM_EPS, "languages": ()}),
     backbone=_backbone,
-    heads={SentenceHead: sentence_head("classification_head.dense", "classification_head.out_proj", "classifier_dropout")},
+    heads={
+        SentenceHead: sentence_head("classification_head.dense", "classification_head.out_proj", "classifier_dropout"),
+        SpanHead: answer_head(),
+    },
     bare="BartModel",
     classes=(
         ("BartForSequenceClassification", frozenset({SentenceHead})),
+        ("BartForQuestionAnswering", frozenset({SpanHead})),
         # The logits only need the token table, so every backbone has this class.
         ("BartForConditionalGeneration", frozenset()),
     ),

@@ -6,8 +6,9 @@ from typing import Any
 
 from plmtrain.interop.family import THEIR_ACTIVATIONS, Config, Family, Head, Names, one, pair, unlike
 from plmtrain.interop.sentence_heads import sentence_head
+from plmtrain.interop.span_heads import answer_head
 from plmtrain.interop.token_heads import token_head
-from plmtrain.nn.heads import MaskedLMHead, PairHead, Pooler, SentenceHead, TokenLabelHead
+from plmtrain.nn.heads import MaskedLMHead, PairHead, Pooler, SentenceHead, SpanHead, TokenLabelHead
 from plmtrain.settings.models.encoder import EncoderSettings
 
 DEMANDS = {"languages": (), "head_layer": True}
@@ -129,11 +130,13 @@ FAMILY = Family(
         PairHead: Head(make=pair_head, names=pair("scores", "cls.seq_relationship")),
         SentenceHead: sentence_head("bert.pooler.dense", "classifier", "classifier_dropout"),
         TokenLabelHead: token_head("classifier_dropout"),
+        SpanHead: answer_head(),
     },
     bare="BertModel",
     classes=(
         ("BertForSequenceClassification", frozenset({SentenceHead})),
         ("BertForTokenClassification", frozenset({TokenLabelHead})),
+        ("BertForQuestionAnswering", frozenset({SpanHead})),
         ("BertForPreTraining", frozenset({MaskedLMHead, Pooler, PairHead})),
         ("BertForMaskedLM", frozenset({MaskedLMHead})),
         ("BertModel", frozenset({Pooler})),

@@ -17,8 +17,9 @@ from torch import Tensor
 
 from plmtrain.interop.family import THEIR_ACTIVATIONS, Config, Family, Head, Names, Source, one, pair, unlike
 from plmtrain.interop.sentence_heads import sentence_head
+from plmtrain.interop.span_heads import answer_head
 from plmtrain.interop.token_heads import token_head
-from plmtrain.nn.heads import MaskDecoderHead, MaskedLMHead, RowHead, SentenceHead, TokenLabelHead, vocabulary_head
+from plmtrain.nn.heads import MaskDecoderHead, MaskedLMHead, RowHead, SentenceHead, SpanHead, TokenLabelHead, vocabulary_head
 from plmtrain.nn.replaced_tokens import ContextReplacedTokenHead
 from plmtrain.settings.models.disentangled import DisentangledSettings
 
@@ -235,11 +236,13 @@ def family(
             ),
             SentenceHead: _sentence_head(),
             TokenLabelHead: token_head(None),
+            SpanHead: answer_head(),
         },
         bare=f"{name}Model",
         classes=(
             (f"{name}ForSequenceClassification", frozenset({SentenceHead})),
             (f"{name}ForTokenClassification", frozenset({TokenLabelHead})),
+            (f"{name}ForQuestionAnswering", frozenset({SpanHead})),
             (f"{name}ForMaskedLM", frozenset({MaskedLMHead})),
             (f"{name}Model", frozenset()),
         ),

@@ -8,8 +8,9 @@ from typing import Any
 from plmtrain.interop.families import bert
 from plmtrain.interop.family import Config, Family, Head, Names, one, pair, unlike
 from plmtrain.interop.sentence_heads import sentence_head
+from plmtrain.interop.span_heads import answer_head
 from plmtrain.interop.token_heads import token_head
-from plmtrain.nn.heads import MaskedLMHead, ReplacedTokenHead, SentenceHead, TokenLabelHead
+from plmtrain.nn.heads import MaskedLMHead, ReplacedTokenHead, SentenceHead, SpanHead, TokenLabelHead
 from plmtrain.settings.models.encoder import EncoderSettings
 
 
@@ -71,11 +72,13 @@ FAMILY = Family(
         ),
         SentenceHead: sentence_head("classifier.dense", "classifier.out_proj", "classifier_dropout"),
         TokenLabelHead: token_head("classifier_dropout"),
+        SpanHead: answer_head(),
     },
     bare="ElectraModel",
     classes=(
         ("ElectraForSequenceClassification", frozenset({SentenceHead})),
         ("ElectraForTokenClassification", frozenset({TokenLabelHead})),
+        ("ElectraForQuestionAnswering", frozenset({SpanHead})),
         ("ElectraForPreTraining", frozenset({ReplacedTokenHead})),
         ("ElectraForMaskedLM", frozenset({MaskedLMHead})),
         ("ElectraModel", frozenset()),

@@ -8,8 +8,9 @@ from typing import Any
 from plmtrain.interop.families import bert
 from plmtrain.interop.family import Config, Family, Head, one, pair, unlike
 from plmtrain.interop.sentence_heads import sentence_head
+from plmtrain.interop.span_heads import answer_head
 from plmtrain.interop.token_heads import token_head
-from plmtrain.nn.heads import MaskedLMHead, Pooler, SentenceHead, TokenLabelHead
+from plmtrain.nn.heads import MaskedLMHead, Pooler, SentenceHead, SpanHead, TokenLabelHead
 from plmtrain.settings.models.encoder import EncoderSettings
 
 
@@ -50,11 +51,13 @@ FAMILY = Family(
         Pooler: Head(make=bert.pooler, names=pair("dense", "roberta.pooler.dense")),
         SentenceHead: sentence_head("classifier.dense", "classifier.out_proj", "classifier_dropout"),
         TokenLabelHead: token_head("classifier_dropout"),
+        SpanHead: answer_head(),
     },
     bare="RobertaModel",
     classes=(
         ("RobertaForSequenceClassification", frozenset({SentenceHead})),
         ("RobertaForTokenClassification", frozenset({TokenLabelHead})),
+        ("RobertaForQuestionAnswering", frozenset({SpanHead})),
         ("RobertaForMaskedLM", frozenset({MaskedLMHead})),
         ("RobertaModel", frozenset({Pooler})),
         ("RobertaModel", frozenset()),

@@ -24,6 +24,8 @@ class TaskSettings(Settings):
     """The metrics of which a lower value is better."""
     found_in_data: ClassVar[frozenset[str]] = frozenset()
     """The settings that may be omitted, and are then filled in once from the training data."""
+    tuned: ClassVar[frozenset[str]] = frozenset()
+    """The settings that may be omitted, and are then tuned on the held-out examples when a run ends."""
 
     type: str
     """The module of ``plmtrain.tasks`` that implements it."""
@@ -71,6 +73,10 @@ class TaskSettings(Settings):
             ValueError: if they are not those that a model with such languages needs.
         """
         return ()
+
+    def why_not(self, family: str) -> str | None:
+        """Return why a family of models has no head for the task; None if there is nothing to say."""
+        return None
 
     @property
     def from_hub(self) -> bool:
