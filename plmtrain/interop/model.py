@@ -14,6 +14,8 @@ from plmtrain.backbones.encoder_decoder import SourceEncoder
 from plmtrain.batch import Inputs
 from plmtrain.nn.boundary import SpanBoundaryHead
 from plmtrain.nn.heads import (
+    ChoiceHead,
+    LinearChoiceHead,
     LinearHead,
     MaskedLMHead,
     PairHead,
@@ -74,7 +76,7 @@ class Model:
         """The pooler's dense layer on the first token, or None; in some families it is the first layer of the classifier."""
         if Pooler in self.heads:
             return cast(Pooler, self.heads[Pooler]).dense
-        head, published = self.heads.get(SentenceHead), self.settings.published.head
+        head, published = self.heads.get(SentenceHead) or self.heads.get(ChoiceHead), self.settings.published.head
         return cast(SentenceHead, head).dense if head is not None and published is not None and published.pooled else None
 
     @property
@@ -118,6 +120,8 @@ _HEADS: Mapping[type[nn.Module], tuple[str, Scores]] = {
     ReplacedTokenHead: ("a head for replaced tokens", _tokens),
     SentenceHead: ("a sentence head", _sentences),
     LinearHead: ("a sentence head", _sentences),
+    ChoiceHead: ("a head for choices", _sentences),
+    LinearChoiceHead: ("a head for choices", _sentences),
     PairHead: ("a head for pairs of sentences", _pairs),
     TokenLabelHead: ("a head that labels tokens", _tokens),
 }

@@ -1,4 +1,4 @@
-"""Sentence heads, with the names of each family's class for sequence classification.
+"""Sentence heads, with the names of each family's classes for sequence classification and for multiple choice.
 
 In transformers, a head with one output is a regression's; ``problem_type`` of the config.json may say so.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from plmtrain.interop.family import Config, Head, one, pair
-from plmtrain.nn.heads import RowHead, row_head
+from plmtrain.nn.heads import RowHead, choice_head, row_head
 
 
 def sentence_head(dense: str, scores: str, dropout_key: str) -> Head[Any]:
@@ -30,6 +30,27 @@ def sentence_head(dense: str, scores: str, dropout_key: str) -> Head[Any]:
         only_if_named=True,
         config=lambda head, labels: {dropout_key: head.dropout, **outputs_of(labels)},
         labels=_labels,
+    )
+
+
+def multiple_choice_head(dense: str, scores: str, dropout_key: str | None) -> Head[Any]:
+    """Return a family's head for choices.
+
+    Args:
+        dense: the name of its first layer, which in most families is the pooler.
+        scores: the name of its last layer.
+        dropout_key: the key of its dropout in the config.json; None if the class has the model's.
+    """
+
+    def make(settings: Any, config: Config) -> RowHead:
+        given = dropout_key is not None and config.values.get(dropout_key) is not None
+        return choice_head(settings, config.number(str(dropout_key), 0.0) if given else None)
+
+    return Head(
+        make=make,
+        names={**pair("dense", dense), **pair("scores", scores)},
+        only_if_named=True,
+        config=lambda head, labels: {dropout_key: head.dropout} if dropout_key else {},
     )
 
 

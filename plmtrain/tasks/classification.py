@@ -81,7 +81,7 @@ class Classification(SentenceProgram[ClassificationSettings]):
 class Classifying(SentenceAnswering[ClassificationSettings]):
     """Classify texts or pairs."""
 
-    def answers(self, scores: Tensor) -> list[dict[str, Any]]:
+    def answers(self, scores: Tensor, batch: Batch) -> list[dict[str, Any]]:
         """Return for each row the likeliest ``label``, and the ``probabilities`` of all by name."""
         names = self.settings.labels
         return [

@@ -15,7 +15,18 @@ from typing import Any
 from support.finished_run import finished_run
 from support.memory_rows import vocabulary_of
 from support.tiny_run import SHAPE, TINY_BERT, TinyRun, settings_of
-from support.tiny_task import answered_examples, examples, labeller, program, scored_examples, scorer, tagged_examples, writer
+from support.tiny_task import (
+    answered_examples,
+    choice_examples,
+    chooser,
+    examples,
+    labeller,
+    program,
+    scored_examples,
+    scorer,
+    tagged_examples,
+    writer,
+)
 
 from plmtrain.settings.composing.folders import section
 from plmtrain.text.tokenizer import Tokenizer
@@ -268,6 +279,15 @@ PROGRAMS: Mapping[str, Kind] = {
         examples=scored_examples,
         points=("train.forward@4", "train.accum@6", "save.rename@8", "eval@10", "save.write@12"),
         logged=("val/spearman",),
+    ),
+    # Several rows of the model for an example.
+    "multiple_choice": Kind(
+        TINY_BERT,
+        None,
+        task=chooser,
+        examples=choice_examples,
+        points=("train.accum@6", "eval@10"),
+        logged=("val/accuracy",),
     ),
     "token_labels": Kind(
         TINY_BERT,

@@ -19,8 +19,13 @@ class Case:
 
     @property
     def classifies(self) -> bool:
-        """Whether it scores rows rather than tokens."""
+        """Whether it tells the classes of texts."""
         return "SequenceClassification" in self.architecture
+
+    @property
+    def chooses(self) -> bool:
+        """Whether it scores choices."""
+        return "MultipleChoice" in self.architecture
 
 
 def classifier(model: str, name: str, **more: Any) -> Case:
@@ -35,12 +40,23 @@ def tagger(model: str, name: str, **more: Any) -> Case:
     return Case(f"model={model} {task}", f"{name}ForTokenClassification", "AutoModelForTokenClassification", **more)
 
 
+def chooser(model: str, name: str, **more: Any) -> Case:
+    """A run of a family that chooses between texts."""
+    return Case(f"model={model} task=multiple_choice", f"{name}ForMultipleChoice", "AutoModelForMultipleChoice", **more)
+
+
 T5 = "model=t5_base objective=span_corruption model.head_width=8"
 TAGGERS = {
     **{"bert_tags": tagger("bert", "Bert"), "roberta_tags": tagger("roberta", "Roberta", segments=1)},
     **{"albert_tags": tagger("albert", "Albert"), "electra_tags": tagger("electra", "Electra")},
     **{"distilbert_tags": tagger("distilbert", "DistilBert", segments=0), "gpt2_tags": tagger("gpt2", "GPT2", segments=0)},
     **{"xlnet_tags": tagger("xlnet", "XLNet", pad_left=True), "deberta_tags": tagger("deberta", "Deberta", segments=0)},
+}
+CHOOSERS = {
+    **{"bert_choices": chooser("bert", "Bert"), "roberta_choices": chooser("roberta", "Roberta", segments=1)},
+    **{"albert_choices": chooser("albert", "Albert"), "electra_choices": chooser("electra", "Electra")},
+    **{"distilbert_choices": chooser("distilbert", "DistilBert", segments=0)},
+    **{"xlnet_choices": chooser("xlnet", "XLNet", pad_left=True)},
 }
 
 
@@ -78,4 +94,5 @@ CASES = {
     "gpt1_classes": classifier("gpt1 model.feed_forward=96", "OpenAIGPT", segments=0),
     "gpt2_classes": classifier("gpt2", "GPT2", segments=0),
     **TAGGERS,
+    **CHOOSERS,
 }

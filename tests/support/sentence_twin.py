@@ -11,7 +11,7 @@ from support.memory_rows import VOCABULARY
 from plmtrain.batch import Batch
 from plmtrain.interop.hugging_face import MODEL_TYPES, family_of
 from plmtrain.interop.placing import named_tensors
-from plmtrain.programs.sentences import SentenceLearner
+from plmtrain.programs.row_tasks import RowLearner
 
 
 def randomise(module: torch.nn.Module) -> None:
@@ -36,7 +36,7 @@ HEADS = {
 }
 
 
-def twin(family: str, learner: SentenceLearner, **outputs: Any) -> Any:
+def twin(family: str, learner: RowLearner, **outputs: Any) -> Any:
     """Transformers' class of the same shape with the same weights, in eval mode.
 
     Args:

@@ -12,16 +12,19 @@ from support.tiny_run import TINY_BERT
 
 from plmtrain.data.rows.unknown_words import UnknownWords
 from plmtrain.data.tables.answered import AnsweredExamples
+from plmtrain.data.tables.choices import ChoiceExamples, EncodedChoices
 from plmtrain.data.tables.examples import EncodedExamples, Texts
 from plmtrain.data.tables.tagged import TaggedExamples, TaggedTexts
 from plmtrain.settings.composing.compose import compose
 from plmtrain.settings.decode import pretrain_settings
 from plmtrain.settings.models.base import ModelSettings
 from plmtrain.settings.tasks.classification import ClassificationSettings
+from plmtrain.settings.tasks.multiple_choice import MultipleChoiceSettings
 from plmtrain.settings.tasks.regression import RegressionSettings
 from plmtrain.settings.tasks.sequence_to_sequence import SequenceToSequenceSettings
 from plmtrain.settings.tasks.token_labels import TokenLabelsSettings
 from plmtrain.tasks.classification import Classification
+from plmtrain.tasks.multiple_choice import MultipleChoice
 from plmtrain.tasks.regression import Regression
 from plmtrain.tasks.sequence_to_sequence import SequenceToSequence
 from plmtrain.tasks.token_labels import TokenLabels
@@ -92,6 +95,25 @@ def scorer(
     text = ("first", "second") if pairs else ("text",)
     task = RegressionSettings(name="tiny", text=text, metrics=metrics, dropout=dropout)
     return Regression(task, model, _TOKENS, length)
+
+
+def chooser(
+    model: ModelSettings | None = None, *, length: int = 14, dropout: float | None = None, **changes: Any
+) -> MultipleChoice:
+    """The program of a task with choices."""
+    task = MultipleChoiceSettings(name="tiny", dropout=dropout, **changes)
+    return MultipleChoice(task, model or tiny_model("bert"), _TOKENS, length)
+
+
+def choice_examples(count: int, most: int, *, alone: bool = False, seed: int = 0) -> ChoiceExamples:
+    """Random contexts with two to four choices, of which the right one has the lowest first token."""
+    numbers = np.random.default_rng(seed)
+    starts = np.cumsum([0, *numbers.integers(2, 5, count)])
+    ranks = np.concatenate([numbers.permutation(end - start) for start, end in itertools.pairwise(starts)])
+    (choices,) = _texts(ranks * 9, 1, numbers)
+    contexts = None if alone else _texts(np.arange(count) % 40, 1, numbers)[0]
+    right = np.array([int(ranks[start:end].argmin()) for start, end in itertools.pairwise(starts)])
+    return EncodedChoices(contexts, choices, starts, right, right.tolist()).rows(most)
 
 
 def writer(

@@ -34,6 +34,22 @@ class ExampleRows(Rows):
     targets: NDArray[Any] | None = None
 
 
+def cut(rows: Rows, lengths: NDArray[np.int64]) -> Rows:
+    """Return the beginnings of texts.
+
+    Args:
+        rows: the texts.
+        lengths: [rows] how much of each, at most all of it.
+    """
+    longest = int(lengths.max(initial=0))
+    return Rows(
+        tokens=rows.tokens[:, :longest],
+        lengths=lengths,
+        word_starts=rows.word_starts[:, :longest],
+        spellings=None if rows.spellings is None else rows.spellings[:, :longest],
+    )
+
+
 def in_both_orders(rows: Rows) -> Rows:
     """Return pairs of texts, and then the same pairs in the other order."""
     assert rows.others is not None

@@ -110,8 +110,8 @@ class HeadTaskSettings(TaskSettings):
         return (self.features or family.features) == "mix"
 
 
-class SentenceTaskSettings(TextTaskSettings, HeadTaskSettings):
-    """A task whose answer a head computes from one state of the row."""
+class RowTaskSettings(HeadTaskSettings):
+    """A task whose answer a head computes from one state of each row."""
 
     families: ClassVar[frozenset[str]] = frozenset(name for name, row in MODEL_FAMILIES.items() if row.head is not None)
 
@@ -119,12 +119,17 @@ class SentenceTaskSettings(TextTaskSettings, HeadTaskSettings):
     """The column of the right answer."""
     dropout: float | None = Field(None, ge=0, lt=1)
     """Dropout inside the head; that of the family's published head if not given."""
-    symmetric: bool = False
-    """Whether the order of a pair has no meaning, so that a decoder reads both orders, and the head scores the sum of the two
-    states (Radford et al. 2018, section 3.3)."""
     lm_weight: float | None = Field(None, ge=0)
     """The weight of the language-model loss on the same rows, which a decoder may be trained with as well (Radford et al. 2018,
     section 3.2); that of the model's family if not given."""
+
+
+class SentenceTaskSettings(TextTaskSettings, RowTaskSettings):
+    """A task with one answer for a text or a pair, which a head computes."""
+
+    symmetric: bool = False
+    """Whether the order of a pair has no meaning, so that a decoder reads both orders, and the head scores the sum of the two
+    states (Radford et al. 2018, section 3.3)."""
 
     @model_validator(mode="after")
     def _two_orders(self) -> SentenceTaskSettings:
