@@ -40,21 +40,23 @@ class Model:
         backbone: the backbone.
         heads: the heads, by their classes.
         labels: the classes of a classifier, in the order of their numbers; none without a classifier.
+        multi_label: whether each class is told apart from the others, so that a text may have several.
         others: names of tensors in the folder that belong to none of the modules, such as those of an unsupported head.
     """
 
     backbone: Backbone
     heads: Mapping[type[nn.Module], nn.Module]
     labels: tuple[str, ...] = ()
+    multi_label: bool = False
     others: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, modules: Iterable[nn.Module], labels: tuple[str, ...] = ()) -> Model:
+    def of(cls, modules: Iterable[nn.Module], labels: tuple[str, ...] = (), *, multi_label: bool = False) -> Model:
         """Make a model from modules, one of them a backbone, which gets its own copy of borrowed embeddings."""
         modules = list(modules)
         (backbone,) = (module for module in modules if isinstance(module, Backbone))
         heads = {type(module): module for module in modules if module is not backbone}
-        return cls(backbone=backbone.whole(), heads=heads, labels=labels)
+        return cls(backbone=backbone.whole(), heads=heads, labels=labels, multi_label=multi_label)
 
     @property
     def settings(self) -> ModelSettings:

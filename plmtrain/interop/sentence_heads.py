@@ -10,6 +10,9 @@ from typing import Any
 from plmtrain.interop.family import Config, Head, one, pair
 from plmtrain.nn.heads import RowHead, choice_head, row_head
 
+MULTI_LABEL = "multi_label_classification"
+"""The ``problem_type`` of classes that are told apart one by one."""
+
 
 def sentence_head(dense: str, scores: str, dropout_key: str) -> Head[Any]:
     """Return a family's head for text classification.
@@ -72,11 +75,11 @@ def linear_head(scores: str, dropout_key: str | None) -> Head[Any]:
 
 def _labels(config: Config) -> tuple[str, ...]:
     """Return the classes in the order of their numbers; none for a regression."""
-    config.demand("problem_type", None, "single_label_classification", "regression")
+    config.demand("problem_type", None, "single_label_classification", MULTI_LABEL, "regression")
     names, problem = config.labels(), config.values.get("problem_type")
     if problem == "regression" and len(names) > 1:
         raise config.wrong("id2label", names, "one output, as problem_type is regression")
-    if problem == "single_label_classification" and len(names) == 1:
+    if problem in ("single_label_classification", MULTI_LABEL) and len(names) == 1:
         raise config.wrong("id2label", names, "two classes or more")
     return names if len(names) > 1 else ()
 

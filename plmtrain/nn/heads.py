@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -232,11 +232,18 @@ def token_label_head(settings: UniformTransformerSettings | BiLSTMSettings, labe
 
 
 class ChoiceHead(SentenceHead):
-    """The same with one logit, that of a choice in its context (transformers' code)."""
+    """The same with one logit, that of a choice in its context (transformers' code); arguments as for ``SentenceHead``.
+
+    Its bias adds the same to every choice, so that it is never trained: its gradient would be rounding errors.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.scores.bias.requires_grad_(False)
 
 
 class LinearChoiceHead(LinearHead):
-    """The same in one layer (Radford et al. 2018, section 3.3)."""
+    """The same in one layer, without a bias (Radford et al. 2018, section 3.3)."""
 
 
 RowHead = SentenceHead | LinearHead

@@ -20,10 +20,13 @@ from support.tiny_task import (
     choice_examples,
     chooser,
     examples,
+    labelled_with_several,
     labeller,
+    long_examples,
     program,
     scored_examples,
     scorer,
+    several_examples,
     tagged_examples,
     writer,
 )
@@ -279,6 +282,24 @@ PROGRAMS: Mapping[str, Kind] = {
         examples=scored_examples,
         points=("train.forward@4", "train.accum@6", "save.rename@8", "eval@10", "save.write@12"),
         logged=("val/spearman",),
+    ),
+    # Several labels a text.
+    "multi_label": Kind(
+        TINY_BERT,
+        None,
+        task=labelled_with_several,
+        examples=several_examples,
+        points=("train.accum@6", "eval@10"),
+        logged=("val/micro_f1", "val/macro_f1", "val/subset_accuracy"),
+    ),
+    # Long texts, of which each window is a row of the model.
+    "windows": Kind(
+        TINY_BERT,
+        None,
+        task=partial(program, pairs=False, windows="mean", overlap=3),
+        examples=long_examples,
+        points=("train.accum@6", "eval@10"),
+        logged=("val/accuracy",),
     ),
     # Several rows of the model for an example.
     "multiple_choice": Kind(

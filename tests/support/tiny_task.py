@@ -23,7 +23,7 @@ from plmtrain.settings.tasks.multiple_choice import MultipleChoiceSettings
 from plmtrain.settings.tasks.regression import RegressionSettings
 from plmtrain.settings.tasks.sequence_to_sequence import SequenceToSequenceSettings
 from plmtrain.settings.tasks.token_labels import TokenLabelsSettings
-from plmtrain.tasks.classification import Classification
+from plmtrain.tasks.classification import Classification, MultiLabelClassification
 from plmtrain.tasks.multiple_choice import MultipleChoice
 from plmtrain.tasks.regression import Regression
 from plmtrain.tasks.sequence_to_sequence import SequenceToSequence
@@ -159,6 +159,33 @@ def examples(count: int, most: int, *, pairs: bool = True, classes: int = 3, see
     numbers = np.random.default_rng(seed)
     labels = numbers.integers(0, classes, count)
     return EncodedExamples(_texts(labels, 1 + pairs, numbers), labels, most)
+
+
+def long_examples(count: int, most: int, *, longest: int = 50, seed: int = 0) -> EncodedExamples:
+    """Random texts of up to so many tokens, uncut; the last token of each tells the class."""
+    numbers = np.random.default_rng(seed)
+    lengths = numbers.integers(1, longest + 1, count)
+    starts = np.cumsum([0, *lengths])
+    tokens = numbers.integers(5, 64, starts[-1])
+    return EncodedExamples([Texts(tokens.astype(np.uint8), starts)], tokens[starts[1:] - 1] % 3, longest)
+
+
+def labelled_with_several(
+    model: ModelSettings | None = None, *, length: int = 14, dropout: float | None = None, **changes: Any
+) -> MultiLabelClassification:
+    """The program of a task with any number of labels a text."""
+    task = ClassificationSettings(
+        name="tiny", text=("text",), labels=("odd", "third", "low"), multi_label=True, dropout=dropout, **changes
+    )
+    return MultiLabelClassification(task, model or tiny_model("bert"), _TOKENS, length)
+
+
+def several_examples(count: int, most: int, *, seed: int = 0) -> EncodedExamples:
+    """Random texts of up to forty tokens, uncut; the first token tells the labels."""
+    source = long_examples(count, most, longest=40, seed=seed)
+    first = source.texts[0].tokens[source.texts[0].starts[:-1]].astype(np.int64)
+    labels = np.stack([first % 2 == 1, first % 3 == 0, first < 30], axis=1).astype(np.float32)
+    return EncodedExamples(source.texts, labels, most)
 
 
 def scored_examples(count: int, most: int, *, pairs: bool = True, seed: int = 0) -> EncodedExamples:

@@ -54,6 +54,11 @@ class Reader(ABC, Generic[TaskT, ReferenceT]):
     def __init__(self, task: TaskT) -> None:
         self.task = task
 
+    @classmethod
+    def reads(cls, task: TaskT) -> bool:
+        """Return whether it reads the examples of some settings, where a type of task has several readers."""
+        return True
+
     @property
     @abstractmethod
     def columns(self) -> Mapping[str, str]:

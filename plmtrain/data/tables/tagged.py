@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from plmtrain.data.corpus.encoding import running_text
 from plmtrain.data.rows.rows import Rows
 from plmtrain.data.rows.unknown_words import UnknownWords
+from plmtrain.data.rows.windows import windows
 from plmtrain.errors import DataError
 from plmtrain.stopping import safe_point
 from plmtrain.text.spelling import word_bytes
@@ -150,9 +151,9 @@ class TaggedExamples:
 
     def __init__(self, texts: TaggedTexts, most: int) -> None:
         self._texts, self.references = texts, texts.references
-        windows = [_windows(size, most, min(texts.overlap, most // 2)) for size in texts.sizes().tolist()]
-        self.owners = np.repeat(np.arange(len(windows)), [len(each) for each in windows])
-        spans = np.concatenate(windows) if windows else np.zeros((0, 4), np.int64)  # [rows, 4]
+        of_texts = [windows(size, most, texts.overlap) for size in texts.sizes().tolist()]
+        self.owners = np.repeat(np.arange(len(of_texts)), [len(each) for each in of_texts])
+        spans = np.concatenate(of_texts) if of_texts else np.zeros((0, 4), np.int64)  # [rows, 4]
         self._begins, self.sizes, self._asked_from, self._asked_to = spans.T + np.stack(
             [texts.starts[self.owners], np.zeros(len(spans), np.int64), *[texts.starts[self.owners]] * 2]
         )
@@ -177,24 +178,3 @@ class TaggedExamples:
             labels=None if labels is None else labels[places],
             spellings=None if self._texts.unknown is None else self._texts.unknown.at(places),
         )
-
-
-def _windows(size: int, most: int, overlap: int) -> NDArray[np.int64]:
-    """Return for each window of a text its beginning and its length, and the beginning and the end of the tokens that it labels.
-
-    A token is labelled by the window in which it is farthest from both ends: two neighbours divide what they have in common.
-
-    Args:
-        size: the tokens of the text.
-        most: the tokens of a window.
-        overlap: the tokens that two windows have in common, at least.
-
-    Returns:
-        [windows, 4].
-    """
-    if size <= most:
-        return np.array([[0, size, 0, size]], np.int64)
-    advance = most - overlap
-    begins = np.append(np.arange(0, size - most, advance), size - most)
-    between = (begins[1:] + begins[:-1] + most) // 2  # the middle of what two neighbours have in common
-    return np.stack([begins, np.full(len(begins), most), np.append(0, between), np.append(between, size)], axis=1)
