@@ -7,13 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import chain
 from pathlib import Path
 
 from plmtrain.data.tables.table_files import Row, named, read_lines
 from plmtrain.settings.data import TableSettings
 from plmtrain.settings.tasks.base import TaskSettings
-from plmtrain.text.json_objects import Lines
 from plmtrain.text.readers import Skips, lines
 
 
@@ -95,11 +93,10 @@ class GlueFile:
             DataError: if one is missing, or a row cannot be read.
         """
         layout = self._layout
-        stream: Lines = lines(self._path, self._data, self._skips)
-        if layout.header:
-            stream = chain([(0, "\t".join(layout.header))], stream)
+        data = self._data.model_copy(update={"columns": layout.header})
+        stream = lines(self._path, data, self._skips)
         theirs = {layout.columns.get(column, column): setting for column, setting in columns.items()}
-        for row in read_lines(stream, self.name, "tsv", theirs, self._data, self._skips):
+        for row in read_lines(stream, self.name, "tsv", theirs, data, self._skips):
             cells = {column: row.cells[layout.columns.get(column, column)] for column in columns}
             yield Row(row.where, {column: self._named(column, cell, row.where) for column, cell in cells.items()})
 

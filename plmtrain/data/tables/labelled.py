@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from plmtrain.data.corpus.encoding import content_hash
 from plmtrain.data.splits import Split
 from plmtrain.data.tables import table_files as tables
+from plmtrain.data.tables.division import divided
 from plmtrain.data.tables.reader import Example, Reader
 from plmtrain.data.tables.table_files import Row
 from plmtrain.errors import DataError
@@ -91,7 +91,7 @@ def gather(reader: Reader[Any, Any], data: TableSettings, rows: Rows, skips: Ski
         if split == "train":
             reader = reader.settled(splits[split])
     if only is None and not sources["validation"]:
-        splits["train"], splits["validation"] = _divided(splits["train"], data.validation_fraction)
+        splits["train"], splits["validation"] = divided(splits["train"], reader, data.validation_fraction)
     reader.judge(splits)
     for split in wanted:
         if not len(splits[split]):
@@ -114,13 +114,3 @@ def _read(
                 readers.bad(error, data, skips)
         digests[source] = _digest(examples[first:], reader)
     return examples, digests
-
-
-def _divided(examples: Sequence[Example[Any]], share: float) -> tuple[list[Example[Any]], list[Example[Any]]]:
-    """Divide examples into training and held-out ones by a hash of their texts: equal texts are on the same side."""
-    hashes = [content_hash("\n".join(example.texts)) for example in examples]
-    held_out = {number for number in hashes if number < share * 2**64} or set(sorted(hashes)[:1])
-    sides: tuple[list[Example[Any]], list[Example[Any]]] = ([], [])
-    for example, number in zip(examples, hashes, strict=True):
-        sides[number in held_out].append(example)
-    return sides

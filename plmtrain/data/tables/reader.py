@@ -89,6 +89,10 @@ class Reader(ABC, Generic[TaskT, ReferenceT]):
     def content(self, example: Example[ReferenceT]) -> tuple[str, ...]:
         """Return everything that is read of an example as text, for digests."""
 
+    def kind(self, example: Example[ReferenceT]) -> str:
+        """Return the kind of an example's right answer, of each of which the same share is held out; here all are of one."""
+        return ""
+
     def vocabulary_texts(self, example: Example[ReferenceT]) -> tuple[str, ...]:
         """Return the texts of an example that a tokenizer must be able to encode."""
         return example.texts

@@ -141,6 +141,7 @@ def read(path: Path, columns: Mapping[str, str], data: TableSettings, skips: Ski
             fewer cells than the header, and what is no UTF-8 text, no JSON, no parquet or no gzip.
     """
     if (kind := format_of(path, data)) == "parquet":
+        _refuse_columns(data, kind, str(path))
         yield from _some(_parquet(path, columns), str(path), kind, skips)
     else:
         yield from read_lines(lines(path, data, skips), str(path), kind, columns, data, skips)
@@ -156,7 +157,15 @@ def read_lines(
         source: their name in messages.
         kind: ``tsv``, ``csv``, ``jsonl``, ``conll`` or ``conllu``.
     """
+    _refuse_columns(data, kind, source)
     yield from _some(_READERS[kind](source, stream, columns, data, skips), source, kind, skips)
+
+
+def _refuse_columns(data: TableSettings, kind: str, source: str) -> None:
+    """Refuse names for the columns of a file that names its own."""
+    if data.columns and kind in ("jsonl", "parquet", "conllu"):
+        what = "data.columns names the columns of a file without a header, and this one names its own"
+        raise DataError(what, source, "omit data.columns, or say how the file is read: data.format=tsv, csv or conll")
 
 
 def _some(rows: Iterator[Row], source: str, kind: str, skips: Skips) -> Iterator[Row]:
@@ -256,7 +265,7 @@ def _under_header(
         raise DataError(f"two columns are called '{twice}'", f"{source}:{number}", "rename one of them")
     for column, setting in columns.items():
         if column not in header:
-            raise _missing(column, setting, header, f"{source}:{number}", "the header's")
+            raise _missing(column, setting, header, f"{source}:{number}", whose if data.columns else "the header's columns")
     for number, cells in rows:
         where = f"{source}:{number}"
         if len(cells) == len(header):
@@ -272,7 +281,7 @@ def _jsonl(source: str, stream: Lines, columns: Mapping[str, str], data: TableSe
     ):
         absent = next(((column, setting) for column, setting in columns.items() if column not in cells), None)
         if absent is not None:
-            bad(_missing(*absent, list(cells), where, "this line's"), data, skips)
+            bad(_missing(*absent, list(cells), where, "this line's columns"), data, skips)
         else:
             yield Row(where, cells)
 
@@ -320,7 +329,7 @@ def _sentence(
     """Yield a sentence, unless it is skipped."""
     for column, setting in columns.items():
         if column not in names:
-            raise _missing(column, setting, names, where, "the file's")
+            raise _missing(column, setting, names, where, "the file's columns")
     for number, cells in rows:
         if len(cells) != len(names):
             what = f"this line has {len(cells)} cells, and {len(names)} were expected: {', '.join(names)}"
@@ -341,7 +350,7 @@ def _parquet(path: Path, columns: Mapping[str, str]) -> Iterator[Row]:
             there = file.schema_arrow.names
             for column, setting in columns.items():
                 if column not in there:
-                    raise _missing(column, setting, there, str(path), "the file's")
+                    raise _missing(column, setting, there, str(path), "the file's columns")
             known = _class_names(file.schema_arrow.metadata or {})
             names = {column: known.get(column, ()) for column in columns}
             for batch in file.iter_batches(_ROWS_AT_ONCE):
@@ -365,7 +374,7 @@ def _class_names(metadata: Mapping[bytes, bytes]) -> dict[str, tuple[str, ...]]:
 
 def _missing(column: str, setting: str, there: Sequence[str], where: str, whose: str) -> DataError:
     remedy = f"{setting}: {nearest(column, there)}" if there else f"set {setting}"
-    return DataError(f"there is no column '{column}'; {whose} columns: {', '.join(map(str, there)) or 'none'}", where, remedy)
+    return DataError(f"there is no column '{column}'; {whose}: {', '.join(map(str, there)) or 'none'}", where, remedy)
 
 
 _READERS: Mapping[str, Callable[[str, Lines, Mapping[str, str], TableSettings, Skips], Iterator[Row]]] = {

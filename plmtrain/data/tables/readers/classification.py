@@ -74,6 +74,11 @@ class _LabelReader(SentenceReader[ClassificationSettings, ReferenceT]):
                 "write task=regression; if they are classes all the same, name them all: task.labels=[...]",
             )
 
+    def kind(self, example: Example[ReferenceT]) -> str:
+        """Return the label of a text, or the first of its labels."""
+        labels = () if example.reference is None else self.labels_of(example.reference)
+        return next(iter(labels), "")
+
     def encode(self, examples: Sequence[Example[ReferenceT]], tokenizer: Tokenizer) -> EncodedTexts:
         encoded = super().encode(examples, tokenizer)
         return WholeTexts(encoded.texts, encoded.targets, encoded.references) if self.task.windows is not None else encoded
