@@ -21,7 +21,9 @@ from plmtrain.settings.tasks.classification import ClassificationSettings
 
 NAME = "plmtrain.json"
 
-_OF_TRAINING = frozenset({"hub", "subset", "folder", "train_split", "validation_split", "metrics", "dropout", "lm_weight"})
+_OF_TRAINING = frozenset(
+    {"hub", "revision", "subset", "folder", "train_split", "validation_split", "metrics", "dropout", "lm_weight"}
+)
 """The settings of a task that say nothing of what its model reads and answers."""
 
 

@@ -22,7 +22,6 @@ from support.tiny_task import (
     examples,
     labelled_with_several,
     labeller,
-    long_examples,
     program,
     scored_examples,
     scorer,
@@ -283,23 +282,14 @@ PROGRAMS: Mapping[str, Kind] = {
         points=("train.forward@4", "train.accum@6", "save.rename@8", "eval@10", "save.write@12"),
         logged=("val/spearman",),
     ),
-    # Several labels a text.
+    # Several labels a text, and texts of which each window is a row of the model.
     "multi_label": Kind(
         TINY_BERT,
         None,
-        task=labelled_with_several,
+        task=partial(labelled_with_several, windows="mean", overlap=3),
         examples=several_examples,
         points=("train.accum@6", "eval@10"),
         logged=("val/micro_f1", "val/macro_f1", "val/subset_accuracy"),
-    ),
-    # Long texts, of which each window is a row of the model.
-    "windows": Kind(
-        TINY_BERT,
-        None,
-        task=partial(program, pairs=False, windows="mean", overlap=3),
-        examples=long_examples,
-        points=("train.accum@6", "eval@10"),
-        logged=("val/accuracy",),
     ),
     # Several rows of the model for an example. With smaller weights all scores are about the same, and gradients mostly rounding.
     "multiple_choice": Kind(

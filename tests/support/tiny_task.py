@@ -185,7 +185,7 @@ def several_examples(count: int, most: int, *, seed: int = 0) -> EncodedExamples
     source = long_examples(count, most, longest=40, seed=seed)
     first = source.texts[0].tokens[source.texts[0].starts[:-1]].astype(np.int64)
     labels = np.stack([first % 2 == 1, first % 3 == 0, first < 30], axis=1).astype(np.float32)
-    return EncodedExamples(source.texts, labels, most)
+    return EncodedExamples(source.texts, labels, 40)
 
 
 def scored_examples(count: int, most: int, *, pairs: bool = True, seed: int = 0) -> EncodedExamples:

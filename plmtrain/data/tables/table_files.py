@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from plmtrain.data.tables.inner import with_inner
 from plmtrain.errors import DataError, nearest
 from plmtrain.settings.data import TableSettings
 from plmtrain.text.json_objects import Lines, json_objects, kind
@@ -279,6 +280,7 @@ def _jsonl(source: str, stream: Lines, columns: Mapping[str, str], data: TableSe
     for _, where, cells in json_objects(
         source, stream, f"a JSON object was expected; {SKIP}", partial(bad, data=data, skips=skips)
     ):
+        cells = with_inner(cells, columns)
         absent = next(((column, setting) for column, setting in columns.items() if column not in cells), None)
         if absent is not None:
             bad(_missing(*absent, list(cells), where, "this line's columns"), data, skips)
@@ -349,15 +351,17 @@ def _parquet(path: Path, columns: Mapping[str, str]) -> Iterator[Row]:
         with parquet.ParquetFile(path) as file:
             there = file.schema_arrow.names
             for column, setting in columns.items():
-                if column not in there:
+                if column not in there and column.partition(".")[0] not in there:
                     raise _missing(column, setting, there, str(path), "the file's columns")
             known = _class_names(file.schema_arrow.metadata or {})
             names = {column: known.get(column, ()) for column in columns}
             for batch in file.iter_batches(_ROWS_AT_ONCE):
                 for cells in batch.to_pylist():
                     number += 1
-                    where = f"{path}, row {number}"
-                    yield Row(where, {name: named(value, names.get(name, ()), where) for name, value in cells.items()})
+                    where, own = f"{path}, row {number}", with_inner(cells, columns)
+                    if absent := [column for column in columns if column not in own]:
+                        raise _missing(absent[0], columns[absent[0]], list(own), where, "this row's columns")
+                    yield Row(where, {name: named(value, names.get(name, ()), where) for name, value in own.items()})
     except (pyarrow.ArrowException, OSError) as error:
         reason = " ".join(str(error).split())[:200]
         raise DataError(f"this parquet file cannot be read: {reason}", str(path), "copy it again, or write it anew") from None

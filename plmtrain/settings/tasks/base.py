@@ -31,6 +31,8 @@ class TaskSettings(Settings):
     """The name for users: the last part of its YAML's name."""
     hub: str | None = None
     """The dataset on Hugging Face's hub that is read if there are no ``data.files``."""
+    revision: str | None = None
+    """The commit, tag or branch of the dataset on the hub; the newest if not given."""
     subset: str | None = None
     """The dataset's configuration."""
     folder: str | None = None
@@ -44,6 +46,8 @@ class TaskSettings(Settings):
     def _from_one_place(self) -> TaskSettings:
         if self.subset is not None and self.hub is None and self.folder is None:
             raise ValueError("subset is of a dataset: name its hub, or a folder")
+        if self.revision is not None and self.hub is None:
+            raise ValueError("revision is of a dataset on the hub: name its hub")
         return self
 
     @property
