@@ -37,10 +37,11 @@ def test_answers(model: Asked, folder: Path, batch_size: int) -> Iterator[tuple[
     """
     answering = model.answering
     task: Any = getattr(answering, "settings", None)
-    if not isinstance(answering, TaskAnswering) or not isinstance(task, TaskSettings) or task.subset not in TEST_PARTS:
+    subset = task.subset if isinstance(task, TaskSettings) else None
+    if not isinstance(answering, TaskAnswering) or subset is None or subset not in TEST_PARTS:
         remedy = f"name a run of a task of GLUE: {', '.join(f'glue/{name}' for name in sorted(TEST_PARTS))}"
         raise SettingsError("this run has no test part to submit", str(folder), remedy)
-    for part in TEST_PARTS[task.subset]:
+    for part in TEST_PARTS[subset]:
         answers = [answer for rows in _batches(answering, task, part, batch_size) for answer in _answered(model, rows)]
         yield part.file, submitted(answers, task)
 

@@ -277,10 +277,10 @@ def _under_header(
 
 
 def _jsonl(source: str, stream: Lines, columns: Mapping[str, str], data: TableSettings, skips: Skips) -> Iterator[Row]:
-    for _, where, cells in json_objects(
+    for _, where, given in json_objects(
         source, stream, f"a JSON object was expected; {SKIP}", partial(bad, data=data, skips=skips)
     ):
-        cells = with_inner(cells, columns)
+        cells = with_inner(given, columns)
         absent = next(((column, setting) for column, setting in columns.items() if column not in cells), None)
         if absent is not None:
             bad(_missing(*absent, list(cells), where, "this line's columns"), data, skips)
