@@ -111,13 +111,13 @@ VERBS = {
     ),
     "predict": Verb(
         "use a run: fill masks, restore text, find replaced tokens",
-        "predict RUN [TEXT]... [--part PART] [--file FILE] [--format FORMAT] [--json | --output FILE] [--batch-size N] "
-        "[--precision PRECISION] [--beams N | --sample]... | predict RUN --submission FILE.zip",
+        "predict RUN [TEXT]... [--part PART] [--file FILE] [--format FORMAT] [--columns A,B] [--json | --output FILE] "
+        "[--batch-size N] [--precision PRECISION] [--beams N | --sample]... | predict RUN --submission FILE.zip",
         "Reads texts from the arguments, or one per line from a file or from standard input; writes text, or JSON lines with\n"
         "--json. A table (.tsv, .csv, .jsonl, .parquet, or --format) is read by the columns of the run's task, and --output\n"
-        "writes its rows with the answers behind them, as .tsv, .csv or .jsonl. What cannot be answered is named by file and\n"
-        "line on standard error, and all else is answered; the exit code is 3 then. For a mixture of objectives, --part chooses\n"
-        "the part that answers: by default the one with the largest share.\n"
+        "writes its rows with the answers behind them, as .tsv, .csv or .jsonl; --columns names all columns of a table without a\n"
+        "header. What cannot be answered is named by file and line on standard error, and all else is answered; the exit code is\n"
+        "3 then. For a mixture of objectives, --part chooses the part that answers: by default the one with the largest share.\n"
         "--submission writes a GLUE run's answers for the test part of its task into a zip file, as the site takes them; the\n"
         "runs of the other tasks add theirs.\n"
         "A run that generates text takes --beams, --length-penalty, --early-stopping, or --sample with --temperature, --top-k,\n"
@@ -138,6 +138,7 @@ VERBS = {
         options=(
             "--batch-size",
             "--beams",
+            "--columns",
             "--early-stopping",
             "--file",
             "--format",

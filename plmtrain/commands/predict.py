@@ -95,6 +95,7 @@ def _understood(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("texts", nargs="*")
     parser.add_argument("--file", type=Path)
     parser.add_argument("--format", choices=get_args(Format), default="auto")
+    parser.add_argument("--columns", type=_names, default=())
     parser.add_argument("--output", type=Path)
     parser.add_argument("--submission", type=Path)
     parser.add_argument("--json", action="store_true")
@@ -161,6 +162,15 @@ class _Parser(argparse.ArgumentParser):
         raise SettingsError(f"this cannot be understood: {message}", "plmtrain predict", "see plmtrain predict --help")
 
 
+def _names(text: str) -> tuple[str, ...]:
+    """The names of the columns of a table without a header."""
+    names = tuple(name.strip() for name in text.split(","))
+    if not all(names) or len(set(names)) < len(names):
+        what = "--columns names all columns of a table without a header, each once"
+        raise SettingsError(what, f"command line: --columns {text}", "write --columns label,text")
+    return names
+
+
 def _rows(text: str) -> int:
     """A number of texts that are answered at a time."""
     if not text.isdecimal() or int(text) < 1:
@@ -187,9 +197,11 @@ def _questions(options: argparse.Namespace, answering: Answering[Any], refused: 
         return
     columns = dict.fromkeys(answering.columns, "rename a column (--format text reads lines without a header)")
     if options.file is not None:
-        yield from from_file(options.file, options.format, columns, answering.asked, refused)
+        yield from from_file(options.file, options.format, columns, answering.asked, refused, options.columns)
     else:
-        yield from from_stream(standard_input(), "standard input", options.format, columns, answering.asked, refused)
+        yield from from_stream(
+            standard_input(), "standard input", options.format, columns, answering.asked, refused, options.columns
+        )
 
 
 def _batches(questions: Iterable[Question], size: int) -> Iterator[list[Question]]:
