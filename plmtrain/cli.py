@@ -160,9 +160,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         return report_error(error)
 
 
+def _share_cores() -> None:
+    """Let threads that wait for others sleep, unless the user's environment says otherwise.
+
+    By default OpenMP's threads spin at barriers: where another process keeps a core busy, most of the time is lost with it. The
+    library reads the variable once, when torch is loaded.
+    """
+    if "GOMP_SPINCOUNT" not in os.environ:
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
 def console() -> None:
     """The console script."""
     stopping.watch()
+    _share_cores()
 
     from plmtrain import child_processes, streams
 

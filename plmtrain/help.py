@@ -115,9 +115,9 @@ VERBS = {
         "[--batch-size N] [--precision PRECISION] [--beams N | --sample]... | predict RUN --submission FILE.zip",
         "Reads texts from the arguments, or one per line from a file or from standard input; writes text, or JSON lines with\n"
         "--json. A table (.tsv, .csv, .jsonl, .parquet, or --format) is read by the columns of the run's task, and --output\n"
-        "writes its rows with the answers behind them, as .tsv, .csv or .jsonl; --columns names all columns of a table without a\n"
-        "header. What cannot be answered is named by file and line on standard error, and all else is answered; the exit code is\n"
-        "3 then. For a mixture of objectives, --part chooses the part that answers: by default the one with the largest share.\n"
+        "writes its rows with the answers behind them, as .tsv, .csv or .jsonl; --columns names all columns of a table without\n"
+        "a header. What cannot be answered is named by file and line on standard error, and all else is answered; the exit code\n"
+        "is 3 then. For a mixture of objectives, --part chooses the part that answers: by default that with the largest share.\n"
         "--submission writes a GLUE run's answers for the test part of its task into a zip file, as the site takes them; the\n"
         "runs of the other tasks add theirs.\n"
         "A run that generates text takes --beams, --length-penalty, --early-stopping, or --sample with --temperature, --top-k,\n"
@@ -216,6 +216,22 @@ VERBS = {
         ),
         composes=True,
         options=("--json",),
+    ),
+    "bench": Verb(
+        "measure how fast this machine trains a run",
+        "bench [--json | --markdown] [FILE.yaml] [GROUP=CHOICE | KEY=VALUE]...",
+        "Takes the settings of pretrain, or, with task=, those of finetune, and some steps of each of the run's shapes: the\n"
+        "phases, and the objectives of a mixture. Prints tokens per second, the rate of a step's matrix products, its share of\n"
+        "what this machine's products reach by themselves, the share of time that steps wait for rows, the peak of memory, and\n"
+        "the seconds to the first step. Nothing is written but the prepared text, which the run will use.\n"
+        "scripts/benchmark_transformers.py compares with the Trainer of transformers.",
+        (
+            ("plmtrain bench model=bert objective=mlm size=small", "on the built-in sample"),
+            ("plmtrain bench experiment=electra_small data=text data.files=[mytext.txt]", "a recipe, on your text"),
+            ("plmtrain bench model=gpt2 objective=clm trainer.compile=true --markdown", "compiled, for a report"),
+        ),
+        composes=True,
+        options=("--json", "--markdown"),
     ),
     "export": Verb(
         "write a run as a folder that transformers loads",

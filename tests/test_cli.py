@@ -60,6 +60,22 @@ def test_settings_are_told_without_torch(arguments: list[str], expected: int) ->
         assert "hydra" not in modules
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="GNU's OpenMP shows its settings; other systems have other libraries")
+@pytest.mark.parametrize(
+    ("asked", "rounds"),
+    [({}, "0"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "30000000000"), ({"GOMP_SPINCOUNT": "77"}, "77")],
+    ids=["unasked", "policy", "rounds"],
+)
+def test_waiting_threads_sleep_unless_the_user_says_otherwise(asked: dict[str, str], rounds: str) -> None:
+    program = "import contextlib\nfrom plmtrain import cli\nwith contextlib.suppress(SystemExit): cli.console()\nimport torch"
+    clean = {name: value for name, value in os.environ.items() if name not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")}
+    environment = {**clean, **asked, "OMP_DISPLAY_ENV": "verbose"}
+    done = subprocess.run(
+        [sys.executable, "-c", program, "--version"], env=environment, capture_output=True, text=True, check=True
+    )
+    assert f"GOMP_SPINCOUNT = '{rounds}'" in done.stderr
+
+
 def test_a_mistake_is_on_standard_error_and_exits_2() -> None:
     done = subprocess.run([sys.executable, "-m", "plmtrain", "pretrain", "trainer.stpes=3"], capture_output=True, text=True)
     assert done.returncode == 2

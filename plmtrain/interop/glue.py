@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from plmtrain.data.tables.table_files import Row, named, read_lines
+from plmtrain.data.tables.class_names import named
+from plmtrain.data.tables.table_files import Row, read_lines
 from plmtrain.settings.data import TableSettings
 from plmtrain.settings.tasks.base import TaskSettings
 from plmtrain.settings.tasks.regression import RegressionSettings

@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from plmtrain.data.tables.class_names import named
 from plmtrain.data.tables.inner import with_inner
-from plmtrain.data.tables.table_files import Row, named
+from plmtrain.data.tables.table_files import Row
 from plmtrain.errors import DataError, nearest
 from plmtrain.files import require_regular
 from plmtrain.interop.glue import LAYOUTS, GlueFile, glue_file

@@ -13,6 +13,7 @@ from plmtrain.data.corpus.updates import OnUpdate
 from plmtrain.data.loading.order import Phase, plan_phases
 from plmtrain.data.splits import SPLITS
 from plmtrain.files import make_folder
+from plmtrain.interop.hub_text import located
 from plmtrain.runs.material import require_tokens
 from plmtrain.settings.objectives.base import ObjectiveSettings, Reads
 from plmtrain.settings.pairs import PairSettings
@@ -158,7 +159,7 @@ def tokenizer_of(settings: PretrainSettings, on_update: OnUpdate) -> Tokenizer:
         from plmtrain.training.restore import tokenizer_folder
 
         chosen = chosen.model_copy(update={"path": str(tokenizer_folder(Path(settings.tokenizer_from)))})
-    return with_added_tokens(tokenizer_for(settings.data, chosen, on_update), settings.model.published.tokens)
+    return with_added_tokens(tokenizer_for(located(settings.data), chosen, on_update), settings.model.published.tokens)
 
 
 def first_words(settings: PretrainSettings, on_update: OnUpdate, characters: int = 60) -> str:
@@ -172,8 +173,9 @@ def first_words(settings: PretrainSettings, on_update: OnUpdate, characters: int
     from plmtrain.data.corpus.documents import Reading
     from plmtrain.data.corpus.sources import find_sources
 
-    sources = find_sources(settings.data, make_folder(Path(settings.data.prepared_dir)) / ".hashes.json", on_update)
-    for _, passage in Reading(settings.data, sources, "train").passages():
+    data = located(settings.data)
+    sources = find_sources(data, make_folder(Path(data.prepared_dir)) / ".hashes.json", on_update)
+    for _, passage in Reading(data, sources, "train").passages():
         if words := passage.text.split():
             text = " ".join(words[:characters])
             return text if len(text) <= characters else text[: characters + 1].rpartition(" ")[0] or text[:characters]
@@ -187,7 +189,7 @@ def corpus_of(settings: PretrainSettings, on_update: OnUpdate) -> Corpus:
     tokenizer = tokenizer_of(settings, on_update)
     require_tokens(settings, tokenizer)
     longest = max(phase.sequence_length for phase in plan_phases(settings.trainer))
-    folder = prepare(settings.data, tokenizer, minimum_validation_tokens=longest, on_update=on_update)
+    folder = prepare(located(settings.data), tokenizer, minimum_validation_tokens=longest, on_update=on_update)
     return Corpus(tokenizer, folder, manifests.load(folder, tokenizer.digest))
 
 

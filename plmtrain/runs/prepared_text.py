@@ -13,6 +13,7 @@ from plmtrain.data.corpus.sources import HASHES, find_sources
 from plmtrain.data.corpus.updates import OnUpdate
 from plmtrain.data.loading.order import plan_phases
 from plmtrain.files import make_folder
+from plmtrain.interop.hub_text import located
 from plmtrain.runs.corpus import Corpus, corpus_of, derive, programs_of
 from plmtrain.runs.material import SAMPLED, Material, with_counted_steps
 from plmtrain.settings.run import PretrainSettings
@@ -71,6 +72,7 @@ class PreparedText(Material):
         data = self.settings.data
         if data.type == "sample":
             return ()  # English; extracting it again would take seconds
+        data = located(data)
         sources = find_sources(data, Path(data.prepared_dir) / HASHES, lambda update: None)
         return Reading(data, sources, "train").beginnings(SAMPLED)
 
@@ -104,6 +106,8 @@ class PreparedText(Material):
         data = self.settings.data
         if data.type == "sample":
             return "the documentation inside this Python installation (data=sample; data=text data.files=[...] reads yours)"
+        if data.type == "hub":
+            return ", ".join(part for part in (data.hub, data.subset, data.split) if part) + f" (data={data.name})"
         first, *more = data.files
         return first + (f" and {len(more)} more" if more else "") + f" (data={data.name})"
 

@@ -11,6 +11,7 @@ from plmtrain.console import warn
 from plmtrain.data.corpus.updates import OnUpdate
 from plmtrain.data.loading.order import plan_phases
 from plmtrain.errors import SettingsError
+from plmtrain.interop.hub_text import located
 from plmtrain.runs.overridden import require_meaning
 from plmtrain.settings.composing.compose import compose
 from plmtrain.settings.decode import override, run_settings
@@ -96,7 +97,7 @@ def scored(folder: Path, overrides: Sequence[str], precision: WantedPrecision | 
     def own_text() -> Iterable[str]:
         if not isinstance(settings, PretrainSettings):
             raise SettingsError("there is no held-out text here", str(folder), "name the text to score: scoring.files=[text.txt]")
-        return _held_out(settings, folder, on_update)
+        return _held_out(settings, trained.folder, on_update)
 
     subject = Subject(
         learner=part.learner(trained.learner.to(group.device)),
@@ -115,4 +116,4 @@ def _held_out(settings: PretrainSettings, folder: Path, on_update: OnUpdate) -> 
 
     tokenizer = settings.tokenizer.model_copy(update={"path": str(folder / "tokenizer")})
     corpus = corpus_of(settings.model_copy(update={"tokenizer": tokenizer}), on_update)
-    return held_out_texts(settings.data, corpus.folder, corpus.tokenizer, on_update)
+    return held_out_texts(located(settings.data), corpus.folder, corpus.tokenizer, on_update)

@@ -13,7 +13,7 @@ from plmtrain.data.tables.table_files import Row, read
 from plmtrain.errors import DataError
 from plmtrain.scoring.likelihood import Continuation, Losses
 from plmtrain.settings.data import TableSettings
-from plmtrain.text.readers import SKIP, SKIP_FILE, Skips, expand, unusable
+from plmtrain.text.readers import SKIP, SKIP_FILE, Skips, expand, unpacked, unusable
 
 if TYPE_CHECKING:
     from plmtrain.text.tokenizer import Tokenizer
@@ -75,7 +75,7 @@ def advised(remedy: str) -> str:
 
 def names_of(files: Sequence[Path]) -> dict[Path, str]:
     """Return short names of files: without folders and endings, unless two would be the same."""
-    short = {path: path.name.removesuffix(".gz").rpartition(".")[0] or path.name for path in files}
+    short = {path: unpacked(path).rpartition(".")[0] or path.name for path in files}
     alike = len(set(short.values())) < len(files)
     return {path: str(path) for path in files} if alike else short
 

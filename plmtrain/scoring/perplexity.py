@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from plmtrain.data.corpus import text_files
 from plmtrain.data.corpus.encoding import Passage, encode
 from plmtrain.errors import DataError, SettingsError
 from plmtrain.scoring.examples import advised
@@ -118,16 +119,10 @@ def window_of(settings: PerplexitySettings, likelihood: Likelihood, trained_leng
 
 def _files(settings: PerplexitySettings) -> Iterator[str]:
     for path in readers.expand(settings.files, "scoring.files"):
-        lines = path.name.removesuffix(".gz").endswith((".jsonl", ".ndjson"))
-        data = DataSettings(
-            name="scoring",
-            type="jsonl" if lines else "text",
-            files=(str(path),),
-            text_column=settings.text_column,
-            document_per=settings.document_per,
-        )
+        values = {"name": "scoring", "type": readers.kind_of(path), "files": [str(path)]}
+        columns = settings.model_dump(include={"text_column", "document_per"})
         try:
-            yield from (document.text for document in readers.read(path, data))
+            yield from (document.text for document in text_files.read(path, DataSettings(**values, **columns), readers.Skips()))
         except DataError as error:
             raise DataError(error.what, error.where, advised(error.remedy)) from None
 

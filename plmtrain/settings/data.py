@@ -13,7 +13,7 @@ class TableSettings(Settings):
     """Labelled examples in files: a header and rows, or one JSON object a line."""
 
     files: Texts = ()
-    """Files, folders or globs; ``.gz`` files are decompressed."""
+    """Files, folders or globs; what gzip or zstd compressed is decompressed."""
     validation_files: Texts = ()
     """Held-out examples; without them a part of ``files`` is held out."""
     validation_fraction: float = Field(0.1, gt=0, lt=1)
@@ -53,18 +53,23 @@ class DataSettings(Settings):
 
     name: Name
     """The name that users know it by: that of its YAML."""
-    type: Literal["sample", "text", "jsonl", "parallel"]
+    type: Literal["sample", "text", "jsonl", "csv", "parquet", "hub", "parallel"]
     """``sample`` is the documentation inside the Python installation; ``text`` files contain paragraphs, with blank lines between
-    documents if ``document_per`` says so; ``jsonl`` files contain one document a line; ``parallel`` files contain sentences and
+    documents if ``document_per`` says so; ``jsonl`` files contain one document a line, ``csv`` (or TSV) and ``parquet`` files one
+    a row; ``hub`` is a dataset of Hugging Face's hub, with files of one of these kinds; ``parallel`` files contain sentences and
     their translations."""
     files: Texts = ()
-    """Files, folders or globs; ``.gz`` files are decompressed."""
+    """Files, folders or globs; what gzip or zstd compressed is decompressed."""
     validation_files: Texts = ()
     """Held-out text; without it, a part of ``files`` is held out."""
     validation_fraction: float = Field(0.01, gt=0, lt=1)
     """The share of documents held out where there are no ``validation_files``; at least one block."""
     text_column: str = "text"
-    """The key of the text in a JSON line."""
+    """The key of the text in a JSON line, or the column of the text in a table."""
+    columns: Texts = ()
+    """The names of the columns of CSV files without a header."""
+    separator: str | None = Field(None, min_length=1, max_length=1)
+    """The character between the cells of CSV files; a comma if omitted, or a tab if a file's name ends with ``.tsv``."""
     document_per: Literal["file", "blank_line", "line"] = "file"
     """The unit of a document in ``text`` files: the whole file, the lines between blank lines, or a line."""
     isolate_documents: bool = False
@@ -86,10 +91,45 @@ class DataSettings(Settings):
     vocabulary_exponent: float = Field(0.5, ge=0, le=1)
     """The share of each language in training the tokenizer: its size to this power; 1: as it is, 0: equal shares."""
 
+    hub: str | None = None
+    """The dataset: its name on the hub, or the folder of a copy of it."""
+    subset: str | None = None
+    """The subset of the dataset, if it has several."""
+    revision: str | None = None
+    """The commit, the branch or the tag of the dataset on the hub; its newest state if omitted."""
+    split: str = "train"
+    """The split of the dataset to train on."""
+    validation_split: str | None = None
+    """The held-out split of the dataset; without it, a part of ``split`` is held out."""
+
+    @model_validator(mode="after")
+    def _hub(self) -> DataSettings:
+        if self.type == "hub":
+            if self.hub is None:
+                raise ValueError("hub is missing: name the dataset, data.hub=wikimedia/wikipedia, or the folder of a copy")
+            if self.files or self.validation_files:
+                raise ValueError(
+                    "files are not for data=hub: name the dataset and its splits, data.split= and data.validation_split="
+                )
+            return self
+        for name in ("hub", "subset", "revision", "validation_split"):
+            if getattr(self, name) is not None:
+                raise ValueError(f"{name} is for data=hub: omit it")
+        return self
+
     @model_validator(mode="after")
     def _files(self) -> DataSettings:
-        if self.type != "sample" and not self.files:
+        if self.type not in ("sample", "hub") and not self.files:
             raise ValueError("files is missing: name the text to train on, data.files=[mytext.txt]")
+        return self
+
+    @model_validator(mode="after")
+    def _columns(self) -> DataSettings:
+        if len(set(self.columns)) < len(self.columns):
+            raise ValueError("columns names one column twice")
+        for name in ("columns", "separator"):
+            if getattr(self, name) and self.type != "csv":
+                raise ValueError(f"{name} is for data=csv: omit it")
         return self
 
     @model_validator(mode="after")

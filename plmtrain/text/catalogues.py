@@ -14,7 +14,6 @@ a ``.mo`` file in a fifth of it.
 
 from __future__ import annotations
 
-import gzip
 import re
 import zlib
 from collections.abc import Iterator
@@ -24,7 +23,7 @@ from typing import Literal, NamedTuple
 
 from plmtrain.errors import DataError
 from plmtrain.settings.data import DataSettings
-from plmtrain.text.readers import SKIP, Skips, bad, lines, open_bytes, unusable
+from plmtrain.text.readers import SKIP, Skips, bad, damage, lines, open_bytes, unpacked, unusable
 
 _LARGEST = 2**30  # bytes of a .mo file, which is read whole
 _MAGIC: dict[bytes, Literal["little", "big"]] = {b"\xde\x12\x04\x95": "little", b"\x95\x04\x12\xde": "big"}
@@ -70,14 +69,14 @@ def read_catalogue(path: Path, data: DataSettings, skips: Skips) -> tuple[str, I
     """Return the header of a catalogue, and its messages.
 
     Args:
-        path: a ``.po`` or ``.mo`` file, gzipped or not.
+        path: a ``.po`` or ``.mo`` file, compressed or not.
         data: whether what cannot be read stops the reading (``on_bad``).
         skips: where it is counted otherwise.
 
     Raises:
         DataError: naming file and line, for what is no catalogue or breaks off.
     """
-    name = path.name.removesuffix(".gz")
+    name = unpacked(path)
     if name.endswith(".mo"):
         return _compiled(path, data, skips)
     messages = (message for entry in _entries(path, data, skips) for message in _messages(entry, path, data, skips))
@@ -171,8 +170,8 @@ def _compiled(path: Path, data: DataSettings, skips: Skips) -> tuple[str, Iterat
     try:
         with open_bytes(path) as stream:
             content = stream.read(_LARGEST + 1)
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise DataError(f"this gzip file is damaged or breaks off ({error})", str(path), "copy it again") from None
+    except (EOFError, OSError, zlib.error) as error:
+        raise damage(error, str(path)) from None
     order = _MAGIC.get(content[:4])
     if order is None or len(content) < 20 or len(content) > _LARGEST:
         raise DataError(

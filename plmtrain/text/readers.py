@@ -25,8 +25,16 @@ from plmtrain.text.json_objects import Lines, json_objects, kind
 _LONGEST_LINE = 2**28  # bytes; a longer line is not text, and would soon exhaust memory
 _LONGEST_DOCUMENT = 2**24  # characters; longer files are cut at a line end, so that memory stays bounded
 _GZIP = b"\x1f\x8b"
+_ZSTD = b"\x28\xb5\x2f\xfd"
+_PACKED = (".gz", ".zst")
 JSON_ENDINGS = (".jsonl", ".ndjson", ".json")
-_TABLES = (".csv", ".tsv", ".tab", ".parquet", ".arrow")
+_KINDS = {
+    **dict.fromkeys(JSON_ENDINGS, ("jsonl", "JSON lines")),
+    **dict.fromkeys((".csv", ".tsv", ".tab"), ("csv", "a table of text")),
+    ".parquet": ("parquet", "a table in parquet's format"),
+    ".arrow": (None, "a table in Arrow's format"),
+}
+"""By the ending of a file, the ``data=`` that reads it, and what it contains."""
 SKIP = "correct or remove it, or omit such lines with data.on_bad=skip"
 SKIP_FILE = "remove it from data.files, or skip it with data.on_bad=skip"
 
@@ -37,7 +45,7 @@ class Document(NamedTuple):
     Args:
         text: never empty.
         source: the file that it is from.
-        line: the line that it begins at, counted from 1.
+        line: the line that it begins at, or its row in a table, counted from 1.
     """
 
     text: str
@@ -134,33 +142,43 @@ def _remedy(path: Path) -> str:
     )
 
 
+def unpacked(path: Path) -> str:
+    """Return a file's name without the ending of gzip or zstd."""
+    return path.name[: -len(path.suffix)] if path.suffix.lower() in _PACKED else path.name
+
+
 def ending(path: Path) -> str:
-    """Return the ending of a file's name in lower case, without that of gzip."""
-    return Path(path.name.lower().removesuffix(".gz")).suffix
+    """Return the ending of a file's name in lower case, without that of gzip or zstd."""
+    return Path(unpacked(path).lower()).suffix
+
+
+def kind_of(path: Path) -> str:
+    """Return the ``data=`` that reads a file, by its ending: ``text`` where that says nothing else."""
+    fits, _ = _KINDS.get(ending(path), ("text", ""))
+    return fits or "text"
 
 
 def require_kind(path: Path, type: str) -> None:
-    """Refuse a file whose name says that it contains something else than text or JSON lines.
+    """Refuse a file whose name says that it contains something else than what is read from it.
 
     Args:
         path: the file.
-        type: how it would be read, a ``type`` of ``DataSettings``.
+        type: how it would be read, a ``type`` of ``DataSettings``; parallel text comes in files of many kinds.
 
     Raises:
         DataError: naming the right ``data=``.
     """
-    name = ending(path)
-    if type == "text" and name in JSON_ENDINGS:
-        what = f"a '{name}' file contains JSON, not plain text"
-        raise DataError(what, str(path), "write data=jsonl, or name the text files alone: data.files=['corpus/*.txt']")
-    if type in ("text", "jsonl") and name in _TABLES:
-        what = f"a '{name}' file is a table, not {'plain text' if type == 'text' else 'JSON lines'}"
-        remedy = "write its texts as JSON lines for data=jsonl; translations: data=parallel; labelled examples: plmtrain finetune"
-        raise DataError(what, str(path), remedy)
+    fits, content = _KINDS.get(ending(path), (type, ""))
+    if type in (fits, "parallel"):
+        return
+    remedy = "write it again as parquet, for data=parquet"
+    if fits is not None:
+        remedy = f"write data={fits}, or name the other files alone, with a pattern such as 'corpus/*.txt'"
+    raise DataError(f"a '{ending(path)}' file contains {content}, which data={type} does not read", str(path), remedy)
 
 
 def read(path: Path, data: DataSettings, skips: Skips | None = None) -> Iterator[Document]:
-    """Yield the documents of a file, gzipped or not; at most one document is in memory at a time.
+    """Yield the documents of a file of text or JSON lines, compressed or not; at most one document is in memory at a time.
 
     Args:
         path: the file.
@@ -221,8 +239,8 @@ def lines_of(stream: IO[bytes], source: str, data: DataSettings | TableSettings,
         where = f"{source}:{number}"
         try:
             raw = stream.readline(_LONGEST_LINE + 1)
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise DataError(f"this gzip file is damaged or truncated ({error})", where, "copy it again") from None
+        except (EOFError, OSError, zlib.error) as error:
+            raise damage(error, where) from None
         if not raw:
             return
         if len(raw) > _LONGEST_LINE:
@@ -254,12 +272,23 @@ def open_bytes(path: Path) -> IO[bytes]:
 
 
 def decompressed(stream: BufferedReader) -> IO[bytes]:
-    """Return a stream as it is, or decompressed if it begins as gzip does; it need not be seekable."""
+    """Return a stream as it is, or decompressed if it begins as gzip's or zstd's do; it need not be seekable."""
+    if stream.peek(4)[:4] == _ZSTD:
+        import pyarrow
+
+        return BufferedReader(pyarrow.CompressedInputStream(stream, "zstd"))
     if stream.peek(2)[:2] != _GZIP:
         return stream
     unpacked = gzip.GzipFile(fileobj=stream)
     unpacked.myfileobj = stream  # type: ignore[assignment]  # which is closed with it, whatever its class
     return cast(IO[bytes], unpacked)
+
+
+def damage(error: Exception, where: str) -> Exception:
+    """Return the error that tells of a failure to read or to decompress: the system's own, or that of a damaged file."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error
+    return DataError(f"this compressed file is damaged or truncated ({error})", where, "copy it again")
 
 
 def _text_documents(path: Path, stream: Lines, data: DataSettings) -> Iterator[Document]:

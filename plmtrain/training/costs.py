@@ -7,6 +7,7 @@ measurements with one row and with two rows give those of any number, before a b
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -36,7 +37,7 @@ from plmtrain.training.precision import Precision
 from plmtrain.training.step import Step, take_step, whole_loss
 
 _WARM_UP, _MEASURED = 1, 2
-"""The number of warm-up steps and of measured steps."""
+"""The number of warm-up steps, and of measured steps unless more are asked for."""
 _GROWS = 8
 """The maximum number of rows to run until the carry stops growing."""
 
@@ -147,13 +148,15 @@ class Measured:
 
     Args:
         rows: rows of one process in each step.
-        seconds: seconds of a step.
+        seconds: the median seconds of a step.
+        loading: the seconds of that in which the step waited for its rows: their share in all steps.
         tokens: tokens of a step, without padding if the program counts them.
         peak: the peak memory of the process in bytes; None if unknown.
     """
 
     rows: int
     seconds: float
+    loading: float
     tokens: int
     peak: int | None
 
@@ -166,6 +169,7 @@ def measure(
     settings: RunSettings,
     precision: Precision,
     group: Group,
+    steps: int = _MEASURED,
 ) -> Measured:
     """Take some real steps and measure them. The learner's weights change.
 
@@ -177,18 +181,20 @@ def measure(
         settings: the run's settings.
         precision: the precision of matrix products.
         group: a group of one process.
+        steps: how many are measured, after one that is not.
 
     Raises:
         DivergedError: if a gradient is not finite.
         Stopped: if a signal asked for it.
     """
-    phase = replace(phase, index=0, first_step=0, steps=_WARM_UP + _MEASURED, samples_before=0)
+    phase = replace(phase, index=0, first_step=0, steps=_WARM_UP + steps, samples_before=0)
     optimiser = optimizer.build(module, settings.optimizer)
     scaler = torch.amp.GradScaler(group.device.type, enabled=precision == "fp16")
     memory.forget_peak(group.device)
     carry: Carry = {}
-    seconds, tokens = [], []
+    seconds, loading, tokens = [], [], []
     for step, batches, began in _timed(rows, part, phase, settings, group.device):
+        loading.append(time.perf_counter() - began)
         outcome = take_step(
             module,
             part,
@@ -211,8 +217,13 @@ def measure(
         carry = outcome.carry
         seconds.append(time.perf_counter() - began)
         tokens.append(int(outcome.normalisers.get("tokens", phase.batch_size * phase.sequence_length)))
+    median = statistics.median(seconds[_WARM_UP:])
     return Measured(
-        phase.batch_size, sum(seconds[_WARM_UP:]) / _MEASURED, sum(tokens[_WARM_UP:]) // _MEASURED, memory.peak(group.device)
+        rows=phase.batch_size,
+        seconds=median,
+        loading=median * sum(loading[_WARM_UP:]) / sum(seconds[_WARM_UP:]),
+        tokens=sum(tokens[_WARM_UP:]) // steps,
+        peak=memory.peak(group.device),
     )
 
 

@@ -113,7 +113,7 @@ CORPORA = {
         "bad.txt.gz",
         compressed(" ".join(documents(20)).encode()),
         (
-            "this gzip file is damaged or truncated (Compressed file ended before the end-of-stream marker was reached)",
+            "this compressed file is damaged or truncated (Compressed file ended before the end-of-stream marker was reached)",
             "bad.txt.gz:1",
             "copy it again",
         ),

@@ -26,15 +26,14 @@ def shape(model: str) -> str:
 MODELS = list({shape(model): model for model in reversed(MATRIX)}.values())
 ALLOWED = [(model, objective) for model in MODELS for objective, answer in MATRIX[model].items() if answer == "yes"]
 TYPES = {model: section("model", model)["type"] for model in MODELS}
+_WHY = {(model, objective): answer for model in MODELS for objective, answer in MATRIX[model].items() if answer != "yes"}
 REFUSED = list(
     {
-        (TYPES[model], objective, answer): (model, objective)
-        for model in MODELS
-        for objective, answer in MATRIX[model].items()
-        if answer != "yes"
+        **{objective: (model, objective) for model, objective in _WHY},
+        **{(TYPES[model], answer): (model, objective) for (model, objective), answer in _WHY.items()},
     }.values()
 )
-"""Of the models of one type that are refused an objective for the same reason, one."""
+"""Of the models of one type that are refused for the same reason, one; and each objective once."""
 
 
 @pytest.fixture(scope="module")

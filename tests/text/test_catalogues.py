@@ -217,5 +217,5 @@ def test_bytes_that_are_no_text(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="not UTF-8"):
         read(tmp_path / "de.mo")
     (tmp_path / "cut.mo.gz").write_bytes(gzip.compress(compiled(MESSAGES))[:-20])
-    with pytest.raises(DataError, match="breaks off"):
+    with pytest.raises(DataError, match="damaged or truncated"):
         read(tmp_path / "cut.mo.gz")

@@ -138,8 +138,11 @@ def test_a_json_array_has_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ("type", "endings", "remedy"),
     [
         ("text", (".jsonl", ".ndjson", ".json", ".JSONL"), "data=jsonl"),
-        ("text", (".csv", ".tsv", ".tab", ".parquet", ".arrow"), "as JSON lines for data=jsonl"),
-        ("jsonl", (".csv", ".tsv", ".tab", ".parquet", ".arrow"), "as JSON lines for data=jsonl"),
+        ("text", (".csv", ".tsv", ".tab"), "data=csv"),
+        ("jsonl", (".csv", ".tsv", ".tab"), "data=csv"),
+        ("text", (".parquet",), "data=parquet"),
+        ("jsonl", (".parquet",), "data=parquet"),
+        ("jsonl", (".arrow",), "as parquet, for data=parquet"),
     ],
 )
 def test_a_file_of_another_kind_is_refused_naming_the_right_one(
@@ -150,7 +153,7 @@ def test_a_file_of_another_kind_is_refused_naming_the_right_one(
         for on_bad in ("stop", "skip"):
             error = told(path, settings(type, on_bad=on_bad))
             assert f"a '{ending.lower()}' file" in error.what
-            assert ("not plain text" if type == "text" else "not JSON lines") in error.what
+            assert f"which data={type} does not read" in error.what
             assert remedy in error.remedy
             assert error.where == str(path)
     fine = write(tmp_path / f"a.txt{end}", '{"text": "fine"}\n')

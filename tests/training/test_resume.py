@@ -24,6 +24,13 @@ from plmtrain.settings.lookup import objective_classes, task_classes
 PARTED = "trainer.micro_batch_size=3"
 """Eight rows, or four, are not taken at once, nor in equal parts."""
 
+OFTEN = ("dynamic_mlm", "plm", "bilm", "mixture", "classification")
+"""One program of each way to go on in two processes: none, a memory, a state, parts that are drawn, examples of a task."""
+
+IN_TWO = [
+    pytest.param(name, marks=[pytest.mark.xdist_group(name), *([] if name in OFTEN else [pytest.mark.slow])]) for name in PROGRAMS
+]
+
 LOOSE = {"auc": {"abs": 1e-3}, "spearman": {"abs": 1e-2}, "pearson": {"abs": 1e-2}}
 """An area is counted in bins: a logit at the edge of one may fall to either side. A correlation of few and similar scores shows
 how rows of other lengths are rounded."""
@@ -73,15 +80,18 @@ def test_the_unbroken_run_is_not_idle(kind: Kind, unbroken: TinyRun) -> None:
 
 
 def test_killed_again_and_again(kind: Kind, unbroken: TinyRun, tmp_path: Path) -> None:
-    """At an edge, inside an accumulation, inside a save; on the way with workers and with other saves, in the end without."""
-    run = kind.run(tmp_path / "run", *kind.in_phases, PARTED, "trainer.workers=2", "trainer.save_every=2")
+    """At an edge, inside an accumulation, inside a save. On the way there are workers, more saves, and blocks computed twice."""
+    others = ("trainer.workers=2", "trainer.save_every=2", "trainer.activation_checkpointing=true")
+    run = kind.run(tmp_path / "run", *kind.in_phases, PARTED, *others)
     killed(run, kind.points)
     run = run.with_overrides(*kind.in_phases, PARTED)
     assert in_child(run.go) == 0
     assert_equal(run, unbroken)
 
 
-def test_two_processes_resume_exactly(kind: Kind, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", IN_TWO)
+def test_two_processes_resume_exactly(name: str, tmp_path: Path) -> None:
+    kind = PROGRAMS[name]
     whole = kind.run(tmp_path / "whole", PARTED, "trainer.steps=6", "trainer.save_every=2")
     assert in_group(whole.go, 2) == [0, 0]
     run = kind.run(tmp_path / "run", *whole.overrides)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from plmtrain.commands.check.data import examine_sources, material_of, tell_data
+from plmtrain.commands.check.data import examine_sources, ready_material, tell_data
 from plmtrain.commands.check.findings import Findings
 from plmtrain.console import beside_the_work, print_json
 from plmtrain.errors import DiskError, SettingsError
@@ -48,7 +48,7 @@ def _examine(arguments: list[str], findings: Findings) -> None:
         checkpoint = _examine_folder(folder, settings, findings)
     material = None
     with findings.collecting(), preparation_report() as on_update:
-        material = material_of(settings, on_update, findings)
+        material = ready_material(settings, on_update, findings)
     if material is None:
         return
     tell_data(material, findings)

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 
 from plmtrain.commands.check.findings import Findings
 from plmtrain.console import counted, duration
-from plmtrain.data.loading.order import Order, Phase, check_divisible, plan_phases
+from plmtrain.data.loading.order import Order, check_divisible, plan_phases
 from plmtrain.data.rows.rows import PartedRows, RowSource, rows_of
 from plmtrain.errors import DiskError, MemoryExhausted
 from plmtrain.files import free_bytes, nearest_folder, size_in_words
 from plmtrain.interop.initial import start_of
 from plmtrain.programs.learner import Learner
-from plmtrain.programs.parts import Part
-from plmtrain.programs.program import Trainable
 from plmtrain.runs.assembly import (
     build_learner,
     carried,
@@ -30,13 +27,14 @@ from plmtrain.runs.assembly import (
 )
 from plmtrain.runs.lifecycle import weights_digests
 from plmtrain.runs.material import Material
-from plmtrain.runs.memory_need import planned_learner, require_memory
+from plmtrain.runs.memory_need import kept_beside, planned_learner, require_memory
+from plmtrain.runs.step_shapes import StepShape, divide_by_part, in_flops
 from plmtrain.settings.run import RunSettings
 from plmtrain.settings.trainer import EMBEDDINGS
 from plmtrain.training import allocator, memory
 from plmtrain.training.checkpoint import Checkpoint
 from plmtrain.training.checkpoint_manifest import Identity, step_folders
-from plmtrain.training.costs import Measured, Work, measure, work_of
+from plmtrain.training.costs import Measured, measure, work_of
 from plmtrain.training.freezing import freeze, parameters_in_words
 from plmtrain.training.group import Group
 from plmtrain.training.launch import require_room
@@ -49,37 +47,8 @@ _PATIENCE = 30.0
 """The maximum estimated seconds of a measured step: a longer step is measured with fewer rows."""
 _LONG = 30 * 24 * 3600.0
 """Seconds of training that few people would start on purpose."""
-_DRAWN_STEPS = 10_000
-"""The number of steps from which the shares of a mixture's parts are estimated."""
 _FORWARD_SHARE = 1 / 3
 """The forward pass's share of a step, and all of a validation: the backward pass takes twice as long."""
-
-
-@dataclass(frozen=True)
-class _Shape:
-    """The size of a step of a phase for one process.
-
-    Args:
-        phase: the phase.
-        share: the rows of one process.
-        micro: the rows of a micro-batch.
-        work: the costs of rows.
-    """
-
-    phase: Phase
-    share: int
-    micro: int
-    work: Work
-
-    @property
-    def flops(self) -> int:
-        """The FLOPs of a step, over all processes."""
-        turns = math.ceil(self.share / self.micro) * (self.phase.batch_size // self.share)
-        return turns * self.work.flops[0] + self.phase.batch_size * self.work.flops[1]
-
-    def seconds(self, measured: Measured) -> float:
-        """Return the seconds of a step."""
-        return measured.seconds * self.share / measured.rows
 
 
 class _Costs:
@@ -98,7 +67,7 @@ class _Costs:
         check_divisible(self.phases, self.settings.launch.processes)
         self.whole = material.programs(self.phases)
         self.last = self.phases[-1]
-        self.phases, self.parts = _divide_by_part(self.phases, self.whole, self.settings.seed)
+        self.phases, self.parts = divide_by_part(self.phases, self.whole, self.settings.seed)
         self.held_out: RowSource | PartedRows | None = None
         self.rows: list[RowSource] = []
 
@@ -127,9 +96,7 @@ class _Costs:
         told = parameters_in_words(learner) + ("" if start is None else f"\n{start}")
         self.findings.fact("model", told, parameters=parameters, **begun)
         self._report_disk(
-            checkpoint_size(
-                learner, self.settings.optimizer.moments, carried([program for program, _ in self.parts], self.phases)
-            )
+            checkpoint_size(learner, kept_beside(self.settings), carried([program for program, _ in self.parts], self.phases))
         )
         return learner
 
@@ -138,7 +105,7 @@ class _Costs:
         place = self.folder.checkpoints_path
         free = free_bytes(place)
         there = sum(file.stat().st_size for folder in step_folders(place).values() for file in folder.iterdir())
-        most = (self.settings.trainer.keep + 2) * size
+        most = (self.settings.trainer.keep + len(self.settings.trainer.milestones) + 2) * size
         needed = max(0, most - there)
         self.findings.fact(
             "disk",
@@ -183,7 +150,7 @@ class _Costs:
         for phase, (_, part), rows in zip(self.phases, self.parts, self.rows, strict=True):
             share = phase.batch_size // processes
             work = work_of(module, part, rows, group.device, settings.seed)
-            shapes.append(_Shape(phase, share, min(share, phase.micro_batch_size or share), work))
+            shapes.append(StepShape(phase, share, min(share, phase.micro_batch_size or share), work))
         self._report_work(shapes)
         weights = sum(weight.numel() * weight.element_size() for weight in planned.parameters())
         if not self._fits(shapes, weights, group):
@@ -198,10 +165,10 @@ class _Costs:
                 f"trainer.micro_batch_size={micro} (it does not change the result)" if micro else "a smaller size= or model="
             )
             what = f"{of_what} take about {size_in_words(needed)}, and {size_in_words(available)} are available"
-            remedy = f"try {smaller}, or a smaller trainer.sequence_length"
+            remedy = f"try {smaller}, trainer.activation_checkpointing=true, or a smaller trainer.sequence_length"
             self.findings.wrong([MemoryExhausted(what, counted(self.settings.launch.processes, "process"), remedy)])
 
-    def _fits(self, shapes: Sequence[_Shape], weights: int, group: Group) -> bool:
+    def _fits(self, shapes: Sequence[StepShape], weights: int, group: Group) -> bool:
         """Report the memory of a step; return whether it is available."""
         processes, now, available = self.settings.launch.processes, memory.taken(group.device), memory.available(group.device)
         largest = max(shapes, key=lambda shape: shape.work.kept_of(shape.micro))
@@ -226,16 +193,16 @@ class _Costs:
         self._require(fixed + processes * kept, available, f"steps with {largest.micro} rows in a micro-batch", max(0, fitting))
         return len(self.findings.errors) == before
 
-    def _report_work(self, shapes: Sequence[_Shape]) -> None:
+    def _report_work(self, shapes: Sequence[StepShape]) -> None:
         order, trainer = Order(self.settings.seed, self.phases), self.settings.trainer
         tokens = order.tokens_before(order.steps - 1) + self.phases[-1].batch_size * self.phases[-1].sequence_length
         flops = sum(shape.flops * shape.phase.steps for shape in shapes)
-        a_step = " then ".join(dict.fromkeys(_in_flops(shape.flops) for shape in shapes))
+        a_step = " then ".join(dict.fromkeys(in_flops(shape.flops) for shape in shapes))
         passes = sum(phase.steps * phase.batch_size / len(rows) for phase, rows in zip(self.phases, self.rows, strict=True))
         self.findings.fact(
             "work",
             f"{counted(trainer.steps, 'step')}, {tokens:,} tokens with padding, {passes:.2f} epochs; "
-            f"{a_step} per step, {_in_flops(flops)} in total",
+            f"{a_step} per step, {in_flops(flops)} in total",
             steps=trainer.steps,
             tokens=tokens,
             passes=passes,
@@ -243,7 +210,7 @@ class _Costs:
             flops=flops,
         )
 
-    def _measure(self, shapes: Sequence[_Shape], module: Step, group: Group, precision: Precision) -> None:
+    def _measure(self, shapes: Sequence[StepShape], module: Step, group: Group, precision: Precision) -> None:
         """Take real steps of every shape, and report the estimated time of the run."""
         measured: dict[tuple[str | None, int, int, int | None], Measured] = {}
         rates = []
@@ -257,7 +224,7 @@ class _Costs:
             rates.append(measured[key])
         self._report_time(shapes, rates, group, precision)
 
-    def _report_time(self, shapes: Sequence[_Shape], rates: Sequence[Measured], group: Group, precision: Precision) -> None:
+    def _report_time(self, shapes: Sequence[StepShape], rates: Sequence[Measured], group: Group, precision: Precision) -> None:
         trainer, processes = self.settings.trainer, self.settings.launch.processes
         steps = [shape.seconds(rate) for shape, rate in zip(shapes, rates, strict=True)]
         training = sum(seconds * shape.phase.steps for seconds, shape in zip(steps, shapes, strict=True))
@@ -278,7 +245,7 @@ class _Costs:
         self.findings.fact(
             "speed",
             f"{' then '.join(f'{seconds:.3g} s' for seconds in dict.fromkeys(steps))} per step, {per_second[0]:,.0f} tokens/s, "
-            f"{_in_flops(flops)}/s, in {precision} ({why}) on {group.device} "
+            f"{in_flops(flops)}/s, in {precision} ({why}) on {group.device} "
             f"({processes} × {torch.get_num_threads()} threads){partial}",
             seconds_per_step=steps,
             tokens_per_second=per_second,
@@ -302,27 +269,6 @@ class _Costs:
                 self.findings.origin("trainer.steps"),
                 "lower trainer.steps, choose a smaller size= or model=, or train where there are GPUs or more processes",
             )
-
-
-def _divide_by_part(
-    phases: Sequence[Phase], programs: Sequence[Trainable], seed: int
-) -> tuple[tuple[Phase, ...], list[tuple[Trainable, Part]]]:
-    """Divide the phases of a mixture into one phase for each part, with as many steps as the part is drawn."""
-    divided: list[tuple[Phase, tuple[Trainable, Part]]] = []
-    for phase, program in zip(phases, programs, strict=True):
-        sampled = min(phase.steps, _DRAWN_STEPS)
-        parts = program.parts
-        drawn = Counter(parts.draw(seed, phase.first_step + step).name for step in range(sampled))
-        counted_steps = done = 0
-        for part in parts.members:
-            counted_steps += drawn[part.name]
-            steps = round(phase.steps * counted_steps / sampled) - done
-            if steps:
-                first = phase.first_step + done
-                shorter = replace(phase, index=len(divided), first_step=first, steps=steps)
-                divided.append((shorter, (program, part)))
-                done += steps
-    return tuple(phase for phase, _ in divided), [both for _, both in divided]
 
 
 def examine_costs(material: Material, folder: RunFolder, checkpoint: Checkpoint | None, findings: Findings) -> None:
@@ -354,17 +300,9 @@ def examine_costs(material: Material, folder: RunFolder, checkpoint: Checkpoint 
             costs.work(planned)
 
 
-def _measured_rows(shape: _Shape) -> int:
+def _measured_rows(shape: StepShape) -> int:
     """Return the rows of a measured step: all, or fewer if it would take too long, in whole micro-batches if possible."""
     rows = max(1, int(_PATIENCE / max(shape.work.seconds, 1e-9)))
     if rows >= shape.share:
         return shape.share
     return rows if rows <= shape.micro else rows // shape.micro * shape.micro
-
-
-def _in_flops(count: float) -> str:
-    for unit in ("", "k", "M", "G", "T", "P", "E"):
-        if count < 1000:
-            return f"{count:.3g} {unit}FLOP"
-        count /= 1000
-    return f"{count:.3g} ZFLOP"

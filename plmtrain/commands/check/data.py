@@ -10,17 +10,19 @@ from typing import Any
 import numpy as np
 
 from plmtrain.commands.check.findings import Findings
-from plmtrain.data.corpus import parallel
+from plmtrain.data.corpus import parallel, text_files
 from plmtrain.data.corpus.store import Store
 from plmtrain.data.corpus.updates import OnUpdate
 from plmtrain.data.tables import labelled
 from plmtrain.data.tables.readers import reader_of
 from plmtrain.errors import DataError
+from plmtrain.interop.hub_text import located
 from plmtrain.runs.labelled_examples import LabelledExamples
 from plmtrain.runs.material import Material
+from plmtrain.runs.materials import material_of
 from plmtrain.runs.prepared_text import PreparedText
 from plmtrain.settings.data import DataSettings, TableSettings
-from plmtrain.settings.run import FinetuneSettings, PretrainSettings, RunSettings
+from plmtrain.settings.run import RunSettings
 from plmtrain.settings.tasks.base import TaskSettings
 from plmtrain.stopping import safe_point
 from plmtrain.text import readers
@@ -49,13 +51,10 @@ class _Bad(Skips):
             self.errors.append(error)
 
 
-def material_of(settings: RunSettings, on_update: OnUpdate, findings: Findings) -> Material | None:
+def ready_material(settings: RunSettings, on_update: OnUpdate, findings: Findings) -> Material | None:
     """The run's data, made ready as the run would make them; None if they cannot be, and everything wrong with them is told."""
     try:
-        if isinstance(settings, FinetuneSettings):
-            return LabelledExamples.of(settings, on_update)
-        assert isinstance(settings, PretrainSettings)
-        return PreparedText.of(settings, on_update)
+        return material_of(settings, on_update)
     except DataError as error:
         findings.wrong([error])
         examine_sources(settings.__dict__, findings)
@@ -80,6 +79,11 @@ def examine_sources(sections: Mapping[str, Any], findings: Findings) -> None:
 
 
 def _wrong_in_text(data: DataSettings, bad: Skips) -> Iterator[DataError]:
+    try:
+        data = located(data)
+    except DataError as error:
+        yield error
+        return
     reading = data.model_copy(update={"on_bad": "skip"})
     for setting, patterns in (("data.files", data.files), ("data.validation_files", data.validation_files)):
         files: list[Path] = []
@@ -106,7 +110,7 @@ def _sources(files: Sequence[Path], reading: DataSettings, bad: Skips) -> Iterat
     if reading.type == "parallel":
         yield from (parallel.read(unit, reading, bad) for unit in parallel.units(files, reading))
     else:
-        yield from (readers.read(path, reading, bad) for path in files)
+        yield from (text_files.read(path, reading, bad) for path in files)
 
 
 def _wrong_in_tables(task: TaskSettings, data: TableSettings, bad: Skips) -> Iterator[DataError]:

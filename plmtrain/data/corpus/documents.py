@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from plmtrain.data.corpus import parallel
+from plmtrain.data.corpus import parallel, text_files
 from plmtrain.data.corpus.encoding import Passage
 from plmtrain.data.corpus.sources import Sources, sample_texts
 from plmtrain.data.splits import Split
@@ -15,6 +15,7 @@ from plmtrain.files import open_regular
 from plmtrain.settings.data import DataSettings
 from plmtrain.text import readers
 
+_USUAL_COMPRESSION = 3  # of text
 _CHUNK = 2**20  # characters that are encoded at a time, or one document if it is longer
 
 
@@ -49,7 +50,7 @@ class Reading:
         before = 0
         for path, size in zip(self._files, self._sizes, strict=True):
             whole, read = text_bytes(path, size), 0
-            for document in readers.read(path, self._data, self._skips):
+            for document in text_files.read(path, self._data, self._skips):
                 read += len(document.text.encode())
                 yield before + min(read * size // max(1, whole), size), Passage(document.text)
             before += size
@@ -59,7 +60,7 @@ class Reading:
         units = parallel.units(self._files, self._data) if self._data.type == "parallel" else ()
         sources: list[Iterator[readers.Document] | Iterator[Passage]] = [
             *(parallel.read(unit, self._data, self._skips) for unit in units),
-            *(readers.read(path, self._data, self._skips) for path in self._files if not units),
+            *(text_files.read(path, self._data, self._skips) for path in self._files if not units),
         ]
         for source in sources:
             room = characters // len(sources)
@@ -109,6 +110,8 @@ class Reading:
 def reading_of(data: DataSettings, sources: Sources) -> dict[str, Any]:
     """Return how the sources are read, as far as it determines their documents."""
     reading: dict[str, Any] = data.model_dump(include={"type", "text_column", "document_per", "on_bad"})
+    if data.type == "csv":
+        reading |= data.model_dump(include={"columns", "separator"})
     if data.type == "parallel":
         units = [parallel.units([path for path, use in sources.files if use == split], data) for split in ("train", "validation")]
         reading["units"] = [[[unit.kind, *unit.languages] for unit in units_of_split] for units_of_split in units]
@@ -117,9 +120,12 @@ def reading_of(data: DataSettings, sources: Sources) -> dict[str, Any]:
 
 
 def text_bytes(path: Path, size: int) -> int:
-    """Return the bytes of text in a file: its size, or what gzip stores at the end of a file (RFC 1952, section 2.3.1)."""
+    """Return about the bytes of text in a file: its size, what gzip stores at the end of a file (RFC 1952, section 2.3.1), or the
+    usual multiple of a file that zstd or parquet compressed."""
     with open_regular(path) as file:
-        if size < 18 or file.read(2) != b"\x1f\x8b":
+        if size < 18 or (magic := file.read(4)) in (b"\x28\xb5\x2f\xfd", b"PAR1"):
+            return size if size < 18 else _USUAL_COMPRESSION * size
+        if magic[:2] != b"\x1f\x8b":
             return size
         file.seek(size - 4)
         return max(size, int.from_bytes(file.read(4), "little"))

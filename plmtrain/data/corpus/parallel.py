@@ -59,7 +59,7 @@ def units(paths: Sequence[Path], data: DataSettings) -> list[Unit]:
     aligned: dict[Path, dict[str, Path]] = {}
     found_units: dict[Path, Unit] = {}
     for path in paths:
-        name = path.name.removesuffix(".gz")
+        name = readers.unpacked(path)
         stem, _, language = name.removesuffix(".txt").rpartition(".")
         if path in alone:
             found_units[path] = Unit("monolingual", (path,), (alone[path],))

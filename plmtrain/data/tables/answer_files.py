@@ -13,7 +13,7 @@ from typing import IO
 from plmtrain.data.tables.table_files import FORMATS
 from plmtrain.errors import DataError, SettingsError
 from plmtrain.files import atomic_file
-from plmtrain.text.readers import ending
+from plmtrain.text.readers import ending, unpacked
 
 _WRITTEN = {name: kind for name, kind in FORMATS.items() if kind in ("tsv", "csv", "jsonl") and name != ".json"}
 
@@ -89,7 +89,7 @@ def answer_file(path: Path) -> Iterator[AnswerFile]:
         SettingsError: if something exists there, or if its ending is that of no such table.
         DiskError: if the disk refuses.
     """
-    if (kind := _WRITTEN.get(ending(path))) is None or path.suffix.lower() == ".gz":
+    if (kind := _WRITTEN.get(ending(path))) is None or unpacked(path) != path.name:
         raise SettingsError(
             "what kind of table this is cannot be seen from its ending", f"--output {path}", "name a .tsv, .csv or .jsonl file"
         )

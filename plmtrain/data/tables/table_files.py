@@ -2,13 +2,12 @@
 
 TSV has no quotes, as GLUE's files and most people's have none: a cell is what stands between two tabs. CSV has them (RFC 4180),
 and cells of several lines with them. CoNLL's files have a word a line, with its tags beside it, and a blank line after each
-sentence: a sentence is a row, and its cells are lists. All but parquet may be gzipped.
+sentence: a sentence is a row, and its cells are lists. All but parquet may be compressed.
 """
 
 from __future__ import annotations
 
 import csv
-import json
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from plmtrain.data.tables.class_names import class_names, named
 from plmtrain.data.tables.inner import with_inner
 from plmtrain.errors import DataError, nearest
 from plmtrain.settings.data import TableSettings
@@ -143,7 +143,7 @@ def read(path: Path, columns: Mapping[str, str], data: TableSettings, skips: Ski
     """
     if (kind := format_of(path, data)) == "parquet":
         _refuse_columns(data, kind, str(path))
-        yield from _some(_parquet(path, columns), str(path), kind, skips)
+        yield from _some(_parquet(path, columns, None), str(path), kind, skips)
     else:
         yield from read_lines(lines(path, data, skips), str(path), kind, columns, data, skips)
 
@@ -167,6 +167,23 @@ def _refuse_columns(data: TableSettings, kind: str, source: str) -> None:
     if data.columns and kind in ("jsonl", "parquet", "conllu"):
         what = "data.columns names the columns of a file without a header, and this one names its own"
         raise DataError(what, source, "omit data.columns, or say how the file is read: data.format=tsv, csv or conll")
+
+
+def read_column(path: Path, column: str, setting: str, data: TableSettings, skips: Skips) -> Iterator[Row]:
+    """Yield the rows of a file with a single column; of a parquet file nothing else is read.
+
+    Args:
+        path, data, skips: as for ``read``.
+        column: its name.
+        setting: that names it.
+
+    Raises:
+        DataError: as for ``read``.
+    """
+    if format_of(path, data) == "parquet":
+        yield from _some(_parquet(path, {column: setting}, [column]), str(path), "parquet", skips)
+    else:
+        yield from read(path, {column: setting}, data, skips)
 
 
 def _some(rows: Iterator[Row], source: str, kind: str, skips: Skips) -> Iterator[Row]:
@@ -195,23 +212,6 @@ def format_of(path: Path, data: TableSettings) -> str:
             "say it with data.format=tsv, csv, jsonl, parquet or conll",
         )
     return FORMATS[name]
-
-
-def named(value: object, names: Sequence[str], where: str) -> object:
-    """Return the name of a class, or those of a list of classes, given the numbers in a dataset that names its classes; other
-    values as they are.
-
-    Raises:
-        DataError: if it is the number of none.
-    """
-    if names and isinstance(value, list):
-        return [named(each, names, where) for each in value]
-    if not names or not isinstance(value, int):
-        return value
-    if not 0 <= value < len(names):
-        remedy = "use another split: task.train_split=, task.validation_split="
-        raise DataError(f"the label {value} is not one of {len(names)}: labels of this split are not public", where, remedy)
-    return names[value]
 
 
 def _tsv(source: str, stream: Lines, columns: Mapping[str, str], data: TableSettings, skips: Skips) -> Iterator[Row]:
@@ -341,8 +341,9 @@ def _sentence(
     yield Row(where, {name: list(words) for name, words in zip(names, values, strict=True)})
 
 
-def _parquet(path: Path, columns: Mapping[str, str]) -> Iterator[Row]:
-    """Rows of a parquet file; the numbers of classes are replaced by the names that the file itself gives them."""
+def _parquet(path: Path, columns: Mapping[str, str], wanted: Sequence[str] | None) -> Iterator[Row]:
+    """Rows of a parquet file, with all columns or the wanted ones; the numbers of classes are replaced by the names that the file
+    itself gives them."""
     import pyarrow
     from pyarrow import parquet
 
@@ -353,9 +354,9 @@ def _parquet(path: Path, columns: Mapping[str, str]) -> Iterator[Row]:
             for column, setting in columns.items():
                 if column not in there and column.partition(".")[0] not in there:
                     raise _missing(column, setting, there, str(path), "the file's columns")
-            known = _class_names(file.schema_arrow.metadata or {})
+            known = class_names(file.schema_arrow.metadata or {})
             names = {column: known.get(column, ()) for column in columns}
-            for batch in file.iter_batches(_ROWS_AT_ONCE):
+            for batch in file.iter_batches(_ROWS_AT_ONCE, columns=wanted):
                 for cells in batch.to_pylist():
                     number += 1
                     where, own = f"{path}, row {number}", with_inner(cells, columns)
@@ -365,15 +366,6 @@ def _parquet(path: Path, columns: Mapping[str, str]) -> Iterator[Row]:
     except (pyarrow.ArrowException, OSError) as error:
         reason = " ".join(str(error).split())[:200]
         raise DataError(f"this parquet file cannot be read: {reason}", str(path), "copy it again, or write it anew") from None
-
-
-def _class_names(metadata: Mapping[bytes, bytes]) -> dict[str, tuple[str, ...]]:
-    """Return the names of the classes of each column of classes, as the library ``datasets`` writes them into a parquet file."""
-    with suppress(ValueError, KeyError, AttributeError, TypeError):
-        features = json.loads(metadata[b"huggingface"])["info"]["features"]
-        single = {column: feature.get("feature", feature) for column, feature in features.items() if isinstance(feature, dict)}
-        return {column: tuple(map(str, feature["names"])) for column, feature in single.items() if "names" in feature}
-    return {}
 
 
 def _missing(column: str, setting: str, there: Sequence[str], where: str, whose: str) -> DataError:

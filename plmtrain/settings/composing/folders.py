@@ -30,7 +30,7 @@ OPTIONAL_GROUPS = ("size", "experiment")
 PRIMARY = "pretrain"
 """The YAML file that composition begins with by default; each kind of run has its own."""
 
-_OF_ANY_RUN = ("check", "inspect")
+_OF_ANY_RUN = ("bench", "check", "inspect")
 """The verbs that take the settings of any kind of run."""
 
 _FOREIGN = {

@@ -17,7 +17,7 @@ class ScoringSettings(Settings):
     type: str
     """The module of ``plmtrain.scoring`` that implements it."""
     files: Texts = ()
-    """Files, folders or globs; ``.gz`` files are decompressed."""
+    """Files, folders or globs; what gzip or zstd compressed is decompressed."""
 
 
 class LikelihoodSettings(ScoringSettings):

@@ -17,7 +17,8 @@ class PerplexitySettings(LikelihoodSettings):
 
     type: Literal["perplexity"] = "perplexity"
     text_column: str = "text"
-    """The key of the text in the lines of ``.jsonl`` files; other files are plain text."""
+    """The key of the text in the lines of ``.jsonl`` files, or its column in ``.csv``, ``.tsv`` and ``.parquet`` files; other
+    files are plain text."""
     document_per: Literal["file", "blank_line", "line"] = "file"
     """The unit of a document in plain text: the whole file, the lines between blank lines, or a line."""
     window: int | None = Field(None, gt=1)

@@ -84,7 +84,7 @@ def test_text_without_translations(tmp_path: Path) -> None:
     assert [one.text for one in found[6:]] == ["Mehr Text.\nUnd mehr.", "Noch mehr.", "Und noch."]
     assert {(one.kin, one.language) for one in found[6:]} == {(None, 1)}
     (tmp_path / "more.csv").write_text("text\nmehr\n")
-    with pytest.raises(DataError, match=r"a '\.csv' file is a table"):
+    with pytest.raises(DataError, match=r"a '\.csv' file contains a table"):
         read(settings(tmp_path / "a.tsv", monolingual={"de": [str(tmp_path / "more.csv")]}))
 
 

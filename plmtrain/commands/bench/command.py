@@ -1,0 +1,130 @@
+"""``plmtrain bench``: take steps of a run in one process, and report their speed. Nothing is written but prepared data."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+
+from plmtrain.commands.bench.report import Report, StepSpeed
+from plmtrain.console import counted, print_json, tell
+from plmtrain.data.loading.order import plan_phases
+from plmtrain.data.rows.rows import rows_of
+from plmtrain.errors import SettingsError
+from plmtrain.programs.learner import Learner
+from plmtrain.runs.assembly import build_learner, compile_blocks, embedded_tokens, inherit, load_teacher
+from plmtrain.runs.command_settings import settings_for
+from plmtrain.runs.material import Material
+from plmtrain.runs.materials import material_of
+from plmtrain.runs.memory_need import planned_learner, require_memory
+from plmtrain.runs.preparation import preparation_report
+from plmtrain.runs.step_shapes import StepShape, divide_by_part
+from plmtrain.settings.run import FinetuneSettings, PretrainSettings, RunSettings
+from plmtrain.training import allocator
+from plmtrain.training.costs import measure, work_of
+from plmtrain.training.group import Group
+from plmtrain.training.machine import process_age, product_rate
+from plmtrain.training.precision import Precision, choose_precision, precision_reason
+from plmtrain.training.step import Step
+
+_SECONDS = 15.0
+"""How long the steps of a shape are measured, about."""
+_FEWEST, _MOST = 3, 50
+"""Steps that are measured."""
+_OF_A_BLOCK = 4
+"""The usual width of a feed-forward layer, as a multiple of a model's width, where the settings have none."""
+
+
+def run(arguments: list[str]) -> int:
+    """Measure a run, and print what was measured.
+
+    Raises:
+        SettingsError: for a run in several processes.
+        PlmtrainError: whatever would end the run before its first step.
+    """
+    settings = settings_for("bench", [word for word in arguments if word not in ("--json", "--markdown")])
+    if settings.launch.processes > 1:
+        what = "bench measures one process"
+        raise SettingsError(what, f"launch.processes={settings.launch.processes}", "omit launch.processes")
+    with preparation_report() as on_update:
+        material = material_of(settings, on_update)
+    report = _measured(material)
+    if "--json" in arguments:
+        print_json(report.as_json())
+    elif "--markdown" in arguments:
+        tell(report.markdown())
+    else:
+        tell(report.table(), *report.lines())
+    return 0
+
+
+def _measured(material: Material) -> Report:
+    """Build the learner of a run, and take steps of each of its shapes."""
+    settings = material.settings
+    whole = plan_phases(settings.trainer)
+    programs = material.programs(whole)
+    allocator.tune()
+    group = Group(settings.trainer.device, settings.launch.timeout, settings.trainer.threads)
+    precision = choose_precision(settings.trainer.precision, group.device)
+    tokens = embedded_tokens(settings, material.tokenizer)
+    teacher = load_teacher(settings, material.tokenizer, programs[0], group.device)
+    require_memory(settings, planned_learner(programs[0], tokens), programs[0], whole, group.device)
+    eager = settings.model_copy(update={"trainer": settings.trainer.model_copy(update={"compile": False})})
+    learner = build_learner(eager, programs[0], tokens)
+    if teacher is not None:
+        inherit(learner, programs[0], teacher)
+    module = Step(learner.to(group.device), precision, teacher)
+    phases, parts = divide_by_part(whole, programs, settings.seed)
+    sources = [
+        rows_of(material.rows("train", program, phase), part.name) for (program, part), phase in zip(parts, phases, strict=True)
+    ]
+    shapes = [
+        StepShape(phase, phase.batch_size, phase.micro_batch_size or phase.batch_size, work)
+        for phase, (_, part), rows in zip(phases, parts, sources, strict=True)
+        for work in [work_of(module, part, rows, group.device, settings.seed)]
+    ]
+    if settings.trainer.compile:
+        compile_blocks(learner, programs[0])
+    speeds, first = [], None
+    for shape, (_, part), rows in zip(shapes, parts, sources, strict=True):
+        phase = replace(shape.phase, micro_batch_size=shape.micro)
+        tried = measure(module, part, rows, phase, settings, precision, group, steps=1)
+        first = first or process_age()
+        steps = min(max(round(_SECONDS / tried.seconds), _FEWEST), _MOST)
+        measured = measure(module, part, rows, phase, settings, precision, group, steps)
+        speeds.append(
+            StepSpeed(
+                part=part.name,
+                rows=phase.batch_size,
+                length=phase.sequence_length,
+                steps=steps,
+                seconds=measured.seconds,
+                tokens_per_second=measured.tokens / measured.seconds,
+                flops_per_second=shape.flops / measured.seconds,
+                machine_flops_per_second=_machine_rate(shape, learner, settings, precision, group),
+                loading_share=measured.loading / measured.seconds,
+                peak_bytes=measured.peak,
+            )
+        )
+    threads = counted(torch.get_num_threads(), "thread")
+    return Report(
+        subject=_subject(settings),
+        machine=f"{precision} ({precision_reason(settings.trainer.precision, group.device)}) on {group.device}, {threads}",
+        parameters=sum(weight.numel() for weight in learner.parameters()),
+        seconds_to_first_step=first,
+        speeds=speeds,
+    )
+
+
+def _machine_rate(shape: StepShape, learner: Learner, settings: RunSettings, precision: Precision, group: Group) -> float:
+    """Return the rate of the largest product of a block: a micro-batch with its feed-forward layer."""
+    width = learner.backbone.width
+    outer = getattr(settings.model, "feed_forward", _OF_A_BLOCK * width)
+    return product_rate(shape.micro * shape.phase.sequence_length, width, outer, precision, group.device)
+
+
+def _subject(settings: RunSettings) -> str:
+    if isinstance(settings, FinetuneSettings):
+        return f"task={settings.task.name} model={settings.model.name}"
+    assert isinstance(settings, PretrainSettings)
+    return f"objective={settings.objective.name} model={settings.model.name}"

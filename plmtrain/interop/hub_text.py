@@ -1,0 +1,76 @@
+"""Text of Hugging Face's hub: the files of a dataset, downloaded once into the cache of its libraries, or those of a local copy.
+
+Only files of known formats are used; a dataset's code is never run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from plmtrain.errors import DataError, nearest
+from plmtrain.files import require_regular
+from plmtrain.settings.data import DataSettings
+
+_TYPES = {"parquet": "parquet", "json": "jsonl", "csv": "csv", "text": "text"}
+"""By the name of the library's builder, the type of ``DataSettings`` that reads its files."""
+
+
+def located(data: DataSettings) -> DataSettings:
+    """Return the settings of the files that a dataset consists of; settings of other data as they are.
+
+    Args:
+        data: the settings of a run's data.
+
+    Raises:
+        DataError: if there is no such dataset, subset or split, or its files are of another format.
+    """
+    if data.type != "hub":
+        return data
+    assert data.hub is not None
+    name = ", ".join(part for part in (data.hub, data.subset) if part is not None)
+    type, files = _files_of(data, name)
+    splits = {"files": data.split, "validation_files": data.validation_split}
+    for setting, split in splits.items():
+        if split is not None and split not in files:
+            key = "data.split" if setting == "files" else "data.validation_split"
+            raise DataError(f"the dataset {name} has no split '{split}'", key, nearest(split, files))
+    own = dict.fromkeys(("hub", "subset", "revision", "validation_split"))
+    paths = {setting: tuple(files[split]) if split else () for setting, split in splits.items()}
+    return DataSettings(**{**data.model_dump(), **own, **paths, "type": type})
+
+
+def _files_of(data: DataSettings, name: str) -> tuple[str, Mapping[str, Sequence[str]]]:
+    """Return the type of a dataset's files, and the paths of those of each split."""
+    folder = Path(str(data.hub)).expanduser()
+    if folder.is_dir():
+        for path in folder.rglob("*"):
+            if not path.is_dir():
+                require_regular(path)  # the library would wait for a named pipe
+    wanted = [split for split in (data.split, data.validation_split) if split is not None]
+    try:
+        builder = _builder(str(folder) if folder.is_dir() else str(data.hub), data)
+        there: Mapping[str, Sequence[str]] = builder.config.data_files or {}
+        files = {split: _downloaded(builder, paths) if split in wanted else [] for split, paths in there.items()}
+    except Exception as error:  # network, layout, subsets: the library raises many types
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        remedy = "check data.hub and data.subset; without a connection: data.hub=FOLDER of a copy"
+        raise DataError(f"the dataset {name} cannot be read", reason, remedy) from error
+    if builder.name not in _TYPES:
+        what = f"the files of the dataset {name} are of another format ({builder.name})"
+        raise DataError(what, f"data.hub={data.hub}", f"a dataset of text has one of these: {', '.join(_TYPES)}")
+    return _TYPES[builder.name], files
+
+
+def _builder(place: str, data: DataSettings) -> Any:
+    from datasets import load_dataset_builder
+
+    return load_dataset_builder(place, data.subset, revision=data.revision)
+
+
+def _downloaded(builder: Any, paths: Sequence[str]) -> list[str]:
+    from datasets import DownloadConfig, DownloadManager
+
+    manager = DownloadManager(dataset_name=builder.dataset_name, download_config=DownloadConfig(cache_dir=builder.cache_dir))
+    return [str(path) for path in manager.download(list(paths))]

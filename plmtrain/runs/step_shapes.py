@@ -1,0 +1,73 @@
+"""The shapes of a run's steps: each phase, and each objective of a mixture, has its own number and length of rows."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from plmtrain.data.loading.order import Phase
+from plmtrain.programs.parts import Part
+from plmtrain.programs.program import Trainable
+from plmtrain.training.costs import Measured, Work
+
+_DRAWN_STEPS = 10_000
+"""The number of steps from which the shares of a mixture's parts are estimated."""
+
+
+@dataclass(frozen=True)
+class StepShape:
+    """The size of a step of a phase for one process.
+
+    Args:
+        phase: the phase.
+        share: the rows of one process.
+        micro: the rows of a micro-batch.
+        work: the costs of rows.
+    """
+
+    phase: Phase
+    share: int
+    micro: int
+    work: Work
+
+    @property
+    def flops(self) -> int:
+        """The FLOPs of a step, over all processes."""
+        turns = math.ceil(self.share / self.micro) * (self.phase.batch_size // self.share)
+        return turns * self.work.flops[0] + self.phase.batch_size * self.work.flops[1]
+
+    def seconds(self, measured: Measured) -> float:
+        """Return the seconds of a step."""
+        return measured.seconds * self.share / measured.rows
+
+
+def divide_by_part(
+    phases: Sequence[Phase], programs: Sequence[Trainable], seed: int
+) -> tuple[tuple[Phase, ...], list[tuple[Trainable, Part]]]:
+    """Divide the phases of a mixture into one phase for each part, with as many steps as the part is drawn."""
+    divided: list[tuple[Phase, tuple[Trainable, Part]]] = []
+    for phase, program in zip(phases, programs, strict=True):
+        sampled = min(phase.steps, _DRAWN_STEPS)
+        parts = program.parts
+        drawn = Counter(parts.draw(seed, phase.first_step + step).name for step in range(sampled))
+        counted_steps = done = 0
+        for part in parts.members:
+            counted_steps += drawn[part.name]
+            steps = round(phase.steps * counted_steps / sampled) - done
+            if steps:
+                first = phase.first_step + done
+                shorter = replace(phase, index=len(divided), first_step=first, steps=steps)
+                divided.append((shorter, (program, part)))
+                done += steps
+    return tuple(phase for phase, _ in divided), [both for _, both in divided]
+
+
+def in_flops(count: float) -> str:
+    """Return a number of FLOPs in words."""
+    for unit in ("", "k", "M", "G", "T", "P", "E"):
+        if count < 1000:
+            return f"{count:.3g} {unit}FLOP"
+        count /= 1000
+    return f"{count:.3g} ZFLOP"

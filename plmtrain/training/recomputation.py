@@ -1,0 +1,25 @@
+"""Activation checkpointing (Chen et al. 2016, section 4): memory for time, with the same result.
+
+Of each block only the input is kept for the backward pass; the block is computed again when its gradients are needed, with the
+same random numbers.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+from plmtrain.backbones import Backbone
+
+
+def recompute_blocks(learner: nn.Module) -> None:
+    """Let the blocks of a learner's backbones keep their inputs alone.
+
+    Args:
+        learner: the learner; names and values of its parameters stay as they are.
+    """
+    for module in learner.modules():
+        for block in module.blocks() if isinstance(module, Backbone) else ():
+            block.forward = partial(checkpoint, block.forward, use_reentrant=False)  # type: ignore[method-assign]

@@ -1,0 +1,68 @@
+"""``plmtrain bench``: rates of real steps of every shape, against the arithmetic of the shapes."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from support.command_line import plmtrain
+
+from plmtrain.commands.bench import command
+from plmtrain.training import machine
+
+WIDTH, INNER, LAYERS = 16, 32, 2
+TINY = f"model.layers={LAYERS} model.width={WIDTH} model.heads=2 model.feed_forward={INNER} model.embedding_width={WIDTH}".split()
+PHASES = "trainer.phases=[{share:0.5,sequence_length:16,token_factor:1},{share:0.5}]"
+RUN = ["model=electra", "objective=mixture", "objective.shares={mlm:1,rtd:1}", "data=text", "data.files=[corpus.txt]", *TINY]
+SHAPE = ["trainer.sequence_length=32", "trainer.batch_size=4", "tokenizer.vocab_size=150", "trainer.precision=fp32", PHASES]
+
+
+@pytest.fixture
+def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    words = ["the mill stands by the river", "a boat", "nobody knows why", "it rains again"]
+    lines = (f"{words[number % 4]} {words[number % 3]}, number {number}.\n" for number in range(300))
+    (tmp_path / "corpus.txt").write_text("".join(lines))
+    monkeypatch.setattr(command, "_SECONDS", 0.0)  # the child that runs the command is forked from this process
+    return tmp_path
+
+
+def test_every_shape_is_measured_and_nothing_written(work: Path) -> None:
+    result = plmtrain("bench", *RUN, *SHAPE, "--json", cwd=work)
+    assert result.code == 0, result.err
+    report = json.loads(result.out)
+    assert not (work / "runs").exists()
+    speeds = report["speeds"]
+    assert [(speed["part"], speed["rows"], speed["length"]) for speed in speeds] == [
+        ("mlm", 8, 16),
+        ("rtd", 8, 16),
+        ("mlm", 4, 32),
+        ("rtd", 4, 32),
+    ]
+    for speed in speeds:
+        assert math.isclose(speed["tokens_per_second"] * speed["seconds"], 4 * 32, rel_tol=0.01)
+        assert 0 < speed["loading_share"] < 1
+        assert math.isclose(speed["share_of_machine"], speed["flops_per_second"] / speed["machine_flops_per_second"])
+        # The linear layers of the blocks alone: forth, and twice back.
+        of_blocks = 3 * 2 * 4 * 32 * LAYERS * (4 * WIDTH**2 + 2 * WIDTH * INNER)
+        assert of_blocks < speed["flops_per_second"] * speed["seconds"] < 10 * of_blocks
+    assert report["seconds_to_first_step"] > 0
+
+
+def test_markdown_and_what_is_refused(work: Path) -> None:
+    result = plmtrain("bench", "model=bert", "objective=mlm", *RUN[3:-1], *SHAPE[:-1], "--markdown", cwd=work)
+    assert result.code == 0, result.err
+    head, rule, row = result.out.splitlines()[:3]
+    assert head.count("|") == rule.count("|") == row.count("|")
+    assert row.startswith("| 4 x 32 |")
+    result = plmtrain("bench", *RUN, *SHAPE, "launch.processes=2", cwd=work)
+    assert result.code == 2
+    assert "bench measures one process" in result.err
+
+
+def test_the_machines_rate_is_that_of_its_fastest_product(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = iter([0.0, 0, 1, 1, 2, 6, 6.5, 7, 7.25, 100, 100, 103])  # products take 1, 4, 0.25 and 3 seconds
+    monkeypatch.setattr(machine.time, "perf_counter", lambda: next(times))
+    assert machine.product_rate(3, 5, 7, "fp32", torch.device("cpu"), seconds=50) == 2 * 3 * 5 * 7 / 0.25
