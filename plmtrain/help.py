@@ -116,14 +116,16 @@ VERBS = {
     ),
     "predict": Verb(
         "use a run: fill masks, restore text, find replaced tokens",
-        "predict RUN [TEXT]... [--part PART] [--file FILE] [--format FORMAT] [--json | --output FILE] [--batch-size N] "
-        "[--n-best N] [--precision PRECISION] [--beams N | --sample]...",
+        "predict RUN [TEXT]... [--part PART] [--file FILE] [--format FORMAT] [--columns A,B] [--json | --output FILE] "
+        "[--batch-size N] [--n-best N] [--precision PRECISION] [--beams N | --sample]... | predict RUN --submission FILE.zip",
         "Reads texts from the arguments, or one per line from a file or from standard input; writes text, or JSON lines with\n"
         "--json. A table (.tsv, .csv, .jsonl, .parquet, or --format) is read by the columns of the run's task, and --output\n"
-        "writes its rows with the answers behind them, as .tsv, .csv or .jsonl. What cannot be answered is named by file and\n"
-        "line on standard error, and all else is answered; the exit code is 3 then. For a mixture of objectives, --part chooses\n"
-        "the part that answers: by default the one with the largest share. A run that finds answers in texts takes a question,\n"
-        "a tab and the text; --n-best gives several answers, the best first.\n"
+        "writes its rows with the answers behind them, as .tsv, .csv or .jsonl; --columns names all columns of a table without\n"
+        "a header. What cannot be answered is named by file and line on standard error, and all else is answered; the exit code\n"
+        "is 3 then. For a mixture of objectives, --part chooses the part that answers: by default that with the largest share.\n"
+        "A run that finds answers in texts takes a question, a tab and the text; --n-best gives several answers, best first.\n"
+        "--submission writes a GLUE run's answers for the test part of its task into a zip file, as the site takes them; the\n"
+        "runs of the other tasks add theirs.\n"
         "A run that generates text takes --beams, --length-penalty, --early-stopping, or --sample with --temperature, --top-k,\n"
         "--top-p and --seed; and --max-new-tokens, --min-new-tokens, --no-repeat-ngram, --stop TEXT. They mean the same as in\n"
         "generate of transformers, except that lengths do not count the token that an encoder-decoder starts from. On a\n"
@@ -136,11 +138,13 @@ VERBS = {
             ("plmtrain predict runs/en-de --file new.tsv --output translated.tsv", "a text for each row of a table"),
             ('plmtrain predict runs/my-gpt2 "The river" --sample --top-p 0.9', "a continuation, shown while it is written"),
             ("plmtrain predict runs/mine < sentences.txt", "one sentence per line"),
+            ("plmtrain predict runs/rte --submission glue.zip", "answers for the test part of a task of GLUE"),
             ("plmtrain predict runs/tickets --file test.tsv --output answers.tsv", "a table, and its rows with answers"),
         ),
         options=(
             "--batch-size",
             "--beams",
+            "--columns",
             "--early-stopping",
             "--file",
             "--format",
@@ -156,6 +160,7 @@ VERBS = {
             "--sample",
             "--seed",
             "--stop",
+            "--submission",
             "--temperature",
             "--top-k",
             "--top-p",

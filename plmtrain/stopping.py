@@ -104,7 +104,7 @@ def _start_listening() -> None:
 
 
 def _beside_the_streams(descriptor: int) -> int:
-    """Return a descriptor above those of the standard streams: where these are closed, a new one has the place of one of them, and
+    """Return a descriptor above those of the standard streams: where these are closed, a new one takes a place of theirs, and
     what the process prints would arrive as signals."""
     if descriptor > 2:
         return descriptor

@@ -36,6 +36,8 @@ _TOLD = 10
 def run(arguments: list[str]) -> int:
     """Answer each question, in order, as it comes; those that cannot be answered are named."""
     options = _understood(arguments)
+    if options.submission is not None:
+        return _submit(options)
     chosen = _generation(vars(options))
     refused = Refused()
     with nullcontext() if options.output is None else answer_file(options.output) as table:
@@ -68,6 +70,23 @@ def run(arguments: list[str]) -> int:
     return DataError.exit_code if refused.count else 0
 
 
+def _submit(options: argparse.Namespace) -> int:
+    """Answer the test part of the run's task of GLUE, and write the answers into a zip file."""
+    from plmtrain.interop.glue import TEST_PARTS
+    from plmtrain.runs.asked import asked
+    from plmtrain.runs.submission import add_to_zip, test_answers
+
+    if options.submission.suffix != ".zip":
+        raise SettingsError("a submission is a zip file", f"--submission {options.submission}", "name a .zip file")
+    model = asked(options.run, options.part, options.precision)
+    there = add_to_zip(options.submission, dict(test_answers(model, options.run, options.batch_size)))
+    warn(f"{options.submission}: {', '.join(there)}")
+    wanted = {part.file for parts in TEST_PARTS.values() for part in parts}
+    if missing := sorted(wanted - set(there)):
+        warn(f"not in it yet: {', '.join(missing)}; the same option adds the answers of another run")
+    return 0
+
+
 def _understood(arguments: list[str]) -> argparse.Namespace:
     """Return the arguments of the command.
 
@@ -79,7 +98,9 @@ def _understood(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("texts", nargs="*")
     parser.add_argument("--file", type=Path)
     parser.add_argument("--format", choices=get_args(Format), default="auto")
+    parser.add_argument("--columns", type=_names, default=())
     parser.add_argument("--output", type=Path)
+    parser.add_argument("--submission", type=Path)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--part")
     parser.add_argument("--batch-size", type=partial(_whole, "--batch-size"), default=32)
@@ -100,6 +121,10 @@ def _understood(arguments: list[str]) -> argparse.Namespace:
         option = f"--file {asked.file}" if asked.file is not None else f"--format {asked.format}"
         what = "texts are given as arguments, and an option for those of a file"
         raise SettingsError(what, f"command line: {option}", "give either: arguments are texts as they are")
+    given = [name for name in ("texts", "file", "output", "json") if getattr(asked, name)]
+    if asked.submission is not None and given:
+        what = "a submission has the answers for the test part of the run's task, and nothing else"
+        raise SettingsError(what, f"command line: {'a text' if given[0] == 'texts' else f'--{given[0]}'}", "omit it")
     if asked.json and asked.output is not None:
         what = "answers go to a file, not to standard output"
         raise SettingsError(what, "command line: --json", "omit it: name the file .jsonl for JSON lines")
@@ -141,6 +166,15 @@ class _Parser(argparse.ArgumentParser):
         raise SettingsError(f"this cannot be understood: {message}", "plmtrain predict", "see plmtrain predict --help")
 
 
+def _names(text: str) -> tuple[str, ...]:
+    """The names of the columns of a table without a header."""
+    names = tuple(name.strip() for name in text.split(","))
+    if not all(names) or len(set(names)) < len(names):
+        what = "--columns names all columns of a table without a header, each once"
+        raise SettingsError(what, f"command line: --columns {text}", "write --columns label,text")
+    return names
+
+
 def _whole(option: str, text: str) -> int:
     """Return the number of an option that counts something."""
     if not text.isdecimal() or int(text) < 1:
@@ -166,9 +200,11 @@ def _questions(options: argparse.Namespace, answering: Answering[Any], refused: 
         return
     columns = dict.fromkeys(answering.columns, "rename a column (--format text reads lines without a header)")
     if options.file is not None:
-        yield from from_file(options.file, options.format, columns, answering.asked, refused, answering.endings)
+        yield from from_file(options.file, options.format, columns, answering.asked, refused, answering.endings, options.columns)
     else:
-        yield from from_stream(standard_input(), "standard input", options.format, columns, answering.asked, refused)
+        yield from from_stream(
+            standard_input(), "standard input", options.format, columns, answering.asked, refused, options.columns
+        )
 
 
 def _batches(questions: Iterable[Question], size: int) -> Iterator[list[Question]]:

@@ -18,6 +18,7 @@ from plmtrain.interop.publishing import PublishedFolder
 from plmtrain.redaction import redact, redact_text
 from plmtrain.settings.run import FinetuneSettings
 from plmtrain.settings.tasks.base import SentenceTaskSettings, TaskSettings, TextTaskSettings
+from plmtrain.settings.tasks.multiple_choice import MultipleChoiceSettings
 from plmtrain.training.checkpoint_manifest import versions
 from plmtrain.training.restore import TrainedRun
 from plmtrain.training.run_folder import RunFolder
@@ -27,6 +28,7 @@ _AUTO_CLASSES = {
     "ForPreTraining": ("AutoModelForPreTraining", None),
     "ForSequenceClassification": ("AutoModelForSequenceClassification", "text-classification"),
     "ForTokenClassification": ("AutoModelForTokenClassification", "token-classification"),
+    "ForMultipleChoice": ("AutoModelForMultipleChoice", None),
     "ForQuestionAnswering": ("AutoModelForQuestionAnswering", "question-answering"),
     "ForQuestionAnsweringSimple": ("AutoModelForQuestionAnswering", "question-answering"),
     "ForConditionalGeneration": ("AutoModelForSeq2SeqLM", "text2text-generation"),
@@ -87,6 +89,9 @@ def _task(task: TaskSettings) -> Iterator[str]:
     if isinstance(task, TextTaskSettings):
         columns = ", ".join(f"`{name}`" for name in task.text)
         yield f"It reads {'one text' if len(task.text) == 1 else 'pairs of texts'}: {columns}."
+    if isinstance(task, MultipleChoiceSettings):
+        leading = "".join(f"`{name}`, then " for name in task.leading)
+        yield f"It scores each of several choices in its context: {leading}{', '.join(f'`{name}`' for name in task.choices)}."
     if prefix := getattr(task, "prefix", ""):
         yield f"Before each text it reads `{prefix}`."
     if isinstance(task, SentenceTaskSettings) and task.symmetric:

@@ -10,6 +10,7 @@ from plmtrain.interop.model import Model
 from plmtrain.interop.publishing import PublishedFolder, publish
 from plmtrain.nn.scalar_mix import ScalarMix
 from plmtrain.settings.tasks.base import TaskSettings
+from plmtrain.settings.tasks.classification import ClassificationSettings
 from plmtrain.training.restore import TrainedRun
 
 
@@ -31,7 +32,8 @@ def export(trained: TrainedRun, target: Path, part: str | None = None) -> Publis
         raise SettingsError(f"the run has no part '{part}'", f"command line: part={part}", nearest(part, models))
     settings, tokenizer = trained.program.settings, trained.tokenizer
     task = settings if isinstance(settings, TaskSettings) else None
-    model = Model.of(models[part or next(iter(models))], getattr(task, "labels", ()))
+    multi_label = isinstance(task, ClassificationSettings) and task.multi_label
+    model = Model.of(models[part or next(iter(models))], getattr(task, "labels", ()), multi_label=multi_label)
     if ScalarMix in model.heads:
         raise SettingsError(
             "the head of this run reads a mix of layers, which no published format has",

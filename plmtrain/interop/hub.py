@@ -10,7 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from plmtrain.data.tables.table_files import Row, named
+from plmtrain.data.tables.class_names import named
+from plmtrain.data.tables.inner import with_inner
+from plmtrain.data.tables.table_files import Row
 from plmtrain.errors import DataError, nearest
 from plmtrain.files import require_regular
 from plmtrain.interop.glue import LAYOUTS, GlueFile, glue_file
@@ -75,8 +77,9 @@ class Dataset:
         names = {column: self.labels(column) for column in columns}
         number = 0
         with _library_errors(self.name):
-            for number, cells in enumerate(self._rows, start=1):
+            for number, row in enumerate(self._rows, start=1):
                 where = f"{self.name}, row {number}"
+                cells = with_inner(row, columns)
                 for column, setting in columns.items():
                     if column not in cells:
                         there = ", ".join(cells)
@@ -91,7 +94,7 @@ def _opened(task: TaskSettings, split: str) -> Any:
     from datasets import load_dataset
 
     if task.folder is None:
-        return load_dataset(task.hub, task.subset, split=split)
+        return load_dataset(task.hub, task.subset, split=split, revision=task.revision)
     folder = Path(task.folder).expanduser()
     if not folder.is_dir():
         raise DataError("there is no such folder", f"task.folder={task.folder}", "name one with the dataset's layout")

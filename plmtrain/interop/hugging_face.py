@@ -22,6 +22,7 @@ from plmtrain.interop.family import Config, Family, Kinds, Names
 from plmtrain.interop.folder import WEIGHTS, Tensors, own_file, read_json, refuse_code
 from plmtrain.interop.model import Model
 from plmtrain.interop.placing import fill, flat, listed, named_tensors, present, renamed
+from plmtrain.interop.sentence_heads import MULTI_LABEL
 from plmtrain.nn.initialisation import without_weights
 from plmtrain.settings.models.base import ModelSettings
 from plmtrain.training import tensor_file
@@ -174,6 +175,7 @@ def read(folder: str | Path) -> HuggingFaceModel:
         backbone=backbone.eval(),
         heads={kind: head.eval() for kind, head in heads.items()},
         labels=labels,
+        multi_label=bool(labels) and config.values.get("problem_type") == MULTI_LABEL,
         config=config.values,
         others=tuple(sorted(tensors.shapes.keys() - known)),
     )
@@ -307,6 +309,7 @@ def save(folder: str | Path, model: Model, roles: Mapping[str, int]) -> Saved:
         **special,
         **shape,
         **{key: value for kind, head in heads.items() for key, value in head.config(model.heads[kind], model.labels).items()},
+        **({"problem_type": MULTI_LABEL} if model.multi_label else {}),
     }
     folder = make_folder(Path(folder))
     with disk_errors(folder / WEIGHTS, tensor_file.byte_size(tensors)):

@@ -14,6 +14,8 @@ from plmtrain.backbones.encoder_decoder import SourceEncoder
 from plmtrain.batch import Inputs
 from plmtrain.nn.boundary import SpanBoundaryHead
 from plmtrain.nn.heads import (
+    ChoiceHead,
+    LinearChoiceHead,
     LinearHead,
     MaskDecoderHead,
     MaskedLMHead,
@@ -41,21 +43,23 @@ class Model:
         backbone: the backbone.
         heads: the heads, by their classes.
         labels: the classes of a classifier, in the order of their numbers; none without a classifier.
+        multi_label: whether each class is told apart from the others, so that a text may have several.
         others: names of tensors in the folder that belong to none of the modules, such as those of an unsupported head.
     """
 
     backbone: Backbone
     heads: Mapping[type[nn.Module], nn.Module]
     labels: tuple[str, ...] = ()
+    multi_label: bool = False
     others: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, modules: Iterable[nn.Module], labels: tuple[str, ...] = ()) -> Model:
+    def of(cls, modules: Iterable[nn.Module], labels: tuple[str, ...] = (), *, multi_label: bool = False) -> Model:
         """Make a model from modules, one of them a backbone, which gets its own copy of borrowed embeddings."""
         modules = list(modules)
         (backbone,) = (module for module in modules if isinstance(module, Backbone))
         heads = {type(module): module for module in modules if module is not backbone}
-        return cls(backbone=backbone.whole(), heads=heads, labels=labels)
+        return cls(backbone=backbone.whole(), heads=heads, labels=labels, multi_label=multi_label)
 
     @property
     def settings(self) -> ModelSettings:
@@ -77,7 +81,7 @@ class Model:
         """The pooler's dense layer on the first token, or None; in some families it is the first layer of the classifier."""
         if Pooler in self.heads:
             return cast(Pooler, self.heads[Pooler]).dense
-        head, published = self.heads.get(SentenceHead), self.settings.published.head
+        head, published = self.heads.get(SentenceHead) or self.heads.get(ChoiceHead), self.settings.published.head
         return cast(SentenceHead, head).dense if head is not None and published is not None and published.pooled else None
 
     @property
@@ -123,6 +127,8 @@ _HEADS: Mapping[type[nn.Module], tuple[str, Scores]] = {
     ContextReplacedTokenHead: ("a head for replaced tokens", _tokens),
     SentenceHead: ("a sentence head", _sentences),
     LinearHead: ("a sentence head", _sentences),
+    ChoiceHead: ("a head for choices", _sentences),
+    LinearChoiceHead: ("a head for choices", _sentences),
     PairHead: ("a head for pairs of sentences", _pairs),
     TokenLabelHead: ("a head that labels tokens", _tokens),
     SpanHead: ("a head that finds answers", _tokens),

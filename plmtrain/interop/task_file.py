@@ -17,10 +17,13 @@ from plmtrain.interop.folder import own_file, read_json
 from plmtrain.interop.model import Model
 from plmtrain.settings.lookup import task_classes
 from plmtrain.settings.tasks.base import SentenceTaskSettings, TaskSettings
+from plmtrain.settings.tasks.classification import ClassificationSettings
 
 NAME = "plmtrain.json"
 
-_OF_TRAINING = frozenset({"hub", "subset", "folder", "train_split", "validation_split", "metrics", "dropout", "lm_weight"})
+_OF_TRAINING = frozenset(
+    {"hub", "revision", "subset", "folder", "train_split", "validation_split", "metrics", "dropout", "lm_weight"}
+)
 """The settings of a task that say nothing of what its model reads and answers."""
 
 
@@ -45,6 +48,8 @@ def task_of(model: Model, folder: Path, texts: tuple[str, ...] = ()) -> TaskSett
         SettingsError: if it is not known how many texts a row of the model has, or if what the folder says is not true.
     """
     made = tasks.of_heads(model.heads.keys(), model.labels)
+    if model.multi_label and isinstance(made, ClassificationSettings):
+        made = ClassificationSettings(name=made.name, text=made.text, labels=made.labels, multi_label=True)
     reads_texts = isinstance(made, SentenceTaskSettings)
     if texts and not reads_texts:
         raise SettingsError("there is no classifier of texts here", f"--texts {','.join(texts)}", "omit it")
@@ -56,7 +61,9 @@ def task_of(model: Model, folder: Path, texts: tuple[str, ...] = ()) -> TaskSett
         what = "the folder does not say whether its classifier reads one text or two"
         remedy = "say it: plmtrain import HF_FOLDER FOLDER --texts text, or --texts text,text_pair for pairs"
         raise SettingsError(what, str(folder), remedy)
-    if task is not None and (type(task) is not type(made) or getattr(task, "labels", ()) != model.labels):
+    if task is not None and any(
+        getattr(task, key, None) != getattr(made, key, None) for key in ("type", "labels", "multi_label")
+    ):
         what = f"{NAME} describes another classifier than config.json"
         raise SettingsError(what, str(folder / NAME), "remove it, and import the folder again")
     task = task or made

@@ -284,6 +284,21 @@ def span_head(settings: UniformTransformerSettings | BiLSTMSettings, dropout: fl
     return SpanHead(settings.width, 2, dropout=dropout, initial_std=std, initial_truncated=truncated)
 
 
+class ChoiceHead(SentenceHead):
+    """The same with one logit, that of a choice in its context (transformers' code); arguments as for ``SentenceHead``.
+
+    Its bias adds the same to every choice, so that it is never trained: its gradient would be rounding errors.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.scores.bias.requires_grad_(False)
+
+
+class LinearChoiceHead(LinearHead):
+    """The same in one layer, without a bias (Radford et al. 2018, section 3.3)."""
+
+
 RowHead = SentenceHead | LinearHead
 """A head that scores a row from one of its states."""
 
@@ -296,14 +311,29 @@ def row_head(settings: UniformTransformerSettings | BiLSTMSettings, outputs: int
         outputs: the number of classes, or 1 for a regression.
         dropout: of the head; None for the published head's, or else the model's.
     """
+    return _row_head(settings, outputs, dropout, SentenceHead, LinearHead)
+
+
+def choice_head(settings: UniformTransformerSettings | BiLSTMSettings, dropout: float | None) -> RowHead:
+    """Build the same head for choices, of which each has one logit; arguments as for ``row_head``."""
+    return _row_head(settings, 1, dropout, ChoiceHead, LinearChoiceHead)
+
+
+def _row_head(
+    settings: UniformTransformerSettings | BiLSTMSettings,
+    outputs: int,
+    dropout: float | None,
+    two_layers: type[SentenceHead],
+    one_layer: type[LinearHead],
+) -> RowHead:
     published = settings.published.head
     assert published is not None, "the settings refuse a family without such a head"
     usual = settings.dropout if published.dropout is None else published.dropout
     dropout = usual if dropout is None else dropout
     std, truncated = settings.initial_std, settings.initial_truncated
     if published.activation is None:
-        return LinearHead(settings.width, outputs, dropout=dropout, initial_std=std, initial_truncated=truncated)
-    return SentenceHead(
+        return one_layer(settings.width, outputs, dropout=dropout, initial_std=std, initial_truncated=truncated)
+    return two_layers(
         settings.width,
         outputs,
         published.activation,

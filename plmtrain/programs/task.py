@@ -74,6 +74,11 @@ class TaskProgram(Program[SettingsT, ModelT, LearnerT]):
     since other labels mean something else."""
 
     @classmethod
+    def serves(cls, settings: SettingsT) -> bool:
+        """Return whether it is the program of some settings, where a type of task has several programs."""
+        return True
+
+    @classmethod
     def of_heads(cls, heads: Set[type[nn.Module]], labels: tuple[str, ...]) -> SettingsT | None:
         """Return task settings for a published model with these heads; None if it is not a model of this task.
 

@@ -17,7 +17,8 @@ class TableSettings(Settings):
     validation_files: Texts = ()
     """Held-out examples; without them a part of ``files`` is held out."""
     validation_fraction: float = Field(0.1, gt=0, lt=1)
-    """The share of ``files`` that is held out where there are no ``validation_files``."""
+    """The share of ``files`` that is held out where there are no ``validation_files``: by a hash of the texts, the same share of
+    each label."""
     format: Literal["auto", "tsv", "csv", "jsonl", "parquet", "conll", "conllu", "squad"] = "auto"
     """auto: by the file's ending. TSV has no quotes; CSV has quoted cells, which may contain commas and line ends; jsonl is one
     JSON object a line, or one array of objects; conll has a word a line and blank lines between sentences; squad is one JSON

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from plmtrain.settings.data import TableSettings
 from plmtrain.settings.models.base import ModelSettings
-from plmtrain.settings.tasks.base import HeadTaskSettings, SentenceTaskSettings, TaskSettings
+from plmtrain.settings.tasks.base import HeadTaskSettings, RowTaskSettings, SentenceTaskSettings, TaskSettings
 from plmtrain.settings.trainer import TrainerSettings
 from plmtrain.settings.wording import Broken, Rule
 
@@ -23,9 +23,9 @@ def _task_fits_model(model: ModelSettings, task: TaskSettings) -> Iterator[Broke
 
 def _task_reads_as_model(model: ModelSettings, task: TaskSettings) -> Iterator[Broken]:
     """Check the settings that have a meaning for decoders only."""
-    if model.kind == "decoder" or not isinstance(task, SentenceTaskSettings):
+    if model.kind == "decoder" or not isinstance(task, RowTaskSettings):
         return
-    if task.symmetric:
+    if isinstance(task, SentenceTaskSettings) and task.symmetric:
         what = f"task.symmetric has no meaning for model={model.name}, which sees both texts from each"
         yield "task.symmetric", what, "omit it, or start from a decoder, such as gpt1"
     if task.lm_weight:

@@ -1,7 +1,8 @@
-"""Classes of texts and of pairs of texts (Devlin et al. 2019, section 4.1)."""
+"""Classes of texts and of pairs of texts (Devlin et al. 2019, section 4.1): one for each, or any number of labels."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 from functools import cached_property
@@ -14,13 +15,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from plmtrain.batch import Batch, Term
-from plmtrain.metrics.classification import measure
+from plmtrain.metrics.classification import measure, measure_several
 from plmtrain.nn.heads import LinearHead, SentenceHead
 from plmtrain.nn.loss import cross_entropy_sum
 from plmtrain.programs.answering import Answer, Demonstration
 from plmtrain.programs.inspection import Inspection
 from plmtrain.programs.program import Selection
-from plmtrain.programs.sentences import SentenceAnswering, SentenceProgram
+from plmtrain.programs.windows import WindowedAnswering, WindowedProgram
 from plmtrain.settings.tasks.classification import ClassificationSettings
 
 if TYPE_CHECKING:
@@ -28,14 +29,20 @@ if TYPE_CHECKING:
 
 _LARGEST_TABLE = 10
 """The most labels that fit side by side in a table."""
+_LONGEST_TABLE = 40
+"""The most labels in a table with a row for each."""
 
 
-class Classification(SentenceProgram[ClassificationSettings]):
+class Classification(WindowedProgram):
     """Tell which class a text, or a pair of texts, is of; arguments as for every ``SentenceProgram``."""
 
     terms = ("classification",)
     unit = "nats an example"
     targets = "labels"
+
+    @classmethod
+    def serves(cls, settings: ClassificationSettings) -> bool:
+        return not settings.multi_label
 
     @classmethod
     def of_heads(cls, heads: Set[type[nn.Module]], labels: tuple[str, ...]) -> ClassificationSettings | None:
@@ -52,6 +59,7 @@ class Classification(SentenceProgram[ClassificationSettings]):
         return Selection(self.settings.metrics[0], higher=True, decides=True)
 
     def answer_term(self, scores: Tensor, batch: Batch, *, training: bool) -> Term:
+        scores = self.of_texts(scores, batch)
         labels, classes = batch.targets["labels"], scores.shape[1]
         counts = {}
         if not training:
@@ -78,11 +86,11 @@ class Classification(SentenceProgram[ClassificationSettings]):
         return replace(inspection, rates={**rates, **inspection.rates})
 
 
-class Classifying(SentenceAnswering[ClassificationSettings]):
+class Classifying(WindowedAnswering):
     """Classify texts or pairs."""
 
-    def answers(self, scores: Tensor) -> list[dict[str, Any]]:
-        """Return for each row the likeliest ``label``, and the ``probabilities`` of all by name."""
+    def of_texts(self, scores: Tensor) -> list[dict[str, Any]]:
+        """Return for each text the likeliest ``label``, and the ``probabilities`` of all by name."""
         names = self.settings.labels
         return [
             {"label": names[int(np.argmax(row))], "probabilities": dict(zip(names, row, strict=True))}
@@ -115,4 +123,107 @@ class Classifying(SentenceAnswering[ClassificationSettings]):
             commonest = max(expected.count(label) for label in labels) / len(expected)
             measured = f"best validation {self.program.selection.measure} {best:.4f}"
             parts.append(f"{measured}; the commonest label alone is {commonest:.1%} of the examples")
+        return parts
+
+
+class MultiLabelClassification(WindowedProgram):
+    """Tell which labels a text, or a pair, has, each by a score of its own; arguments as for every ``SentenceProgram``."""
+
+    terms = ("classification",)
+    unit = "nats a label"
+    targets = "labels"
+
+    @classmethod
+    def serves(cls, settings: ClassificationSettings) -> bool:
+        return settings.multi_label
+
+    @property
+    def outputs(self) -> int:
+        return len(self.settings.labels)
+
+    @property
+    def selection(self) -> Selection:
+        return Selection(self.settings.metrics[0], higher=True, decides=True)
+
+    def answer_term(self, scores: Tensor, batch: Batch, *, training: bool) -> Term:
+        """Return the binary cross-entropy, the mean over labels as in transformers' code."""
+        scores, right = self.of_texts(scores, batch).float(), batch.targets["labels"]
+        counts = {}
+        if not training:
+            given = self.given(scores)
+            pairs = torch.stack([1 - right, right], -1)[..., None] * torch.stack([~given, given], -1)[..., None, :]
+            exact = (given == right.bool()).all(dim=-1).sum()
+            counts = {"answers": pairs.sum(dim=0), "subsets": torch.stack([exact, torch.full_like(exact, len(right))])}
+        total = functional.binary_cross_entropy_with_logits(scores, right, reduction="sum") / self.outputs
+        return Term(total=total, normaliser=batch.normalisers["classification"], counts=counts)
+
+    def given(self, scores: Tensor) -> Tensor:
+        """Return whether each label is given.  # [texts, labels] -> [texts, labels]"""
+        return scores.sigmoid() >= self.settings.threshold
+
+    def measures(self, counts: Mapping[str, NDArray[np.float64]], unigram: NDArray[np.float64] | None) -> dict[str, float]:
+        """Compute the task's metrics from how often each label was right and given, and from the texts that are exactly right."""
+        answers, subsets = counts["classification/answers"], counts["classification/subsets"]
+        return {name: measure_several(name, answers, subsets) for name in self.settings.metrics}
+
+    @cached_property
+    def answering(self) -> Labelling:
+        return Labelling(self)
+
+    def worded(self, target: Sequence[float]) -> str:
+        return ", ".join(name for name, share in zip(self.settings.labels, target, strict=True) if share) or "no label"
+
+    def inspect(self, batch: Batch) -> Inspection:
+        inspection, labels = super().inspect(batch), batch.targets["labels"].numpy()
+        rates = {f"label {name}": (int(own.sum()), len(own)) for name, own in zip(self.settings.labels, labels.T, strict=True)}
+        return replace(inspection, rates={**rates, **inspection.rates})
+
+
+class Labelling(WindowedAnswering):
+    """Give labels to texts or pairs."""
+
+    program: MultiLabelClassification
+
+    def of_texts(self, scores: Tensor) -> list[dict[str, Any]]:
+        """Return for each text its ``labels``, and the ``probabilities`` of all by name."""
+        names = self.settings.labels
+        return [
+            {
+                "labels": [name for name, chosen in zip(names, own, strict=True) if chosen],
+                "probabilities": dict(zip(names, row, strict=True)),
+            }
+            for own, row in zip(self.program.given(scores).tolist(), scores.sigmoid().tolist(), strict=True)
+        ]
+
+    def appended(self, answer: Answer) -> dict[str, Any]:
+        """Return ``prediction``, a list of labels, and for each label ``probability_LABEL``."""
+        shares = answer.values["probabilities"]
+        return {"prediction": answer.values["labels"], **{f"probability_{label}": share for label, share in shares.items()}}
+
+    def cells(self, answer: Mapping[str, Any]) -> list[str]:
+        return [", ".join(f"{label} {answer['probabilities'][label]:.1%}" for label in answer["labels"]) or "no label"]
+
+    def closing(
+        self, examples: Examples, answers: Sequence[Mapping[str, Any]], best: float | None
+    ) -> Sequence[Demonstration | str]:
+        """Show how often each label is given rightly, and the baseline: the commonest set of labels for every text."""
+        expected = [tuple(example.reference or ()) for example in examples.splits["validation"]]
+        given = [tuple(answer["labels"]) for answer in answers]
+        parts: list[Demonstration | str] = []
+        if len(self.settings.labels) <= _LONGEST_TABLE:
+            rows = []
+            for label in self.settings.labels:
+                right, chosen = (sum(label in each for each in sets) for sets in (expected, given))
+                both = sum(label in one and label in other for one, other in zip(expected, given, strict=True))
+                shares = [f"{both / whole:.1%}" if whole else "" for whole in (chosen, right)]
+                rows.append([label, f"{right:,}", f"{chosen:,}", *shares])
+            headings = ["label", "expected", "given", "precision", "recall"]
+            parts.append(Demonstration("held-out examples by label", headings, rows))
+        if best is not None:
+            sets = Counter(tuple(example.reference or ()) for example in examples.splits["train"])
+            usual = min(sets, key=lambda one: (-sets[one], one))
+            measured = f"best validation {self.program.selection.measure} {best:.4f}"
+            share = expected.count(usual) / len(expected)
+            named = ", ".join(usual) or "no label"
+            parts.append(f"{measured}; the commonest answer of training alone ({named}) is that of {share:.1%} of the examples")
         return parts

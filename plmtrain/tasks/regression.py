@@ -90,7 +90,7 @@ class Scoring(SentenceAnswering[RegressionSettings]):
         given, expected = np.array([answer["score"] for answer in predictions]), np.array(references, np.float64)
         return {name: measure(name, given, expected) for name in self.scored}
 
-    def answers(self, scores: Tensor) -> list[dict[str, Any]]:
+    def answers(self, scores: Tensor, batch: Batch) -> list[dict[str, Any]]:
         """Return the ``score`` of each row; it is not clipped to the task's bounds."""
         return [{"score": score} for score in scores[:, 0].tolist()]
 

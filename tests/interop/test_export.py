@@ -35,8 +35,9 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
-TOKENS = [name for name, case in CASES.items() if not case.classifies and not case.finds_answers]
+TOKENS = [name for name, case in CASES.items() if not (case.classifies or case.finds_answers or case.chooses)]
 ROWS = [name for name, case in CASES.items() if case.classifies]
+CHOICES = [name for name, case in CASES.items() if case.chooses]
 
 
 @dataclass(frozen=True)
@@ -171,6 +172,24 @@ def test_answers_are_those_of_the_run(name: str, export: Callable[[str], Exporte
         assert found["answer"] == context[offsets[first][0] : offsets[last][1]].strip()
         assert found["answer"] == context[found["start"] : found["end"]]
         assert found["score"] == pytest.approx(score, abs=1e-4)
+
+
+@pytest.mark.parametrize("name", CHOICES)
+def test_choices_are_scored_as_the_run_does(
+    name: str, export: Callable[[str], Exported], capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = export(name)
+    tokens = transformers.AutoTokenizer.from_pretrained(made.out)
+    context, choices = SHORT[1], [SHORT[0], SHORT[3], SHORT[0][::-1]]
+    read = tokens([context] * 3, choices, padding=True, return_tensors="pt")
+    with torch.no_grad():
+        expected = made.theirs(**{key: value[None] for key, value in read.items()}).logits.softmax(-1)
+    for folder in (made.run, made.out):
+        capsys.readouterr()
+        assert cli.main(["predict", str(folder), "--json", "\t".join([context, *choices])]) == 0
+        answer = json.loads(capsys.readouterr().out)
+        torch.testing.assert_close(torch.tensor([answer["probabilities"]]), expected, atol=1e-5, rtol=1e-4)
+        assert (answer["choice"], answer["answer"]) == (int(expected.argmax()), choices[int(expected.argmax())])
 
 
 @pytest.mark.parametrize(

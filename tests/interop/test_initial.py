@@ -17,7 +17,7 @@ from plmtrain.errors import SettingsError, SettingsErrors
 from plmtrain.interop.initial import Start, token_rows
 from plmtrain.programs.learner import Learner
 from plmtrain.programs.program import Program
-from plmtrain.programs.sentences import SentenceLearner
+from plmtrain.programs.row_tasks import RowLearner
 from plmtrain.runs.assembly import build_learner, embedded_tokens
 from plmtrain.runs.command_settings import settings_for
 from plmtrain.runs.corpus import programs_of
@@ -56,14 +56,14 @@ def published(folder: Path, family: str, rows: int) -> Path:
     return folder
 
 
-def started(folder: Path, *overrides: str) -> tuple[FinetuneSettings, Program, SentenceLearner]:
+def started(folder: Path, *overrides: str) -> tuple[FinetuneSettings, Program, RowLearner]:
     words = [f"init={folder}", "data.files=[a.tsv]", "task.labels=[no,yes]", "trainer.sequence_length=16", *overrides]
     settings = settings_for("finetune", words)
     assert isinstance(settings, FinetuneSettings)
     tokenizer = Tokenizer.load(folder)
     program = Classification(settings.task, settings.model, tokenizer.vocabulary, 16)
     learner = build_learner(settings, program, token_rows(folder, tokenizer.vocabulary.size))
-    assert isinstance(learner, SentenceLearner)
+    assert isinstance(learner, RowLearner)
     return settings, program, learner
 
 

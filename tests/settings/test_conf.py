@@ -11,7 +11,7 @@ from plmtrain.commands.list import matrix
 from plmtrain.data.loading.order import plan_phases
 from plmtrain.errors import SettingsErrors
 from plmtrain.settings.composing.compose import compose
-from plmtrain.settings.composing.folders import choices, conf_folder, groups_of
+from plmtrain.settings.composing.folders import choices, conf_folder, groups_of, section
 from plmtrain.settings.decode import pretrain_settings, run_settings
 from plmtrain.settings.kinds import COMPOSITIONS, RunKind
 from plmtrain.settings.models.encoder import EncoderSettings
@@ -63,8 +63,8 @@ def test_every_choice_composes(kind: RunKind, group: str, choice: str) -> None:
         extra.append(f"{other}={next(pair[other] for pair in fitting if pair[group] == choice)}")
         if (group, choice) == ("objective", "mixture"):
             extra.append("objective.shares={mlm: 1, rtd: 1}")
-    if (group, choice) == ("task", "sequence_to_sequence"):
-        extra.append("model=bart")
+    if group == "task" and "target" in section("task", choice):
+        extra.append("model=bart")  # which writes texts
     if "objective=distillation" in (f"{group}={choice}", *extra) or (group, choice) == ("experiment", "distilbert"):
         extra.append("teacher=large")
     if (reason := REFUSED.get((kind.primary, group, choice))) is not None:

@@ -17,13 +17,17 @@ from support.memory_rows import vocabulary_of
 from support.tiny_run import SHAPE, TINY_BERT, TinyRun, settings_of
 from support.tiny_task import (
     answered_examples,
+    choice_examples,
+    chooser,
     examples,
     finder,
+    labelled_with_several,
     labeller,
     program,
     question_examples,
     scored_examples,
     scorer,
+    several_examples,
     tagged_examples,
     writer,
 )
@@ -291,6 +295,24 @@ PROGRAMS: Mapping[str, Kind] = {
         examples=scored_examples,
         points=("train.forward@4", "train.accum@6", "save.rename@8", "eval@10", "save.write@12"),
         logged=("val/spearman",),
+    ),
+    # Several labels a text, and texts of which each window is a row of the model.
+    "multi_label": Kind(
+        TINY_BERT,
+        None,
+        task=partial(labelled_with_several, windows="mean", overlap=3),
+        examples=several_examples,
+        points=("train.accum@6", "eval@10"),
+        logged=("val/micro_f1", "val/macro_f1", "val/subset_accuracy"),
+    ),
+    # Several rows of the model for an example. With smaller weights all scores are about the same, and gradients mostly rounding.
+    "multiple_choice": Kind(
+        [*TINY_BERT, "model.initial_std=0.2"],
+        None,
+        task=chooser,
+        examples=choice_examples,
+        points=("train.accum@6", "eval@10"),
+        logged=("val/accuracy",),
     ),
     "token_labels": Kind(
         TINY_BERT,

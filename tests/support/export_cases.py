@@ -19,13 +19,18 @@ class Case:
 
     @property
     def classifies(self) -> bool:
-        """Whether it scores rows rather than tokens."""
+        """Whether it tells the classes of texts."""
         return "SequenceClassification" in self.architecture
 
     @property
     def finds_answers(self) -> bool:
         """Whether it scores tokens as the ends of answers."""
         return "QuestionAnswering" in self.architecture
+
+    @property
+    def chooses(self) -> bool:
+        """Whether it scores choices."""
+        return "MultipleChoice" in self.architecture
 
 
 def classifier(model: str, name: str, **more: Any) -> Case:
@@ -44,6 +49,11 @@ def answerer(model: str, name: str, **more: Any) -> Case:
     """A run of a family that finds answers in texts."""
     auto = "AutoModelForQuestionAnswering"
     return Case(f"model={model} task=question_answering", f"{name}ForQuestionAnswering", auto, **more)
+
+
+def chooser(model: str, name: str, **more: Any) -> Case:
+    """A run of a family that chooses between texts."""
+    return Case(f"model={model} task=multiple_choice", f"{name}ForMultipleChoice", "AutoModelForMultipleChoice", **more)
 
 
 T5 = "model=t5_base objective=span_corruption model.head_width=8"
@@ -67,6 +77,13 @@ ANSWERERS = {
     },
     **{"deberta_spans": answerer("deberta", "Deberta", segments=0)},
 }
+CHOOSERS = {
+    **{"bert_choices": chooser("bert", "Bert"), "roberta_choices": chooser("roberta", "Roberta", segments=1)},
+    **{"albert_choices": chooser("albert", "Albert"), "electra_choices": chooser("electra", "Electra")},
+    **{"distilbert_choices": chooser("distilbert", "DistilBert", segments=0)},
+    **{"xlnet_choices": chooser("xlnet", "XLNet", pad_left=True)},
+}
+
 
 CASES = {
     "bert": Case("model=bert objective=mlm", "BertForMaskedLM", "AutoModelForMaskedLM"),
@@ -117,4 +134,5 @@ CASES = {
     "gpt2_classes": classifier("gpt2", "GPT2", segments=0),
     **TAGGERS,
     **ANSWERERS,
+    **CHOOSERS,
 }

@@ -12,6 +12,7 @@ from support.tiny_run import TINY_BERT
 
 from plmtrain.data.rows.unknown_words import UnknownWords
 from plmtrain.data.tables.answered import AnsweredExamples
+from plmtrain.data.tables.choices import ChoiceExamples, EncodedChoices
 from plmtrain.data.tables.examples import EncodedExamples, Texts
 from plmtrain.data.tables.spans import Contexts, EncodedQuestions, QuestionExamples, RightAnswers
 from plmtrain.data.tables.tagged import TaggedExamples, TaggedTexts
@@ -19,11 +20,13 @@ from plmtrain.settings.composing.compose import compose
 from plmtrain.settings.decode import pretrain_settings
 from plmtrain.settings.models.base import ModelSettings
 from plmtrain.settings.tasks.classification import ClassificationSettings
+from plmtrain.settings.tasks.multiple_choice import MultipleChoiceSettings
 from plmtrain.settings.tasks.question_answering import QuestionAnsweringSettings
 from plmtrain.settings.tasks.regression import RegressionSettings
 from plmtrain.settings.tasks.sequence_to_sequence import SequenceToSequenceSettings
 from plmtrain.settings.tasks.token_labels import TokenLabelsSettings
-from plmtrain.tasks.classification import Classification
+from plmtrain.tasks.classification import Classification, MultiLabelClassification
+from plmtrain.tasks.multiple_choice import MultipleChoice
 from plmtrain.tasks.question_answering import QuestionAnswering
 from plmtrain.tasks.regression import Regression
 from plmtrain.tasks.sequence_to_sequence import SequenceToSequence
@@ -96,6 +99,25 @@ def scorer(
     text = ("first", "second") if pairs else ("text",)
     task = RegressionSettings(name="tiny", text=text, metrics=metrics, dropout=dropout)
     return Regression(task, model, _TOKENS, length)
+
+
+def chooser(
+    model: ModelSettings | None = None, *, length: int = 14, dropout: float | None = None, **changes: Any
+) -> MultipleChoice:
+    """The program of a task with choices."""
+    task = MultipleChoiceSettings(name="tiny", dropout=dropout, **changes)
+    return MultipleChoice(task, model or tiny_model("bert"), _TOKENS, length)
+
+
+def choice_examples(count: int, most: int, *, alone: bool = False, seed: int = 0) -> ChoiceExamples:
+    """Random contexts with two to four choices, of which the right one has the lowest first token."""
+    numbers = np.random.default_rng(seed)
+    starts = np.cumsum([0, *numbers.integers(2, 5, count)])
+    ranks = np.concatenate([numbers.permutation(end - start) for start, end in itertools.pairwise(starts)])
+    (choices,) = _texts(ranks * 9, 1, numbers)
+    contexts = None if alone else _texts(np.arange(count) % 40, 1, numbers)[0]
+    right = np.array([int(ranks[start:end].argmin()) for start, end in itertools.pairwise(starts)])
+    return EncodedChoices(contexts, choices, starts, right, right.tolist()).rows(most)
 
 
 def writer(
@@ -187,6 +209,33 @@ def examples(count: int, most: int, *, pairs: bool = True, classes: int = 3, see
     numbers = np.random.default_rng(seed)
     labels = numbers.integers(0, classes, count)
     return EncodedExamples(_texts(labels, 1 + pairs, numbers), labels, most)
+
+
+def long_examples(count: int, most: int, *, longest: int = 50, seed: int = 0) -> EncodedExamples:
+    """Random texts of up to so many tokens, uncut; the last token of each tells the class."""
+    numbers = np.random.default_rng(seed)
+    lengths = numbers.integers(1, longest + 1, count)
+    starts = np.cumsum([0, *lengths])
+    tokens = numbers.integers(5, 64, starts[-1])
+    return EncodedExamples([Texts(tokens.astype(np.uint8), starts)], tokens[starts[1:] - 1] % 3, longest)
+
+
+def labelled_with_several(
+    model: ModelSettings | None = None, *, length: int = 14, dropout: float | None = None, **changes: Any
+) -> MultiLabelClassification:
+    """The program of a task with any number of labels a text."""
+    task = ClassificationSettings(
+        name="tiny", text=("text",), labels=("odd", "third", "low"), multi_label=True, dropout=dropout, **changes
+    )
+    return MultiLabelClassification(task, model or tiny_model("bert"), _TOKENS, length)
+
+
+def several_examples(count: int, most: int, *, seed: int = 0) -> EncodedExamples:
+    """Random texts of up to forty tokens, uncut; the first token tells the labels."""
+    source = long_examples(count, most, longest=40, seed=seed)
+    first = source.texts[0].tokens[source.texts[0].starts[:-1]].astype(np.int64)
+    labels = np.stack([first % 2 == 1, first % 3 == 0, first < 30], axis=1).astype(np.float32)
+    return EncodedExamples(source.texts, labels, 40)
 
 
 def scored_examples(count: int, most: int, *, pairs: bool = True, seed: int = 0) -> EncodedExamples:

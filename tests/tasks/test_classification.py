@@ -15,7 +15,7 @@ from support.tiny_task import MODELS, examples, program, tiny_model
 from plmtrain import backbones
 from plmtrain.errors import DataError, SettingsError
 from plmtrain.keyed_random import Keys
-from plmtrain.programs.sentences import SentenceLearner
+from plmtrain.programs.row_tasks import RowLearner
 from plmtrain.settings.tasks.classification import ClassificationSettings
 from plmtrain.settings.tokenizer import TokenizerSettings
 from plmtrain.tasks.classification import Classification
@@ -30,7 +30,7 @@ def keys(count: int) -> Keys:
     return Keys(0, np.zeros(count, np.int64), np.arange(count))
 
 
-def learner_of(task: Classification) -> SentenceLearner:
+def learner_of(task: Classification) -> RowLearner:
     torch.manual_seed(0)
     return task.build(lambda model: backbones.build(model, VOCABULARY.size))
 

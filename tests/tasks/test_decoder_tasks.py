@@ -16,7 +16,7 @@ from plmtrain.errors import SettingsErrors
 from plmtrain.interop.families.gpt1 import FAMILY
 from plmtrain.interop.placing import named_tensors
 from plmtrain.keyed_random import Keys
-from plmtrain.programs.sentences import SentenceLearner
+from plmtrain.programs.row_tasks import RowLearner
 from plmtrain.runs.command_settings import settings_for
 from plmtrain.tasks.classification import Classification
 from plmtrain.training.step import whole_loss
@@ -25,7 +25,7 @@ START, DELIMITER, EXTRACT, ROWS = 2, 3, 4, 6
 torch.set_num_threads(1)
 
 
-def built(task: Classification) -> tuple[SentenceLearner, Batch]:
+def built(task: Classification) -> tuple[RowLearner, Batch]:
     """A learner with random weights, and a batch of rows of several lengths."""
     learner = task.build(lambda model: backbones.build(model, VOCABULARY.size)).eval()
     randomise(learner)

@@ -16,7 +16,7 @@ from support.tiny_task import examples, program, tiny_model
 from plmtrain import backbones
 from plmtrain.errors import SettingsErrors
 from plmtrain.keyed_random import Keys
-from plmtrain.programs.sentences import SentenceLearner
+from plmtrain.programs.row_tasks import RowLearner
 from plmtrain.settings.composing.compose import compose
 from plmtrain.settings.decode import run_settings
 from plmtrain.settings.kinds import FINETUNE
@@ -30,7 +30,7 @@ def keys(count: int) -> Keys:
     return Keys(0, np.zeros(count, np.int64), np.arange(count))
 
 
-def made(family: str, **features: Any) -> tuple[Classification, SentenceLearner]:
+def made(family: str, **features: Any) -> tuple[Classification, RowLearner]:
     task = program(MODELS[family], length=24, **features)
     torch.manual_seed(0)
     torch.set_num_threads(1)

@@ -24,7 +24,7 @@ from plmtrain.data.tables.reader import Example
 from plmtrain.data.tables.readers import reader_of
 from plmtrain.errors import DataError
 from plmtrain.keyed_random import Keys
-from plmtrain.programs.sentences import SentenceLearner
+from plmtrain.programs.row_tasks import RowLearner
 from plmtrain.settings.tasks.regression import RegressionSettings
 from plmtrain.settings.tokenizer import TokenizerSettings
 from plmtrain.tasks.regression import Regression
@@ -42,7 +42,7 @@ def keys(count: int) -> Keys:
     return Keys(0, np.zeros(count, np.int64), np.arange(count))
 
 
-def learner_of(task: Regression, seed: int = 0) -> SentenceLearner:
+def learner_of(task: Regression, seed: int = 0) -> RowLearner:
     torch.manual_seed(seed)
     return task.build(lambda model: backbones.build(model, VOCABULARY.size))
 
@@ -114,7 +114,7 @@ def test_losses_are_sums_of_squares_on_the_scores_as_they_are() -> None:
     assert task.loss(learner.train(), batch, {})[0]["regression"].counts == {}
 
 
-def one_by_one(task: Regression, learner: SentenceLearner, rows: EncodedExamples, count: int) -> np.ndarray:
+def one_by_one(task: Regression, learner: RowLearner, rows: EncodedExamples, count: int) -> np.ndarray:
     """The scores of rows that are asked each alone."""
     batches = [task.answering.collate(rows.fetch(np.array([index]))) for index in range(count)]
     return np.array([task.answering.predict(learner, batch)[0]["score"] for batch in batches])

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from plmtrain.data.corpus.encoding import running_text
 from plmtrain.data.rows.rows import Rows, RowSource
 from plmtrain.data.rows.unknown_words import UnknownWords
+from plmtrain.settings.base import MOST_PLACES
 from plmtrain.stopping import safe_point
 from plmtrain.text.spelling import word_bytes
 
@@ -32,6 +33,22 @@ class ExampleRows(Rows):
     """
 
     targets: NDArray[Any] | None = None
+
+
+def cut(rows: Rows, lengths: NDArray[np.int64]) -> Rows:
+    """Return the beginnings of texts.
+
+    Args:
+        rows: the texts.
+        lengths: [rows] how much of each, at most all of it.
+    """
+    longest = int(lengths.max(initial=0))
+    return Rows(
+        tokens=rows.tokens[:, :longest],
+        lengths=lengths,
+        word_starts=rows.word_starts[:, :longest],
+        spellings=None if rows.spellings is None else rows.spellings[:, :longest],
+    )
 
 
 def in_both_orders(rows: Rows) -> Rows:
@@ -181,6 +198,18 @@ class EncodedTexts:
         sizes = np.sum([np.diff(part.starts) for part in self.texts], axis=0)  # [examples]
         share = float(np.mean(sizes + 1 + len(self.texts) > length))
         return f"{share:.1%} of the examples are cut to fit {length} tokens"
+
+
+class WholeTexts(EncodedTexts):
+    """Examples of one text, none of which is cut: longer ones are read in windows, which the program makes."""
+
+    def rows(self, most: int) -> EncodedExamples:
+        return super().rows(MOST_PLACES)
+
+    def cutting(self, length: int) -> str:
+        """Return in words which share of the texts is read in windows."""
+        share = float(np.mean(np.diff(self.texts[0].starts) + 2 > length))
+        return f"{share:.1%} of the texts are longer than {length} tokens, and read in windows"
 
 
 class EncodedExamples:

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from plmtrain.data.corpus.encoding import content_hash
 from plmtrain.data.splits import Split
 from plmtrain.data.tables import table_files as tables
+from plmtrain.data.tables.division import divided
 from plmtrain.data.tables.reader import Example, Reader
 from plmtrain.data.tables.table_files import Row
 from plmtrain.errors import DataError
@@ -92,8 +92,8 @@ def gather(reader: Reader[Any, Any], data: TableSettings, rows: Rows, skips: Ski
             reader = reader.settled(splits[split])
     if "validation" in wanted and not sources["validation"]:
         whole = splits["train"] if only is None else _read(reader, data, rows("train"), skips)[0]
-        divided = dict(zip(("train", "validation"), _divided(whole, data.validation_fraction, reader), strict=True))
-        splits = {split: divided[split] for split in wanted}
+        parts = dict(zip(("train", "validation"), divided(whole, reader, data.validation_fraction), strict=True))
+        splits = {split: parts[split] for split in wanted}
     reader.judge(splits)
     for split in wanted:
         if not len(splits[split]):
@@ -116,15 +116,3 @@ def _read(
                 readers.bad(error, data, skips)
         digests[source] = _digest(examples[first:], reader)
     return examples, digests
-
-
-def _divided(
-    examples: Sequence[Example[Any]], share: float, reader: Reader[Any, Any]
-) -> tuple[list[Example[Any]], list[Example[Any]]]:
-    """Divide examples into training and held-out ones by a hash of their texts: equal texts are on the same side."""
-    hashes = [content_hash(reader.kin(example)) for example in examples]
-    held_out = {number for number in hashes if number < share * 2**64} or set(sorted(hashes)[:1])
-    sides: tuple[list[Example[Any]], list[Example[Any]]] = ([], [])
-    for example, number in zip(examples, hashes, strict=True):
-        sides[number in held_out].append(example)
-    return sides

@@ -47,6 +47,7 @@ def from_file(
     asked: Asked,
     skips: Skips,
     endings: Mapping[str, str] = FORMATS,
+    names: tuple[str, ...] = (),
 ) -> Iterator[Question]:
     """Yield the questions of a file, gzipped or not.
 
@@ -57,20 +58,27 @@ def from_file(
         asked: reads a row.
         skips: counts what cannot be read.
         endings: the formats of files by their endings.
+        names: of all columns of a table without a header.
 
     Raises:
         DataError: if the file cannot be read, or is a table without such a column.
     """
     kind = endings.get(ending(path), "text") if format == "auto" else format
+    reading = _READING.model_copy(update={"columns": names, "format": kind})
     if kind == "parquet":
-        reading = _READING.model_copy(update={"format": kind})
         yield from _of_rows(table_files.read(path, columns, reading, skips), asked, skips)
     else:
-        yield from _of_lines(lines(path, _READING, skips), str(path), kind, columns, asked, skips)
+        yield from _of_lines(lines(path, reading, skips), str(path), kind, columns, asked, skips, reading)
 
 
 def from_stream(
-    stream: BufferedReader, source: str, format: Format, columns: Mapping[str, str], asked: Asked, skips: Skips
+    stream: BufferedReader,
+    source: str,
+    format: Format,
+    columns: Mapping[str, str],
+    asked: Asked,
+    skips: Skips,
+    names: tuple[str, ...] = (),
 ) -> Iterator[Question]:
     """Yield the questions of standard input; arguments and errors as for ``from_file``.
 
@@ -81,16 +89,23 @@ def from_stream(
     if format == "parquet":
         raise DataError("parquet cannot be read from a stream", source, "write it to a file, and name this with --file")
     kind = "text" if format == "auto" else format
-    yield from _of_lines(lines_of(decompressed(stream), source, _READING, skips), source, kind, columns, asked, skips)
+    reading = _READING.model_copy(update={"columns": names})
+    yield from _of_lines(lines_of(decompressed(stream), source, reading, skips), source, kind, columns, asked, skips, reading)
 
 
 def _of_lines(
-    stream: Lines, source: str, kind: str, columns: Mapping[str, str], asked: Asked, skips: Skips
+    stream: Lines,
+    source: str,
+    kind: str,
+    columns: Mapping[str, str],
+    asked: Asked,
+    skips: Skips,
+    reading: TableSettings,
 ) -> Iterator[Question]:
     if kind == "text":
         yield from (Question(line, f"{source}:{number}") for number, line in stream)
     else:
-        yield from _of_rows(table_files.read_lines(stream, source, kind, columns, _READING, skips), asked, skips)
+        yield from _of_rows(table_files.read_lines(stream, source, kind, columns, reading, skips), asked, skips)
 
 
 def _of_rows(rows: Iterator[Row], asked: Asked, skips: Skips) -> Iterator[Question]:

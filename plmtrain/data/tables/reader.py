@@ -57,6 +57,11 @@ class Reader(ABC, Generic[TaskT, ReferenceT]):
     def __init__(self, task: TaskT) -> None:
         self.task = task
 
+    @classmethod
+    def reads(cls, task: TaskT) -> bool:
+        """Return whether it reads the examples of some settings, where a type of task has several readers."""
+        return True
+
     @property
     @abstractmethod
     def columns(self) -> Mapping[str, str]:
@@ -90,6 +95,10 @@ class Reader(ABC, Generic[TaskT, ReferenceT]):
     def kin(self, example: Example[ReferenceT]) -> str:
         """Return the text that decides whether an example is held out: those with the same one stay together."""
         return "\n".join(example.texts)
+
+    def kind(self, example: Example[ReferenceT]) -> str:
+        """Return the kind of an example's right answer, of each of which the same share is held out; here all are of one."""
+        return ""
 
     def vocabulary_texts(self, example: Example[ReferenceT]) -> tuple[str, ...]:
         """Return the texts of an example that a tokenizer must be able to encode."""

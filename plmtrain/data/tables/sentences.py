@@ -28,10 +28,10 @@ class SentenceReader(TextReader[SentenceTaskT, ReferenceT]):
         return {self.task.label: "task.label"}
 
     @abstractmethod
-    def number(self, reference: ReferenceT) -> float:
-        """Return the number that stands for a right answer in the loss."""
+    def number(self, reference: ReferenceT) -> float | Sequence[float]:
+        """Return the number that stands for a right answer in the loss, or the numbers."""
 
-    numbers: type[np.int64] | type[np.float64]
+    numbers: type[np.int64] | type[np.float64] | type[np.float32]
     """The type of these numbers."""
 
     def encode(self, examples: Sequence[Example[ReferenceT]], tokenizer: Tokenizer) -> EncodedTexts:

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from plmtrain.data.corpus.encoding import running_characters, running_text
 from plmtrain.data.rows.rows import Rows
+from plmtrain.data.rows.windows import windows_of
 from plmtrain.data.tables.examples import Texts
-from plmtrain.data.tables.windows import windows_of
 from plmtrain.stopping import safe_point
 from plmtrain.text.character_places import whole_characters
 

@@ -8,7 +8,6 @@ sentence: a sentence is a row, and its cells are lists. All but parquet may be c
 from __future__ import annotations
 
 import csv
-import json
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,7 +16,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from plmtrain.data.tables.class_names import class_names, named
 from plmtrain.data.tables.conll_files import sentences_in, words_in
+from plmtrain.data.tables.inner import with_inner
 from plmtrain.data.tables.squad_files import questions_in
 from plmtrain.errors import DataError, nearest
 from plmtrain.settings.data import TableSettings
@@ -142,6 +143,7 @@ def read(
             fewer cells than the header, and what is no UTF-8 text, no JSON, no parquet or no gzip.
     """
     if (kind := format_of(path, data, endings)) == "parquet":
+        _refuse_columns(data, kind, str(path))
         yield from _some(_parquet(path, columns, None), str(path), kind, skips)
     else:
         yield from read_lines(lines(path, data, skips), str(path), kind, columns, data, skips)
@@ -157,7 +159,15 @@ def read_lines(
         source: their name in messages.
         kind: ``tsv``, ``csv``, ``jsonl``, ``conll``, ``conllu`` or ``squad``.
     """
+    _refuse_columns(data, kind, source)
     yield from _some(_READERS[kind](source, stream, columns, data, skips), source, kind, skips)
+
+
+def _refuse_columns(data: TableSettings, kind: str, source: str) -> None:
+    """Refuse names for the columns of a file that names its own."""
+    if data.columns and kind in ("jsonl", "parquet", "conllu"):
+        what = "data.columns names the columns of a file without a header, and this one names its own"
+        raise DataError(what, source, "omit data.columns, or say how the file is read: data.format=tsv, csv or conll")
 
 
 def read_column(path: Path, column: str, setting: str, data: TableSettings, skips: Skips) -> Iterator[Row]:
@@ -203,23 +213,6 @@ def format_of(path: Path, data: TableSettings, endings: Mapping[str, str] = FORM
             "say it with data.format=tsv, csv, jsonl, parquet, conll or squad",
         )
     return endings[name]
-
-
-def named(value: object, names: Sequence[str], where: str) -> object:
-    """Return the name of a class, or those of a list of classes, given the numbers in a dataset that names its classes; other
-    values as they are.
-
-    Raises:
-        DataError: if it is the number of none.
-    """
-    if names and isinstance(value, list):
-        return [named(each, names, where) for each in value]
-    if not names or not isinstance(value, int):
-        return value
-    if not 0 <= value < len(names):
-        remedy = "use another split: task.train_split=, task.validation_split="
-        raise DataError(f"the label {value} is not one of {len(names)}: labels of this split are not public", where, remedy)
-    return names[value]
 
 
 def _tsv(source: str, stream: Lines, columns: Mapping[str, str], data: TableSettings, skips: Skips) -> Iterator[Row]:
@@ -274,7 +267,7 @@ def _under_header(
         raise DataError(f"two columns are called '{twice}'", f"{source}:{number}", "rename one of them")
     for column, setting in columns.items():
         if column not in header:
-            raise _missing(column, setting, header, f"{source}:{number}", "the header's")
+            raise _missing(column, setting, header, f"{source}:{number}", whose if data.columns else "the header's columns")
     for number, cells in rows:
         where = f"{source}:{number}"
         if len(cells) == len(header):
@@ -287,21 +280,23 @@ def _under_header(
 def _jsonl(source: str, stream: Lines, columns: Mapping[str, str], data: TableSettings, skips: Skips) -> Iterator[Row]:
     refuse = partial(bad, data=data, skips=skips)
     objects = json_objects(source, stream, f"a JSON object was expected; {SKIP}", refuse)
-    yield from _complete(((where, cells) for _, where, cells in objects), columns, "this line's", refuse)
+    yield from _complete(
+        ((where, with_inner(cells, columns)) for _, where, cells in objects), columns, "this line's columns", refuse
+    )
 
 
 def _squad(source: str, stream: Lines, columns: Mapping[str, str], data: TableSettings, skips: Skips) -> Iterator[Row]:
     refuse = partial(bad, data=data, skips=skips)
-    yield from _complete(questions_in(source, stream, refuse), columns, "the question's", refuse)
+    yield from _complete(questions_in(source, stream, refuse), columns, "the question's columns", refuse)
 
 
 def _conll(source: str, stream: Lines, columns: Mapping[str, str], data: TableSettings, skips: Skips) -> Iterator[Row]:
     rows = sentences_in(source, stream, data.columns, data.separator, partial(bad, data=data, skips=skips))
-    yield from _complete(rows, columns, "the file's", _stop)
+    yield from _complete(rows, columns, "the file's columns", _stop)
 
 
 def _conllu(source: str, stream: Lines, columns: Mapping[str, str], data: TableSettings, skips: Skips) -> Iterator[Row]:
-    yield from _complete(words_in(source, stream, partial(bad, data=data, skips=skips)), columns, "the file's", _stop)
+    yield from _complete(words_in(source, stream, partial(bad, data=data, skips=skips)), columns, "the file's columns", _stop)
 
 
 def _complete(
@@ -334,32 +329,25 @@ def _parquet(path: Path, columns: Mapping[str, str], wanted: Sequence[str] | Non
         with parquet.ParquetFile(path) as file:
             there = file.schema_arrow.names
             for column, setting in columns.items():
-                if column not in there:
-                    raise _missing(column, setting, there, str(path), "the file's")
-            known = _class_names(file.schema_arrow.metadata or {})
+                if column not in there and column.partition(".")[0] not in there:
+                    raise _missing(column, setting, there, str(path), "the file's columns")
+            known = class_names(file.schema_arrow.metadata or {})
             names = {column: known.get(column, ()) for column in columns}
             for batch in file.iter_batches(_ROWS_AT_ONCE, columns=wanted):
                 for cells in batch.to_pylist():
                     number += 1
-                    where = f"{path}, row {number}"
-                    yield Row(where, {name: named(value, names.get(name, ()), where) for name, value in cells.items()})
+                    where, own = f"{path}, row {number}", with_inner(cells, columns)
+                    if absent := [column for column in columns if column not in own]:
+                        raise _missing(absent[0], columns[absent[0]], list(own), where, "this row's columns")
+                    yield Row(where, {name: named(value, names.get(name, ()), where) for name, value in own.items()})
     except (pyarrow.ArrowException, OSError) as error:
         reason = " ".join(str(error).split())[:200]
         raise DataError(f"this parquet file cannot be read: {reason}", str(path), "copy it again, or write it anew") from None
 
 
-def _class_names(metadata: Mapping[bytes, bytes]) -> dict[str, tuple[str, ...]]:
-    """Return the names of the classes of each column of classes, as the library ``datasets`` writes them into a parquet file."""
-    with suppress(ValueError, KeyError, AttributeError, TypeError):
-        features = json.loads(metadata[b"huggingface"])["info"]["features"]
-        single = {column: feature.get("feature", feature) for column, feature in features.items() if isinstance(feature, dict)}
-        return {column: tuple(map(str, feature["names"])) for column, feature in single.items() if "names" in feature}
-    return {}
-
-
 def _missing(column: str, setting: str, there: Sequence[str], where: str, whose: str) -> DataError:
     remedy = f"{setting}: {nearest(column, there)}" if there else f"set {setting}"
-    return DataError(f"there is no column '{column}'; {whose} columns: {', '.join(map(str, there)) or 'none'}", where, remedy)
+    return DataError(f"there is no column '{column}'; {whose}: {', '.join(map(str, there)) or 'none'}", where, remedy)
 
 
 _READERS: Mapping[str, Callable[[str, Lines, Mapping[str, str], TableSettings, Skips], Iterator[Row]]] = {

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from plmtrain.data.corpus.encoding import running_text
 from plmtrain.data.rows.rows import Rows
 from plmtrain.data.rows.unknown_words import UnknownWords
-from plmtrain.data.tables.windows import windows_of
+from plmtrain.data.rows.windows import windows
 from plmtrain.errors import DataError
 from plmtrain.stopping import safe_point
 from plmtrain.text.spelling import word_bytes
@@ -151,10 +151,9 @@ class TaggedExamples:
 
     def __init__(self, texts: TaggedTexts, most: int) -> None:
         self._texts, self.references = texts, texts.references
-        overlap = min(texts.overlap, most // 2)
-        windows = [windows_of(size, most, most - overlap) for size in texts.sizes().tolist()]
-        self.owners = np.repeat(np.arange(len(windows)), [len(each) for each in windows])
-        spans = np.concatenate(windows) if windows else np.zeros((0, 4), np.int64)  # [rows, 4]
+        of_texts = [windows(size, most, texts.overlap) for size in texts.sizes().tolist()]
+        self.owners = np.repeat(np.arange(len(of_texts)), [len(each) for each in of_texts])
+        spans = np.concatenate(of_texts) if of_texts else np.zeros((0, 4), np.int64)  # [rows, 4]
         self._begins, self.sizes, self._asked_from, self._asked_to = spans.T + np.stack(
             [texts.starts[self.owners], np.zeros(len(spans), np.int64), *[texts.starts[self.owners]] * 2]
         )

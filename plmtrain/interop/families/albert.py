@@ -6,10 +6,10 @@ from typing import Any
 
 from plmtrain.interop.families import bert
 from plmtrain.interop.family import Config, Family, Head, Names, one, pair, unlike
-from plmtrain.interop.sentence_heads import sentence_head
+from plmtrain.interop.sentence_heads import multiple_choice_head, sentence_head
 from plmtrain.interop.span_heads import answer_head
 from plmtrain.interop.token_heads import token_head
-from plmtrain.nn.heads import MaskedLMHead, PairHead, Pooler, SentenceHead, SpanHead, TokenLabelHead
+from plmtrain.nn.heads import ChoiceHead, MaskedLMHead, PairHead, Pooler, SentenceHead, SpanHead, TokenLabelHead
 from plmtrain.settings.models.encoder import EncoderSettings
 
 
@@ -79,12 +79,14 @@ FAMILY = Family(
         Pooler: Head(make=bert.pooler, names=pair("dense", "albert.pooler")),
         PairHead: Head(make=bert.pair_head, names=pair("scores", "sop_classifier.classifier")),
         SentenceHead: sentence_head("albert.pooler", "classifier", "classifier_dropout_prob"),
+        ChoiceHead: multiple_choice_head("albert.pooler", "classifier", "classifier_dropout_prob"),
         TokenLabelHead: token_head("classifier_dropout_prob"),
         SpanHead: answer_head(),
     },
     bare="AlbertModel",
     classes=(
         ("AlbertForSequenceClassification", frozenset({SentenceHead})),
+        ("AlbertForMultipleChoice", frozenset({ChoiceHead})),
         ("AlbertForTokenClassification", frozenset({TokenLabelHead})),
         ("AlbertForQuestionAnswering", frozenset({SpanHead})),
         ("AlbertForPreTraining", frozenset({MaskedLMHead, Pooler, PairHead})),

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from plmtrain.interop.family import THEIR_ACTIVATIONS, Config, Family, Head, Names, one, pair, unlike
-from plmtrain.interop.sentence_heads import sentence_head
+from plmtrain.interop.sentence_heads import multiple_choice_head, sentence_head
 from plmtrain.interop.span_heads import answer_head
 from plmtrain.interop.token_heads import token_head
-from plmtrain.nn.heads import MaskedLMHead, PairHead, Pooler, SentenceHead, SpanHead, TokenLabelHead
+from plmtrain.nn.heads import ChoiceHead, MaskedLMHead, PairHead, Pooler, SentenceHead, SpanHead, TokenLabelHead
 from plmtrain.settings.models.encoder import EncoderSettings
 
 DEMANDS = {"languages": (), "head_layer": True}
@@ -129,12 +129,14 @@ FAMILY = Family(
         Pooler: Head(make=pooler, names=pair("dense", "bert.pooler.dense")),
         PairHead: Head(make=pair_head, names=pair("scores", "cls.seq_relationship")),
         SentenceHead: sentence_head("bert.pooler.dense", "classifier", "classifier_dropout"),
+        ChoiceHead: multiple_choice_head("bert.pooler.dense", "classifier", "classifier_dropout"),
         TokenLabelHead: token_head("classifier_dropout"),
         SpanHead: answer_head(),
     },
     bare="BertModel",
     classes=(
         ("BertForSequenceClassification", frozenset({SentenceHead})),
+        ("BertForMultipleChoice", frozenset({ChoiceHead})),
         ("BertForTokenClassification", frozenset({TokenLabelHead})),
         ("BertForQuestionAnswering", frozenset({SpanHead})),
         ("BertForPreTraining", frozenset({MaskedLMHead, Pooler, PairHead})),

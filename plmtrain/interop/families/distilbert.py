@@ -6,10 +6,10 @@ from typing import Any
 
 from plmtrain.interop.families import bert
 from plmtrain.interop.family import THEIR_ACTIVATIONS, Config, Family, Head, Names, one, pair, unlike
-from plmtrain.interop.sentence_heads import sentence_head
+from plmtrain.interop.sentence_heads import multiple_choice_head, sentence_head
 from plmtrain.interop.span_heads import answer_head
 from plmtrain.interop.token_heads import token_head
-from plmtrain.nn.heads import MaskedLMHead, SentenceHead, SpanHead, TokenLabelHead
+from plmtrain.nn.heads import ChoiceHead, MaskedLMHead, SentenceHead, SpanHead, TokenLabelHead
 from plmtrain.settings.models.encoder import EncoderSettings
 
 _NORM_EPS = 1e-12  # a constant in transformers' code
@@ -99,12 +99,14 @@ FAMILY = Family(
             },
         ),
         SentenceHead: sentence_head("pre_classifier", "classifier", "seq_classif_dropout"),
+        ChoiceHead: multiple_choice_head("pre_classifier", "classifier", "seq_classif_dropout"),
         TokenLabelHead: token_head(None),
         SpanHead: answer_head("qa_dropout"),
     },
     bare="DistilBertModel",
     classes=(
         ("DistilBertForSequenceClassification", frozenset({SentenceHead})),
+        ("DistilBertForMultipleChoice", frozenset({ChoiceHead})),
         ("DistilBertForTokenClassification", frozenset({TokenLabelHead})),
         ("DistilBertForQuestionAnswering", frozenset({SpanHead})),
         ("DistilBertForMaskedLM", frozenset({MaskedLMHead})),

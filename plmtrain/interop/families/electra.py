@@ -7,10 +7,10 @@ from typing import Any
 
 from plmtrain.interop.families import bert
 from plmtrain.interop.family import Config, Family, Head, Names, one, pair, unlike
-from plmtrain.interop.sentence_heads import sentence_head
+from plmtrain.interop.sentence_heads import multiple_choice_head, sentence_head
 from plmtrain.interop.span_heads import answer_head
 from plmtrain.interop.token_heads import token_head
-from plmtrain.nn.heads import MaskedLMHead, ReplacedTokenHead, SentenceHead, SpanHead, TokenLabelHead
+from plmtrain.nn.heads import ChoiceHead, MaskedLMHead, ReplacedTokenHead, SentenceHead, SpanHead, TokenLabelHead
 from plmtrain.settings.models.encoder import EncoderSettings
 
 
@@ -71,12 +71,14 @@ FAMILY = Family(
             },
         ),
         SentenceHead: sentence_head("classifier.dense", "classifier.out_proj", "classifier_dropout"),
+        ChoiceHead: multiple_choice_head("sequence_summary.summary", "classifier", "summary_last_dropout"),
         TokenLabelHead: token_head("classifier_dropout"),
         SpanHead: answer_head(),
     },
     bare="ElectraModel",
     classes=(
         ("ElectraForSequenceClassification", frozenset({SentenceHead})),
+        ("ElectraForMultipleChoice", frozenset({ChoiceHead})),
         ("ElectraForTokenClassification", frozenset({TokenLabelHead})),
         ("ElectraForQuestionAnswering", frozenset({SpanHead})),
         ("ElectraForPreTraining", frozenset({ReplacedTokenHead})),

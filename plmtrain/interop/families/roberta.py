@@ -7,10 +7,10 @@ from typing import Any
 
 from plmtrain.interop.families import bert
 from plmtrain.interop.family import Config, Family, Head, one, pair, unlike
-from plmtrain.interop.sentence_heads import sentence_head
+from plmtrain.interop.sentence_heads import multiple_choice_head, sentence_head
 from plmtrain.interop.span_heads import answer_head
 from plmtrain.interop.token_heads import token_head
-from plmtrain.nn.heads import MaskedLMHead, Pooler, SentenceHead, SpanHead, TokenLabelHead
+from plmtrain.nn.heads import ChoiceHead, MaskedLMHead, Pooler, SentenceHead, SpanHead, TokenLabelHead
 from plmtrain.settings.models.encoder import EncoderSettings
 
 
@@ -50,12 +50,14 @@ FAMILY = Family(
         ),
         Pooler: Head(make=bert.pooler, names=pair("dense", "roberta.pooler.dense")),
         SentenceHead: sentence_head("classifier.dense", "classifier.out_proj", "classifier_dropout"),
+        ChoiceHead: multiple_choice_head("roberta.pooler.dense", "classifier", None),
         TokenLabelHead: token_head("classifier_dropout"),
         SpanHead: answer_head(),
     },
     bare="RobertaModel",
     classes=(
         ("RobertaForSequenceClassification", frozenset({SentenceHead})),
+        ("RobertaForMultipleChoice", frozenset({ChoiceHead})),
         ("RobertaForTokenClassification", frozenset({TokenLabelHead})),
         ("RobertaForQuestionAnswering", frozenset({SpanHead})),
         ("RobertaForMaskedLM", frozenset({MaskedLMHead})),

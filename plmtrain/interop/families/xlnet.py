@@ -9,10 +9,10 @@ from typing import Any
 from torch import Tensor
 
 from plmtrain.interop.family import THEIR_ACTIVATIONS, Config, Family, Head, Names, Source, one, pair
-from plmtrain.interop.sentence_heads import sentence_head
+from plmtrain.interop.sentence_heads import multiple_choice_head, sentence_head
 from plmtrain.interop.span_heads import answer_head
 from plmtrain.interop.token_heads import token_head
-from plmtrain.nn.heads import SentenceHead, SpanHead, TiedHead, TokenLabelHead
+from plmtrain.nn.heads import ChoiceHead, SentenceHead, SpanHead, TiedHead, TokenLabelHead
 from plmtrain.settings.models.two_stream import TwoStreamSettings
 
 _LONGEST = 2**16
@@ -112,12 +112,14 @@ FAMILY = Family(
     heads={
         TiedHead: Head(make=_head, names=one("bias", "lm_loss.bias")),
         SentenceHead: sentence_head("sequence_summary.summary", "logits_proj", "summary_last_dropout"),
+        ChoiceHead: multiple_choice_head("sequence_summary.summary", "logits_proj", "summary_last_dropout"),
         TokenLabelHead: token_head(None),
         SpanHead: answer_head(),
     },
     bare="XLNetModel",
     classes=(
         ("XLNetForSequenceClassification", frozenset({SentenceHead})),
+        ("XLNetForMultipleChoice", frozenset({ChoiceHead})),
         ("XLNetForTokenClassification", frozenset({TokenLabelHead})),
         ("XLNetForQuestionAnsweringSimple", frozenset({SpanHead})),
         ("XLNetLMHeadModel", frozenset({TiedHead})),

@@ -33,6 +33,8 @@ class TaskSettings(Settings):
     """The name for users: the last part of its YAML's name."""
     hub: str | None = None
     """The dataset on Hugging Face's hub that is read if there are no ``data.files``."""
+    revision: str | None = None
+    """The commit, tag or branch of the dataset on the hub; the newest if not given."""
     subset: str | None = None
     """The dataset's configuration."""
     folder: str | None = None
@@ -46,6 +48,8 @@ class TaskSettings(Settings):
     def _from_one_place(self) -> TaskSettings:
         if self.subset is not None and self.hub is None and self.folder is None:
             raise ValueError("subset is of a dataset: name its hub, or a folder")
+        if self.revision is not None and self.hub is None:
+            raise ValueError("revision is of a dataset on the hub: name its hub")
         return self
 
     @property
@@ -116,8 +120,8 @@ class HeadTaskSettings(TaskSettings):
         return (self.features or family.features) == "mix"
 
 
-class SentenceTaskSettings(TextTaskSettings, HeadTaskSettings):
-    """A task whose answer a head computes from one state of the row."""
+class RowTaskSettings(HeadTaskSettings):
+    """A task whose answer a head computes from one state of each row."""
 
     families: ClassVar[frozenset[str]] = frozenset(name for name, row in MODEL_FAMILIES.items() if row.head is not None)
 
@@ -125,12 +129,17 @@ class SentenceTaskSettings(TextTaskSettings, HeadTaskSettings):
     """The column of the right answer."""
     dropout: float | None = Field(None, ge=0, lt=1)
     """Dropout inside the head; that of the family's published head if not given."""
-    symmetric: bool = False
-    """Whether the order of a pair has no meaning, so that a decoder reads both orders, and the head scores the sum of the two
-    states (Radford et al. 2018, section 3.3)."""
     lm_weight: float | None = Field(None, ge=0)
     """The weight of the language-model loss on the same rows, which a decoder may be trained with as well (Radford et al. 2018,
     section 3.2); that of the model's family if not given."""
+
+
+class SentenceTaskSettings(TextTaskSettings, RowTaskSettings):
+    """A task with one answer for a text or a pair, which a head computes."""
+
+    symmetric: bool = False
+    """Whether the order of a pair has no meaning, so that a decoder reads both orders, and the head scores the sum of the two
+    states (Radford et al. 2018, section 3.3)."""
 
     @model_validator(mode="after")
     def _two_orders(self) -> SentenceTaskSettings:

@@ -2,31 +2,84 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from plmtrain.settings.base import Texts
 from plmtrain.settings.tasks.base import SentenceTaskSettings
 
-Metric = Literal["accuracy", "f1", "mcc"]
+Metric = Literal["accuracy", "f1", "mcc", "micro_f1", "macro_f1", "subset_accuracy"]
+
+_OF_ONE: tuple[Metric, ...] = ("accuracy", "f1", "mcc")
+_OF_SEVERAL: tuple[Metric, ...] = ("micro_f1", "macro_f1", "subset_accuracy")
 
 
 class ClassificationSettings(SentenceTaskSettings):
-    """One label for a text or a pair of texts (Devlin et al. 2019, section 4.1)."""
+    """One label for a text or a pair of texts (Devlin et al. 2019, section 4.1), or any number of them."""
 
-    decides_parameters: ClassVar[frozenset[str]] = SentenceTaskSettings.decides_parameters | {"labels"}
+    decides_parameters: ClassVar[frozenset[str]] = SentenceTaskSettings.decides_parameters | {"labels", "multi_label"}
     found_in_data: ClassVar[frozenset[str]] = frozenset({"labels"})
 
     type: Literal["classification"] = "classification"
     labels: Texts = ()
     """The labels in the order of their numbers; found in the training data if not given, numbers by size, words by alphabet."""
-    metrics: Annotated[tuple[Metric, ...], Field(min_length=1)] = ("accuracy", "f1")
-    """The metrics of validation; the checkpoint that is best by the first is the run's result. F1 is the second label's
-    where there are two, else the labels' mean; mcc is Matthews' correlation."""
+    multi_label: bool = False
+    """Whether a text has any number of labels, each of which is told apart from the others."""
+    label_separator: str = Field(",", min_length=1)
+    """With multi_label: the text between the labels of a cell that is not a list."""
+    label_columns: Texts = ()
+    """With multi_label: the columns of labels that have one each, with 1 for a label of the text, else 0; the columns' names are
+    the labels, and label is not read."""
+    threshold: float = Field(0.5, gt=0, lt=1)
+    """With multi_label: the probability from which a label is given."""
+    windows: Literal["mean", "maximum"] | None = None
+    """How texts that are longer than a row are read: in windows, of whose scores the mean decides, or the maximum for each label;
+    they are cut if not given."""
+    overlap: int = Field(32, ge=0)
+    """The tokens that two windows have in common, at most half of a row."""
+    metrics: tuple[Metric, ...] = ()
+    """The metrics of validation; the checkpoint that is best by the first is the run's result. accuracy and f1 if not given, and
+    with multi_label micro_f1, macro_f1 and subset_accuracy. F1 is the second label's where there are two, else the labels' mean;
+    mcc is Matthews' correlation; micro_f1 is of all labels of all texts, macro_f1 the labels' mean; subset_accuracy is the share
+    of texts whose labels are all right, and no other is given."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _usual_metrics(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or values.get("metrics"):
+            return values
+        return {**values, "metrics": _OF_SEVERAL if values.get("multi_label") is True else _OF_ONE[:2]}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _labels_of_columns(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or values.get("labels") or not values.get("label_columns"):
+            return values
+        return {**values, "labels": values["label_columns"]}
 
     @model_validator(mode="after")
     def _labels(self) -> ClassificationSettings:
         if len(self.labels) == 1 or len(set(self.labels)) < len(self.labels):
             raise ValueError(f"labels must be two or more, all different, and are {list(self.labels)}")
+        return self
+
+    @model_validator(mode="after")
+    def _several(self) -> ClassificationSettings:
+        of_kind = _OF_SEVERAL if self.multi_label else _OF_ONE
+        if wrong := [name for name in self.metrics if name not in of_kind]:
+            which = "several labels a text" if self.multi_label else "one label a text"
+            raise ValueError(f"metrics has {wrong[0]}, and with {which} there are {', '.join(of_kind)}")
+        fields = type(self).model_fields
+        for name in ("label_separator", "label_columns", "threshold"):
+            if not self.multi_label and getattr(self, name) != fields[name].default:
+                raise ValueError(f"{name} is of several labels a text: write multi_label=true, or omit it")
+        if self.label_columns and self.label_columns != self.labels:
+            raise ValueError("label_columns are the labels: omit labels")
+        return self
+
+    @model_validator(mode="after")
+    def _windows(self) -> ClassificationSettings:
+        if self.windows is not None and len(self.text) > 1:
+            raise ValueError("windows are of one text, and text names two columns")
         return self

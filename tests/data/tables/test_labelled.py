@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from plmtrain.data.tables import table_files as tables
+from plmtrain.data.tables.division import divided
 from plmtrain.data.tables.labelled import Examples, gather, rows_of_files
+from plmtrain.data.tables.reader import Example
 from plmtrain.data.tables.readers import reader_of
 from plmtrain.errors import DataError
 from plmtrain.settings.data import TableSettings
@@ -228,7 +230,6 @@ def test_json_labels_of_any_kind(tmp_path: Path) -> None:
 
 
 def test_labels_that_training_hardly_has_are_told(tmp_path: Path) -> None:
-    """A part is held out by the texts, so that a label may stand in the held-out part alone."""
     train = write(tmp_path / "a.tsv", [("a", "x"), ("b", "x"), ("c", "y"), ("d", "y"), ("e", "once")])
     other = write(tmp_path / "b.tsv", [("f", "x"), ("g", "held out")])
     task = ClassificationSettings(name="t", text=("text",), labels=("x", "y", "once", "held out", "nowhere"))
@@ -251,6 +252,54 @@ def test_a_part_is_held_out_by_what_the_texts_say(tmp_path: Path) -> None:
     assert set(texts_of(again, "validation")) == sides[1]
     few = examples(write(tmp_path / "c.tsv", rows[:3]), validation_fraction=1e-9)
     assert len(few.splits["validation"]) == 1
+
+
+def test_the_same_share_of_each_label_is_held_out(tmp_path: Path) -> None:
+    """To one example, of which a label keeps at least one in training; whatever the order of the rows."""
+    sizes = {"many": 200, "some": 41, "few": 6, "two": 2, "one": 1}
+    rows = [(f"{label} {number}", label) for label, size in sizes.items() for number in range(size)]
+    one, again = (
+        examples(write(tmp_path / f"{n}.tsv", some), validation_fraction=0.2) for n, some in enumerate((rows, rows[::-1]))
+    )
+    held_out = [example.reference for example in one.splits["validation"]]
+    assert set(texts_of(one, "validation")) == set(texts_of(again, "validation"))
+    assert len(held_out) == 50
+    for label, size in sizes.items():
+        assert held_out.count(label) in ({0} if size == 1 else {int(size * 0.2), int(size * 0.2) + 1}), label
+
+
+@given(st.lists(st.tuples(st.integers(0, 30), st.sampled_from("abc")), min_size=2, max_size=60), st.floats(0.01, 0.9))
+def test_a_division_keeps_its_promises(rows: list[tuple[int, str]], share: float) -> None:
+    reader = reader_of(ClassificationSettings(name="t", text=("text",), labels=("a", "b", "c")))
+    sides = divided([Example((str(text),), label) for text, label in rows], reader, share)
+    texts = [{example.texts for example in side} for side in sides]
+    assert not texts[0] & texts[1]
+    assert sum(map(len, sides)) == len(rows)
+    assert texts[1]
+    if len(texts[0] | texts[1]) > 3:
+        assert texts[0]
+
+
+@pytest.mark.parametrize("ending", ["tsv", "csv"])
+def test_a_file_without_a_header_is_read_by_the_names_that_are_given(ending: str, tmp_path: Path) -> None:
+    path = write(tmp_path / f"a.{ending}", [("bad", "0")], header=("good", "1"))
+    found = examples(path, path, columns=("text", "label"))
+    assert [(example.texts, example.reference) for example in found.splits["train"]] == [(("good",), "1"), (("bad",), "0")]
+    with pytest.raises(DataError) as told:
+        examples(path, path, columns=("text", "tag"))
+    assert told.value.what == "there is no column 'label'; data.columns: text, tag"
+    with pytest.raises(DataError) as told:
+        examples(path, path, columns=("text", "label", "source"))
+    assert (told.value.what, told.value.where) == ("this row has 2 cells, and data.columns 3", f"{path}:1")
+
+
+def test_names_for_columns_that_a_file_names_itself_are_refused(tmp_path: Path) -> None:
+    for ending in ("jsonl", "parquet"):
+        path = write(tmp_path / f"a.{ending}", ROWS)
+        with pytest.raises(DataError) as told:
+            examples(path, path, columns=("text", "label"))
+        assert told.value.what == "data.columns names the columns of a file without a header, and this one names its own"
+        assert told.value.where == str(path)
 
 
 def test_the_digest_sees_texts_labels_order_and_division(tmp_path: Path) -> None:

@@ -1,8 +1,9 @@
-"""The readers: one module for each ``type`` of task settings, with one Reader in it."""
+"""The readers: one module for each ``type`` of task settings, with a Reader in it for each kind of its right answers."""
 
 from __future__ import annotations
 
 import importlib
+import inspect
 from typing import Any
 
 from plmtrain.data.tables.reader import Reader
@@ -19,7 +20,11 @@ def reader_of(task: TaskSettings) -> Reader[Any, Any]:
     (reader,) = (
         value
         for value in vars(module).values()
-        if isinstance(value, type) and issubclass(value, Reader) and value.__module__ == module.__name__
+        if isinstance(value, type)
+        and issubclass(value, Reader)
+        and value.__module__ == module.__name__
+        and not inspect.isabstract(value)
+        and value.reads(task)
     )
     made: Reader[Any, Any] = reader(task)
     return made

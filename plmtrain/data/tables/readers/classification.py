@@ -1,7 +1,8 @@
-"""Reading labelled texts and pairs: the order of labels, and scores that are given as labels by mistake."""
+"""Reading texts and pairs with a label, or with several: the order of labels, and scores that are given as labels by mistake."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -9,46 +10,52 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from plmtrain.data.tables import lists
+from plmtrain.data.tables.examples import EncodedTexts, WholeTexts
 from plmtrain.data.tables.labels import WHOLE, listed, rare, require_several, unknown
-from plmtrain.data.tables.reader import Example, Finding
+from plmtrain.data.tables.reader import Example, Finding, ReferenceT
 from plmtrain.data.tables.sentences import SentenceReader
+from plmtrain.data.tables.table_files import Row
 from plmtrain.errors import DataError
 from plmtrain.settings.tasks.classification import ClassificationSettings
+from plmtrain.text.readers import SKIP
 
 if TYPE_CHECKING:
     from plmtrain.data.tables.labelled import Splits
-    from plmtrain.data.tables.table_files import Row
+    from plmtrain.text.tokenizer import Tokenizer
 
 _SCORES = 10
 """More distinct numbers than this, some of them with decimals, are taken for scores."""
+_TRUTHS = {"0": False, "1": True, "false": False, "true": True, "0.0": False, "1.0": True}
+"""The cells of a column of one label."""
+
+Labels = tuple[str, ...]
+"""The labels of a text, in the order of their numbers."""
 
 
-class ClassificationReader(SentenceReader[ClassificationSettings, str]):
-    """Reads a label beside a text or a pair."""
-
-    noun = "label"
-    numbers = np.int64
+class _LabelReader(SentenceReader[ClassificationSettings, ReferenceT]):
+    """What readers of one label and of several have in common."""
 
     def __init__(self, task: ClassificationSettings) -> None:
         super().__init__(task)
         self._numbers = {label: index for index, label in enumerate(task.labels)}
 
-    def answer(self, row: Row) -> str:
-        label = row.label(self.task.label)
+    @abstractmethod
+    def labels_of(self, reference: ReferenceT) -> Sequence[str]:
+        """Return the labels of a text."""
+
+    def _known(self, label: str, row: Row) -> str:
         if self._numbers and label not in self._numbers:
             raise unknown(label, self.task.labels, row.where)
         return label
 
-    def number(self, reference: str) -> float:
-        return self._numbers[reference]
-
     def informed(self, names: Mapping[str, Sequence[str]]) -> Self:
         return self if self.task.labels else self._with(names.get(self.task.label, ()))
 
-    def settled(self, train: Sequence[Example[str]]) -> Self:
+    def settled(self, train: Sequence[Example[ReferenceT]]) -> Self:
         if self.task.labels:
             return self
-        labels = {example.reference for example in train if example.reference is not None}
+        labels = set(self._counts(train))
         self._refuse_scores(labels)
         return self._with(_ordered(labels))
 
@@ -63,30 +70,119 @@ class ClassificationReader(SentenceReader[ClassificationSettings, str]):
             some = ", ".join(f"{number:g}" for number in numbers[:: max(1, len(numbers) // 5)][:5])
             raise DataError(
                 f"there are {len(numbers)} different labels, all of them numbers ({some}, ...): these look like scores",
-                f"task.label={self.task.label}",
+                self._setting,
                 "write task=regression; if they are classes all the same, name them all: task.labels=[...]",
             )
+
+    def kind(self, example: Example[ReferenceT]) -> str:
+        """Return the label of a text, or the first of its labels."""
+        labels = () if example.reference is None else self.labels_of(example.reference)
+        return next(iter(labels), "")
+
+    def encode(self, examples: Sequence[Example[ReferenceT]], tokenizer: Tokenizer) -> EncodedTexts:
+        encoded = super().encode(examples, tokenizer)
+        return WholeTexts(encoded.texts, encoded.targets, encoded.references) if self.task.windows is not None else encoded
 
     @property
     def numbering(self) -> tuple[str, ...]:
         return self.task.labels
 
     def judge(self, splits: Splits) -> None:
-        require_several(self.task.labels, f"task.label={self.task.label}")
+        require_several(self.task.labels, self._setting)
 
     def opening(self, splits: Splits) -> str:
-        return listed(self.task.labels, _counts(splits["train"]))
+        return listed(self.task.labels, self._counts(splits["train"]))
 
     def facts(self, splits: Splits) -> dict[str, Any]:
         return {"labels": list(self.task.labels)}
 
     def findings(self, splits: Splits) -> list[Finding]:
-        train, held_out = (_counts(splits[split]) for split in ("train", "validation"))
-        return rare(self.task.labels, train, held_out, f"task.label={self.task.label}")
+        train, held_out = (self._counts(splits[split]) for split in ("train", "validation"))
+        return rare(self.task.labels, train, held_out, self._setting)
+
+    def _counts(self, examples: Sequence[Example[ReferenceT]]) -> Counter[str]:
+        given = (example.reference for example in examples)
+        return Counter(label for reference in given if reference is not None for label in self.labels_of(reference))
+
+    @property
+    def _setting(self) -> str:
+        """The setting that names the labels' column, in messages."""
+        return f"task.label={self.task.label}"
 
 
-def _counts(examples: Sequence[Example[Any]]) -> Counter[str]:
-    return Counter(str(example.reference) for example in examples)
+class ClassificationReader(_LabelReader[str]):
+    """Reads a label beside a text or a pair."""
+
+    noun = "label"
+    numbers = np.int64
+
+    @classmethod
+    def reads(cls, task: ClassificationSettings) -> bool:
+        return not task.multi_label
+
+    def labels_of(self, reference: str) -> Sequence[str]:
+        return (reference,)
+
+    def answer(self, row: Row) -> str:
+        return self._known(row.label(self.task.label), row)
+
+    def number(self, reference: str) -> float:
+        return self._numbers[reference]
+
+
+class MultiLabelReader(_LabelReader[Labels]):
+    """Reads any number of labels beside a text or a pair: a list, text with a separator between labels, or a column for each."""
+
+    noun = "labels"
+    numbers = np.float32
+
+    @classmethod
+    def reads(cls, task: ClassificationSettings) -> bool:
+        return task.multi_label
+
+    @property
+    def answer_columns(self) -> Mapping[str, str]:
+        columns = self.task.label_columns
+        return dict.fromkeys(columns, "task.label_columns") if columns else super().answer_columns
+
+    @property
+    def _setting(self) -> str:
+        columns = self.task.label_columns
+        return f"task.label_columns=[{','.join(columns)}]" if columns else super()._setting
+
+    def labels_of(self, reference: Labels) -> Sequence[str]:
+        return reference
+
+    def answer(self, row: Row) -> Labels:
+        if self.task.label_columns:
+            return tuple(column for column in self.task.label_columns if self._is_given(row, column))
+        column = self.task.label
+        given = lists.items(row, column)
+        if given is None:
+            value = row.cells[column]
+            text = value if isinstance(value, str) and not value.strip() else row.label(column)  # a text may have no label
+            given = [part for part in text.split(self.task.label_separator) if part.strip()]
+        labels = {self._known(Row(row.where, {column: label}).label(column), row) for label in given}
+        return tuple(sorted(labels, key=lambda label: (self._numbers.get(label, 0), label)))
+
+    def _is_given(self, row: Row, column: str) -> bool:
+        cell = row.label(column)
+        if cell not in _TRUTHS:
+            raise DataError(f"column '{column}' should be 0 or 1, but is '{cell[:60]}'", row.where, SKIP)
+        return _TRUTHS[cell]
+
+    def number(self, reference: Labels) -> list[float]:
+        return [float(label in reference) for label in self.task.labels]
+
+    def judge(self, splits: Splits) -> None:
+        super().judge(splits)
+        if not any(self._counts(examples) for examples in splits.values()):
+            raise DataError("no text has a label", self._setting, "name the column of the labels: task.label=")
+
+    def opening(self, splits: Splits) -> str:
+        train = splits["train"]
+        mean = sum(len(example.reference or ()) for example in train) / len(train)
+        return f"{super().opening(splits)}; {mean:.2f} of them a text"
 
 
 def _ordered(labels: set[str]) -> tuple[str, ...]:

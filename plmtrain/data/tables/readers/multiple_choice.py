@@ -1,0 +1,167 @@
+"""Reading contexts and questions with the texts that are chosen from."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from plmtrain.data.tables import lists
+from plmtrain.data.tables.choices import EncodedChoices
+from plmtrain.data.tables.examples import Texts
+from plmtrain.data.tables.reader import Example, Finding, Reader
+from plmtrain.data.tables.table_files import Row
+from plmtrain.data.tables.texts import as_object
+from plmtrain.errors import DataError
+from plmtrain.settings.tasks.multiple_choice import LETTERS, MultipleChoiceSettings
+from plmtrain.text.readers import SKIP
+
+if TYPE_CHECKING:
+    from plmtrain.data.tables.labelled import Splits
+    from plmtrain.text.tokenizer import Tokenizer
+
+_OTHERWISE = "task.label_as= names another way: index, number, letter, text"
+
+
+class MultipleChoiceReader(Reader[MultipleChoiceSettings, int]):
+    """Reads choices, the texts before them, and which choice is right, as its number from 0.
+
+    The texts of an example are those of ``task.context`` and ``task.question``, if there are any, and then its choices.
+    """
+
+    noun = "right choice"
+
+    @property
+    def columns(self) -> Mapping[str, str]:
+        return {**self.question_columns, self.task.label: "task.label"}
+
+    @property
+    def question_columns(self) -> Mapping[str, str]:
+        given = {"task.context": self.task.context, "task.question": self.task.question}
+        leading = {column: setting for setting, column in given.items() if column is not None}
+        return {**leading, **dict.fromkeys(self.task.choices, "task.choices")}
+
+    def example(self, row: Row) -> Example[int]:
+        choices = self._choices(row)
+        return Example((*self._leading(row), *choices), self._right(row, choices))
+
+    def _leading(self, row: Row) -> tuple[str, ...]:
+        return tuple(row.text(column) for column in self.task.leading)
+
+    def _choices(self, row: Row) -> tuple[str, ...]:
+        """Return the choices of a row; the last of several columns may be empty.
+
+        Raises:
+            DataError: if there are fewer than two, or an empty one.
+        """
+        if len(self.task.choices) == 1:
+            choices = lists.texts(row, self.task.choices[0])
+        else:
+            given = ["" if row.cells[column] is None else row.text(column) for column in self.task.choices]
+            while given and not given[-1].strip():
+                given.pop()
+            choices = tuple(given)
+        if empty := [number for number, choice in enumerate(choices, start=1) if not choice.strip()]:
+            raise DataError(f"choice {empty[0]} of {len(choices)} is empty", row.where, SKIP)
+        if len(choices) < 2:
+            raise DataError(f"there must be two choices or more, and {'is one' if choices else 'are none'}", row.where, SKIP)
+        return choices
+
+    def _right(self, row: Row, choices: Sequence[str]) -> int:
+        """Return the number of the right choice."""
+        label, task = row.label(self.task.label), self.task
+        if task.label_as == "text":
+            places = [number for number, choice in enumerate(choices) if choice.strip() == label]
+            if len(places) != 1:
+                what = f"the label '{label[:60]}' is the text of {'several choices' if places else 'no choice'}"
+                raise DataError(what, row.where, f"{_OTHERWISE}; {SKIP}")
+            return places[0]
+        if task.label_as == "index" and len(task.choices) > 1 and label in task.choices[: len(choices)]:
+            return task.choices.index(label)
+        first = 1 if task.label_as == "number" else 0
+        numbers = [str(number) for number in range(first, first + len(choices))]
+        known = list(LETTERS[: len(choices)]) if task.label_as == "letter" else numbers
+        if label not in known:
+            what = f"the label '{label[:60]}' is that of no choice: there are {len(choices)}, {known[0]} to {known[-1]}"
+            raise DataError(what, row.where, f"{_OTHERWISE}; {SKIP}")
+        return known.index(label)
+
+    def question(self, text: str) -> Example[int]:
+        """Read a line: the texts and then the choices with tabs between them, or a JSON object of ``question_columns``."""
+        shown, leading = f"'{text[:60]}'", self.task.leading
+        listed = len(self.task.choices) == 1
+        as_json = ", ".join([f'"{name}": "..."' for name in (*leading, *(() if listed else self.task.choices))])
+        as_json += f'{", " if leading else ""}"{self.task.choices[0]}": ["...", "..."]' if listed else ""
+        if (cells := as_object(text)) is not None:
+            if missing := [name for name in self.question_columns if name not in cells]:
+                what = f"there is no '{missing[0]}' in this JSON object; it has: {', '.join(cells) or 'nothing'}"
+                raise DataError(what, shown, f"write {{{as_json}}}")
+            row = Row(shown, cells)
+            return Example((*self._leading(row), *self._choices(row)), None)
+        parts = tuple(text.split("\t"))
+        if len(parts) < len(leading) + 2 or not all(part.strip() for part in parts[len(leading) :]):
+            tab = " TAB ".join([*(name.upper() for name in leading), "CHOICE", "CHOICE"])
+            what = f"two choices or more were expected{' after ' + ' and '.join(leading) if leading else ''}"
+            raise DataError(what, shown, f"write {tab} ..., or {{{as_json}}}")
+        return Example(parts, None)
+
+    def content(self, example: Example[int]) -> tuple[str, ...]:
+        return (*example.texts, str(example.reference))
+
+    def choices_of(self, example: Example[int]) -> tuple[str, ...]:
+        """Return the choices of an example."""
+        return example.texts[len(self.task.leading) :]
+
+    def _read(self, example: Example[int]) -> list[str]:
+        """Return the text that stands for each choice of an example in a row: with the question, if there is one."""
+        choices = self.choices_of(example)
+        if self.task.question is None:
+            return list(choices)
+        question = example.texts[len(self.task.leading) - 1]
+        question = self.task.question_texts.get(question, question)
+        if self.task.blank is not None and self.task.blank in question:
+            return [question.replace(self.task.blank, choice) for choice in choices]
+        return [f"{question} {choice}" for choice in choices]
+
+    def vocabulary_texts(self, example: Example[int]) -> tuple[str, ...]:
+        return (*(() if self.task.context is None else example.texts[:1]), *self._read(example))
+
+    def encode(self, examples: Sequence[Example[int]], tokenizer: Tokenizer) -> EncodedChoices:
+        references = [example.reference for example in examples if example.reference is not None]
+        known = len(references) == len(examples)
+        contexts = None if self.task.context is None else Texts.encode([example.texts[0] for example in examples], tokenizer)
+        return EncodedChoices(
+            contexts=contexts,
+            choices=Texts.encode([text for example in examples for text in self._read(example)], tokenizer),
+            starts=np.cumsum([0, *(len(self.choices_of(example)) for example in examples)]),
+            targets=np.array(references, np.int64) if known else None,
+            references=references,
+        )
+
+    def opening(self, splits: Splits) -> str:
+        counts = Counter(len(self.choices_of(example)) for example in splits["train"])
+        each = f"{min(counts)}" if len(counts) == 1 else f"{min(counts)} to {max(counts)}"
+        return f"{each} choices an example"
+
+    def facts(self, splits: Splits) -> dict[str, Any]:
+        return {"choices": {split: sum(len(self.choices_of(one)) for one in some) for split, some in splits.items()}}
+
+    def findings(self, splits: Splits) -> list[Finding]:
+        right = {example.reference for example in splits["train"]}
+        if len(right) > 1 or len(splits["train"]) < 2:
+            return []
+        what = f"the right choice is always the one with index {next(iter(right))}"
+        return [Finding(what, f"task.label={self.task.label}", "see whether task.label_as= says how the label is given")]
+
+    def line(self, example: Example[int]) -> dict[str, Any]:
+        return {**self.cells(example), "expected": example.reference}
+
+    def cells(self, example: Example[int]) -> dict[str, Any]:
+        """Return the texts of an example by column."""
+        choices, columns = self.choices_of(example), self.task.choices
+        leading = dict(zip(self.task.leading, example.texts, strict=False))
+        if len(columns) == 1:
+            return {**leading, columns[0]: list(choices)}
+        return {**leading, **dict(zip(columns, choices, strict=False))}
