@@ -19,12 +19,14 @@ from plmtrain.errors import DataError
 from plmtrain.files import make_folder, write_json_atomically, write_text_atomically
 from plmtrain.json_files import read_object
 from plmtrain.runs.demonstration import table_of
+from plmtrain.runs.held_out_files import write_review
 from plmtrain.runs.material import Material, require_libraries, require_tokens, with_counted_steps
 from plmtrain.settings.data import TableSettings
 from plmtrain.settings.run import FinetuneSettings
 from plmtrain.text.extension import with_added_tokens
 from plmtrain.text.readers import Skips
 from plmtrain.text.tokenizer import Tokenizer
+from plmtrain.training.run_folder import HELD_OUT
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -170,6 +172,7 @@ class LabelledExamples(Material):
                 for example, answer in zip(held_out, answers, strict=True)
             ]
             write_text_atomically(folder / PREDICTIONS, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+            write_review(make_folder(folder / HELD_OUT), answering.review(self.examples, answers), len(held_out))
             self._answers = answers
 
     def closing(

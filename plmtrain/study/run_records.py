@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from plmtrain.errors import PlmtrainError
+from plmtrain.settings.decode import settings_from_run
 from plmtrain.study.sweep_record import final_metrics
 from plmtrain.training.checkpoint import Journal
 from plmtrain.training.lock import Owner
@@ -126,10 +127,11 @@ def _state(run: RunFolder, config: Mapping[str, Any], status: Mapping[str, Any])
 
 
 def _measure(config: Mapping[str, Any], metrics: Mapping[str, float]) -> str:
-    """Return the name of the measure that is a run's result: a task's first metric, else the validation loss, else the loss."""
-    task = config.get("task")
-    named = task.get("metrics") if isinstance(task, Mapping) else None
-    first = [f"val/{named[0]}"] if isinstance(named, list) and named else []
+    """Return the name of the measure that is a run's result: that by which it is judged, else the validation loss, else the
+    loss."""
+    first = []
+    with suppress(*_ANY_DAMAGE):
+        first = [f"val/{settings_from_run(config).measure}"]
     return next((name for name in (*first, "val/loss", "loss") if name in metrics), "")
 
 

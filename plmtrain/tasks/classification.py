@@ -20,6 +20,7 @@ from plmtrain.nn.loss import cross_entropy_sum
 from plmtrain.programs.answering import Answer, Demonstration
 from plmtrain.programs.inspection import Inspection
 from plmtrain.programs.program import Selection
+from plmtrain.programs.review import Review, all_alike
 from plmtrain.programs.sentences import SentenceAnswering, SentenceProgram
 from plmtrain.settings.tasks.classification import ClassificationSettings
 
@@ -96,6 +97,10 @@ class Classifying(SentenceAnswering[ClassificationSettings]):
 
     def cells(self, answer: Mapping[str, Any]) -> list[str]:
         return [answer["label"], f"{answer['probabilities'][answer['label']]:.1%}"]
+
+    def review(self, examples: Examples, answers: Sequence[Mapping[str, Any]]) -> Review:
+        expected = [example.reference for example in examples.splits["validation"]]
+        return Review(collapsed=all_alike((answer["label"] for answer in answers), expected))
 
     def closing(
         self, examples: Examples, answers: Sequence[Mapping[str, Any]], best: float | None

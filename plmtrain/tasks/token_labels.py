@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence, Set
 from functools import cached_property
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from plmtrain.programs.answering import Answer, Demonstration
 from plmtrain.programs.features import FeatureLearner, mix_of, mix_term
 from plmtrain.programs.inspection import Inspection, Shown
 from plmtrain.programs.program import Carry, MakeBackbone, Selection
+from plmtrain.programs.review import Review, all_alike
 from plmtrain.programs.spelling import with_spellings
 from plmtrain.programs.task import TaskAnswering, TaskProgram
 from plmtrain.settings.base import MOST_PLACES
@@ -230,6 +232,10 @@ class Labelling(TaskAnswering[TokenLabelsLearner]):
         line = " ".join(f"{word}/{label}" for word, label in zip(words, answer["labels"], strict=True))
         values = {"labels": answer["labels"], "probabilities": answer["probabilities"]}
         return Answer({self.settings.text: list(words), **values}, [line])
+
+    def review(self, examples: Examples, answers: Sequence[Mapping[str, Any]]) -> Review:
+        expected = chain.from_iterable(example.reference or () for example in examples.splits["validation"])
+        return Review(collapsed=all_alike(chain.from_iterable(answer["labels"] for answer in answers), expected))
 
     def closing(
         self, examples: Examples, answers: Sequence[Mapping[str, Any]], best: float | None

@@ -26,6 +26,8 @@ from plmtrain.training.progress import decode_floats, encode_floats
 
 State = Literal["preparing", "running", "stopped", "interrupted", "finished", "failed"]
 
+HELD_OUT = "held_out"
+"""The folder of what the answers to held-out examples show, in that of a fine-tuned run."""
 _NAME_LIMIT = 120
 """Bytes of a folder's name; file systems allow 255, and the files in it need room too."""
 _CONFIG_LIMIT = 2**20
