@@ -95,9 +95,10 @@ def as_markdown(summary: Summary) -> str:
 
 
 def _cells(summary: Summary) -> Iterator[list[str]]:
-    """Yield the headings and the rows of the printed table: the measure in full, of other metrics mean and deviation."""
+    """Yield the headings and the rows of the printed table: the measure in full, mean and deviation of the other
+    metrics, and the terms of the loss in the files alone."""
     first = [summary.measure] if summary.measure else []
-    others = [name for name in _measured(summary) if name not in first]
+    others = [name for name in _measured(summary) if name not in first and name.startswith("val/") and name.count("/") == 1]
     known = ["collapsed"] if any(configuration.collapsed is not None for configuration in summary.configurations) else []
     yield ["", *summary.swept, "runs", *known, *(f"{name} {column}" for name in first for column in _COLUMNS), *others]
     for configuration in summary.configurations:

@@ -140,21 +140,19 @@ class Summary:
 
     @cached_property
     def ranked(self) -> list[Configuration]:
-        """The configurations that compare, the best one first: by the median, then by the mean over seeds, then as they stand."""
-        if not self.compares:
-            return []
-        sign = -1.0 if self.higher else 1.0
+        """The configurations that compare, the best one first: by the median, then by the mean over seeds."""
+        complete = [each for each in self.configurations if each.is_complete] if self.compares else []
+        return sorted(complete, key=self._place)
 
-        def place(configuration: Configuration) -> tuple[float, float]:
-            own = configuration.metrics[self.measure]
-            return sign * own.median, sign * own.mean
-
-        return sorted((each for each in self.configurations if each.is_complete), key=place)
+    def _place(self, configuration: Configuration) -> tuple[float, float]:
+        own, sign = configuration.metrics[self.measure], -1.0 if self.higher else 1.0
+        return sign * own.median, sign * own.mean
 
     @property
     def best(self) -> Configuration | None:
-        """The best of two or more configurations that compare."""
-        return self.ranked[0] if len(self.ranked) > 1 else None
+        """The best of two or more configurations that compare; None if the first two are equal."""
+        first = self.ranked[:2]
+        return first[0] if len(first) == 2 and self._place(first[0]) < self._place(first[1]) else None
 
     def named(self, configuration: Configuration) -> str:
         """Return a configuration in words."""
@@ -199,6 +197,8 @@ class Summary:
             return None
         if not self.compares:
             return "they were measured by different metrics, on different examples, or with different objectives or tokens"
+        if len(self.ranked) > 1:
+            return f"median and mean of {self.named(self.ranked[0])} and of {self.named(self.ranked[1])} are equal"
         return f"all runs of {counted(len(self.ranked), 'configuration')} finished, and two are needed"
 
     def _on_intervals(self) -> Iterator[str]:

@@ -25,7 +25,9 @@ from plmtrain.programs.sentences import SentenceAnswering, SentenceProgram
 from plmtrain.settings.tasks.classification import ClassificationSettings
 
 if TYPE_CHECKING:
+    from plmtrain.data.rows.rows import Rows
     from plmtrain.data.tables.labelled import Examples
+    from plmtrain.keyed_random import Keys
 
 _LARGEST_TABLE = 10
 """The most labels that fit side by side in a table."""
@@ -52,14 +54,33 @@ class Classification(SentenceProgram[ClassificationSettings]):
     def selection(self) -> Selection:
         return Selection(self.settings.metrics[0], higher=True, decides=True)
 
+    def collate(self, rows: Rows, keys: Keys) -> Batch:
+        """Make the batch; where labels have weights, the loss of training is divided by their sum over the rows."""
+        batch = super().collate(rows, keys)
+        if not self.settings.weights:
+            return batch
+        whole = float(self._weights_of(batch.targets["labels"]).double().sum())
+        return replace(batch, normalisers={**batch.normalisers, "classification": whole})
+
     def answer_term(self, scores: Tensor, batch: Batch, *, training: bool) -> Term:
         labels, classes = batch.targets["labels"], scores.shape[1]
-        counts = {}
-        if not training:
-            pairs = labels * classes + scores.argmax(-1)
-            counts["confusion"] = torch.bincount(pairs, minlength=classes**2).reshape(classes, classes)
-        total = cross_entropy_sum(scores, labels)
-        return Term(total=total, normaliser=batch.normalisers["classification"], counts=counts)
+        if training:
+            return Term(total=self._taught(scores, labels), normaliser=batch.normalisers["classification"])
+        pairs = labels * classes + scores.argmax(-1)
+        counts = {"confusion": torch.bincount(pairs, minlength=classes**2).reshape(classes, classes)}
+        return Term(total=cross_entropy_sum(scores, labels), normaliser=float(len(labels)), counts=counts)
+
+    def _taught(self, scores: Tensor, labels: Tensor) -> Tensor:
+        """Return the loss of training: each example's smoothed loss times the weight of its label."""
+        smoothing = self.settings.label_smoothing
+        if not smoothing and not self.settings.weights:
+            return cross_entropy_sum(scores, labels)
+        losses = functional.cross_entropy(scores.float(), labels, reduction="none", label_smoothing=smoothing)  # [rows]
+        return (losses * self._weights_of(labels)).sum() if self.settings.weights else losses.sum()
+
+    def _weights_of(self, labels: Tensor) -> Tensor:
+        """Return the weight of each label of some rows.  # [rows]"""
+        return torch.tensor(self.settings.weights, device=labels.device)[labels]
 
     def measures(self, counts: Mapping[str, NDArray[np.float64]], unigram: NDArray[np.float64] | None) -> dict[str, float]:
         """Compute the task's metrics from how often each class (rows) was taken for each (columns)."""

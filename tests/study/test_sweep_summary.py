@@ -65,6 +65,9 @@ def test_the_best_has_the_best_median_and_a_lower_one_of_an_error() -> None:
 def test_the_order_of_jobs_breaks_no_tie_before_the_mean() -> None:
     tied = [job(0, "a", 0.5), job(1, "a", 0.7), job(2, "a", 0.8), job(3, "b", 0.6), job(4, "b", 0.7), job(5, "b", 0.8)]
     assert Summary.of(tied).best.values == {"optimizer.lr": "b"}
+    equal = Summary.of([*tied[:3], *(job(n, "b", value) for n, value in ((3, 0.8), (4, 0.5), (5, 0.7)))])
+    assert equal.best is None
+    assert any("median and mean of optimizer.lr=a and of optimizer.lr=b are equal" in note for note in equal.notes())
 
 
 def test_a_configuration_with_missing_runs_is_never_the_best_and_is_told() -> None:
