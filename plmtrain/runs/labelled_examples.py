@@ -19,7 +19,7 @@ from plmtrain.errors import DataError
 from plmtrain.files import make_folder, write_json_atomically, write_text_atomically
 from plmtrain.json_files import read_object
 from plmtrain.runs.demonstration import table_of
-from plmtrain.runs.held_out_files import write_review
+from plmtrain.runs.held_out_files import missing_pictures, write_review
 from plmtrain.runs.material import Material, require_libraries, require_tokens, with_counted_steps
 from plmtrain.settings.data import TableSettings
 from plmtrain.settings.run import FinetuneSettings
@@ -60,6 +60,7 @@ class LabelledExamples(Material):
         self.examples = examples
         self._encoded = {split: examples.reader.encode(some, tokenizer) for split, some in examples.splits.items()}
         self._answers: list[dict[str, Any]] = []
+        self._untold: list[str] = []
 
     @classmethod
     def of(cls, settings: FinetuneSettings, on_update: OnUpdate) -> LabelledExamples:
@@ -172,13 +173,14 @@ class LabelledExamples(Material):
                 for example, answer in zip(held_out, answers, strict=True)
             ]
             write_text_atomically(folder / PREDICTIONS, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
-            write_review(make_folder(folder / HELD_OUT), answering.review(self.examples, answers), len(held_out))
-            self._answers = answers
+            review = answering.review(self.examples, answers)
+            write_review(make_folder(folder / HELD_OUT), review, len(held_out))
+            self._answers, self._untold = answers, missing_pictures(review)
 
     def closing(
         self, program: Trainable, learner: Learner, best: float | None, measured: Mapping[str, float]
     ) -> list[RenderableType]:
-        parts = _answering(program).closing(self.examples, self._answers, best)
+        parts = [*_answering(program).closing(self.examples, self._answers, best), *self._untold]
         return [part if isinstance(part, str) else table_of(part) for part in parts]
 
 

@@ -86,8 +86,8 @@ class TrainerSettings(Settings):
     """Parts of the backbone that are not trained: ``embeddings``, ``layer.N``, or the layers from N to M as ``layer.N..M``,
     counted from 0, an encoder's before its decoder's."""
     reinitialise_layers: int = Field(0, ge=0, le=MOST_LAYERS)
-    """The number of last layers that start from new random weights instead of those of ``init``, and with them the pooler; a
-    decoder's where there is one (Zhang et al. 2021, section 5)."""
+    """The number of last layers that start from new random weights instead of those of ``init``, and with them the pooler in the
+    head of a task; a decoder's where there is one (Zhang et al. 2021, section 5)."""
     log_every: int = Field(20, gt=0)
     """Steps between lines in metrics.jsonl."""
     precision: WantedPrecision = "auto"

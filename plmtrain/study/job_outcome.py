@@ -16,7 +16,7 @@ from plmtrain.settings.identity import kind_of
 from plmtrain.settings.run import FinetuneSettings, RunSettings
 from plmtrain.study.run_records import metrics_of, read_run
 from plmtrain.study.sweep_record import Record
-from plmtrain.training.run_folder import HELD_OUT, RunFolder
+from plmtrain.training.run_folder import HELD_OUT, REVIEW, RunFolder
 
 _MEASURED = ("objective", "data", "tokenizer")
 """The groups that decide what the validation loss of pretraining is measured on."""
@@ -82,7 +82,7 @@ def _held_out_examples(folder: Path) -> Any:
 
 def _collapsed(folder: Path) -> bool | None:
     try:
-        collapsed = read_object(folder / HELD_OUT / "summary.json").get("collapsed")
+        collapsed = read_object(folder / HELD_OUT / REVIEW).get("collapsed")
     except (OSError, DamagedJson):
         return None
     return collapsed if isinstance(collapsed, bool) else None

@@ -157,7 +157,7 @@ class Summary:
     def named(self, configuration: Configuration) -> str:
         """Return a configuration in words."""
         values = shown_values(configuration.values, list(configuration.values))
-        return " ".join(f"{key}={value}" for key, value in zip(configuration.values, values, strict=True)) or "the one there is"
+        return " ".join(f"{key}={value}" for key, value in zip(configuration.values, values, strict=True))
 
     def notes(self) -> list[str]:
         """Return what must be said beside the table: how the best was chosen, what separates it, and what is missing."""

@@ -20,7 +20,7 @@ from plmtrain.nn.loss import cross_entropy_sum
 from plmtrain.programs.answering import Answer, Demonstration
 from plmtrain.programs.inspection import Inspection
 from plmtrain.programs.program import Selection
-from plmtrain.programs.review import Review, all_alike
+from plmtrain.programs.review import Confusion, Review
 from plmtrain.programs.sentences import SentenceAnswering, SentenceProgram
 from plmtrain.settings.tasks.classification import ClassificationSettings
 
@@ -120,25 +120,37 @@ class Classifying(SentenceAnswering[ClassificationSettings]):
         return [answer["label"], f"{answer['probabilities'][answer['label']]:.1%}"]
 
     def review(self, examples: Examples, answers: Sequence[Mapping[str, Any]]) -> Review:
-        expected = [example.reference for example in examples.splits["validation"]]
-        return Review(collapsed=all_alike((answer["label"] for answer in answers), expected))
+        confusion = self._confusion(examples, answers)
+        wrong = [
+            {**self.reader.line(example), **answer, "confidence": answer["probabilities"][answer["label"]]}
+            for example, answer in zip(examples.splits["validation"], answers, strict=True)
+            if answer["label"] != example.reference
+        ]
+        wrong.sort(key=lambda error: -error["confidence"])
+        return Review(collapsed=confusion.collapsed, confusion=confusion, errors=wrong)
+
+    def _confusion(self, examples: Examples, answers: Sequence[Mapping[str, Any]]) -> Confusion:
+        expected = [str(example.reference) for example in examples.splits["validation"]]
+        return Confusion.of(self.settings.labels, expected, [answer["label"] for answer in answers])
 
     def closing(
         self, examples: Examples, answers: Sequence[Mapping[str, Any]], best: float | None
     ) -> Sequence[Demonstration | str]:
         """Show the confusion matrix, and the baseline: the share of the most frequent label."""
-        labels = self.settings.labels
-        expected = [example.reference for example in examples.splits["validation"]]
+        labels, confusion = self.settings.labels, self._confusion(examples, answers)
         parts: list[Demonstration | str] = []
         if len(labels) <= _LARGEST_TABLE:
-            rows = []
-            for label in labels:
-                given = [answer["label"] for answer, right in zip(answers, expected, strict=True) if right == label]
-                share = f"{given.count(label) / len(given):.1%}" if given else ""
-                rows.append([label, *(f"{given.count(other):,}" for other in labels), share])
+            right = [
+                f"{share:.1%}" if any(row) else ""
+                for share, row in zip(confusion.shares.diagonal(), confusion.counts, strict=True)
+            ]
+            rows = [
+                [label, *(f"{count:,}" for count in row), share]
+                for label, row, share in zip(labels, confusion.counts.tolist(), right, strict=True)
+            ]
             parts.append(Demonstration("held-out examples by label", ["expected", *labels, "of them right"], rows))
         if best is not None:
-            commonest = max(expected.count(label) for label in labels) / len(expected)
+            commonest = confusion.counts.sum(axis=1).max() / confusion.counts.sum()
             measured = f"best validation {self.program.selection.measure} {best:.4f}"
             parts.append(f"{measured}; the commonest label alone is {commonest:.1%} of the examples")
         return parts

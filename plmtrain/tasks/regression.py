@@ -19,7 +19,7 @@ from plmtrain.nn.heads import LinearHead, SentenceHead
 from plmtrain.programs.answering import Answer, Demonstration
 from plmtrain.programs.inspection import Inspection
 from plmtrain.programs.program import Selection
-from plmtrain.programs.review import Review
+from plmtrain.programs.review import Review, Scores
 from plmtrain.programs.sentences import SentenceAnswering, SentenceProgram
 from plmtrain.settings.tasks.regression import RegressionSettings
 
@@ -106,7 +106,16 @@ class Scoring(SentenceAnswering[RegressionSettings]):
 
     def review(self, examples: Examples, answers: Sequence[Mapping[str, Any]]) -> Review:
         given, expected = _scores(examples, answers)
-        return Review(collapsed=bool(np.ptp(given) <= _SAME * np.ptp(expected)) and bool(np.ptp(expected)))
+        held_out = examples.splits["validation"]
+        worst = [
+            {**self.reader.line(held_out[place]), "score": given[place], "error": given[place] - expected[place]}
+            for place in np.argsort(-np.abs(given - expected), kind="stable").tolist()
+        ]
+        return Review(
+            collapsed=bool(np.ptp(expected) > 0 and np.ptp(given) <= _SAME * np.ptp(expected)),
+            scores=Scores(given, expected),
+            errors=worst,
+        )
 
     def closing(
         self, examples: Examples, answers: Sequence[Mapping[str, Any]], best: float | None
