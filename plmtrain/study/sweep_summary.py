@@ -59,6 +59,9 @@ class Configuration:
     values: Mapping[str, str]
     jobs: tuple[Record, ...]
 
+    def __str__(self) -> str:
+        return in_words(self.values)
+
     @property
     def finished(self) -> list[Record]:
         """The jobs that finished."""
@@ -154,11 +157,6 @@ class Summary:
         first = self.ranked[:2]
         return first[0] if len(first) == 2 and self._place(first[0]) < self._place(first[1]) else None
 
-    def named(self, configuration: Configuration) -> str:
-        """Return a configuration in words."""
-        values = shown_values(configuration.values, list(configuration.values))
-        return " ".join(f"{key}={value}" for key, value in zip(configuration.values, values, strict=True))
-
     def notes(self) -> list[str]:
         """Return what must be said beside the table: how the best was chosen, what separates it, and what is missing."""
         return [*self._on_best(), *self._on_intervals(), *self._on_collapse(), *self._on_what_is_missing()]
@@ -172,7 +170,7 @@ class Summary:
         over = " over its seeds, then of the mean," if self.has_seeds else ""
         middle = "median" if self.has_seeds else "value"
         value = self.best.metrics[self.measure].median
-        yield f"* the best by {self.measure}: {self.named(self.best)}, {middle} {value:.4f}"
+        yield f"* the best by {self.measure}: {self.best}, {middle} {value:.4f}"
         yield (
             f"the rule: the {direction} {middle} of {self.measure}{over} of {len(self.ranked)} configurations all of whose runs "
             "finished. Validation alone chose it, so that its value there is too good: report one on examples that chose nothing"
@@ -187,7 +185,7 @@ class Summary:
         low, high = mean_interval(differences)
         verdict = "they separate the two" if low > 0 or high < 0 else "they do not separate the two"
         yield (
-            f"the next one is {self.named(second)}; over {counted(len(differences), 'seed')} the mean difference is "
+            f"the next one is {second}; over {counted(len(differences), 'seed')} the mean difference is "
             f"{statistics.fmean(differences):+.4f} (interval {low:+.4f} to {high:+.4f}): {verdict}"
         )
 
@@ -198,7 +196,7 @@ class Summary:
         if not self.compares:
             return "they were measured by different metrics, on different examples, or with different objectives or tokens"
         if len(self.ranked) > 1:
-            return f"median and mean of {self.named(self.ranked[0])} and of {self.named(self.ranked[1])} are equal"
+            return f"median and mean of {self.ranked[0]} and of {self.ranked[1]} are equal"
         return f"all runs of {counted(len(self.ranked), 'configuration')} finished, and two are needed"
 
     def _on_intervals(self) -> Iterator[str]:
@@ -220,9 +218,7 @@ class Summary:
 
     def _on_what_is_missing(self) -> Iterator[str]:
         for job in self.jobs:
-            values = " ".join(
-                f"{key}={text}" for key, text in zip(job.values, shown_values(job.values, list(job.values)), strict=True)
-            )
+            values = in_words(job.values)
             if job.state == "waiting":
                 yield f"job {job.number} ({values}) was not begun"
             elif job.state != "finished":
@@ -233,6 +229,11 @@ class Summary:
                 yield f"job {job.number} ({values}) has no {job.measure}: it is undefined for its answers"
         if any(job.state != "finished" for job in self.jobs):
             yield "the same command again runs what is missing"
+
+
+def in_words(values: Mapping[str, str]) -> str:
+    """Return swept keys with their values as on the command line, with secrets masked."""
+    return " ".join(f"{key}={value}" for key, value in zip(values, shown_values(values, list(values)), strict=True))
 
 
 def states(jobs: Iterable[Record]) -> str:
