@@ -11,7 +11,7 @@ from plmtrain.settings.optimizer import OptimizerSettings
 
 
 def rate_shares(learner: nn.Module, settings: OptimizerSettings) -> dict[nn.Parameter, float]:
-    """Return the learning rate of each parameter of the backbones in a learner, as a share of that of its heads.
+    """Return the learning rate of each trained parameter of the backbones in a learner, as a share of that of its heads.
 
     A layer with n layers of its stack above it has ``layer_decay ** (head_depth + n)``, and the embeddings are below the first
     layer. An encoder and a decoder are two stacks, each counted from its own top, since every layer of the decoder reads the
@@ -28,6 +28,7 @@ def rate_shares(learner: nn.Module, settings: OptimizerSettings) -> dict[nn.Para
         for backbone in learner.modules()
         if isinstance(backbone, Backbone)
         for parameter, above in _layers_above(backbone).items()
+        if parameter.requires_grad
     }
 
 
@@ -45,4 +46,4 @@ def rates_in_words(shares: Mapping[nn.Parameter, float]) -> Iterator[str]:
     """Yield the line that a run prints of its rates; nothing where all are equal."""
     if shares:
         highest, lowest = max(shares.values()), min(shares.values())
-        yield f"learning rates: {highest:.3g} of the head's in the last layer, down to {lowest:.3g} in the embeddings"
+        yield f"learning rates: {highest:.3g} of the head's in the last layer, down to {lowest:.3g} in the lowest trained part"

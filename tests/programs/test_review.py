@@ -23,7 +23,8 @@ LABELS = ("class 0", "class 1", "class 2")
 
 def examples(references: list[Any], *texts: str) -> Any:
     """Held-out examples with these right answers."""
-    return SimpleNamespace(splits={"validation": [Example(texts or ("a",), reference) for reference in references]})
+    some = [Example(texts or ("a",), reference) for reference in references]
+    return SimpleNamespace(splits={"train": some, "validation": some})
 
 
 def classified(given: list[str], shares: list[float]) -> list[dict[str, Any]]:
@@ -80,6 +81,15 @@ def test_words_are_counted_each() -> None:
     assert not review.collapsed
     alike = [{"labels": ["O"] * 3, "probabilities": [0.5] * 3}] * 2
     assert labeller().answering.review(held_out, alike).collapsed
+
+
+def test_words_of_labels_are_confused_and_texts_are_not() -> None:
+    held_out, answers = examples(["yes", "no  way", "yes"]), [{"prediction": text} for text in ("yes", "no way", "yes yes")]
+    confusion = writer().answering.review(held_out, answers).confusion
+    assert confusion.labels == ["no way", "yes", "(another text)"]
+    assert confusion.counts.tolist() == [[1, 0, 0], [0, 1, 1], [0, 0, 0]]
+    texts = [f"text {number}" for number in range(30)]
+    assert writer().answering.review(examples(texts), [{"prediction": text} for text in texts]).confusion is None
 
 
 def test_the_files_of_scores(tmp_path: Path) -> None:
