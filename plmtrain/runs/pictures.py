@@ -44,10 +44,10 @@ def _write(path: Path, size: tuple[float, float], fill: Any, content: Confusion 
 
     with matplotlib.rc_context({"font.family": _fonts()}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # a letter that no installed font has is drawn as a box
-        figure = Figure(figsize=size, dpi=120, layout="constrained")
+        figure = Figure(figsize=size, dpi=120, layout="compressed")  # for axes with a fixed aspect
         fill(figure.add_subplot(), content)
         image = io.BytesIO()
-        figure.savefig(image, format="png", metadata={"Software": None})
+        figure.savefig(image, format="png", bbox_inches="tight", metadata={"Software": None})
     write_bytes_atomically(path, image.getvalue())
 
 
