@@ -91,7 +91,10 @@ VERBS = {
             ),
             ("plmtrain finetune task=glue/sst2 init=runs/mine", "a public dataset, from the hub"),
             ("plmtrain finetune task=glue/rte task.folder=glue init=runs/mine", "the same from a folder, without a connection"),
-            ("plmtrain finetune -m task=glue/rte init=runs/mine seed=1,2,3", "three seeds, with mean and spread"),
+            (
+                "plmtrain finetune -m task=glue/rte init=runs/mine seed=1,2,3,4,5 optimizer.lr=1e-5,2e-5,3e-5",
+                "five seeds of each learning rate, with mean, deviation, median and interval, and the best one",
+            ),
         ),
         composes=True,
     ),
@@ -292,16 +295,18 @@ VERBS = {
     ),
     "runs": Verb(
         "list, compare and delete runs, or ask a living one for a checkpoint",
-        "runs [RUNS_DIR] [--json] | runs diff RUN RUN [--json] | runs rm RUN... [--yes] | runs save RUN",
+        "runs [RUNS_DIR] [--json] | runs diff RUN RUN [--json] | runs rm RUN... [--yes] | runs save RUN | runs sweep FOLDER",
         "Lists every run below runs/ with its state, steps, result, size on disk and age. diff shows the settings in which two\n"
         "runs differ, and the results of both. rm deletes runs: it asks on a terminal, needs --yes elsewhere, and refuses a run\n"
-        "that a living process has. save asks a living run for a checkpoint after its current step, and waits for it. A folder\n"
-        "may be damaged or come from a stranger: nothing in it is run.",
+        "that a living process has. save asks a living run for a checkpoint after its current step, and waits for it. sweep\n"
+        "prints the table of a sweep again, as its runs are now. A folder may be damaged or come from a stranger: nothing in it\n"
+        "is run.",
         (
             ("plmtrain runs", "all runs below runs/"),
             ("plmtrain runs diff runs/mine runs/again", "what differs, and what came of it"),
             ("plmtrain runs rm runs/old-1 runs/old-2 --yes", "delete two runs without a question"),
             ("plmtrain runs save runs/mine", "a checkpoint now, of a run that is under way"),
+            ("plmtrain runs sweep runs/sweeps/seed-lr-1f2e3d4c", "the table of a sweep again"),
         ),
         options=("--json", "--yes"),
         runs=True,

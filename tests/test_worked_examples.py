@@ -98,5 +98,4 @@ def test_two_objectives_on_a_laptop(tmp_path: Path) -> None:
     *shown, (_, sweep) = done
     assert len(shown) == 3
     assert all("specials touched" in result.out for _, result in shown)
-    assert sum("finished" in line for line in sweep.out.splitlines() if "│" in line) == 4
-    assert sweep.out.count("2 seeds") == 4  # mean and spread of either objective
+    assert sum("│ 2 " in line for line in sweep.out.splitlines()) == 2  # two runs of either objective

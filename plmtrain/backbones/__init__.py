@@ -150,6 +150,10 @@ class Backbone(nn.Module):
     def blocks(self) -> list[nn.Module]:
         """Return the repeated blocks, each once: the units of compilation, activation checkpointing and sharding."""
 
+    def stacks(self) -> list[list[nn.Module]]:
+        """Return the blocks by stack, from the embeddings to the last one; by default there is one stack."""
+        return [self.blocks()]
+
 
 class EncoderDecoderBackbone(Backbone):
     """An encoder, and a decoder that attends to it and writes text.

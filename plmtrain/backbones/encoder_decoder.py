@@ -86,6 +86,9 @@ class EncoderDecoder(EncoderDecoderBackbone):
     def blocks(self) -> list[nn.Module]:
         return [*self.encoder.layers, *self.decoder.layers]
 
+    def stacks(self) -> list[list[nn.Module]]:
+        return [list(self.encoder.layers), list(self.decoder.layers)]
+
 
 class _Stack(nn.Module):
     """The embeddings and blocks of the encoder or the decoder."""

@@ -108,6 +108,9 @@ class RelativeEncoderDecoder(EncoderDecoderBackbone):
     def blocks(self) -> list[nn.Module]:
         return [*self.encoder.layers, *self.decoder.layers]
 
+    def stacks(self) -> list[list[nn.Module]]:
+        return [list(self.encoder.layers), list(self.decoder.layers)]
+
 
 class _Stack(nn.Module):
     """The blocks of the encoder or the decoder, with their table of relative positions and their last norm."""

@@ -36,7 +36,7 @@ _ZSH = r"""_plmtrain_complete() {
 compdef _plmtrain_complete plmtrain
 """
 
-_RUN_ACTIONS = ("diff", "rm", "save")
+_RUN_ACTIONS = ("diff", "rm", "save", "sweep")
 _FOLDERS = ("init", "teacher")
 """Settings that name a run; the shell's own completion finds other folders."""
 

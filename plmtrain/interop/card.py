@@ -5,23 +5,28 @@ It is written for strangers: no path of the machine, nothing that looks like a s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import csv
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from plmtrain.console import counted
 from plmtrain.errors import PlmtrainError
+from plmtrain.files import read_text
 from plmtrain.interop.folder import read_json
 from plmtrain.interop.hugging_face import Saved
 from plmtrain.interop.model import Model, called
 from plmtrain.interop.publishing import PublishedFolder
 from plmtrain.redaction import redact, redact_text
-from plmtrain.settings.run import FinetuneSettings
+from plmtrain.settings.decode import settings_from_run
+from plmtrain.settings.run import FinetuneSettings, RunSettings
 from plmtrain.settings.tasks.base import SentenceTaskSettings, TaskSettings, TextTaskSettings
 from plmtrain.settings.tasks.multiple_choice import MultipleChoiceSettings
 from plmtrain.training.checkpoint_manifest import versions
-from plmtrain.training.restore import TrainedRun
-from plmtrain.training.run_folder import RunFolder
+from plmtrain.training.restore import TrainedRun, is_run
+from plmtrain.training.run_folder import CONFUSION, HELD_OUT, REVIEW, RunFolder
 
 _AUTO_CLASSES = {
     "ForMaskedLM": ("AutoModelForMaskedLM", "fill-mask"),
@@ -39,7 +44,10 @@ _AUTO_CLASSES = {
 _LISTED = 20
 """The most labels that are listed."""
 
-_TRAINING = ("steps", "epochs", "batch_size", "sequence_length", "phases")
+_MOST_CONFUSED = 10
+"""The most labels of a confusion matrix that is shown."""
+
+_TRAINING = ("steps", "epochs", "batch_size", "sequence_length", "phases", "freeze", "reinitialise_layers", "patience")
 """The trainer's settings that change a result."""
 
 
@@ -58,7 +66,7 @@ def card_of_run(trained: TrainedRun, model: Model, published: PublishedFolder) -
         [
             f"Trained with plmtrain ({type(trained.program).__name__}: {_first_line(trained.program)}), "
             f"{counted(trained.step, 'step')}.",
-            *(["It started from the weights of another model."] if settings.init is not None else []),
+            *([f"It started from the weights of {_origin(Path(settings.init))}."] if settings.init is not None else []),
             *(["It was distilled from another model."] if "teacher" in settings.folders else []),
             *(_task(settings.task) if isinstance(settings, FinetuneSettings) else []),
         ],
@@ -66,7 +74,9 @@ def card_of_run(trained: TrainedRun, model: Model, published: PublishedFolder) -
             "What it learnt from": _list(_data(trained)),
             "How": _table(("setting", "value"), _settings(groups, {"seed": settings.seed, **resolved})),
             "How well": _table(("measure", "value", "after step"), _measures(trained)),
+            "Right and wrong": _list(_review(trained)) + _confusion(trained),
         },
+        _metadata(settings),
     )
 
 
@@ -82,6 +92,57 @@ def card_of_import(source: str, origin: str, model: Model, task: TaskSettings | 
     """
     about = [origin, *(_task(task) if task is not None else [])]
     return _card(f"{model.settings.family} from {source}", model, published, about, {})
+
+
+def _origin(init: Path) -> str:
+    """Return what a run started from: the model and the objective or task of another run, or a class of transformers."""
+    try:
+        if is_run(init):
+            before = settings_from_run(RunFolder(init).config())
+            return f"a run of plmtrain, {before.model.name} trained by {before.subject}"
+        named = read_json(init / "config.json").get("architectures")
+        return f"a {named[0]}" if isinstance(named, list) and named and str(named[0]).isidentifier() else "another model"
+    except (PlmtrainError, OSError):
+        return "another model"
+
+
+def _metadata(settings: RunSettings) -> list[str]:
+    """Return lines of the card's head for the hub: the public dataset and the metrics of a fine-tuned run."""
+    if not isinstance(settings, FinetuneSettings):
+        return []
+    public = "" if settings.data.files else settings.task.hub or ""
+    named = ["datasets:", f"- {public}"] if re.fullmatch(r"[\w.-]+(/[\w.-]+)?", public) else []
+    return [*named, "metrics:", *(f"- {name}" for name in settings.task.metrics)]
+
+
+def _review(trained: TrainedRun) -> Iterator[str]:
+    """Yield what the answers of a fine-tuned run to its held-out examples show."""
+    settings = trained.settings
+    if not isinstance(settings, FinetuneSettings):
+        return
+    direction = "highest" if settings.higher_is_better else "lowest"
+    yield (
+        f"The checkpoint with the {direction} {settings.measure} on the held-out examples was kept: that value is a little too "
+        "good, and one seed tells little of the method."
+    )
+    with suppress(PlmtrainError, OSError):
+        review = read_json(trained.folder / HELD_OUT / REVIEW)
+        if isinstance(count := review.get("examples"), int):
+            yield f"{count:,} examples were held out."
+        if review.get("collapsed") is True:
+            yield "The run collapsed: all of them get the same answer."
+
+
+def _confusion(trained: TrainedRun) -> str:
+    """Return the confusion matrix of a fine-tuned run as a table, if it is small."""
+    try:
+        rows = list(csv.reader(read_text(trained.folder / HELD_OUT / CONFUSION).splitlines()))
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return ""
+    if not 3 <= len(rows) <= _MOST_CONFUSED + 1 or any(len(row) != len(rows[0]) for row in rows):
+        return ""
+    (_, *labels), *counts = [[_escaped(cell) for cell in row] for row in rows]
+    return "\n" + _table(("expected, and given:", *labels), [tuple(row) for row in counts])
 
 
 def _task(task: TaskSettings) -> Iterator[str]:
@@ -102,10 +163,18 @@ def _task(task: TaskSettings) -> Iterator[str]:
         yield f"Its labels are {', '.join(f'`{label}`' for label in labels[:_LISTED])}{', ...' if len(labels) > _LISTED else ''}."
 
 
-def _card(title: str, model: Model, published: PublishedFolder, about: Iterable[str], sections: Mapping[str, str]) -> str:
+def _card(
+    title: str,
+    model: Model,
+    published: PublishedFolder,
+    about: Iterable[str],
+    sections: Mapping[str, str],
+    metadata: Sequence[str] = (),
+) -> str:
     saved = published.saved
     library, use, loading = _loading(saved)
-    head = ["---", f"library_name: {library}", *([f"pipeline_tag: {use}"] if use else []), "tags:", "- plmtrain", "---", ""]
+    tag = [f"pipeline_tag: {use}"] if use else []
+    head = ["---", f"library_name: {library}", *tag, "tags:", "- plmtrain", *metadata, "---", ""]
     over = "" if model.settings.reads_characters else f" over {model.backbone.vocabulary_size:,} tokens"
     parameters = sum(
         parameter.numel()
@@ -206,6 +275,11 @@ def _shown(value: Any) -> str:
     text = "yes" if value is True else "no" if value is False else "none" if value is None else str(value)
     if isinstance(value, str) and ("/" in text or "\\" in text):
         text = Path(text.replace("\\", "/")).name
+    return _escaped(text)
+
+
+def _escaped(text: str) -> str:
+    """Return a text as the cell of a table has it."""
     return text.replace("|", "\\|").replace("\n", " ")
 
 

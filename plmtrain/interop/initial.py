@@ -71,6 +71,7 @@ class Start:
         loaded: the names of these modules, for messages.
         fresh: the names of the learner's other modules, which are new and random.
         pieces: for each new token, the tokens that the folder's own tokenizer writes it with; none for a special token.
+        renewed: blocks of the backbone that keep their new random weights all the same.
     """
 
     folder: Path
@@ -78,9 +79,11 @@ class Start:
     loaded: Sequence[str]
     fresh: Sequence[str]
     pieces: Mapping[int, Sequence[int]]
+    renewed: Sequence[nn.Module] = ()
 
     def load(self) -> None:
         """Load the weights. The rows of new tokens become the mean of the rows of their old pieces, or stay random."""
+        kept = [(block, {name: weight.clone() for name, weight in block.state_dict().items()}) for block in self.renewed]
         (backbone, source), *others = self.taken
         for module, other in others:
             module.load_state_dict(_grown(module, other, self.pieces))
@@ -88,6 +91,8 @@ class Start:
         assert isinstance(backbone, Backbone)
         lender_is_loaded = any(isinstance(module, Backbone) for module, _ in others)
         backbone.load_whole(_grown(backbone.whole(), source, self.pieces), lender_is_loaded)
+        for block, weights in kept:
+            block.load_state_dict(weights)
 
     def __str__(self) -> str:
         lines = [f"starting from {self.folder}, loaded: {', '.join(self.loaded)}"]
@@ -105,7 +110,8 @@ def start_of(settings: RunSettings, program: Trainable, learner: Learner) -> Sta
     """Compare a learner with the weights that its run starts from; None for a run that starts from random weights.
 
     The backbone must be there. Of the heads, those of an objective are taken where the folder has the same; a task's are new but
-    for the pooler in them and for those that it continues.
+    for the pooler in them and for those that it continues. The ``trainer.reinitialise_layers`` last layers are new, too, and the
+    pooler with them.
 
     Args:
         settings: the run's settings.
@@ -124,7 +130,8 @@ def start_of(settings: RunSettings, program: Trainable, learner: Learner) -> Sta
     _require_alike(learner.backbone, source.backbone, pieces, folder)
     taken: list[tuple[nn.Module, nn.Module]] = [(learner.backbone, source.backbone)]
     loaded = ["the backbone"]
-    fresh: list[str] = []
+    new = settings.trainer.reinitialise_layers
+    fresh = [f"its last {'layer' if new == 1 else f'{new} layers'}"] if new else []
     for part in program.parts.members:
         own = part.learner(learner)
         pooler = own.pooler_layer
@@ -134,11 +141,13 @@ def start_of(settings: RunSettings, program: Trainable, learner: Learner) -> Sta
                 heads = []
             if heads:
                 taken.append((module, heads[0]))
-            elif pooler is not None and source.pooler is not None and pooler in module.modules():
+            elif not new and pooler is not None and source.pooler is not None and pooler in module.modules():
                 taken.append((pooler, source.pooler))
                 loaded.append("the pooler")
             (loaded if heads else fresh).append(name)
-    return Start(folder, taken, list(dict.fromkeys(loaded)), list(dict.fromkeys(fresh)), pieces)
+    last = learner.backbone.stacks()[-1]
+    renewed = last[len(last) - new :]
+    return Start(folder, taken, list(dict.fromkeys(loaded)), list(dict.fromkeys(fresh)), pieces, renewed)
 
 
 @dataclass(frozen=True)

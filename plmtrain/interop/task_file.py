@@ -22,7 +22,10 @@ from plmtrain.settings.tasks.classification import ClassificationSettings
 NAME = "plmtrain.json"
 
 _OF_TRAINING = frozenset(
-    {"hub", "revision", "subset", "folder", "train_split", "validation_split", "metrics", "dropout", "lm_weight"}
+    (
+        "hub revision subset folder train_split validation_split metrics dropout lm_weight class_weights label_counts "
+        "label_smoothing"
+    ).split()
 )
 """The settings of a task that say nothing of what its model reads and answers."""
 

@@ -16,8 +16,9 @@ class StatefulOptimizer(torch.optim.Optimizer):
     """An optimiser whose state exists before its first step, so that it can be saved and restored at any step.
 
     Args:
-        groups: each with its ``params`` and its ``weight_decay``; no parameter twice. ``parts`` lists how many matrices each of
-            its parameters joins, one below the other, or is None where that does not matter.
+        groups: each with its ``params``, its ``weight_decay`` and its ``share`` of the learning rate; no parameter twice.
+            ``parts`` lists how many matrices each of its parameters joins, one below the other, or is None where that does not
+            matter.
         settings: the optimiser's settings.
     """
 

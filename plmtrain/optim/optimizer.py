@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
@@ -18,26 +19,39 @@ from plmtrain.settings.optimizer import OptimizerSettings
 _TYPES: dict[str, type[StatefulOptimizer]] = {"adamw": AdamW, "lamb": Lamb, "adafactor": Adafactor, "adagrad": Adagrad}
 
 
-def build(learner: nn.Module, settings: OptimizerSettings) -> StatefulOptimizer:
+def build(
+    learner: nn.Module, settings: OptimizerSettings, shares: Mapping[nn.Parameter, float] = MappingProxyType({})
+) -> StatefulOptimizer:
     """Build an optimiser of the parameters of a learner that require gradients; a shared parameter is included once.
 
     Call it when the learner is on its device: the moments are created on the device of their parameters.
+
+    Args:
+        learner: the parameters' owner.
+        settings: the optimiser's.
+        shares: of some parameters, the share of the learning rate that is theirs; the whole rate for all others.
     """
     owners = {f"{path}.{name}" if path else name: owner for path, owner in learner.named_modules() for name in owner._parameters}
-    groups: dict[bool, list[nn.Parameter]] = {True: [], False: []}
+    groups: dict[float, dict[bool, list[nn.Parameter]]] = {1.0: {True: [], False: []}}
     joined: dict[nn.Parameter, int] = {}
     for name, parameter in learner.named_parameters():
         if parameter.requires_grad:
-            groups[settings.weight_decay_on == "all" or decays(owners[name], parameter)].append(parameter)
+            by_decay = groups.setdefault(shares.get(parameter, 1.0), {True: [], False: []})
+            by_decay[settings.weight_decay_on == "all" or decays(owners[name], parameter)].append(parameter)
             joined[parameter] = getattr(owners[name], "parts", 1)
     return _TYPES[settings.type](
         [
-            {
-                "params": groups[True],
-                "weight_decay": settings.weight_decay,
-                "parts": [joined[parameter] for parameter in groups[True]],
-            },
-            {"params": groups[False], "weight_decay": 0.0, "parts": None},
+            group
+            for share, by_decay in groups.items()
+            for group in (
+                {
+                    "params": by_decay[True],
+                    "weight_decay": settings.weight_decay,
+                    "parts": [joined[parameter] for parameter in by_decay[True]],
+                    "share": share,
+                },
+                {"params": by_decay[False], "weight_decay": 0.0, "parts": None, "share": share},
+            )
         ],
         settings,
     )

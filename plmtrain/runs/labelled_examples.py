@@ -19,13 +19,14 @@ from plmtrain.errors import DataError
 from plmtrain.files import make_folder, write_json_atomically, write_text_atomically
 from plmtrain.json_files import read_object
 from plmtrain.runs.demonstration import table_of
+from plmtrain.runs.held_out_files import missing_pictures, write_review
 from plmtrain.runs.material import Material, require_libraries, require_tokens, with_counted_steps
 from plmtrain.settings.data import TableSettings
 from plmtrain.settings.run import FinetuneSettings
 from plmtrain.text.extension import with_added_tokens
 from plmtrain.text.readers import Skips
 from plmtrain.text.tokenizer import Tokenizer
-from plmtrain.training.run_folder import RunFolder
+from plmtrain.training.run_folder import HELD_OUT, RunFolder
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -60,6 +61,7 @@ class LabelledExamples(Material):
         self._encoded = {split: examples.reader.encode(some, tokenizer) for split, some in examples.splits.items()}
         self._answers: list[dict[str, Any]] = []
         self._answering: TaskAnswering[Any] | None = None
+        self._untold: list[str] = []
 
     @classmethod
     def of(cls, settings: FinetuneSettings, on_update: OnUpdate) -> LabelledExamples:
@@ -175,7 +177,9 @@ class LabelledExamples(Material):
                 for example, answer in zip(held_out, answers, strict=True)
             ]
             write_text_atomically(folder / PREDICTIONS, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
-            self._answering, self._answers = answering, answers
+            review = answering.review(self.examples, answers)
+            write_review(make_folder(folder / HELD_OUT), review, len(held_out))
+            self._answering, self._answers, self._untold = answering, answers, missing_pictures(review)
 
     def _tuned(self, program: Trainable, tuned: Mapping[str, Any], phase: Phase) -> Trainable:
         """Return the program with some settings of the task that were tuned on its held-out answers."""
@@ -188,7 +192,7 @@ class LabelledExamples(Material):
         self, program: Trainable, learner: Learner, best: float | None, measured: Mapping[str, float]
     ) -> list[RenderableType]:
         assert self._answering is not None, "conclude comes first"
-        parts = self._answering.closing(self.examples, self._answers, best)
+        parts = [*self._answering.closing(self.examples, self._answers, best), *self._untold]
         return [part if isinstance(part, str) else table_of(part) for part in parts]
 
 

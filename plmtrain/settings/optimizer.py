@@ -45,6 +45,11 @@ class OptimizerSettings(Settings):
     """The value at which the sums of squared gradients begin: 1 in ELMo's code (adagrad)."""
     clip_norm: float | None = Field(1.0, gt=0)
     """The global gradient norm is clipped to this; null for no clipping, as in RoBERTa."""
+    layer_decay: float = Field(1.0, gt=0, le=1)
+    """The learning rate of a layer as a share of that of the layer above it, the embeddings below the first one; 1 for the same
+    rate everywhere (Clark et al. 2020, appendix B)."""
+    head_depth: int = Field(2, ge=0, le=16)
+    """The number of such steps from the head, which has the whole rate, to the last layer: 2 in ELECTRA's code, 0 in XLNet's."""
 
     @property
     def moments(self) -> int:
@@ -55,6 +60,8 @@ class OptimizerSettings(Settings):
     @model_validator(mode="after")
     def _nothing_is_ignored(self) -> OptimizerSettings:
         _require_meaning(self, _OPTIMIZERS_WITH)
+        if self.layer_decay == 1 and self.head_depth != type(self).model_fields["head_depth"].default:
+            raise ValueError("head_depth has no meaning without layer_decay: give it a value below 1, such as 0.8")
         return self
 
 

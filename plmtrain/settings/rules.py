@@ -149,6 +149,28 @@ def _frozen_layers_exist(model: ModelSettings, trainer: TrainerSettings) -> Iter
             yield "trainer.freeze", f"trainer.freeze names {name}; model={model.name} has {layers}", "name layers that it has"
 
 
+def _new_layers_exist(model: ModelSettings, trainer: TrainerSettings, init: str | None) -> Iterator[Broken]:
+    wanted, last, blocks = trainer.reinitialise_layers, getattr(model, "last_blocks", None), getattr(model, "blocks", None)
+    if not wanted or last is None or blocks is None:
+        return
+    key = "trainer.reinitialise_layers"
+    if init is None:
+        yield (
+            key,
+            "without init= all layers start from random weights",
+            f"omit {key}, or name what to start from: init=RUN_OR_FOLDER",
+        )
+    elif wanted > last:
+        layers = "one layer" if last == 1 else f"{last} layers"
+        yield key, f"{key} is {wanted}; model={model.name} has {layers} before its heads", f"write {key}={last} or less"
+    elif frozen := [name for name in trainer.freeze if any(number >= blocks - wanted for number in frozen_layers(name))]:
+        yield (
+            key,
+            f"{key}={wanted} makes layers new that trainer.freeze={frozen[0]} does not train",
+            "freeze lower layers, or renew fewer",
+        )
+
+
 def _recurrence_is_not_compiled(model: ModelSettings, trainer: TrainerSettings) -> Iterator[Broken]:
     if trainer.compile and model.kind == "bilstm":
         what = f"model={model.name} has a recurrence of its own, which a compiler would unroll: minutes for each length of rows"
@@ -320,6 +342,7 @@ _RULES: tuple[Rule, ...] = (
     (("model", "task", "tokenizer"), _task_has_tokens),
     (("model", "trainer"), _sequences_fit_model),
     (("model", "trainer"), _frozen_layers_exist),
+    (("model", "trainer", "init"), _new_layers_exist),
     (("model", "trainer"), _recurrence_is_not_compiled),
     (("trainer", "launch"), _batches_divide),
     (("schedule", "trainer"), _schedule_fits),

@@ -67,6 +67,16 @@ class RunSettings(Settings):
         raise AssertionError("every kind of run defines its subject")
 
     @property
+    def measure(self) -> str:
+        """The measure of validation by which runs are judged."""
+        return "loss"
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Whether a higher value of that measure is better."""
+        return False
+
+    @property
     def tokenizer_from(self) -> str | None:
         """The run or Hugging Face folder that the run takes its tokenizer from; None if it has one of its own."""
         return self.init
@@ -107,6 +117,14 @@ class FinetuneSettings(RunSettings):
     @property
     def subject(self) -> str:
         return self.task.name
+
+    @property
+    def measure(self) -> str:
+        return self.task.metrics[0]
+
+    @property
+    def higher_is_better(self) -> bool:
+        return self.measure not in self.task.lower_is_better
 
 
 class EvaluationSettings(Settings):

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from plmtrain.settings.data import TableSettings
 from plmtrain.settings.models.base import ModelSettings
+from plmtrain.settings.optimizer import OptimizerSettings
 from plmtrain.settings.tasks.base import HeadTaskSettings, RowTaskSettings, SentenceTaskSettings, TaskSettings
 from plmtrain.settings.trainer import TrainerSettings
 from plmtrain.settings.wording import Broken, Rule
@@ -45,6 +46,18 @@ def _task_mixes_layers(model: ModelSettings, task: TaskSettings) -> Iterator[Bro
     elif model.kind == "encoder_decoder":
         what = f"the layers of model={model.name} cannot be mixed: it has those of an encoder and those of a decoder"
         yield "task.features", what, "write task.features=states"
+
+
+def _mixed_layers_stay(
+    model: ModelSettings, task: TaskSettings, optimizer: OptimizerSettings, trainer: TrainerSettings
+) -> Iterator[Broken]:
+    """Refuse settings of layers that are trained where the head reads a mix of layers that are not."""
+    if isinstance(task, HeadTaskSettings) and task.mixes(model.published):
+        what = f"has no meaning: the head reads a mix of the layers of model={model.name}, which stay as they are"
+        if optimizer.layer_decay != 1:
+            yield "optimizer.layer_decay", f"optimizer.layer_decay {what}", "omit it, or write task.features=states"
+        if trainer.reinitialise_layers:
+            yield "trainer.reinitialise_layers", f"trainer.reinitialise_layers {what}", "omit it, or write task.features=states"
 
 
 def _task_has_examples(task: TaskSettings, data: TableSettings) -> Iterator[Broken]:
@@ -90,6 +103,7 @@ TASK_RULES: tuple[Rule, ...] = (
     (("model", "task"), _source_fits_model),
     (("model", "task"), _task_names_languages),
     (("model", "task"), _task_mixes_layers),
+    (("model", "task", "optimizer", "trainer"), _mixed_layers_stay),
     (("task", "data"), _task_has_examples),
     (("task", "trainer"), _task_has_no_phases),
 )

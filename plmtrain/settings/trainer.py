@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from plmtrain.settings.base import MOST_PLACES, Settings, Texts
+from plmtrain.settings.models.base import MOST_LAYERS
 
 MOST_ROWS = 2**20
 """The most rows in a step: thirty times the largest published batch (You et al. 2020: 32,768)."""
@@ -91,6 +92,9 @@ class TrainerSettings(Settings):
     freeze: Texts = ()
     """Parts of the backbone that are not trained: ``embeddings``, ``layer.N``, or the layers from N to M as ``layer.N..M``,
     counted from 0, an encoder's before its decoder's."""
+    reinitialise_layers: int = Field(0, ge=0, le=MOST_LAYERS)
+    """The number of last layers that start from new random weights instead of those of ``init``, and with them the pooler in the
+    head of a task; a decoder's where there is one (Zhang et al. 2021, section 5)."""
     log_every: int = Field(20, gt=0)
     """Steps between lines in metrics.jsonl."""
     precision: WantedPrecision = "auto"

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from plmtrain.errors import PlmtrainError
-from plmtrain.study.sweep_record import Aim, final_metrics
+from plmtrain.settings.decode import settings_from_run
+from plmtrain.study.sweep_record import final_metrics
 from plmtrain.training.checkpoint import Journal
 from plmtrain.training.lock import Owner
 from plmtrain.training.run_folder import RunFolder
@@ -108,11 +109,6 @@ def metrics_of(folder: Path) -> dict[str, float]:
     return final_metrics(records, step if isinstance(step, int) else None) or final_metrics(records)
 
 
-def aim_of(folder: Path) -> Aim | None:
-    """Return the measure that decides which checkpoint is the result of a fine-tuned run; None for others and damaged ones."""
-    return _aim(_config(RunFolder(folder)))
-
-
 def size_of(folder: Path) -> int:
     """Return the bytes of all files below a folder; links are not followed."""
     total = 0
@@ -131,16 +127,12 @@ def _state(run: RunFolder, config: Mapping[str, Any], status: Mapping[str, Any])
 
 
 def _measure(config: Mapping[str, Any], metrics: Mapping[str, float]) -> str:
-    """Return the name of the measure that is a run's result: a task's first metric, else the validation loss, else the loss."""
-    aim = _aim(config)
-    first = [] if aim is None else [aim.measure]
-    return next((name for name in (*first, "val/loss", "loss") if name in metrics), "")
-
-
-def _aim(config: Mapping[str, Any]) -> Aim | None:
+    """Return the name of the measure that is a run's result: that by which it is judged, else the validation loss, else the
+    loss."""
+    first = []
     with suppress(*_ANY_DAMAGE):
-        return Aim.of_task(config["task"])
-    return None
+        first = [f"val/{settings_from_run(config).measure}"]
+    return next((name for name in (*first, "val/loss", "loss") if name in metrics), "")
 
 
 def _time(path: Path) -> float:

@@ -1,11 +1,10 @@
-"""The results of a sweep's jobs: a small file for each, and one table of all."""
+"""The jobs of a sweep: a small file for each, and one table of all. Statistics over their seeds are in ``sweep_summary``."""
 
 from __future__ import annotations
 
 import csv
 import io
 import math
-import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -18,7 +17,8 @@ from plmtrain.console import tell, tell_whole
 from plmtrain.files import write_json_atomically, write_text_atomically
 from plmtrain.json_files import DamagedJson, read_record
 from plmtrain.redaction import redact
-from plmtrain.settings.lookup import task_classes
+
+_COLOURS = {"finished": "green", "failed": "red", "stopped": "yellow"}
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,10 @@ class Record:
         reason: why it did not finish.
         seconds: the duration of its process; 0 if another command ran it.
         metrics: the last training loss, and the last value of each validation metric.
+        measure: the metric by which its run is judged; empty if that is unknown.
+        higher: whether a higher value of it is better.
+        measured_on: a digest of what it was measured on: values of jobs compare if it is the same.
+        collapsed: whether the run gives all held-out examples the same answer; None if that is unknown.
     """
 
     job: int
@@ -44,6 +48,15 @@ class Record:
     reason: str = ""
     seconds: float = 0.0
     metrics: Mapping[str, float] = field(default_factory=dict)
+    measure: str = ""
+    higher: bool = False
+    measured_on: str = ""
+    collapsed: bool | None = None
+
+    @property
+    def value(self) -> float | None:
+        """The value of its measure, if it finished and the measure is defined."""
+        return self.metrics.get(self.measure) if self.state == "finished" else None
 
     @property
     def number(self) -> int:
@@ -82,45 +95,14 @@ def final_metrics(records: Iterable[Mapping[str, Any]], step: int | None = None)
     return {key: value for key, value in metrics.items() if math.isfinite(value)}
 
 
-@dataclass(frozen=True)
-class Spread:
-    """The mean and the spread of jobs that differ only in their seed.
-
-    Args:
-        values: the other swept keys with their values.
-        seeds: the number of jobs.
-        mean: of each metric that all of them have.
-        deviation: its sample standard deviation.
-    """
-
-    values: Mapping[str, str]
-    seeds: int
-    mean: Mapping[str, float]
-    deviation: Mapping[str, float]
-
-
-def spreads(records: Sequence[Record]) -> list[Spread]:
-    """Return mean and spread over seeds for every group of two or more finished jobs that differ in nothing else."""
-    alike: dict[tuple[tuple[str, str], ...], list[Record]] = {}
-    for record in records:
-        if "seed" in record.values and record.state == "finished":
-            others = tuple((key, value) for key, value in record.values.items() if key != "seed")
-            alike.setdefault(others, []).append(record)
-    spreads_over_seeds = []
-    for others, jobs in alike.items():
-        if len(jobs) > 1:
-            numbers = {key: [job.metrics.get(key) for job in jobs] for key in sorted(jobs[0].metrics)}
-            complete = {key: [value for value in values if value is not None] for key, values in numbers.items()}
-            complete = {key: values for key, values in complete.items() if len(values) == len(jobs)}
-            mean = {key: statistics.fmean(values) for key, values in complete.items()}
-            deviation = {key: statistics.stdev(values) for key, values in complete.items()}
-            spreads_over_seeds.append(Spread(dict(others), len(jobs), mean, deviation))
-    return spreads_over_seeds
-
-
 def _columns(records: Sequence[Record], fixed: str) -> list[str]:
     columns = {key: None for record in records for key in getattr(record, fixed)}
     return list(columns) if fixed == "values" else sorted(columns)
+
+
+def shown_values(values: Mapping[str, str], swept: Sequence[str]) -> list[str]:
+    """Return the values of swept keys in order, with secrets masked; empty where a job has none."""
+    return [str(redact({key: values.get(key, "")})[key]) for key in swept]
 
 
 def write_csv(records: Sequence[Record], path: Path) -> None:
@@ -130,7 +112,7 @@ def write_csv(records: Sequence[Record], path: Path) -> None:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["job", *swept, "state", "exit_code", *measured, "seconds", "run", "reason"])
     for record in records:
-        values = [redact({key: record.values.get(key, "")})[key] for key in swept]
+        values = shown_values(record.values, swept)
         numbers = [record.metrics.get(key, "") for key in measured]
         code = "" if record.exit_code is None else record.exit_code
         writer.writerow(
@@ -139,81 +121,22 @@ def write_csv(records: Sequence[Record], path: Path) -> None:
     write_text_atomically(path, text.getvalue())
 
 
-def write_spreads(spread_list: Sequence[Spread], path: Path) -> None:
-    """Write means and standard deviations over seeds for programs, in a separate file: the other one has one row a job."""
-    swept = list({key: None for spread in spread_list for key in spread.values})
-    measured = sorted({key for spread in spread_list for key in spread.mean})
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*swept, "seeds", *(f"{key} {of}" for key in measured for of in ("mean", "std"))])
-    for spread in spread_list:
-        values = [redact({key: spread.values.get(key, "")})[key] for key in swept]
-        numbers = [of.get(key, "") for key in measured for of in (spread.mean, spread.deviation)]
-        writer.writerow([*values, spread.seeds, *numbers])
-    write_text_atomically(path, text.getvalue())
-
-
-@dataclass(frozen=True)
-class Aim:
-    """The measure by which the jobs of a sweep are compared.
-
-    Args:
-        measure: its name in the metrics.
-        higher: whether a higher value is better.
-    """
-
-    measure: str
-    higher: bool
-
-    @classmethod
-    def of_task(cls, task: Mapping[str, Any]) -> Aim:
-        """Return the measure that decides which checkpoint is the result of a fine-tuned run.
-
-        Args:
-            task: the section ``task`` of the run's ``config.yaml``: labels that were found in the data may decide the measure.
-
-        Raises:
-            KeyError: if there is no such type of task.
-            pydantic.ValidationError: if these are not the settings of such a task.
-        """
-        settings: Any = task_classes()[str(task["type"])].model_validate(task)
-        metric = str(settings.metrics[0])
-        return cls(f"val/{metric}", higher=metric not in settings.lower_is_better)
-
-    def best(self, records: Iterable[Record]) -> Record | None:
-        """Return the best of two or more finished jobs that have the measure."""
-        ended = [record for record in records if record.state == "finished" and self.measure in record.metrics]
-        ranked = sorted(ended, key=lambda record: record.metrics[self.measure], reverse=self.higher)
-        return ranked[0] if len(ranked) > 1 else None
-
-
-def print_table(records: Sequence[Record], title: str, aim: Aim | None = None) -> None:
-    """Print the table for people, with its best job marked.
+def print_table(records: Sequence[Record], title: str, best: Sequence[Record] = ()) -> None:
+    """Print the table for people.
 
     Args:
         records: the jobs.
         title: a line above it.
-        aim: the measure by which a job is the best one; None if they do not compare.
+        best: those that are marked.
     """
-    best = None if aim is None else aim.best(records)
     swept, measured = _columns(records, "values"), _columns(records, "metrics")
     table = Table("job", *map(escape, swept), "state", "exit", *measured, "run")
-    colours = {"finished": "green", "failed": "red", "stopped": "yellow"}
     for record in records:
-        values = [escape(str(redact({key: record.values.get(key, "")})[key])) for key in swept]
+        values = [escape(text) for text in shown_values(record.values, swept)]
         numbers = [f"{record.metrics[key]:.4f}" if key in record.metrics else "" for key in measured]
-        colour = colours.get(record.state, "white")
         code = "" if record.exit_code is None else str(record.exit_code)
-        number = f"{record.number} *" if record is best else str(record.number)
-        style = "bold" if record is best else None
-        table.add_row(number, *values, f"[{colour}]{record.state}[/]", code, *numbers, escape(record.run), style=style)
-    for spread in spreads(records):
-        table.add_section()
-        for name, metrics in (("mean", spread.mean), ("std", spread.deviation)):
-            values = [escape(str(redact({key: spread.values.get(key, "")})[key])) for key in swept]
-            numbers = [f"{metrics[key]:.4f}" if key in metrics else "" for key in measured]
-            table.add_row(name, *values, f"{spread.seeds} seeds", "", *numbers, "", style="bold")
+        number, style = (f"{record.number} *", "bold") if record in best else (str(record.number), None)
+        state = f"[{_COLOURS.get(record.state, 'white')}]{record.state}[/]"
+        table.add_row(number, *values, state, code, *numbers, escape(record.run), style=style)
     tell(title)
     tell_whole(table)
-    if aim is not None and best is not None:
-        tell(f"* the best by {aim.measure}: {best.metrics[aim.measure]:.4f}")

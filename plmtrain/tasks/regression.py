@@ -19,6 +19,7 @@ from plmtrain.nn.heads import LinearHead, SentenceHead
 from plmtrain.programs.answering import Answer, Demonstration
 from plmtrain.programs.inspection import Inspection
 from plmtrain.programs.program import Selection
+from plmtrain.programs.review import Review, Scores
 from plmtrain.programs.sentences import SentenceAnswering, SentenceProgram
 from plmtrain.settings.tasks.regression import RegressionSettings
 
@@ -31,6 +32,8 @@ _PARTS = 5
 """The number of groups of held-out examples, by score, in the closing table."""
 _WORST = 5
 """The number of examples in the table of the largest errors."""
+_SAME = 0.01
+"""Scores within this share of the range of the right ones are the same for the question whether a run collapsed."""
 _SHORT = 80
 """The most characters of a text in a table."""
 
@@ -101,13 +104,25 @@ class Scoring(SentenceAnswering[RegressionSettings]):
     def cells(self, answer: Mapping[str, Any]) -> list[str]:
         return [f"{answer['score']:.3f}"]
 
+    def review(self, examples: Examples, answers: Sequence[Mapping[str, Any]]) -> Review:
+        given, expected = _scores(examples, answers)
+        held_out = examples.splits["validation"]
+        worst = [
+            {**self.reader.line(held_out[place]), "score": given[place], "error": given[place] - expected[place]}
+            for place in np.argsort(-np.abs(given - expected), kind="stable").tolist()
+        ]
+        return Review(
+            collapsed=bool(np.ptp(expected) > 0 and np.ptp(given) <= _SAME * np.ptp(expected)),
+            scores=Scores(given, expected),
+            errors=worst,
+        )
+
     def closing(
         self, examples: Examples, answers: Sequence[Mapping[str, Any]], best: float | None
     ) -> Sequence[Demonstration | str]:
         """Show the errors along the scale, the largest errors, and the baseline: the mean of the training scores."""
         held_out = examples.splits["validation"]
-        expected = np.array([example.reference for example in held_out], np.float64)
-        given = np.array([answer["score"] for answer in answers], np.float64)
+        given, expected = _scores(examples, answers)
         mean = float(np.mean([example.reference for example in examples.splits["train"]]))
         of_mean = measure("mse", np.full_like(expected, mean), expected)
         beside = (
@@ -120,6 +135,12 @@ class Scoring(SentenceAnswering[RegressionSettings]):
         if best is not None:
             parts.append(f"best validation {self.program.selection.measure} {best:.4f}")
         return parts
+
+
+def _scores(examples: Examples, answers: Sequence[Mapping[str, Any]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the given and the right scores of the held-out examples.  # [examples] each"""
+    expected = np.array([example.reference for example in examples.splits["validation"]], np.float64)
+    return np.array([answer["score"] for answer in answers], np.float64), expected
 
 
 def _by_score(given: NDArray[np.float64], expected: NDArray[np.float64]) -> Demonstration:

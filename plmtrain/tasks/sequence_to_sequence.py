@@ -30,6 +30,7 @@ from plmtrain.nn.loss import smoothed, tied_cross_entropy
 from plmtrain.programs.answering import Answer, Demonstration
 from plmtrain.programs.inspection import Inspection, Shown
 from plmtrain.programs.program import Carry, MakeBackbone, Selection
+from plmtrain.programs.review import Confusion, Review, all_alike
 from plmtrain.programs.task import TaskAnswering, TaskProgram
 from plmtrain.programs.text_to_text.languages import LanguageTokens
 from plmtrain.programs.writing import WritingLearner, start_of, taught, write
@@ -49,6 +50,8 @@ _SHOWN = 6
 """The held-out examples in the closing table."""
 _CLOSED = 20
 """The most different targets that are taken for the words of labels."""
+_OTHER = "(another text)"
+"""The label of a text that is none of them."""
 
 
 class SequenceToSequence(TaskProgram[SequenceToSequenceSettings, ModelSettings, WritingLearner]):
@@ -247,6 +250,16 @@ class AnswerWriting(TaskAnswering[WritingLearner]):
         given = [answer["prediction"] for answer in predictions]
         return {name: written.measure(name, given, references, self.settings.bleu_tokens) for name in self.scored}
 
+    def review(self, examples: Examples, answers: Sequence[Mapping[str, Any]]) -> Review:
+        """Review the answers; if targets are the words of labels, also their confusion, with all other texts as one label."""
+        expected = [_spaced(example.reference) for example in examples.splits["validation"]]
+        given, words = [_spaced(answer["prediction"]) for answer in answers], _words_of_labels(examples)
+        collapsed = all_alike(given, expected)
+        if not words:
+            return Review(collapsed=collapsed)
+        sides = ([text if text in words else _OTHER for text in side] for side in (expected, given))
+        return Review(collapsed=collapsed, confusion=Confusion.of([*sorted(words), _OTHER], *sides))
+
     def closing(
         self, examples: Examples, answers: Sequence[Mapping[str, Any]], best: float | None
     ) -> Sequence[Demonstration | str]:
@@ -261,10 +274,20 @@ class AnswerWriting(TaskAnswering[WritingLearner]):
         parts += [
             written.signature(name, given, right, self.settings.bleu_tokens) for name in self.scored if name in ("bleu", "chrf")
         ]
-        known = {" ".join(str(example.reference).split()) for example in examples.splits["train"]}
-        if len(known) <= _CLOSED:
-            unknown = sum(" ".join(text.split()) not in known for text in given)
-            parts.append(f"{unknown:,} of {len(given):,} answers are none of the {len(known)} targets of the training examples")
+        if words := _words_of_labels(examples):
+            unknown = sum(_spaced(text) not in words for text in given)
+            parts.append(f"{unknown:,} of {len(given):,} answers are none of the {len(words)} targets of the training examples")
         if best is not None:
             parts.append(f"best validation {self.program.selection.measure} {best:.4f}")
         return parts
+
+
+def _words_of_labels(examples: Examples) -> set[str]:
+    """Return the targets of the training examples if these are the words of labels; nothing if they are texts."""
+    targets = {_spaced(example.reference) for example in examples.splits["train"]}
+    return targets if len(targets) <= _CLOSED else set()
+
+
+def _spaced(text: Any) -> str:
+    """Return a text with one space between two words."""
+    return " ".join(str(text).split())

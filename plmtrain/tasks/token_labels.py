@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence, Set
 from functools import cached_property
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from plmtrain.programs.answering import Answer, Demonstration
 from plmtrain.programs.features import FeatureLearner, mix_of, mix_term
 from plmtrain.programs.inspection import Inspection, Shown
 from plmtrain.programs.program import Carry, MakeBackbone, Selection
+from plmtrain.programs.review import Confusion, Review
 from plmtrain.programs.spelling import with_spellings
 from plmtrain.programs.task import TaskAnswering, TaskProgram
 from plmtrain.settings.base import MOST_PLACES
@@ -232,21 +234,35 @@ class Labelling(TaskAnswering[TokenLabelsLearner]):
         values = {"labels": answer["labels"], "probabilities": answer["probabilities"]}
         return Answer({self.settings.text: list(words), **values}, [line])
 
+    def review(self, examples: Examples, answers: Sequence[Mapping[str, Any]]) -> Review:
+        confusion = self._confusion(examples, answers)
+        wrong = [
+            {"words": list(example.texts), "place": place, "word": word, "expected": right, "label": given, "confidence": share}
+            for example, answer in zip(examples.splits["validation"], answers, strict=True)
+            for place, (word, right, given, share) in enumerate(
+                zip(example.texts, example.reference or (), answer["labels"], answer["probabilities"], strict=True)
+            )
+            if given != right
+        ]
+        wrong.sort(key=lambda error: -error["confidence"])
+        return Review(collapsed=confusion.collapsed, confusion=confusion, errors=wrong)
+
+    def _confusion(self, examples: Examples, answers: Sequence[Mapping[str, Any]]) -> Confusion:
+        expected = chain.from_iterable(example.reference or () for example in examples.splits["validation"])
+        return Confusion.of(self.settings.labels, expected, chain.from_iterable(answer["labels"] for answer in answers))
+
     def closing(
         self, examples: Examples, answers: Sequence[Mapping[str, Any]], best: float | None
     ) -> Sequence[Demonstration | str]:
         """Show how often each label is given rightly, and the baseline: the commonest label of each word in training."""
-        counts: Counter[tuple[str, str]] = Counter()
-        for example, answer in zip(examples.splits["validation"], answers, strict=True):
-            counts.update(zip(example.reference or (), answer["labels"], strict=True))
+        counts = self._confusion(examples, answers).counts
         parts: list[Demonstration | str] = []
         labels = self.settings.labels
         if len(labels) <= _LARGEST_TABLE:
             rows = []
-            for label in labels:
-                expected = sum(count for (right, _), count in counts.items() if right == label)
-                given = sum(count for (_, other), count in counts.items() if other == label)
-                hits = counts[label, label]
+            for label, expected, given, hits in zip(
+                labels, counts.sum(axis=1), counts.sum(axis=0), counts.diagonal(), strict=True
+            ):
                 shares = [f"{hits / whole:.1%}" if whole else "" for whole in (given, expected)]
                 rows.append([label, f"{expected:,}", f"{given:,}", *shares])
             parts.append(Demonstration("held-out words by label", ["label", "expected", "given", "precision", "recall"], rows))

@@ -33,6 +33,7 @@ from plmtrain.programs.program import Carry
 from plmtrain.settings.run import RunSettings
 from plmtrain.training import memory
 from plmtrain.training.group import Group
+from plmtrain.training.layer_rates import rate_shares
 from plmtrain.training.precision import Precision
 from plmtrain.training.step import Step, take_step, whole_loss
 
@@ -188,7 +189,7 @@ def measure(
         Stopped: if a signal asked for it.
     """
     phase = replace(phase, index=0, first_step=0, steps=_WARM_UP + steps, samples_before=0)
-    optimiser = optimizer.build(module, settings.optimizer)
+    optimiser = optimizer.build(module, settings.optimizer, rate_shares(module, settings.optimizer))
     scaler = torch.amp.GradScaler(group.device.type, enabled=precision == "fp16")
     memory.forget_peak(group.device)
     carry: Carry = {}

@@ -28,6 +28,10 @@ State = Literal["preparing", "running", "stopped", "interrupted", "finished", "f
 
 _CONFIG, _CHECKPOINTS = "config.yaml", "checkpoints"
 
+HELD_OUT = "held_out"
+"""The folder of what the answers to held-out examples show, in that of a fine-tuned run."""
+CONFUSION, ERRORS, REVIEW = "confusion.csv", "errors.jsonl", "summary.json"
+"""The files in it: the confusion matrix, the most confident errors, and what is said in a word or two."""
 _NAME_LIMIT = 120
 """Bytes of a folder's name; file systems allow 255, and the files in it need room too."""
 _CONFIG_LIMIT = 2**20

@@ -108,7 +108,7 @@ def take_step(
         group: the processes that train together.
         step: the number of steps taken before.
         seed: the run's seed.
-        learning_rate: the learning rate of this step.
+        learning_rate: the learning rate of this step, of which each group of parameters has its share.
         clip_norm: the maximum gradient norm; None for no clipping.
     """
     normalisers = global_normalisers(batches, (*part.program.terms, *part.program.counted), group)
@@ -135,7 +135,7 @@ def take_step(
         handed_on.append(batch_carry)
 
     for owner in optimizer.param_groups:
-        owner["lr"] = learning_rate
+        owner["lr"] = learning_rate * owner["share"]
     scaler.unscale_(optimizer)
     # Gradients were summed over the group, so every process has the same norm and takes the same decision.
     gradient_norm = float(clip_by_global_norm(module.parameters(), clip_norm))

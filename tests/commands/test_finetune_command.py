@@ -6,6 +6,7 @@ import csv
 import json
 import random
 import signal
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,19 @@ def test_what_a_run_leaves(work: Path) -> None:
     assert right == pytest.approx(max(validations.values()))
     for one in answers:
         assert max(one["probabilities"], key=one["probabilities"].get) == one["label"]
+    held_out = run / "held_out"
+    with (held_out / "confusion.csv").open() as file:
+        matrix = {row.pop("expected"): {label: int(count) for label, count in row.items()} for row in csv.DictReader(file)}
+    pairs = Counter((one["expected"], one["label"]) for one in answers)
+    assert matrix == {right: {given: pairs[right, given] for given in ("no", "yes")} for right in ("no", "yes")}
+    errors = [json.loads(line) for line in (held_out / "errors.jsonl").read_text().splitlines()]
+    assert [one["confidence"] for one in errors] == sorted(
+        (max(one["probabilities"].values()) for one in answers if one["label"] != one["expected"]), reverse=True
+    )
+    assert json.loads((held_out / "summary.json").read_text()) == {
+        "examples": 40,
+        "collapsed": len({given for _, given in pairs}) < 2,
+    }
 
 
 def test_the_same_command_again_finds_it_finished(work: Path) -> None:

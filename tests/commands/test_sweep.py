@@ -7,6 +7,7 @@ processes and signals matter a small program.
 from __future__ import annotations
 
 import csv
+import json
 import os
 import signal
 import subprocess
@@ -18,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+from plmtrain import cli
 from plmtrain.commands.sweep import command as sweep
 from plmtrain.commands.sweep import job as sweep_job
 from plmtrain.commands.sweep.job import SweepJob
@@ -27,7 +29,7 @@ from plmtrain.settings.composing.compose import compose
 from plmtrain.settings.decode import pretrain_settings, run_settings
 from plmtrain.settings.identity import run_name
 from plmtrain.settings.kinds import FINETUNE
-from plmtrain.study.sweep_record import Aim, Record, final_metrics
+from plmtrain.study.sweep_record import final_metrics
 from plmtrain.training.run_folder import RunFolder
 
 PROGRAM = """
@@ -125,39 +127,48 @@ def test_one_failure_harms_no_other_and_the_same_command_runs_what_is_missing(
     assert len(training.started) == 4
 
 
-def test_seeds_end_in_their_mean_and_spread(capfd: pytest.CaptureFixture[str]) -> None:
+def test_seeds_end_in_statistics_of_each_configuration(capfd: pytest.CaptureFixture[str]) -> None:
     """Numbers by hand: the stand-in's validation loss is one and a half times the seed."""
     assert run("size=tiny", "seed=1,2,6", "optimizer.lr=1e-3,1e-4") == 0
-    (path,) = Path("runs/sweeps").glob("*/seeds.csv")
+    (path,) = Path("runs/sweeps").glob("*/summary.csv")
     with path.open() as file:
         rows = list(csv.DictReader(file))
-    assert [(row["optimizer.lr"], row["seeds"]) for row in rows] == [("0.001", "3"), ("0.0001", "3")]
+    assert [(row["optimizer.lr"], row["jobs"], row["finished"]) for row in rows] == [("0.001", "3", "3"), ("0.0001", "3", "3")]
     for row in rows:
         assert float(row["val/loss mean"]) == pytest.approx(4.5)
+        assert float(row["val/loss median"]) == 3
         assert float(row["val/loss std"]) == pytest.approx(1.5 * 7**0.5)  # 1, 2 and 6 have the variance (4 + 1 + 9) / 2
         assert float(row["val/perplexity std"]) == 0
+        assert row["collapsed"] == ""
     drawn = capfd.readouterr().out
-    assert drawn.count("│ mean") == drawn.count("│ std") == 2
+    assert "* the best by val/loss: optimizer.lr=0.001, median 3.0000" in drawn
+    assert "they do not separate the two" in drawn
+    assert drawn.count("│") < 40  # a line for each configuration, none for a job
     assert len(table()) == 6
+    assert path.with_suffix(".md").is_file()
+
+    (folder,) = Path("runs/sweeps").resolve().iterdir()
+    lost = next(path for path in (folder / "jobs").glob("*.json") if '"seed": "6"' in path.read_text())
+    lost.write_text(lost.read_text().replace('"finished"', '"running"'))
+    for file in folder.glob("summary.*"):
+        file.unlink()
+    assert cli.main(["runs", "sweep", str(folder)]) == 0
+    assert capfd.readouterr().out == drawn
+    lost.write_text(lost.read_text().replace('"running"', '"failed"'))
+    RunFolder(json.loads(lost.read_text())["run"]).write_status("failed", 5, "it diverged")
+    assert cli.main(["runs", "sweep", str(folder)]) == 0
+    assert "2 of 3" in capfd.readouterr().out
+    assert cli.main(["runs", "sweep", "runs"]) == cli.main(["runs", "sweep"]) == 2
 
 
 def test_the_best_job_is_marked_where_losses_compare(capfd: pytest.CaptureFixture[str]) -> None:
-    """The stand-in's validation loss is one and a half times the seed."""
-    assert run("size=tiny", "seed=3,2,5") == 0
+    assert run("size=tiny", "optimizer.lr=1e-3,1e-4") == 0
     drawn = capfd.readouterr().out
-    (best,) = [line for line in drawn.splitlines() if "│ 2 *" in line]
-    assert "3.0000" in best
-    assert "* the best by val/loss: 3.0000" in drawn
+    (best,) = [line for line in drawn.splitlines() if "│ 1 *" in line]
+    assert "1.5000" in best
+    assert "* the best by val/loss: optimizer.lr=0.001, value 1.5000" in drawn
     assert run("size=tiny", "seed=1,2", "objective=mlm,whole_word_mlm") == 0
     assert "the best by" not in capfd.readouterr().out
-
-
-@pytest.mark.parametrize(("higher", "best"), [(True, 2), (False, 1)])
-def test_the_best_is_the_highest_of_a_score_and_the_lowest_of_an_error(higher: bool, best: int) -> None:
-    records = [Record(n, {}, state="finished", metrics={"val/x": value}) for n, value in enumerate([0.5, 0.25, 0.75])]
-    failed = Record(3, {}, state="failed", metrics={"val/x": 9.0 if higher else -9.0})
-    assert Aim("val/x", higher).best([*records, failed]) is records[best]
-    assert Aim("val/y", higher).best(records) is None
 
 
 def test_a_sweep_of_a_task_without_a_setting_for_metrics_ends_in_its_table(
@@ -188,11 +199,6 @@ def test_a_sweep_of_a_file_of_settings(tmp_path: Path, training: Training) -> No
     assert (config["seed"], config["optimizer"]["lr"], config["trainer"]["steps"]) == (2, 0.002, 7)
     assert run("run.yaml", "seed=1,2", "trainer.steps=7") == 0
     assert len(training.started) == 2
-
-
-def test_one_seed_has_no_spread() -> None:
-    assert run("size=tiny", "optimizer.lr=1e-3,1e-4") == 0
-    assert not list(Path("runs/sweeps").glob("*/seeds.csv"))
 
 
 def test_a_run_that_ends_with_its_best_checkpoint_is_told_by_it() -> None:

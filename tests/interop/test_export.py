@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -263,6 +264,30 @@ def test_bart_writes_what_the_run_writes(export: Callable[[str], Exported], caps
     assert cli.main(["predict", str(made.run), "--json", "--beams", "1", "--max-new-tokens", "11", text]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert answer["restored"] == tokens.decode(written, skip_special_tokens=True).strip()
+
+
+def test_the_card_of_a_task_tells_where_it_began_and_what_it_confuses(tmp_path: Path) -> None:
+    finished_run(tmp_path / "base", ["model=bert", "objective=mlm"])
+    task = ["task=classification", 'task.labels=["a|b",c/d]', "task.hub=someone/something", "data.files=[]"]
+    finished_run(tmp_path / "run", ["model=bert", *task, f"init={tmp_path / 'base'}"])
+    held_out = tmp_path / "run" / "held_out"
+    held_out.mkdir()
+    (held_out / "confusion.csv").write_text("expected,a|b,c/d\na|b,7,2\nc/d,1,30\n")
+    (held_out / "summary.json").write_text(json.dumps({"examples": 40, "collapsed": True}))
+    assert cli.main(["export", str(tmp_path / "run"), str(tmp_path / "out")]) == 0
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "It started from the weights of a run of plmtrain, bert trained by mlm." in card
+    assert "| a\\|b | 7 | 2 |\n| c/d | 1 | 30 |" in card
+    assert "The checkpoint with the highest accuracy on the held-out examples was kept" in card
+    assert "40 examples were held out" in card
+    assert "The run collapsed" in card
+    assert "\ndatasets:\n- someone/something\nmetrics:\n- accuracy\n- f1\n---\n" in card
+    for damaged in ("expected,a\nb", "\0", "expected"):
+        (held_out / "confusion.csv").write_text(damaged)
+        (held_out / "summary.json").write_text("[")
+        shutil.rmtree(tmp_path / "out")
+        assert cli.main(["export", str(tmp_path / "run"), str(tmp_path / "out")]) == 0
+        assert "expected, and given" not in (tmp_path / "out" / "README.md").read_text()
 
 
 # What goes wrong, with one run.

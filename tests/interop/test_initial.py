@@ -101,6 +101,51 @@ def test_the_same_seed_begins_alike(tmp_path: Path) -> None:
     assert not torch.equal(first, other)
 
 
+@pytest.mark.parametrize(("new", "task"), [(0, True), (1, True), (2, False)])
+def test_the_last_layers_start_anew_as_the_seed_says(tmp_path: Path, new: int, task: bool) -> None:
+    """From a run of another task: its encoder is taken, and its pooler unless layers start anew; never its head."""
+    system = ["task=classification", "task.labels=[a,b,c]"] if task else ["objective=mlm"]
+    shape = "model.layers=3 model.width=16 model.heads=2 model.feed_forward=32 model.positions=40 trainer.sequence_length=16"
+    finished_run(tmp_path / "run", ["model=bert", *system], shape.split())
+    source = load_run(tmp_path / "run").learner
+    starts: list[Start] = []
+    words = [f"init={tmp_path / 'run'}", "data.files=[a.tsv]", "task.labels=[no,yes]", f"trainer.reinitialise_layers={new}"]
+    settings = settings_for("finetune", [*words, "trainer.sequence_length=16"])
+    tokenizer = Tokenizer.load(tmp_path / "run" / "tokenizer")
+
+    def begun(seed: int) -> RowLearner:
+        chosen = settings.model_copy(update={"seed": seed})
+        program = Classification(chosen.task, chosen.model, tokenizer.vocabulary, 16)
+        return build_learner(chosen, program, embedded_tokens(chosen, tokenizer), starts.append)
+
+    first, again, other = begun(1), begun(1), begun(2)
+    old, numbers = source.backbone.state_dict(), range(3 - new, 3)
+    renewed = tuple(f"layers.{number}." for number in numbers)
+    drawn = ("attention.query_key_value.weight", "feed_forward_in.weight")
+    for name, weight in first.backbone.state_dict().items():
+        assert torch.equal(weight, old[name]) != name.startswith(renewed), name
+        assert torch.equal(weight, again.backbone.state_dict()[name])
+        if name.startswith(renewed) and name.endswith(drawn):
+            assert not torch.equal(weight, other.backbone.state_dict()[name])
+    assert torch.equal(first.head.dense.weight, source.head.dense.weight) == (new == 0) if task else True
+    told = str(starts[0])
+    assert "new and random: " + {0: "", 1: "its last layer, ", 2: "its last 2 layers, "}[new] + "a sentence head" in told
+    assert ("the pooler" in told) == (new == 0)
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (["trainer.reinitialise_layers=2"], "has one layer before its heads"),
+        (["trainer.reinitialise_layers=1", "trainer.freeze=[layer.0]"], "makes layers new that trainer.freeze=layer.0"),
+    ],
+)
+def test_layers_that_cannot_start_anew_are_told(tmp_path: Path, words: list[str], problem: str) -> None:
+    folder = published(tmp_path / "model", "bert", 90)
+    with pytest.raises(SettingsErrors, match=problem):
+        started(folder, *words)
+
+
 def adapted(folder: Path, *overrides: str) -> tuple[PretrainSettings, Learner, Start]:
     """The learner of a pretraining run that starts from a folder, before its first step."""
     words = ["trainer.sequence_length=16", *overrides, f"init={folder}"]  # the default objective is dynamic_mlm

@@ -7,12 +7,16 @@ import json
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from sklearn import metrics
+from sklearn.utils.class_weight import compute_class_weight
 from support.memory_rows import VOCABULARY
 from support.sentence_twin import HEADS, inputs_of, randomise, twin
 from support.tiny_task import MODELS, examples, program, tiny_model
 
 from plmtrain import backbones
+from plmtrain.data.tables.reader import Example
+from plmtrain.data.tables.readers import reader_of
 from plmtrain.errors import DataError, SettingsError
 from plmtrain.keyed_random import Keys
 from plmtrain.programs.row_tasks import RowLearner
@@ -127,6 +131,68 @@ def test_losses_are_sums_and_counts_are_confusions() -> None:
     assert terms["classification"].normaliser == 12
     confusion = terms["classification"].counts["confusion"].numpy()
     assert confusion.tolist() == metrics.confusion_matrix(labels, logits.argmax(-1), labels=range(CLASSES)).tolist()
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+@pytest.mark.parametrize("weights", [(), (0.5, 2.0, 3.0)])
+def test_the_loss_of_training_is_weighted_and_smoothed_and_that_of_validation_is_not(
+    weights: tuple[float, ...], smoothing: float
+) -> None:
+    """Against torch: the mean over rows, each times the weight of its label, divided by these weights."""
+    task = program(dropout=0.0, class_weights=weights, label_smoothing=smoothing)
+    learner = learner_of(task).train()
+    for module in learner.modules():
+        module.training = module is learner  # in training, without dropout
+    batch = task.collate(examples(12, task.row_shape(14).length).fetch(np.arange(12)), keys(12))
+    labels = batch.targets["labels"]
+    assert len(labels.unique()) == 3
+    logits = learner.scores(batch.inputs)
+    each = torch.nn.functional.cross_entropy(logits, labels, reduction="none", label_smoothing=smoothing)
+    weight = torch.tensor(weights)[labels] if weights else torch.ones(12)
+    (term,) = task.loss(learner, batch, {})[0].values()
+    assert term.total.item() / term.normaliser == pytest.approx((weight * each).sum().item() / weight.sum().item(), rel=1e-5)
+    if weights and not smoothing:
+        of_torch = torch.nn.functional.cross_entropy(logits, labels, weight=torch.tensor(weights))
+        assert term.total.item() / term.normaliser == pytest.approx(of_torch.item(), rel=1e-5)
+    (term,) = task.loss(learner.eval(), batch, {})[0].values()
+    plain = torch.nn.functional.cross_entropy(logits, labels)
+    assert term.total.item() / term.normaliser == pytest.approx(plain.item(), rel=1e-5)
+
+
+def test_balanced_weights_are_scikit_learns() -> None:
+    labels = ["no"] * 7 + ["yes"] * 2 + ["maybe"] * 3
+    task = ClassificationSettings(name="t", text=("text",), class_weights="balanced")
+    settled = reader_of(task).settled([Example((str(n),), label) for n, label in enumerate(labels)]).task
+    assert settled.labels == ("maybe", "no", "yes")
+    expected = compute_class_weight("balanced", classes=np.array(settled.labels), y=np.array(labels))
+    assert settled.weights == pytest.approx(expected.tolist())
+    given = task.model_copy(update={"label_counts": (1, 1, 2)})
+    assert reader_of(given).settled([Example(("a",), label) for label in labels]).task.weights == pytest.approx(
+        (4 / 3, 4 / 3, 2 / 3)
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"class_weights": (1.0, 2.0)}, "there are 2 weights of labels, and 3 labels"),
+        ({"class_weights": "balanced", "labels": ("a", "b", "c", "d")}, "the label 'd' does not occur"),
+    ],
+)
+def test_labels_without_a_weight_are_refused(settings: dict[str, object], problem: str) -> None:
+    task = ClassificationSettings(name="t", text=("text",), **settings)
+    with pytest.raises(DataError, match=problem):
+        reader_of(task).settled([Example((label,), label) for label in "abc"])
+
+
+def test_settings_of_weights_that_disagree_are_refused() -> None:
+    for wrong in (
+        {"class_weights": (1.0, 2.0), "labels": ("a", "b", "c")},
+        {"label_counts": (1, 2)},
+        {"class_weights": (1.0, 0.0)},
+    ):
+        with pytest.raises(ValidationError):
+            ClassificationSettings(name="t", text=("text",), **wrong)
 
 
 def test_the_first_metric_chooses() -> None:

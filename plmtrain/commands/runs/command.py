@@ -16,7 +16,7 @@ from plmtrain.errors import SettingsError
 from plmtrain.files import size_in_words
 from plmtrain.study.run_records import DAMAGED, KILLED, RunRecord, read_runs
 
-ACTIONS = {"diff": "difference", "rm": "removal", "save": "saving"}
+ACTIONS = {"diff": "difference", "rm": "removal", "save": "saving", "sweep": "sweep"}
 """The words that do something with runs, and the module of each, which is only imported when needed."""
 
 _COLOURS = {"finished": "green", "failed": "red", DAMAGED: "red", "stopped": "yellow", "interrupted": "yellow", KILLED: "yellow"}

@@ -1,6 +1,6 @@
 """``plmtrain pretrain -m`` and ``plmtrain finetune -m``: a sweep.
 
-Each job is a process, finished jobs are not run again, and all end in one table, with means over seeds if there are several.
+Each job is a process, finished jobs are not run again, and all end in one table, with statistics over seeds if there are several.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 
 from plmtrain import stopping
 from plmtrain.commands.sweep import job as sweep_job
-from plmtrain.console import counted, warn
+from plmtrain.console import warn
 from plmtrain.errors import SettingsError, SettingsErrors, Stopped, nearest
 from plmtrain.runs.command_settings import composed_for, kind_for
 from plmtrain.settings.composing import multirun
@@ -30,13 +30,11 @@ from plmtrain.settings.composing.foreign_yaml import screen_folder
 from plmtrain.settings.composing.overrides import Checked, check_overrides, where
 from plmtrain.settings.composing.settings_file import separated
 from plmtrain.settings.decode import run_settings
-from plmtrain.settings.kinds import FINETUNE, KINDS
-from plmtrain.study import sweep_record
-from plmtrain.study.run_records import aim_of
+from plmtrain.settings.kinds import KINDS
+from plmtrain.study import summary_files
+from plmtrain.study.sweep_record import read_records
+from plmtrain.study.sweep_summary import Summary
 from plmtrain.training.run_folder import safe_name
-
-_MEASURED_OTHERWISE = ("objective", "task", "data", "tokenizer")
-"""Groups whose settings decide what is measured; a choice of ``model`` or ``experiment`` brings its own tokenizer, too."""
 
 MOST_TRIED = 30
 """Jobs that are composed in search of a valid one, before the sweep is refused."""
@@ -69,11 +67,10 @@ def run(verb: str, options: Arguments) -> int:
     job = sweep_job.SweepJob(str(folder), tuple(checked.swept), file, options.config_dir, total, at_once, verb)
     with _forwarding():
         multirun.run_sweep(checked, options.config_dir, folder, job, verb)
-    records = sweep_record.read_records(folder / "jobs")
-    sweep_record.write_csv(records, folder / "table.csv")
-    if spreads := sweep_record.spreads(records):
-        sweep_record.write_spreads(spreads, folder / "seeds.csv")
-    sweep_record.print_table(records, f"{counted(len(records), 'job')}, {folder / 'table.csv'}", _aim(verb, checked, records))
+    records = read_records(folder / "jobs")
+    summary = Summary.of(records)
+    summary_files.publish(summary, folder)
+    summary_files.tell_summary(summary, folder)
     codes = [1 if record.exit_code is None else record.exit_code for record in records]
     return Stopped.exit_code if sweep_job.stopped_by() is not None else max(codes, default=0)
 
@@ -131,16 +128,6 @@ def _values(checked: Checked, options: Arguments) -> dict[str, list[str]]:
         for key, text in checked.values
         if key in checked.swept
     }
-
-
-def _aim(verb: str, checked: Checked, records: Sequence[sweep_record.Record]) -> sweep_record.Aim | None:
-    """Return the measure by which jobs are compared; None if it differs between them, as of two objectives or tokenizers."""
-    if any(key.partition(".")[0] in _MEASURED_OTHERWISE or key in ("model", "experiment") for key in checked.swept):
-        return None
-    if verb != FINETUNE.primary:
-        return sweep_record.Aim("val/loss", higher=False)
-    ended = (aim_of(Path(record.run)) for record in records if record.state == "finished")
-    return next((aim for aim in ended if aim is not None), None)
 
 
 def _total(checked: Checked, values: Mapping[str, Sequence[str]]) -> int | None:

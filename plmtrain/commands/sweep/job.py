@@ -24,7 +24,8 @@ from plmtrain.runs.lifecycle import weights_digests
 from plmtrain.settings.decode import completed
 from plmtrain.settings.identity import drift, kind_of, run_name
 from plmtrain.settings.run import RunSettings
-from plmtrain.study.sweep_record import Record, final_metrics, read_records
+from plmtrain.study.job_outcome import with_outcome
+from plmtrain.study.sweep_record import Record, read_records
 from plmtrain.training.run_folder import RunFolder
 
 PLMTRAIN = (sys.executable, "-m", "plmtrain")
@@ -73,7 +74,8 @@ class SweepJob:
         """Run a job, unless it is finished.
 
         Returns:
-            its last validation loss, for sweepers that search; infinite if there is none.
+            the value by which it is judged, negative where a higher one is better, for sweepers that search; infinite if there is
+            none.
         """
         values = {key: value for key, _, value in (text.partition("=") for text in overrides) if key in self.swept}
         digest = hashlib.sha256(json.dumps(sorted(overrides)).encode()).hexdigest()[:8]
@@ -94,7 +96,9 @@ class SweepJob:
                 record = replace(record, state="failed", exit_code=code, reason=redact_text(reason.partition("\n")[0]))
         record.write(place / f"{digest}.json")
         self._print(record, log)
-        return record.metrics.get("val/loss", math.inf)
+        if record.value is None:
+            return math.inf
+        return -record.value if record.higher else record.value
 
     def _run(self, record: Record, overrides: list[str], path: Path, log: Path) -> Record:
         if self.file is not None:
@@ -108,7 +112,7 @@ class SweepJob:
         record = replace(record, run=str(run.path))
         if _is_finished(run, settings):
             before = next((earlier.seconds for earlier in read_records(path.parent) if earlier.run == record.run), 0.0)
-            return replace(record, state="finished", exit_code=0, seconds=before, metrics=_metrics(run))
+            return with_outcome(replace(record, state="finished", exit_code=0, seconds=before))
         if self.jobs > 1 and settings.trainer.threads is None:
             # Jobs that run in parallel share the cores; each would take them all.
             overrides.append(f"trainer.threads={max(1, (os.cpu_count() or 1) // self.jobs)}")
@@ -120,13 +124,14 @@ class SweepJob:
         reason = "" if code == 0 else str(status.get("reason") or "") or _last_words(log)
         if code < 0:
             code, reason = 1, f"killed by signal {-code}"
-        return replace(
-            record,
-            state=states.get(code, "failed"),
-            exit_code=code,
-            reason=redact_text(reason.partition("\n")[0]),
-            seconds=time.monotonic() - started,
-            metrics=_metrics(run),
+        return with_outcome(
+            replace(
+                record,
+                state=states.get(code, "failed"),
+                exit_code=code,
+                reason=redact_text(reason.partition("\n")[0]),
+                seconds=time.monotonic() - started,
+            )
         )
 
     def _process(self, overrides: Sequence[str], log: Path) -> int:
@@ -176,20 +181,16 @@ class SweepJob:
         values = " ".join(f"{key}={value}" for key, value in redact(dict(record.values)).items())
         end = record.state if record.state != "waiting" else "not begun"
         if record.state == "finished":
-            end = f"finished, {_shown(record.metrics)}"
+            end = f"finished, {_shown(record)}"
         if record.state == "failed":
             end = f"failed with exit code {record.exit_code}: {record.reason} ({log})"
         warn(f"[{record.number}{total}] {values}: {end}")
 
 
-def _shown(metrics: Mapping[str, float]) -> str:
-    return ", ".join(f"{key} {metrics[key]:.4f}" for key in ("loss", "val/loss") if key in metrics) or "nothing measured"
-
-
-def _metrics(run: RunFolder) -> dict[str, float]:
-    """Return a run's final metrics: those of the step whose checkpoint is its result, otherwise the last ones."""
-    step = run.status().get("result_step")
-    return final_metrics(run.metrics().records(), step if isinstance(step, int) else None)
+def _shown(record: Record) -> str:
+    keys = dict.fromkeys(("loss", "val/loss", record.measure))
+    told = ", ".join(f"{key} {record.metrics[key]:.4f}" for key in keys if key in record.metrics)
+    return f"{told or 'nothing measured'}{', collapsed' if record.collapsed else ''}"
 
 
 def _is_finished(run: RunFolder, settings: RunSettings) -> bool:

@@ -72,6 +72,11 @@ class TransformerSettings(ModelSettings):
         """The number of blocks that the model has."""
         return self.layers
 
+    @property
+    def last_blocks(self) -> int:
+        """The number of blocks of the stack whose last states the heads read."""
+        return self.blocks
+
 
 class UniformTransformerSettings(TransformerSettings):
     """A Transformer whose heads together are as wide as its hidden states, and whose initial weights are all drawn alike."""

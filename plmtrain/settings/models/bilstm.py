@@ -69,6 +69,11 @@ class BiLSTMSettings(ModelSettings):
         return self.layers
 
     @property
+    def last_blocks(self) -> int:
+        """The same."""
+        return self.blocks
+
+    @property
     def initial_std(self) -> float:
         """Standard deviation of the initial weights of a task's head; the model's own are as in the authors' code."""
         return 0.02

@@ -53,3 +53,7 @@ class EncoderDecoderSettings(UniformTransformerSettings):
     @property
     def blocks(self) -> int:
         return self.layers + self.written_layers
+
+    @property
+    def last_blocks(self) -> int:
+        return self.written_layers

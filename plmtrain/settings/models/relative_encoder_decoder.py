@@ -50,3 +50,7 @@ class RelativeEncoderDecoderSettings(TransformerSettings):
     @property
     def blocks(self) -> int:
         return self.layers + self.decoder_blocks
+
+    @property
+    def last_blocks(self) -> int:
+        return self.decoder_blocks

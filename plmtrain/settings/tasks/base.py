@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -43,6 +43,12 @@ class TaskSettings(Settings):
     """The dataset's split to train on."""
     validation_split: str = "validation"
     """The dataset's split to validate on."""
+
+    if TYPE_CHECKING:  # a setting of most types, which follows from the labels in others
+
+        @property
+        def metrics(self) -> tuple[str, ...]:
+            """The metrics of validation; the best checkpoint by the first is the run's result."""
 
     @model_validator(mode="after")
     def _from_one_place(self) -> TaskSettings:

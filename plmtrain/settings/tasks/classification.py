@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -19,11 +19,19 @@ class ClassificationSettings(SentenceTaskSettings):
     """One label for a text or a pair of texts (Devlin et al. 2019, section 4.1), or any number of them."""
 
     decides_parameters: ClassVar[frozenset[str]] = SentenceTaskSettings.decides_parameters | {"labels", "multi_label"}
-    found_in_data: ClassVar[frozenset[str]] = frozenset({"labels"})
+    found_in_data: ClassVar[frozenset[str]] = frozenset({"labels", "label_counts"})
 
     type: Literal["classification"] = "classification"
     labels: Texts = ()
     """The labels in the order of their numbers; found in the training data if not given, numbers by size, words by alphabet."""
+    class_weights: Literal["balanced"] | tuple[Annotated[float, Field(gt=0)], ...] = ()
+    """The weight of an example in the loss of training by its label, in the order of the labels; balanced: examples / (labels *
+    examples of the label), as in scikit-learn. Equal ones if not given. Validation is not weighted."""
+    label_counts: tuple[Annotated[int, Field(gt=0)], ...] = ()
+    """The counts of the labels for balanced weights, in the order of the labels; those of the training data if not given."""
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    """The share of the right label's probability that is spread evenly over all labels in the loss of training (Szegedy et al.
+    2016, section 7)."""
     multi_label: bool = False
     """Whether a text has any number of labels, each of which is told apart from the others."""
     label_separator: str = Field(",", min_length=1)
@@ -74,6 +82,9 @@ class ClassificationSettings(SentenceTaskSettings):
         for name in ("label_separator", "label_columns", "threshold"):
             if not self.multi_label and getattr(self, name) != fields[name].default:
                 raise ValueError(f"{name} is of several labels a text: write multi_label=true, or omit it")
+        for name in ("class_weights", "label_smoothing"):
+            if self.multi_label and getattr(self, name):
+                raise ValueError(f"{name} is of one label a text: omit it, or multi_label")
         if self.label_columns and self.label_columns != self.labels:
             raise ValueError("label_columns are the labels: omit labels")
         return self
@@ -83,3 +94,19 @@ class ClassificationSettings(SentenceTaskSettings):
         if self.windows is not None and len(self.text) > 1:
             raise ValueError("windows are of one text, and text names two columns")
         return self
+
+    @model_validator(mode="after")
+    def _a_weight_for_each(self) -> ClassificationSettings:
+        if self.label_counts and self.class_weights != "balanced":
+            raise ValueError("label_counts are for class_weights=balanced")
+        for name, numbers in (("class_weights", self.class_weights), ("label_counts", self.label_counts)):
+            if self.labels and numbers and numbers != "balanced" and len(numbers) != len(self.labels):
+                raise ValueError(f"{name} has {len(numbers)} numbers, and there are {len(self.labels)} labels")
+        return self
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """The weight of each label in the loss; none where all are equal."""
+        if self.class_weights != "balanced":
+            return self.class_weights
+        return tuple(sum(self.label_counts) / (len(self.label_counts) * count) for count in self.label_counts)

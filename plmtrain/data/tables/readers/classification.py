@@ -12,7 +12,7 @@ import numpy as np
 
 from plmtrain.data.tables import lists
 from plmtrain.data.tables.examples import EncodedTexts, WholeTexts
-from plmtrain.data.tables.labels import WHOLE, listed, rare, require_several, unknown
+from plmtrain.data.tables.labels import LISTED, WHOLE, listed, rare, require_several, unknown
 from plmtrain.data.tables.reader import Example, Finding, ReferenceT
 from plmtrain.data.tables.sentences import SentenceReader
 from plmtrain.data.tables.table_files import Row
@@ -50,17 +50,37 @@ class _LabelReader(SentenceReader[ClassificationSettings, ReferenceT]):
         return label
 
     def informed(self, names: Mapping[str, Sequence[str]]) -> Self:
-        return self if self.task.labels else self._with(names.get(self.task.label, ()))
+        return self if self.task.labels else self._with(labels=tuple(names.get(self.task.label, ())))
 
     def settled(self, train: Sequence[Example[ReferenceT]]) -> Self:
-        if self.task.labels:
-            return self
-        labels = set(self._counts(train))
-        self._refuse_scores(labels)
-        return self._with(_ordered(labels))
+        counts = self._counts(train)
+        reader = self
+        if not self.task.labels:
+            self._refuse_scores(set(counts))
+            reader = self._with(labels=_ordered(set(counts)))
+        return reader._weighted(counts)
 
-    def _with(self, labels: Sequence[str]) -> Self:
-        return type(self)(self.task.model_copy(update={"labels": tuple(labels)}))
+    def _weighted(self, counts: Mapping[str, int]) -> Self:
+        """Return a reader with the counts of the labels filled in, if weights are computed from them.
+
+        Raises:
+            DataError: if a label has no weight.
+        """
+        task = self.task
+        if len(task.labels) < 2:
+            return self  # refused by ``judge``
+        if task.class_weights == "balanced" and not task.label_counts:
+            if missing := [label for label in task.labels if not counts.get(label)]:
+                what = f"the label '{missing[0]}' does not occur in the training examples, and has no balanced weight"
+                raise DataError(what, "task.class_weights=balanced", "name weights: task.class_weights=[...], or other labels")
+            return self._with(label_counts=tuple(counts[label] for label in task.labels))
+        if task.weights and len(task.weights) != len(task.labels):
+            what = f"there are {len(task.weights)} weights of labels, and {len(task.labels)} labels"
+            raise DataError(what, f"labels: {', '.join(task.labels[:LISTED])}", "give one for each label, in this order")
+        return self
+
+    def _with(self, **settled: tuple[Any, ...]) -> Self:
+        return type(self)(self.task.model_copy(update=settled))
 
     def _refuse_scores(self, labels: set[str]) -> None:
         numbers = []
