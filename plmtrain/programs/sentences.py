@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from plmtrain.families import ModelFamily
     from plmtrain.keyed_random import Keys
     from plmtrain.nn.scalar_mix import ScalarMix
+    from plmtrain.settings.tasks.base import TaskSettings
     from plmtrain.text.tokenizer import Tokenizer
     from plmtrain.text.vocabulary import Vocabulary
 
@@ -119,6 +120,10 @@ class SentenceProgram(TaskProgram[SentenceTaskT, UniformTransformerSettings | Bi
     counted = ("tokens",)
     targets: str
     """The name of the right answers in a batch's targets."""
+
+    @classmethod
+    def is_for(cls, settings: TaskSettings) -> bool:
+        return settings.has_head
 
     def __init__(
         self,

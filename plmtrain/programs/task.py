@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from plmtrain.data.tables.labelled import Examples
     from plmtrain.data.tables.reader import Reader
     from plmtrain.data.tables.table_files import Row
+    from plmtrain.settings.tasks.base import TaskSettings
 
 
 class TaskAnswering(Answering[LearnerT_contra]):
@@ -49,6 +50,11 @@ class TaskProgram(Program[SettingsT, ModelT, LearnerT]):
 
     continued: ClassVar[tuple[type[nn.Module], ...]] = ()
     """The types of modules besides the backbone that a run takes from the run that it starts from; its heads are always new."""
+
+    @classmethod
+    def is_for(cls, settings: TaskSettings) -> bool:
+        """Return whether it trains a task of its type; some types have a program for each way of answering."""
+        return True
 
     @classmethod
     def of_heads(cls, heads: Set[type[nn.Module]], labels: tuple[str, ...]) -> SettingsT | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, SerializeAsAny
+from pydantic import Field, SerializeAsAny, ValidationInfo, field_validator
 
 from plmtrain.settings.base import Settings, Texts
 from plmtrain.settings.data import DataSettings, TableSettings
@@ -103,6 +103,13 @@ class FinetuneSettings(RunSettings):
 
     task: SerializeAsAny[TaskSettings]
     data: TableSettings = TableSettings()
+
+    @field_validator("task")
+    @classmethod
+    def _of_the_model(cls, task: TaskSettings, info: ValidationInfo) -> TaskSettings:
+        """Fill in what the model decides: from here on, the task alone says how it is answered."""
+        model = info.data.get("model")
+        return task if not isinstance(model, ModelSettings) else task.of_family(model.published)
 
     @property
     def subject(self) -> str:

@@ -1,4 +1,4 @@
-"""Fine-tuning tasks: one module for each ``type`` of task settings, with one Program in it."""
+"""Fine-tuning tasks: one module for each ``type`` of task settings, with one Program in it, or one for each way of answering."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ def build(settings: TaskSettings, model: ModelSettings, vocabulary: Vocabulary, 
     Raises:
         SettingsError: if the vocabulary lacks a special token that the task needs.
     """
-    make: Callable[..., AnyTask] = _program(settings.type)  # tasks take a sequence length besides
+    (program,) = (program for program in _programs(settings.type) if program.is_for(settings))
+    make: Callable[..., AnyTask] = program  # tasks take a sequence length besides
     return make(settings, model, vocabulary, sequence_length)
 
 
@@ -39,15 +40,14 @@ def of_heads(heads: Set[type[nn.Module]], labels: tuple[str, ...]) -> TaskSettin
         heads: the types of the model's heads.
         labels: the classes of its classifier.
     """
-    programs = (_program(module.name) for module in pkgutil.iter_modules(__path__))
+    programs = (program for module in pkgutil.iter_modules(__path__) for program in _programs(module.name))
     return next((settings for program in programs if (settings := program.of_heads(heads, labels)) is not None), None)
 
 
-def _program(name: str) -> type[AnyTask]:
+def _programs(name: str) -> list[type[AnyTask]]:
     module = importlib.import_module(f"{__name__}.{name}")
-    (program,) = (
+    return [
         value
         for value in vars(module).values()
         if isinstance(value, type) and issubclass(value, TaskProgram) and value.__module__ == module.__name__
-    )
-    return program
+    ]

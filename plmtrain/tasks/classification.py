@@ -14,20 +14,22 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from plmtrain.batch import Batch, Term
-from plmtrain.metrics.classification import measure
+from plmtrain.metrics.classification import confusion_of, measure
 from plmtrain.nn.heads import LinearHead, SentenceHead
 from plmtrain.nn.loss import cross_entropy_sum
+from plmtrain.programs.answer_tables import beside_commonest, by_label, unknown_answers
 from plmtrain.programs.answering import Answer, Demonstration
 from plmtrain.programs.inspection import Inspection
 from plmtrain.programs.program import Selection
 from plmtrain.programs.sentences import SentenceAnswering, SentenceProgram
+from plmtrain.programs.written_answers import WrittenAnswering, WrittenAnswers, most_tokens
+from plmtrain.settings.generation import GenerationSettings
 from plmtrain.settings.tasks.classification import ClassificationSettings
 
 if TYPE_CHECKING:
     from plmtrain.data.tables.labelled import Examples
-
-_LARGEST_TABLE = 10
-"""The most labels that fit side by side in a table."""
+    from plmtrain.settings.tasks.base import TaskSettings
+    from plmtrain.text.tokenizer import Tokenizer
 
 
 class Classification(SentenceProgram[ClassificationSettings]):
@@ -102,17 +104,75 @@ class Classifying(SentenceAnswering[ClassificationSettings]):
     ) -> Sequence[Demonstration | str]:
         """Show the confusion matrix, and the baseline: the share of the most frequent label."""
         labels = self.settings.labels
-        expected = [example.reference for example in examples.splits["validation"]]
-        parts: list[Demonstration | str] = []
-        if len(labels) <= _LARGEST_TABLE:
-            rows = []
-            for label in labels:
-                given = [answer["label"] for answer, right in zip(answers, expected, strict=True) if right == label]
-                share = f"{given.count(label) / len(given):.1%}" if given else ""
-                rows.append([label, *(f"{given.count(other):,}" for other in labels), share])
-            parts.append(Demonstration("held-out examples by label", ["expected", *labels, "of them right"], rows))
+        expected = [str(example.reference) for example in examples.splits["validation"]]
+        parts = by_label(labels, expected, [answer["label"] for answer in answers])
         if best is not None:
-            commonest = max(expected.count(label) for label in labels) / len(expected)
-            measured = f"best validation {self.program.selection.measure} {best:.4f}"
-            parts.append(f"{measured}; the commonest label alone is {commonest:.1%} of the examples")
+            parts.append(beside_commonest(self.program.selection.measure, best, labels, expected))
+        return parts
+
+
+class WrittenClassification(WrittenAnswers[ClassificationSettings]):
+    """Write the words of the class that a text, or a pair of texts, is of (Raffel et al. 2020, section 2.4); arguments as in
+    ``WrittenAnswers``."""
+
+    @classmethod
+    def is_for(cls, settings: TaskSettings) -> bool:
+        return not settings.has_head
+
+    @property
+    def longest_target(self) -> int:
+        words = [self.settings.word(label) for label in self.settings.labels]
+        return most_tokens(words) + self.row_format.framing
+
+    @property
+    def selection(self) -> Selection:
+        return Selection(self.settings.metrics[0], higher=True, decides=True)
+
+    @cached_property
+    def answering(self) -> WrittenClassifying:
+        return WrittenClassifying(self, GenerationSettings())
+
+
+class WrittenClassifying(WrittenAnswering[WrittenClassification]):
+    """Classify texts or pairs by what is written; arguments as in ``WrittenAnswering``."""
+
+    @cached_property
+    def _labels(self) -> Mapping[str, str]:
+        return {self.settings.word(label): label for label in self.settings.labels}
+
+    def said(self, text: str) -> dict[str, Any]:
+        """Return the ``label`` whose words were ``written``; None if they are those of no label."""
+        return {"label": self._labels.get(" ".join(text.split())), "written": text}
+
+    def read_out(self, text: str, ids: NDArray[np.int64], answer: Mapping[str, Any], tokenizer: Tokenizer) -> Answer:
+        columns, label = self.columns_of(text), answer["label"]
+        line = "\t".join([f"no label: {answer['written']}" if label is None else label, *columns.values()])
+        return Answer({**columns, "label": label, "written": answer["written"]}, [line])
+
+    def appended(self, answer: Answer) -> dict[str, Any]:
+        """Return ``prediction`` and what was ``written``: ``label`` may be the column of the right ones."""
+        return {"prediction": answer.values["label"], "written": answer.values["written"]}
+
+    @property
+    def scored(self) -> tuple[str, ...]:
+        return (*self.settings.metrics, "unknown_answers")
+
+    def score(self, predictions: Sequence[Mapping[str, Any]], references: Sequence[Any]) -> dict[str, float]:
+        """Compute the task's metrics, in which an answer that is no label is wrong, and the number of such answers."""
+        given = [answer["label"] for answer in predictions]
+        confusion = confusion_of(given, references, self.settings.labels)
+        return {
+            **{name: measure(name, confusion) for name in self.settings.metrics},
+            "unknown_answers": float(given.count(None)),
+        }
+
+    def closing(
+        self, examples: Examples, answers: Sequence[Mapping[str, Any]], best: float | None
+    ) -> Sequence[Demonstration | str]:
+        """Show the confusion matrix, the answers that are no label, and the share of the most frequent label."""
+        labels, given = self.settings.labels, [answer["label"] for answer in answers]
+        expected = [str(example.reference) for example in examples.splits["validation"]]
+        parts = [*by_label(labels, expected, given), unknown_answers(answers, "label")]
+        if best is not None:
+            parts.append(beside_commonest(self.program.selection.measure, best, labels, expected))
         return parts

@@ -15,7 +15,18 @@ from typing import Any
 from support.finished_run import finished_run
 from support.memory_rows import vocabulary_of
 from support.tiny_run import SHAPE, TINY_BERT, TinyRun, settings_of
-from support.tiny_task import answered_examples, examples, labeller, program, scored_examples, scorer, tagged_examples, writer
+from support.tiny_task import (
+    answered_examples,
+    examples,
+    labeller,
+    program,
+    scored_examples,
+    scorer,
+    tagged_examples,
+    worded_examples,
+    worder,
+    writer,
+)
 
 from plmtrain.settings.composing.folders import section
 from plmtrain.text.tokenizer import Tokenizer
@@ -276,6 +287,15 @@ PROGRAMS: Mapping[str, Kind] = {
         examples=tagged_examples,
         points=("train.accum@6", "eval@10"),
         logged=("val/f1", "val/accuracy"),
+    ),
+    # The words of labels are written, by a model without a head.
+    "words": Kind(
+        _system("model=t5_small objective=span_corruption model.head_width=8 tokenizer.vocab_size=300"),
+        None,
+        task=worder,
+        examples=worded_examples,
+        points=("train.accum@6", "eval@10"),
+        logged=("val/accuracy", "val/unknown_answers"),
     ),
     "sequence_to_sequence": Kind(
         _system("model=bart objective=bart model.positions=32"),

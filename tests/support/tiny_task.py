@@ -21,7 +21,7 @@ from plmtrain.settings.tasks.classification import ClassificationSettings
 from plmtrain.settings.tasks.regression import RegressionSettings
 from plmtrain.settings.tasks.sequence_to_sequence import SequenceToSequenceSettings
 from plmtrain.settings.tasks.token_labels import TokenLabelsSettings
-from plmtrain.tasks.classification import Classification
+from plmtrain.tasks.classification import Classification, WrittenClassification
 from plmtrain.tasks.regression import Regression
 from plmtrain.tasks.sequence_to_sequence import SequenceToSequence
 from plmtrain.tasks.token_labels import TokenLabels
@@ -101,6 +101,29 @@ def writer(
     chosen = {"text": ("text",), "target_length": 8, "label_smoothing": 0.1, "metrics": ("chrf", "bleu", "accuracy")} | changes
     tokens = replace(_TOKENS, roles={**_TOKENS.roles, "eos": _TOKENS["sep"]})
     return SequenceToSequence(SequenceToSequenceSettings(name="tiny", **chosen), model or tiny_model("bart"), tokens, length)
+
+
+def worder(
+    model: ModelSettings | None = None, *, length: int = 14, dropout: float | None = None, classes: int = 3
+) -> WrittenClassification:
+    """The program of a task with so many classes, each of which is told by writing a token; no head has a dropout."""
+    tokens = replace(_TOKENS, roles={**_TOKENS.roles, "eos": _TOKENS["sep"]})
+    task = ClassificationSettings(
+        name="tiny",
+        text=("text",),
+        labels=tuple(tokens.text_of([5 + label]) for label in range(classes)),
+        metrics=("accuracy", "f1", "mcc"),
+        answers="words",
+    )
+    return WrittenClassification(task, model or tiny_model("bart"), tokens, length)
+
+
+def worded_examples(count: int, most: int, *, classes: int = 3, seed: int = 0) -> AnsweredExamples:
+    """Random texts of up to nine tokens, whose first token tells the class, and is to be written."""
+    numbers = np.random.default_rng(seed)
+    labels = numbers.integers(0, classes, count)
+    questions = EncodedExamples(_texts(labels, 1, numbers), None, most, [_TOKENS.text_of([5 + label]) for label in labels])
+    return AnsweredExamples(questions, Texts((5 + labels).astype(np.uint8), np.arange(count + 1)))
 
 
 def answered_examples(count: int, most: int, *, pairs: bool = False, seed: int = 0) -> AnsweredExamples:

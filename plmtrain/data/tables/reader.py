@@ -54,6 +54,11 @@ class Reader(ABC, Generic[TaskT, ReferenceT]):
     def __init__(self, task: TaskT) -> None:
         self.task = task
 
+    @classmethod
+    def is_for(cls, task: TaskSettings) -> bool:
+        """Return whether it reads a task of its type; some types have a reader for each way of answering."""
+        return True
+
     @property
     @abstractmethod
     def columns(self) -> Mapping[str, str]:

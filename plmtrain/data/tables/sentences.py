@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from plmtrain.data.tables.examples import EncodedTexts, Texts
 from plmtrain.data.tables.reader import Example, ReferenceT
 from plmtrain.data.tables.texts import TextReader
-from plmtrain.settings.tasks.base import SentenceTaskSettings
+from plmtrain.settings.tasks.base import SentenceTaskSettings, TaskSettings
 
 if TYPE_CHECKING:
+    from plmtrain.data.tables.examples import Encoded
     from plmtrain.text.tokenizer import Tokenizer
 
 SentenceTaskT = TypeVar("SentenceTaskT", bound=SentenceTaskSettings)
@@ -22,6 +23,10 @@ SentenceTaskT = TypeVar("SentenceTaskT", bound=SentenceTaskSettings)
 
 class SentenceReader(TextReader[SentenceTaskT, ReferenceT]):
     """Reads the answer from the column of ``task.label``."""
+
+    @classmethod
+    def is_for(cls, task: TaskSettings) -> bool:
+        return task.has_head
 
     @property
     def answer_columns(self) -> Mapping[str, str]:
@@ -34,7 +39,7 @@ class SentenceReader(TextReader[SentenceTaskT, ReferenceT]):
     numbers: type[np.int64] | type[np.float64]
     """The type of these numbers."""
 
-    def encode(self, examples: Sequence[Example[ReferenceT]], tokenizer: Tokenizer) -> EncodedTexts:
+    def encode(self, examples: Sequence[Example[ReferenceT]], tokenizer: Tokenizer) -> Encoded:
         columns = zip(*(example.texts for example in examples), strict=True)
         references = [example.reference for example in examples if example.reference is not None]
         return EncodedTexts(

@@ -1,4 +1,4 @@
-"""The readers: one module for each ``type`` of task settings, with one Reader in it."""
+"""The readers: one module for each ``type`` of task settings, with one Reader in it, or one for each way of answering."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def reader_of(task: TaskSettings) -> Reader[Any, Any]:
     (reader,) = (
         value
         for value in vars(module).values()
-        if isinstance(value, type) and issubclass(value, Reader) and value.__module__ == module.__name__
+        if isinstance(value, type) and issubclass(value, Reader) and value.__module__ == module.__name__ and value.is_for(task)
     )
     made: Reader[Any, Any] = reader(task)
     return made

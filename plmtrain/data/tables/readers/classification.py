@@ -12,6 +12,7 @@ import numpy as np
 from plmtrain.data.tables.labels import WHOLE, listed, rare, require_several, unknown
 from plmtrain.data.tables.reader import Example, Finding
 from plmtrain.data.tables.sentences import SentenceReader
+from plmtrain.data.tables.worded import WordedReader
 from plmtrain.errors import DataError
 from plmtrain.settings.tasks.classification import ClassificationSettings
 
@@ -83,6 +84,18 @@ class ClassificationReader(SentenceReader[ClassificationSettings, str]):
     def findings(self, splits: Splits) -> list[Finding]:
         train, held_out = (_counts(splits[split]) for split in ("train", "validation"))
         return rare(self.task.labels, train, held_out, f"task.label={self.task.label}")
+
+
+class WrittenClassificationReader(WordedReader[ClassificationSettings, str], ClassificationReader):
+    """Reads a label beside a text or a pair, for which words are written."""
+
+    def word(self, reference: str) -> str:
+        return self.task.word(reference)
+
+    def judge(self, splits: Splits) -> None:
+        super().judge(splits)
+        if (problem := self.task.wrong_words()) is not None:
+            raise DataError(problem, f"task.label={self.task.label}", "give each label of the examples words of its own")
 
 
 def _counts(examples: Sequence[Example[Any]]) -> Counter[str]:
