@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field, SerializeAsAny, ValidationInfo, field_validator
 
+from plmtrain.families import MODEL_FAMILIES
 from plmtrain.settings.base import Settings, Texts
 from plmtrain.settings.data import DataSettings, TableSettings
 from plmtrain.settings.models.base import ModelSettings
@@ -108,8 +109,8 @@ class FinetuneSettings(RunSettings):
     @classmethod
     def _of_the_model(cls, task: TaskSettings, info: ValidationInfo) -> TaskSettings:
         """Fill in what the model decides: from here on, the task alone says how it is answered."""
-        model = info.data.get("model")
-        return task if not isinstance(model, ModelSettings) else task.of_family(model.published)
+        family = MODEL_FAMILIES.get(getattr(info.data.get("model"), "family", ""))  # a model with errors has none
+        return task if family is None else task.of_family(family)
 
     @property
     def subject(self) -> str:

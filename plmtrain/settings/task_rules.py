@@ -73,7 +73,12 @@ def _task_mixes_layers(model: ModelSettings, task: TaskSettings) -> Iterator[Bro
 
 
 def _task_has_examples(task: TaskSettings, data: TableSettings) -> Iterator[Broken]:
-    if not data.files and not task.from_hub:
+    if task.names_files:
+        for key in ("files", "validation_files"):
+            if getattr(data, key):
+                what = f"data.{key} has no effect: each of the tasks of task={task.name} names its own"
+                yield f"data.{key}", what, f"write task.tasks.NAME.{key}=[...]"
+    elif not data.files and not task.from_hub:
         yield (
             "data.files",
             f"there is nothing to train task={task.name} on",

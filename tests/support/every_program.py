@@ -19,6 +19,8 @@ from support.tiny_task import (
     answered_examples,
     examples,
     labeller,
+    member_examples,
+    multitasker,
     program,
     scored_examples,
     scorer,
@@ -296,6 +298,14 @@ PROGRAMS: Mapping[str, Kind] = {
         examples=worded_examples,
         points=("train.accum@6", "eval@10"),
         logged=("val/accuracy", "val/unknown_answers"),
+    ),
+    "multitask": Kind(
+        _system("model=bart objective=bart model.positions=32"),
+        None,
+        task=multitasker,
+        examples=member_examples,
+        points=("train.accum@6", "eval@10"),
+        logged=("val/long/chrf", "val/short/accuracy", "val/average"),
     ),
     "sequence_to_sequence": Kind(
         _system("model=bart objective=bart model.positions=32"),

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 from plmtrain.settings.tasks.base import TaskSettings
 
 if TYPE_CHECKING:
-    from plmtrain.data.tables.examples import Encoded
+    from plmtrain.data.tables.examples import Encoded, ExampleSource
     from plmtrain.data.tables.labelled import Splits
     from plmtrain.data.tables.table_files import Row
+    from plmtrain.settings.data import TableSettings
     from plmtrain.text.tokenizer import Tokenizer
 
 TaskT = TypeVar("TaskT", bound=TaskSettings)
@@ -41,6 +42,21 @@ class Finding:
     remedy: str
 
 
+@dataclass(frozen=True)
+class Member:
+    """One of several tasks.
+
+    Args:
+        reader: reads its examples.
+        data: names its files.
+        place: the group of settings in which they are named.
+    """
+
+    reader: Reader[Any, Any]
+    data: TableSettings
+    place: str
+
+
 class Reader(ABC, Generic[TaskT, ReferenceT]):
     """Reads and describes the examples of one type of task.
 
@@ -58,6 +74,23 @@ class Reader(ABC, Generic[TaskT, ReferenceT]):
     def is_for(cls, task: TaskSettings) -> bool:
         """Return whether it reads a task of its type; some types have a reader for each way of answering."""
         return True
+
+    def members(self, data: TableSettings) -> Mapping[str, Member]:
+        """Return the readers of the tasks that it consists of, by name; here it is one task.
+
+        Args:
+            data: how tables are read.
+        """
+        return {}
+
+    def mixed(self, rows: ExampleSource, train: Sequence[Example[ReferenceT]]) -> ExampleSource:
+        """Return the rows of an epoch of training; here the row or rows of each example once.
+
+        Args:
+            rows: of the training examples.
+            train: the training examples.
+        """
+        return rows
 
     @property
     @abstractmethod

@@ -74,6 +74,11 @@ class TaskSettings(Settings):
         return ()
 
     @property
+    def names_files(self) -> bool:
+        """Whether the files of its examples are among its own settings, in place of ``data.files``."""
+        return False
+
+    @property
     def has_head(self) -> bool:
         """Whether a head computes the answers, rather than a decoder that writes them."""
         return False
