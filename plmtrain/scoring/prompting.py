@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Prompting:
-    """What the encoder reads for a context, and what the decoder has written before the text that follows it.
+    """The way in which the encoder reads a context, and in which the decoder begins to write the text that follows it.
 
     Args:
         mark: the token that stands for that text in what the encoder reads; None if nothing does.

@@ -207,3 +207,7 @@ def test_words_of_labels_that_the_data_lack_are_refused(tmp_path: Path) -> None:
     table: Any = "text\tlabel\n" + "so good\tyes\nso bad\tno\n" * 3
     with pytest.raises(DataError, match="'maybe', which is no label"):
         material(tmp_path, table, "task=classification", "task.label_words={maybe: perhaps}")
+    lower = table.replace("yes", "Yes"), "task=classification", "tokenizer.lowercase=true"
+    with pytest.raises(DataError, match="turns 'Yes', which is to be written for label 'Yes', into 'yes'"):
+        material(tmp_path, *lower)
+    assert material(tmp_path, *lower, "task.label_words={Yes: fine}").settings.task.labels == ("Yes", "no")

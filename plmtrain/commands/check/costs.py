@@ -304,7 +304,9 @@ class _Costs:
             self.findings.fact("memory", f"{text}; {size_in_words(peak)} measured", measured_memory_bytes=peak)
         self.findings.fact(
             "time",
-            f"about {duration(training)}, and {duration(validating)} for {counted(validations, 'validation')}",
+            # A model that is not trained yet writes texts to their limit.
+            f"about {duration(training)}, and {'up to ' if answering else ''}{duration(validating)} for "
+            f"{counted(validations, 'validation')}",
             training_seconds=training,
             validation_seconds=validating,
         )

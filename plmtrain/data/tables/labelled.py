@@ -126,17 +126,18 @@ def gather_members(
     splits: dict[Split, Sequence[Example[Any]]] = {}
     sources: dict[Split, dict[str, str]] = {}
     for split in next(iter(each.values())).splits:
-        own = [(examples.splits[split], number) for number, examples in enumerate(each.values())]
-        placed = [((place + 0.5) / len(some), number, example) for some, number in own for place, example in enumerate(some)]
-        splits[split] = (
-            [example for _, _, example in sorted(placed, key=lambda one: one[:2])]
-            if split == "validation"
-            else [example for some, _ in own for example in some]
-        )
+        own = [examples.splits[split] for examples in each.values()]
+        splits[split] = _interleaved(own) if split == "validation" else [example for some in own for example in some]
         sources[split] = {
             f"{name}: {source}": digest for name, examples in each.items() for source, digest in examples.sources[split].items()
         }
     return Examples(reader=reader, splits=splits, sources=sources, skips=skips)
+
+
+def _interleaved(lists: Sequence[Sequence[Example[Any]]]) -> list[Example[Any]]:
+    """Return the examples of several lists in one, in which those of each list are evenly distributed."""
+    placed = [((place + 0.5) / len(some), example) for some in lists for place, example in enumerate(some)]
+    return [example for _, example in sorted(placed, key=lambda one: one[0])]
 
 
 def _read(

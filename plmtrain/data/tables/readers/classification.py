@@ -17,8 +17,10 @@ from plmtrain.errors import DataError
 from plmtrain.settings.tasks.classification import ClassificationSettings
 
 if TYPE_CHECKING:
+    from plmtrain.data.tables.answered import EncodedAnswers
     from plmtrain.data.tables.labelled import Splits
     from plmtrain.data.tables.table_files import Row
+    from plmtrain.text.tokenizer import Tokenizer
 
 _SCORES = 10
 """More distinct numbers than this, some of them with decimals, are taken for scores."""
@@ -96,6 +98,14 @@ class WrittenClassificationReader(WordedReader[ClassificationSettings, str], Cla
         super().judge(splits)
         if (problem := self.task.wrong_words()) is not None:
             raise DataError(problem, f"task.label={self.task.label}", "give each label of the examples words of its own")
+
+    def encode(self, examples: Sequence[Example[str]], tokenizer: Tokenizer) -> EncodedAnswers:
+        for label in self.task.labels:
+            word = self.word(label)
+            if (written := " ".join(tokenizer.decode(tokenizer.encode([word])[0][0]).split())) != word:
+                what = f"the tokenizer turns '{word}', which is to be written for label '{label}', into '{written}'"
+                raise DataError(what, "task.label_words", "give the label words that it keeps: task.label_words={LABEL: WORDS}")
+        return super().encode(examples, tokenizer)
 
 
 def _counts(examples: Sequence[Example[Any]]) -> Counter[str]:
