@@ -17,7 +17,7 @@ from plmtrain.interop.model import Model, called
 from plmtrain.interop.publishing import PublishedFolder
 from plmtrain.redaction import redact, redact_text
 from plmtrain.settings.run import FinetuneSettings
-from plmtrain.settings.tasks.base import SentenceTaskSettings, TaskSettings, TextTaskSettings
+from plmtrain.settings.tasks.base import SentenceTaskSettings, TaskSettings, TextTaskSettings, WordedTaskSettings
 from plmtrain.training.checkpoint_manifest import versions
 from plmtrain.training.restore import TrainedRun
 from plmtrain.training.run_folder import RunFolder
@@ -88,6 +88,8 @@ def _task(task: TaskSettings) -> Iterator[str]:
         yield f"It reads {'one text' if len(task.text) == 1 else 'pairs of texts'}: {columns}."
     if prefix := getattr(task, "prefix", ""):
         yield f"Before each text it reads `{prefix}`."
+    if isinstance(task, WordedTaskSettings) and not task.has_head:
+        yield f"A row is written as `{task.rows.filled(dict.fromkeys(task.text, '...'))}`, and the decoder writes the answer."
     if isinstance(task, SentenceTaskSettings) and task.symmetric:
         yield "A pair is read in both orders, and the head scores the sum of the two states; the class below reads one order."
     if labels := getattr(task, "labels", ()):
