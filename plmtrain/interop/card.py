@@ -22,7 +22,7 @@ from plmtrain.interop.publishing import PublishedFolder
 from plmtrain.redaction import redact, redact_text
 from plmtrain.settings.decode import settings_from_run
 from plmtrain.settings.run import FinetuneSettings, RunSettings
-from plmtrain.settings.tasks.base import SentenceTaskSettings, TaskSettings, TextTaskSettings
+from plmtrain.settings.tasks.base import SentenceTaskSettings, TaskSettings, TextTaskSettings, WordedTaskSettings
 from plmtrain.settings.tasks.multiple_choice import MultipleChoiceSettings
 from plmtrain.training.checkpoint_manifest import versions
 from plmtrain.training.restore import TrainedRun, is_run
@@ -155,6 +155,8 @@ def _task(task: TaskSettings) -> Iterator[str]:
         yield f"It scores each of several choices in its context: {leading}{', '.join(f'`{name}`' for name in task.choices)}."
     if prefix := getattr(task, "prefix", ""):
         yield f"Before each text it reads `{prefix}`."
+    if isinstance(task, WordedTaskSettings) and not task.has_head:
+        yield f"A row is written as `{task.rows.filled(dict.fromkeys(task.text, '...'))}`, and the decoder writes the answer."
     if isinstance(task, SentenceTaskSettings) and task.symmetric:
         yield "A pair is read in both orders, and the head scores the sum of the two states; the class below reads one order."
     if (threshold := getattr(task, "threshold", None)) is not None:

@@ -32,8 +32,9 @@ def export(trained: TrainedRun, target: Path, part: str | None = None) -> Publis
         raise SettingsError(f"the run has no part '{part}'", f"command line: part={part}", nearest(part, models))
     settings, tokenizer = trained.program.settings, trained.tokenizer
     task = settings if isinstance(settings, TaskSettings) else None
+    labels = getattr(task, "labels", ()) if task is not None and task.has_head else ()
     multi_label = isinstance(task, ClassificationSettings) and task.multi_label
-    model = Model.of(models[part or next(iter(models))], getattr(task, "labels", ()), multi_label=multi_label)
+    model = Model.of(models[part or next(iter(models))], labels, multi_label=multi_label)
     if ScalarMix in model.heads:
         raise SettingsError(
             "the head of this run reads a mix of layers, which no published format has",

@@ -58,7 +58,10 @@ def task_of(model: Model, folder: Path, texts: tuple[str, ...] = ()) -> TaskSett
         raise SettingsError("there is no classifier of texts here", f"--texts {','.join(texts)}", "omit it")
     if made is None:
         stated = None if model.heads else _stated(folder)
-        return stated if stated is not None and made is None and model.settings.family in stated.families else None
+        if stated is None or model.settings.family not in stated.families:
+            return None
+        stated = stated.of_family(model.settings.published)
+        return None if stated.has_head else stated
     task = _stated(folder)
     if task is None and reads_texts and not texts:
         what = "the folder does not say whether its classifier reads one text or two"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,3 +44,18 @@ def undefined(predictions: NDArray[np.float64], references: NDArray[np.float64])
         if np.all(scores == scores[0]):
             return f"all {owner} scores are equal"
     return None
+
+
+def as_numbers(given: Sequence[float | None], right: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return scores with a number for those that are none: the lowest or the highest of the right scores, whichever is farther
+    from the right one.
+
+    Args:
+        given: the scores that a model gave; None for an answer that is no number.
+        right: [examples] the right ones.
+    """
+    lowest, highest = right.min(initial=np.inf), right.max(initial=-np.inf)
+    farthest = np.where(right - lowest > highest - right, lowest, highest)
+    return np.array(
+        [other if score is None else score for score, other in zip(given, farthest.tolist(), strict=True)], np.float64
+    )

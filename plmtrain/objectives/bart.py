@@ -22,12 +22,10 @@ from plmtrain.batch import Batch, Inputs, Layout, Term, shift_right
 from plmtrain.corruption.noising import DELETED, HIDDEN, Noiser
 from plmtrain.data.rows.framing import framed
 from plmtrain.data.rows.row_formats import RowFormat
-from plmtrain.data.rows.rows import side_by_side
 from plmtrain.data.rows.translations import LanguageRows
 from plmtrain.generation import StopTexts
 from plmtrain.keyed_random import Keys
 from plmtrain.nn.loss import tied_cross_entropy
-from plmtrain.programs.answering import Answer, Answering, Demonstration
 from plmtrain.programs.baseline import Baseline, unigram_loss
 from plmtrain.programs.denoising.inspection import noise_inspection
 from plmtrain.programs.inspection import Inspection
@@ -35,8 +33,7 @@ from plmtrain.programs.masked.translations import language_of
 from plmtrain.programs.program import Carry, MakeBackbone, Program
 from plmtrain.programs.text_to_text.languages import LanguageTokens
 from plmtrain.programs.text_to_text.learner import EncoderDecoderLearner
-from plmtrain.programs.texts import framed_batch
-from plmtrain.programs.writing import write
+from plmtrain.programs.text_to_text.writing import Writing
 from plmtrain.settings.generation import GenerationSettings
 from plmtrain.settings.models.encoder_decoder import EncoderDecoderSettings
 from plmtrain.settings.objectives.bart import BartSettings
@@ -140,7 +137,7 @@ class Bart(Program[BartSettings, EncoderDecoderSettings, EncoderDecoderLearner])
 
     @cached_property
     def answering(self) -> Restoring:
-        return Restoring(self, GenerationSettings())
+        return Restoring(self)
 
     def inspect(self, batch: Batch) -> Inspection:
         assert batch.inputs.decoder is not None
@@ -152,23 +149,19 @@ class Bart(Program[BartSettings, EncoderDecoderSettings, EncoderDecoderLearner])
         return noise_inspection(batch, labels, self.vocabulary, mean)
 
 
-class Restoring(Answering[EncoderDecoderLearner]):
+class Restoring(Writing):
     """Reconstruct a text in which masks may replace missing words.
 
     Args:
         program: the program, which corrupts the sentences of a demonstration.
-        generation: the settings of text generation.
-        stop: the texts that end it.
+        generation, stop: as in ``Writing``.
     """
 
-    def __init__(self, program: Bart, generation: GenerationSettings, stop: StopTexts | None = None) -> None:
-        self.program, self.generation, self.stop = program, generation, stop
-        self.vocabulary = program.vocabulary
-        self.row_format = RowFormat.of(program.model.family, 1)
-        self.longest = program.row_shape(program.model.positions).length
+    program: Bart
 
-    def writing(self, chosen: GenerationSettings, tokenizer: Tokenizer) -> Restoring:
-        return Restoring(self.program, chosen, StopTexts(chosen.stop, tokenizer.decode) if chosen.stop else None)
+    def __init__(self, program: Bart, generation: GenerationSettings | None = None, stop: StopTexts | None = None) -> None:
+        super().__init__(program, generation, stop)
+        self.row_format = RowFormat.of(program.model.family, 1)  # the row is reconstructed with all that stands around it
 
     def questions(self, texts: Sequence[str], tokenizer: Tokenizer) -> Rows:
         """Encode texts in which masks may be written as the mask token; with languages they are written as ``de: Ein Text``.
@@ -177,47 +170,17 @@ class Restoring(Answering[EncoderDecoderLearner]):
             DataError: if a text names no language.
         """
         known = [language_of(text, self.program.languages) for text in texts]
-        rows = side_by_side([tokenizer.encode_with_specials(text) for _, text in known], self.vocabulary["pad"])
+        rows = super().questions([text for _, text in known], tokenizer)
         if not self.program.languages:
             return rows
         languages = np.array([number for number, _ in known], np.int64)
         return LanguageRows(tokens=rows.tokens, lengths=rows.lengths, word_starts=rows.word_starts, languages=languages)
 
     def collate(self, rows: Rows) -> Batch:
-        batch, program = framed_batch(rows, self.program.format, self.vocabulary), self.program
+        batch, program = super().collate(rows), self.program
         ids, languages = batch.inputs.ids, rows.languages if isinstance(rows, LanguageRows) else None
         if program.tokens is not None and languages is not None:
             program.tokens.close(ids.numpy(), rows.lengths + program.format.framing, languages)
         start = program.start(ids, languages)[:, None]
         decoder = Inputs(ids=start, segments=program.told(start, languages))
         return replace(batch, inputs=replace(batch.inputs, segments=program.told(ids, languages), decoder=decoder))
-
-    @torch.no_grad()
-    def predict(self, learner: EncoderDecoderLearner, batch: Batch) -> list[dict[str, Any]]:
-        """Reconstruct each row.
-
-        Returns:
-            For each row its ``sample`` and the generated ids as ``written``, without the special tokens around them.
-        """
-        samples = batch.samples.numpy()
-        # The original is about as long as its corrupted form, unless masks replace long spans.
-        limit = self.generation.max_new_tokens or 2 * batch.inputs.ids.shape[1] + 16
-        texts = write(learner.pair, batch.inputs, self.vocabulary, self.row_format, self.generation, limit, samples, self.stop)
-        return [{"sample": sample, "written": text} for sample, text in zip(samples.tolist(), texts, strict=True)]
-
-    def read_out(self, text: str, ids: NDArray[np.int64], answer: Mapping[str, Any], tokenizer: Tokenizer) -> Answer:
-        restored = tokenizer.decode(answer["written"])
-        restored = (restored if self.stop is None else self.stop.cut(restored)).strip()
-        return Answer({"text": text, "restored": restored}, [restored])
-
-    def demonstrate(self, learner: EncoderDecoderLearner, rows: Rows, tokenizer: Tokenizer) -> Demonstration:
-        """Corrupt sentences, and show the model's reconstructions."""
-        batch = self.program.collate(rows, Keys(0, np.zeros(len(rows), np.int64), np.arange(len(rows))))
-        shown = []
-        for row, answer in enumerate(self.predict(learner, batch)):
-            read = batch.inputs.ids[row].numpy()
-            read = read[~np.isin(read, [self.vocabulary[role] for role in ("cls", "sep", "pad")])]
-            sentence = tokenizer.decode(rows.tokens[row, : rows.lengths[row]])
-            texts = (sentence, tokenizer.decode(read, skip_special=False), tokenizer.decode(answer["written"]))
-            shown.append(tuple(text.strip() for text in texts))
-        return Demonstration("restored sentences (held-out text)", ("sentence", "corrupted", "restored"), shown)

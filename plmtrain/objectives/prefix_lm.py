@@ -81,6 +81,7 @@ class EncoderDecoderPrefixLM(TextToText[PrefixLMSettings]):
 
     kinds = frozenset({"encoder_decoder"})
     terms = ("prefix_lm",)
+    continues = True
 
     def row_shape(self, sequence_length: int) -> RowShape:
         """Return the shape of the text that is divided.

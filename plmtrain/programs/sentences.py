@@ -32,6 +32,10 @@ SentenceTaskT = TypeVar("SentenceTaskT", bound=SentenceTaskSettings)
 class SentenceProgram(RowProgram[SentenceTaskT]):
     """A task whose rows are texts or pairs; subclasses define the answer. Arguments as for ``RowProgram``."""
 
+    @classmethod
+    def is_for(cls, settings: SentenceTaskT) -> bool:
+        return settings.has_head
+
     @cached_property
     def format(self) -> RowFormat:
         return RowFormat.of(self.model.family, len(self.settings.text))

@@ -85,7 +85,7 @@ class TaskProgram(Program[SettingsT, ModelT, LearnerT]):
     since other labels mean something else."""
 
     @classmethod
-    def serves(cls, settings: SettingsT) -> bool:
+    def is_for(cls, settings: SettingsT) -> bool:
         """Return whether it is the program of some settings, where a type of task has several programs."""
         return True
 

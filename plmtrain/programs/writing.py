@@ -39,7 +39,7 @@ class WritingLearner(EncoderDecoderLearner):
     """
 
     def __init__(self, pair: EncoderDecoderBackbone, source: SourceEncoder | None = None) -> None:
-        super().__init__(pair)
+        super().__init__(pair, continues=True)
         self.source = source
 
     def encode(self, inputs: Inputs) -> Tensor:

@@ -12,7 +12,7 @@ from plmtrain.console import counted
 from plmtrain.data.corpus.updates import OnUpdate
 from plmtrain.data.loading.order import plan_phases
 from plmtrain.data.splits import Split
-from plmtrain.data.tables.labelled import Examples, Rows, gather, rows_of_files
+from plmtrain.data.tables.labelled import Examples, Rows, gather, gather_members, rows_of_files
 from plmtrain.data.tables.reader import Finding, Reader
 from plmtrain.data.tables.readers import reader_of
 from plmtrain.errors import DataError
@@ -96,7 +96,8 @@ class LabelledExamples(Material):
         return [tasks.build(task, model, vocabulary, phase.sequence_length) for phase in phases]
 
     def rows(self, split: Split, program: Trainable, phase: Phase) -> ExampleSource:
-        return self._encoded[split].rows(program.parts.main.program.row_shape(phase.sequence_length).length)
+        rows = self._encoded[split].rows(program.parts.main.program.row_shape(phase.sequence_length).length)
+        return self.examples.reader.mixed(rows, self.examples.splits["train"]) if split == "train" else rows
 
     def keep(self, folder: Path) -> None:
         write_json_atomically(make_folder(folder / "data") / "manifest.json", self._described())
@@ -206,6 +207,8 @@ def _answering(program: Trainable) -> TaskAnswering[Any]:
 
 def _examples(settings: FinetuneSettings, only: Split | None = None) -> Examples:
     reader, data, skips = reader_of(settings.task), settings.data, Skips()
+    if members := reader.members(data):
+        return gather_members(reader, members, skips, only=only)
     if data.files or data.validation_files:
         return gather(reader, data, rows_of_files(reader, data, skips), skips, only=only)
     reader, rows = _of_dataset(reader, data, skips, ("train", "validation") if only is None else (only,))

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from plmtrain.backbones import EncoderDecoderBackbone
 from plmtrain.backbones.decoder import Decoder
-from plmtrain.backbones.encoder_decoder import EncoderDecoder
 from plmtrain.batch import Inputs, Layout
 from plmtrain.data.rows.row_formats import RowFormat, formatted
 from plmtrain.data.rows.rows import side_by_side
@@ -18,6 +18,7 @@ from plmtrain.errors import DataError, SettingsError
 from plmtrain.generation import NOTHING, DecoderWriter, EncoderDecoderWriter, Specials, StopTexts, generate
 from plmtrain.metrics.answers import exact_match, f1
 from plmtrain.scoring.examples import Question, cell_text, cell_texts, rows
+from plmtrain.scoring.prompting import Prompting
 from plmtrain.scoring.report import Report, Subject, by_file, share
 from plmtrain.scoring.shots import Shots, told
 from plmtrain.settings.generation import GenerationSettings
@@ -146,11 +147,13 @@ class _DecoderAuthor(_Author):
 
 
 class _EncoderDecoderAuthor(_Author):
-    """An encoder-decoder: the encoder reads the prompt with a mask after it, and the decoder continues the prompt."""
+    """An encoder-decoder: the encoder reads the prompt and the decoder writes what follows it, in the way of its training."""
 
-    def __init__(self, subject: Subject, settings: CompletionsSettings, pair: EncoderDecoder) -> None:
-        self._format = RowFormat.of(pair.settings.family, 1)
-        super().__init__(subject, settings, pair.settings.positions - self._format.framing - 1)
+    def __init__(self, subject: Subject, settings: CompletionsSettings, pair: EncoderDecoderBackbone) -> None:
+        family = pair.settings.family
+        self._read_format, self._written_format = RowFormat.of(family, 1), RowFormat.written(family)
+        self._prompting = Prompting.of(subject.learner, subject.tokenizer.vocabulary)
+        super().__init__(subject, settings, pair.settings.positions - self._read_format.framing - self._prompting.extra)
         self._pair = pair
 
     def _batches(self, lengths: Sequence[int]) -> Iterator[list[int]]:
@@ -161,15 +164,17 @@ class _EncoderDecoderAuthor(_Author):
 
     @torch.no_grad()
     def _write(self, prompts: Sequence[NDArray[np.int64]]) -> list[list[int]]:
-        mask, closing = np.array([self.vocabulary["mask"]]), self.vocabulary["sep"]
-        read = [np.concatenate([ids, mask]) for ids in prompts]
-        texts = side_by_side([(ids, np.ones(len(ids), np.bool_)) for ids in read], self.vocabulary.padding)
-        laid_out = formatted(texts, self._format, self.vocabulary, self._pair.settings.positions)
+        vocabulary, roles = self.vocabulary, self._written_format.roles
+        read = [self._prompting.read(ids) for ids in prompts]
+        texts = side_by_side([(ids, np.ones(len(ids), np.bool_)) for ids in read], vocabulary.padding)
+        laid_out = formatted(texts, self._read_format, vocabulary, self._pair.settings.positions)
         device, limit = self._pair.embedding_weight.device, self.settings.max_new_tokens
         inputs = Inputs(ids=torch.from_numpy(laid_out.ids), layout=Layout.of(laid_out.real)).map(lambda tensor: tensor.to(device))
-        begun = torch.from_numpy(np.stack([[closing, self.vocabulary["cls"], *ids] for ids in prompts])).to(device)
+        opening = [self._pair.settings.published.decoder_start, *roles[: self._written_format.opening]]
+        before = np.array([vocabulary[role] for role in opening], np.int64)
+        begun = torch.from_numpy(np.stack([np.append(before, self._prompting.begun(ids)) for ids in prompts])).to(device)
         writer = EncoderDecoderWriter(self._pair, inputs, self.settings.beams, begun.shape[1] + limit)
-        specials = Specials(end=closing, absent=self.vocabulary.absent(self._pair.vocabulary_size))
+        specials = Specials(end=vocabulary[roles[-1]], absent=vocabulary.absent(self._pair.vocabulary_size))
         return generate(writer, begun, specials, self._generation, limit, stop=self._stop)
 
 
@@ -178,7 +183,7 @@ def _author(subject: Subject, settings: CompletionsSettings) -> _Author:
     if set(subject.learner.children()) == {backbone}:
         if isinstance(backbone, Decoder):
             return _DecoderAuthor(subject, settings, backbone)
-        if isinstance(backbone, EncoderDecoder):
+        if isinstance(backbone, EncoderDecoderBackbone):
             return _EncoderDecoderAuthor(subject, settings, backbone)
     remedy = "score it with scoring=choices, or name a run of a decoder or an encoder-decoder"
     raise SettingsError("the model does not write text", "scoring=completions", remedy)

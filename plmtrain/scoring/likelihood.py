@@ -18,15 +18,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from plmtrain.backbones import Backbone
+from plmtrain.backbones import Backbone, EncoderDecoderBackbone
 from plmtrain.backbones.decoder import Decoder
-from plmtrain.backbones.encoder_decoder import EncoderDecoder
 from plmtrain.backbones.two_stream import TwoStream
 from plmtrain.batch import Inputs, Layout, shift_right
 from plmtrain.data.rows.row_formats import Places, RowFormat
 from plmtrain.errors import SettingsError
 from plmtrain.nn.heads import MaskedLMHead, TiedHead
 from plmtrain.nn.loss import tied_cross_entropy
+from plmtrain.scoring.prompting import Prompting
 from plmtrain.settings.models.disentangled import DisentangledSettings
 from plmtrain.settings.models.encoder import EncoderSettings
 from plmtrain.stopping import safe_point
@@ -201,38 +201,39 @@ class DecoderLikelihood(Likelihood):
 
 
 class EncoderDecoderLikelihood(Likelihood):
-    """The decoder writes the text from left to right; the encoder reads its context, and a mask for all that is scored."""
+    """The decoder writes the text from left to right; the encoder reads its context, in the way of the model's training.
+
+    Args:
+        backbone, vocabulary, batch_tokens, reading: as in ``Likelihood``.
+        prompting: what is read, and what is written before the text.
+    """
 
     name = "log-likelihood of the decoder"
-    backbone: EncoderDecoder
+    backbone: EncoderDecoderBackbone
 
-    def __init__(self, backbone: Backbone, vocabulary: Vocabulary, batch_tokens: int, reading: Reading = nullcontext) -> None:
+    def __init__(
+        self, backbone: Backbone, vocabulary: Vocabulary, batch_tokens: int, reading: Reading, prompting: Prompting
+    ) -> None:
         super().__init__(backbone, vocabulary, batch_tokens, reading)
-        self._format = RowFormat.of(backbone.settings.family, 1)
+        self._prompting, self._family = prompting, backbone.settings.published
+        self._framing = RowFormat.of(backbone.settings.family, 1).framing
 
     @property
     def longest(self) -> int:
-        return self.backbone.settings.positions - self._format.framing
-
-    def _laid_out(self, texts: Sequence[NDArray[np.int64]]) -> tuple[Places, NDArray[np.int64]]:
-        ids, lengths = _padded(texts, self.vocabulary.padding)
-        places = Places(self._format, [lengths], ids.shape[1] + self._format.framing, ids.shape[1])
-        return places, ids
+        extra = 0 if self._prompting.restores else self._prompting.extra  # a context is shorter than the whole
+        return self.backbone.settings.positions - self._framing - extra
 
     def _scored(self, rows: Sequence[_Row]) -> Tensor:
-        mask = np.array([self.vocabulary["mask"]])
-        read, hidden_text = self._laid_out([np.concatenate([row.asked.tokens[: row.first], mask]) for row in rows])
-        written, text = self._laid_out([row.asked.tokens for row in rows])
-        labels = written.ids(text, self.vocabulary)
-        none = [False] * self._format.framing
-        at = np.flatnonzero(written.filled(_marks(rows, text.shape[1]), none, False))
+        pairs = [(row.asked.tokens[: row.first], row.asked.tokens[row.first : row.end]) for row in rows]
+        read, written, at = self._prompting.rows(pairs, self.backbone.settings.family, self.vocabulary)
+        labels, start = self._on_device(written.ids), self.vocabulary[self._family.decoder_start]
         inputs = Inputs(
-            ids=self._on_device(read.ids(hidden_text, self.vocabulary)),
+            ids=self._on_device(read.ids),
             layout=Layout(tokens=self._on_device(read.real)),
-            decoder=Inputs(ids=shift_right(self._on_device(labels), self.vocabulary["sep"]), layout=Layout(causal=True)),
+            decoder=Inputs(ids=shift_right(labels, start), layout=Layout(causal=True)),
         )
         hidden = self._read(lambda: self.backbone.hidden(inputs).flatten(0, 1)[self._on_device(at)])
-        return tied_cross_entropy(hidden, self.backbone.embedding_weight, self._on_device(labels.reshape(-1)[at]))[1]
+        return tied_cross_entropy(hidden, self.backbone.output_weight, labels.flatten()[self._on_device(at)])[1]
 
 
 class HeadLikelihood(Likelihood):
@@ -373,8 +374,8 @@ def _left_to_right(learner: Learner, vocabulary: Vocabulary, batch_tokens: int, 
         return None  # the output layer of a classifier's backbone is no longer trained
     if isinstance(backbone, Decoder):
         return DecoderLikelihood(backbone, vocabulary, batch_tokens, reading)
-    if isinstance(backbone, EncoderDecoder):
-        return EncoderDecoderLikelihood(backbone, vocabulary, batch_tokens, reading)
+    if isinstance(backbone, EncoderDecoderBackbone):
+        return EncoderDecoderLikelihood(backbone, vocabulary, batch_tokens, reading, Prompting.of(learner, vocabulary))
     return None
 
 

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from plmtrain.families import TOKENIZER_FAMILIES
 from plmtrain.settings.composing.folders import choices, section
-from plmtrain.settings.data import DataSettings
+from plmtrain.settings.data import DataSettings, TableSettings
 from plmtrain.settings.lookup import objective_classes
 from plmtrain.settings.models.base import ModelSettings
 from plmtrain.settings.objectives.base import ObjectiveSettings
@@ -312,9 +312,9 @@ def _characters_are_of_words(model: ModelSettings, tokenizer: TokenizerSettings)
         )
 
 
-def _languages_are_numbered_alike(model: ModelSettings, data: DataSettings) -> Iterator[Broken]:
+def _languages_are_numbered_alike(model: ModelSettings, data: DataSettings | TableSettings) -> Iterator[Broken]:
     known: tuple[str, ...] = getattr(model, "languages", ())
-    if known and data.languages and known != data.languages:
+    if known and isinstance(data, DataSettings) and data.languages and known != data.languages:
         yield (
             "model.languages",
             f"the model's languages are {', '.join(known)}, those of the data {', '.join(data.languages)}",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, SerializeAsAny
+from pydantic import Field, SerializeAsAny, ValidationInfo, field_validator
 
+from plmtrain.families import MODEL_FAMILIES
 from plmtrain.settings.base import Settings, Texts
 from plmtrain.settings.data import DataSettings, TableSettings
 from plmtrain.settings.models.base import ModelSettings
@@ -114,13 +115,20 @@ class FinetuneSettings(RunSettings):
     task: SerializeAsAny[TaskSettings]
     data: TableSettings = TableSettings()
 
+    @field_validator("task")
+    @classmethod
+    def _of_the_model(cls, task: TaskSettings, info: ValidationInfo) -> TaskSettings:
+        """Fill in what the model decides: from here on, the task alone says how it is answered."""
+        family = MODEL_FAMILIES.get(getattr(info.data.get("model"), "family", ""))  # a model with errors has none
+        return task if family is None else task.of_family(family)
+
     @property
     def subject(self) -> str:
         return self.task.name
 
     @property
     def measure(self) -> str:
-        return self.task.metrics[0]
+        return self.task.selected
 
     @property
     def higher_is_better(self) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from plmtrain.settings.data import TableSettings
 from plmtrain.settings.models.base import ModelSettings
 from plmtrain.settings.optimizer import OptimizerSettings
-from plmtrain.settings.tasks.base import HeadTaskSettings, RowTaskSettings, SentenceTaskSettings, TaskSettings
+from plmtrain.settings.tasks.base import HeadTaskSettings, RowTaskSettings, SentenceTaskSettings, TaskSettings, WordedTaskSettings
 from plmtrain.settings.trainer import TrainerSettings
 from plmtrain.settings.wording import Broken, Rule
 
@@ -34,9 +34,35 @@ def _task_reads_as_model(model: ModelSettings, task: TaskSettings) -> Iterator[B
         yield "task.lm_weight", what, "omit it, or start from a decoder, such as gpt1"
 
 
+def _task_is_answered_as_model(model: ModelSettings, task: TaskSettings) -> Iterator[Broken]:
+    """Check how a task is answered that has two ways, and the settings of the other way."""
+    if not isinstance(task, WordedTaskSettings) or model.family not in task.families:
+        return
+    if model.kind != "encoder_decoder" and not task.has_head:
+        what = f"model={model.name} has no decoder that would write words about what an encoder reads"
+        yield "task.answers", what, "omit it, or start from an encoder-decoder, such as t5_small"
+        return
+    task = task.of_family(model.published)
+    if task.has_head and model.published.head is None:
+        what = f"models of family {model.family} have no head for sentences: they write their answers"
+        yield "task.answers", what, "write task.answers=words, or omit it"
+    elif not task.has_head and getattr(model, "languages", None):
+        what = f"model={model.name} has languages, and task={task.name} says none"
+        yield "task.answers", what, "write task=sequence_to_sequence task.languages=[...], with the words as targets"
+    idle = task.of_words if task.has_head else task.of_head
+    for key in sorted(idle):
+        if getattr(task, key) != type(task).model_fields[key].get_default(call_default_factory=True):
+            how = "by a head" if task.has_head else "in words"
+            yield (
+                f"task.{key}",
+                f"task.{key} has no effect: model={model.name} answers task={task.name} {how}",
+                f"omit task.{key}",
+            )
+
+
 def _task_mixes_layers(model: ModelSettings, task: TaskSettings) -> Iterator[Broken]:
     """Check the settings of features that are mixed from all layers."""
-    if not isinstance(task, HeadTaskSettings):
+    if not isinstance(task, HeadTaskSettings) or not task.has_head:
         return
     if not task.mixes(model.published):
         for key in ("mix_norm", "mix_l2"):
@@ -61,7 +87,12 @@ def _mixed_layers_stay(
 
 
 def _task_has_examples(task: TaskSettings, data: TableSettings) -> Iterator[Broken]:
-    if not data.files and not task.from_hub:
+    if task.names_files:
+        for key in ("files", "validation_files"):
+            if getattr(data, key):
+                what = f"data.{key} has no effect: each of the tasks of task={task.name} names its own"
+                yield f"data.{key}", what, f"write task.tasks.NAME.{key}=[...]"
+    elif not data.files and not task.from_hub:
         yield (
             "data.files",
             f"there is nothing to train task={task.name} on",
@@ -99,6 +130,7 @@ def _task_names_languages(model: ModelSettings, task: TaskSettings) -> Iterator[
 TASK_RULES: tuple[Rule, ...] = (
     (("model", "task"), _task_fits_model),
     (("model", "task"), _task_reads_as_model),
+    (("model", "task"), _task_is_answered_as_model),
     (("model", "task"), _answers_fit_model),
     (("model", "task"), _source_fits_model),
     (("model", "task"), _task_names_languages),

@@ -28,7 +28,7 @@ def build(settings: TaskSettings, model: ModelSettings, vocabulary: Vocabulary, 
     Raises:
         SettingsError: if the vocabulary lacks a special token that the task needs.
     """
-    (program,) = (program for program in _programs(settings.type) if program.serves(settings))
+    (program,) = (program for program in _programs(settings.type) if program.is_for(settings))
     make: Callable[..., AnyTask] = program  # tasks take a sequence length besides
     return make(settings, model, vocabulary, sequence_length)
 

@@ -15,25 +15,29 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from plmtrain.batch import Batch, Term
-from plmtrain.metrics.classification import measure, measure_several
+from plmtrain.metrics.classification import confusion_of, measure, measure_several
 from plmtrain.nn.heads import LinearHead, SentenceHead
 from plmtrain.nn.loss import cross_entropy_sum
+from plmtrain.programs.answer_tables import beside_commonest, by_label, unknown_answers
 from plmtrain.programs.answering import Answer, Demonstration
 from plmtrain.programs.inspection import Inspection
 from plmtrain.programs.program import Selection
 from plmtrain.programs.review import Confusion, Review
 from plmtrain.programs.windows import WindowedAnswering, WindowedProgram
+from plmtrain.programs.written_answers import WrittenAnswering, WrittenAnswers, most_tokens
+from plmtrain.settings.generation import GenerationSettings
 from plmtrain.settings.tasks.classification import ClassificationSettings
 
 if TYPE_CHECKING:
     from plmtrain.data.rows.rows import Rows
     from plmtrain.data.tables.labelled import Examples
     from plmtrain.keyed_random import Keys
+    from plmtrain.text.tokenizer import Tokenizer
 
-_LARGEST_TABLE = 10
-"""The most labels that fit side by side in a table."""
 _LONGEST_TABLE = 40
 """The most labels in a table with a row for each."""
+_NO_LABEL = "(no label)"
+"""The label of a text that was written, and is none."""
 
 
 class Classification(WindowedProgram):
@@ -44,8 +48,8 @@ class Classification(WindowedProgram):
     targets = "labels"
 
     @classmethod
-    def serves(cls, settings: ClassificationSettings) -> bool:
-        return not settings.multi_label
+    def is_for(cls, settings: ClassificationSettings) -> bool:
+        return super().is_for(settings) and not settings.multi_label
 
     @classmethod
     def of_heads(cls, heads: Set[type[nn.Module]], labels: tuple[str, ...]) -> ClassificationSettings | None:
@@ -128,39 +132,24 @@ class Classifying(WindowedAnswering):
         return [answer["label"], f"{answer['probabilities'][answer['label']]:.1%}"]
 
     def review(self, examples: Examples, answers: Sequence[Mapping[str, Any]]) -> Review:
-        confusion = self._confusion(examples, answers)
+        held_out = examples.splits["validation"]
+        confusion = Confusion.of(self.settings.labels, _expected(examples), [answer["label"] for answer in answers])
         wrong = [
             {**self.reader.line(example), **answer, "confidence": answer["probabilities"][answer["label"]]}
-            for example, answer in zip(examples.splits["validation"], answers, strict=True)
+            for example, answer in zip(held_out, answers, strict=True)
             if answer["label"] != example.reference
         ]
         wrong.sort(key=lambda error: -error["confidence"])
         return Review(collapsed=confusion.collapsed, confusion=confusion, errors=wrong)
 
-    def _confusion(self, examples: Examples, answers: Sequence[Mapping[str, Any]]) -> Confusion:
-        expected = [str(example.reference) for example in examples.splits["validation"]]
-        return Confusion.of(self.settings.labels, expected, [answer["label"] for answer in answers])
-
     def closing(
         self, examples: Examples, answers: Sequence[Mapping[str, Any]], best: float | None
     ) -> Sequence[Demonstration | str]:
         """Show the confusion matrix, and the baseline: the share of the most frequent label."""
-        labels, confusion = self.settings.labels, self._confusion(examples, answers)
-        parts: list[Demonstration | str] = []
-        if len(labels) <= _LARGEST_TABLE:
-            right = [
-                f"{share:.1%}" if any(row) else ""
-                for share, row in zip(confusion.shares.diagonal(), confusion.counts, strict=True)
-            ]
-            rows = [
-                [label, *(f"{count:,}" for count in row), share]
-                for label, row, share in zip(labels, confusion.counts.tolist(), right, strict=True)
-            ]
-            parts.append(Demonstration("held-out examples by label", ["expected", *labels, "of them right"], rows))
+        labels, expected = self.settings.labels, _expected(examples)
+        parts = by_label(labels, expected, [answer["label"] for answer in answers])
         if best is not None:
-            commonest = confusion.counts.sum(axis=1).max() / confusion.counts.sum()
-            measured = f"best validation {self.program.selection.measure} {best:.4f}"
-            parts.append(f"{measured}; the commonest label alone is {commonest:.1%} of the examples")
+            parts.append(beside_commonest(self.program.selection.measure, best, labels, expected))
         return parts
 
 
@@ -172,8 +161,8 @@ class MultiLabelClassification(WindowedProgram):
     targets = "labels"
 
     @classmethod
-    def serves(cls, settings: ClassificationSettings) -> bool:
-        return settings.multi_label
+    def is_for(cls, settings: ClassificationSettings) -> bool:
+        return super().is_for(settings) and settings.multi_label
 
     @property
     def outputs(self) -> int:
@@ -265,3 +254,82 @@ class Labelling(WindowedAnswering):
             named = ", ".join(usual) or "no label"
             parts.append(f"{measured}; the commonest answer of training alone ({named}) is that of {share:.1%} of the examples")
         return parts
+
+
+class WrittenClassification(WrittenAnswers[ClassificationSettings]):
+    """Write the words of the class that a text, or a pair of texts, is of (Raffel et al. 2020, section 2.4); arguments as in
+    ``WrittenAnswers``."""
+
+    @classmethod
+    def is_for(cls, settings: ClassificationSettings) -> bool:
+        return not settings.has_head
+
+    @property
+    def longest_target(self) -> int:
+        words = [self.settings.word(label) for label in self.settings.labels]
+        return most_tokens(words) + self.row_format.framing
+
+    @property
+    def selection(self) -> Selection:
+        return Selection(self.settings.metrics[0], higher=True, decides=True)
+
+    @cached_property
+    def answering(self) -> WrittenClassifying:
+        return WrittenClassifying(self, GenerationSettings())
+
+
+class WrittenClassifying(WrittenAnswering[WrittenClassification]):
+    """Classify texts or pairs by what is written; arguments as in ``WrittenAnswering``."""
+
+    @cached_property
+    def _labels(self) -> Mapping[str, str]:
+        return {self.settings.word(label): label for label in self.settings.labels}
+
+    def said(self, text: str) -> dict[str, Any]:
+        """Return the ``label`` whose words were ``written``; None if they are those of no label."""
+        return {"label": self._labels.get(" ".join(text.split())), "written": text}
+
+    def read_out(self, text: str, ids: NDArray[np.int64], answer: Mapping[str, Any], tokenizer: Tokenizer) -> Answer:
+        columns, label = self.columns_of(text), answer["label"]
+        line = "\t".join([f"no label: {answer['written']}" if label is None else label, *columns.values()])
+        return Answer({**columns, "label": label, "written": answer["written"]}, [line])
+
+    def appended(self, answer: Answer) -> dict[str, Any]:
+        """Return ``prediction`` and what was ``written``: ``label`` may be the column of the right ones."""
+        return {"prediction": answer.values["label"], "written": answer.values["written"]}
+
+    @property
+    def scored(self) -> tuple[str, ...]:
+        return (*self.settings.metrics, "unknown_answers")
+
+    def score(self, predictions: Sequence[Mapping[str, Any]], references: Sequence[Any]) -> dict[str, float]:
+        """Compute the task's metrics, in which an answer that is no label is wrong, and the number of such answers."""
+        given = [answer["label"] for answer in predictions]
+        confusion = confusion_of(given, references, self.settings.labels)
+        return {
+            **{name: measure(name, confusion) for name in self.settings.metrics},
+            "unknown_answers": float(given.count(None)),
+        }
+
+    def review(self, examples: Examples, answers: Sequence[Mapping[str, Any]]) -> Review:
+        """Review the answers; those that are no label are one more label."""
+        given = [_NO_LABEL if answer["label"] is None else answer["label"] for answer in answers]
+        labels = [*self.settings.labels, *([_NO_LABEL] if _NO_LABEL in given else [])]
+        confusion = Confusion.of(labels, _expected(examples), given)
+        return Review(collapsed=confusion.collapsed, confusion=confusion)
+
+    def closing(
+        self, examples: Examples, answers: Sequence[Mapping[str, Any]], best: float | None
+    ) -> Sequence[Demonstration | str]:
+        """Show the confusion matrix, the answers that are no label, and the share of the most frequent label."""
+        labels, given = self.settings.labels, [answer["label"] for answer in answers]
+        expected = _expected(examples)
+        parts = [*by_label(labels, expected, given), unknown_answers(answers, "label")]
+        if best is not None:
+            parts.append(beside_commonest(self.program.selection.measure, best, labels, expected))
+        return parts
+
+
+def _expected(examples: Examples) -> list[str]:
+    """Return the right label of each held-out example."""
+    return [str(example.reference) for example in examples.splits["validation"]]

@@ -28,13 +28,15 @@ from plmtrain.errors import DivergedError
 from plmtrain.keyed_random import Keys
 from plmtrain.optim import optimizer
 from plmtrain.optim.schedule import learning_rate
+from plmtrain.programs.answering import Answering
+from plmtrain.programs.learner import Learner
 from plmtrain.programs.parts import Part
 from plmtrain.programs.program import Carry
 from plmtrain.settings.run import RunSettings
 from plmtrain.training import memory
 from plmtrain.training.group import Group
 from plmtrain.training.layer_rates import rate_shares
-from plmtrain.training.precision import Precision
+from plmtrain.training.precision import Precision, autocast
 from plmtrain.training.step import Step, take_step, whole_loss
 
 _WARM_UP, _MEASURED = 1, 2
@@ -226,6 +228,42 @@ def measure(
         tokens=sum(tokens[_WARM_UP:]) // steps,
         peak=memory.peak(group.device),
     )
+
+
+def answering_seconds(
+    answering: Answering[Any],
+    learner: Learner,
+    rows: RowSource,
+    count: int,
+    device: torch.device,
+    precision: Precision,
+    patience: float,
+) -> float:
+    """Return the seconds in which one process answers a batch of held-out rows, such as by generating texts.
+
+    Args:
+        answering: computes the answers.
+        learner: on the device. One that was not trained yet may not know when a text ends, and then writes more than later.
+        rows: the held-out rows.
+        count: the rows of the batch.
+        device: the learner's device.
+        precision: the precision of matrix products.
+        patience: the most seconds to measure; a batch that would take longer is extrapolated from fewer rows.
+    """
+
+    def seconds(number: int) -> float:
+        began = time.perf_counter()
+        with autocast(precision, device):
+            answering.predict(learner, answering.collate(rows.fetch(np.arange(number) % len(rows))).to(device))
+        return time.perf_counter() - began
+
+    was_training = learner.training
+    learner.eval()
+    seconds(1)  # warm-up
+    number = max(1, min(count, int(patience / max(seconds(1), 1e-9))))
+    taken = seconds(number)
+    learner.train(was_training)
+    return taken * count / number
 
 
 def _timed(

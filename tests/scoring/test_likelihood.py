@@ -30,6 +30,8 @@ SYSTEMS = {
     "roberta": ["model=roberta", "objective=dynamic_mlm"],
     "electra": ["model=electra_small", "objective=rtd", "model.embedding_width=24"],
     "bart": ["model=bart", "objective=bart"],
+    "t5": ["model=t5_v1_1_small", "objective=span_corruption", "model.head_width=8"],
+    "t5_prefix": ["model=t5_small", "objective=prefix_lm", "model.head_width=8"],
     "xlnet": ["model=xlnet", "objective=plm"],
 }
 SIZE = 60
@@ -44,7 +46,7 @@ def learner_of(system: str) -> tuple[Any, Vocabulary]:
     settings = pretrain_settings(compose([*SYSTEMS[system], *SHAPE]))
     vocabulary = vocabulary_of(settings.model.published.tokenizer, SIZE)
     program = objectives.build(settings.objective, settings.model, vocabulary)
-    return randomised(program.build(lambda model: build(model, SIZE))), vocabulary
+    return randomised(program.build(lambda model: build(model, vocabulary.size))), vocabulary
 
 
 def likelihood(system: str, **changes: Any) -> tuple[Likelihood, Any, Vocabulary]:
@@ -91,6 +93,28 @@ def bart_truth(learner: Any, vocabulary: Vocabulary, text: Continuation) -> list
 
 
 @torch.no_grad()
+def t5_truth(learner: Any, vocabulary: Vocabulary, text: Continuation) -> list[float]:
+    """A sentinel stands for what follows the context, and comes before it in what is written."""
+    return written_truth(learner, vocabulary, text, [vocabulary.sentinels[0]])
+
+
+def continued_truth(learner: Any, vocabulary: Vocabulary, text: Continuation) -> list[float]:
+    """The encoder reads the context alone, as in the training."""
+    return written_truth(learner, vocabulary, text, [])
+
+
+@torch.no_grad()
+def written_truth(learner: Any, vocabulary: Vocabulary, text: Continuation, mark: list[int]) -> list[float]:
+    read = torch.tensor([[*text.tokens[: text.first].tolist(), *mark, vocabulary["eos"]]])
+    expected = []
+    for place in range(text.first, len(text.tokens)):
+        before = torch.tensor([[vocabulary["pad"], *mark, *text.tokens[text.first : place].tolist()]])
+        logits = learner.token_scores(Inputs(ids=read, decoder=Inputs(ids=before, layout=Layout(causal=True))))[0, -1]
+        expected.append(loss(logits, int(text.tokens[place])))
+    return expected
+
+
+@torch.no_grad()
 def xlnet_truth(learner: Any, vocabulary: Vocabulary, text: Continuation) -> list[float]:
     """One query at a time; what comes after it is replaced by another token."""
     expected = []
@@ -106,7 +130,15 @@ def xlnet_truth(learner: Any, vocabulary: Vocabulary, text: Continuation) -> lis
     return expected
 
 
-TRUTHS = {"gpt2": decoder_truth, "gpt3": decoder_truth, "gpt1": decoder_truth, "bart": bart_truth, "xlnet": xlnet_truth}
+TRUTHS = {
+    "gpt2": decoder_truth,
+    "gpt3": decoder_truth,
+    "gpt1": decoder_truth,
+    "bart": bart_truth,
+    "t5": t5_truth,
+    "t5_prefix": continued_truth,
+    "xlnet": xlnet_truth,
+}
 
 
 @pytest.mark.parametrize("system", TRUTHS)

@@ -23,12 +23,16 @@ from support.tiny_task import (
     finder,
     labelled_with_several,
     labeller,
+    member_examples,
+    multitasker,
     program,
     question_examples,
     scored_examples,
     scorer,
     several_examples,
     tagged_examples,
+    worded_examples,
+    worder,
     writer,
 )
 
@@ -330,6 +334,23 @@ PROGRAMS: Mapping[str, Kind] = {
         points=("train.accum@6", "eval@10"),
         logged=("val/f1", "val/exact_match_no_answer", "val/threshold"),
         unseen="layers.1.feed_forward_norm.bias",  # it adds a number to the scores of all tokens
+    ),
+    # The words of labels are written, by a model without a head.
+    "words": Kind(
+        _system("model=t5_small objective=span_corruption model.head_width=8 tokenizer.vocab_size=300"),
+        None,
+        task=worder,
+        examples=worded_examples,
+        points=("train.accum@6", "eval@10"),
+        logged=("val/accuracy", "val/unknown_answers"),
+    ),
+    "multitask": Kind(
+        _system("model=bart objective=bart model.positions=32"),
+        None,
+        task=multitasker,
+        examples=member_examples,
+        points=("train.accum@6", "eval@10"),
+        logged=("val/long/chrf", "val/short/accuracy", "val/average"),
     ),
     "sequence_to_sequence": Kind(
         _system("model=bart objective=bart model.positions=32"),

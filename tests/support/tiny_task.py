@@ -14,6 +14,8 @@ from plmtrain.data.rows.unknown_words import UnknownWords
 from plmtrain.data.tables.answered import AnsweredExamples
 from plmtrain.data.tables.choices import ChoiceExamples, EncodedChoices
 from plmtrain.data.tables.examples import EncodedExamples, Texts
+from plmtrain.data.tables.member_tasks import TaskTarget
+from plmtrain.data.tables.mixed import MixedExamples
 from plmtrain.data.tables.spans import Contexts, EncodedQuestions, QuestionExamples, RightAnswers
 from plmtrain.data.tables.tagged import TaggedExamples, TaggedTexts
 from plmtrain.settings.composing.compose import compose
@@ -21,12 +23,14 @@ from plmtrain.settings.decode import pretrain_settings
 from plmtrain.settings.models.base import ModelSettings
 from plmtrain.settings.tasks.classification import ClassificationSettings
 from plmtrain.settings.tasks.multiple_choice import MultipleChoiceSettings
+from plmtrain.settings.tasks.multitask import MultitaskSettings
 from plmtrain.settings.tasks.question_answering import QuestionAnsweringSettings
 from plmtrain.settings.tasks.regression import RegressionSettings
 from plmtrain.settings.tasks.sequence_to_sequence import SequenceToSequenceSettings
 from plmtrain.settings.tasks.token_labels import TokenLabelsSettings
-from plmtrain.tasks.classification import Classification, MultiLabelClassification
+from plmtrain.tasks.classification import Classification, MultiLabelClassification, WrittenClassification
 from plmtrain.tasks.multiple_choice import MultipleChoice
+from plmtrain.tasks.multitask import Multitask
 from plmtrain.tasks.question_answering import QuestionAnswering
 from plmtrain.tasks.regression import Regression
 from plmtrain.tasks.sequence_to_sequence import SequenceToSequence
@@ -127,6 +131,46 @@ def writer(
     chosen = {"text": ("text",), "target_length": 8, "label_smoothing": 0.1, "metrics": ("chrf", "bleu", "accuracy")} | changes
     tokens = replace(_TOKENS, roles={**_TOKENS.roles, "eos": _TOKENS["sep"]})
     return SequenceToSequence(SequenceToSequenceSettings(name="tiny", **chosen), model or tiny_model("bart"), tokens, length)
+
+
+def worder(
+    model: ModelSettings | None = None, *, length: int = 14, dropout: float | None = None, classes: int = 3
+) -> WrittenClassification:
+    """The program of a task with so many classes, each of which is told by writing a token; no head has a dropout."""
+    tokens = replace(_TOKENS, roles={**_TOKENS.roles, "eos": _TOKENS["sep"]})
+    task = ClassificationSettings(
+        name="tiny",
+        text=("text",),
+        labels=tuple(tokens.text_of([5 + label]) for label in range(classes)),
+        metrics=("accuracy", "f1", "mcc"),
+        answers="words",
+    )
+    return WrittenClassification(task, model or tiny_model("bart"), tokens, length)
+
+
+def worded_examples(count: int, most: int, *, classes: int = 3, seed: int = 0) -> AnsweredExamples:
+    """Random texts of up to nine tokens, whose first token tells the class, and is to be written."""
+    numbers = np.random.default_rng(seed)
+    labels = numbers.integers(0, classes, count)
+    questions = EncodedExamples(_texts(labels, 1, numbers), None, most, [_TOKENS.text_of([5 + label]) for label in labels])
+    return AnsweredExamples(questions, Texts((5 + labels).astype(np.uint8), np.arange(count + 1)))
+
+
+def multitasker(model: ModelSettings | None = None, *, length: int = 14, dropout: float | None = None) -> Multitask:
+    """The program of two tasks, whose rows and targets are those of ``member_examples``."""
+    tokens = replace(_TOKENS, roles={**_TOKENS.roles, "eos": _TOKENS["sep"]})
+    tasks = {"long": {"files": "a.tsv", "metrics": ("chrf",)}, "short": {"files": "b.tsv"}}
+    task = MultitaskSettings(name="tiny", tasks=tasks, target_length=8, label_smoothing=0.1, metrics=("accuracy", "exact_match"))
+    return Multitask(task, model or tiny_model("bart"), tokens, length)
+
+
+def member_examples(count: int, most: int, *, seed: int = 0) -> MixedExamples:
+    """The same texts and answers as ``answered_examples``, the first third of them of one task, the others of another, in equal
+    shares."""
+    plain = answered_examples(count, most, seed=seed)
+    names = ["long"] * (count // 3) + ["short"] * (count - count // 3)
+    plain.references = [TaskTarget(name, text) for name, text in zip(names, plain.references, strict=True)]
+    return MixedExamples(plain, [count // 3, count - count // 3], np.array([0.5, 0.5]))
 
 
 def answered_examples(count: int, most: int, *, pairs: bool = False, seed: int = 0) -> AnsweredExamples:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,12 @@ from plmtrain import backbones, objectives
 from plmtrain.data.loading.order import plan_phases
 from plmtrain.data.rows.rows import Rows
 from plmtrain.keyed_random import Keys
+from plmtrain.programs.answering import Answering
 from plmtrain.programs.program import AnyProgram
 from plmtrain.settings.composing.compose import compose
 from plmtrain.settings.decode import pretrain_settings
 from plmtrain.settings.run import PretrainSettings
+from plmtrain.training import costs
 from plmtrain.training.costs import Work, measure, work_of
 from plmtrain.training.group import Group
 from plmtrain.training.state import checkpoint_size
@@ -54,6 +57,37 @@ def work(*words: str) -> tuple[Work, AnyProgram]:
     _, program, learner = made(*words)
     module = Step(learner, "fp32")
     return work_of(module, program.parts.main, Fresh(4, program), torch.device("cpu"), seed=1), program
+
+
+class Slow(Answering[Any]):
+    """Answers that take two seconds, and three more for each row, by a clock of their own."""
+
+    def __init__(self) -> None:
+        self.now, self.rows = 0.0, []
+
+    def questions(self, texts: Any, tokenizer: Any) -> Any: ...
+
+    def collate(self, rows: Rows) -> Any:
+        return SimpleNamespace(to=lambda device: len(rows))
+
+    def predict(self, learner: Any, batch: Any) -> Any:
+        assert not learner.training
+        self.rows.append(batch)
+        self.now += 2 + 3 * batch
+
+    def read_out(self, text: Any, ids: Any, answer: Any, tokenizer: Any) -> Any: ...
+
+
+@pytest.mark.parametrize(("patience", "rows", "seconds"), [(1000.0, 20, 62.0), (31.0, 6, 20 * 20 / 6), (1.0, 1, 100.0)])
+def test_answers_are_timed_as_a_validation_computes_them(
+    patience: float, rows: int, seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With all rows of a batch, or with as many as take so long; there may be fewer held-out rows than in a batch."""
+    slow, (_, program, learner) = Slow(), made("objective=mlm")
+    monkeypatch.setattr(costs.time, "perf_counter", lambda: slow.now)
+    taken = costs.answering_seconds(slow, learner, Fresh(4, program), 20, torch.device("cpu"), "fp32", patience)
+    assert (taken, slow.rows[-1]) == (pytest.approx(seconds), rows)
+    assert learner.training
 
 
 def predicted(program: AnyProgram, term: str = "mlm") -> float:

@@ -16,6 +16,7 @@ from plmtrain.errors import DiskError, MemoryExhausted
 from plmtrain.files import free_bytes, nearest_folder, size_in_words
 from plmtrain.interop.initial import start_of
 from plmtrain.programs.learner import Learner
+from plmtrain.programs.parts import Part
 from plmtrain.runs.assembly import (
     build_learner,
     carried,
@@ -34,7 +35,7 @@ from plmtrain.settings.trainer import EMBEDDINGS
 from plmtrain.training import allocator, memory
 from plmtrain.training.checkpoint import Checkpoint
 from plmtrain.training.checkpoint_manifest import Identity, step_folders
-from plmtrain.training.costs import Measured, measure, work_of
+from plmtrain.training.costs import Measured, answering_seconds, measure, work_of
 from plmtrain.training.freezing import freeze, parameters_in_words
 from plmtrain.training.group import Group
 from plmtrain.training.launch import require_room
@@ -48,7 +49,7 @@ _PATIENCE = 30.0
 _LONG = 30 * 24 * 3600.0
 """Seconds of training that few people would start on purpose."""
 _FORWARD_SHARE = 1 / 3
-"""The forward pass's share of a step, and all of a validation: the backward pass takes twice as long."""
+"""The forward pass's share of a step, which is what a validation does for its loss: the backward pass takes twice as long."""
 
 
 class _Costs:
@@ -222,21 +223,33 @@ class _Costs:
                 rows = rows_of(self.material.rows("train", program, shorter), part.name)
                 measured[key] = measure(module, part, rows, shorter, self.settings, precision, group)
             rates.append(measured[key])
-        self._report_time(shapes, rates, group, precision)
+        self._report_time(shapes, rates, self._answering(module, group, precision), group, precision)
 
-    def _report_time(self, shapes: Sequence[StepShape], rates: Sequence[Measured], group: Group, precision: Precision) -> None:
+    def _held_out(self) -> list[tuple[Part, RowSource, int]]:
+        """Return the held-out rows of each part, and the number of batches of them that a validation reads."""
+        assert self.held_out is not None
+        most, size = self.settings.trainer.evaluate_batches or 2**62, self.last.batch_size
+        each = [(part, rows_of(self.held_out, part.name)) for part in self.whole[-1].parts.members]
+        return [(part, rows, min(math.ceil(len(rows) / size), most)) for part, rows in each]
+
+    def _answering(self, module: Step, group: Group, precision: Precision) -> float:
+        """Return the seconds in which a validation answers its rows: measures that are not sums need all answers."""
+        share, total = self.last.batch_size // self.settings.launch.processes, 0.0
+        for part, rows, batches in self._held_out():
+            answering, learner = part.program.answering, part.learner(module.learner)
+            if answering is not None and answering.scored:
+                total += batches * answering_seconds(answering, learner, rows, share, group.device, precision, _PATIENCE)
+        return total
+
+    def _report_time(
+        self, shapes: Sequence[StepShape], rates: Sequence[Measured], answering: float, group: Group, precision: Precision
+    ) -> None:
         trainer, processes = self.settings.trainer, self.settings.launch.processes
         steps = [shape.seconds(rate) for shape, rate in zip(shapes, rates, strict=True)]
         training = sum(seconds * shape.phase.steps for seconds, shape in zip(steps, shapes, strict=True))
-        assert self.held_out is not None
-        each = self.held_out.parts.values() if isinstance(self.held_out, PartedRows) else [self.held_out]
-        most = trainer.evaluate_batches or 2**62
-        batches = sum(min(math.ceil(len(rows) / self.last.batch_size), most) for rows in each)
+        batches = sum(count for _, _, count in self._held_out())
         validations = math.ceil(trainer.steps / trainer.evaluate_every)
-        # Measures that are not sums need the predictions of all rows besides their losses.
-        answerings = [part.program.answering for part in self.whole[-1].parts.members]
-        passes = 2 if any(answering is not None and answering.scored for answering in answerings) else 1
-        validating = validations * batches * passes * _FORWARD_SHARE * steps[-1]
+        validating = validations * (batches * _FORWARD_SHARE * steps[-1] + answering)
         per_second = [processes * rate.tokens / rate.seconds for rate in rates]
         flops = shapes[0].flops / steps[0]
         partly = [rate.rows for shape, rate in zip(shapes, rates, strict=True) if rate.rows < shape.share]
@@ -259,7 +272,9 @@ class _Costs:
             self.findings.fact("memory", f"{text}; {size_in_words(peak)} measured", measured_memory_bytes=peak)
         self.findings.fact(
             "time",
-            f"about {duration(training)}, and {duration(validating)} for {counted(validations, 'validation')}",
+            # A model that is not trained yet writes texts to their limit.
+            f"about {duration(training)}, and {'up to ' if answering else ''}{duration(validating)} for "
+            f"{counted(validations, 'validation')}",
             training_seconds=training,
             validation_seconds=validating,
         )

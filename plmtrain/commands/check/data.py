@@ -14,6 +14,7 @@ from plmtrain.data.corpus import parallel, text_files
 from plmtrain.data.corpus.store import Store
 from plmtrain.data.corpus.updates import OnUpdate
 from plmtrain.data.tables import labelled
+from plmtrain.data.tables.reader import Member
 from plmtrain.data.tables.readers import reader_of
 from plmtrain.errors import DataError
 from plmtrain.interop.hub_text import located
@@ -71,7 +72,7 @@ def examine_sources(sections: Mapping[str, Any], findings: Findings) -> None:
     data, task, bad = sections.get("data"), sections.get("task"), _Bad()
     if isinstance(data, DataSettings):
         findings.wrong(_wrong_in_text(data, bad))
-    elif isinstance(data, TableSettings) and isinstance(task, TaskSettings) and data.files:
+    elif isinstance(data, TableSettings) and isinstance(task, TaskSettings) and (data.files or task.names_files):
         findings.wrong(_wrong_in_tables(task, data, bad))
     findings.wrong(bad.errors)
     if (more := bad.count - len(bad.errors)) > 0:
@@ -116,7 +117,13 @@ def _sources(files: Sequence[Path], reading: DataSettings, bad: Skips) -> Iterat
 def _wrong_in_tables(task: TaskSettings, data: TableSettings, bad: Skips) -> Iterator[DataError]:
     reading = data.model_copy(update={"on_bad": "skip"})
     reader = reader_of(task)
-    rows = labelled.rows_of_files(reader, reading, bad)
+    for member in reader.members(reading).values() or [Member(reader, reading, "data")]:
+        yield from _wrong_in_table(member, bad)
+
+
+def _wrong_in_table(member: Member, bad: Skips) -> Iterator[DataError]:
+    reader, reading = member.reader, member.data
+    rows = labelled.rows_of_files(reader, reading, bad, member.place)
     try:
         labelled.gather(reader, reading, rows, bad)
     except DataError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from plmtrain.data.rows.rows import Rows
 from plmtrain.data.tables.examples import EncodedExamples, EncodedTexts, Texts
 from plmtrain.errors import SettingsError
+
+if TYPE_CHECKING:
+    from plmtrain.text.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,8 +41,25 @@ class EncodedAnswers:
 
     questions: EncodedTexts
     answers: Texts | None
-    most: int | None
+    most: int | None = None
     prefix: int = 0
+
+    @classmethod
+    def encode(
+        cls, rows: Sequence[str], answers: Sequence[str], references: Sequence[Any], tokenizer: Tokenizer, most: int | None = None
+    ) -> EncodedAnswers:
+        """Encode texts and their answers.
+
+        Args:
+            rows: the texts that are read.
+            answers: those that shall be written; fewer if not all are known.
+            references: the right answers, as the reader of the task reads them.
+            tokenizer: encodes them.
+            most: as in the class.
+        """
+        known = len(answers) == len(rows)
+        questions = EncodedTexts((Texts.encode(rows, tokenizer),), None, references)
+        return cls(questions, Texts.encode(answers, tokenizer) if known else None, most)
 
     def rows(self, most: int) -> AnsweredExamples:
         """Return a row for each example; longer questions are cut to ``most`` tokens of text.

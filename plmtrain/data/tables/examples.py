@@ -80,15 +80,17 @@ def _below(upper: Rows, lower: Rows) -> Rows:
 
 @runtime_checkable
 class ExampleSource(RowSource, Protocol):
-    """Rows of examples whose right answers are known.
+    """Rows of examples whose right answers are known."""
 
-    Args:
-        references: the right answer of each example, as the reader of the task reads it.
-        owners: [rows] the index of each row's example, in ascending order: the rows of an example stand together.
-    """
+    @property
+    def references(self) -> Sequence[Any]:
+        """The right answer of each example, as the reader of the task reads it."""
+        ...
 
-    references: Sequence[Any]
-    owners: NDArray[np.int64]
+    @property
+    def owners(self) -> NDArray[np.int64]:
+        """The index of each row's example, in ascending order: the rows of an example stand together.  # [rows]"""
+        ...
 
 
 class Encoded(Protocol):

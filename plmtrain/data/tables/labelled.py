@@ -10,7 +10,7 @@ from typing import Any
 from plmtrain.data.splits import Split
 from plmtrain.data.tables import table_files as tables
 from plmtrain.data.tables.division import divided
-from plmtrain.data.tables.reader import Example, Reader
+from plmtrain.data.tables.reader import Example, Member, Reader
 from plmtrain.data.tables.table_files import Row
 from plmtrain.errors import DataError
 from plmtrain.settings.data import TableSettings
@@ -58,13 +58,20 @@ Rows = Callable[[Split], Iterable[tuple[str, Iterable[Row]]]]
 """For a split, its sources by name, each with its rows; no source for a split that must be made from the other one."""
 
 
-def rows_of_files(reader: Reader[Any, Any], data: TableSettings, skips: Skips) -> Rows:
-    """Return the rows of the user's own files."""
+def rows_of_files(reader: Reader[Any, Any], data: TableSettings, skips: Skips, place: str = "data") -> Rows:
+    """Return the rows of the user's own files.
+
+    Args:
+        reader: says which columns are read.
+        data: names the files, and says how they are read.
+        skips: counts bad rows.
+        place: the group of settings in which the files are named.
+    """
 
     def rows(split: Split) -> Iterable[tuple[str, Iterable[Row]]]:
         is_training = split == "train"
-        files, setting = (data.files, "data.files") if is_training else (data.validation_files, "data.validation_files")
-        for path in readers.expand(files, setting) if files else []:
+        files, setting = (data.files, "files") if is_training else (data.validation_files, "validation_files")
+        for path in readers.expand(files, f"{place}.{setting}") if files else []:
             yield str(path), tables.read(path, reader.columns, data, skips, reader.endings)
 
     return rows
@@ -99,6 +106,40 @@ def gather(reader: Reader[Any, Any], data: TableSettings, rows: Rows, skips: Ski
         if not len(splits[split]):
             raise DataError(f"there is no example for {split}", ", ".join(sources[split]) or "data.files", "give more examples")
     return Examples(reader=reader, splits=splits, sources=sources, skips=skips)
+
+
+def gather_members(
+    reader: Reader[Any, Any], members: Mapping[str, Member], skips: Skips, *, only: Split | None = None
+) -> Examples:
+    """Read the examples of several tasks; any number of the first held-out ones has them in about the shares of all.
+
+    Args:
+        reader: the reader of all.
+        members: by name; none of them has settings to fill in.
+        skips, only: as in ``gather``.
+
+    Raises:
+        DataError: as ``gather`` does.
+    """
+    each = {
+        name: gather(one.reader, one.data, rows_of_files(one.reader, one.data, skips, one.place), skips, only=only)
+        for name, one in members.items()
+    }
+    splits: dict[Split, Sequence[Example[Any]]] = {}
+    sources: dict[Split, dict[str, str]] = {}
+    for split in next(iter(each.values())).splits:
+        own = [examples.splits[split] for examples in each.values()]
+        splits[split] = _interleaved(own) if split == "validation" else [example for some in own for example in some]
+        sources[split] = {
+            f"{name}: {source}": digest for name, examples in each.items() for source, digest in examples.sources[split].items()
+        }
+    return Examples(reader=reader, splits=splits, sources=sources, skips=skips)
+
+
+def _interleaved(lists: Sequence[Sequence[Example[Any]]]) -> list[Example[Any]]:
+    """Return the examples of several lists in one, in which those of each list are evenly distributed."""
+    placed = [((place + 0.5) / len(some), example) for some in lists for place, example in enumerate(some)]
+    return [example for _, example in sorted(placed, key=lambda one: one[0])]
 
 
 def _read(

@@ -11,9 +11,10 @@ from plmtrain.data.tables.table_files import FORMATS
 from plmtrain.settings.tasks.base import TaskSettings
 
 if TYPE_CHECKING:
-    from plmtrain.data.tables.examples import Encoded
+    from plmtrain.data.tables.examples import Encoded, ExampleSource
     from plmtrain.data.tables.labelled import Splits
     from plmtrain.data.tables.table_files import Row
+    from plmtrain.settings.data import TableSettings
     from plmtrain.text.tokenizer import Tokenizer
 
 TaskT = TypeVar("TaskT", bound=TaskSettings)
@@ -42,6 +43,21 @@ class Finding:
     remedy: str
 
 
+@dataclass(frozen=True)
+class Member:
+    """One of several tasks.
+
+    Args:
+        reader: reads its examples.
+        data: names its files.
+        place: the group of settings in which they are named.
+    """
+
+    reader: Reader[Any, Any]
+    data: TableSettings
+    place: str
+
+
 class Reader(ABC, Generic[TaskT, ReferenceT]):
     """Reads and describes the examples of one type of task.
 
@@ -58,9 +74,27 @@ class Reader(ABC, Generic[TaskT, ReferenceT]):
         self.task = task
 
     @classmethod
-    def reads(cls, task: TaskT) -> bool:
+    @classmethod
+    def is_for(cls, task: TaskT) -> bool:
         """Return whether it reads the examples of some settings, where a type of task has several readers."""
         return True
+
+    def members(self, data: TableSettings) -> Mapping[str, Member]:
+        """Return the readers of the tasks that it consists of, by name; here it is one task.
+
+        Args:
+            data: how tables are read.
+        """
+        return {}
+
+    def mixed(self, rows: ExampleSource, train: Sequence[Example[ReferenceT]]) -> ExampleSource:
+        """Return the rows of an epoch of training; here the row or rows of each example once.
+
+        Args:
+            rows: of the training examples.
+            train: the training examples.
+        """
+        return rows
 
     @property
     @abstractmethod

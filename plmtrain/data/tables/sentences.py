@@ -15,6 +15,7 @@ from plmtrain.data.tables.texts import TextReader
 from plmtrain.settings.tasks.base import SentenceTaskSettings
 
 if TYPE_CHECKING:
+    from plmtrain.data.tables.examples import Encoded
     from plmtrain.text.tokenizer import Tokenizer
 
 SentenceTaskT = TypeVar("SentenceTaskT", bound=SentenceTaskSettings)
@@ -22,6 +23,10 @@ SentenceTaskT = TypeVar("SentenceTaskT", bound=SentenceTaskSettings)
 
 class SentenceReader(TextReader[SentenceTaskT, ReferenceT]):
     """Reads the answer from the column of ``task.label``."""
+
+    @classmethod
+    def is_for(cls, task: SentenceTaskT) -> bool:
+        return task.has_head
 
     @property
     def answer_columns(self) -> Mapping[str, str]:
@@ -34,10 +39,15 @@ class SentenceReader(TextReader[SentenceTaskT, ReferenceT]):
     numbers: type[np.int64] | type[np.float64] | type[np.float32]
     """The type of these numbers."""
 
-    def encode(self, examples: Sequence[Example[ReferenceT]], tokenizer: Tokenizer) -> EncodedTexts:
+    @property
+    def encoding(self) -> type[EncodedTexts]:
+        """How the texts become rows."""
+        return EncodedTexts
+
+    def encode(self, examples: Sequence[Example[ReferenceT]], tokenizer: Tokenizer) -> Encoded:
         columns = zip(*(example.texts for example in examples), strict=True)
         references = [example.reference for example in examples if example.reference is not None]
-        return EncodedTexts(
+        return self.encoding(
             texts=tuple(Texts.encode(column, tokenizer) for column in columns),
             targets=self._targets(references) if len(references) == len(examples) else None,
             references=references,

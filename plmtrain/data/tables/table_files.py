@@ -118,12 +118,17 @@ class Row:
             with suppress(OverflowError):
                 if math.isfinite(number := float(value)):
                     return number
-        elif isinstance(value, str) and _NUMBER.fullmatch(value.strip()) and math.isfinite(number := float(value)):
-            return number
+        elif isinstance(value, str) and (written := number_in(value)) is not None:
+            return written
         actual = (f"'{value.strip()[:60]}'" if value.strip() else "empty") if isinstance(value, str) else kind(value)
         if isinstance(value, int | float) and not isinstance(value, bool):
             actual = "not finite"
         raise DataError(f"column '{column}' should be a number, but is {actual}", self.where, SKIP)
+
+
+def number_in(text: str) -> float | None:
+    """Return the finite number that a text is, written with a point; None if it is none."""
+    return number if _NUMBER.fullmatch(text.strip()) and math.isfinite(number := float(text)) else None
 
 
 def read(

@@ -11,10 +11,12 @@ class EncoderDecoderLearner(TiedLearner):
 
     Args:
         pair: the backbone, encoder and decoder.
+        continues: whether the decoder writes what follows the text that the encoder reads, rather than what a mark in it hides.
     """
 
-    def __init__(self, pair: EncoderDecoderBackbone) -> None:
+    def __init__(self, pair: EncoderDecoderBackbone, *, continues: bool = False) -> None:
         super().__init__(pair)
+        self.continues = continues
 
     @property
     def pair(self) -> EncoderDecoderBackbone:

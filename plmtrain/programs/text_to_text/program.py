@@ -44,6 +44,9 @@ class TextToText(Program[SettingsT, ModelSettings, EncoderDecoderLearner]):
     unseen_mark: ClassVar[str] = "masked"
     """The mark of tokens that the encoder reads instead of others, in ``inspect``."""
 
+    continues: ClassVar[bool] = False
+    """Whether what is written follows what is read, and no mark stands for it."""
+
     def __init__(self, settings: SettingsT, model: ModelSettings, vocabulary: Vocabulary) -> None:
         super().__init__(settings, model, vocabulary)
         self.is_content = ~vocabulary.is_special
@@ -89,7 +92,7 @@ class TextToText(Program[SettingsT, ModelSettings, EncoderDecoderLearner]):
     def build(self, make: MakeBackbone) -> EncoderDecoderLearner:
         backbone = make(self.model)
         assert isinstance(backbone, EncoderDecoderBackbone)
-        return EncoderDecoderLearner(backbone)
+        return EncoderDecoderLearner(backbone, continues=self.continues)
 
     def loss(self, learner: EncoderDecoderLearner, batch: Batch, carry: Carry) -> tuple[dict[str, Term], Carry]:
         targets, (term,) = batch.targets, self.terms

@@ -22,7 +22,7 @@ from plmtrain.settings.generation import GenerationSettings
 
 if TYPE_CHECKING:
     from plmtrain.batch import Batch
-    from plmtrain.programs.text_to_text.program import TextToText
+    from plmtrain.programs.program import Program
     from plmtrain.text.tokenizer import Tokenizer
 
 
@@ -39,10 +39,13 @@ class Writing(Answering[EncoderDecoderLearner]):
     """The name of what is written in an answer."""
 
     def __init__(
-        self, program: TextToText[Any], generation: GenerationSettings | None = None, stop: StopTexts | None = None
+        self,
+        program: Program[Any, Any, EncoderDecoderLearner],
+        generation: GenerationSettings | None = None,
+        stop: StopTexts | None = None,
     ) -> None:
         self.program, self.generation, self.stop = program, generation or GenerationSettings(), stop
-        self.vocabulary = program.vocabulary
+        self.vocabulary, self.row_format = program.vocabulary, RowFormat.written(program.model.family)
         self.longest = program.model.positions - program.format.framing
 
     def writing(self, chosen: GenerationSettings, tokenizer: Tokenizer) -> Self:
@@ -64,9 +67,8 @@ class Writing(Answering[EncoderDecoderLearner]):
         """
         # What was read is about as long as what is written, unless a few marks stand for long texts.
         limit = self.generation.max_new_tokens or 2 * batch.inputs.ids.shape[1] + 16
-        row_format = RowFormat.written(self.program.model.family)
         samples = batch.samples.numpy()
-        texts = write(learner.pair, batch.inputs, self.vocabulary, row_format, self.generation, limit, samples, self.stop)
+        texts = write(learner.pair, batch.inputs, self.vocabulary, self.row_format, self.generation, limit, samples, self.stop)
         return [{"sample": sample, "written": text} for sample, text in zip(samples.tolist(), texts, strict=True)]
 
     def read_out(self, text: str, ids: NDArray[np.int64], answer: Mapping[str, Any], tokenizer: Tokenizer) -> Answer:

@@ -44,7 +44,9 @@ def unsafe(value: Any, key: str = "") -> Iterator[tuple[str, str, str]]:
     if isinstance(value, dict):
         for name, inner in value.items():
             full = f"{key}.{name}" if key else str(name)
-            if not isinstance(name, str):
+            if isinstance(name, int) and not isinstance(name, bool):
+                yield from unsafe(inner, full)  # a label, such as 0; it is read as text
+            elif not isinstance(name, str):
                 yield full, f"the key {name!r} is not text", "write keys as plain names"
             elif name.startswith("_"):
                 yield full, f"keys that begin with '_' are refused: '{name}'", "remove it: a setting is a plain value, never code"

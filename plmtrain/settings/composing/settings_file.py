@@ -25,7 +25,7 @@ from plmtrain.errors import SettingsError, nearest
 from plmtrain.settings.composing.folders import OPTIONAL_GROUPS, PRIMARY, choices, foreign_group, groups_of
 from plmtrain.settings.composing.foreign_yaml import read_plain, unsafe
 
-WHOLE = frozenset({"objective.shares"})
+WHOLE = frozenset({"objective.shares", "task.label_words"})
 """Mappings that are one value: they replace those of a choice instead of being merged into them."""
 
 _ENDINGS = (".yaml", ".yml")

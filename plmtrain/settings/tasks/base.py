@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from plmtrain.families import MODEL_FAMILIES, ModelFamily
 from plmtrain.settings.base import Name, Settings, Texts
+from plmtrain.settings.template import Template
 
 
 class TaskSettings(Settings):
@@ -89,6 +90,29 @@ class TaskSettings(Settings):
         return None
 
     @property
+    def names_files(self) -> bool:
+        """Whether the files of its examples are among its own settings, in place of ``data.files``."""
+        return False
+
+    @property
+    def selected(self) -> str:
+        """The measure of validation whose best checkpoint is the run's result."""
+        return self.metrics[0]
+
+    @property
+    def has_head(self) -> bool:
+        """Whether a head computes the answers, rather than a decoder that writes them."""
+        return False
+
+    def of_family(self, family: ModelFamily) -> Self:
+        """Return the same with the settings filled in that the model decides; here there are none.
+
+        Args:
+            family: of the model.
+        """
+        return self
+
+    @property
     def from_hub(self) -> bool:
         """Whether the examples are those of a dataset if the user names no files."""
         return self.hub is not None or self.folder is not None
@@ -121,6 +145,10 @@ class HeadTaskSettings(TaskSettings):
     """The weight in the loss of the squared norm of the mix's weights: 0.001 lets them differ, 1 makes a mean of the mix (section
     3.2)."""
 
+    @property
+    def has_head(self) -> bool:
+        return True
+
     def mixes(self, family: ModelFamily) -> bool:
         """Return whether the head reads a mix of all layers of a model of a family."""
         return (self.features or family.features) == "mix"
@@ -152,3 +180,41 @@ class SentenceTaskSettings(TextTaskSettings, RowTaskSettings):
         if self.symmetric and len(self.text) < 2:
             raise ValueError("symmetric is of pairs, and text names one column")
         return self
+
+
+class WordedTaskSettings(SentenceTaskSettings):
+    """A task whose answer a head computes, or a decoder writes (Raffel et al. 2020, section 2.4)."""
+
+    families: ClassVar[frozenset[str]] = SentenceTaskSettings.families | {
+        name for name, row in MODEL_FAMILIES.items() if row.kind == "encoder_decoder"
+    }
+    decides_parameters: ClassVar[frozenset[str]] = SentenceTaskSettings.decides_parameters | {"answers"}
+    of_head: ClassVar[frozenset[str]] = frozenset({"features", "mix_norm", "mix_l2", "dropout", "symmetric", "lm_weight"})
+    """The settings that act on answers of a head."""
+    of_words: ClassVar[frozenset[str]] = frozenset({"template"})
+    """The settings that act on answers in words."""
+
+    answers: Literal["head", "words"] | None = None
+    """How it is answered: by a head on a state of the row, or by the words that the decoder of an encoder-decoder writes; by a
+    head if not given and the model's family has one, else by words, as T5."""
+    template: str | None = Field(None, max_length=2**16)
+    """The row that an answer in words is for, with columns in braces: ``sst2 sentence: {sentence}``; the task's name, and each
+    column's name with its text, if not given (appendix D)."""
+
+    @model_validator(mode="after")
+    def _template_has_columns(self) -> Self:
+        _ = self.rows
+        return self
+
+    @property
+    def has_head(self) -> bool:
+        return self.answers != "words"
+
+    def of_family(self, family: ModelFamily) -> Self:
+        written = self.answers is None and family.head is None and family.kind == "encoder_decoder"
+        return self.model_copy(update={"answers": "words"}) if written else self
+
+    @property
+    def rows(self) -> Template:
+        """The template of the rows of answers in words."""
+        return Template.usual(self.name, self.text) if self.template is None else Template.of(self.template, self.text)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from plmtrain.errors import nearest
 from plmtrain.settings.base import Texts
-from plmtrain.settings.tasks.base import SentenceTaskSettings
+from plmtrain.settings.tasks.base import WordedTaskSettings
 
 Metric = Literal["accuracy", "f1", "mcc", "micro_f1", "macro_f1", "subset_accuracy"]
 
@@ -15,15 +16,26 @@ _OF_ONE: tuple[Metric, ...] = ("accuracy", "f1", "mcc")
 _OF_SEVERAL: tuple[Metric, ...] = ("micro_f1", "macro_f1", "subset_accuracy")
 
 
-class ClassificationSettings(SentenceTaskSettings):
+class ClassificationSettings(WordedTaskSettings):
     """One label for a text or a pair of texts (Devlin et al. 2019, section 4.1), or any number of them."""
 
-    decides_parameters: ClassVar[frozenset[str]] = SentenceTaskSettings.decides_parameters | {"labels", "multi_label"}
+    decides_parameters: ClassVar[frozenset[str]] = WordedTaskSettings.decides_parameters | {"labels", "multi_label"}
+    of_head: ClassVar[frozenset[str]] = WordedTaskSettings.of_head | {
+        "class_weights",
+        "label_counts",
+        "label_smoothing",
+        "multi_label",
+        "windows",
+        "overlap",
+    }
+    of_words: ClassVar[frozenset[str]] = WordedTaskSettings.of_words | {"label_words"}
     found_in_data: ClassVar[frozenset[str]] = frozenset({"labels", "label_counts"})
 
     type: Literal["classification"] = "classification"
     labels: Texts = ()
     """The labels in the order of their numbers; found in the training data if not given, numbers by size, words by alphabet."""
+    label_words: dict[str, str] = Field(default_factory=dict)
+    """The words of labels whose answers are written; the label itself if not given."""
     class_weights: Literal["balanced"] | tuple[Annotated[float, Field(gt=0)], ...] = ()
     """The weight of an example in the loss of training by its label, in the order of the labels; balanced: examples / (labels *
     examples of the label), as in scikit-learn. Equal ones if not given. Validation is not weighted."""
@@ -110,3 +122,24 @@ class ClassificationSettings(SentenceTaskSettings):
         if self.class_weights != "balanced":
             return self.class_weights
         return tuple(sum(self.label_counts) / (len(self.label_counts) * count) for count in self.label_counts)
+
+    @model_validator(mode="after")
+    def _words(self) -> Self:
+        if self.labels and (problem := self.wrong_words()) is not None:
+            raise ValueError(problem)
+        return self
+
+    def word(self, label: str) -> str:
+        """Return the words that are written for a label, with one space between two."""
+        return " ".join(self.label_words.get(label, label).split())
+
+    def wrong_words(self) -> str | None:
+        """Say what is wrong with the words of the labels; None if nothing is."""
+        labels: dict[str, str] = {}
+        for label in self.labels:
+            if not self.word(label):
+                return f"label_words has nothing to write for '{label}'"
+            if (other := labels.setdefault(self.word(label), label)) != label:
+                return f"label_words has one word, '{self.word(label)}', for the labels {other} and {label}: give each its own"
+        unknown = [label for label in self.label_words if label not in self.labels]
+        return f"label_words names '{unknown[0]}', which is no label: {nearest(unknown[0], self.labels)}" if unknown else None

@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from plmtrain.settings.tasks.base import SentenceTaskSettings
+from plmtrain.settings.tasks.base import WordedTaskSettings
 
 Metric = Literal["pearson", "spearman", "mse"]
 
 
-class RegressionSettings(SentenceTaskSettings):
+class RegressionSettings(WordedTaskSettings):
     """A number for a text or a pair of texts, as for STS-B in GLUE (Wang et al. 2018, section 3.2).
 
     ``label`` is the column of the score.
     """
 
     lower_is_better: ClassVar[frozenset[str]] = frozenset({"mse"})
+    of_words: ClassVar[frozenset[str]] = WordedTaskSettings.of_words | {"rounding"}
 
     type: Literal["regression"] = "regression"
     minimum: float | None = None
     """The lowest possible score: rows with a lower score are refused. Answers are not clipped to it."""
     maximum: float | None = None
     """The highest possible score: rows with a higher score are refused. Answers are not clipped to it."""
+    rounding: float = Field(0.2, gt=0)
+    """The number to whose multiples scores are rounded that are written (Raffel et al. 2020, section 2.4)."""
     metrics: Annotated[tuple[Metric, ...], Field(min_length=1)] = ("pearson", "spearman", "mse")
     """The metrics of validation; the checkpoint that is best by the first one is the run's result. A higher correlation is
     better, and a lower mse (mean squared error)."""
@@ -33,3 +37,8 @@ class RegressionSettings(SentenceTaskSettings):
         if self.minimum is not None and self.maximum is not None and self.minimum >= self.maximum:
             raise ValueError(f"minimum ({self.minimum:g}) must be below maximum ({self.maximum:g})")
         return self
+
+    def word(self, score: float) -> str:
+        """Return the number that is written for a score, with as many decimals as ``rounding`` has."""
+        decimals = max(0, -int(Decimal(repr(self.rounding)).normalize().as_tuple().exponent))
+        return f"{round(score / self.rounding) * self.rounding + 0.0:.{decimals}f}"

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Sequence
+from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from plmtrain.families import MODEL_FAMILIES
-from plmtrain.settings.base import MOST_PLACES, Texts
-from plmtrain.settings.generation import GenerationSettings
+from plmtrain.settings.base import Texts
 from plmtrain.settings.models.base import MOST_LAYERS
 from plmtrain.settings.tasks.base import TextTaskSettings
+from plmtrain.settings.written_texts import WrittenTextsSettings
 
-Metric = Literal["chrf", "bleu", "rouge1", "rouge2", "rougeL", "exact_match", "accuracy", "loss"]
 
-
-class SequenceToSequenceSettings(GenerationSettings, TextTaskSettings):
+class SequenceToSequenceSettings(WrittenTextsSettings, TextTaskSettings):
     """A text for a text or a pair, such as its translation, its summary or the word for its class (Raffel et al. 2020, section
     2.4)."""
 
@@ -29,9 +27,6 @@ class SequenceToSequenceSettings(GenerationSettings, TextTaskSettings):
     """The column of the text that shall be written."""
     prefix: str = Field("", max_length=2**16)
     """Text before each text that is read, e.g. ``translate English to German: ``."""
-    target_length: int | None = Field(None, gt=2, le=MOST_PLACES)
-    """Tokens of a target, special ones included: longer ones are cut, and none longer is written; those of
-    ``trainer.sequence_length`` if not given."""
     languages: Texts = ()
     """The language of the texts and that of the targets, for a model that has embeddings of languages."""
     source_layers: int = Field(0, ge=0, le=MOST_LAYERS)
@@ -39,14 +34,6 @@ class SequenceToSequenceSettings(GenerationSettings, TextTaskSettings):
     none (Lewis et al. 2020, section 3.4)."""
     trains: Literal["all", "source"] = "all"
     """``source``: only that encoder, the positions, and the projection behind it, as in the first of the paper's two steps."""
-    label_smoothing: float = Field(0.0, ge=0, lt=1)
-    """The share of each target's probability that is spread over the whole vocabulary in training (Szegedy et al. 2016, section
-    7)."""
-    metrics: Annotated[tuple[Metric, ...], Field(min_length=1)] = ("chrf", "bleu", "rougeL", "exact_match")
-    """The metrics of validation; the checkpoint that is best by the first is the run's result. With ``loss`` alone nothing is
-    written in validation."""
-    bleu_tokens: Literal["13a", "intl", "char", "zh"] = "13a"
-    """How sacrebleu divides texts into tokens for bleu."""
 
     @model_validator(mode="after")
     def _another_column(self) -> SequenceToSequenceSettings:
@@ -60,27 +47,9 @@ class SequenceToSequenceSettings(GenerationSettings, TextTaskSettings):
             raise ValueError("trains=source trains a new encoder: give source_layers, too, such as 6")
         return self
 
-    @property
-    def libraries(self) -> Mapping[str, str]:
-        return {
-            name: "rouge_score" if name.startswith("rouge") else "sacrebleu"
-            for name in self.metrics
-            if name.startswith(("rouge", "bleu", "chrf"))
-        }
-
-    @property
-    def lengths(self) -> Mapping[str, int]:
-        given = {"target_length": self.target_length, "max_new_tokens": self.max_new_tokens}
-        return {name: length for name, length in given.items() if length is not None}
-
     def language_numbers(self, known: Sequence[str]) -> tuple[int, ...]:
         if not known and self.languages:
             raise ValueError("the model has no languages")
         if known and (len(self.languages) != 2 or not set(self.languages) <= set(known)):
             raise ValueError(f"the language of the texts and that of the targets must be two of {', '.join(known)}")
         return tuple(known.index(name) for name in self.languages)
-
-    @property
-    def generation(self) -> GenerationSettings:
-        """How texts are written."""
-        return GenerationSettings(**{name: getattr(self, name) for name in GenerationSettings.model_fields})

@@ -24,7 +24,7 @@ def reader_of(task: TaskSettings) -> Reader[Any, Any]:
         and issubclass(value, Reader)
         and value.__module__ == module.__name__
         and not inspect.isabstract(value)
-        and value.reads(task)
+        and value.is_for(task)
     )
     made: Reader[Any, Any] = reader(task)
     return made

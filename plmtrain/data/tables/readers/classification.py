@@ -16,11 +16,13 @@ from plmtrain.data.tables.labels import LISTED, WHOLE, listed, rare, require_sev
 from plmtrain.data.tables.reader import Example, Finding, ReferenceT
 from plmtrain.data.tables.sentences import SentenceReader
 from plmtrain.data.tables.table_files import Row
+from plmtrain.data.tables.worded import WordedReader
 from plmtrain.errors import DataError
 from plmtrain.settings.tasks.classification import ClassificationSettings
 from plmtrain.text.readers import SKIP
 
 if TYPE_CHECKING:
+    from plmtrain.data.tables.answered import EncodedAnswers
     from plmtrain.data.tables.labelled import Splits
     from plmtrain.text.tokenizer import Tokenizer
 
@@ -99,9 +101,9 @@ class _LabelReader(SentenceReader[ClassificationSettings, ReferenceT]):
         labels = () if example.reference is None else self.labels_of(example.reference)
         return next(iter(labels), "")
 
-    def encode(self, examples: Sequence[Example[ReferenceT]], tokenizer: Tokenizer) -> EncodedTexts:
-        encoded = super().encode(examples, tokenizer)
-        return WholeTexts(encoded.texts, encoded.targets, encoded.references) if self.task.windows is not None else encoded
+    @property
+    def encoding(self) -> type[EncodedTexts]:
+        return EncodedTexts if self.task.windows is None else WholeTexts
 
     @property
     def numbering(self) -> tuple[str, ...]:
@@ -137,8 +139,8 @@ class ClassificationReader(_LabelReader[str]):
     numbers = np.int64
 
     @classmethod
-    def reads(cls, task: ClassificationSettings) -> bool:
-        return not task.multi_label
+    def is_for(cls, task: ClassificationSettings) -> bool:
+        return super().is_for(task) and not task.multi_label
 
     def labels_of(self, reference: str) -> Sequence[str]:
         return (reference,)
@@ -150,6 +152,26 @@ class ClassificationReader(_LabelReader[str]):
         return self._numbers[reference]
 
 
+class WrittenClassificationReader(WordedReader[ClassificationSettings, str], ClassificationReader):
+    """Reads a label beside a text or a pair, for which words are written."""
+
+    def word(self, reference: str) -> str:
+        return self.task.word(reference)
+
+    def judge(self, splits: Splits) -> None:
+        super().judge(splits)
+        if (problem := self.task.wrong_words()) is not None:
+            raise DataError(problem, f"task.label={self.task.label}", "give each label of the examples words of its own")
+
+    def encode(self, examples: Sequence[Example[str]], tokenizer: Tokenizer) -> EncodedAnswers:
+        for label in self.task.labels:
+            word = self.word(label)
+            if (written := " ".join(tokenizer.decode(tokenizer.encode([word])[0][0]).split())) != word:
+                what = f"the tokenizer turns '{word}', which is to be written for label '{label}', into '{written}'"
+                raise DataError(what, "task.label_words", "give the label words that it keeps: task.label_words={LABEL: WORDS}")
+        return super().encode(examples, tokenizer)
+
+
 class MultiLabelReader(_LabelReader[Labels]):
     """Reads any number of labels beside a text or a pair: a list, text with a separator between labels, or a column for each."""
 
@@ -157,8 +179,8 @@ class MultiLabelReader(_LabelReader[Labels]):
     numbers = np.float32
 
     @classmethod
-    def reads(cls, task: ClassificationSettings) -> bool:
-        return task.multi_label
+    def is_for(cls, task: ClassificationSettings) -> bool:
+        return super().is_for(task) and task.multi_label
 
     @property
     def answer_columns(self) -> Mapping[str, str]:

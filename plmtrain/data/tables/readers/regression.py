@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from plmtrain.data.tables.reader import Example, Finding
 from plmtrain.data.tables.sentences import SentenceReader
+from plmtrain.data.tables.worded import WordedReader
 from plmtrain.errors import DataError
 from plmtrain.settings.tasks.regression import RegressionSettings
 from plmtrain.text.readers import SKIP
@@ -63,6 +64,13 @@ class RegressionReader(SentenceReader[RegressionSettings, float]):
         what = f"{beyond:,} of {len(held_out):,} held-out scores are outside the range of the training ones"
         where = f"task.label={self.task.label}: training has {train.min():g} to {train.max():g}"
         return [Finding(what, where, "see whether both are on one scale; task.minimum= and task.maximum= refuse what is not")]
+
+
+class WrittenRegressionReader(WordedReader[RegressionSettings, float], RegressionReader):
+    """Reads a score beside a text or a pair, for which a rounded number is written."""
+
+    def word(self, reference: float) -> str:
+        return self.task.word(reference)
 
 
 def _scores(examples: Sequence[Example[float]]) -> NDArray[np.float64]:
