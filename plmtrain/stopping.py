@@ -104,8 +104,8 @@ def _start_listening() -> None:
 
 
 def _beside_the_streams(descriptor: int) -> int:
-    """Return a descriptor above those of the standard streams: where these are closed, a new one has the place of one of them, and
-    what the process prints would arrive as signals."""
+    """Return a descriptor above those of the standard streams: where these are closed, a new one has the place of one of them,
+    and what the process prints would arrive as signals."""
     if descriptor > 2:
         return descriptor
     moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3)

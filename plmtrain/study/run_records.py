@@ -109,7 +109,7 @@ def metrics_of(folder: Path) -> dict[str, float]:
 
 
 def aim_of(folder: Path) -> Aim | None:
-    """Return the measure that decides which checkpoint is the result of a fine-tuned run; None for another run or a damaged one."""
+    """Return the measure that decides which checkpoint is a fine-tuned run's result; None for another run, or a damaged one."""
     return _aim(_config(RunFolder(folder)))
 
 

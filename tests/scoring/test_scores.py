@@ -87,7 +87,9 @@ def test_windows_score_each_token_once_with_the_context_of_the_definition(length
 
 
 @pytest.mark.parametrize(
-    "options", [{"beams": 1025}, {"beams": 10**9}, {"length_penalty": 2.0}, {"stop": [""]}], ids=lambda options: next(iter(options))
+    "options",
+    [{"beams": 1025}, {"beams": 10**9}, {"length_penalty": 2.0}, {"stop": [""]}],
+    ids=lambda options: next(iter(options)),
 )
 def test_what_no_generation_can_be_is_refused_with_the_settings(options: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
