@@ -42,7 +42,9 @@ FORMATS = {
 _CONLLU = ("id", "form", "lemma", "upos", "xpos", "feats", "head", "deprel", "deps", "misc")
 """The columns of CoNLL-U (universaldependencies.org)."""
 _BETWEEN_DOCUMENTS = "-DOCSTART-"
-"""The only word of the line between two documents of CoNLL-2003."""
+"""The first word of the line between two documents of CoNLL-2003."""
+_BLANKS = re.compile("[ \t]+")
+"""The white space between the cells of CoNLL's files: a word may have other in it, such as the no-break space of 10 000."""
 _ROWS_AT_ONCE = 1024
 """The rows of a parquet file that are in memory at a time."""
 _LONGEST_CELL = 2**24  # characters
@@ -297,8 +299,6 @@ def _jsonl(source: str, stream: Lines, columns: Mapping[str, str], data: TableSe
 def _conll(source: str, stream: Lines, columns: Mapping[str, str], data: TableSettings, skips: Skips) -> Iterator[Row]:
     """Sentences; without names the first column is ``tokens``, and the last one ``tags``."""
     for begins, rows in _sentences(stream, data.separator, comments=False):
-        if rows[0][1][0] == _BETWEEN_DOCUMENTS:
-            continue
         names = data.columns or ("tokens", *(str(number) for number in range(2, len(rows[0][1]))), "tags")
         yield from _sentence(f"{source}:{begins}", source, rows, names, columns, data, skips)
 
@@ -316,8 +316,9 @@ def _sentences(stream: Lines, separator: str | None, *, comments: bool) -> Itera
     for number, line in stream:
         if comments and line.startswith("#"):
             continue
-        if line and not line.isspace():
-            rows.append((number, line.split(separator)))
+        cells = line.split(separator) if separator else _BLANKS.split(line.strip(" \t"))
+        if line and not line.isspace() and cells[0] != _BETWEEN_DOCUMENTS:
+            rows.append((number, cells))
         elif rows:
             yield rows[0][0], rows
             rows = []
@@ -341,7 +342,8 @@ def _sentence(
     for number, cells in rows:
         if len(cells) != len(names):
             what = f"this line has {len(cells)} cells, and {len(names)} were expected: {', '.join(names)}"
-            bad(DataError(what, f"{source}:{number}", SKIP), data, skips)
+            remedy = f"if lines with # are comments, remove them; else {SKIP}" if rows[0][1][0].startswith("#") else SKIP
+            bad(DataError(what, f"{source}:{number}", remedy), data, skips)
             return
     values = zip(*(cells for _, cells in rows), strict=True)
     yield Row(where, {name: list(words) for name, words in zip(names, values, strict=True)})
