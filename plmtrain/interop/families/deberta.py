@@ -24,7 +24,7 @@ from plmtrain.settings.models.disentangled import DisentangledSettings
 
 _POSITIONS = "embeddings.position_embeddings.weight"
 _FIRST = {"normed_distances": False, "shared_projections": False, "key_bias": False, "convolution": None}
-"""What the first version does not have."""
+"""Settings of the later versions, each with the value that the first one has."""
 _HEAD, _RELEASED_HEAD, _REPLACED_HEAD = "cls.predictions.transform", "lm_predictions.lm_head", "mask_predictions"
 
 
