@@ -25,7 +25,7 @@ from plmtrain.settings.models.disentangled import DisentangledSettings
 
 _POSITIONS = "embeddings.position_embeddings.weight"
 _FIRST = {"normed_distances": False, "shared_projections": False, "key_bias": False, "convolution": None}
-"""What the first version does not have."""
+"""Settings of the later versions, each with the value that the first one has."""
 _HEAD, _RELEASED_HEAD, _REPLACED_HEAD = "cls.predictions.transform", "lm_predictions.lm_head", "mask_predictions"
 
 
@@ -51,21 +51,26 @@ def _swapped(tensor: Tensor, outer: int, inner: int) -> Tensor:
     return tensor.reshape(outer, inner, -1, *tensor.shape[1:]).transpose(0, 1).flatten(0, 2).contiguous()
 
 
-def shape(config: Config) -> dict[str, Any]:
-    """Return what the config.json of every version says."""
+def shape(config: Config, *, layers: int = 12, width: int = 768, heads: int = 12, feed_forward: int = 3072) -> dict[str, Any]:
+    """Return what the config.json of every version says.
+
+    Args:
+        config: the file.
+        layers, width, heads, feed_forward: of a model whose file does not say: transformers' defaults.
+    """
     config.demand("position_biased_input", False)
     config.demand("type_vocab_size", 0)
-    width = config.whole("hidden_size", 768)
+    width = config.whole("hidden_size", width)
     embedding_width = config.whole("embedding_size", width)
     positions = config.whole("max_position_embeddings", 512)
     farthest = config.number("max_relative_positions", -1)
     terms = _terms(config) if config.values.get("relative_attention", False) else ()
     return {
-        "layers": config.whole("num_hidden_layers", 12),
+        "layers": config.whole("num_hidden_layers", layers),
         "width": width,
         "embedding_width": None if embedding_width == width else embedding_width,
-        "heads": config.whole("num_attention_heads", 12),
-        "feed_forward": config.whole("intermediate_size", 3072),
+        "heads": config.whole("num_attention_heads", heads),
+        "feed_forward": config.whole("intermediate_size", feed_forward),
         "positions": positions,
         "relative_positions": int(farthest) if farthest >= 1 else positions,
         "content_to_position": "c2p" in terms,

@@ -14,15 +14,9 @@ _ACTIVATIONS = {"gelu": "gelu", "gelu_new": "gelu_tanh", "relu": "relu", "tanh":
 
 def _shape(config: Config) -> dict[str, Any]:
     # transformers' defaults are those of the second version's xlarge.
-    large = {
-        "layers": config.whole("num_hidden_layers", 24),
-        "width": config.whole("hidden_size", 1536),
-        "heads": config.whole("num_attention_heads", 24),
-        "feed_forward": config.whole("intermediate_size", 6144),
-    }
-    shape = deberta.shape(Config({"hidden_size": large["width"], **config.values}, config.source, lambda: config.tensors)) | large
-    if large["heads"]:
-        config.demand("attention_head_size", large["width"] // large["heads"])
+    shape = deberta.shape(config, layers=24, width=1536, heads=24, feed_forward=6144)
+    if shape["heads"]:
+        config.demand("attention_head_size", shape["width"] // shape["heads"])
     config.demand("conv_groups", 1)
     config.demand("share_att_key", False, True)
     norms = config.values.get("norm_rel_ebd", "none")
