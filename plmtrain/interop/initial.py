@@ -23,7 +23,7 @@ from plmtrain.settings.run import RunSettings
 from plmtrain.text.extension import new_tokens, with_added_tokens
 from plmtrain.text.tokenizer import Tokenizer
 from plmtrain.training.restore import is_run, load_run, result_of, tokenizer_folder
-from plmtrain.training.run_folder import RunFolder
+from plmtrain.training.run_folder import RunFolder, run_and_step
 
 
 def weights_digest(folder: Path, key: str = "init") -> str:
@@ -36,9 +36,9 @@ def weights_digest(folder: Path, key: str = "init") -> str:
     Raises:
         SettingsError: if there are none.
     """
-    if is_run(folder):
-        run = RunFolder(folder)
-        checkpoint = result_of(run, decides="task" in run.config())
+    if (place := run_and_step(folder)) is not None:
+        run = RunFolder(place[0])
+        checkpoint = result_of(run, decides="task" in run.config(), step=place[1])
         if checkpoint is None:
             raise SettingsError("the run has no checkpoint yet", f"{key}={folder}", "train it first")
         return checkpoint.manifest.files["model.safetensors"][1]
@@ -54,8 +54,8 @@ def token_rows(folder: Path, tokens: int) -> int:
         folder: the folder of either.
         tokens: the size of the vocabulary.
     """
-    if is_run(folder):
-        rows = (RunFolder(folder).config().get(RESOLVED) or {}).get("vocabulary")
+    if (place := run_and_step(folder)) is not None:
+        rows = (RunFolder(place[0]).config().get(RESOLVED) or {}).get("vocabulary")
     else:
         rows = foreign.token_rows(folder)
     return max(rows, tokens) if isinstance(rows, int) else tokens

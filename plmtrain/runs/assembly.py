@@ -24,11 +24,12 @@ from plmtrain.programs.learner import Learner
 from plmtrain.programs.program import Trainable
 from plmtrain.programs.taught import Taught, Teacher
 from plmtrain.runs.material import Material
-from plmtrain.runs.memory_need import planned_learner, require_memory
+from plmtrain.runs.memory_need import kept_beside, planned_learner, require_memory
 from plmtrain.settings.identity import RESOLVED
 from plmtrain.settings.run import RunSettings
 from plmtrain.text.tokenizer import Tokenizer
 from plmtrain.training import allocator
+from plmtrain.training.average import WeightAverage
 from plmtrain.training.checkpoint import Checkpoint
 from plmtrain.training.checkpoint_manifest import Identity, versions
 from plmtrain.training.freezing import freeze, parameters_in_words
@@ -39,7 +40,7 @@ from plmtrain.training.progress_line import ProgressLine
 from plmtrain.training.recomputation import recompute_blocks
 from plmtrain.training.reporting import RunReporter
 from plmtrain.training.run_folder import RunFolder
-from plmtrain.training.state import TrainingState, checkpoint_size, load_weights
+from plmtrain.training.state import TrainingState, checkpoint_size, load_result
 from plmtrain.training.trackers import Tracker
 from plmtrain.training.trainer import Setup, Trainer
 
@@ -66,7 +67,9 @@ def train(material: Material, folder: RunFolder, settings_hash: str) -> Trainer:
             folder.write_status("running", **_facts(trainer.progress, settings, program))
     step, best_step = trainer.progress.step, trainer.progress.best_step
     if program.selection.decides and best_step not in (None, step):
-        load_weights(learner, setup.checkpoints.at(best_step))
+        load_result(learner, setup.checkpoints.at(best_step))
+    elif trainer.state.average is not None:
+        trainer.state.average.exchange()
     material.conclude(program, learner.eval(), setup.plan[-1], group, folder.path)
     if group.is_main:
         reason = "stopped early: validation did not improve" if trainer.stopped_early else "all steps are done"
@@ -100,7 +103,8 @@ def assemble(material: Material, folder: RunFolder, settings_hash: str) -> Train
     learner = build_learner(settings, programs[0], token_embeddings, starts.append)
     opening = [*map(str, starts), *([] if teacher is None else [inherit(learner, programs[0], teacher)])]
     learner.to(group.device)
-    state = TrainingState(learner, optimizer.build(learner, settings.optimizer), {})
+    average = None if settings.trainer.ema is None else WeightAverage(learner, settings.trainer.ema)
+    state = TrainingState(learner, optimizer.build(learner, settings.optimizer), {}, average)
     precision = choose_precision(settings.trainer.precision, group.device)
     resolved = {
         "precision": precision,
@@ -114,7 +118,7 @@ def assemble(material: Material, folder: RunFolder, settings_hash: str) -> Train
 
     taught_by = "" if teacher is None else teacher.digest
     identity = Identity(folder.run_id, settings_hash, material.tokenizer.digest, material.digest, taught_by)
-    checkpoints = folder.checkpoints(settings.trainer.keep, identity)
+    checkpoints = folder.checkpoints(settings.trainer.keep, identity, settings.trainer.milestones)
     if group.is_main:
         checkpoints.clear_leftovers()
     group.wait()
@@ -130,7 +134,7 @@ def assemble(material: Material, folder: RunFolder, settings_hash: str) -> Train
     reporter = None
     if group.is_main:
         # Twice, because the next checkpoint is written before the old one is deleted.
-        checkpoints.require_space(2 * checkpoint_size(learner, settings.optimizer.moments, carried(programs, phases)))
+        checkpoints.require_space(2 * checkpoint_size(learner, kept_beside(settings), carried(programs, phases)))
         if checkpoint is not None:
             tell(f"resuming from step {progress.step}", *_environment_changes(folder, resolved))
         reporter = _reporter(material, folder, programs[-1], learner, resolved, progress, opening)

@@ -16,7 +16,7 @@ from plmtrain.settings.identity import kind_of
 from plmtrain.settings.kinds import KINDS, PRETRAIN, RunKind
 from plmtrain.settings.run import RunSettings
 from plmtrain.settings.tokenizer import TokenizerSettings
-from plmtrain.training.run_folder import RunFolder
+from plmtrain.training.run_folder import RunFolder, run_and_step
 
 
 def kind_for(verb: str, arguments: Sequence[str] = ()) -> RunKind[Any]:
@@ -146,9 +146,8 @@ def _parts_of(folder: Path, tokenizer: Path | None, place: str, use: str) -> tup
     Raises:
         PlmtrainError: if a folder has none that can be read.
     """
-    run = RunFolder(folder)
-    if run.exists:
-        settings = settings_from_run(run.config())
+    if (of_run := run_and_step(folder)) is not None:
+        settings = settings_from_run(RunFolder(of_run[0]).config())
         own = settings.tokenizer.model_dump(mode="json")
         return settings.model.model_dump(mode="json"), own if tokenizer is None else _tokenizer_in(tokenizer)
     from plmtrain.interop import foreign

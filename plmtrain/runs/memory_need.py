@@ -58,7 +58,7 @@ def require_memory(
         return
     processes = settings.launch.processes
     sharing = processes if device.type == "cpu" else 1
-    weights = sharing * _of_weights(learner, settings.optimizer.moments)
+    weights = sharing * _of_weights(learner, kept_beside(settings))
     rows = sharing * max(_of_rows(learner, program, phase, processes) for phase in phases)
     if weights + rows <= available:
         return
@@ -74,10 +74,15 @@ def require_memory(
     raise MemoryExhausted(what, where + (f", in {sharing} processes" if sharing > 1 else ""), remedy)
 
 
-def _of_weights(learner: Learner, moments: int) -> int:
-    """Return the bytes of the weights, and of a gradient and the optimiser's moments for each one that is trained."""
+def kept_beside(settings: RunSettings) -> int:
+    """Return how many numbers a run keeps beside each trained weight: the optimiser's moments, and an average."""
+    return settings.optimizer.moments + (settings.trainer.ema is not None)
+
+
+def _of_weights(learner: Learner, kept: int) -> int:
+    """Return the bytes of the weights, and of a gradient and all that is kept beside each one that is trained."""
     sizes = [(weight.numel() * weight.element_size(), weight.requires_grad) for weight in learner.parameters()]
-    return sum((2 + moments) * size if trained else size for size, trained in sizes)
+    return sum((2 + kept) * size if trained else size for size, trained in sizes)
 
 
 def _fitting(learner: Learner, program: Trainable, phases: Sequence[Phase], processes: int, room: int) -> int:

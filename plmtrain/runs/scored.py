@@ -97,7 +97,7 @@ def scored(folder: Path, overrides: Sequence[str], precision: WantedPrecision | 
     def own_text() -> Iterable[str]:
         if not isinstance(settings, PretrainSettings):
             raise SettingsError("there is no held-out text here", str(folder), "name the text to score: scoring.files=[text.txt]")
-        return _held_out(settings, folder, on_update)
+        return _held_out(settings, trained.folder, on_update)
 
     subject = Subject(
         learner=part.learner(trained.learner.to(group.device)),

@@ -32,6 +32,7 @@ _FREE = frozenset(
         "trainer.activation_checkpointing",
         "trainer.save_every",
         "trainer.keep",
+        "trainer.milestones",
         "trainer.log_every",
         "trainer.workers",
         "trainer.threads",

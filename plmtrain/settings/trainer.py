@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from itertools import accumulate
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -78,12 +78,16 @@ class TrainerSettings(Settings):
     """Steps between checkpoints; the last step is always saved."""
     keep: int = Field(2, gt=0)
     """Newest checkpoints that are kept."""
+    milestones: tuple[Annotated[int, Field(gt=0)], ...] = ()
+    """Steps after which a checkpoint is saved, and kept for ever; the folder of one can be used like a run."""
     evaluate_every: int = Field(200, gt=0)
     """Steps between validations; the last step is always validated."""
     evaluate_batches: int | None = Field(None, gt=0)
     """Batches in a validation; all of the held-out text if omitted."""
     patience: int | None = Field(None, gt=0)
     """Stop after this many validations without a better loss, or a better metric of the task; null to train to the end."""
+    ema: float | None = Field(None, gt=0, lt=1)
+    """The share that a step keeps of the weights' moving average, such as 0.999; the average is validated, and is the result."""
     freeze: Texts = ()
     """Parts of the backbone that are not trained: ``embeddings``, ``layer.N``, or the layers from N to M as ``layer.N..M``,
     counted from 0, an encoder's before its decoder's."""
@@ -115,6 +119,8 @@ class TrainerSettings(Settings):
     def _consistent(self) -> TrainerSettings:
         if self.phases and self.epochs is not None:
             raise ValueError("phases are counted in steps: omit epochs")
+        if self.epochs is None and (late := [step for step in self.milestones if step > self.steps]):
+            raise ValueError(f"milestones has step {late[0]}, but steps is {self.steps}")
         _check_lengths(self.phases, self.steps)
         return self
 

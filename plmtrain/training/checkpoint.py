@@ -136,6 +136,7 @@ class Checkpoints:
             run is the one that the journal names.
         flushed_first: files that must not be older on the disk than a checkpoint (the metrics up to its step).
         permitted: raises an error if the run may no longer be written to.
+        milestones: the steps whose checkpoints are kept for ever.
     """
 
     def __init__(
@@ -145,11 +146,13 @@ class Checkpoints:
         identity: Identity | None = None,
         flushed_first: Sequence[Path] = (),
         permitted: Callable[[], None] = lambda: None,
+        milestones: Collection[int] = (),
     ) -> None:
         self.folder = folder
         self._flushed_first = flushed_first
         self._permitted = permitted
         self._keep = keep
+        self._milestones = frozenset(milestones)
         self._identity = identity
         self._damaged: set[int] = set()
         self._resumed_from: int | None = None
@@ -245,7 +248,7 @@ class Checkpoints:
         return target
 
     def _remove_old(self, step: int, best_step: int | None) -> None:
-        """Remove checkpoints that are neither among the newest complete ones, nor the best, nor the one resumed from."""
+        """Remove checkpoints that are not among the newest complete ones, nor the best, a milestone or the one resumed from."""
         ours: dict[int, Path] = {}
         complete = []
         for at, folder in step_folders(self.folder).items():
@@ -256,7 +259,7 @@ class Checkpoints:
             ours[at] = folder
             if not verdict.damage and at not in self._damaged:
                 complete.append(at)
-        kept = {step, best_step, self._resumed_from, *complete[-self._keep :]}
+        kept = {step, best_step, self._resumed_from, *self._milestones, *complete[-self._keep :]}
         for at, folder in ours.items():
             if at not in kept:
                 _fault_under(folder, "save.retention", step)

@@ -22,8 +22,8 @@ from plmtrain.settings.run import FinetuneSettings, PretrainSettings, RunSetting
 from plmtrain.text.tokenizer import Tokenizer
 from plmtrain.text.vocabulary import Vocabulary
 from plmtrain.training.checkpoint import Checkpoint
-from plmtrain.training.run_folder import RunFolder
-from plmtrain.training.state import load_weights
+from plmtrain.training.run_folder import RunFolder, run_and_step
+from plmtrain.training.state import load_result
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,13 +71,14 @@ class TrainedRun(Trained):
 
 
 def is_run(folder: Path) -> bool:
-    """Return whether a folder is a run of plmtrain (rather than e.g. a Hugging Face folder)."""
-    return (folder / "config.yaml").is_file()
+    """Return whether a folder is a run of plmtrain, or a checkpoint of one (rather than e.g. a Hugging Face folder)."""
+    return run_and_step(folder) is not None
 
 
 def tokenizer_folder(folder: Path) -> Path:
     """Return the folder with the tokenizer of a run or a Hugging Face folder."""
-    return RunFolder(folder).tokenizer_path if is_run(folder) else folder
+    place = run_and_step(folder)
+    return folder if place is None else RunFolder(place[0]).tokenizer_path
 
 
 def program_of(settings: RunSettings, vocabulary: Vocabulary) -> Trainable:
@@ -109,18 +110,23 @@ def _as_tuned(settings: RunSettings, run: RunFolder) -> RunSettings:
     return settings.model_copy(update={"task": task})
 
 
-def result_of(run: RunFolder, decides: bool, report: Callable[[str], None] = lambda line: None) -> Checkpoint | None:
-    """Return the checkpoint that is a run's result so far; None if none was ever saved.
+def result_of(
+    run: RunFolder, decides: bool, step: int | None = None, report: Callable[[str], None] = lambda line: None
+) -> Checkpoint | None:
+    """Return the checkpoint that is a run's result so far, or that of a step; None if none was ever saved.
 
     Args:
         run: the run's folder.
         decides: whether the result is the best checkpoint in validation (``Selection.decides``) or the newest sound one.
+        step: the step of the checkpoint to take instead.
         report: called with a message for each damaged checkpoint that was skipped.
 
     Raises:
         CheckpointError: if it is damaged, or none is sound.
     """
     checkpoints = run.checkpoints()
+    if step is not None:
+        return checkpoints.at(step)
     newest = checkpoints.newest(strict=False, report=report)
     if newest is None or not decides or newest.progress.best_step in (None, newest.step):
         return newest
@@ -132,31 +138,32 @@ def load_run(folder: Path, report: Callable[[str], None] = lambda line: None) ->
     """Load a run's result: its newest sound checkpoint, or the best one if validation decides.
 
     Args:
-        folder: the run's folder.
+        folder: the run's folder, or that of one of its checkpoints, which is then loaded.
         report: called with a message for each damaged checkpoint that was skipped.
 
     Raises:
         SettingsError: if the folder is not a run.
         CheckpointError: if it has no usable checkpoint.
     """
-    if not is_run(folder):
+    place = run_and_step(folder)
+    if place is None:
         raise SettingsError(f"{folder} is not a run", f"there is no {folder / 'config.yaml'}", "name a folder below runs/")
-    run = RunFolder(folder)
+    run = RunFolder(place[0])
     settings = _as_tuned(settings_from_run(run.config()), run)
     tokenizer = Tokenizer.load(run.tokenizer_path)
     program = program_of(settings, tokenizer.vocabulary)
     rows = (run.config().get(RESOLVED) or {}).get("vocabulary")
     learner = program.build(lambda model: backbones.build(model, rows if isinstance(rows, int) else tokenizer.vocabulary.size))
-    checkpoint = result_of(run, program.selection.decides, report)
+    checkpoint = result_of(run, program.selection.decides, place[1], report)
     if checkpoint is None:
         raise CheckpointError(
             "the run has no checkpoint yet",
             str(folder),
             f"start it again: it saves every {counted(settings.trainer.save_every, 'step')}, and after its last",
         )
-    load_weights(learner, checkpoint)
+    load_result(learner, checkpoint)
     return TrainedRun(
-        folder=folder,
+        folder=run.path,
         tokenizer=tokenizer,
         program=program,
         learner=learner.eval(),

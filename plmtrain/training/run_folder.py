@@ -9,7 +9,7 @@ import re
 import secrets
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -19,12 +19,14 @@ from plmtrain.files import disk_errors, make_folder, read_text, write_json_atomi
 from plmtrain.json_files import DamagedJson, read_object
 from plmtrain.redaction import redact, redact_text
 from plmtrain.training.checkpoint import JOURNAL, Checkpoints
-from plmtrain.training.checkpoint_manifest import Identity
+from plmtrain.training.checkpoint_manifest import Identity, step_folders
 from plmtrain.training.lock import RunLock
 from plmtrain.training.metrics_log import MetricsLog
 from plmtrain.training.progress import decode_floats, encode_floats
 
 State = Literal["preparing", "running", "stopped", "interrupted", "finished", "failed"]
+
+_CONFIG, _CHECKPOINTS = "config.yaml", "checkpoints"
 
 _NAME_LIMIT = 120
 """Bytes of a folder's name; file systems allow 255, and the files in it need room too."""
@@ -46,6 +48,17 @@ def safe_name(name: str) -> str:
     return f"{short or 'run'}-{digest}"
 
 
+def run_and_step(folder: Path) -> tuple[Path, int | None] | None:
+    """Return a run's folder, given it or that of a checkpoint, and the checkpoint's step; None for any other folder."""
+    if (folder / _CONFIG).is_file():
+        return folder, None
+    checkpoints = folder.parent
+    if checkpoints.name == _CHECKPOINTS and (checkpoints.parent / _CONFIG).is_file():
+        step = next((step for step, path in step_folders(checkpoints).items() if path.name == folder.name), None)
+        return None if step is None else (checkpoints.parent, step)
+    return None
+
+
 class RunFolder:
     """A run's folder.
 
@@ -55,7 +68,7 @@ class RunFolder:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self.config_path = self.path / "config.yaml"
+        self.config_path = self.path / _CONFIG
         self.status_path = self.path / "status.json"
         self.metrics_path = self.path / "metrics.jsonl"
         self.checkpoints_path = self.path / "checkpoints"
@@ -94,10 +107,10 @@ class RunFolder:
         """metrics.jsonl."""
         return MetricsLog(self.metrics_path)
 
-    def checkpoints(self, keep: int = 1, identity: Identity | None = None) -> Checkpoints:
+    def checkpoints(self, keep: int = 1, identity: Identity | None = None, milestones: Collection[int] = ()) -> Checkpoints:
         """Return the run's checkpoints; without an identity they can only be read."""
         permitted = self._lock.require_ours if self._lock is not None else lambda: None
-        return Checkpoints(self.checkpoints_path, keep, identity, flushed_first=[self.metrics_path], permitted=permitted)
+        return Checkpoints(self.checkpoints_path, keep, identity, [self.metrics_path], permitted, milestones)
 
     @property
     def run_id(self) -> str:

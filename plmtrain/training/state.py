@@ -1,4 +1,4 @@
-"""The training state between steps as named tensors: weights, the optimiser's moments, and the carry."""
+"""The training state between steps as named tensors: weights, the optimiser's moments, the carry, and the weights' average."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from plmtrain.optim.base import StatefulOptimizer
 from plmtrain.optim.optimizer import load_state_tensors, state_tensors
 from plmtrain.programs.learner import Learner
 from plmtrain.programs.program import Carry
+from plmtrain.training.average import WeightAverage
 from plmtrain.training.checkpoint import Checkpoint
 from plmtrain.training.group import Group
 from plmtrain.training.tensor_file import byte_size
@@ -26,11 +27,13 @@ class TrainingState:
         learner: the unwrapped learner.
         optimizer: the learner's optimiser.
         carry: the program's carry for this process's rows.
+        average: the moving average of the weights; None if the run has none.
     """
 
     learner: Learner
     optimizer: StatefulOptimizer
     carry: Carry
+    average: WeightAverage | None = None
 
     def tensors(self, group: Group) -> dict[str, Mapping[str, Tensor]]:
         """Return all tensors by group, with the carry of all processes in the order of their rows. All processes must call it."""
@@ -38,6 +41,7 @@ class TrainingState:
             "model": self.learner.state_dict(),
             "optimizer": state_tensors(self.optimizer, self.learner.named_parameters()),
             "carry": {name: group.gather(tensor) for name, tensor in sorted(self.carry.items())},
+            "average": {} if self.average is None else self.average.tensors(),
         }
 
     def restore(self, checkpoint: Checkpoint, group: Group) -> None:
@@ -52,18 +56,30 @@ class TrainingState:
             name: torch.tensor_split(tensor, group.size)[group.rank].to(group.device)
             for name, tensor in checkpoint.load("carry").items()
         }
+        if self.average is not None:
+            self.average.restore(checkpoint.load("average"))
 
 
-def checkpoint_size(learner: nn.Module, moments: int, carry: int) -> int:
-    """Return the bytes of a checkpoint: weights, the moments of each trained weight, and the carry.
+def checkpoint_size(learner: nn.Module, kept: int, carry: int) -> int:
+    """Return the bytes of a checkpoint: weights, the moments and the average of each trained weight, and the carry.
 
     Args:
         learner: the unwrapped learner; its weights need not be in memory (``torch.device("meta")``).
-        moments: the numbers that the optimiser keeps for each weight.
+        kept: the numbers that are kept beside each trained weight, such as moments.
         carry: the bytes of the carry of all processes.
     """
     trained = {name: weight for name, weight in learner.named_parameters() if weight.requires_grad}
-    return byte_size(learner.state_dict()) + moments * byte_size(trained) + carry
+    return byte_size(learner.state_dict()) + kept * byte_size(trained) + carry
+
+
+def load_result(learner: nn.Module, checkpoint: Checkpoint) -> None:
+    """Load the weights that a checkpoint is the result of training with: the average, if there is one.
+
+    Raises:
+        CheckpointError: as from ``load_weights``.
+    """
+    load_weights(learner, checkpoint)
+    learner.load_state_dict(checkpoint.load("average"), strict=False)
 
 
 def load_weights(learner: nn.Module, checkpoint: Checkpoint) -> None:

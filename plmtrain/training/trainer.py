@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -188,6 +188,8 @@ class Trainer:
             clip_norm=settings.optimizer.clip_norm,
         )
         self.state.carry = outcome.carry
+        if self.state.average is not None and outcome.updated:
+            self.state.average.update(number + 1)
         self.progress = replace(
             self.progress,
             step=number + 1,
@@ -260,7 +262,7 @@ class Trainer:
                 self._evaluate(done)
         stop, asked = self.setup.group.anyone(stopping.requested() is not None, save_request.asked())
         best = self._selection.decides and self.progress.best_step == done  # a possible result of the run must be saved
-        due = done % trainer.save_every == 0 or self.finished or stop or best or asked
+        due = done % trainer.save_every == 0 or done in trainer.milestones or self.finished or stop or best or asked
         if due and done > 0 and self._saved != self.progress:
             with self._clock.paused("this checkpoint"):
                 self.save()
@@ -272,16 +274,17 @@ class Trainer:
 
     def _evaluate(self, done: int) -> None:
         setup, trainer = self.setup, self.setup.settings.trainer
-        values = evaluate(
-            self.module,
-            setup.programs[-1],
-            setup.held_out,
-            setup.group,
-            batch_size=setup.plan[-1].batch_size,
-            unigram=setup.unigram,
-            limit=trainer.evaluate_batches,
-            step=done,
-        )
+        with nullcontext() if self.state.average is None else self.state.average.installed():
+            values = evaluate(
+                self.module,
+                setup.programs[-1],
+                setup.held_out,
+                setup.group,
+                batch_size=setup.plan[-1].batch_size,
+                unigram=setup.unigram,
+                limit=trainer.evaluate_batches,
+                step=done,
+            )
         if values is None:
             return  # asked to stop: the resumed run evaluates this step first
         measured, best = values[self._selection.measure], self.progress.best_metric

@@ -27,7 +27,7 @@ from plmtrain.runs.assembly import (
 )
 from plmtrain.runs.lifecycle import weights_digests
 from plmtrain.runs.material import Material
-from plmtrain.runs.memory_need import planned_learner, require_memory
+from plmtrain.runs.memory_need import kept_beside, planned_learner, require_memory
 from plmtrain.runs.step_shapes import StepShape, divide_by_part, in_flops
 from plmtrain.settings.run import RunSettings
 from plmtrain.settings.trainer import EMBEDDINGS
@@ -96,9 +96,7 @@ class _Costs:
         told = parameters_in_words(learner) + ("" if start is None else f"\n{start}")
         self.findings.fact("model", told, parameters=parameters, **begun)
         self._report_disk(
-            checkpoint_size(
-                learner, self.settings.optimizer.moments, carried([program for program, _ in self.parts], self.phases)
-            )
+            checkpoint_size(learner, kept_beside(self.settings), carried([program for program, _ in self.parts], self.phases))
         )
         return learner
 
@@ -107,7 +105,7 @@ class _Costs:
         place = self.folder.checkpoints_path
         free = free_bytes(place)
         there = sum(file.stat().st_size for folder in step_folders(place).values() for file in folder.iterdir())
-        most = (self.settings.trainer.keep + 2) * size
+        most = (self.settings.trainer.keep + len(self.settings.trainer.milestones) + 2) * size
         needed = max(0, most - there)
         self.findings.fact(
             "disk",
