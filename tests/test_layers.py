@@ -214,7 +214,7 @@ def test_a_library_stays_in_its_place(library: str) -> None:
 def test_every_library_is_declared() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     extras = project["optional-dependencies"]
-    requirements = project["dependencies"] + extras["tensorboard"] + extras["eval"]
+    requirements = project["dependencies"] + extras["tensorboard"] + extras["eval"] + extras["report"]
     declared = {re.match(r"[\w-]+", requirement).group() for requirement in requirements}
     packages = {"hydra": "hydra-core", "yaml": "pyyaml", "sklearn": "scikit-learn", "rouge_score": "rouge-score"}
     used = {found.library for found in IMPORTS} - set(sys.stdlib_module_names) - {"plmtrain"}

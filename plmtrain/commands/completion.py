@@ -102,13 +102,24 @@ def _settings(primary: str, word: str, config_dir: str | None) -> Iterable[str]:
 
 def _runs(beginning: str) -> list[str]:
     """Return the folders of runs that a word may become: those below ``runs/``, or below the folder that the word names."""
-    parent = beginning.rpartition("/")[0] or ("/" if beginning.startswith("/") else "runs")
+    return _folders_with("status.json", beginning, "runs")
+
+
+def _folders_with(sign: str, beginning: str, usual: str) -> list[str]:
+    """Return the folders that a word may become.
+
+    Args:
+        sign: what must be in them.
+        beginning: of the word.
+        usual: the folder above them, unless the word names another one.
+    """
+    parent = beginning.rpartition("/")[0] or ("/" if beginning.startswith("/") else usual)
     with suppress(OSError):
         # Names with blanks would be several words to a shell.
         return [
             f"{parent}/{place.name} ".replace("//", "/")
             for place in Path(parent).iterdir()
-            if (place / "status.json").is_file() and not any(map(str.isspace, place.name))
+            if (place / sign).exists() and not any(map(str.isspace, place.name))
         ]
     return []
 
@@ -147,6 +158,8 @@ def candidates(line: str) -> list[str]:
         offered = [f"{shell} " for shell in SCRIPTS]
     elif known is None or last in ("--config-dir", "-cd", "--file"):
         offered = []  # a folder or a file: the shell's own completion finds these
+    elif words[1:] == ["runs", "sweep"]:
+        offered = _folders_with("jobs", word, "runs/sweeps")
     elif known.runs:
         offered = _runs(word) if "=" not in word else _started_from(word)
         offered = [*offered, *(f"{action} " for action in _RUN_ACTIONS)] if [verb] == words[1:] == ["runs"] else offered

@@ -91,7 +91,7 @@ def as_markdown(summary: Summary) -> str:
     headings, *rows = _cells(summary)
     lines = [headings, ["---"] * len(headings), *rows]
     table = ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]
-    return "\n".join([states(summary.jobs), "", *table, "", *(f"- {note}" for note in summary.notes())]) + "\n"
+    return "\n".join([states(summary.jobs), "", *table, "", *(f"- {note.removeprefix('* ')}" for note in summary.notes())]) + "\n"
 
 
 def _cells(summary: Summary) -> Iterator[list[str]]:

@@ -184,6 +184,8 @@ class Summary:
             return
         low, high = mean_interval(differences)
         verdict = "they separate the two" if low > 0 or high < 0 else "they do not separate the two"
+        if len(differences) < ENOUGH:
+            verdict += ", as far as so few seeds tell"
         yield (
             f"the next one is {second}; over {counted(len(differences), 'seed')} the mean difference is "
             f"{statistics.fmean(differences):+.4f} (interval {low:+.4f} to {high:+.4f}): {verdict}"

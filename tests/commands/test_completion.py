@@ -39,7 +39,7 @@ from plmtrain.settings.generation import GenerationSettings
         ("plmtrain evaluate --js", ["--json "]),
         ("plmtrain check --js", ["--json "]),
         ("plmtrain runs --y", ["--yes "]),
-        ("plmtrain runs ", ["diff ", "rm ", "save "]),
+        ("plmtrain runs ", ["diff ", "rm ", "save ", "sweep "]),
         ("plmtrain predict runs/x --file ", []),
         ("plmtrain nothing x", []),
         ("", []),
@@ -71,7 +71,9 @@ def test_folders_of_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     Path("runs/mine/config.yaml").touch()
     assert candidates("plmtrain pretrain run") == ["runs.yaml ", "runs_dir="]
     assert candidates("plmtrain check runs/mine/") == ["runs/mine/config.yaml "]
-    assert candidates("plmtrain runs ") == ["diff ", "rm ", *both, "save "]
+    assert candidates("plmtrain runs ") == ["diff ", "rm ", *both, "save ", "sweep "]
+    Path("runs/sweeps/seed-1/jobs").mkdir(parents=True)
+    assert candidates("plmtrain runs sweep ") == candidates("plmtrain runs sweep runs/sweeps/s") == ["runs/sweeps/seed-1 "]
     assert candidates("plmtrain finetune init=runs/mi") == ["init=runs/mine "]
     assert candidates("plmtrain finetune init=") == [f"init={run}" for run in both]
     assert candidates(f"plmtrain verify {tmp_path}/runs/mi") == [f"{tmp_path}/runs/mine "]
@@ -116,7 +118,12 @@ def test_scripts_are_sound(shell: str) -> None:
 def test_each_verb_has_its_own_groups_and_settings() -> None:
     assert candidates("plmtrain finetune tas") == ["task.", "task="]
     assert candidates("plmtrain finetune task=glue/r") == ["task=glue/rte "]
-    assert candidates("plmtrain finetune task.lab") == ["task.label=", "task.label_smoothing=", "task.labels="]
+    assert candidates("plmtrain finetune task.lab") == [
+        "task.label=",
+        "task.label_counts=",
+        "task.label_smoothing=",
+        "task.labels=",
+    ]
     assert candidates("plmtrain finetune objec") == candidates("plmtrain pretrain tas") == []
     assert candidates("plmtrain finetune --mul") == ["--multirun "]
 

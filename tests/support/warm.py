@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from importlib.util import find_spec
 
 import plmtrain
 from plmtrain.settings.composing.compose import compose
@@ -22,6 +23,8 @@ LIBRARIES = (
 )
 OWN = [module.name for module in pkgutil.walk_packages(plmtrain.__path__, "plmtrain.") if not module.name.endswith("__main__")]
 
-for name in (*LIBRARIES, *OWN):
+PICTURES = ("matplotlib.backends.backend_agg", "matplotlib.font_manager") if find_spec("matplotlib") else ()
+
+for name in (*LIBRARIES, *PICTURES, *OWN):
     importlib.import_module(name)
 compose([])  # Hydra looks for its plugins
