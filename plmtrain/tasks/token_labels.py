@@ -27,7 +27,6 @@ from plmtrain.programs.program import Carry, MakeBackbone, Selection
 from plmtrain.programs.review import Confusion, Review
 from plmtrain.programs.spelling import with_spellings
 from plmtrain.programs.task import TaskAnswering, TaskProgram
-from plmtrain.settings.base import MOST_PLACES
 from plmtrain.settings.models.base import UniformTransformerSettings
 from plmtrain.settings.models.bilstm import BiLSTMSettings
 from plmtrain.settings.tasks.token_labels import TokenLabelsSettings
@@ -193,7 +192,12 @@ class Labelling(TaskAnswering[TokenLabelsLearner]):
     def questions(self, texts: Sequence[str], tokenizer: Tokenizer) -> Rows:
         """Encode texts, a line each: words with white space between them, or a JSON object with a list of words."""
         examples = [self.reader.question(text) for text in texts]
-        return self.reader.encode(examples, tokenizer).rows(MOST_PLACES).fetch(np.arange(len(texts)))
+        rows = self.reader.encode(examples, tokenizer).rows(self.longest)
+        return rows.fetch(np.arange(len(rows)))
+
+    def owners(self, rows: Rows) -> NDArray[np.int64]:
+        assert isinstance(rows, TaggedRows)
+        return rows.owners
 
     def collate(self, rows: Rows) -> Batch:
         assert isinstance(rows, TaggedRows)

@@ -33,10 +33,12 @@ class TaggedRows(Rows):
     """Rows with the words that are labelled in them.
 
     Args:
+        owners: [rows] the text of each row, by its index.
         asked: [rows, length] whether a token is the first one of a word that is labelled in this row.
         labels: [rows, length] the number of the right label of each such token; None if they are unknown.
     """
 
+    owners: NDArray[np.int64]
     asked: NDArray[np.bool_]
     labels: NDArray[np.int64] | None = None
 
@@ -174,6 +176,7 @@ class TaggedExamples:
             tokens=np.where(real, tokens[places], 0),
             lengths=lengths,
             word_starts=real & first[places],
+            owners=self.owners[indices],
             asked=real & own & first[places],
             labels=None if labels is None else labels[places],
             spellings=None if self._texts.unknown is None else self._texts.unknown.at(places),
