@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from plmtrain.settings.tasks.multitask import MultitaskSettings
 
 if TYPE_CHECKING:
     from plmtrain.data.tables.labelled import Examples
+    from plmtrain.data.tables.member_tasks import TaskTarget
     from plmtrain.text.tokenizer import Tokenizer
 
 _SHOWN = 2
@@ -69,31 +69,50 @@ class MultitaskWriting(WrittenAnswering[Multitask]):
 
     def score(self, predictions: Sequence[Mapping[str, Any]], references: Sequence[Any]) -> dict[str, float]:
         """Compute the metrics of each task, and the ``average`` over tasks of the mean of a task's metrics, 0 to 1."""
-        texts: dict[str, tuple[list[str], list[str]]] = {task: ([], []) for task in self.settings.tasks}
-        for answer, right in zip(predictions, references, strict=True):
-            texts[right.task][0].append(answer["prediction"])
-            texts[right.task][1].append(right.text)
-        scores, means = {}, []
+        texts = self._by_task(predictions, references)
+        scores: dict[str, float] = {}
+        means = []
         for task, metrics in self.settings.measured.items():
             own = {metric: written.measure(metric, *texts[task], self.settings.bleu_tokens) for metric in metrics}
             scores |= {f"{task}/{metric}": value for metric, value in own.items()}
             means.append(np.mean([value / 100 if metric in _OF_100 else value for metric, value in own.items()]))
         return {**scores, _AVERAGE: float(np.mean(means))}
 
+    def _by_task(
+        self, predictions: Sequence[Mapping[str, Any]], references: Sequence[TaskTarget]
+    ) -> dict[str, tuple[list[str], list[str]]]:
+        """Return the texts that were written for each task, and the right ones."""
+        texts: dict[str, tuple[list[str], list[str]]] = {task: ([], []) for task in self.settings.tasks}
+        for answer, right in zip(predictions, references, strict=True):
+            texts[right.task][0].append(answer["prediction"])
+            texts[right.task][1].append(right.text)
+        return texts
+
     def closing(
         self, examples: Examples, answers: Sequence[Mapping[str, Any]], best: float | None
     ) -> Sequence[Demonstration | str]:
-        """Show some held-out examples of each task, and its scores."""
-        held_out, rows = examples.splits["validation"], []
-        both = list(zip(held_out, (answer["prediction"] for answer in answers), strict=True))
+        """Show some held-out examples of each task, its scores, and how those were computed that can be in several ways."""
+        held_out = [
+            (example.texts[0], target, answer["prediction"])
+            for example, answer in zip(examples.splits["validation"], answers, strict=True)
+            if (target := example.reference) is not None
+        ]
+        rows = []
         for task in self.settings.tasks:
-            own = (one for one in both if one[0].reference.task == task)
-            rows += [[example.texts[0], task, example.reference.text, text] for example, text in islice(own, _SHOWN)]
-        scores = self.score(answers, [example.reference for example in held_out]) if self.scored else {}
+            own = [one for one in held_out if one[1].task == task]
+            rows += [[row, task, target.text, text] for row, target, text in own[:_SHOWN]]
+        right = [target for _, target, _ in held_out]
+        scores = self.score(answers, right) if self.scored else {}
         told = [[name.replace("/", " "), f"{value:.4f}"] for name, value in scores.items()]
         parts: list[Demonstration | str] = [Demonstration("held-out examples", ("text", "task", "expected", "written"), rows)]
         if told:
             parts.append(Demonstration("scores of the tasks", ("measure", "value"), told))
+        parts += [
+            f"{task}: {written.signature(metric, *texts, self.settings.bleu_tokens)}"
+            for task, texts in self._by_task(answers, right).items()
+            for metric in self.settings.measured[task]
+            if metric in _OF_100
+        ]
         if best is not None:
             parts.append(f"best validation {self.program.selection.measure} {best:.4f}")
         return parts
