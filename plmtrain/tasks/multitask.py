@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -69,10 +68,7 @@ class MultitaskWriting(WrittenAnswering[Multitask]):
 
     def score(self, predictions: Sequence[Mapping[str, Any]], references: Sequence[Any]) -> dict[str, float]:
         """Compute the metrics of each task, and the ``average`` over tasks of the mean of a task's metrics, 0 to 1."""
-        texts: dict[str, tuple[list[str], list[str]]] = {task: ([], []) for task in self.settings.tasks}
-        for answer, right in zip(predictions, references, strict=True):
-            texts[right.task][0].append(answer["prediction"])
-            texts[right.task][1].append(right.text)
+        texts = self._by_task(predictions, references)
         scores: dict[str, float] = {}
         means = []
         for task, metrics in self.settings.measured.items():
@@ -82,28 +78,44 @@ class MultitaskWriting(WrittenAnswering[Multitask]):
         return {**scores, AVERAGE: float(np.mean(means))}
 
     def review(self, examples: Examples, answers: Sequence[Mapping[str, Any]]) -> Review:
-        expected = [right.text for right in _right(examples)]
+        expected = ["" if example.reference is None else example.reference.text for example in examples.splits["validation"]]
         return Review(collapsed=all_alike([answer["prediction"] for answer in answers], expected))
+
+    def _by_task(
+        self, predictions: Sequence[Mapping[str, Any]], references: Sequence[TaskTarget]
+    ) -> dict[str, tuple[list[str], list[str]]]:
+        """Return the texts that were written for each task, and the right ones."""
+        texts: dict[str, tuple[list[str], list[str]]] = {task: ([], []) for task in self.settings.tasks}
+        for answer, right in zip(predictions, references, strict=True):
+            texts[right.task][0].append(answer["prediction"])
+            texts[right.task][1].append(right.text)
+        return texts
 
     def closing(
         self, examples: Examples, answers: Sequence[Mapping[str, Any]], best: float | None
     ) -> Sequence[Demonstration | str]:
-        """Show some held-out examples of each task, and its scores."""
-        right, rows = _right(examples), []
-        each = list(zip(examples.splits["validation"], right, answers, strict=True))
+        """Show some held-out examples of each task, its scores, and how those were computed that can be in several ways."""
+        held_out = [
+            (example.texts[0], target, answer["prediction"])
+            for example, answer in zip(examples.splits["validation"], answers, strict=True)
+            if (target := example.reference) is not None
+        ]
+        rows = []
         for task in self.settings.tasks:
-            own = ((example.texts[0], task, one.text, answer["prediction"]) for example, one, answer in each if one.task == task)
-            rows += [list(cells) for cells in islice(own, _SHOWN)]
+            own = [one for one in held_out if one[1].task == task]
+            rows += [[row, task, target.text, text] for row, target, text in own[:_SHOWN]]
+        right = [target for _, target, _ in held_out]
         scores = self.score(answers, right) if self.scored else {}
         told = [[name.replace("/", " "), f"{value:.4f}"] for name, value in scores.items()]
         parts: list[Demonstration | str] = [Demonstration("held-out examples", ("text", "task", "expected", "written"), rows)]
         if told:
             parts.append(Demonstration("scores of the tasks", ("measure", "value"), told))
+        parts += [
+            f"{task}: {written.signature(metric, *texts, self.settings.bleu_tokens)}"
+            for task, texts in self._by_task(answers, right).items()
+            for metric in self.settings.measured[task]
+            if metric in _OF_100
+        ]
         if best is not None:
             parts.append(f"best validation {self.program.selection.measure} {best:.4f}")
         return parts
-
-
-def _right(examples: Examples) -> list[TaskTarget]:
-    """Return the right answer of each held-out example."""
-    return [example.reference for example in examples.splits["validation"] if example.reference is not None]

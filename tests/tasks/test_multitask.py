@@ -100,7 +100,7 @@ def material(folder: Path, *overrides: str) -> LabelledExamples:
 
 
 def test_tables_become_rows_that_name_their_task(tmp_path: Path) -> None:
-    given = material(tmp_path, "task.size_limit=8", "data.validation_fraction=0.3")
+    given = material(tmp_path, "task.size_limit=8", "task.metrics=[chrf]", "data.validation_fraction=0.3")
     train, held_out = (given.examples.splits[split] for split in ("train", "validation"))
     rows = {example.texts[0]: example.reference for example in train}
     assert rows["translate: one 3"] == TaskTarget("en-de", "eins 3")
@@ -124,6 +124,10 @@ def test_tables_become_rows_that_name_their_task(tmp_path: Path) -> None:
     for line, told in (('{"task": "sst", "sentence": "x"}', "there is no task 'sst'"), ('{"task": "sst2"}', "no 'sentence'")):
         with pytest.raises(DataError, match=told):
             answering.questions([line], given.tokenizer)
+    said = answering.closing(given.examples, [{"prediction": "1"}] * len(held_out), 0.5)
+    assert {row[1] for row in said[0].rows} == {"sst2", "en-de"}
+    assert [row[0] for row in said[1].rows] == ["en-de chrf", "sst2 accuracy", "average"]
+    assert str(said[2]).startswith("en-de: chrF2|nrefs:1|")
     with pytest.raises(DataError, match=r"task\.tasks\.sst2\.text"):
         material(tmp_path, "task.tasks.sst2.text=words")
 

@@ -30,6 +30,8 @@ _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """The safe loader, in C if available: a hostile file must not take long either."""
 _PLAIN_INTERPOLATION = re.compile(r"\$\{[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)*\}")
 _PACKAGE = re.compile(r"^[ \t]*#[ \t]*@package(.*)$", re.MULTILINE)
+_BY_LABEL = frozenset({"label_words"})
+"""Settings with a key for each label, which may be a whole number; it is read as text."""
 _HEADER = re.compile(r"\s*(#\s*@|$)")
 """The beginning of a line that may precede it."""
 
@@ -44,8 +46,8 @@ def unsafe(value: Any, key: str = "") -> Iterator[tuple[str, str, str]]:
     if isinstance(value, dict):
         for name, inner in value.items():
             full = f"{key}.{name}" if key else str(name)
-            if isinstance(name, int) and not isinstance(name, bool):
-                yield from unsafe(inner, full)  # a label, such as 0; it is read as text
+            if type(name) is int and key.rpartition(".")[2] in _BY_LABEL:
+                yield from unsafe(inner, full)
             elif not isinstance(name, str):
                 yield full, f"the key {name!r} is not text", "write keys as plain names"
             elif name.startswith("_"):
