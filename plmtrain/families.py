@@ -266,13 +266,15 @@ class ClassifierHead:
     that represents a row.
 
     Args:
-        activation: between the two layers; None for one layer alone, without a bias.
+        activation: between the two layers; None for one layer alone.
+        biased: whether that one layer has a bias.
         drops_state: whether there is a dropout before the first layer.
         dropout: the dropout of the head; None for the model's.
         pooled: whether the first layer is pretrained, as the pooler.
     """
 
     activation: str | None = "tanh"
+    biased: bool = False
     drops_state: bool = False
     dropout: float | None = None
     pooled: bool = False
@@ -330,7 +332,7 @@ MODEL_FAMILIES: Mapping[str, ModelFamily] = {
     "electra": ModelFamily(kind="encoder", tokenizer="bert", head=ClassifierHead(drops_state=True, activation="gelu")),
     "distilbert": ModelFamily(kind="encoder", tokenizer="bert", head=ClassifierHead(activation="relu", dropout=0.2)),
     "deberta": ModelFamily(kind="disentangled", tokenizer="deberta", head=ClassifierHead(drops_state=True, activation="gelu")),
-    "xlm": ModelFamily(kind="encoder", tokenizer="xlm", counts_padding=True),
+    "xlm": ModelFamily(kind="encoder", tokenizer="xlm", head=ClassifierHead(activation=None, biased=True), counts_padding=True),
     "xlnet": ModelFamily(kind="two_stream", tokenizer="xlnet", padding_segment=3, reads="last", head=ClassifierHead(dropout=0.1)),
     "bart": ModelFamily(
         kind="encoder_decoder",

@@ -14,6 +14,7 @@ from plmtrain.backbones.encoder_decoder import SourceEncoder
 from plmtrain.batch import Inputs
 from plmtrain.nn.boundary import SpanBoundaryHead
 from plmtrain.nn.heads import (
+    BiasedLinearHead,
     LinearHead,
     MaskedLMHead,
     PairHead,
@@ -118,6 +119,7 @@ _HEADS: Mapping[type[nn.Module], tuple[str, Scores]] = {
     ReplacedTokenHead: ("a head for replaced tokens", _tokens),
     SentenceHead: ("a sentence head", _sentences),
     LinearHead: ("a sentence head", _sentences),
+    BiasedLinearHead: ("a sentence head", _sentences),
     PairHead: ("a head for pairs of sentences", _pairs),
     TokenLabelHead: ("a head that labels tokens", _tokens),
 }

@@ -20,7 +20,9 @@ from plmtrain.settings.tasks.base import SentenceTaskSettings, TaskSettings
 
 NAME = "plmtrain.json"
 
-_OF_TRAINING = frozenset({"hub", "subset", "folder", "train_split", "validation_split", "metrics", "dropout", "lm_weight"})
+_OF_TRAINING = frozenset(
+    "hub subset folder train_split validation_split metrics dropout lm_weight soft_weight hard_weight temperature".split()
+)
 """The settings of a task that say nothing of what its model reads and answers."""
 
 

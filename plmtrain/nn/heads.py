@@ -208,6 +208,12 @@ class LinearHead(nn.Module):
         return scores
 
 
+class BiasedLinearHead(LinearHead):
+    """The same with a bias, for classes (XLM's code)."""
+
+    biased: ClassVar[bool] = True
+
+
 class TokenLabelHead(LinearHead):
     """The same with a bias, for the labels of tokens (Devlin et al. 2019, section 5.3; transformers' code)."""
 
@@ -249,7 +255,8 @@ def row_head(settings: UniformTransformerSettings | BiLSTMSettings, outputs: int
     dropout = usual if dropout is None else dropout
     std, truncated = settings.initial_std, settings.initial_truncated
     if published.activation is None:
-        return LinearHead(settings.width, outputs, dropout=dropout, initial_std=std, initial_truncated=truncated)
+        linear = BiasedLinearHead if published.biased else LinearHead
+        return linear(settings.width, outputs, dropout=dropout, initial_std=std, initial_truncated=truncated)
     return SentenceHead(
         settings.width,
         outputs,

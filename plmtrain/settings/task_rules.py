@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from plmtrain.settings.data import TableSettings
 from plmtrain.settings.models.base import ModelSettings
 from plmtrain.settings.tasks.base import HeadTaskSettings, SentenceTaskSettings, TaskSettings
+from plmtrain.settings.taught_task import TaughtTaskSettings
 from plmtrain.settings.trainer import TrainerSettings
 from plmtrain.settings.wording import Broken, Rule
 
@@ -30,6 +31,12 @@ def _task_reads_as_model(model: ModelSettings, task: TaskSettings) -> Iterator[B
     if task.lm_weight:
         what = f"model={model.name} is no decoder, and has no language-model loss on the rows of a task"
         yield "task.lm_weight", what, "omit it, or start from a decoder, such as gpt1"
+
+
+def _first_state_sees_row(model: ModelSettings, task: TaskSettings) -> Iterator[Broken]:
+    if getattr(model, "causal", False) and isinstance(task, SentenceTaskSettings) and model.published.reads == "first":
+        what = f"the head of task={task.name} reads the first state of a row, which in model={model.name} sees no other"
+        yield "model.causal", what, "write model.causal=false: the weights fit"
 
 
 def _task_mixes_layers(model: ModelSettings, task: TaskSettings) -> Iterator[Broken]:
@@ -82,14 +89,28 @@ def _task_names_languages(model: ModelSettings, task: TaskSettings) -> Iterator[
         yield "task.languages", f"{error} (model={model.name})", remedy
 
 
+def _teacher_teaches_task(task: TaskSettings, teacher: str | None) -> Iterator[Broken]:
+    if not isinstance(task, TaughtTaskSettings):
+        if teacher is not None:
+            yield "teacher", f"task={task.name} has no loss that reads a teacher", "omit teacher="
+        return
+    if teacher is None:
+        for key in task.of_teachers:
+            if getattr(task, key) is not None:
+                what = f"task.{key} is of a loss that reads a teacher, and none is named"
+                yield f"task.{key}", what, "omit it, or write teacher=RUN_OR_FOLDER: a fine-tuned model of the same task"
+
+
 TASK_RULES: tuple[Rule, ...] = (
     (("model", "task"), _task_fits_model),
     (("model", "task"), _task_reads_as_model),
+    (("model", "task"), _first_state_sees_row),
     (("model", "task"), _answers_fit_model),
     (("model", "task"), _source_fits_model),
     (("model", "task"), _task_names_languages),
     (("model", "task"), _task_mixes_layers),
     (("task", "data"), _task_has_examples),
     (("task", "trainer"), _task_has_no_phases),
+    (("task", "teacher"), _teacher_teaches_task),
 )
 """The groups that each rule compares, and the rule."""

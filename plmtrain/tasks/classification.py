@@ -15,12 +15,14 @@ from torch.nn import functional
 
 from plmtrain.batch import Batch, Term
 from plmtrain.metrics.classification import measure
-from plmtrain.nn.heads import LinearHead, SentenceHead
+from plmtrain.nn.distillation import divergences
+from plmtrain.nn.heads import BiasedLinearHead, LinearHead, SentenceHead
 from plmtrain.nn.loss import cross_entropy_sum
 from plmtrain.programs.answering import Answer, Demonstration
 from plmtrain.programs.inspection import Inspection
 from plmtrain.programs.program import Selection
-from plmtrain.programs.sentences import SentenceAnswering, SentenceProgram
+from plmtrain.programs.sentences import SentenceAnswering
+from plmtrain.programs.taught_sentences import TaughtSentences
 from plmtrain.settings.tasks.classification import ClassificationSettings
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ _LARGEST_TABLE = 10
 """The most labels that fit side by side in a table."""
 
 
-class Classification(SentenceProgram[ClassificationSettings]):
+class Classification(TaughtSentences[ClassificationSettings]):
     """Tell which class a text, or a pair of texts, is of; arguments as for every ``SentenceProgram``."""
 
     terms = ("classification",)
@@ -39,7 +41,7 @@ class Classification(SentenceProgram[ClassificationSettings]):
 
     @classmethod
     def of_heads(cls, heads: Set[type[nn.Module]], labels: tuple[str, ...]) -> ClassificationSettings | None:
-        if not heads & {SentenceHead, LinearHead} or not labels:
+        if not heads & {SentenceHead, LinearHead, BiasedLinearHead} or not labels:
             return None
         return ClassificationSettings(name="classification", text=("text",), labels=labels)
 
@@ -64,6 +66,9 @@ class Classification(SentenceProgram[ClassificationSettings]):
         """Compute the task's metrics from how often each class (rows) was taken for each (columns)."""
         confusion = counts["classification/confusion"]
         return {name: measure(name, confusion) for name in self.settings.metrics}
+
+    def soft_total(self, scores: Tensor, taught: Tensor) -> Tensor:
+        return divergences(scores, taught, self.settings.softening).sum()
 
     @cached_property
     def answering(self) -> Classifying:

@@ -15,11 +15,12 @@ from torch.nn import functional
 
 from plmtrain.batch import Batch, Term
 from plmtrain.metrics.regression import measure, undefined
-from plmtrain.nn.heads import LinearHead, SentenceHead
+from plmtrain.nn.heads import BiasedLinearHead, LinearHead, SentenceHead
 from plmtrain.programs.answering import Answer, Demonstration
 from plmtrain.programs.inspection import Inspection
 from plmtrain.programs.program import Selection
-from plmtrain.programs.sentences import SentenceAnswering, SentenceProgram
+from plmtrain.programs.sentences import SentenceAnswering
+from plmtrain.programs.taught_sentences import TaughtSentences
 from plmtrain.settings.tasks.regression import RegressionSettings
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ _SHORT = 80
 """The most characters of a text in a table."""
 
 
-class Regression(SentenceProgram[RegressionSettings]):
+class Regression(TaughtSentences[RegressionSettings]):
     """Score a text, or a pair of texts; arguments as for every ``SentenceProgram``."""
 
     terms = ("regression",)
@@ -45,7 +46,7 @@ class Regression(SentenceProgram[RegressionSettings]):
 
     @classmethod
     def of_heads(cls, heads: Set[type[nn.Module]], labels: tuple[str, ...]) -> RegressionSettings | None:
-        if not heads & {SentenceHead, LinearHead} or labels:
+        if not heads & {SentenceHead, LinearHead, BiasedLinearHead} or labels:
             return None
         return RegressionSettings(name="regression", text=("text",))
 
@@ -64,6 +65,9 @@ class Regression(SentenceProgram[RegressionSettings]):
         """Compute the mean squared error from the sum of squared errors and the number of rows."""
         total, rows = counts["regression/errors"]
         return {_SUMMED: float(total / rows)} if _SUMMED in self.settings.metrics else {}
+
+    def soft_total(self, scores: Tensor, taught: Tensor) -> Tensor:
+        return functional.mse_loss(scores.float(), taught.float(), reduction="sum")
 
     @cached_property
     def answering(self) -> Scoring:

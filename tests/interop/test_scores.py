@@ -24,7 +24,13 @@ FAMILIES = {
     "DistilBert": "distilbert",
     "Deberta": "deberta",
 }
-FAMILIES |= {"XLNet": "xlnet", "Bart": "bart", "OpenAIGPT": "gpt1 model.feed_forward=96", "GPT2": "gpt2"}
+FAMILIES |= {
+    "XLM": "xlm model.feed_forward=96",
+    "XLNet": "xlnet",
+    "Bart": "bart",
+    "OpenAIGPT": "gpt1 model.feed_forward=96",
+    "GPT2": "gpt2",
+}
 
 
 @pytest.fixture(autouse=True)

@@ -21,14 +21,17 @@ MATRIX = matrix(None)
 ALL = [(kind, group, choice) for kind in COMPOSITIONS for group in groups_of(kind.primary) for choice in choices(group)]
 
 
-MULTILINGUAL = ("parallel", "tlm", "multilingual_mlm", "multilingual_mass", "multilingual_bart")
+MULTILINGUAL = ("parallel", "tlm", "multilingual_mlm", "multilingual_clm", "multilingual_mass", "multilingual_bart")
 """Choices that read several languages."""
+TAUGHT = ("distillation", "causal_distillation")
+"""Objectives with a teacher."""
 REFUSED = {
     **{
         ("finetune", "model", name): f"no head for models of family {name.partition('_')[0]}"
         for name in choices("model")
-        if name in ("xlm", "mass") or name.startswith("t5")
+        if name == "mass" or name.startswith("t5")
     },
+    ("finetune", "model", "xlm_clm"): "reads the first state of a row, which in model=xlm_clm sees no other",
     ("finetune", "trainer", "short_first"): "phases are for pretraining",
 }
 """Choices that one of the verbs does not take, and what it says."""
@@ -65,7 +68,11 @@ def test_every_choice_composes(kind: RunKind, group: str, choice: str) -> None:
             extra.append("objective.shares={mlm: 1, rtd: 1}")
     if (group, choice) == ("task", "sequence_to_sequence"):
         extra.append("model=bart")
-    if "objective=distillation" in (f"{group}={choice}", *extra) or (group, choice) == ("experiment", "distilbert"):
+    chosen = (f"{group}={choice}", *extra)
+    if any(f"objective={name}" in chosen for name in TAUGHT) or (group, choice) in (
+        ("experiment", "distilbert"),
+        ("experiment", "tinybert"),
+    ):
         extra.append("teacher=large")
     if (reason := REFUSED.get((kind.primary, group, choice))) is not None:
         with pytest.raises(SettingsErrors, match=reason):

@@ -29,6 +29,7 @@ HEADS = {
     "electra": ("ElectraForSequenceClassification", "classifier.dense", "classifier.out_proj"),
     "distilbert": ("DistilBertForSequenceClassification", "pre_classifier", "classifier"),
     "deberta": ("DebertaForSequenceClassification", "pooler.dense", "classifier"),
+    "xlm": ("XLMForSequenceClassification", None, "sequence_summary.summary"),
     "xlnet": ("XLNetForSequenceClassification", "sequence_summary.summary", "logits_proj"),
     "bart": ("BartForSequenceClassification", "classification_head.dense", "classification_head.out_proj"),
     "gpt1": ("OpenAIGPTForSequenceClassification", None, "score"),

@@ -35,6 +35,7 @@ MODELS = {
     "electra": "model=electra_small model.embedding_width=8",
     "distilbert": "model=distilbert",
     "deberta": "model=deberta model.mask_decoder=false",
+    "xlm": "model=xlm model.feed_forward=64",
     "xlnet": "model=xlnet objective=plm",
     "bart": "model=bart objective=bart",
     "gpt1": "model=gpt1 objective=clm model.feed_forward=64",
@@ -85,12 +86,13 @@ def scorer(
     length: int = 14,
     dropout: float | None = None,
     metrics: tuple[str, ...] = ("spearman", "pearson", "mse"),
+    **changes: Any,
 ) -> Regression:
     """The program of a task with scores."""
     if model is None:
         model = pretrain_settings(compose([*TINY_BERT, "trainer.sequence_length=14"])).model
     text = ("first", "second") if pairs else ("text",)
-    task = RegressionSettings(name="tiny", text=text, metrics=metrics, dropout=dropout)
+    task = RegressionSettings(name="tiny", text=text, metrics=metrics, dropout=dropout, **changes)
     return Regression(task, model, _TOKENS, length)
 
 

@@ -8,11 +8,12 @@ from pydantic import Field, model_validator
 
 from plmtrain.settings.base import Texts
 from plmtrain.settings.tasks.base import SentenceTaskSettings
+from plmtrain.settings.taught_task import TaughtClassesSettings
 
 Metric = Literal["accuracy", "f1", "mcc"]
 
 
-class ClassificationSettings(SentenceTaskSettings):
+class ClassificationSettings(TaughtClassesSettings, SentenceTaskSettings):
     """One label for a text or a pair of texts (Devlin et al. 2019, section 4.1)."""
 
     decides_parameters: ClassVar[frozenset[str]] = SentenceTaskSettings.decides_parameters | {"labels"}
