@@ -269,13 +269,15 @@ class ClassifierHead:
     that represents a row.
 
     Args:
-        activation: between the two layers; None for one layer alone, without a bias.
+        activation: between the two layers; None for one layer alone.
+        biased: whether that one layer has a bias.
         drops_state: whether there is a dropout before the first layer.
         dropout: the dropout of the head; None for the model's.
         pooled: whether the first layer is pretrained, as the pooler.
     """
 
     activation: str | None = "tanh"
+    biased: bool = False
     drops_state: bool = False
     dropout: float | None = None
     pooled: bool = False
@@ -356,7 +358,7 @@ MODEL_FAMILIES: Mapping[str, ModelFamily] = {
         question="first",
         row_multiple=100,
     ),
-    "xlm": ModelFamily(kind="encoder", tokenizer="xlm", counts_padding=True),
+    "xlm": ModelFamily(kind="encoder", tokenizer="xlm", head=ClassifierHead(activation=None, biased=True), counts_padding=True),
     # In the authors' code for SQuAD the question stands behind the text.
     "xlnet": ModelFamily(
         kind="two_stream", tokenizer="xlnet", padding_segment=3, reads="last", head=ClassifierHead(dropout=0.1), question="last"

@@ -8,12 +8,13 @@ belong to the heads.
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 from torch import Tensor, nn
 
 from plmtrain.backbones import Backbone
 from plmtrain.batch import Inputs
-from plmtrain.nn.attention import visibility
+from plmtrain.nn.attention import Visibility, visibility
 from plmtrain.nn.blocks import PostNormBlock
 from plmtrain.nn.embeddings import BorrowedEmbeddings, Embeddings
 from plmtrain.nn.initialisation import glorot, initialise, initialise_by_width
@@ -22,7 +23,7 @@ from plmtrain.settings.models.encoder import EncoderSettings
 
 
 class Encoder(Backbone):
-    """A bidirectional post-LN encoder.
+    """A post-LN encoder, bidirectional unless the settings say otherwise.
 
     Args:
         settings: the shape of the model.
@@ -71,7 +72,7 @@ class Encoder(Backbone):
 
     def encode_layers(self, inputs: Inputs) -> list[Tensor]:
         states = [self.embeddings(inputs.ids, inputs.segments, inputs.positions)]
-        seen = visibility(inputs.layout, states[0])
+        seen = self._visibility(inputs, states[0])
         for layer in range(self.settings.layers):
             block = self.layers[0 if self.settings.shared_layers else layer]
             states.append(block(states[-1], seen))
@@ -79,13 +80,17 @@ class Encoder(Backbone):
 
     def encode_at(self, inputs: Inputs, at: Tensor) -> Tensor:
         hidden = self.embeddings(inputs.ids, inputs.segments, inputs.positions)
-        seen = visibility(inputs.layout, hidden)
+        seen = self._visibility(inputs, hidden)
         for layer in range(self.settings.layers - 1):
             hidden = self.layers[0 if self.settings.shared_layers else layer](hidden, seen)
         # Only these positions of the last layer are used: with 15 % of the tokens predicted, computing all would be wasted work.
         last = self.layers[-1]
         assert isinstance(last, PostNormBlock)
         return last.at(hidden, seen, at)
+
+    def _visibility(self, inputs: Inputs, hidden: Tensor) -> Visibility:
+        layout = inputs.layout
+        return visibility(replace(layout, causal=True) if self.settings.causal else layout, hidden)
 
     def borrow_embeddings(self, lender: Backbone) -> None:
         assert isinstance(lender, Encoder)

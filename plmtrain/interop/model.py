@@ -14,6 +14,7 @@ from plmtrain.backbones.encoder_decoder import SourceEncoder
 from plmtrain.batch import Inputs
 from plmtrain.nn.boundary import SpanBoundaryHead
 from plmtrain.nn.heads import (
+    BiasedLinearHead,
     ChoiceHead,
     LinearChoiceHead,
     LinearHead,
@@ -129,6 +130,7 @@ _HEADS: Mapping[type[nn.Module], tuple[str, Scores]] = {
     LinearHead: ("a sentence head", _sentences),
     ChoiceHead: ("a head for choices", _sentences),
     LinearChoiceHead: ("a head for choices", _sentences),
+    BiasedLinearHead: ("a sentence head", _sentences),
     PairHead: ("a head for pairs of sentences", _pairs),
     TokenLabelHead: ("a head that labels tokens", _tokens),
     SpanHead: ("a head that finds answers", _tokens),

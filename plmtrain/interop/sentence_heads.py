@@ -57,16 +57,22 @@ def multiple_choice_head(dense: str, scores: str, dropout_key: str | None) -> He
     )
 
 
-def linear_head(scores: str, dropout_key: str | None) -> Head[Any]:
-    """Return a family's head for text classification that has one layer, without a bias.
+def linear_head(scores: str, dropout_key: str | None, *, biased: bool = False) -> Head[Any]:
+    """Return a family's head for text classification that has one layer.
 
     Args:
         scores: the name of the layer.
         dropout_key: the key of the state's dropout in the config.json; None if there is no dropout.
+        biased: whether the layer has a bias.
     """
+
+    def make(settings: Any, config: Config) -> RowHead:
+        given = dropout_key is not None and config.values.get(dropout_key) is not None
+        return row_head(settings, len(config.labels()), config.number(str(dropout_key), 0.0) if given else None)
+
     return Head(
-        make=lambda settings, config: row_head(settings, len(config.labels()), None),
-        names=one("scores.weight", f"{scores}.weight"),
+        make=make,
+        names=pair("scores", scores) if biased else one("scores.weight", f"{scores}.weight"),
         only_if_named=True,
         config=lambda head, labels: {**({dropout_key: head.dropout} if dropout_key else {}), **outputs_of(labels)},
         labels=_labels,

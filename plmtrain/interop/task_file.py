@@ -24,7 +24,7 @@ NAME = "plmtrain.json"
 _OF_TRAINING = frozenset(
     (
         "hub revision subset folder train_split validation_split metrics dropout lm_weight class_weights label_counts "
-        "label_smoothing"
+        "label_smoothing soft_weight hard_weight temperature"
     ).split()
 )
 """The settings of a task that say nothing of what its model reads and answers."""

@@ -47,6 +47,10 @@ class Block(nn.Module):
         self.feed_forward_out = nn.Linear(feed_forward, width)
         self.feed_forward_norm = nn.LayerNorm(width, eps=norm_eps)
 
+    def scores(self, hidden: Tensor) -> Tensor:
+        """Return the attention scores of the layer (``SelfAttention.scores``) for its input.  # [batch, heads, query, key]"""
+        return self.attention.scores(hidden)
+
     def _inner(self, hidden: Tensor) -> Tensor:
         """Compute the feed-forward sub-layer, without its norm and the residual."""
         inner = activate(self.activation, self.feed_forward_in(hidden))  # [batch, length, feed_forward]
@@ -68,6 +72,9 @@ class PreNormBlock(Block):
         """Compute the layer; the cache has the positions before these.  # [batch, length, width] -> the same"""
         hidden = self._add(hidden, self.attention(self.attention_norm(hidden), seen, cache))
         return self._add(hidden, self._inner(self.feed_forward_norm(hidden)))
+
+    def scores(self, hidden: Tensor) -> Tensor:
+        return self.attention.scores(self.attention_norm(hidden))
 
 
 class PostNormBlock(Block):

@@ -1,4 +1,5 @@
-"""The divergence of a student's probabilities of tokens from a teacher's (Hinton et al. 2015, section 2)."""
+"""What a student's outputs differ from a teacher's by: probabilities of tokens (Hinton et al. 2015, section 2), and attention
+scores (Jiao et al. 2020, section 3.1)."""
 
 from __future__ import annotations
 
@@ -51,6 +52,20 @@ def divergences(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
     ours, theirs = (functional.log_softmax(logits.float() / temperature, dim=-1) for logits in (student, teacher))
     wanted = theirs.exp()
     return temperature**2 * torch.sum(wanted * (theirs - ours) + (ours.exp() - wanted), dim=-1)
+
+
+def score_differences(student: Tensor, teacher: Tensor, seen: Tensor | None) -> Tensor:
+    """Return the squared differences of attention scores, the mean over heads, summed over pairs of positions, in fp32.
+
+    Args:
+        student, teacher: [batch, heads, query, key].
+        seen: [batch, query, key] the pairs that count; None if all do.
+
+    Returns:
+        The sum over the pairs.  # []
+    """
+    differences = (student.float() - teacher.float()).square().mean(dim=1)  # [batch, query, key]
+    return (differences if seen is None else differences.masked_fill(~seen, 0.0)).sum()
 
 
 class _TiedDivergence(torch.autograd.Function):

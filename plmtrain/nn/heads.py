@@ -234,6 +234,12 @@ class LinearHead(nn.Module):
         return scores
 
 
+class BiasedLinearHead(LinearHead):
+    """The same with a bias, for classes (XLM's code)."""
+
+    biased: ClassVar[bool] = True
+
+
 class TokenLabelHead(LinearHead):
     """The same with a bias, for the labels of tokens (Devlin et al. 2019, section 5.3; transformers' code)."""
 
@@ -311,7 +317,9 @@ def row_head(settings: UniformTransformerSettings | BiLSTMSettings, outputs: int
         outputs: the number of classes, or 1 for a regression.
         dropout: of the head; None for the published head's, or else the model's.
     """
-    return _row_head(settings, outputs, dropout, SentenceHead, LinearHead)
+    published = settings.published.head
+    linear = BiasedLinearHead if published is not None and published.biased else LinearHead
+    return _row_head(settings, outputs, dropout, SentenceHead, linear)
 
 
 def choice_head(settings: UniformTransformerSettings | BiLSTMSettings, dropout: float | None) -> RowHead:

@@ -77,17 +77,28 @@ class CausalProgram(Program[SettingsT, DecoderSettings, CausalLMLearner]):
         return CausalLMLearner(backbone)
 
     def loss(self, learner: CausalLMLearner, batch: Batch, carry: Carry) -> tuple[dict[str, Term], Carry]:
-        (term,), labels, table = self.terms, batch.targets["labels"], learner.backbone.embedding_weight
         hidden = learner.backbone.encode(batch.inputs).flatten(0, 1)  # [rows * length, width]
         if "positions" in batch.targets:
             hidden = hidden.index_select(0, batch.targets["positions"])  # [predicted, width]
+        return {self.terms[0]: self.next_term(learner, hidden, batch)}, carry
+
+    def next_term(self, learner: CausalLMLearner, hidden: Tensor, batch: Batch, weight: float = 1.0) -> Term:
+        """Return the loss of the predicted tokens, with its counts in eval mode.
+
+        Args:
+            learner: the decoder.
+            hidden: [predicted, width] the states that predict them.
+            batch: its targets are the ``labels``.
+            weight: the term's weight in the loss.
+        """
+        labels, table = batch.targets["labels"], learner.backbone.embedding_weight
         total, losses = tied_cross_entropy(hidden, table, labels)
         counts = {}
         if not learner.training:
             text = labels != self.vocabulary.document_end
             counts["text"] = torch.stack([losses.masked_fill(~text, 0.0).sum(), text.sum()])
             counts["tokens"] = torch.bincount(labels[text], minlength=len(table))
-        return {term: Term(total=total, normaliser=batch.normalisers[term], counts=counts)}, carry
+        return Term(total=total, normaliser=batch.normalisers[self.terms[0]], weight=weight, counts=counts)
 
     def measures(self, counts: Mapping[str, NDArray[np.float64]], unigram: NDArray[np.float64] | None) -> dict[str, float]:
         """Compute ``text_loss``, in nats a token without document ends, and ``unigram_loss`` of the same tokens."""

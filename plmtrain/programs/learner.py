@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
@@ -68,6 +69,21 @@ class Learner(nn.Module):
         )
 
 
+class Scorer(Learner):
+    """A learner whose logits over the vocabulary are a product with a table, so that a loss need not hold those of all states."""
+
+    @abstractmethod
+    def factors(self, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the factors of the logits of some states: features, table and bias, of ``features @ table.T + bias``.
+
+        Args:
+            hidden: [n, width].
+
+        Returns:
+            [n, features], [vocabulary, features] and [vocabulary].
+        """
+
+
 def switch_dropout(learner: Learner, on: bool) -> None:
     """Switch the dropout of a learner in train mode: its modules drop only where they are in that mode themselves.
 
@@ -80,8 +96,12 @@ def switch_dropout(learner: Learner, on: bool) -> None:
             module.training = on
 
 
-class TiedLearner(Learner):
+class TiedLearner(Scorer):
     """A backbone that writes text with an output layer of its own, mostly the token embeddings."""
+
+    def factors(self, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        table = self.backbone.output_weight
+        return hidden, table, table.new_zeros(len(table))
 
     def token_scores(self, inputs: Inputs) -> Tensor:
         """Return the logits of the next token at each position that is written."""

@@ -111,6 +111,8 @@ class RowProgram(TaskProgram[RowTaskT, UniformTransformerSettings | BiLSTMSettin
     counted = ("tokens",)
     targets: str
     """The name of the right answers in a batch's targets."""
+    keeps_segments: bool = False
+    """Whether a batch's targets have the segments of rows, too, for one who reads them although the model does not."""
 
     def __init__(
         self,
@@ -140,6 +142,10 @@ class RowProgram(TaskProgram[RowTaskT, UniformTransformerSettings | BiLSTMSettin
         Args:
             rows: an example each.
         """
+
+    def answer_terms(self, scores: Tensor, batch: Batch, *, training: bool) -> dict[str, Term]:
+        """Return the terms of the head's outputs, by name; arguments as in ``answer_term``."""
+        return {self.terms[0]: self.answer_term(scores, batch, training=training)}
 
     @abstractmethod
     def answer_term(self, scores: Tensor, batch: Batch, *, training: bool) -> Term:
@@ -176,7 +182,7 @@ class RowProgram(TaskProgram[RowTaskT, UniformTransformerSettings | BiLSTMSettin
 
     def loss(self, learner: RowLearner, batch: Batch, carry: Carry) -> tuple[dict[str, Term], Carry]:
         hidden = learner.hidden(batch.inputs)
-        terms = {self.terms[0]: self.answer_term(learner.scores(batch.inputs, hidden), batch, training=learner.training)}
+        terms = self.answer_terms(learner.scores(batch.inputs, hidden), batch, training=learner.training)
         if self.lm_weight:
             predicting = hidden.flatten(0, 1)[batch.targets["places"]]  # [n, width]
             total, _ = tied_cross_entropy(predicting, learner.backbone.embedding_weight, batch.targets["next"])
@@ -189,11 +195,15 @@ class RowProgram(TaskProgram[RowTaskT, UniformTransformerSettings | BiLSTMSettin
         """Lay out the rows of some examples as the model's family does."""
         of_model, places = self.rows_of(rows)
         laid_out = formatted(of_model, self.format, self.vocabulary, self.model.positions)
-        segments = torch.from_numpy(laid_out.segments) if self.model.tells_segments else None
-        inputs = Inputs(ids=torch.from_numpy(laid_out.ids), layout=Layout.of(laid_out.real), segments=segments)
+        segments = torch.from_numpy(laid_out.segments)
+        inputs = Inputs(
+            ids=torch.from_numpy(laid_out.ids),
+            layout=Layout.of(laid_out.real),
+            segments=segments if self.model.tells_segments else None,
+        )
         return Batch(
             inputs=with_spellings(inputs, self.model, self.vocabulary, laid_out.spellings),
-            targets={**targets, **places},
+            targets={**targets, **places, **({"segments": segments} if self.keeps_segments else {})},
             samples=samples,
             normalisers={
                 self.terms[0]: float(len(samples)),

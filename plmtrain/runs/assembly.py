@@ -94,7 +94,7 @@ def assemble(material: Material, folder: RunFolder, settings_hash: str) -> Train
     phases = plan_phases(settings.trainer)
     programs = material.programs(phases)
     token_embeddings = embedded_tokens(settings, material.tokenizer)
-    teacher = load_teacher(settings, material.tokenizer, programs[0], group.device)
+    teacher = load_teacher(settings, material.tokenizer, programs, group.device)
     group.wait()  # the teachers of all processes are in memory before any of them counts what is left
     planned = planned_learner(programs[0], token_embeddings)
     freeze(planned, settings.trainer.freeze)
@@ -204,13 +204,15 @@ def carried(programs: Sequence[Trainable], phases: Sequence[Phase]) -> int:
     )
 
 
-def load_teacher(settings: RunSettings, tokenizer: Tokenizer, program: Trainable, device: torch.device) -> Teacher | None:
+def load_teacher(
+    settings: RunSettings, tokenizer: Tokenizer, programs: Sequence[Trainable], device: torch.device
+) -> Teacher | None:
     """Load the teacher of a run onto a device, compiled as requested; None if the run has none. Errors as from ``teacher_of``."""
-    teacher = teacher_of(settings, tokenizer, embedded_tokens(settings, tokenizer))
+    teacher = teacher_of(settings, tokenizer, programs, embedded_tokens(settings, tokenizer))
     if teacher is not None:
         teacher.learner.to(device)
         if settings.trainer.compile:
-            compile_blocks(teacher.learner, program)
+            compile_blocks(teacher.learner, programs[0])
     return teacher
 
 
@@ -221,7 +223,8 @@ def inherit(learner: Learner, program: Trainable, teacher: Teacher) -> str:
         for member in program.parts.members
         if isinstance(member.program, Taught)
     ]
-    return f"the teacher is {teacher.folder}: {', '.join(dict.fromkeys(taken))}"
+    told = ", ".join(dict.fromkeys(filter(None, taken)))
+    return f"the teacher is {teacher.folder}" + (f": {told}" if told else "")
 
 
 def build_learner(

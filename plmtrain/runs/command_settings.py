@@ -15,6 +15,7 @@ from plmtrain.settings.decode import run_settings, settings_from_run
 from plmtrain.settings.identity import kind_of
 from plmtrain.settings.kinds import KINDS, PRETRAIN, RunKind
 from plmtrain.settings.run import RunSettings
+from plmtrain.settings.taught_task import TEACHER_SHARE
 from plmtrain.settings.tokenizer import TokenizerSettings
 from plmtrain.training.run_folder import RunFolder, run_and_step
 
@@ -94,7 +95,8 @@ def _started_from(folder: Path, composed: Composed) -> Composed:
 
 
 def _taught_by(folder: Path, composed: Composed, *, starts: bool) -> Composed:
-    """Return the settings with the tokenizer of a teacher, and with the size of its states where the student's is another.
+    """Return the settings with what a teacher gives: its tokenizer, the size of its states where that is another, and the weights
+    of its answers to a task.
 
     Args:
         folder: the run or Hugging Face folder of the teacher.
@@ -118,7 +120,11 @@ def _taught_by(folder: Path, composed: Composed, *, starts: bool) -> Composed:
                 errors.append(SettingsError(f"{key} is given by {place}", composed.origin(key), "omit it"))
         values["tokenizer"] = {**tokenizer, "path": (composed.values.get("tokenizer") or {}).get("path")}
     width, own = model.get("width"), (values.get("model") or {}).get("width")
-    values["objective"] = _with_teacher_width(values.get("objective"), None if width == own else width)
+    if "objective" in values:
+        values["objective"] = _with_teacher_width(values["objective"], None if width == own else width)
+    if isinstance(task := values.get("task"), Mapping):
+        shares = {key: TEACHER_SHARE for key in ("soft_weight", "hard_weight") if task.get(key, TEACHER_SHARE) is None}
+        values["task"] = {**task, **shares}
     return replace(composed, values=values, errors=tuple(errors))
 
 

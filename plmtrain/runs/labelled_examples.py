@@ -239,13 +239,13 @@ def _tokenizer(settings: FinetuneSettings, examples: Examples, on_update: OnUpda
 
 
 def _given_tokenizer(settings: FinetuneSettings, examples: Examples, on_update: OnUpdate) -> Tokenizer:
-    """The tokenizer that is named, that of what the run starts from, or one trained on the training examples."""
+    """The tokenizer that is named, that of what the run starts from or learns from, or one trained on the training examples."""
     if settings.tokenizer.path is not None:
         return Tokenizer.load(settings.tokenizer.path)
-    if settings.init is not None:
+    if settings.tokenizer_from is not None:
         from plmtrain.training.restore import tokenizer_folder
 
-        return Tokenizer.load(tokenizer_folder(Path(settings.init)))
+        return Tokenizer.load(tokenizer_folder(Path(settings.tokenizer_from)))
     from plmtrain.data.corpus.trained_tokenizers import tokenizer_on
 
     reader = examples.reader

@@ -44,6 +44,9 @@ _FREE = frozenset(
 _EVALUATION = frozenset({"trainer.evaluate_every", "trainer.evaluate_batches"})
 _STRUCTURAL = frozenset({"objective.type", "optimizer.type", "task.type", "trainer.freeze"})
 
+_WITHOUT_PARAMETERS = frozenset({"causal"})
+"""The settings of a model's shape that no parameter shows, so that weights fit either value."""
+
 
 def kind_of(key: str, validation_decides: bool = False) -> Kind:
     """Classify a changed key by what it means to a run that has begun.
@@ -61,7 +64,7 @@ def kind_of(key: str, validation_decides: bool = False) -> Kind:
         return "free"
     if key in _STRUCTURAL or _decides_parameters(key) or (group == "tokenizer" and name != "path"):
         return "structural"
-    if group == "model" and "dropout" not in name and not name.startswith("initial"):
+    if group == "model" and "dropout" not in name and not name.startswith("initial") and name not in _WITHOUT_PARAMETERS:
         return "structural"
     return "trajectory"
 

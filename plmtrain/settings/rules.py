@@ -40,7 +40,7 @@ def _teacher_is_named(objective: ObjectiveSettings, teacher: str | None) -> Iter
         yield "teacher", what, "write teacher=RUN_OR_FOLDER: a run below runs/, or a Hugging Face folder"
     elif teacher is not None and not taught:
         what = f"objective={objective.name} has no loss that reads a teacher"
-        yield "teacher", what, "omit teacher=, or write objective=distillation"
+        yield "teacher", what, "omit teacher=, or write objective=distillation, for decoders objective=causal_distillation"
 
 
 def _layers_come_from_one_place(objective: ObjectiveSettings, init: str | None) -> Iterator[Broken]:
@@ -65,6 +65,18 @@ def _window_fits_objective(model: ModelSettings, objective: ObjectiveSettings) -
                 f"objective={part.name} reads a prefix in both directions; a window of model={model.name} ends at each position"
             )
             yield "model.window", what, "write model.window=null, or use another decoder, such as model=gpt2"
+
+
+def _encoder_sees_as_objective(model: ModelSettings, objective: ObjectiveSettings) -> Iterator[Broken]:
+    if model.kind != "encoder":
+        return
+    causal = getattr(model, "causal", False)
+    for part in objective.members().values():
+        if part.sees_left != causal and model.kind in part.backbones:
+            sees = "only what is to its left" if causal else "what is to its right"
+            what = f"objective={part.name} does not go with model={model.name}, in which a position sees {sees}"
+            other = "another model, such as xlm_clm" if part.sees_left else "another objective, such as encoder_clm"
+            yield "model.causal", what, f"write model.causal={str(part.sees_left).lower()}, or choose {other}"
 
 
 def fitting(model: ModelSettings) -> str:
@@ -335,6 +347,7 @@ def _pairs_fill_rows(objective: ObjectiveSettings, trainer: TrainerSettings) -> 
 _RULES: tuple[Rule, ...] = (
     (("model", "objective"), _objective_fits_model),
     (("model", "objective"), _window_fits_objective),
+    (("model", "objective"), _encoder_sees_as_objective),
     (("objective", "teacher"), _teacher_is_named),
     (("objective",), _mixture_owns_its_table),
     (("objective", "init"), _layers_come_from_one_place),

@@ -14,6 +14,7 @@ from plmtrain.settings.objectives.base import ObjectiveSettings
 from plmtrain.settings.optimizer import OptimizerSettings, ScheduleSettings
 from plmtrain.settings.scoring.base import ScoringSettings
 from plmtrain.settings.tasks.base import TaskSettings
+from plmtrain.settings.taught_task import TaughtTaskSettings
 from plmtrain.settings.tokenizer import TokenizerSettings
 from plmtrain.settings.trainer import TrainerSettings
 
@@ -61,6 +62,9 @@ class RunSettings(Settings):
     runs_dir: str = "runs"
     init: str | None = None
     """A run or a Hugging Face folder whose backbone the run starts from."""
+    teacher: str | None = None
+    """A run or a Hugging Face folder whose model the run learns from: by an objective of distillation, or as one that was
+    fine-tuned on the same task."""
 
     @property
     def subject(self) -> str:
@@ -80,12 +84,12 @@ class RunSettings(Settings):
     @property
     def tokenizer_from(self) -> str | None:
         """The run or Hugging Face folder that the run takes its tokenizer from; None if it has one of its own."""
-        return self.init
+        return self.init or self.teacher
 
     @property
     def folders(self) -> dict[str, str]:
         """The folders whose weights the run reads, by the keys of the settings that name them."""
-        return {} if self.init is None else {"init": self.init}
+        return {key: folder for key, folder in (("init", self.init), ("teacher", self.teacher)) if folder is not None}
 
 
 class PretrainSettings(RunSettings):
@@ -93,20 +97,10 @@ class PretrainSettings(RunSettings):
 
     objective: SerializeAsAny[ObjectiveSettings]
     data: DataSettings
-    teacher: str | None = None
-    """A run or a Hugging Face folder whose model an objective of distillation learns from."""
 
     @property
     def subject(self) -> str:
         return self.objective.name
-
-    @property
-    def tokenizer_from(self) -> str | None:
-        return self.init or self.teacher
-
-    @property
-    def folders(self) -> dict[str, str]:
-        return super().folders if self.teacher is None else {**super().folders, "teacher": self.teacher}
 
 
 class FinetuneSettings(RunSettings):
@@ -133,6 +127,14 @@ class FinetuneSettings(RunSettings):
     @property
     def higher_is_better(self) -> bool:
         return self.measure not in self.task.lower_is_better
+
+    @property
+    def untaught(self) -> FinetuneSettings:
+        """The same without a teacher: what a learner is evaluated with, whose answers are compared with the right ones alone."""
+        if self.teacher is None or not isinstance(self.task, TaughtTaskSettings):
+            return self
+        task = self.task.model_copy(update=dict.fromkeys(self.task.of_teachers))
+        return self.model_copy(update={"teacher": None, "task": task})
 
 
 class EvaluationSettings(Settings):

@@ -8,6 +8,7 @@ from plmtrain.settings.data import TableSettings
 from plmtrain.settings.models.base import ModelSettings
 from plmtrain.settings.optimizer import OptimizerSettings
 from plmtrain.settings.tasks.base import HeadTaskSettings, RowTaskSettings, SentenceTaskSettings, TaskSettings, WordedTaskSettings
+from plmtrain.settings.taught_task import TaughtTaskSettings
 from plmtrain.settings.trainer import TrainerSettings
 from plmtrain.settings.wording import Broken, Rule
 
@@ -58,6 +59,12 @@ def _task_is_answered_as_model(model: ModelSettings, task: TaskSettings) -> Iter
                 f"task.{key} has no effect: model={model.name} answers task={task.name} {how}",
                 f"omit task.{key}",
             )
+
+
+def _first_state_sees_row(model: ModelSettings, task: TaskSettings) -> Iterator[Broken]:
+    if getattr(model, "causal", False) and isinstance(task, SentenceTaskSettings) and model.published.reads == "first":
+        what = f"the head of task={task.name} reads the first state of a row, which in model={model.name} sees no other"
+        yield "model.causal", what, "write model.causal=false: the weights fit"
 
 
 def _task_mixes_layers(model: ModelSettings, task: TaskSettings) -> Iterator[Broken]:
@@ -127,10 +134,37 @@ def _task_names_languages(model: ModelSettings, task: TaskSettings) -> Iterator[
         yield "task.languages", f"{error} (model={model.name})", remedy
 
 
+def _teacher_teaches_task(task: TaskSettings, teacher: str | None) -> Iterator[Broken]:
+    if not isinstance(task, TaughtTaskSettings):
+        if teacher is not None:
+            yield "teacher", f"task={task.name} has no loss that reads a teacher", "omit teacher="
+        return
+    if teacher is None:
+        for key in task.of_teachers:
+            if getattr(task, key) is not None:
+                what = f"task.{key} is of a loss that reads a teacher, and none is named"
+                yield f"task.{key}", what, "omit it, or write teacher=RUN_OR_FOLDER: a fine-tuned model of the same task"
+
+
+def _answers_can_be_taught(model: ModelSettings, task: TaskSettings, teacher: str | None) -> Iterator[Broken]:
+    """Refuse a teacher of answers that are compared with the right ones alone."""
+    if teacher is None or not isinstance(task, TaughtTaskSettings):
+        return
+    if not task.of_family(model.published).has_head:
+        yield (
+            "teacher",
+            f"model={model.name} writes its answers to task={task.name}, and learns from the right ones",
+            "omit teacher=",
+        )
+    elif getattr(task, "multi_label", False):
+        yield "teacher", "several labels a text are learnt from the right ones alone", "omit teacher=, or task.multi_label"
+
+
 TASK_RULES: tuple[Rule, ...] = (
     (("model", "task"), _task_fits_model),
     (("model", "task"), _task_reads_as_model),
     (("model", "task"), _task_is_answered_as_model),
+    (("model", "task"), _first_state_sees_row),
     (("model", "task"), _answers_fit_model),
     (("model", "task"), _source_fits_model),
     (("model", "task"), _task_names_languages),
@@ -138,5 +172,7 @@ TASK_RULES: tuple[Rule, ...] = (
     (("model", "task", "optimizer", "trainer"), _mixed_layers_stay),
     (("task", "data"), _task_has_examples),
     (("task", "trainer"), _task_has_no_phases),
+    (("task", "teacher"), _teacher_teaches_task),
+    (("model", "task", "teacher"), _answers_can_be_taught),
 )
 """The groups that each rule compares, and the rule."""

@@ -16,13 +16,15 @@ from torch.nn import functional
 
 from plmtrain.batch import Batch, Term
 from plmtrain.metrics.classification import confusion_of, measure, measure_several
-from plmtrain.nn.heads import LinearHead, SentenceHead
+from plmtrain.nn.distillation import divergences
+from plmtrain.nn.heads import BiasedLinearHead, LinearHead, SentenceHead
 from plmtrain.nn.loss import cross_entropy_sum
 from plmtrain.programs.answer_tables import beside_commonest, by_label, unknown_answers
 from plmtrain.programs.answering import Answer, Demonstration
 from plmtrain.programs.inspection import Inspection
 from plmtrain.programs.program import Selection
 from plmtrain.programs.review import Confusion, Review
+from plmtrain.programs.taught_sentences import TaughtSentences
 from plmtrain.programs.windows import WindowedAnswering, WindowedProgram
 from plmtrain.programs.written_answers import WrittenAnswering, WrittenAnswers, most_tokens
 from plmtrain.settings.generation import GenerationSettings
@@ -40,7 +42,7 @@ _NO_LABEL = "(no label)"
 """The label of a text that was written, and is none."""
 
 
-class Classification(WindowedProgram):
+class Classification(TaughtSentences[ClassificationSettings], WindowedProgram):
     """Tell which class a text, or a pair of texts, is of; arguments as for every ``SentenceProgram``."""
 
     terms = ("classification",)
@@ -53,7 +55,7 @@ class Classification(WindowedProgram):
 
     @classmethod
     def of_heads(cls, heads: Set[type[nn.Module]], labels: tuple[str, ...]) -> ClassificationSettings | None:
-        if not heads & {SentenceHead, LinearHead} or not labels:
+        if not heads & {SentenceHead, LinearHead, BiasedLinearHead} or not labels:
             return None
         return ClassificationSettings(name="classification", text=("text",), labels=labels)
 
@@ -98,6 +100,10 @@ class Classification(WindowedProgram):
         """Compute the task's metrics from how often each class (rows) was taken for each (columns)."""
         confusion = counts["classification/confusion"]
         return {name: measure(name, confusion) for name in self.settings.metrics}
+
+    def soft_total(self, scores: Tensor, taught: Tensor, batch: Batch) -> Tensor:
+        ours, theirs = (self.of_texts(each, batch) for each in (scores, taught))
+        return divergences(ours, theirs, self.settings.softening).sum()
 
     @cached_property
     def answering(self) -> Classifying:

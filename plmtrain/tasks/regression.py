@@ -16,13 +16,14 @@ from torch.nn import functional
 from plmtrain.batch import Batch, Term
 from plmtrain.data.tables.table_files import number_in
 from plmtrain.metrics.regression import as_numbers, measure, undefined
-from plmtrain.nn.heads import LinearHead, SentenceHead
+from plmtrain.nn.heads import BiasedLinearHead, LinearHead, SentenceHead
 from plmtrain.programs.answer_tables import by_score, unknown_answers, worst
 from plmtrain.programs.answering import Answer, Demonstration
 from plmtrain.programs.inspection import Inspection
 from plmtrain.programs.program import Selection
 from plmtrain.programs.review import Review, Scores, all_alike
-from plmtrain.programs.sentences import SentenceAnswering, SentenceProgram
+from plmtrain.programs.sentences import SentenceAnswering
+from plmtrain.programs.taught_sentences import TaughtSentences
 from plmtrain.programs.written_answers import WrittenAnswering, WrittenAnswers, most_tokens
 from plmtrain.settings.generation import GenerationSettings
 from plmtrain.settings.tasks.regression import RegressionSettings
@@ -40,7 +41,7 @@ _LONGEST_NUMBER = "-12345678.9"
 """No score that is written has more characters."""
 
 
-class Regression(SentenceProgram[RegressionSettings]):
+class Regression(TaughtSentences[RegressionSettings]):
     """Score a text, or a pair of texts; arguments as for every ``SentenceProgram``."""
 
     terms = ("regression",)
@@ -50,7 +51,7 @@ class Regression(SentenceProgram[RegressionSettings]):
 
     @classmethod
     def of_heads(cls, heads: Set[type[nn.Module]], labels: tuple[str, ...]) -> RegressionSettings | None:
-        if not heads & {SentenceHead, LinearHead} or labels:
+        if not heads & {SentenceHead, LinearHead, BiasedLinearHead} or labels:
             return None
         return RegressionSettings(name="regression", text=("text",))
 
@@ -69,6 +70,9 @@ class Regression(SentenceProgram[RegressionSettings]):
         """Compute the mean squared error from the sum of squared errors and the number of rows."""
         total, rows = counts["regression/errors"]
         return {_SUMMED: float(total / rows)} if _SUMMED in self.settings.metrics else {}
+
+    def soft_total(self, scores: Tensor, taught: Tensor, batch: Batch) -> Tensor:
+        return functional.mse_loss(scores.float(), taught.float(), reduction="sum")
 
     @cached_property
     def answering(self) -> Scoring:

@@ -18,6 +18,7 @@ from plmtrain.data.rows.row_formats import placed, spellings_of
 from plmtrain.data.tables.readers import reader_of
 from plmtrain.data.tables.tagged import TaggedRows
 from plmtrain.metrics import entities
+from plmtrain.nn.distillation import divergences
 from plmtrain.nn.heads import TokenLabelHead, token_label_head
 from plmtrain.nn.loss import cross_entropy_sum
 from plmtrain.programs.answering import Answer, Demonstration
@@ -27,6 +28,7 @@ from plmtrain.programs.program import Carry, MakeBackbone, Selection
 from plmtrain.programs.review import Confusion, Review
 from plmtrain.programs.spelling import with_spellings
 from plmtrain.programs.task import TaskAnswering, TaskProgram
+from plmtrain.programs.taught_task import SOFT, TaughtTask, inputs_for
 from plmtrain.settings.models.base import UniformTransformerSettings
 from plmtrain.settings.models.bilstm import BiLSTMSettings
 from plmtrain.settings.tasks.token_labels import TokenLabelsSettings
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from plmtrain.data.tables.labelled import Examples
     from plmtrain.keyed_random import Keys
     from plmtrain.nn.scalar_mix import ScalarMix
+    from plmtrain.programs.learner import Learner
     from plmtrain.text.tokenizer import Tokenizer
     from plmtrain.text.vocabulary import Vocabulary
 
@@ -71,7 +74,7 @@ class TokenLabelsLearner(FeatureLearner):
         return scores
 
 
-class TokenLabels(TaskProgram[TokenLabelsSettings, UniformTransformerSettings | BiLSTMSettings, TokenLabelsLearner]):
+class TokenLabels(TaskProgram[TokenLabelsSettings, UniformTransformerSettings | BiLSTMSettings, TokenLabelsLearner], TaughtTask):
     """Label each word of a text by the state of its first token.
 
     Args:
@@ -97,6 +100,8 @@ class TokenLabels(TaskProgram[TokenLabelsSettings, UniformTransformerSettings | 
         self.sequence_length = sequence_length
         if settings.mix_l2:
             self.terms = (*self.terms, "mix")
+        if settings.is_taught:
+            self.terms = (*self.terms, SOFT)
 
     @classmethod
     def of_heads(cls, heads: Set[type[nn.Module]], labels: tuple[str, ...]) -> TokenLabelsSettings | None:
@@ -121,6 +126,8 @@ class TokenLabels(TaskProgram[TokenLabelsSettings, UniformTransformerSettings | 
         targets = {"places": torch.from_numpy(np.flatnonzero(asked)), "words": torch.from_numpy(asked.sum(axis=1))}
         if rows.labels is not None:
             targets["labels"] = torch.from_numpy(rows.labels[rows.asked])
+        if self.is_taught:
+            targets["segments"] = torch.from_numpy(placing.segments)
         inputs = Inputs(
             ids=torch.from_numpy(placing.ids(rows.tokens, self.vocabulary)),
             layout=Layout.of(placing.real),
@@ -134,6 +141,7 @@ class TokenLabels(TaskProgram[TokenLabelsSettings, UniformTransformerSettings | 
                 "token_labels": float(rows.asked.sum()),
                 "tokens": float(placing.real.sum()),
                 **({"mix": float(len(samples))} if self.settings.mix_l2 else {}),
+                **({SOFT: float(rows.asked.sum())} if self.is_taught else {}),
             },
         )
 
@@ -144,11 +152,19 @@ class TokenLabels(TaskProgram[TokenLabelsSettings, UniformTransformerSettings | 
         return TokenLabelsLearner(backbone, head, mix)
 
     def loss(self, learner: TokenLabelsLearner, batch: Batch, carry: Carry) -> tuple[dict[str, Term], Carry]:
-        total = cross_entropy_sum(learner.scores(batch.inputs, batch.targets["places"]), batch.targets["labels"])
+        scores = learner.scores(batch.inputs, batch.targets["places"])
+        total = cross_entropy_sum(scores, batch.targets["labels"])
         terms = {"token_labels": Term(total=total, normaliser=batch.normalisers["token_labels"])}
+        if self.is_taught:
+            soft = divergences(scores, batch.lessons["scores"], self.settings.softening).sum()
+            terms = self.with_soft(terms, soft, batch)
         if self.settings.mix_l2:
             terms["mix"] = mix_term(learner, self.settings, batch.normalisers["mix"])
         return terms, carry
+
+    def lessons(self, teacher: Learner, batch: Batch) -> Mapping[str, Tensor]:
+        assert isinstance(teacher, TokenLabelsLearner)
+        return {"scores": teacher.scores(inputs_for(teacher, batch), batch.targets["places"])}
 
     @cached_property
     def answering(self) -> Labelling:

@@ -41,7 +41,7 @@ class Step(nn.Module):
 
     def forward(self, part: Part, batch: Batch, carry: Carry) -> tuple[dict[str, Term], Carry]:
         with autocast(self.precision, batch.samples.device):
-            if isinstance(part.program, Taught):
+            if isinstance(part.program, Taught) and part.program.is_taught:
                 assert self.teacher is not None, "the rules of the settings demand a teacher"
                 with torch.no_grad():
                     batch = replace(batch, lessons=part.program.lessons(self.teacher.learner, batch))

@@ -25,7 +25,13 @@ FAMILIES = {
     "Deberta": "deberta",
     "DebertaV2": "deberta_v3_small",
 }
-FAMILIES |= {"XLNet": "xlnet", "Bart": "bart", "OpenAIGPT": "gpt1 model.feed_forward=96", "GPT2": "gpt2"}
+FAMILIES |= {
+    "XLM": "xlm model.feed_forward=96",
+    "XLNet": "xlnet",
+    "Bart": "bart",
+    "OpenAIGPT": "gpt1 model.feed_forward=96",
+    "GPT2": "gpt2",
+}
 
 
 @pytest.fixture(autouse=True)

@@ -38,6 +38,34 @@ def test_logits_with_and_without_each_input(given: tuple[str, ...], tmp_path: Pa
     assert (found - expected)[real].abs().max() < 1e-5 * max(1.0, float(expected.abs().max()))
 
 
+def test_a_causal_model_reads_and_writes_as_theirs(tmp_path: Path) -> None:
+    """No score depends on what is to the right, as in transformers' class with the same setting."""
+    torch.set_num_threads(1)
+    theirs = stranger(tmp_path / "theirs", "XLMWithLMHeadModel", causal=True).eval()
+    mask = (IDS != 2).long()
+    with torch.no_grad():
+        expected = theirs(IDS, attention_mask=mask, langs=LANGUAGES).logits
+    loaded = plmtrain.load(tmp_path / "theirs")
+    real = IDS != 2
+    found = loaded.logits(IDS, attention_mask=mask, langs=LANGUAGES)
+    assert (found - expected)[real].abs().max() < 1e-5 * max(1.0, float(expected.abs().max()))
+    read = hugging_face.read(tmp_path / "theirs")
+    assert read.settings.causal
+    hugging_face.save(tmp_path / "ours", read, {"pad": 2, "bos": 0, "eos": 1, "mask": 5, "unk": 3})
+    again = transformers.XLMWithLMHeadModel.from_pretrained(tmp_path / "ours").eval()
+    with torch.no_grad():
+        torch.testing.assert_close(again(IDS, attention_mask=mask, langs=LANGUAGES).logits[real], expected[real])
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("summary_type", "last"), ("summary_activation", "tanh"), ("summary_proj_to_labels", False)]
+)
+def test_a_sentence_head_of_another_form_is_refused(key: str, value: object, tmp_path: Path) -> None:
+    stranger(tmp_path, "XLMForSequenceClassification", **{key: value})
+    with pytest.raises(SettingsError, match=key):
+        hugging_face.read(tmp_path)
+
+
 def test_languages_have_names_and_come_back(tmp_path: Path) -> None:
     shape = {"emb_dim": 24, "n_layers": 2, "n_heads": 3, "max_position_embeddings": 40}
     names = {"en": 0, "de": 2, "ko": 1}
@@ -69,7 +97,7 @@ def test_older_files(tmp_path: Path) -> None:
 
 
 WRONG = {
-    "causal": True,
+    "causal": "yes",
     "asm": True,
     "is_encoder": False,
     "lang2id": {"a": 7, "b": 1, "c": 2},

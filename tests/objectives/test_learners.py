@@ -23,9 +23,11 @@ from plmtrain.settings.models.two_stream import TwoStreamSettings
 from plmtrain.settings.objectives.bart import BartSettings
 from plmtrain.settings.objectives.base import ObjectiveSettings
 from plmtrain.settings.objectives.bilm import BidirectionalLMSettings
+from plmtrain.settings.objectives.causal_distillation import CausalDistillationSettings
 from plmtrain.settings.objectives.clm import CausalLMSettings
 from plmtrain.settings.objectives.deshuffling import DeshufflingSettings
 from plmtrain.settings.objectives.distillation import DistillationSettings
+from plmtrain.settings.objectives.encoder_clm import EncoderCLMSettings
 from plmtrain.settings.objectives.masked_lm import MaskedLMSettings
 from plmtrain.settings.objectives.masked_text import MaskedTextSettings
 from plmtrain.settings.objectives.mass import MassSettings
@@ -48,6 +50,14 @@ IDS = torch.tensor([[2, 9, 4, 8, 3], [2, 7, 7, 30, 3]])
 KINDS: dict[str, tuple[ObjectiveSettings, Any]] = {
     "masked_lm": (MaskedLMSettings(name="masked_lm"), ENCODER),
     "distillation": (DistillationSettings(name="distillation", teacher_width=48), ENCODER),
+    "states": (
+        DistillationSettings(name="states", kl_weight=0, mlm_weight=0, hidden_weight=1, token_head=False, teacher_width=48),
+        ENCODER,
+    ),
+    "causal_distillation": (
+        CausalDistillationSettings(name="causal_distillation", teacher_width=48),
+        DecoderSettings(**SHAPE, positions=64),
+    ),
     "span_mlm": (SpanMLMSettings(name="span_mlm"), ENCODER),
     "spanbert": (SpanBERTSettings(name="spanbert", position_width=20), ENCODER),
     "nsp": (NextSentenceSettings(name="nsp"), ENCODER),
@@ -56,6 +66,10 @@ KINDS: dict[str, tuple[ObjectiveSettings, Any]] = {
     "tlm": (
         TranslationLMSettings(name="tlm"),
         ENCODER.model_copy(update={"family": "xlm", "segments": 0, "languages": ("en", "de"), "head_layer": False}),
+    ),
+    "encoder_clm": (
+        EncoderCLMSettings(name="encoder_clm"),
+        ENCODER.model_copy(update={"family": "xlm", "segments": 0, "causal": True, "head_layer": False}),
     ),
     "plm": (PermutationLMSettings(name="plm"), TwoStreamSettings(**SHAPE)),
     "bart": (BartSettings(name="bart"), EncoderDecoderSettings(**SHAPE, positions=64)),
@@ -70,18 +84,22 @@ KINDS: dict[str, tuple[ObjectiveSettings, Any]] = {
         BiLSTMSettings(name="tiny", cells=24, projection=16, filters=((1, 8), (2, 8))),
     ),
 }
+DECODERS = ("clm", "prefix_lm", "causal_distillation")
 PAIRED = ("bart", "mass", "span_corruption", "masked_text", "deshuffling")
 """Those of encoder-decoders."""
 
 HEADS: dict[str, dict[str, list[str]]] = {
     "masked_lm": {"model": ["backbone", "head"]},
     "distillation": {"model": ["backbone", "head", "projection"]},
+    "states": {"model": ["backbone", "projection"]},
+    "causal_distillation": {"model": ["backbone", "projection"]},
     "span_mlm": {"model": ["backbone", "head"]},
     "spanbert": {"model": ["backbone", "head", "boundary_head"]},
     "nsp": {"model": ["backbone", "head", "pooler", "pair_head"]},
     "sop": {"model": ["backbone", "head", "pooler", "pair_head"]},
     "rtd": {"discriminator": ["backbone", "head"], "generator": ["generator", "generator_head"]},
     "tlm": {"model": ["backbone", "head"]},
+    "encoder_clm": {"model": ["backbone", "head"]},
     "plm": {"model": ["backbone", "head"]},
     **{name: {"model": ["backbone"]} for name in (*PAIRED, "prefix_lm")},
     "clm": {"model": ["backbone"]},
@@ -136,7 +154,7 @@ def test_models_are_backbones_with_their_heads(kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_head_for_the_vocabulary_and_the_pooler(kind: str) -> None:
     learner = made(kind)
-    assert learner.token_head is (None if kind in ("rtd", "clm", "prefix_lm", *PAIRED) else learner.head)
+    assert learner.token_head is (None if kind in ("rtd", "states", *DECODERS, *PAIRED) else learner.head)
     if kind not in ("nsp", "sop"):
         assert learner.pooler_layer is None
         return
@@ -146,7 +164,7 @@ def test_the_head_for_the_vocabulary_and_the_pooler(kind: str) -> None:
     torch.testing.assert_close(learner.verdicts(hidden[:, 0]), learner.pair_head.scores(summary))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", KINDS.keys() - {"states"})
 def test_token_scores_are_the_heads_logits_at_every_position(kind: str) -> None:
     learner = made(kind)
     scores = learner.token_scores(inputs(kind))
@@ -155,7 +173,7 @@ def test_token_scores_are_the_heads_logits_at_every_position(kind: str) -> None:
     hidden = backbone.hidden(inputs(kind)) if kind in PAIRED else backbone.encode(inputs(kind))
     if kind == "bilm":
         expected = hidden[..., :16] @ learner.head.weight.T + learner.head.bias  # of the direction that goes on
-    elif kind in ("clm", "prefix_lm", *PAIRED):
+    elif kind in (*DECODERS, *PAIRED):
         output = backbone.output if kind == "masked_text" else backbone.token
         expected = hidden @ output.weight.T
     else:

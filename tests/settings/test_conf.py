@@ -21,14 +21,12 @@ MATRIX = matrix(None)
 ALL = [(kind, group, choice) for kind in COMPOSITIONS for group in groups_of(kind.primary) for choice in choices(group)]
 
 
-MULTILINGUAL = ("parallel", "tlm", "multilingual_mlm", "multilingual_mass", "multilingual_bart")
+MULTILINGUAL = ("parallel", "tlm", "multilingual_mlm", "multilingual_clm", "multilingual_mass", "multilingual_bart")
 """Choices that read several languages."""
+TAUGHT = ("distillation", "causal_distillation")
+"""Objectives with a teacher."""
 REFUSED = {
-    **{
-        ("finetune", "model", name): f"no head for models of family {name.partition('_')[0]}"
-        for name in choices("model")
-        if name in ("xlm", "mass") or name.startswith("t5")
-    },
+    ("finetune", "model", "xlm_clm"): "reads the first state of a row, which in model=xlm_clm sees no other",
     ("finetune", "trainer", "short_first"): "phases are for pretraining",
 }
 """Choices that one of the verbs does not take, and what it says."""
@@ -67,7 +65,13 @@ def test_every_choice_composes(kind: RunKind, group: str, choice: str) -> None:
         extra.append("model=bart")  # which writes texts
     if (group, choice) == ("task", "multitask"):
         extra = ["model=bart", "task.tasks={one: {files: a.tsv}, two: {files: b.tsv}}"]
-    if "objective=distillation" in (f"{group}={choice}", *extra) or (group, choice) == ("experiment", "distilbert"):
+    if (group, choice) == ("data", "hub"):
+        extra = ["data.hub=wikimedia/wikipedia"]
+    chosen = (f"{group}={choice}", *extra)
+    if any(f"objective={name}" in chosen for name in TAUGHT) or (group, choice) in (
+        ("experiment", "distilbert"),
+        ("experiment", "tinybert"),
+    ):
         extra.append("teacher=large")
     if (reason := REFUSED.get((kind.primary, group, choice))) is not None:
         with pytest.raises(SettingsErrors, match=reason):

@@ -32,6 +32,8 @@ COUNTS: dict[str, list[tuple[str, int]]] = {
     "electra": [("objective=rtd objective.generator_width=0.3333333333333333", 109_483_009 + 33_740_602 - 31_038 * 768)],
     "electra_large": [("objective=rtd objective.generator_width=0.25", 335_142_913 + 51_295_290 - 31_038 * 1024)],
     "distilbert": [("objective=mlm", 66_985_530)],
+    # The published general model has 14,350,248: a pooler as large as the head's layer, and neither its norm nor its bias.
+    "tinybert": [("objective=mlm", 14_350_248 + 2 * 312 + 30_522)],
     # Without the decoder's table of positions, which transformers' class does not have.
     "deberta": [("objective=ngram_mlm model.mask_decoder=false", 139_244_121)],
     "deberta_large": [("objective=ngram_mlm model.mask_decoder=false", 406_264_921)],
@@ -51,6 +53,8 @@ COUNTS: dict[str, list[tuple[str, int]]] = {
         )
     },
     "xlm": [(f"objective=tlm data=parallel data.languages=[{FIFTEEN}] tokenizer.vocab_size=95000", 249_071_384)],
+    # The closed form, with the bias of the output layer.
+    "xlm_clm": [("objective=encoder_clm", (60_000 + 512 + 2) * 1024 + 6 * (12 * 1024**2 + 13 * 1024) + 60_000)],
     "xlnet": [("objective=plm", 116_750_336)],
     "xlnet_large": [("objective=plm", 360_300_800)],
     "bart": [("objective=bart", 139_420_416)],
@@ -205,13 +209,13 @@ def test_a_larger_model_of_a_family_differs_in_its_shape_alone(larger: str, smal
 
 @pytest.mark.parametrize("model", [model for model in COUNTS if not model.startswith(("t5", "elmo"))])
 def test_heads_are_64_wide_or_as_published(model: str) -> None:
-    """BERT's rule (Devlin et al. 2019, section 3: A = H / 64) but for XLM and ALBERT-xlarge, whose released files have 128, and
-    for GPT-3 (Brown et al. 2020, table 2.1)."""
+    """BERT's rule (Devlin et al. 2019, section 3: A = H / 64) but for XLM and ALBERT-xlarge, whose released files have 128, for
+    GPT-3 (Brown et al. 2020, table 2.1), and for TinyBERT (Jiao et al. 2020, section 4.1), which has the heads of its teacher."""
     made = settings(model, *COUNTS[model][0][0].split()).model.model_dump()
-    published = {"xlm": 128, "mass": 128, "albert_xlarge": 128, "gpt3_760m": 96, "gpt3_2_7b": 80}
+    published = {"tinybert": 26, "xlm": 128, "xlm_clm": 128, "mass": 128, "albert_xlarge": 128, "gpt3_760m": 96, "gpt3_2_7b": 80}
     published |= dict.fromkeys(("gpt3_1_3b", "gpt3_6_7b", "gpt3_13b", "gpt3_175b"), 128)
     assert made["width"] == made["heads"] * published.get(model, 64)
-    assert made["feed_forward"] == 4 * made["width"]
+    assert made["feed_forward"] == (1200 if model == "tinybert" else 4 * made["width"])
 
 
 def test_roberta_is_bert_with_what_its_authors_changed() -> None:

@@ -11,6 +11,7 @@ from support.papers import PAPERS
 
 from plmtrain.data.loading.order import plan_phases
 from plmtrain.optim.schedule import learning_rate
+from plmtrain.programs.comparison import uniform
 from plmtrain.settings.composing.compose import compose
 from plmtrain.settings.composing.folders import choices
 from plmtrain.settings.decode import pretrain_settings
@@ -23,7 +24,7 @@ def recipe(name: str) -> PretrainSettings:
 
 
 def test_every_recipe_has_a_paper() -> None:
-    assert set(PAPERS) | {"gpt3_125m", "distilbert"} == set(choices("experiment"))
+    assert set(PAPERS) | {"gpt3_125m", "distilbert", "tinybert"} == set(choices("experiment"))
 
 
 def test_distilbert_counts_in_epochs() -> None:
@@ -38,6 +39,23 @@ def test_distilbert_counts_in_epochs() -> None:
     assert optimiser.clip_norm == 5
     rates = [learning_rate(step, made.schedule, optimiser.lr, 1000) for step in (25, 50, 525, 1000)]
     assert rates == pytest.approx([2.5e-4, 5e-4, 2.5e-4, 0], abs=1e-9)
+
+
+def test_tinybert_learns_states_and_attention() -> None:
+    """Jiao et al. 2020, sections 4.1 and 4.2, and the authors' general_distill.py with its command."""
+    made = pretrain_settings(compose(["experiment=tinybert", "teacher=bert", "data=text", "data.files=[x]"]))
+    model, taught = made.model.model_dump(), made.objective.model_dump()
+    assert [model[key] for key in ("family", "layers", "width", "heads", "feed_forward")] == ["bert", 4, 312, 12, 1200]
+    weights = {key: taught[f"{key}_weight"] for key in ("kl", "mlm", "cosine", "hidden", "attention")}
+    assert weights == {"kl": 0, "mlm": 0, "cosine": 0, "hidden": 1, "attention": 1}
+    assert (taught["token_head"], taught["initial_layers"], taught["taught_layers"]) == (False, "none", "uniform")
+    assert uniform(4, 12) == [2, 5, 8, 11]  # g(m) = 3m, counted from 1
+    assert uniform(6, 12) == [1, 3, 5, 7, 9, 11]  # g(m) = 2m
+    trainer, optimiser = made.trainer, made.optimizer
+    assert (trainer.epochs, trainer.batch_size, trainer.sequence_length) == (3, 256, 128)
+    assert (optimiser.lr, optimiser.weight_decay, optimiser.bias_correction) == (5e-5, 0.01, False)
+    rates = [learning_rate(step, made.schedule, optimiser.lr, 1000) for step in (50, 100, 550, 1000)]
+    assert rates == pytest.approx([2.5e-5, 5e-5, 2.5e-5, 0], abs=1e-9)
 
 
 def test_gpt3_counts_in_tokens() -> None:

@@ -21,6 +21,7 @@ from plmtrain.settings.composing.compose import compose
 from plmtrain.settings.composing.folders import section
 from plmtrain.settings.decode import pretrain_settings
 from plmtrain.settings.lookup import objective_classes
+from plmtrain.settings.objectives.clm import CausalLMSettings
 from plmtrain.settings.objectives.masked_lm import MaskedLMSettings
 from plmtrain.settings.run import PretrainSettings
 from plmtrain.training.evaluation import evaluate
@@ -75,9 +76,9 @@ def chosen(model: str, objective: str, row: dict[str, str]) -> list[str]:
     """
     pair = [f"model={model}", f"objective={objective}"]
     if reads(objective) is not None:
-        return [*pair, "teacher=large"] if objective == "distillation" else pair
+        return [*pair, "teacher=large"] if "distillation" in objective else pair
     able = [name for name, answer in row.items() if answer == "yes" and reads(name) not in (None, "streams", "translations")]
-    able = [name for name in able if name != "distillation"]  # the others of the mixture have no teacher
+    able = [name for name in able if "distillation" not in name]  # the others of the mixture have no teacher
     shares = dict.fromkeys(able, 1) or {"mlm": 1, "rtd": 1}
     if len(shares) == 1:
         shares["other"] = 1
@@ -101,8 +102,9 @@ def train(overrides: Sequence[str], steps: int) -> PretrainSettings:
     learner = build_learner(alone, programs[0], embedded_tokens(alone, material.tokenizer))
     taught_by = None
     if settings.teacher is not None:
-        masked = objectives.build(MaskedLMSettings(name="mlm"), settings.model, material.tokenizer.vocabulary)
-        taught_by = Teacher(Path(), "", masked.build(lambda model: backbones.build(model, learner.backbone.vocabulary_size)))
+        kind = MaskedLMSettings(name="mlm") if settings.model.kind == "encoder" else CausalLMSettings(name="clm")
+        able = objectives.build(kind, settings.model, material.tokenizer.vocabulary)
+        taught_by = Teacher(Path(), "", able.build(lambda model: backbones.build(model, learner.backbone.vocabulary_size)))
     module = Step(learner, "fp32", taught_by)
     optimiser, scaler = optimizer.build(learner, settings.optimizer), torch.amp.GradScaler("cpu", enabled=False)
     before = [parameter.detach().clone() for parameter in learner.parameters()]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from atexit import register
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from shutil import rmtree
@@ -100,7 +100,7 @@ class Kind:
 
     def run(self, path: Path, *overrides: str) -> TinyRun:
         """A run in a folder: of 22 rows or more an epoch, so that most epochs end inside a step."""
-        if self.teacher:
+        if self.teacher and self.task is None:
             folder = teacher_folder(self.teacher)
             system, tokenizer = (*self.system, f"teacher={folder}"), Tokenizer.load(folder / "tokenizer")
             return TinyRun(path, overrides, system, tokenizer.vocabulary, epoch=22, tokenizer_digest=tokenizer.digest)
@@ -110,7 +110,12 @@ class Kind:
         trained = self.task(settings.model, dropout=None if settings.model.dropout else 0.0)
         most = trained.row_shape(settings.trainer.sequence_length).length
         rows, held_out = self.examples(37, most), self.examples(11, most, seed=1)
-        return TinyRun(path, overrides, self.system, rows=rows, held_out=held_out, program=trained)
+        run = TinyRun(path, overrides, self.system, rows=rows, held_out=held_out, program=trained)
+        if not self.teacher:
+            return run
+        folder = teacher_folder(self.teacher)
+        tokenizer = Tokenizer.load(folder / "tokenizer")
+        return replace(run, vocabulary=tokenizer.vocabulary, tokenizer_digest=tokenizer.digest, teacher=str(folder))
 
 
 TINY = "model.layers=2 model.width=16 model.heads=2 model.feed_forward=32".split()
@@ -192,6 +197,15 @@ PROGRAMS: Mapping[str, Kind] = {
         points=("train.forward@3", "train.accum@6", "save.rename@8"),
         logged=("val/mlm/loss_translated_ko",),
     ),
+    "encoder_clm": Kind(
+        _system(
+            "model=xlm_clm objective=multilingual_clm model.positions=32 data=parallel data.files=[none.tsv] "
+            "data.languages=[en,de,ko]"
+        ),
+        "",
+        points=("train.forward@3", "save.rename@8"),
+        logged=("val/text_loss", "val/perplexity"),
+    ),
     "bart": Kind(
         _system("model=bart objective=bart model.positions=40 objective.delete=0.1 objective.insert=0.05 objective.rotate=0.3"),
         phases="[{steps:5},{steps:7,sequence_length:20,batch_size:4,dropout:false,objective:{infill:0.2}}]",
@@ -259,6 +273,26 @@ PROGRAMS: Mapping[str, Kind] = {
         teacher=(*_system("model=bert objective=mlm model.positions=32"), "model.layers=4"),
         logged=("loss/kl", "val/loss/cosine", "val/hidden_loss"),
     ),
+    # It has half of the teacher's width and layers, and a head for nothing.
+    "states": Kind(
+        _system(
+            "model=bert objective=distillation model.positions=32 teacher=large objective.kl_weight=0 objective.mlm_weight=0 "
+            "objective.cosine_weight=0 objective.hidden_weight=1 objective.attention_weight=1 objective.token_head=false "
+            "objective.initial_layers=none objective.teacher_width=24"
+        ),
+        "attention_weight:0.5",
+        teacher=(*_system("model=bert objective=mlm model.positions=32"), "model.layers=4", "model.width=24"),
+        logged=("loss/hidden", "val/loss/attention"),
+    ),
+    "causal_distillation": Kind(
+        _system(
+            "model=gpt2 objective=causal_distillation model.positions=32 teacher=large objective.hidden_weight=0.1 "
+            "objective.attention_weight=0.1 data.isolate_documents=true"
+        ),
+        "kl_weight:1",
+        teacher=(*_system("model=gpt2 objective=clm model.positions=32"), "model.layers=4"),
+        logged=("loss/kl", "loss/attention", "val/text_loss"),
+    ),
     "mixture": Kind(
         _system(
             "model=electra objective=mixture model.positions=32 model.embedding_width=12 "
@@ -291,6 +325,21 @@ PROGRAMS: Mapping[str, Kind] = {
         task=partial(program, mix_l2=0.01, mix_norm=True),
         points=("train.accum@6", "save.rename@8"),
         logged=("val/accuracy", "val/loss/mix"),
+    ),
+    # A student without segments learns from a teacher of twice its layers that has some.
+    "taught": Kind(
+        _system("model=distilbert objective=mlm model.positions=32"),
+        None,
+        task=partial(program, soft_weight=0.5, hard_weight=0.5),
+        teacher=(
+            *_system("model=bert model.positions=32"),
+            "model.layers=4",
+            "task.text=[first,second]",
+            "task.labels=[class 0,class 1,class 2]",
+            "task=classification",
+        ),
+        points=("train.accum@6", "save.rename@8"),
+        logged=("val/accuracy", "val/loss/soft"),
     ),
     "regression": Kind(
         TINY_BERT,

@@ -113,9 +113,19 @@ CASES = {
         "AutoModelForMaskedLM",
         segments=0,
     ),
+    "tinybert": Case(
+        "model=tinybert objective=distillation teacher=large objective.kl_weight=0 objective.mlm_weight=0 "
+        "objective.hidden_weight=1 objective.token_head=false objective.initial_layers=none objective.teacher_width=36",
+        "BertModel",
+        "AutoModel",
+    ),
+    "distilgpt2": Case(
+        "model=gpt2 objective=causal_distillation teacher=large", "GPT2LMHeadModel", "AutoModelForCausalLM", segments=0
+    ),
     "spanbert": Case("model=bert objective=spanbert", "BertForMaskedLM", "AutoModelForMaskedLM"),
     "discriminator": Case("model=electra objective=rtd", "ElectraForPreTraining", "AutoModelForPreTraining"),
     "generator": Case("model=electra objective=rtd", "ElectraForMaskedLM", "AutoModelForMaskedLM", part="generator"),
+    "xlm_clm": Case("model=xlm_clm objective=encoder_clm model.feed_forward=96", "XLMWithLMHeadModel", "AutoModel", segments=0),
     "xlnet": Case("model=xlnet objective=plm", "XLNetLMHeadModel", "AutoModelForCausalLM", pad_left=True),
     "bart": Case("model=bart objective=bart", "BartForConditionalGeneration", "AutoModelForSeq2SeqLM", segments=0),
     "t5": Case(T5, "T5ForConditionalGeneration", "AutoModelForSeq2SeqLM", segments=0),
@@ -128,6 +138,7 @@ CASES = {
     "distilbert_classes": classifier("distilbert", "DistilBert", segments=0),
     "deberta_classes": classifier("deberta", "Deberta", segments=0),
     "deberta_v3_classes": classifier("deberta_v3_small", "DebertaV2", segments=0),
+    "xlm_classes": classifier("xlm model.feed_forward=96", "XLM", segments=0),
     "xlnet_classes": classifier("xlnet", "XLNet", pad_left=True),
     "bart_classes": classifier("bart", "Bart", segments=0),
     "gpt1_classes": classifier("gpt1 model.feed_forward=96", "OpenAIGPT", segments=0),

@@ -30,6 +30,7 @@ HEADS = {
     "distilbert": ("DistilBertForSequenceClassification", "pre_classifier", "classifier"),
     "deberta": ("DebertaForSequenceClassification", "pooler.dense", "classifier"),
     "deberta_v2": ("DebertaV2ForSequenceClassification", "pooler.dense", "classifier"),
+    "xlm": ("XLMForSequenceClassification", None, "sequence_summary.summary"),
     "xlnet": ("XLNetForSequenceClassification", "sequence_summary.summary", "logits_proj"),
     "bart": ("BartForSequenceClassification", "classification_head.dense", "classification_head.out_proj"),
     "gpt1": ("OpenAIGPTForSequenceClassification", None, "score"),

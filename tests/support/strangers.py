@@ -75,6 +75,7 @@ CLASSES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "DebertaV2ForSequenceClassification": ("DebertaV2Config", "deberta", DEBERTA_V2_SHAPE | LABELS),
     "XLMWithLMHeadModel": ("XLMConfig", "xlm", XLM_SHAPE | {"n_langs": 3}),
     "XLMModel": ("XLMConfig", "xlm", XLM_SHAPE),
+    "XLMForSequenceClassification": ("XLMConfig", "xlm", XLM_SHAPE | LABELS),
     "XLNetLMHeadModel": ("XLNetConfig", "xlnet", XLNET_SHAPE),
     "XLNetForSequenceClassification": ("XLNetConfig", "xlnet", XLNET_SHAPE | LABELS),
     "BartForConditionalGeneration": ("BartConfig", "roberta", BART_SHAPE),

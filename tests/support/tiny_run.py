@@ -108,6 +108,7 @@ class TinyRun:
         epoch: how many random rows there are to train on, where rows stand by themselves.
         program: what it trains; that of the settings if None.
         tokenizer_digest: of the tokenizer that its text would be encoded with.
+        teacher: the folder of the teacher of a task; that of an objective is among the overrides.
     """
 
     path: Path
@@ -119,10 +120,12 @@ class TinyRun:
     epoch: int = 40
     program: Any = None
     tokenizer_digest: str = "tiny"
+    teacher: str | None = None
     settings: PretrainSettings = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "settings", settings_of(*self.system, *SHAPE, *self.overrides))
+        settings = settings_of(*self.system, *SHAPE, *self.overrides)
+        object.__setattr__(self, "settings", settings.model_copy(update={"teacher": self.teacher or settings.teacher}))
         if not self.folder.status():
             self.folder.create().write_status("preparing")  # as a command does before processes start
 

@@ -46,6 +46,7 @@ MODELS = {
     "distilbert": "model=distilbert",
     "deberta": "model=deberta",
     "deberta_v2": "model=deberta_v3_small model.convolution=3",
+    "xlm": "model=xlm model.feed_forward=64",
     "xlnet": "model=xlnet objective=plm",
     "bart": "model=bart objective=bart",
     "gpt1": "model=gpt1 objective=clm model.feed_forward=64",
@@ -96,12 +97,13 @@ def scorer(
     length: int = 14,
     dropout: float | None = None,
     metrics: tuple[str, ...] = ("spearman", "pearson", "mse"),
+    **changes: Any,
 ) -> Regression:
     """The program of a task with scores."""
     if model is None:
         model = pretrain_settings(compose([*TINY_BERT, "trainer.sequence_length=14"])).model
     text = ("first", "second") if pairs else ("text",)
-    task = RegressionSettings(name="tiny", text=text, metrics=metrics, dropout=dropout)
+    task = RegressionSettings(name="tiny", text=text, metrics=metrics, dropout=dropout, **changes)
     return Regression(task, model, _TOKENS, length)
 
 

@@ -67,7 +67,7 @@ def _measured(material: Material) -> Report:
     group = Group(settings.trainer.device, settings.launch.timeout, settings.trainer.threads)
     precision = choose_precision(settings.trainer.precision, group.device)
     tokens = embedded_tokens(settings, material.tokenizer)
-    teacher = load_teacher(settings, material.tokenizer, programs[0], group.device)
+    teacher = load_teacher(settings, material.tokenizer, programs, group.device)
     require_memory(settings, planned_learner(programs[0], tokens), programs[0], whole, group.device)
     eager = settings.model_copy(update={"trainer": settings.trainer.model_copy(update={"compile": False})})
     learner = build_learner(eager, programs[0], tokens)

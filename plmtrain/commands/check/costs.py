@@ -137,7 +137,7 @@ class _Costs:
         precision = choose_precision(settings.trainer.precision, group.device)
         teacher = None
         with findings.collecting():
-            teacher = load_teacher(settings, self.material.tokenizer, self.whole[0], group.device)
+            teacher = load_teacher(settings, self.material.tokenizer, self.whole, group.device)
             require_memory(settings, planned, self.whole[0], plan_phases(settings.trainer), group.device)
         if findings.errors:
             return

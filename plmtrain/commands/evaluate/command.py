@@ -55,6 +55,8 @@ def run(arguments: list[str]) -> int:
     settings = settings.model_copy(
         update={"tokenizer": settings.tokenizer.model_copy(update={"path": str(trained.folder / "tokenizer")})}
     )
+    if isinstance(settings, FinetuneSettings):
+        settings = settings.untaught  # compared with the right answers alone, it works without the teacher
     with preparation_report() as on_update:
         material = _held_out(settings, words[1:], on_update)
     group = Group(settings.trainer.device, settings.launch.timeout, settings.trainer.threads)
@@ -62,7 +64,7 @@ def run(arguments: list[str]) -> int:
     program = program_of(settings, trained.tokenizer.vocabulary)
     rows = material.rows("validation", program, phase)
     precision = choose_precision(settings.trainer.precision, group.device)
-    teacher = teacher_of(settings, trained.tokenizer, trained.learner.backbone.vocabulary_size)
+    teacher = teacher_of(settings, trained.tokenizer, [program], trained.learner.backbone.vocabulary_size)
     if teacher is not None:
         teacher.learner.to(group.device)
     values = evaluate(

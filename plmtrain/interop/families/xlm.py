@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+from torch import nn
+
 from plmtrain.interop.family import Config, Family, Head, Names, one, pair, unlike
+from plmtrain.interop.sentence_heads import linear_head
 from plmtrain.interop.token_heads import token_head
-from plmtrain.nn.heads import TiedHead, TokenLabelHead
+from plmtrain.nn.heads import BiasedLinearHead, TiedHead, TokenLabelHead
 from plmtrain.settings.models.encoder import EncoderSettings
 
 
 def _shape(config: Config) -> dict[str, Any]:
-    config.demand("causal", False)
     config.demand("asm", False)
+    causal = config.values.get("causal", False)
+    if not isinstance(causal, bool):
+        raise config.wrong("causal", causal, "true or false")
     config.demand("is_encoder", True)
     width = config.whole("emb_dim", 2048)
     gelu = config.values.get("gelu_activation", True)
@@ -26,6 +32,7 @@ def _shape(config: Config) -> dict[str, Any]:
         "positions": config.whole("max_position_embeddings", 512),
         "segments": 0,
         "languages": _languages(config),
+        "causal": causal,
         "head_layer": False,
         "activation": "gelu" if gelu else "relu",
         "norm_eps": config.number("layer_norm_eps", 1e-12),
@@ -57,6 +64,7 @@ def _config(settings: EncoderSettings) -> dict[str, Any]:
         "n_heads": settings.heads,
         "max_position_embeddings": settings.positions,
         **({"n_langs": len(settings.languages), **_named(settings)} if settings.languages else {"n_langs": 1}),
+        "causal": settings.causal,
         # transformers' sinusoids would overwrite the position table of the folder.
         "sinusoidal_embeddings": False,
         "gelu_activation": settings.activation == "gelu",
@@ -117,6 +125,25 @@ def _head(settings: EncoderSettings, config: Config) -> TiedHead:
     return TiedHead(config.whole("vocab_size", 0))
 
 
+_SUMMARY = {"summary_type": "first", "summary_use_proj": True, "summary_activation": None, "summary_proj_to_labels": True}
+"""What transformers' summary of a row must be: one layer on the first state, as in the authors' code for GLUE."""
+
+
+def _sentence_head() -> Head[EncoderSettings]:
+    linear = linear_head("sequence_summary.summary", "summary_first_dropout", biased=True)
+
+    def make(settings: EncoderSettings, config: Config) -> nn.Module:
+        for key, value in _SUMMARY.items():
+            config.demand(key, value)
+        config.demand("summary_last_dropout", 0, None)
+        return linear.make(settings, config)
+
+    def written(head: BiasedLinearHead, labels: tuple[str, ...]) -> dict[str, Any]:
+        return {**_SUMMARY, **linear.config(head, labels)}
+
+    return replace(linear, make=make, config=written)
+
+
 FAMILY = Family(
     settings=EncoderSettings,
     prefix="transformer.",
@@ -124,9 +151,14 @@ FAMILY = Family(
     config=_config,
     unlike=_unlike,
     backbone=_backbone,
-    heads={TiedHead: Head(make=_head, names=one("bias", "pred_layer.proj.bias")), TokenLabelHead: token_head(None)},
+    heads={
+        TiedHead: Head(make=_head, names=one("bias", "pred_layer.proj.bias")),
+        BiasedLinearHead: _sentence_head(),
+        TokenLabelHead: token_head(None),
+    },
     bare="XLMModel",
     classes=(
+        ("XLMForSequenceClassification", frozenset({BiasedLinearHead})),
         ("XLMForTokenClassification", frozenset({TokenLabelHead})),
         ("XLMWithLMHeadModel", frozenset({TiedHead})),
         ("XLMModel", frozenset()),

@@ -19,7 +19,7 @@ from plmtrain.nn.loss import cross_entropy_sum
 from plmtrain.programs.answering import Answering
 from plmtrain.programs.baseline import Baseline, hidden_counts, hidden_measures
 from plmtrain.programs.inspection import Inspection
-from plmtrain.programs.learner import Learner
+from plmtrain.programs.learner import Scorer
 from plmtrain.programs.masked.filling import MaskFilling
 from plmtrain.programs.masked.inspection import masked_inspection
 from plmtrain.programs.program import Program
@@ -36,7 +36,7 @@ SettingsT = TypeVar("SettingsT")
 MaskedLearnerT = TypeVar("MaskedLearnerT", bound="MaskedLearner")
 
 
-class MaskedLearner(Learner):
+class MaskedLearner(Scorer):
     """An encoder and its language-model head.
 
     Args:
@@ -60,18 +60,21 @@ class MaskedLearner(Learner):
     def token_scores(self, inputs: Inputs) -> Tensor:
         return self.scores(self.backbone.predicting(inputs, self.head))
 
+    def factors(self, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return self.head.features(hidden), self.backbone.embedding_weight, self.head.bias
+
 
 class MaskedProgram(Program[SettingsT, EncoderSettings, MaskedLearnerT]):
     """Predict chosen tokens of a row, most of which are masked."""
 
-    baseline = Baseline("hidden_loss", "hidden_unigram_loss", "hidden tokens")
+    baseline: Baseline | None = Baseline("hidden_loss", "hidden_unigram_loss", "hidden tokens")
 
     def head(self, backbone: Backbone) -> MaskedLMHead | TiedHead:
         """Build the language-model head of an encoder, with initial weights."""
         return vocabulary_head(self.model, backbone.vocabulary_size)
 
     @cached_property
-    def answering(self) -> Answering[MaskedLearnerT]:
+    def answering(self) -> Answering[MaskedLearnerT] | None:
         return MaskFilling(self.format, self.vocabulary, longest=self.row_shape(self.model.positions).length)
 
     def inspect(self, batch: Batch) -> Inspection:

@@ -28,6 +28,8 @@ class EncoderSettings(UniformTransformerSettings):
     the order of their numbers; empty for none."""
     head_layer: bool = True
     """Whether the language-model head has a layer and a norm of its own before the token table; XLM's has neither."""
+    causal: bool = False
+    """Whether a position sees only itself and those to its left (Lample and Conneau 2019, section 3.2)."""
     shared_layers: bool = False
     """Whether every layer is the same block (ALBERT section 3.1)."""
     always_project: bool = False
@@ -45,6 +47,8 @@ class EncoderSettings(UniformTransformerSettings):
             raise ValueError(f"languages take the place of segments: segments must be 0 (is {self.segments})")
         if len(set(self.languages)) < len(self.languages) or len(self.languages) == 1:
             raise ValueError("languages must name two languages or more, each once, or none")
+        if self.causal and self.family != "xlm":
+            raise ValueError(f"causal is of family xlm, and the family is {self.family}")
         if not self.head_layer and self.embedding_width not in (None, self.width):
             raise ValueError("a head without a layer needs embeddings as wide as hidden states: embedding_width=null")
         return self

@@ -36,6 +36,8 @@ class ObjectiveSettings(Settings):
     """Whether documents in the same row can be kept from seeing each other."""
     needs_teacher: ClassVar[bool] = False
     """Whether its loss reads the outputs of a teacher, which ``teacher`` names."""
+    sees_left: ClassVar[bool] = False
+    """Whether it needs an encoder whose positions see only those to their left."""
     sees_ahead: ClassVar[bool] = False
     """Whether positions of a decoder see others to their right."""
 

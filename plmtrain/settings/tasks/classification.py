@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from plmtrain.errors import nearest
 from plmtrain.settings.base import Texts
 from plmtrain.settings.tasks.base import WordedTaskSettings
+from plmtrain.settings.taught_task import TaughtClassesSettings
 
 Metric = Literal["accuracy", "f1", "mcc", "micro_f1", "macro_f1", "subset_accuracy"]
 
@@ -16,7 +17,7 @@ _OF_ONE: tuple[Metric, ...] = ("accuracy", "f1", "mcc")
 _OF_SEVERAL: tuple[Metric, ...] = ("micro_f1", "macro_f1", "subset_accuracy")
 
 
-class ClassificationSettings(WordedTaskSettings):
+class ClassificationSettings(TaughtClassesSettings, WordedTaskSettings):
     """One label for a text or a pair of texts (Devlin et al. 2019, section 4.1), or any number of them."""
 
     decides_parameters: ClassVar[frozenset[str]] = WordedTaskSettings.decides_parameters | {"labels", "multi_label"}

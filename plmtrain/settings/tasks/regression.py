@@ -8,11 +8,12 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from plmtrain.settings.tasks.base import WordedTaskSettings
+from plmtrain.settings.taught_task import TaughtTaskSettings
 
 Metric = Literal["pearson", "spearman", "mse"]
 
 
-class RegressionSettings(WordedTaskSettings):
+class RegressionSettings(TaughtTaskSettings, WordedTaskSettings):
     """A number for a text or a pair of texts, as for STS-B in GLUE (Wang et al. 2018, section 3.2).
 
     ``label`` is the column of the score.

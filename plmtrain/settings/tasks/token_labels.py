@@ -9,12 +9,13 @@ from pydantic import Field, model_validator
 from plmtrain.families import MODEL_FAMILIES
 from plmtrain.settings.base import Texts
 from plmtrain.settings.tasks.base import HeadTaskSettings
+from plmtrain.settings.taught_task import TaughtClassesSettings
 
 _MARKS = frozenset({"B-", "I-", "E-", "L-", "S-", "U-"})
 """The beginnings of labels that mark names: their first word, those within, the last one (E, L) and an only one (S, U)."""
 
 
-class TokenLabelsSettings(HeadTaskSettings):
+class TokenLabelsSettings(TaughtClassesSettings, HeadTaskSettings):
     """A label for each word, such as its part of speech, or its part in a name (Devlin et al. 2019, section 5.3)."""
 
     families: ClassVar[frozenset[str]] = frozenset(name for name, row in MODEL_FAMILIES.items() if row.kind != "encoder_decoder")
