@@ -124,6 +124,10 @@ def test_tables_become_rows_that_name_their_task(tmp_path: Path) -> None:
     for line, told in (('{"task": "sst", "sentence": "x"}', "there is no task 'sst'"), ('{"task": "sst2"}', "no 'sentence'")):
         with pytest.raises(DataError, match=told):
             answering.questions([line], given.tokenizer)
+    alike = [[{"prediction": text}] * len(held_out) for text in ("1", "eins 0")]
+    assert [answering.review(given.examples, answers).collapsed for answers in alike] == [True, True]
+    assert not answering.review(given.examples, [{"prediction": f"{one.reference.text}?"} for one in held_out]).collapsed
+    assert (given.settings.measure, given.settings.higher_is_better) == (program.selection.measure, program.selection.higher)
     said = answering.closing(given.examples, [{"prediction": "1"}] * len(held_out), 0.5)
     assert {row[1] for row in said[0].rows} == {"sst2", "en-de"}
     assert [row[0] for row in said[1].rows] == ["en-de chrf", "sst2 accuracy", "average"]

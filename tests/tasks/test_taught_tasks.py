@@ -16,12 +16,15 @@ from support.memory_rows import VOCABULARY
 from support.tiny_task import examples, labeller, program, scored_examples, scorer, tagged_examples, tiny_model
 
 from plmtrain import backbones
+from plmtrain.backbones import Backbone
 from plmtrain.batch import Batch
 from plmtrain.errors import SettingsErrors
 from plmtrain.keyed_random import Keys
 from plmtrain.runs.command_settings import settings_for
+from plmtrain.settings.base import MOST_PLACES
 from plmtrain.settings.composing.compose import compose
 from plmtrain.settings.decode import finetune_settings
+from plmtrain.settings.models.base import ModelSettings
 from plmtrain.settings.run import FinetuneSettings
 
 BOTH = {"soft_weight": 0.7, "hard_weight": 0.2}
@@ -52,6 +55,10 @@ def pupil(kind: str, **changes: Any) -> tuple[Any, Any, Any, Any, Batch]:
         batch = task.collate(fetched, keys)
         batch = replace(batch, lessons=task.lessons(teacher, batch))
     return task, randomised(learner, 1).train(), (taught, teacher), taught.collate(fetched, keys), batch
+
+
+def built(model: ModelSettings) -> Backbone:
+    return backbones.build(model, VOCABULARY.size)
 
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:
@@ -103,6 +110,27 @@ def test_the_teachers_answers_alone_are_learnt_by_heart(kind: str) -> None:
         optimiser.step()
     assert losses[-1] < 0.1 * losses[0], (losses[0], losses[-1])
     assert all(parameter.grad is None for parameter in teacher.parameters())
+
+
+@pytest.mark.parametrize("windows", ["mean", "maximum"])
+def test_texts_in_windows_are_compared_as_wholes(windows: str) -> None:
+    """By the scores of all windows of a text, of the student and of the teacher alike."""
+    options: dict[str, Any] = {**BOTH, "temperature": 3.0, "pairs": False, "windows": windows, "overlap": 2}
+    task = program(tiny_model("distilbert", "model.layers=1"), length=9, dropout=0.0, **options)
+    teacher = randomised(program(tiny_model("bert"), length=9, pairs=False).build(built), 2)
+    learner = randomised(task.build(built), 1)
+    rows = examples(8, MOST_PLACES, pairs=False).fetch(np.arange(8))
+    batch = task.collate(rows, Keys(0, np.zeros(8, np.int64), np.arange(8)))
+    owners = (batch.targets["windows"] >= 0).nonzero()[:, 0].numpy()
+    assert 8 < len(owners) == len(batch.inputs.ids)
+    with torch.no_grad():
+        batch = replace(batch, lessons=task.lessons(teacher.eval(), batch))
+        terms, _ = task.loss(learner.eval(), batch, {})
+        both = [learner.scores(batch.inputs).double().numpy(), batch.lessons["scores"].double().numpy()]
+    join = {"mean": np.mean, "maximum": np.max}[windows]
+    given, wanted = (log_softmax(np.stack([join(each[owners == text], axis=0) for text in range(8)]) / 3) for each in both)
+    assert terms["soft"].total.item() == pytest.approx(9 * (np.exp(wanted) * (wanted - given)).sum(), rel=1e-5)
+    assert terms["soft"].normaliser == 8
 
 
 def test_without_a_teacher_nothing_changes() -> None:
@@ -162,6 +190,8 @@ def test_a_teacher_gives_its_tokenizer_and_the_usual_weights() -> None:
             ["task=sequence_to_sequence", "model=bart", "teacher=here"],
             "task=sequence_to_sequence has no loss that reads a teacher",
         ),
+        (["teacher=here", "task.multi_label=true"], "several labels a text are learnt from the right ones alone"),
+        (["teacher=here", "model=t5_small"], "model=t5_small writes its answers to task=classification"),
         (["task.hard_weight=0"], "task.hard_weight is of a loss that reads a teacher"),
     ],
 )

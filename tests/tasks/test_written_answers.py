@@ -127,6 +127,20 @@ def test_an_answer_that_is_no_number_is_as_wrong_as_can_be() -> None:
     assert scores["pearson"] == pytest.approx(np.corrcoef(wrong, right)[0, 1])
 
 
+def test_a_review_has_the_largest_errors_first(tmp_path: Path) -> None:
+    """And an answer that is no number has an error, too."""
+    given = material(tmp_path, "text\tlabel\na\t1\nb\t2\nc\t4\n", "task=regression")
+    (program,) = given.programs(plan_phases(given.settings.trainer))
+    review = program.answering.review(given.examples, [program.answering.said(text) for text in ("1.4", "maybe", "3")])
+    assert review.errors is not None
+    assert review.scores is not None
+    told = [(error["text"], error["expected"], error["score"], error["error"]) for error in review.errors]
+    assert told == [("b", 2, None, 2), ("c", 4, 3, -1), ("a", 1, 1.4, pytest.approx(0.4))]
+    assert review.scores.given.tolist() == [1.4, 4, 3]
+    same = [program.answering.said("1.4")] * 3
+    assert (review.collapsed, program.answering.review(given.examples, same).collapsed) == (False, True)
+
+
 def test_it_learns_eight_rows_and_answers_them() -> None:
     task = worder(tiny_model("bart", "model.dropout=0", "model.attention_dropout=0", "model.initial_std=0.1"))
     torch.manual_seed(0)
@@ -169,7 +183,13 @@ def test_a_validation_writes_and_a_question_has_the_same_answer(tmp_path: Path) 
     told = answering.read_out(lines[1], asked.tokens[1], answers[1], given.tokenizer)
     assert told.values == {"text": "so bad", "label": answers[1]["label"], "written": answers[1]["written"]}
     assert answering.appended(told) == {"prediction": answers[1]["label"], "written": answers[1]["written"]}
-    parts = answering.closing(given.examples, answering.predict(learner, answering.collate(rows.fetch(np.arange(6)))), 0.5)
+    every = answering.predict(learner, answering.collate(rows.fetch(np.arange(6))))
+    parts = answering.closing(given.examples, every, 0.5)
+    review = answering.review(given.examples, every)
+    expected = [[sum(one["label"] == label for one in every[first::2]) for label in ("no", "yes")] for first in (1, 0)]
+    assert review.confusion is not None
+    assert review.confusion.counts[:2, :2].tolist() == expected
+    assert review.confusion.counts[:, 2:].sum() == values["unknown_answers"]
     assert f"{int(values['unknown_answers'])} of 6 answers are no label and count as wrong" in " ".join(map(str, parts))
 
 
@@ -189,6 +209,11 @@ def test_families_answer_in_their_own_way() -> None:
         ("model=bert task.answers=words", "has no decoder that would write words"),
         ("model=t5_small task.answers=head", "have no head for sentences"),
         ("model=t5_small task.dropout=0.3", "task.dropout has no effect"),
+        ("model=t5_small task.multi_label=true", "task.multi_label has no effect: model=t5_small answers .* in words"),
+        ("model=t5_small task.windows=mean", "task.windows has no effect"),
+        ("model=t5_small task.class_weights=balanced", "task.class_weights has no effect"),
+        ("model=t5_small task.label_smoothing=0.1", "task.label_smoothing has no effect"),
+        ("model=t5_small task.features=mix", "task.features has no effect"),
         ("model=bert task.template='{text}'", "task.template has no effect"),
         ("model=bart task.label_words={a:b}", "task.label_words has no effect"),
         ("model=bert task=regression task.rounding=1", "task.rounding has no effect"),
