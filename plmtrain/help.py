@@ -127,7 +127,8 @@ VERBS = {
         "A run that generates text takes --beams, --length-penalty, --early-stopping, or --sample with --temperature, --top-k,\n"
         "--top-p and --seed; and --max-new-tokens, --min-new-tokens, --no-repeat-ngram, --stop TEXT. They mean the same as in\n"
         "generate of transformers, except that lengths do not count the token that an encoder-decoder starts from. On a\n"
-        "terminal, the continuation of one prompt is shown while it is written, unless --beams search for it.\n"
+        "terminal, the continuation of one prompt is shown while it is written, unless --beams search for it; lines that are\n"
+        "typed are answered one by one, and those of a file or a pipe --batch-size at a time.\n"
         "A GPU is used if there is one. --precision is auto, fp32, bf16 or fp16, for matrix products; by default the run's\n"
         "trainer.precision.",
         (

@@ -9,6 +9,7 @@ slow machine. Each signal therefore also wakes a thread, which says at once what
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import threading
@@ -96,10 +97,20 @@ def watch() -> None:
 def _start_listening() -> None:
     global _listener
     _listener = os.getpid()
-    wakened, waker = os.pipe()
+    wakened, waker = map(_beside_the_streams, os.pipe())
     os.set_blocking(waker, False)
     signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
     threading.Thread(target=_listen, args=(wakened,), name="signals", daemon=True).start()
+
+
+def _beside_the_streams(descriptor: int) -> int:
+    """Return a descriptor above those of the standard streams: where these are closed, a new one has the place of one of them,
+    and what the process prints would arrive as signals."""
+    if descriptor > 2:
+        return descriptor
+    moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3)
+    os.close(descriptor)
+    return moved
 
 
 def ignore() -> None:

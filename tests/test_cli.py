@@ -200,6 +200,17 @@ def test_cfg_job_is_yaml_that_makes_the_same_settings(capsys: pytest.CaptureFixt
     assert "# command line: trainer.phases=" in lines["phases"]
 
 
+def test_cfg_job_masks_secrets(capsys: pytest.CaptureFixture[str]) -> None:
+    secret = "hf" + "_AbCdEfGhIjKlMnOpQrStUvWxYz01234567"
+    words = ["tracker=wandb", f"tracker.project={secret}", "data=text", "data.files=['https://me:hunter22@host/a.txt']"]
+    assert cli.main(["pretrain", *words, "--cfg", "job"]) == 0
+    text = capsys.readouterr().out
+    assert secret not in text  # neither as a value nor as its origin
+    assert "hunter22" not in text
+    assert "project: " in text
+    assert "@host/a.txt" in text
+
+
 @pytest.mark.parametrize(
     "words", [["finetune"], ["pretrain", "data=text"], ["finetune", "task=regression"], ["pretrain", "data=jsonl"]]
 )

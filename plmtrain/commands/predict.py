@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import nullcontext
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from plmtrain.programs.answering import Answer, Answering
     from plmtrain.text.tokenizer import Tokenizer
 
+_ROWS = 32
+"""Questions that are answered at a time, unless somebody types them and waits."""
+
 _TOLD = 10
 """Questions without an answer that are told in full."""
 
@@ -46,15 +50,18 @@ def run(arguments: list[str]) -> int:
             model = model.writing(chosen)
         if options.n_best is not None:
             model = model.ranked(options.n_best)
+        typed = not options.texts and options.file is None and os.isatty(0)
+        if typed:
+            warn("type a text and press Enter; Ctrl-D ends")
         # A person who asks one question reads the answer while it is written.
-        streamed = len(options.texts) == 1 and table is None and not options.json and sys.stdout.isatty()
+        streamed = (typed or len(options.texts) == 1) and table is None and not options.json and sys.stdout.isatty()
         answered = 0
-        for batch in _batches(_questions(options, model.answering, refused), options.batch_size):
+        for batch in _batches(_questions(options, model.answering, refused), options.batch_size or (1 if typed else _ROWS)):
             safe_point()
             questions, rows = _encoded(model.answering, model.tokenizer, batch, refused)
             if rows is None:
                 continue
-            if streamed:
+            if streamed and len(questions) == 1:
                 _write(model.stream(questions[0].text, rows))
             else:
                 answers = model.answers([question.text for question in questions], rows)
@@ -82,8 +89,8 @@ def _understood(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--output", type=Path)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--part")
-    parser.add_argument("--batch-size", type=partial(_whole, "--batch-size"), default=32)
-    parser.add_argument("--n-best", type=partial(_whole, "--n-best"))
+    parser.add_argument("--batch-size", type=partial(_whole, "--batch-size", _ROWS))
+    parser.add_argument("--n-best", type=partial(_whole, "--n-best", 1))
     parser.add_argument("--precision", choices=get_args(WantedPrecision))
     for name, field in GenerationSettings.model_fields.items():
         option = f"--{name.replace('_', '-')}"
@@ -141,11 +148,11 @@ class _Parser(argparse.ArgumentParser):
         raise SettingsError(f"this cannot be understood: {message}", "plmtrain predict", "see plmtrain predict --help")
 
 
-def _whole(option: str, text: str) -> int:
-    """Return the number of an option that counts something."""
+def _whole(option: str, usual: int, text: str) -> int:
+    """Return the number of an option that counts something, which is ``usual`` where it is omitted."""
     if not text.isdecimal() or int(text) < 1:
         what = f"{option} must be a whole number above 0, and is '{text}'"
-        raise SettingsError(what, f"command line: {option}", "omit it, or give another number")
+        raise SettingsError(what, f"command line: {option}", f"leave it away for {usual}")
     return int(text)
 
 

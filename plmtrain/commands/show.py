@@ -1,4 +1,7 @@
-"""``--cfg job``: the settings of a run as YAML; each that is not a shipped default has its origin in a comment."""
+"""``--cfg job``: the settings of a run as YAML; each that is not a shipped default has its origin in a comment.
+
+Secrets are masked, as in a run's own ``config.yaml``: what is printed is shown to others when something does not work.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+from plmtrain.redaction import redact, redact_text
 from plmtrain.runs.command_settings import composed_for, kind_for
 from plmtrain.settings.composing.arguments import Arguments
 from plmtrain.settings.composing.compose import Composed
@@ -39,7 +43,7 @@ def _lines(values: dict[str, Any], composed: Composed, key: str = "", indent: st
             yield from _lines(value, composed, full, indent + "  ")
         else:
             line = f"{indent}{name}: {_scalar(value)}"
-            origin = re.sub(r" \(.*\)$", "", composed.origin(full))
+            origin = redact_text(re.sub(r" \(.*\)$", "", composed.origin(full)))
             yield line if origin.startswith("setting:") else f"{line:<44} # {origin.removeprefix('file: ')}"
 
 
@@ -47,7 +51,7 @@ def run(verb: str, options: Arguments) -> int:
     """Print the checked settings of the run that a verb would start, without starting it."""
     composed, kind = composed_for(verb, options.overrides, options.config_dir), kind_for(verb, options.overrides)
     values, lines = _checked(composed, kind)
-    print("\n".join([*lines, *_lines(values, composed)]))
+    print("\n".join([*lines, *_lines(redact(values), composed)]))
     return 0
 
 

@@ -14,7 +14,7 @@ from plmtrain.generation.rules import NOTHING, Specials, allowed
 from plmtrain.generation.stop_texts import StopTexts
 from plmtrain.generation.writer import Writer
 from plmtrain.keyed_random import Keys, uniform
-from plmtrain.nn.sampling import draw_classes
+from plmtrain.nn.sampling import draw_classes, scaled
 from plmtrain.settings.generation import GenerationSettings
 from plmtrain.stopping import safe_point
 
@@ -58,7 +58,7 @@ def steps(
         scores = allowed(writer.advance(new).float(), texts, turn, specials, settings, limit)
         if settings.sample:
             uniforms = torch.from_numpy(draws[:, turn]).to(writer.device)
-            token = draw_classes(likely(scores / settings.temperature, settings.top_k, settings.top_p), uniforms)
+            token = draw_classes(likely(scaled(scores, settings.temperature), settings.top_k, settings.top_p), uniforms)
         else:
             token = scores.argmax(-1)
         token = torch.where(ended, NOTHING, token)

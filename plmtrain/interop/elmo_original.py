@@ -47,7 +47,7 @@ class _Convolution(Source):
 
 def is_original(folder: Path) -> bool:
     """Return whether a folder has ELMo's original files."""
-    return (folder / OPTIONS).is_file() and (folder / WEIGHTS).is_file()
+    return (folder / OPTIONS).exists() and (folder / WEIGHTS).exists()
 
 
 def digest(folder: Path) -> str:

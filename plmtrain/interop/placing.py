@@ -46,7 +46,7 @@ def fill(module: nn.Module, names: Names, tensors: TensorSource, folder: Path) -
     assert own.keys() == names.keys()
     if missing := sorted(flat([names]) - tensors.shapes.keys()):
         raise CheckpointError(
-            f"missing tensors: {listed(missing)}", str(folder), "the model is incomplete, or config.json is wrong"
+            f"missing tensors: {listed(missing)}", str(folder), "the model is incomplete, or its settings are wrong"
         )
     for ours, source in names.items():
         for name, expected in zip(source.names, source.split(own[ours]), strict=True):
@@ -54,7 +54,7 @@ def fill(module: nn.Module, names: Names, tensors: TensorSource, folder: Path) -
                 raise CheckpointError(
                     f"{name} is {list(tensors.shapes[name])}, expected {list(expected.shape)}",
                     str(folder),
-                    "config.json does not fit",
+                    "the settings of the model do not fit its weights",
                 )
     filled = {ours: source.join([tensors.read(name) for name in source.names]) for ours, source in names.items()}
     module.load_state_dict(filled, assign=True)

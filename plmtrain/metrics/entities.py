@@ -1,7 +1,8 @@
 """Precision, recall and F1 of names marked by B- and I- (Tjong Kim Sang and De Meulder 2003, section 3).
 
 A name is right if its type and all of its words are. An I- without a B- or I- of its type before it begins a name, as in
-conlleval: labels are scored as they are, none is repaired.
+conlleval: labels are scored as they are, none is repaired. Some corpora also mark a name's last word, by E- or L-, and its only
+word, by S- or U-.
 """
 
 from __future__ import annotations
@@ -10,6 +11,9 @@ import warnings
 from collections.abc import Sequence
 
 from plmtrain.errors import SettingsError
+
+_AS_SEQEVAL_HAS_THEM = {"L-": "E-", "U-": "S-"}
+"""The marks of the last and of the only word that seqeval knows by another letter."""
 
 
 def measures(predicted: Sequence[Sequence[str]], expected: Sequence[Sequence[str]]) -> dict[str, float]:
@@ -30,5 +34,9 @@ def measures(predicted: Sequence[Sequence[str]], expected: Sequence[Sequence[str
         ) from None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of divisions by zero, whose result is 0
-        precision, recall, f1, _ = precision_recall_fscore_support(list(expected), list(predicted), average="micro")
+        precision, recall, f1, _ = precision_recall_fscore_support(_known(expected), _known(predicted), average="micro")
     return {"precision": float(precision), "recall": float(recall), "f1": float(f1)}
+
+
+def _known(texts: Sequence[Sequence[str]]) -> list[list[str]]:
+    return [[_AS_SEQEVAL_HAS_THEM.get(label[:2], label[:2]) + label[2:] for label in labels] for labels in texts]

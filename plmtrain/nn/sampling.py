@@ -16,6 +16,23 @@ _BELOW_ONE = 1 - 2**-24
 """The greatest fp32 number below one: times any total, it stays below that total."""
 
 
+_COLDEST = torch.finfo(torch.float32).tiny
+"""The lowest temperature: at a lower one the most likely class alone is drawn, too."""
+
+
+def scaled(logits: Tensor, temperature: float) -> Tensor:
+    """Return logits divided by a temperature, in fp32, less the greatest of each row: 0 at the most likely class.
+
+    Their softmax is that of logits / temperature, and finite however low the temperature is.
+
+    Args:
+        logits: [n, classes].
+        temperature: above 0.
+    """
+    logits = logits.float()
+    return (logits - logits.amax(dim=1, keepdim=True)) / max(temperature, _COLDEST)
+
+
 @torch.no_grad()
 def draw_classes(logits: Tensor, uniforms: Tensor, temperature: float = 1.0) -> Tensor:
     """Draw one class for each row from softmax(logits / temperature), in fp32 whatever the logits' type.
@@ -33,8 +50,7 @@ def draw_classes(logits: Tensor, uniforms: Tensor, temperature: float = 1.0) -> 
     drawn = torch.empty(len(logits), dtype=torch.int64, device=logits.device)
     for start in range(0, len(logits), step):
         rows = slice(start, start + step)
-        scaled = logits[rows].float() / temperature
-        cumulative = (scaled - scaled.amax(dim=1, keepdim=True)).exp_().cumsum(dim=1)  # not normalised: the last is the total
+        cumulative = scaled(logits[rows], temperature).exp_().cumsum(dim=1)  # not normalised: the last is the total
         # The first class whose cumulative weight exceeds this share of the total; despite rounding there always is one.
         share = uniforms[rows, None].float().clamp(max=_BELOW_ONE) * cumulative[:, -1:]
         drawn[rows] = torch.searchsorted(cumulative, share, right=True)[:, 0]

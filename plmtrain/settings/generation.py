@@ -10,11 +10,13 @@ _OF_SAMPLING = {"temperature", "top_k", "top_p", "seed"}
 _OF_BEAMS = {"length_penalty", "early_stopping"}
 """Options that would have no effect without sampling, and without beams."""
 
+MOST_BEAMS = 1024
+
 
 class GenerationSettings(Settings):
     """Greedy search, beam search or sampling, with the same meaning of each option as in transformers' ``generate``."""
 
-    beams: int = Field(1, gt=0, le=1024)
+    beams: int = Field(1, gt=0, le=MOST_BEAMS)
     """Texts that beam search keeps in parallel; 1 takes the most likely token each time."""
     sample: bool = False
     """Whether tokens are drawn at random instead."""
@@ -51,5 +53,5 @@ class GenerationSettings(Settings):
         if self.beams == 1 and (idle := chosen & _OF_BEAMS):
             raise ValueError(f"{min(idle)} acts on beams: give beams of 2 or more, too")
         if "" in self.stop:
-            raise ValueError("stop: an empty text ends nothing")
+            raise ValueError("stop has an empty text in it: name texts that end what is written")
         return self

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from plmtrain.errors import PlmtrainError
-from plmtrain.study.sweep_record import final_metrics
+from plmtrain.study.sweep_record import Aim, final_metrics
 from plmtrain.training.checkpoint import Journal
 from plmtrain.training.lock import Owner
 from plmtrain.training.run_folder import RunFolder
@@ -108,6 +108,11 @@ def metrics_of(folder: Path) -> dict[str, float]:
     return final_metrics(records, step if isinstance(step, int) else None) or final_metrics(records)
 
 
+def aim_of(folder: Path) -> Aim | None:
+    """Return the measure that decides which checkpoint is a fine-tuned run's result; None for another run, or a damaged one."""
+    return _aim(_config(RunFolder(folder)))
+
+
 def size_of(folder: Path) -> int:
     """Return the bytes of all files below a folder; links are not followed."""
     total = 0
@@ -127,10 +132,15 @@ def _state(run: RunFolder, config: Mapping[str, Any], status: Mapping[str, Any])
 
 def _measure(config: Mapping[str, Any], metrics: Mapping[str, float]) -> str:
     """Return the name of the measure that is a run's result: a task's first metric, else the validation loss, else the loss."""
-    task = config.get("task")
-    named = task.get("metrics") if isinstance(task, Mapping) else None
-    first = [f"val/{named[0]}"] if isinstance(named, list) and named else []
+    aim = _aim(config)
+    first = [] if aim is None else [aim.measure]
     return next((name for name in (*first, "val/loss", "loss") if name in metrics), "")
+
+
+def _aim(config: Mapping[str, Any]) -> Aim | None:
+    with suppress(*_ANY_DAMAGE):
+        return Aim.of_task(config["task"])
+    return None
 
 
 def _time(path: Path) -> float:

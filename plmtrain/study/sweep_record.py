@@ -18,6 +18,7 @@ from plmtrain.console import tell, tell_whole
 from plmtrain.files import write_json_atomically, write_text_atomically
 from plmtrain.json_files import DamagedJson, read_record
 from plmtrain.redaction import redact
+from plmtrain.settings.lookup import task_classes
 
 
 @dataclass(frozen=True)
@@ -163,6 +164,21 @@ class Aim:
 
     measure: str
     higher: bool
+
+    @classmethod
+    def of_task(cls, task: Mapping[str, Any]) -> Aim:
+        """Return the measure that decides which checkpoint is the result of a fine-tuned run.
+
+        Args:
+            task: the section ``task`` of the run's ``config.yaml``: labels that were found in the data may decide the measure.
+
+        Raises:
+            KeyError: if there is no such type of task.
+            pydantic.ValidationError: if these are not the settings of such a task.
+        """
+        settings: Any = task_classes()[str(task["type"])].model_validate(task)
+        metric = str(settings.metrics[0])
+        return cls(f"val/{metric}", higher=metric not in settings.lower_is_better)
 
     def best(self, records: Iterable[Record]) -> Record | None:
         """Return the best of two or more finished jobs that have the measure."""

@@ -156,7 +156,8 @@ class TokenLabels(TaskProgram[TokenLabelsSettings, UniformTransformerSettings | 
     def inspect(self, batch: Batch) -> Inspection:
         ids, real = batch.inputs.ids.numpy(), np.asarray(batch.inputs.layout.tokens)
         labelled = np.isin(np.arange(ids.size), batch.targets["places"].numpy()).reshape(ids.shape)
-        marks = np.where(self.vocabulary.is_special[ids], "special", np.where(labelled, "target", "plain"))
+        # The first token of a word may be the one that stands for unknown words.
+        marks = np.where(labelled, "target", np.where(self.vocabulary.is_special[ids], "special", "plain"))
         names, labels = self.settings.labels, batch.targets["labels"].tolist()
         ends = np.cumsum(batch.targets["words"].numpy()).tolist()
         rows = [

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import pty
 import shutil
 import sys
 import time
@@ -31,6 +32,7 @@ COMMANDS = {
     "inspect": ["inspect", *RUN[1:]],
     "pretrain": [*RUN, "name=other"],
     "predict": ["predict", "runs/한국", *TEXTS],
+    "asked nothing": ["predict", "runs/한국"],
     "verify": ["verify", "runs/한국"],
 }
 
@@ -61,6 +63,17 @@ def closed() -> None:
     os.closerange(0, 3)
 
 
+def no_input() -> None:
+    """``<&-``."""
+    os.close(0)
+
+
+def no_output() -> None:
+    """``>&-``."""
+    _begin_with(None, sys.stderr)
+    os.close(1)
+
+
 def unread() -> None:
     """Pipes that nobody reads any more."""
     for number in (1, 2):
@@ -89,6 +102,8 @@ def ascii_only() -> None:
 
 CASES = [
     *((closed, command) for command in ("list", "tokenizer", "pretrain", "predict")),
+    (no_input, "asked nothing"),
+    *((no_output, command) for command in ("list", "predict")),
     *((unread, command) for command in ("matrix", "inspect", "prepare", "verify")),
     *((ascii_only, command) for command in ("matrix", "check", "inspect", "tokenizer")),
 ]
@@ -134,6 +149,27 @@ def test_standard_input_that_never_comes(work: Path) -> None:
     assert child.exitcode == 75
     os.close(reading)
     os.close(writing)
+
+
+def test_a_line_that_is_typed_is_answered_at_once(work: Path) -> None:
+    controller, terminal = pty.openpty()
+    child = start("predict", "runs/한국", cwd=work, name="typing", before=lambda: os.dup2(terminal, 0))
+    out = work / ".typing.out"
+    told = 0
+    for text in TEXTS:
+        os.write(controller, f"{text}\n".encode())
+        end = time.monotonic() + 60
+        while not (out.exists() and out.stat().st_size > told) and time.monotonic() < end:
+            time.sleep(0.05)
+        assert out.stat().st_size > told
+        assert child.exitcode is None
+        told = out.stat().st_size
+    os.write(controller, b"\x04")
+    child.join(60)
+    assert child.exitcode == 0
+    assert "Ctrl-D ends" in (work / ".typing.err").read_text()
+    os.close(controller)
+    os.close(terminal)
 
 
 PIPE = "this file cannot be read: it is a named pipe, and only regular files are read"

@@ -24,8 +24,9 @@ from plmtrain.commands.sweep.job import SweepJob
 from plmtrain.errors import SettingsErrors
 from plmtrain.settings.composing.arguments import parse_arguments
 from plmtrain.settings.composing.compose import compose
-from plmtrain.settings.decode import pretrain_settings
+from plmtrain.settings.decode import pretrain_settings, run_settings
 from plmtrain.settings.identity import run_name
+from plmtrain.settings.kinds import FINETUNE
 from plmtrain.study.sweep_record import Aim, Record, final_metrics
 from plmtrain.training.run_folder import RunFolder
 
@@ -157,6 +158,26 @@ def test_the_best_is_the_highest_of_a_score_and_the_lowest_of_an_error(higher: b
     failed = Record(3, {}, state="failed", metrics={"val/x": 9.0 if higher else -9.0})
     assert Aim("val/x", higher).best([*records, failed]) is records[best]
     assert Aim("val/y", higher).best(records) is None
+
+
+def test_a_sweep_of_a_task_without_a_setting_for_metrics_ends_in_its_table(
+    training: Training, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def trained(job: SweepJob, overrides: Sequence[str], log: Path) -> int:
+        settings = run_settings(compose(overrides, job.config_dir, "finetune"), FINETUNE)
+        labels = {"labels": ["B-x", "O"]}  # found in the data
+        run = RunFolder.below(settings.runs_dir, run_name(settings)).create()
+        values = settings.model_dump(mode="json")
+        run.write_config({**values, "task": {**values["task"], **labels}})
+        with run.metrics() as metrics:
+            metrics.write({"step": 2, "val/loss": 1.0 * settings.seed, "val/f1": 0.125 * settings.seed})
+        run.write_status("finished", 0)
+        return 0
+
+    monkeypatch.setattr(SweepJob, "_process", trained)
+    words = ["task=token_labels", "model=bert", "size=tiny", "name=x", "data.files=[a.conll]", "seed=1,2"]
+    assert sweep.run("finetune", parse_arguments(["-m", *words])) == 0
+    assert "* the best by val/f1: 0.2500" in capfd.readouterr().out
 
 
 def test_a_sweep_of_a_file_of_settings(tmp_path: Path, training: Training) -> None:

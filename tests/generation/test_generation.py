@@ -137,6 +137,15 @@ def test_beams_as_wide_as_the_vocabulary_find_the_likeliest_text() -> None:
     assert generate(Fixed(TABLE), started(1), SPECIALS, settings, 3) == [list(text)]
 
 
+@pytest.mark.parametrize("temperature", [1e-6, 1e-38, 1e-320])
+def test_the_colder_the_nearer_to_the_likeliest_token(temperature: float) -> None:
+    """However cold: the quotient of a score and such a number is infinite."""
+    cold = GenerationSettings(sample=True, temperature=temperature, top_p=0.9)
+    table = TABLE + torch.arange(5) / 100  # no two are equally likely
+    likeliest = generate(Fixed(table), started(4), SPECIALS, GenerationSettings(), 3)
+    assert generate(Fixed(table), started(4), SPECIALS, cold, 3) == likeliest
+
+
 def test_drawn_tokens_have_their_probabilities() -> None:
     rows = 20_000
     for options in ({}, {"temperature": 0.5}, {"top_k": 2}, {"top_p": 0.7}):

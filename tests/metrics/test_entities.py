@@ -10,22 +10,25 @@ from plmtrain.metrics.entities import measures
 
 
 def names(labels: list[str]) -> set[tuple[str, int, int]]:
-    """Type, beginning and end of each name: B- begins one; I- goes on with a name of its type, or else begins one."""
-    spans, begin, kind = set(), 0, ""
+    """Type, beginning and end of each name: B- and S- begin one; I- and E- go on with a name of their type, or else begin one; it
+    ends after E- and S-."""
+    spans, begin, kind, over = set(), 0, "", False
     for place, label in enumerate([*labels, "O"]):
         mark, _, own = label.partition("-")
-        if kind and (mark != "I" or own != kind):
+        if kind and (over or mark not in ("I", "E") or own != kind):
             spans.add((kind, begin, place))
             kind = ""
-        if mark in ("B", "I") and not kind:
+        if mark != "O" and not kind:
             begin, kind = place, own
+        over = mark in ("E", "S")
     return spans
 
 
+@pytest.mark.parametrize("marks", ["BI", "BIES"])
 @pytest.mark.parametrize("seed", range(20))
-def test_random_labels(seed: int) -> None:
+def test_random_labels(seed: int, marks: str) -> None:
     chance = random.Random(seed)
-    labels = ["O", "B-a", "I-a", "B-b", "I-b"]
+    labels = ["O", *(f"{mark}-{kind}" for mark in marks for kind in "ab")]
     expected = [chance.choices(labels, k=chance.randint(1, 12)) for _ in range(6)]
     predicted = [[label if chance.random() < 0.7 else chance.choice(labels) for label in text] for text in expected]
     right = sum(len(names(own) & names(given)) for own, given in zip(expected, predicted, strict=True))
@@ -34,6 +37,12 @@ def test_random_labels(seed: int) -> None:
     assert found["recall"] == pytest.approx(right / there)
     assert found["precision"] == pytest.approx(right / given)
     assert found["f1"] == pytest.approx(2 * right / (there + given))
+
+
+def test_the_last_and_the_only_word_by_their_other_letters() -> None:
+    expected = [["U-a", "U-a", "O", "B-b", "I-b", "L-b"], ["B-a", "L-a", "U-b"]]
+    predicted = [["U-a", "O", "O", "B-b", "L-b", "U-b"], ["B-a", "L-a", "U-b"]]
+    assert measures(predicted, expected) == {"precision": 3 / 5, "recall": 3 / 5, "f1": pytest.approx(3 / 5)}
 
 
 def test_without_names_all_is_zero() -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from support.finished_run import TEXTS, tokenizer_for
 
 from plmtrain import objectives
@@ -83,6 +84,27 @@ def test_windows_score_each_token_once_with_the_context_of_the_definition(length
     for place, start in scored.items():
         assert start == max(0, math.ceil((place - window + 1) / stride)) * stride
     assert all(start % stride == 0 and end <= min(start + window, length) for start, _, end in made)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"beams": 1025}, {"beams": 10**9}, {"length_penalty": 2.0}, {"stop": [""]}],
+    ids=lambda options: next(iter(options)),
+)
+def test_what_no_generation_can_be_is_refused_with_the_settings(options: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        CompletionsSettings(files=["q.jsonl"], **options)
+    assert CompletionsSettings(files=["q.jsonl"], beams=2, length_penalty=2.0).beams == 2
+
+
+@pytest.mark.parametrize("name", ["a.JSONL", "a.ndjson", "a.json"])
+def test_perplexity_reads_json_by_any_of_its_endings(name: str, tmp_path: Path) -> None:
+    rows = [{"text": text} for text in TEXTS]
+    lines = json.dumps(rows) if name == "a.json" else "".join(json.dumps(row) + "\n" for row in rows)
+    (tmp_path / name).write_text(lines)
+    report = perplexity.score(PerplexitySettings(files=[str(tmp_path / name)], window=1000), known()[0])
+    assert report.examples == len(TEXTS)
+    assert report.counts["nats"] == pytest.approx(sum(map(cost, TEXTS)))
 
 
 def test_perplexity_divides_one_total_by_tokens_words_and_bytes(tmp_path: Path) -> None:

@@ -8,7 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from plmtrain.study.sweep_record import Record, final_metrics, read_records, spreads
+from plmtrain.settings.lookup import task_classes
+from plmtrain.study.sweep_record import Aim, Record, final_metrics, read_records, spreads
+
+AIMS = {
+    "classification": ({"text": "a", "labels": ["x", "y"], "metrics": ["f1"]}, Aim("val/f1", higher=True)),
+    "regression": ({"text": "a", "metrics": ["mse"]}, Aim("val/mse", higher=False)),
+    "sequence_to_sequence": ({"text": "a", "metrics": ["loss", "bleu"]}, Aim("val/loss", higher=False)),
+    # The labels that a run finds in its data decide how they are scored.
+    "token_labels": ({"labels": ["B-x", "O"]}, Aim("val/f1", higher=True)),
+}
+"""For each type of task some of its settings, and what chooses a run's result with them."""
 
 
 def record(job: int, **metrics: float) -> Record:
@@ -36,3 +46,15 @@ def test_an_undefined_metric_is_left_open_and_not_filled_with_an_older_one(tmp_p
     assert spreads([jobs[0], Record(job=1, values={"seed": "1"}, state="finished", metrics=jobs[1].metrics)])[0].mean == {
         "val/mse": 1.25
     }
+
+
+@pytest.mark.parametrize("task", sorted(task_classes()))
+def test_the_jobs_of_every_type_of_task_compare_by_what_chooses_their_results(task: str) -> None:
+    settings, aim = AIMS[task]
+    whole = task_classes()[task].model_validate({"type": task, "name": "any", **settings})
+    assert Aim.of_task(whole.model_dump(mode="json")) == aim
+
+
+def test_words_without_names_are_compared_by_their_accuracy() -> None:
+    task = {"type": "token_labels", "name": "pos", "labels": ["NOUN", "VERB"]}
+    assert Aim.of_task(task) == Aim("val/accuracy", higher=True)

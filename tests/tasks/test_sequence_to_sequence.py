@@ -251,6 +251,13 @@ def test_questions_have_the_prefix_and_stop_texts_end_answers(tokenizer: Tokeniz
     assert said.lines == [answers[1]["prediction"]]
 
 
+def test_a_prefix_that_leaves_no_place_for_the_texts_is_refused(tokenizer: Tokenizer) -> None:
+    settings = writer(text=("a",), prefix="say " * 30, target_length=None).settings
+    task = SequenceToSequence(settings, tiny_model("bart"), tokenizer.vocabulary, 24)
+    with pytest.raises(SettingsError, match="nothing of the texts would be read"):
+        task.answering.questions(["the cat"], tokenizer)
+
+
 def test_options_of_predict_go_with_those_of_the_run(tokenizer: Tokenizer) -> None:
     answering = writer(beams=4, no_repeat_ngram=3).answering
     longer = answering.writing(GenerationSettings(max_new_tokens=5), tokenizer).chosen

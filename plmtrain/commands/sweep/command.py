@@ -31,8 +31,8 @@ from plmtrain.settings.composing.overrides import Checked, check_overrides, wher
 from plmtrain.settings.composing.settings_file import separated
 from plmtrain.settings.decode import run_settings
 from plmtrain.settings.kinds import FINETUNE, KINDS
-from plmtrain.settings.lookup import task_classes
 from plmtrain.study import sweep_record
+from plmtrain.study.run_records import aim_of
 from plmtrain.training.run_folder import safe_name
 
 _MEASURED_OTHERWISE = ("objective", "task", "data", "tokenizer")
@@ -73,7 +73,7 @@ def run(verb: str, options: Arguments) -> int:
     sweep_record.write_csv(records, folder / "table.csv")
     if spreads := sweep_record.spreads(records):
         sweep_record.write_spreads(spreads, folder / "seeds.csv")
-    sweep_record.print_table(records, f"{counted(len(records), 'job')}, {folder / 'table.csv'}", _aim(verb, checked, first))
+    sweep_record.print_table(records, f"{counted(len(records), 'job')}, {folder / 'table.csv'}", _aim(verb, checked, records))
     codes = [1 if record.exit_code is None else record.exit_code for record in records]
     return Stopped.exit_code if sweep_job.stopped_by() is not None else max(codes, default=0)
 
@@ -133,15 +133,14 @@ def _values(checked: Checked, options: Arguments) -> dict[str, list[str]]:
     }
 
 
-def _aim(verb: str, checked: Checked, first: Mapping[str, Any]) -> sweep_record.Aim | None:
+def _aim(verb: str, checked: Checked, records: Sequence[sweep_record.Record]) -> sweep_record.Aim | None:
     """Return the measure by which jobs are compared; None if it differs between them, as of two objectives or tokenizers."""
     if any(key.partition(".")[0] in _MEASURED_OTHERWISE or key in ("model", "experiment") for key in checked.swept):
         return None
     if verb != FINETUNE.primary:
         return sweep_record.Aim("val/loss", higher=False)
-    kind, metrics = task_classes()[str(first["task"]["type"])], first["task"].get("metrics")
-    metric = str((metrics or kind.model_fields["metrics"].default)[0])
-    return sweep_record.Aim(f"val/{metric}", higher=metric not in kind.lower_is_better)
+    ended = (aim_of(Path(record.run)) for record in records if record.state == "finished")
+    return next((aim for aim in ended if aim is not None), None)
 
 
 def _total(checked: Checked, values: Mapping[str, Sequence[str]]) -> int | None:

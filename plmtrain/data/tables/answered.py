@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from plmtrain.data.rows.rows import Rows
 from plmtrain.data.tables.examples import EncodedExamples, EncodedTexts, Texts
+from plmtrain.errors import SettingsError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,14 +33,23 @@ class EncodedAnswers:
         questions: the texts or pairs that are read.
         answers: the texts that shall be written; None where they are unknown.
         most: tokens of a row with an answer; those of the other rows if None.
+        prefix: tokens before each text that is read.
     """
 
     questions: EncodedTexts
     answers: Texts | None
     most: int | None
+    prefix: int = 0
 
     def rows(self, most: int) -> AnsweredExamples:
-        """Return a row for each example; longer questions are cut to ``most`` tokens of text."""
+        """Return a row for each example; longer questions are cut to ``most`` tokens of text.
+
+        Raises:
+            SettingsError: if the text before each of them leaves no place.
+        """
+        if self.prefix and self.prefix >= most:
+            what = f"the text before each text has {self.prefix} tokens, and a row {most}: nothing of the texts would be read"
+            raise SettingsError(what, "task.prefix", "shorten it, or raise trainer.sequence_length")
         return AnsweredExamples(self.questions.rows(most), self.answers)
 
     def cutting(self, length: int) -> str:

@@ -6,6 +6,7 @@ which are no words.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from plmtrain.errors import DataError
@@ -15,7 +16,9 @@ from plmtrain.text.readers import SKIP
 _CONLLU = ("id", "form", "lemma", "upos", "xpos", "feats", "head", "deprel", "deps", "misc")
 """The columns of CoNLL-U (universaldependencies.org)."""
 _BETWEEN_DOCUMENTS = "-DOCSTART-"
-"""The only word of the line between two documents of CoNLL-2003."""
+"""The first word of the line between two documents of CoNLL-2003."""
+_BLANKS = re.compile("[ \t]+")
+"""The white space between the cells of CoNLL's files: a word may have other in it, such as the no-break space of 10 000."""
 
 Refuse = Callable[[DataError], None]
 """A function that raises the error of a bad row, or counts it."""
@@ -35,8 +38,6 @@ def sentences_in(source: str, stream: Lines, names: Sequence[str], separator: st
         refuse: called with the error of a line that has more or fewer cells.
     """
     for begins, rows in _sentences(stream, separator, comments=False):
-        if rows[0][1][0] == _BETWEEN_DOCUMENTS:
-            continue
         own = names or ("tokens", *(str(number) for number in range(2, len(rows[0][1]))), "tags")
         yield from _sentence(f"{source}:{begins}", source, rows, own, refuse)
 
@@ -54,8 +55,9 @@ def _sentences(stream: Lines, separator: str | None, *, comments: bool) -> Itera
     for number, line in stream:
         if comments and line.startswith("#"):
             continue
-        if line and not line.isspace():
-            rows.append((number, line.split(separator)))
+        cells = line.split(separator) if separator else _BLANKS.split(line.strip(" \t"))
+        if line and not line.isspace() and cells[0] != _BETWEEN_DOCUMENTS:
+            rows.append((number, cells))
         elif rows:
             yield rows[0][0], rows
             rows = []
@@ -70,7 +72,8 @@ def _sentence(
     for number, cells in rows:
         if len(cells) != len(names):
             what = f"this line has {len(cells)} cells, and {len(names)} were expected: {', '.join(names)}"
-            refuse(DataError(what, f"{source}:{number}", SKIP))
+            remedy = f"if lines with # are comments, remove them; else {SKIP}" if rows[0][1][0].startswith("#") else SKIP
+            refuse(DataError(what, f"{source}:{number}", remedy))
             return
     values = [list(column) for column in zip(*(cells for _, cells in rows), strict=True)] or [[] for _ in names]
     yield where, dict(zip(names, values, strict=True))

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from plmtrain.settings.base import Texts
+from plmtrain.settings.generation import MOST_BEAMS
 from plmtrain.settings.scoring.base import FewShotSettings, require_files
 
 
@@ -20,7 +21,7 @@ class CompletionsSettings(FewShotSettings):
     """The most tokens that are written."""
     stop: Texts = ("\n",)
     """Texts that end an answer."""
-    beams: int = Field(1, gt=0)
+    beams: int = Field(1, gt=0, le=MOST_BEAMS)
     """Texts that beam search keeps in parallel; 1 takes the most likely token each time."""
     length_penalty: float = 1.0
     """With beams: scores are divided by the length to this power."""
@@ -31,5 +32,7 @@ class CompletionsSettings(FewShotSettings):
     def _has_files(self) -> CompletionsSettings:
         require_files(self, "questions.jsonl")
         if "" in self.stop:
-            raise ValueError("stop: an empty text ends nothing")
+            raise ValueError("stop has an empty text in it: name texts that end an answer")
+        if self.beams == 1 and self.length_penalty != 1:
+            raise ValueError("length_penalty acts on beams: give beams of 2 or more, too")
         return self

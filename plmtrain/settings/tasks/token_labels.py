@@ -10,6 +10,9 @@ from plmtrain.families import MODEL_FAMILIES
 from plmtrain.settings.base import Texts
 from plmtrain.settings.tasks.base import HeadTaskSettings
 
+_MARKS = frozenset({"B-", "I-", "E-", "L-", "S-", "U-"})
+"""The beginnings of labels that mark names: their first word, those within, the last one (E, L) and an only one (S, U)."""
+
 
 class TokenLabelsSettings(HeadTaskSettings):
     """A label for each word, such as its part of speech, or its part in a name (Devlin et al. 2019, section 5.3)."""
@@ -26,8 +29,8 @@ class TokenLabelsSettings(HeadTaskSettings):
     labels: Texts = ()
     """The labels in the order of their numbers; found in the training data if not given, by alphabet."""
     scheme: Literal["auto", "entities", "words"] = "auto"
-    """entities: B- and I- mark the words of names, and whole names are scored; words: each word is scored; auto: entities if
-    every label is O or begins with B- or I-."""
+    """entities: B- and I- mark the words of names, and E- or L- their last and S- or U- their only one where corpora have these;
+    whole names are scored; words: each word is scored; auto: entities if every label is O or begins so."""
     overlap: int = Field(32, ge=0)
     """The tokens that two windows of a text that is longer than a row have in common, at most half of a row."""
     dropout: float | None = Field(None, ge=0, lt=1)
@@ -50,7 +53,7 @@ class TokenLabelsSettings(HeadTaskSettings):
         """Whether labels mark names, which are scored as wholes."""
         if self.scheme != "auto":
             return self.scheme == "entities"
-        return bool(self.labels) and all(label == "O" or label[:2] in ("B-", "I-") for label in self.labels)
+        return bool(self.labels) and all(label == "O" or label[:2] in _MARKS for label in self.labels)
 
     @property
     def metrics(self) -> tuple[str, ...]:

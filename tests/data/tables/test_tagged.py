@@ -117,6 +117,36 @@ def test_files_of_words_are_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "content",
+    [
+        CONLL.replace("-X- O\n\n", "-X- O\n"),  # no blank line after the line between documents, nor before it
+        CONLL.replace("\n\n\nRome", "\n-DOCSTART- -X- O\nRome"),
+        CONLL.replace("\n", "\r\n"),
+        CONLL.replace(" ", "\t"),
+        CONLL.replace(" ", "  \t").replace("\n", " \n"),
+        CONLL.rstrip("\n"),
+    ],
+    ids=["joined", "between", "crlf", "tabs", "blanks", "no_end"],
+)
+def test_no_sentence_of_words_is_lost(content: str, tmp_path: Path) -> None:
+    (tmp_path / "a.conll").write_text(content, newline="")
+    assert read(tmp_path / "a.conll") == EXPECTED
+
+
+def test_a_word_may_have_any_white_space_but_blanks_and_tabs_in_it(tmp_path: Path) -> None:
+    words = ("10\u00a0000", "a\u3000b", "x\u2009y", "\u0085z")
+    (tmp_path / "a.conll").write_text("".join(f"{word} O\n" for word in words))
+    assert read(tmp_path / "a.conll") == [(words, ("O",) * 4)]
+
+
+def test_a_comment_is_no_word_and_the_message_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "a.conll").write_text("# id 7\nAnna B-PER\nruns O\n")
+    with pytest.raises(DataError) as caught:
+        read(tmp_path / "a.conll")
+    assert "if lines with # are comments, remove them" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
     ("name", "content", "where", "what"),
     [
         ("a.conll", "Anna B-PER\nruns\n", ":2", "this line has 1 cells, and 2 were expected: tokens, tags"),
@@ -147,6 +177,7 @@ def test_labels_are_found_in_training_and_unknown_ones_refused(tmp_path: Path) -
     with pytest.raises(DataError, match="the label 'B-ORG' is none of training's"):
         settled.example(table_files.Row("x:1", {"tokens": ["a"], "tags": ["B-ORG"]}))
     assert not TASK.model_copy(update={"labels": ("NN", "O")}).entities
+    assert TASK.model_copy(update={"labels": ("B-a", "E-a", "I-a", "L-b", "O", "S-a", "U-b")}).entities
 
 
 def test_every_family_has_a_word_for_what_it_cannot_encode() -> None:

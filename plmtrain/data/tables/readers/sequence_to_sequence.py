@@ -58,6 +58,7 @@ class SequenceToSequenceReader(TextReader[SequenceToSequenceSettings, str]):
             questions=EncodedTexts(tuple(Texts.encode(column, tokenizer) for column in columns), None, targets),
             answers=Texts.encode(targets, tokenizer) if known else None,
             most=self.task.target_length,
+            prefix=int(Texts.encode([self.task.prefix], tokenizer).starts[-1]),
         )
 
     def opening(self, splits: Splits) -> str:
