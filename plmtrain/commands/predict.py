@@ -110,8 +110,8 @@ def _understood(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--submission", type=Path)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--part")
-    parser.add_argument("--batch-size", type=partial(_whole, "--batch-size"))
-    parser.add_argument("--n-best", type=partial(_whole, "--n-best"))
+    parser.add_argument("--batch-size", type=partial(_whole, "--batch-size", _ROWS))
+    parser.add_argument("--n-best", type=partial(_whole, "--n-best", 1))
     parser.add_argument("--precision", choices=get_args(WantedPrecision))
     for name, field in GenerationSettings.model_fields.items():
         option = f"--{name.replace('_', '-')}"
@@ -182,11 +182,11 @@ def _names(text: str) -> tuple[str, ...]:
     return names
 
 
-def _whole(option: str, text: str) -> int:
-    """Return the number of an option that counts something."""
+def _whole(option: str, usual: int, text: str) -> int:
+    """Return the number of an option that counts something, which is ``usual`` where it is omitted."""
     if not text.isdecimal() or int(text) < 1:
         what = f"{option} must be a whole number above 0, and is '{text}'"
-        raise SettingsError(what, f"command line: {option}", "omit it, or give another number")
+        raise SettingsError(what, f"command line: {option}", f"leave it away for {usual}")
     return int(text)
 
 

@@ -18,7 +18,7 @@ _CONLLU = ("id", "form", "lemma", "upos", "xpos", "feats", "head", "deprel", "de
 _BETWEEN_DOCUMENTS = "-DOCSTART-"
 """The first word of the line between two documents of CoNLL-2003."""
 _BLANKS = re.compile("[ \t]+")
-"""What divides the cells of CoNLL's files: a word may have other white space in it, such as the no-break space of 10 000."""
+"""The white space between the cells of CoNLL's files: a word may have other in it, such as the no-break space of 10 000."""
 
 Refuse = Callable[[DataError], None]
 """A function that raises the error of a bad row, or counts it."""
