@@ -1,4 +1,4 @@
-"""What gluebenchmark.com scores: a zip file with a model's answers for the test part of each task of GLUE."""
+"""Submissions to gluebenchmark.com: a zip file with a model's answers for the test part of each task of GLUE."""
 
 from __future__ import annotations
 

@@ -57,6 +57,19 @@ def test_a_table_gives_questions_by_their_column(tmp_path: Path, ending: str, pa
     assert not skips.count
 
 
+@pytest.mark.parametrize("ending", [".tsv", ".csv"])
+def test_a_table_without_a_header_is_read_by_the_names_that_are_given(tmp_path: Path, ending: str) -> None:
+    path, names = tmp_path / f"a{ending}", ("id", "document", "label")
+    content = lines_in(ending).partition("\r\n")[2]
+    path.write_text(content, encoding="utf-8", newline="")
+    stream = io.BufferedReader(io.BytesIO(content.encode()))
+    for asked_for in (
+        from_file(path, "auto", COLUMNS, asked, Skips(), names),
+        from_stream(stream, "standard input", ending[1:], COLUMNS, asked, Skips(), names),
+    ):
+        assert [(one.text, one.cells) for one in asked_for] == [(row["document"], row) for row in ROWS]
+
+
 def test_parquet(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     parquet.write_table(pyarrow.Table.from_pylist(ROWS), path)

@@ -36,7 +36,7 @@ Labels = tuple[str, ...]
 
 
 class _LabelReader(SentenceReader[ClassificationSettings, ReferenceT]):
-    """What readers of one label and of several have in common."""
+    """The base of the readers of one label and of several."""
 
     def __init__(self, task: ClassificationSettings) -> None:
         super().__init__(task)
