@@ -330,26 +330,6 @@ class SelfAttention(nn.Module):
         heads = attend(query, key, value, seen, self.attention_dropout if self.training else 0.0, self.scale)
         return heads.transpose(1, 2).reshape(batch, length, -1)
 
-    def scores(self, hidden: Tensor) -> Tensor:
-        """Return the scores of all pairs of positions, before the softmax and without any rule of a layout.
-
-        ``forward`` never has them as a whole; they are for a loss that compares them.
-
-        Args:
-            hidden: [batch, length, width], as in ``forward``.
-
-        Returns:
-            [batch, heads, query, key].
-        """
-        width = self.query_key_value.out_features // 3
-        weight, bias = self.query_key_value.weight[: 2 * width], self.query_key_value.bias
-        parts = functional.linear(hidden, weight, None if bias is None else bias[: 2 * width])
-        parts = parts.view(*hidden.shape[:2], 2, self.heads, -1)
-        query, key = parts.permute(2, 0, 3, 1, 4)  # [batch, heads, length, head width] each
-        scale = query.shape[-1] ** -0.5 if self.scale is None else self.scale
-        scores: Tensor = (query * scale) @ key.transpose(-1, -2)
-        return scores
-
 
 class CrossAttention(nn.Module):
     """Multi-head attention of one sequence to another.

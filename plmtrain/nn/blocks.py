@@ -47,9 +47,9 @@ class Block(nn.Module):
         self.feed_forward_out = nn.Linear(feed_forward, width)
         self.feed_forward_norm = nn.LayerNorm(width, eps=norm_eps)
 
-    def scores(self, hidden: Tensor) -> Tensor:
-        """Return the attention scores of the layer (``SelfAttention.scores``) for its input.  # [batch, heads, query, key]"""
-        return self.attention.scores(hidden)
+    def attended(self, hidden: Tensor) -> Tensor:
+        """Return what the attention of the layer reads, given the input of the layer.  # [batch, length, width] -> the same"""
+        return hidden
 
     def _inner(self, hidden: Tensor) -> Tensor:
         """Compute the feed-forward sub-layer, without its norm and the residual."""
@@ -70,11 +70,12 @@ class PreNormBlock(Block):
 
     def forward(self, hidden: Tensor, seen: Visibility, cache: Cache | None = None) -> Tensor:
         """Compute the layer; the cache has the positions before these.  # [batch, length, width] -> the same"""
-        hidden = self._add(hidden, self.attention(self.attention_norm(hidden), seen, cache))
+        hidden = self._add(hidden, self.attention(self.attended(hidden), seen, cache))
         return self._add(hidden, self._inner(self.feed_forward_norm(hidden)))
 
-    def scores(self, hidden: Tensor) -> Tensor:
-        return self.attention.scores(self.attention_norm(hidden))
+    def attended(self, hidden: Tensor) -> Tensor:
+        normed: Tensor = self.attention_norm(hidden)
+        return normed
 
 
 class PostNormBlock(Block):

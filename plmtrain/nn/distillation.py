@@ -1,4 +1,4 @@
-"""What a student's outputs differ from a teacher's by: probabilities of tokens (Hinton et al. 2015, section 2), and attention
+"""Differences between a student and a teacher: of probabilities of tokens (Hinton et al. 2015, section 2), and of attention
 scores (Jiao et al. 2020, section 3.1)."""
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from plmtrain.nn.attention import SelfAttention
 from plmtrain.nn.loss import chunks
 
 
@@ -52,6 +53,28 @@ def divergences(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
     ours, theirs = (functional.log_softmax(logits.float() / temperature, dim=-1) for logits in (student, teacher))
     wanted = theirs.exp()
     return temperature**2 * torch.sum(wanted * (theirs - ours) + (ours.exp() - wanted), dim=-1)
+
+
+def attention_scores(attention: SelfAttention, hidden: Tensor) -> Tensor:
+    """Return the scores of all pairs of positions, before the softmax and without any rule of a layout.
+
+    The layer itself never has them as a whole: they are computed once more for a loss that compares them.
+
+    Args:
+        attention: of a layer.
+        hidden: [batch, length, width] what it reads.
+
+    Returns:
+        [batch, heads, query, key].
+    """
+    joined = attention.query_key_value
+    inner = joined.out_features // joined.parts
+    weight, bias = joined.weight[: 2 * inner], None if joined.bias is None else joined.bias[: 2 * inner]
+    parts = functional.linear(hidden, weight, bias).view(*hidden.shape[:2], 2, attention.heads, -1)
+    query, key = parts.permute(2, 0, 3, 1, 4)  # [batch, heads, length, head width] each
+    scale = query.shape[-1] ** -0.5 if attention.scale is None else attention.scale
+    scores: Tensor = (query * scale) @ key.transpose(-1, -2)
+    return scores
 
 
 def score_differences(student: Tensor, teacher: Tensor, seen: Tensor | None) -> Tensor:

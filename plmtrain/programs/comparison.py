@@ -19,7 +19,7 @@ from plmtrain.batch import Batch, Layout, Term
 from plmtrain.console import counted
 from plmtrain.nn.attention import may_see
 from plmtrain.nn.blocks import Block
-from plmtrain.nn.distillation import score_differences, tied_divergence
+from plmtrain.nn.distillation import attention_scores, score_differences, tied_divergence
 from plmtrain.nn.heads import TeacherProjection
 from plmtrain.programs.learner import Learner, Scorer
 from plmtrain.settings.comparison import ComparisonSettings
@@ -107,7 +107,7 @@ class Comparison:
             read = [layers[0], *(layers[layer + 1] for layer in taught)]
             lessons["hidden"] = torch.stack([_at(states, batch.targets.get("real")) for states in read])
         if self.settings.attention_weight:
-            lessons["attention"] = torch.stack([_block(teacher.backbone, layer).scores(layers[layer]) for layer in taught])
+            lessons["attention"] = torch.stack([_scores(teacher.backbone, layer, layers[layer]) for layer in taught])
         return lessons
 
     def predictions(self, learner: Scorer, hidden: Tensor, batch: Batch, compared: Tensor | None) -> dict[str, Term]:
@@ -145,9 +145,7 @@ class Comparison:
         if settings.attention_weight:
             seen, backbone = _pairs(batch.layout, batch.inputs.ids), learner.backbone
             read = enumerate(zip(layers[:-1], batch.lessons["attention"], strict=True))
-            differences = [
-                score_differences(_block(backbone, layer).scores(states), taught, seen) for layer, (states, taught) in read
-            ]
+            differences = [score_differences(_scores(backbone, layer, states), taught, seen) for layer, (states, taught) in read]
             totals["attention"] = torch.stack(differences).sum()
         weights: Mapping[str, float] = {name: getattr(settings, f"{name}_weight") for name in totals}
         return {
@@ -199,11 +197,12 @@ def _settings(backbone: Backbone) -> Any:
     return backbone.settings
 
 
-def _block(backbone: Backbone, layer: int) -> Block:
+def _scores(backbone: Backbone, layer: int, hidden: Tensor) -> Tensor:
+    """Return the attention scores of a layer, given its input.  # [batch, heads, query, key]"""
     blocks = backbone.blocks()
     block = blocks[min(layer, len(blocks) - 1)]  # shared layers are one block
     assert isinstance(block, Block)
-    return block
+    return attention_scores(block.attention, block.attended(hidden))
 
 
 def _at(states: Tensor, positions: Tensor | None) -> Tensor:

@@ -113,19 +113,12 @@ CASES = {
         "AutoModelForMaskedLM",
         segments=0,
     ),
-    "tinybert": Case(
-        "model=tinybert objective=distillation teacher=large objective.kl_weight=0 objective.mlm_weight=0 "
-        "objective.hidden_weight=1 objective.token_head=false objective.initial_layers=none objective.teacher_width=36",
-        "BertModel",
-        "AutoModel",
-    ),
     "distilgpt2": Case(
         "model=gpt2 objective=causal_distillation teacher=large", "GPT2LMHeadModel", "AutoModelForCausalLM", segments=0
     ),
     "spanbert": Case("model=bert objective=spanbert", "BertForMaskedLM", "AutoModelForMaskedLM"),
     "discriminator": Case("model=electra objective=rtd", "ElectraForPreTraining", "AutoModelForPreTraining"),
     "generator": Case("model=electra objective=rtd", "ElectraForMaskedLM", "AutoModelForMaskedLM", part="generator"),
-    "xlm_clm": Case("model=xlm_clm objective=encoder_clm model.feed_forward=96", "XLMWithLMHeadModel", "AutoModel", segments=0),
     "xlnet": Case("model=xlnet objective=plm", "XLNetLMHeadModel", "AutoModelForCausalLM", pad_left=True),
     "bart": Case("model=bart objective=bart", "BartForConditionalGeneration", "AutoModelForSeq2SeqLM", segments=0),
     "t5": Case(T5, "T5ForConditionalGeneration", "AutoModelForSeq2SeqLM", segments=0),

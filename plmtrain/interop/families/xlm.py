@@ -126,7 +126,7 @@ def _head(settings: EncoderSettings, config: Config) -> TiedHead:
 
 
 _SUMMARY = {"summary_type": "first", "summary_use_proj": True, "summary_activation": None, "summary_proj_to_labels": True}
-"""What transformers' summary of a row must be: one layer on the first state, as in the authors' code for GLUE."""
+"""The form of transformers' summary of a row that is read: one layer on the first state, as in the authors' code for GLUE."""
 
 
 def _sentence_head() -> Head[EncoderSettings]:
