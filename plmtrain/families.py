@@ -332,6 +332,9 @@ class ModelFamily:
         return TOKENIZER_FAMILIES[self.tokenizer]
 
 
+_ELMO_HEAD = ClassifierHead(drops_state=True, dropout=0.5)
+_GELU_HEAD = ClassifierHead(drops_state=True, activation="gelu")
+
 MODEL_FAMILIES: Mapping[str, ModelFamily] = {
     "bert": ModelFamily(kind="encoder", tokenizer="bert", head=ClassifierHead(pooled=True), question="first"),
     "roberta": ModelFamily(
@@ -341,23 +344,13 @@ MODEL_FAMILIES: Mapping[str, ModelFamily] = {
         kind="encoder", tokenizer="albert", head=ClassifierHead(pooled=True, dropout=0.1), question="first", pairs="sop"
     ),
     # ELECTRA's own code scores the dropped first state with one layer.
-    "electra": ModelFamily(
-        kind="encoder", tokenizer="bert", head=ClassifierHead(drops_state=True, activation="gelu"), question="first"
-    ),
+    "electra": ModelFamily(kind="encoder", tokenizer="bert", head=_GELU_HEAD, question="first"),
     "distilbert": ModelFamily(
         kind="encoder", tokenizer="bert", head=ClassifierHead(activation="relu", dropout=0.2), question="first", span_dropout=0.1
     ),
-    "deberta": ModelFamily(
-        kind="disentangled", tokenizer="deberta", head=ClassifierHead(drops_state=True, activation="gelu"), question="first"
-    ),
+    "deberta": ModelFamily(kind="disentangled", tokenizer="deberta", head=_GELU_HEAD, question="first"),
     # The second and the third version; 128,001 tokens in 128,100 rows.
-    "deberta_v2": ModelFamily(
-        kind="disentangled",
-        tokenizer="deberta",
-        head=ClassifierHead(drops_state=True, activation="gelu"),
-        question="first",
-        row_multiple=100,
-    ),
+    "deberta_v2": ModelFamily(kind="disentangled", tokenizer="deberta", head=_GELU_HEAD, question="first", row_multiple=100),
     "xlm": ModelFamily(kind="encoder", tokenizer="xlm", head=ClassifierHead(activation=None, biased=True), counts_padding=True),
     # In the authors' code for SQuAD the question stands behind the text.
     "xlnet": ModelFamily(
@@ -381,14 +374,7 @@ MODEL_FAMILIES: Mapping[str, ModelFamily] = {
     ),
     "gpt2": ModelFamily(kind="decoder", tokenizer="gpt2", reads="last", head=ClassifierHead(activation=None, dropout=0.0)),
     # The paper has another architecture for each task; the dropout of what they read is that of its section 3.3 and appendix.
-    "elmo": ModelFamily(
-        kind="bilstm",
-        tokenizer="elmo",
-        reads="mean",
-        features="mix",
-        head=ClassifierHead(drops_state=True, dropout=0.5),
-        in_transformers=False,
-    ),
+    "elmo": ModelFamily(kind="bilstm", tokenizer="elmo", reads="mean", features="mix", head=_ELMO_HEAD, in_transformers=False),
 }
 """By name. Heads are those of transformers, where it has any."""
 

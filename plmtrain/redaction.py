@@ -25,7 +25,8 @@ _SECRETS = re.compile(
         | xox[abeprs]-[A-Za-z0-9-]{10,}                         # Slack
         | eyJ[A-Za-z0-9_-]{10,}(?:\.[A-Za-z0-9_-]+)*             # JSON web tokens
       )
-      | (?<![0-9A-Za-z]) (?<!snapshots/) [0-9a-f]{40} (?![0-9A-Za-z])   # Weights & Biases, before 2025; not hub revisions
+      | (?<![0-9A-Za-z]) (?<!snapshots/) (?<!revision[=:]) (?<!revision:\ ) (?<!revision:\ ["']) (?<!revision":\ ")
+            [0-9a-f]{40} (?![0-9A-Za-z])                        # Weights & Biases, before 2025; not hub revisions
       | (?<=://) [^\s/?#]+ (?=@)                                # user and password in a URL
       | (?i: (?<=[Bb]earer\s) [A-Za-z0-9._~+/=-]{8,} )
     """,
@@ -41,6 +42,8 @@ _WORDS = (
 )
 _SECRET_KEY = re.compile(rf"(?:{_WORDS})$", re.IGNORECASE)
 _ASSIGNED = re.compile(rf"({_WORDS})(\"?'?\s*[=:]\s*)(\"[^\"]*\"|'[^']*'|[^\s,;}}\]\"']+)", re.IGNORECASE)
+_COMMIT = re.compile("[0-9a-f]{40}")
+"""A revision in full: a run could not be evaluated without it."""
 _EMPTY = frozenset({"null", "none", "true", "false", ""})
 
 
@@ -72,6 +75,8 @@ def redact(value: Any) -> Any:
 
 
 def _redact_under(key: str, value: Any) -> Any:
+    if key.rpartition(".")[2] == "revision" and isinstance(value, str) and _COMMIT.fullmatch(value):
+        return value
     if not _SECRET_KEY.search(key):
         return redact(value)
     if isinstance(value, Mapping):

@@ -58,8 +58,12 @@ def test_what_is_no_secret_stays() -> None:
         "tokenizer": {"path": "runs/x/tokenizer", "type": "wordpiece"},
         "digest": "ab" * 32,
         "init": f"~/.cache/huggingface/hub/models--org--name/snapshots/{'0123456789abcdef0123' * 2}",
+        "task": {"revision": "0123456789abcdef0123" * 2},
         "flag": True,
     }
     assert redact(values) == values
+    for line in ("task.revision={}", "  revision: {}", '"revision": "{}"', "revision: '{}'"):
+        told = line.format("0123456789abcdef0123" * 2)
+        assert redact_text(told) == told
     text = "tokens=100 tokens_per_second=5 token=none loss=7.1 max_tokens=512"
     assert redact_text(text) == text

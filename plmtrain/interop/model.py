@@ -13,25 +13,19 @@ from plmtrain.backbones import Backbone
 from plmtrain.backbones.encoder_decoder import SourceEncoder
 from plmtrain.batch import Inputs
 from plmtrain.nn.boundary import SpanBoundaryHead
-from plmtrain.nn.heads import (
+from plmtrain.nn.heads import MaskDecoderHead, MaskedLMHead, PairHead, Pooler, ReplacedTokenHead, TeacherProjection, TiedHead
+from plmtrain.nn.replaced_tokens import ContextReplacedTokenHead
+from plmtrain.nn.scalar_mix import ScalarMix
+from plmtrain.nn.task_heads import (
     BiasedLinearHead,
     ChoiceHead,
     LinearChoiceHead,
     LinearHead,
-    MaskDecoderHead,
-    MaskedLMHead,
-    PairHead,
-    Pooler,
-    ReplacedTokenHead,
     SentenceHead,
     SpanHead,
-    TeacherProjection,
-    TiedHead,
     TokenLabelHead,
     row_state,
 )
-from plmtrain.nn.replaced_tokens import ContextReplacedTokenHead
-from plmtrain.nn.scalar_mix import ScalarMix
 from plmtrain.nn.word_softmax import WordSoftmax
 from plmtrain.settings.models.base import ModelSettings
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from plmtrain.interop.family import Config, Head, one, pair
-from plmtrain.nn.heads import RowHead, choice_head, row_head
+from plmtrain.nn.task_heads import RowHead, choice_head, row_head
 
 MULTI_LABEL = "multi_label_classification"
 """The ``problem_type`` of classes that are told apart one by one."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from plmtrain.interop.family import Config, Head, pair
-from plmtrain.nn.heads import SpanHead, span_head
+from plmtrain.nn.task_heads import SpanHead, span_head
 
 
 def answer_head(dropout_key: str | None = None) -> Head[Any]:

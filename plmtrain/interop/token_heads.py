@@ -6,7 +6,7 @@ from typing import Any
 
 from plmtrain.interop.family import Config, Head, pair
 from plmtrain.interop.sentence_heads import outputs_of
-from plmtrain.nn.heads import TokenLabelHead, token_label_head
+from plmtrain.nn.task_heads import TokenLabelHead, token_label_head
 
 
 def token_head(dropout_key: str | None) -> Head[Any]:

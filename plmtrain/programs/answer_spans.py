@@ -24,8 +24,8 @@ from plmtrain.text.sentences import boundaries
 if TYPE_CHECKING:
     from plmtrain.backbones import Backbone
     from plmtrain.batch import Inputs
-    from plmtrain.nn.heads import SpanHead
     from plmtrain.nn.scalar_mix import ScalarMix
+    from plmtrain.nn.task_heads import SpanHead
 
 Candidates = Mapping[str, Any]
 

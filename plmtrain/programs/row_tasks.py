@@ -18,8 +18,8 @@ from plmtrain.batch import Batch, Inputs, Layout, Term
 from plmtrain.data.rows.row_formats import formatted
 from plmtrain.data.tables.examples import ExampleRows
 from plmtrain.data.tables.readers import reader_of
-from plmtrain.nn.heads import RowHead, SentenceHead, row_head, row_state
 from plmtrain.nn.loss import tied_cross_entropy
+from plmtrain.nn.task_heads import RowHead, SentenceHead, row_head, row_state
 from plmtrain.programs.features import FeatureLearner, mix_of, mix_term, read_again
 from plmtrain.programs.inspection import Inspection, Shown
 from plmtrain.programs.program import Carry, MakeBackbone

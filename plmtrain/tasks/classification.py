@@ -17,8 +17,8 @@ from torch.nn import functional
 from plmtrain.batch import Batch, Term
 from plmtrain.metrics.classification import confusion_of, measure, measure_several
 from plmtrain.nn.distillation import divergences
-from plmtrain.nn.heads import BiasedLinearHead, LinearHead, SentenceHead
 from plmtrain.nn.loss import cross_entropy_sum
+from plmtrain.nn.task_heads import BiasedLinearHead, LinearHead, SentenceHead
 from plmtrain.programs.answer_tables import beside_commonest, by_label, unknown_answers
 from plmtrain.programs.answering import Answer, Demonstration
 from plmtrain.programs.inspection import Inspection

@@ -17,8 +17,8 @@ from plmtrain.data.rows.row_formats import RowFormat
 from plmtrain.data.tables.choices import ChoiceRows
 from plmtrain.data.tables.readers.multiple_choice import MultipleChoiceReader
 from plmtrain.nn.groups import grouped, table_of
-from plmtrain.nn.heads import ChoiceHead, LinearChoiceHead, RowHead, choice_head
 from plmtrain.nn.loss import cross_entropy_sum
+from plmtrain.nn.task_heads import ChoiceHead, LinearChoiceHead, RowHead, choice_head
 from plmtrain.programs.answering import Answer, Demonstration
 from plmtrain.programs.program import Selection
 from plmtrain.programs.row_tasks import RowAnswering, RowProgram

@@ -27,8 +27,8 @@ from plmtrain.data.tables.readers import reader_of
 from plmtrain.data.tables.spans import QuestionRows, RightAnswers
 from plmtrain.errors import SettingsError
 from plmtrain.metrics.answers import Scores, best_threshold
-from plmtrain.nn.heads import SpanHead, span_head
 from plmtrain.nn.loss import cross_entropy_sum
+from plmtrain.nn.task_heads import SpanHead, span_head
 from plmtrain.programs.answer_spans import (
     NONE,
     SpanLearner,

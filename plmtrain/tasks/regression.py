@@ -16,7 +16,7 @@ from torch.nn import functional
 from plmtrain.batch import Batch, Term
 from plmtrain.data.tables.table_files import number_in
 from plmtrain.metrics.regression import as_numbers, measure, undefined
-from plmtrain.nn.heads import BiasedLinearHead, LinearHead, SentenceHead
+from plmtrain.nn.task_heads import BiasedLinearHead, LinearHead, SentenceHead
 from plmtrain.programs.answer_tables import by_score, unknown_answers, worst
 from plmtrain.programs.answering import Answer, Demonstration
 from plmtrain.programs.inspection import Inspection

@@ -19,8 +19,8 @@ from plmtrain.data.tables.readers import reader_of
 from plmtrain.data.tables.tagged import TaggedRows
 from plmtrain.metrics import entities
 from plmtrain.nn.distillation import divergences
-from plmtrain.nn.heads import TokenLabelHead, token_label_head
 from plmtrain.nn.loss import cross_entropy_sum
+from plmtrain.nn.task_heads import TokenLabelHead, token_label_head
 from plmtrain.programs.answering import Answer, Demonstration
 from plmtrain.programs.features import FeatureLearner, mix_of, mix_term
 from plmtrain.programs.inspection import Inspection, Shown

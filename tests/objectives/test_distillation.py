@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from support.every_program import PROGRAMS, teacher_folder
+from support.every_program import PROGRAMS
 from support.memory_rows import VOCABULARY, MemoryRows
+from support.program_kind import teacher_folder
 from support.pupils import STUDENT, TEACHER, pupil, softmax, taught
 from torch.nn import functional
 

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import torch
 from support.every_pair import Text, chosen
-from support.every_program import PROGRAMS, tiny_shape
+from support.every_program import PROGRAMS
 from support.memory_rows import memory_rows, vocabulary_of
+from support.program_kind import tiny_shape
 from torch import Tensor
 from torch.fx.experimental import _config as fx_config
 

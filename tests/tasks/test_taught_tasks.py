@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from support.every_program import PROGRAMS, teacher_folder
+from support.every_program import PROGRAMS
 from support.finished_run import randomised
 from support.memory_rows import VOCABULARY
+from support.program_kind import teacher_folder
 from support.tiny_task import examples, labeller, program, scored_examples, scorer, tagged_examples, tiny_model
 
 from plmtrain import backbones

@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from support.every_program import PROGRAMS, Kind
+from support.every_program import PROGRAMS
 from support.memory_rows import MemoryRows
+from support.program_kind import Kind
 from support.tiny_run import TinyRun, in_child, in_group
 
 from plmtrain.settings.lookup import objective_classes, task_classes

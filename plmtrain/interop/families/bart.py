@@ -7,7 +7,7 @@ from typing import Any
 from plmtrain.interop.family import THEIR_ACTIVATIONS, Config, Family, Names, one, pair, unlike
 from plmtrain.interop.sentence_heads import sentence_head
 from plmtrain.interop.span_heads import answer_head
-from plmtrain.nn.heads import SentenceHead, SpanHead
+from plmtrain.nn.task_heads import SentenceHead, SpanHead
 from plmtrain.settings.models.encoder_decoder import EncoderDecoderSettings
 
 _OFFSET, _NORM_EPS = 2, 1e-5  # constants in transformers' code

@@ -19,8 +19,9 @@ from plmtrain.interop.family import THEIR_ACTIVATIONS, Config, Family, Head, Nam
 from plmtrain.interop.sentence_heads import sentence_head
 from plmtrain.interop.span_heads import answer_head
 from plmtrain.interop.token_heads import token_head
-from plmtrain.nn.heads import MaskDecoderHead, MaskedLMHead, RowHead, SentenceHead, SpanHead, TokenLabelHead, vocabulary_head
+from plmtrain.nn.heads import MaskDecoderHead, MaskedLMHead, vocabulary_head
 from plmtrain.nn.replaced_tokens import ContextReplacedTokenHead
+from plmtrain.nn.task_heads import RowHead, SentenceHead, SpanHead, TokenLabelHead
 from plmtrain.settings.models.disentangled import DisentangledSettings
 
 _POSITIONS = "embeddings.position_embeddings.weight"

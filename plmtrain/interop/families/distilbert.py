@@ -9,7 +9,8 @@ from plmtrain.interop.family import THEIR_ACTIVATIONS, Config, Family, Head, Nam
 from plmtrain.interop.sentence_heads import multiple_choice_head, sentence_head
 from plmtrain.interop.span_heads import answer_head
 from plmtrain.interop.token_heads import token_head
-from plmtrain.nn.heads import ChoiceHead, MaskedLMHead, SentenceHead, SpanHead, TokenLabelHead
+from plmtrain.nn.heads import MaskedLMHead
+from plmtrain.nn.task_heads import ChoiceHead, SentenceHead, SpanHead, TokenLabelHead
 from plmtrain.settings.models.encoder import EncoderSettings
 
 _NORM_EPS = 1e-12  # a constant in transformers' code

@@ -6,7 +6,7 @@ from typing import Any
 
 from plmtrain.interop.family import Config, Family, Names, conv1d, one, pair, unlike
 from plmtrain.interop.sentence_heads import linear_head
-from plmtrain.nn.heads import LinearHead
+from plmtrain.nn.task_heads import LinearHead
 from plmtrain.settings.models.decoder import DecoderSettings
 
 _ACTIVATIONS = {"gelu": "gelu_tanh", "relu": "relu"}

@@ -8,7 +8,7 @@ from plmtrain.interop.families import gpt1
 from plmtrain.interop.family import THEIR_ACTIVATIONS, Config, Family, Names, one, pair, unlike
 from plmtrain.interop.sentence_heads import linear_head
 from plmtrain.interop.token_heads import token_head
-from plmtrain.nn.heads import LinearHead, TokenLabelHead
+from plmtrain.nn.task_heads import LinearHead, TokenLabelHead
 from plmtrain.settings.models.decoder import DecoderSettings
 
 

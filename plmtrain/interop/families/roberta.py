@@ -10,7 +10,8 @@ from plmtrain.interop.family import Config, Family, Head, one, pair, unlike
 from plmtrain.interop.sentence_heads import multiple_choice_head, sentence_head
 from plmtrain.interop.span_heads import answer_head
 from plmtrain.interop.token_heads import token_head
-from plmtrain.nn.heads import ChoiceHead, MaskedLMHead, Pooler, SentenceHead, SpanHead, TokenLabelHead
+from plmtrain.nn.heads import MaskedLMHead, Pooler
+from plmtrain.nn.task_heads import ChoiceHead, SentenceHead, SpanHead, TokenLabelHead
 from plmtrain.settings.models.encoder import EncoderSettings
 
 

@@ -10,7 +10,8 @@ from torch import nn
 from plmtrain.interop.family import Config, Family, Head, Names, one, pair, unlike
 from plmtrain.interop.sentence_heads import linear_head
 from plmtrain.interop.token_heads import token_head
-from plmtrain.nn.heads import BiasedLinearHead, TiedHead, TokenLabelHead
+from plmtrain.nn.heads import TiedHead
+from plmtrain.nn.task_heads import BiasedLinearHead, TokenLabelHead
 from plmtrain.settings.models.encoder import EncoderSettings
 
 

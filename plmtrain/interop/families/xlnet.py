@@ -12,7 +12,8 @@ from plmtrain.interop.family import THEIR_ACTIVATIONS, Config, Family, Head, Nam
 from plmtrain.interop.sentence_heads import multiple_choice_head, sentence_head
 from plmtrain.interop.span_heads import answer_head
 from plmtrain.interop.token_heads import token_head
-from plmtrain.nn.heads import ChoiceHead, SentenceHead, SpanHead, TiedHead, TokenLabelHead
+from plmtrain.nn.heads import TiedHead
+from plmtrain.nn.task_heads import ChoiceHead, SentenceHead, SpanHead, TokenLabelHead
 from plmtrain.settings.models.two_stream import TwoStreamSettings
 
 _LONGEST = 2**16
