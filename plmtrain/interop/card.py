@@ -23,7 +23,9 @@ from plmtrain.redaction import redact, redact_text
 from plmtrain.settings.decode import settings_from_run
 from plmtrain.settings.run import FinetuneSettings, RunSettings
 from plmtrain.settings.tasks.base import SentenceTaskSettings, TaskSettings, TextTaskSettings, WordedTaskSettings
+from plmtrain.settings.tasks.classification import ClassificationSettings
 from plmtrain.settings.tasks.multiple_choice import MultipleChoiceSettings
+from plmtrain.settings.tasks.question_answering import QuestionAnsweringSettings
 from plmtrain.training.checkpoint_manifest import versions
 from plmtrain.training.restore import TrainedRun, is_run
 from plmtrain.training.run_folder import CONFUSION, HELD_OUT, REVIEW, RunFolder
@@ -159,8 +161,10 @@ def _task(task: TaskSettings) -> Iterator[str]:
         yield f"A row is written as `{task.rows.filled(dict.fromkeys(task.text, '...'))}`, and the decoder writes the answer."
     if isinstance(task, SentenceTaskSettings) and task.symmetric:
         yield "A pair is read in both orders, and the head scores the sum of the two states; the class below reads one order."
-    if (threshold := getattr(task, "threshold", None)) is not None:
-        yield f"There is no answer if its score exceeds that of the best one by more than {threshold:.4f}."
+    if isinstance(task, QuestionAnsweringSettings) and task.threshold is not None:
+        yield f"There is no answer if its score exceeds that of the best one by more than {task.threshold:.4f}."
+    if isinstance(task, ClassificationSettings) and task.multi_label:
+        yield f"It gives each label from a probability of {task.threshold:g} on: a text has any number of them."
     if labels := getattr(task, "labels", ()):
         yield f"Its labels are {', '.join(f'`{label}`' for label in labels[:_LISTED])}{', ...' if len(labels) > _LISTED else ''}."
 

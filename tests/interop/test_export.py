@@ -277,6 +277,7 @@ def test_the_card_of_a_task_tells_where_it_began_and_what_it_confuses(tmp_path: 
     assert "The checkpoint with the highest accuracy on the held-out examples was kept" in card
     assert "40 examples were held out" in card
     assert "The run collapsed" in card
+    assert "There is no answer" not in card
     assert "\ndatasets:\n- someone/something\nmetrics:\n- accuracy\n- f1\n---\n" in card
     for damaged in ("expected,a\nb", "\0", "expected"):
         (held_out / "confusion.csv").write_text(damaged)
@@ -284,6 +285,3 @@ def test_the_card_of_a_task_tells_where_it_began_and_what_it_confuses(tmp_path: 
         shutil.rmtree(tmp_path / "out")
         assert cli.main(["export", str(tmp_path / "run"), str(tmp_path / "out")]) == 0
         assert "expected, and given" not in (tmp_path / "out" / "README.md").read_text()
-
-
-# What goes wrong, with one run.
