@@ -94,16 +94,20 @@ _BY_NAME = frozenset({"mnli", "qnli", "rte"})
 def submitted(answers: Sequence[Mapping[str, Any]], task: TaskSettings) -> str:
     """Return the predictions for a part as the site takes them: a header, and a number and a prediction a line.
 
+    The site refuses a line without one: what a decoder wrote that is no label, or no number, is submitted as the first label, or
+    as the lowest score.
+
     Args:
         answers: in the order of the part, with a ``label`` or a ``score``.
         task: says what they mean.
     """
     if isinstance(task, RegressionSettings):
         low, high = task.minimum or 0.0, 5.0 if task.maximum is None else task.maximum
-        predictions = [f"{min(max(answer['score'], low), high):.3f}" for answer in answers]
+        scores = (low if answer["score"] is None else answer["score"] for answer in answers)
+        predictions = [f"{min(max(score, low), high):.3f}" for score in scores]
     else:
         labels: tuple[str, ...] = getattr(task, "labels", ())
-        names = [answer["label"] for answer in answers]
+        names = [labels[0] if answer["label"] is None else answer["label"] for answer in answers]
         predictions = names if task.subset in _BY_NAME else [str(labels.index(name)) for name in names]
     lines = [f"{number}\t{prediction}" for number, prediction in enumerate(predictions)]
     return "\n".join(["index\tprediction", *lines, ""])

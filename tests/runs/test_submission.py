@@ -40,11 +40,13 @@ def test_labels_are_numbers_or_names_and_scores_within_their_bounds() -> None:
     answers = [{"label": "b"}, {"label": "a"}]
     of = {"name": "t", "text": ("x",), "labels": ("a", "b"), "hub": "nyu-mll/glue"}
     assert submitted(answers, ClassificationSettings(**of, subset="cola")) == "index\tprediction\n0\t1\n1\t0\n"
+    unknown = [{"label": None}, *answers[1:]]  # a decoder wrote something else
+    assert submitted(unknown, ClassificationSettings(**of, subset="cola")) == "index\tprediction\n0\t0\n1\t0\n"
     assert submitted(answers, ClassificationSettings(**of, subset="qnli")) == "index\tprediction\n0\tb\n1\ta\n"
     task = RegressionSettings(name="t", text=("x",), minimum=0.0, maximum=5.0)
     assert (
-        submitted([{"score": 5.4}, {"score": -1}, {"score": 2.34567}], task)
-        == "index\tprediction\n0\t5.000\n1\t0.000\n2\t2.346\n"
+        submitted([{"score": score} for score in (5.4, -1, 2.34567, None)], task)
+        == "index\tprediction\n0\t5.000\n1\t0.000\n2\t2.346\n3\t0.000\n"
     )
 
 
