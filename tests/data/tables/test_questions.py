@@ -64,8 +64,8 @@ def test_a_table_without_a_header_is_read_by_the_names_that_are_given(tmp_path: 
     path.write_text(content, encoding="utf-8", newline="")
     stream = io.BufferedReader(io.BytesIO(content.encode()))
     for asked_for in (
-        from_file(path, "auto", COLUMNS, asked, Skips(), names),
-        from_stream(stream, "standard input", ending[1:], COLUMNS, asked, Skips(), names),
+        from_file(path, "auto", COLUMNS, asked, Skips(), names=names),
+        from_stream(stream, "standard input", ending[1:], COLUMNS, asked, Skips(), names=names),
     ):
         assert [(one.text, one.cells) for one in asked_for] == [(row["document"], row) for row in ROWS]
 
