@@ -16,7 +16,7 @@ from support.tiny_text import FINETUNE, PRETRAIN, TABLES, TEXT, documents, write
 
 MEND = "correct or remove it, or omit such lines with data.on_bad=skip"
 JSON_WANTED = f'a line like {{"text": "..."}} was expected; {MEND}'
-NO_JSON = "write data=jsonl, or name the text files alone: data.files=['corpus/*.txt']"
+NO_JSON = "write data=jsonl, or name the other files alone, with a pattern such as 'corpus/*.txt'"
 TOKENIZER = "tokenizer.path=runs/good/tokenizer"
 
 
@@ -119,7 +119,9 @@ CORPORA = {
         ),
     ),
     "JSON lines as text": Bad(
-        "bad.jsonl", b'{"text": "one"}\n', ("a '.jsonl' file contains JSON, not plain text", "bad.jsonl", NO_JSON)
+        "bad.jsonl",
+        b'{"text": "one"}\n',
+        ("a '.jsonl' file contains JSON lines, which data=text does not read", "bad.jsonl", NO_JSON),
     ),
     "half a line": Bad(
         "bad.jsonl",
