@@ -186,7 +186,7 @@ def _whole(option: str, usual: int, text: str) -> int:
     """Return the number of an option that counts something, which is ``usual`` where it is omitted."""
     if not text.isdecimal() or int(text) < 1:
         what = f"{option} must be a whole number above 0, and is '{text}'"
-        raise SettingsError(what, f"command line: {option}", f"leave it away for {usual}")
+        raise SettingsError(what, f"command line: {option}", f"omit it for {usual}")
     return int(text)
 
 
@@ -260,7 +260,7 @@ def _encoded(
 def _give(question: Question, answer: Answer, answering: Answering[Any], table: AnswerFile | None, as_json: bool) -> None:
     """Write an answer to the table or to standard output."""
     if table is not None:
-        own = {name: answer.values[name] for name in answering.columns} if question.cells is None else question.cells
+        own = {name: answer.values.get(name) for name in answering.columns} if question.cells is None else question.cells
         table.write(own, answering.appended(answer))
     else:
         print_json(answer.values) if as_json else print(*answer.lines, sep="\n", flush=True)

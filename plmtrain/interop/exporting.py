@@ -41,4 +41,12 @@ def export(trained: TrainedRun, target: Path, part: str | None = None) -> Publis
             f"{trained.folder}: task.features=mix",
             "export the run that it started from, or train the task with task.features=states",
         )
-    return publish(target, model, tokenizer, tokenizer.vocabulary.roles, lambda done: card_of_run(trained, model, done), task)
+    return publish(
+        target,
+        model,
+        tokenizer,
+        tokenizer.vocabulary.roles,
+        lambda done: card_of_run(trained, model, done),
+        task,
+        trained.settings.trainer.sequence_length,
+    )

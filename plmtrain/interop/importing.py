@@ -17,7 +17,7 @@ from plmtrain.interop.initial import weights_digest
 from plmtrain.interop.model import Model
 from plmtrain.interop.publishing import PublishedFolder, publish
 from plmtrain.interop.row_templates import frames_alike
-from plmtrain.interop.task_file import task_of
+from plmtrain.interop.task_file import sequence_length_in, task_of
 from plmtrain.interop.tokenizers import has_tokenizer, tokenizer_in
 from plmtrain.text.tokenizer import Tokenizer
 
@@ -59,6 +59,7 @@ def import_folder(source: Path, target: Path, warn: Callable[[str], None], texts
             "a Hugging Face folder" if done.saved.of_transformers else "its authors' files", origin, model, task, done
         ),
         task,
+        sequence_length_in(source),
     )
 
 

@@ -41,7 +41,8 @@ def weights_digest(folder: Path, key: str = "init") -> str:
         checkpoint = result_of(run, decides="task" in run.config(), step=place[1])
         if checkpoint is None:
             raise SettingsError("the run has no checkpoint yet", f"{key}={folder}", "train it first")
-        return checkpoint.manifest.files["model.safetensors"][1]
+        files = checkpoint.manifest.files
+        return files.get("average.safetensors", files["model.safetensors"])[1]
     if not folder.is_dir():
         raise SettingsError("this folder does not exist", f"{key}={folder}", "name a run below runs/, or a Hugging Face folder")
     return foreign.weights_digest(folder, key)

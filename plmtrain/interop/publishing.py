@@ -63,6 +63,7 @@ def publish(
     roles: Mapping[str, int],
     describe: Callable[[PublishedFolder], str],
     task: TaskSettings | None = None,
+    sequence_length: int | None = None,
 ) -> PublishedFolder:
     """Write a model, read it back, compare, and only then let the folder appear.
 
@@ -73,6 +74,7 @@ def publish(
         roles: the id of each special token by its role.
         describe: returns the text of README.md.
         task: what a classifier reads and answers, for ``plmtrain.json``.
+        sequence_length: the tokens of a row that it was trained on, for the same file; None if unknown.
 
     Raises:
         SettingsError: if the path is in use, or transformers has no class that computes the same as the model.
@@ -91,7 +93,7 @@ def publish(
         written = counted_from(model, roles.get("pad"))
         saved = foreign.save(folder, written, roles)
         if task is not None:
-            task_file.write(folder, task)
+            task_file.write(folder, task, sequence_length)
         if tokenizer is not None:
             framed_for(tokenizer, model.settings).save(folder, model_max_length=model.settings.positions)
         fault_point("export")

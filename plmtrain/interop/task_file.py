@@ -15,28 +15,44 @@ from plmtrain.errors import SettingsError, nearest
 from plmtrain.files import write_json_atomically
 from plmtrain.interop.folder import own_file, read_json
 from plmtrain.interop.model import Model
+from plmtrain.settings.base import MOST_PLACES
 from plmtrain.settings.lookup import task_classes
 from plmtrain.settings.tasks.base import SentenceTaskSettings, TaskSettings
 from plmtrain.settings.tasks.classification import ClassificationSettings
+from plmtrain.settings.taught_task import TaughtTaskSettings
 
 NAME = "plmtrain.json"
 
 _OF_TRAINING = frozenset(
     (
         "hub revision subset folder train_split validation_split metrics dropout lm_weight class_weights label_counts "
-        "label_smoothing soft_weight hard_weight temperature"
+        "label_smoothing soft_weight hard_weight"
     ).split()
 )
 """The settings of a task that say nothing of what its model reads and answers."""
 
+_OF_TEACHING = frozenset({"temperature"})
+"""Those of a task that may learn from a teacher; where texts are written, the same name is of sampling."""
 
-def write(folder: Path, task: TaskSettings) -> None:
+
+def write(folder: Path, task: TaskSettings, sequence_length: int | None = None) -> None:
     """Write what a task's model reads and answers: the columns of its texts, and its labels or bounds.
+
+    Args:
+        folder: the folder.
+        task: its settings.
+        sequence_length: the tokens of a row that the model was trained on, which decide where texts are cut, and where windows
+            begin; None if unknown.
 
     Raises:
         DiskError: if the disk refuses.
     """
-    write_json_atomically(folder / NAME, {"task": task.model_dump(mode="json", exclude=set(_OF_TRAINING))})
+    values = {"task": task.model_dump(mode="json", exclude=set(_unsaid(type(task))))}
+    write_json_atomically(folder / NAME, values | ({} if sequence_length is None else {"sequence_length": sequence_length}))
+
+
+def _unsaid(kind: type[TaskSettings]) -> frozenset[str]:
+    return _OF_TRAINING | _OF_TEACHING if issubclass(kind, TaughtTaskSettings) else _OF_TRAINING
 
 
 def task_of(model: Model, folder: Path, texts: tuple[str, ...] = ()) -> TaskSettings | None:
@@ -90,8 +106,23 @@ def _stated(folder: Path) -> TaskSettings | None:
     if not isinstance(values, dict) or kind not in known:
         raise SettingsError(f"there is no type of task {kind!r:.80}", str(path), nearest(str(kind), known))
     try:
-        return known[kind].model_validate({key: value for key, value in values.items() if key not in _OF_TRAINING})
+        unsaid = _unsaid(known[kind])
+        return known[kind].model_validate({key: value for key, value in values.items() if key not in unsaid})
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(("task", *map(str, first["loc"])))
         raise SettingsError(f"{key}: {first['msg']}", str(path), "remove the file, and import the folder with --texts") from None
+
+
+def sequence_length_in(folder: Path) -> int | None:
+    """Return the tokens of a row that a folder's model was trained on; None if the folder does not say.
+
+    Raises:
+        SettingsError: if it says something else than a number of tokens.
+    """
+    path = own_file(folder, NAME)
+    length = read_json(path).get("sequence_length") if path.is_file() else None
+    if length is None or (isinstance(length, int) and not isinstance(length, bool) and 2 < length <= MOST_PLACES):
+        return length
+    what = f"sequence_length is {length!r:.40}, and a number of tokens was expected"
+    raise SettingsError(what, str(path), "remove it from the file")

@@ -9,7 +9,7 @@ from plmtrain import objectives, tasks
 from plmtrain.errors import SettingsError
 from plmtrain.interop import foreign
 from plmtrain.interop.model import Model
-from plmtrain.interop.task_file import task_of
+from plmtrain.interop.task_file import sequence_length_in, task_of
 from plmtrain.interop.tokenizers import tokenizer_in
 from plmtrain.nn.heads import MaskDecoderHead, MaskedLMHead, PairHead, Pooler, TiedHead
 from plmtrain.programs.program import Trainable
@@ -64,7 +64,7 @@ def _program(read: Model, vocabulary: Vocabulary, folder: Path) -> Trainable:
     if read.heads.keys() & {MaskedLMHead, MaskDecoderHead} or (isinstance(model, EncoderSettings) and TiedHead in read.heads):
         return objectives.build(MaskedLMSettings(name="mlm"), model, vocabulary)
     if (task := task_of(read, folder)) is not None:
-        return tasks.build(task, model, vocabulary, model.positions)
+        return tasks.build(task, model, vocabulary, min(sequence_length_in(folder) or model.positions, model.positions))
     if TiedHead in read.heads:
         return objectives.build(PermutationLMSettings(name="plm"), model, vocabulary)
     if isinstance(model, DecoderSettings) and not read.heads:

@@ -123,8 +123,8 @@ class RowProgram(TaskProgram[RowTaskT, UniformTransformerSettings | BiLSTMSettin
     ) -> None:
         super().__init__(settings, model, vocabulary)
         self.sequence_length = sequence_length
-        weight = settings.lm_weight
-        self.lm_weight = model.published.lm_weight if weight is None else weight
+        usual = 0.0 if settings.mixes(model.published) else model.published.lm_weight
+        self.lm_weight = usual if settings.lm_weight is None else settings.lm_weight
         if self.lm_weight:
             self.terms = (*self.terms, "lm")
         if settings.mix_l2:

@@ -39,6 +39,12 @@ class TaughtTask(Taught):
             what = f"the teacher was trained by {theirs.name}, and the run's task is of type {ours.type}"
             yield what, f"name a fine-tuning run of a task of type {ours.type}"
             return
+        if not theirs.has_head:
+            yield "the teacher writes its answers, and has no probabilities to learn", "name a teacher with a head"
+            return
+        if getattr(theirs, "multi_label", False) != getattr(ours, "multi_label", False):
+            known = str(getattr(theirs, "multi_label", False)).lower()
+            yield f"the teacher was trained with task.multi_label={known}", f"write task.multi_label={known}"
         if (labels := getattr(theirs, "labels", None)) != getattr(ours, "labels", None):
             what = f"the teacher's labels are {_listed(labels)}, and the task's {_listed(getattr(ours, 'labels', ()))}"
             yield what, f"write task.labels=[{','.join(labels or ())}], or name a teacher of the same labels in the same order"

@@ -76,6 +76,9 @@ def _task_mixes_layers(model: ModelSettings, task: TaskSettings) -> Iterator[Bro
             if getattr(task, key):
                 what = f"task.{key} is of a mix of layers, and the head reads the last states of model={model.name}"
                 yield f"task.{key}", what, "omit it, or write task.features=mix"
+    elif getattr(task, "lm_weight", None):
+        what = f"task.lm_weight has no meaning: the head reads a mix of the layers of model={model.name}, which stay as they are"
+        yield "task.lm_weight", what, "omit it, or write task.features=states"
     elif model.kind == "encoder_decoder":
         what = f"the layers of model={model.name} cannot be mixed: it has those of an encoder and those of a decoder"
         yield "task.features", what, "write task.features=states"
@@ -89,8 +92,12 @@ def _mixed_layers_stay(
         what = f"has no meaning: the head reads a mix of the layers of model={model.name}, which stay as they are"
         if optimizer.layer_decay != 1:
             yield "optimizer.layer_decay", f"optimizer.layer_decay {what}", "omit it, or write task.features=states"
-        if trainer.reinitialise_layers:
-            yield "trainer.reinitialise_layers", f"trainer.reinitialise_layers {what}", "omit it, or write task.features=states"
+        for key in ("reinitialise_layers", "freeze"):
+            if getattr(trainer, key):
+                yield f"trainer.{key}", f"trainer.{key} {what}", "omit it, or write task.features=states"
+    elif getattr(task, "trains", "all") == "source" and trainer.reinitialise_layers:
+        what = "new layers would stay random: with task.trains=source only the encoder of the source is trained"
+        yield "trainer.reinitialise_layers", what, "omit it, or write task.trains=all"
 
 
 def _task_has_examples(task: TaskSettings, data: TableSettings) -> Iterator[Broken]:

@@ -57,7 +57,7 @@ def _measured_on(folder: Path, settings: RunSettings) -> str:
 
     Of a task these are its held-out examples; a loss also depends on the objective and the tokens.
     """
-    what: dict[str, Any] = {"measure": settings.measure}
+    what: dict[str, Any] = {"measure": settings.measure, "batches": settings.trainer.evaluate_batches}
     if isinstance(settings, FinetuneSettings):
         what["examples"] = _held_out_examples(folder)
     else:

@@ -41,6 +41,7 @@ class RunRecord:
         updated: when it last wrote something, in seconds since 1970.
         reason: why it ended, if it did.
         init: the folder whose weights it started from, or None.
+        teacher: the folder of the model that it learns from, or None.
     """
 
     path: Path
@@ -53,6 +54,7 @@ class RunRecord:
     updated: float
     reason: str
     init: str | None
+    teacher: str | None
 
 
 def is_a_run(folder: Path) -> bool:
@@ -72,7 +74,7 @@ def read_run(folder: Path) -> RunRecord:
     measure = _measure(config, metrics)
     written = [status.get("step"), *(record.get("step") for record in measured[-1:]), journal and journal.last_step]
     steps = [step for step in written if isinstance(step, int) and not isinstance(step, bool)]
-    total, init = status.get("total_steps"), config.get("init")
+    total, init, teacher = status.get("total_steps"), config.get("init"), config.get("teacher")
     return RunRecord(
         path=folder,
         state=_state(run, config, status),
@@ -84,6 +86,7 @@ def read_run(folder: Path) -> RunRecord:
         updated=max((_time(path) for path in (run.status_path, run.metrics_path, run.config_path)), default=0.0),
         reason=str(status.get("reason") or "").partition("\n")[0],
         init=init if isinstance(init, str) else None,
+        teacher=teacher if isinstance(teacher, str) else None,
     )
 
 
@@ -169,6 +172,7 @@ def _measured(run: RunFolder) -> list[dict[str, Any]]:
 
 
 def dependents(folder: Path, others: Sequence[RunRecord]) -> list[Path]:
-    """Return the runs that start from a run's weights, and could not be repeated without it."""
+    """Return the runs that start from a run's weights or learn from it, and could not be repeated without it."""
     wanted = folder.resolve()
-    return [other.path for other in others if other.init is not None and Path(other.init).resolve() == wanted]
+    needs = {other.path: {Path(name).resolve() for name in (other.init, other.teacher) if name is not None} for other in others}
+    return [path for path, needed in needs.items() if wanted in needed]

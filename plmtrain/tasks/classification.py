@@ -23,7 +23,7 @@ from plmtrain.programs.answer_tables import beside_commonest, by_label, unknown_
 from plmtrain.programs.answering import Answer, Demonstration
 from plmtrain.programs.inspection import Inspection
 from plmtrain.programs.program import Selection
-from plmtrain.programs.review import Confusion, Review
+from plmtrain.programs.review import Confusion, Review, all_alike
 from plmtrain.programs.taught_sentences import TaughtSentences
 from plmtrain.programs.windows import WindowedAnswering, WindowedProgram
 from plmtrain.programs.written_answers import WrittenAnswering, WrittenAnswers, most_tokens
@@ -200,8 +200,8 @@ class MultiLabelClassification(WindowedProgram):
         return {name: measure_several(name, answers, subsets) for name in self.settings.metrics}
 
     @cached_property
-    def answering(self) -> Labelling:
-        return Labelling(self)
+    def answering(self) -> MultiLabelling:
+        return MultiLabelling(self)
 
     def worded(self, target: Sequence[float]) -> str:
         return ", ".join(name for name, share in zip(self.settings.labels, target, strict=True) if share) or "no label"
@@ -212,7 +212,7 @@ class MultiLabelClassification(WindowedProgram):
         return replace(inspection, rates={**rates, **inspection.rates})
 
 
-class Labelling(WindowedAnswering):
+class MultiLabelling(WindowedAnswering):
     """Give labels to texts or pairs."""
 
     program: MultiLabelClassification
@@ -235,6 +235,10 @@ class Labelling(WindowedAnswering):
 
     def cells(self, answer: Mapping[str, Any]) -> list[str]:
         return [", ".join(f"{label} {answer['probabilities'][label]:.1%}" for label in answer["labels"]) or "no label"]
+
+    def review(self, examples: Examples, answers: Sequence[Mapping[str, Any]]) -> Review:
+        expected = [tuple(example.reference or ()) for example in examples.splits["validation"]]
+        return Review(collapsed=all_alike([tuple(answer["labels"]) for answer in answers], expected))
 
     def closing(
         self, examples: Examples, answers: Sequence[Mapping[str, Any]], best: float | None

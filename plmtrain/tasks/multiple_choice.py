@@ -21,6 +21,7 @@ from plmtrain.nn.loss import cross_entropy_sum
 from plmtrain.nn.task_heads import ChoiceHead, LinearChoiceHead, RowHead, choice_head
 from plmtrain.programs.answering import Answer, Demonstration
 from plmtrain.programs.program import Selection
+from plmtrain.programs.review import Review, all_alike
 from plmtrain.programs.row_tasks import RowAnswering, RowProgram
 from plmtrain.settings.tasks.multiple_choice import MultipleChoiceSettings
 
@@ -130,6 +131,10 @@ class Choosing(RowAnswering[MultipleChoiceSettings]):
         """Return ``prediction``, the index of the choice, its text, and the probabilities of all in order."""
         values = answer.values
         return {"prediction": values["choice"], "answer": values["answer"], "probabilities": values["probabilities"]}
+
+    def review(self, examples: Examples, answers: Sequence[Mapping[str, Any]]) -> Review:
+        expected = [example.reference for example in examples.splits["validation"]]
+        return Review(collapsed=all_alike([answer["choice"] for answer in answers], expected))
 
     def closing(
         self, examples: Examples, answers: Sequence[Mapping[str, Any]], best: float | None

@@ -45,6 +45,7 @@ from plmtrain.programs.answering import Answer, Demonstration
 from plmtrain.programs.features import mix_of, mix_term
 from plmtrain.programs.inspection import Inspection, Shown
 from plmtrain.programs.program import Carry, MakeBackbone, RowShape, Selection
+from plmtrain.programs.review import Review, all_alike
 from plmtrain.programs.task import TaskAnswering, TaskProgram
 from plmtrain.settings.models.base import UniformTransformerSettings
 from plmtrain.settings.tasks.question_answering import QuestionAnsweringSettings
@@ -350,6 +351,11 @@ class AnswerFinding(TaskAnswering[SpanLearner]):
         """Return ``prediction`` and what goes with it: ``answer`` may be a column of the right ones."""
         values = super().appended(answer)
         return {"prediction": values.pop("answer"), **values}
+
+    def review(self, examples: Examples, answers: Sequence[Mapping[str, Any]]) -> Review:
+        rights = [example.reference for example in examples.splits["validation"] if example.reference is not None]
+        given = [text_of(right.context, chosen(each, self._used)) for each, right in zip(answers, rights, strict=True)]
+        return Review(collapsed=all_alike(given, [tuple(right.texts) for right in rights]))
 
     def closing(
         self, examples: Examples, answers: Sequence[Mapping[str, Any]], best: float | None

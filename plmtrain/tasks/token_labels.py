@@ -254,6 +254,10 @@ class Labelling(TaskAnswering[TokenLabelsLearner]):
         values = {"labels": answer["labels"], "probabilities": answer["probabilities"]}
         return Answer({self.settings.text: list(words), **values}, [line])
 
+    def appended(self, answer: Answer) -> dict[str, Any]:
+        """Return ``prediction``, a label for each word, and their probabilities: ``labels`` may be the column of right ones."""
+        return {"prediction": answer.values["labels"], "probabilities": answer.values["probabilities"]}
+
     def review(self, examples: Examples, answers: Sequence[Mapping[str, Any]]) -> Review:
         confusion = self._confusion(examples, answers)
         wrong = [

@@ -270,7 +270,7 @@ REFUSED: dict[str, tuple[list[str], int, list[str]]] = {
         [
             "--batch-size must be a whole number above 0, and is '0'",
             "command line: --batch-size",
-            "leave it away for 32",
+            "omit it for 32",
         ],
     ),
     "a file that is not there": (

@@ -109,7 +109,7 @@ def test_deleting_asks_and_refuses_what_lives_or_is_no_run() -> None:
     told = removed("runs/kept")
     assert told.code == 2
     assert "add --yes" in told.err
-    assert "the weights that runs/tuned started from" in told.out
+    assert "the weights that runs/tuned started or learn from" in told.out
     with living.lock():
         assert removed("--yes", "runs/kept", "runs/living").code == 2
     for wrong in ("runs/link", "runs/elsewhere", "runs", ".", "runs/nothing"):

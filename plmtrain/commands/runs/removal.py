@@ -60,7 +60,7 @@ def _described(record: RunRecord) -> str:
     steps = "" if record.step is None else f", step {record.step:,}"
     line = f"{record.path}: {record.state}{steps}, {size_in_words(record.size)}"
     needed = dependents(record.path, read_runs(record.path.parent))
-    return line + (f"; the weights that {', '.join(map(str, needed))} started from" if needed else "")
+    return line + (f"; the weights that {', '.join(map(str, needed))} started or learn from" if needed else "")
 
 
 def _agreed(what: str) -> bool:

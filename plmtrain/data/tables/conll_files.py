@@ -38,7 +38,8 @@ def sentences_in(source: str, stream: Lines, names: Sequence[str], separator: st
         refuse: called with the error of a line that has more or fewer cells.
     """
     for begins, rows in _sentences(stream, separator, comments=False):
-        own = names or ("tokens", *(str(number) for number in range(2, len(rows[0][1]))), "tags")
+        width = len(rows[0][1])
+        own = names or ("tokens", *(str(number) for number in range(2, width)), *(("tags",) if width > 1 else ()))
         yield from _sentence(f"{source}:{begins}", source, rows, own, refuse)
 
 

@@ -101,6 +101,8 @@ def gather(reader: Reader[Any, Any], data: TableSettings, rows: Rows, skips: Ski
         whole = splits["train"] if only is None else _read(reader, data, rows("train"), skips)[0]
         parts = dict(zip(("train", "validation"), divided(whole, reader, data.validation_fraction), strict=True))
         splits = {split: parts[split] for split in wanted}
+    if "train" in splits:
+        reader = reader.counted(splits["train"])
     reader.judge(splits)
     for split in wanted:
         if not len(splits[split]):

@@ -15,7 +15,7 @@ from plmtrain.settings.data import TableSettings
 from plmtrain.text.json_objects import Lines
 from plmtrain.text.readers import Skips, decompressed, ending, lines, lines_of
 
-Format = Literal["auto", "text", "tsv", "csv", "jsonl", "parquet", "squad"]
+Format = Literal["auto", "text", "tsv", "csv", "jsonl", "parquet", "squad", "conll", "conllu"]
 """How questions are read: one a line (``text``), from a table, or as the ending of the file says (``auto``)."""
 
 _READING = TableSettings(on_bad="skip")

@@ -74,10 +74,20 @@ class Reader(ABC, Generic[TaskT, ReferenceT]):
         self.task = task
 
     @classmethod
-    @classmethod
     def is_for(cls, task: TaskT) -> bool:
         """Return whether it reads the examples of some settings, where a type of task has several readers."""
         return True
+
+    def counted(self, train: Sequence[Example[ReferenceT]]) -> Self:
+        """Return a reader with the settings filled in that count the examples which are trained on; here there are none.
+
+        Args:
+            train: those examples, without any that are held out.
+
+        Raises:
+            DataError: if they cannot be counted.
+        """
+        return self
 
     def members(self, data: TableSettings) -> Mapping[str, Member]:
         """Return the readers of the tasks that it consists of, by name; here it is one task.

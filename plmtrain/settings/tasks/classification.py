@@ -104,6 +104,11 @@ class ClassificationSettings(TaughtClassesSettings, WordedTaskSettings):
 
     @model_validator(mode="after")
     def _windows(self) -> ClassificationSettings:
+        fields = type(self).model_fields
+        if self.windows is None and self.overlap != fields["overlap"].default:
+            raise ValueError("overlap is of windows: write windows=mean or windows=maximum, or omit it")
+        if self.label_columns and self.label_separator != fields["label_separator"].default:
+            raise ValueError("label_separator is of labels in one cell, and label_columns has a column for each: omit one")
         if self.windows is not None and len(self.text) > 1:
             raise ValueError("windows are of one text, and text names two columns")
         return self

@@ -41,5 +41,6 @@ class RegressionSettings(TaughtTaskSettings, WordedTaskSettings):
 
     def word(self, score: float) -> str:
         """Return the number that is written for a score, with as many decimals as ``rounding`` has."""
-        decimals = max(0, -int(Decimal(repr(self.rounding)).normalize().as_tuple().exponent))
-        return f"{round(score / self.rounding) * self.rounding + 0.0:.{decimals}f}"
+        step = Decimal(repr(self.rounding))
+        decimals = max(0, -int(step.normalize().as_tuple().exponent))
+        return f"{round(Decimal(repr(score)) / step) * step + 0:.{decimals}f}"

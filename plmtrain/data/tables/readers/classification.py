@@ -55,20 +55,19 @@ class _LabelReader(SentenceReader[ClassificationSettings, ReferenceT]):
         return self if self.task.labels else self._with(labels=tuple(names.get(self.task.label, ())))
 
     def settled(self, train: Sequence[Example[ReferenceT]]) -> Self:
-        counts = self._counts(train)
-        reader = self
-        if not self.task.labels:
-            self._refuse_scores(set(counts))
-            reader = self._with(labels=_ordered(set(counts)))
-        return reader._weighted(counts)
+        if self.task.labels:
+            return self
+        labels = set(self._counts(train))
+        self._refuse_scores(labels)
+        return self._with(labels=_ordered(labels))
 
-    def _weighted(self, counts: Mapping[str, int]) -> Self:
+    def counted(self, train: Sequence[Example[ReferenceT]]) -> Self:
         """Return a reader with the counts of the labels filled in, if weights are computed from them.
 
         Raises:
             DataError: if a label has no weight.
         """
-        task = self.task
+        task, counts = self.task, self._counts(train)
         if len(task.labels) < 2:
             return self  # refused by ``judge``
         if task.class_weights == "balanced" and not task.label_counts:
@@ -97,9 +96,8 @@ class _LabelReader(SentenceReader[ClassificationSettings, ReferenceT]):
             )
 
     def kind(self, example: Example[ReferenceT]) -> str:
-        """Return the label of a text, or the first of its labels."""
-        labels = () if example.reference is None else self.labels_of(example.reference)
-        return next(iter(labels), "")
+        """Return the label of a text, or the first of its labels by alphabet: their numbers may not be known yet."""
+        return min(() if example.reference is None else self.labels_of(example.reference), default="")
 
     @property
     def encoding(self) -> type[EncodedTexts]:
@@ -218,7 +216,7 @@ class MultiLabelReader(_LabelReader[Labels]):
 
     def judge(self, splits: Splits) -> None:
         super().judge(splits)
-        if not any(self._counts(examples) for examples in splits.values()):
+        if "train" in splits and not any(self._counts(examples) for examples in splits.values()):
             raise DataError("no text has a label", self._setting, "name the column of the labels: task.label=")
 
     def opening(self, splits: Splits) -> str:

@@ -107,6 +107,10 @@ class MultipleChoiceReader(Reader[MultipleChoiceSettings, int]):
             raise DataError(what, shown, f"write {tab} ..., or {{{as_json}}}")
         return Example(parts, None)
 
+    def kin(self, example: Example[int]) -> str:
+        """Return the context, where there is one: questions about the same one stay together."""
+        return super().kin(example) if self.task.context is None else example.texts[0]
+
     def content(self, example: Example[int]) -> tuple[str, ...]:
         return (*example.texts, str(example.reference))
 
