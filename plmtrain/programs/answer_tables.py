@@ -55,7 +55,7 @@ def unknown_answers(answers: Sequence[Mapping[str, Any]], name: str) -> str:
         name: the key of what was understood: ``label``, ``score``.
     """
     unknown = Counter(answer["written"] for answer in answers if answer[name] is None)
-    some = "".join(f"; such as '{_shortened(text)}'" for text, _ in unknown.most_common(1))
+    some = "".join(f"; such as '{shortened(text)}'" for text, _ in unknown.most_common(1))
     what = {"label": "no label", "score": "no number"}[name]
     return f"{unknown.total():,} of {len(answers):,} answers are {what} and count as wrong{some}"
 
@@ -76,11 +76,12 @@ def worst(examples: Sequence[Any], given: NDArray[np.float64], expected: NDArray
     """List the examples with the largest errors."""
     order = np.argsort(-np.abs(given - expected), kind="stable")[:_WORST]
     rows = [
-        ["\n".join(_shortened(text) for text in examples[index].texts), f"{expected[index]:g}", f"{given[index]:.3f}"]
+        ["\n".join(shortened(text) for text in examples[index].texts), f"{expected[index]:g}", f"{given[index]:.3f}"]
         for index in order.tolist()
     ]
     return Demonstration("held-out examples with the largest errors", ("text", "expected", "answer"), rows)
 
 
-def _shortened(text: str) -> str:
+def shortened(text: str) -> str:
+    """Return the beginning of a text that fits into a table."""
     return text if len(text) <= _SHORT else f"{text[:_SHORT]}..."

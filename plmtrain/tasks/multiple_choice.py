@@ -19,6 +19,7 @@ from plmtrain.data.tables.readers.multiple_choice import MultipleChoiceReader
 from plmtrain.nn.groups import grouped, table_of
 from plmtrain.nn.loss import cross_entropy_sum
 from plmtrain.nn.task_heads import ChoiceHead, LinearChoiceHead, RowHead, choice_head
+from plmtrain.programs.answer_tables import shortened
 from plmtrain.programs.answering import Answer, Demonstration
 from plmtrain.programs.program import Selection
 from plmtrain.programs.review import Review, all_alike
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from plmtrain.data.tables.labelled import Examples
     from plmtrain.text.tokenizer import Tokenizer
 
-_SHORT = 80
-"""The most characters of a text in a table."""
 _WORST = 5
 """The number of examples in the table of the most confident wrong answers."""
 
@@ -170,11 +169,7 @@ class Choosing(RowAnswering[MultipleChoiceSettings]):
         rows = []
         for share, example, choice in sorted(wrong, key=lambda one: -one[0])[:_WORST]:
             choices = self.reader.choices_of(example)
-            leading = "\n".join(map(_shortened, example.texts[: len(self.settings.leading)]))
-            rows.append([leading, _shortened(choices[example.reference]), _shortened(choices[choice]), f"{share:.1%}"])
+            leading = "\n".join(map(shortened, example.texts[: len(self.settings.leading)]))
+            rows.append([leading, shortened(choices[example.reference]), shortened(choices[choice]), f"{share:.1%}"])
         headings = ("context", "right", "chosen", "probability")
         return Demonstration("the most confident wrong answers", headings, rows) if rows else None
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= _SHORT else f"{text[:_SHORT]}..."

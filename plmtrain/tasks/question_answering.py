@@ -41,6 +41,7 @@ from plmtrain.programs.answer_spans import (
     listed,
     text_of,
 )
+from plmtrain.programs.answer_tables import shortened
 from plmtrain.programs.answering import Answer, Demonstration
 from plmtrain.programs.features import mix_of, mix_term
 from plmtrain.programs.inspection import Inspection, Shown
@@ -64,8 +65,6 @@ _SHORTEST = 4
 """The least tokens of text in a row: two of a question, and two of a context."""
 _WORST = 5
 """The number of examples in the table of the surest wrong answers."""
-_SHORT = 60
-"""The most characters of a text in a table."""
 
 
 class QuestionAnswering(TaskProgram[QuestionAnsweringSettings, UniformTransformerSettings, SpanLearner]):
@@ -368,9 +367,9 @@ class AnswerFinding(TaskAnswering[SpanLearner]):
         wrong = sorted(np.flatnonzero(f1 == 0).tolist(), key=lambda number: -given[number]["probability"])[:_WORST]
         rows = [
             [
-                _shortened(held_out[number].texts[0]),
-                _shortened(" | ".join(dict.fromkeys(rights[number].texts)) or NONE),
-                _shortened(text_of(rights[number].context, given[number]) or NONE),
+                shortened(held_out[number].texts[0]),
+                shortened(" | ".join(dict.fromkeys(rights[number].texts)) or NONE),
+                shortened(text_of(rights[number].context, given[number]) or NONE),
                 f"{given[number]['probability']:.1%}",
             ]
             for number in wrong
@@ -399,7 +398,3 @@ def _some(batch: Batch, first: int, count: int) -> Batch:
 
 def _mean(values: NDArray[np.float64]) -> float:
     return float(values.mean()) if len(values) else math.nan
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= _SHORT else f"{text[:_SHORT]}..."

@@ -110,7 +110,11 @@ def test_a_batch_of_every_objective(objective: str, model: str, tmp_path: Path) 
 def test_a_batch_of_every_task(name: str, tmp_path: Path) -> None:
     run = PROGRAMS[name].run(tmp_path)
     learner = run.program.build(lambda shape: backbones.build(shape, run.vocabulary.size)).to(META).train()
-    assert_loss_runs(run.program, learner, run.program.collate(run.rows.fetch(np.arange(5)), keys(5)))
+    batch = run.program.collate(run.rows.fetch(np.arange(5)), keys(5))
+    if isinstance(run.program, Taught) and run.program.is_taught:
+        teacher = run.program.build(lambda shape: backbones.build(shape, run.vocabulary.size)).requires_grad_(False)
+        batch = replace(batch, lessons=run.program.lessons(teacher, batch))
+    assert_loss_runs(run.program, learner, batch)
     asked = run.program.answering.collate(run.rows.fetch(np.arange(5)))
     assert_moved(asked)
 
