@@ -17,7 +17,14 @@ WIDTH, INNER, LAYERS = 16, 32, 2
 TINY = f"model.layers={LAYERS} model.width={WIDTH} model.heads=2 model.feed_forward={INNER} model.embedding_width={WIDTH}".split()
 PHASES = "trainer.phases=[{share:0.5,sequence_length:16,token_factor:1},{share:0.5}]"
 RUN = ["model=electra", "objective=mixture", "objective.shares={mlm:1,rtd:1}", "data=text", "data.files=[corpus.txt]", *TINY]
-SHAPE = ["trainer.sequence_length=32", "trainer.batch_size=4", "tokenizer.vocab_size=150", "trainer.precision=fp32", PHASES]
+SHAPE = [
+    "trainer.threads=1",
+    "trainer.sequence_length=32",
+    "trainer.batch_size=4",
+    "tokenizer.vocab_size=150",
+    "trainer.precision=fp32",
+    PHASES,
+]
 
 
 @pytest.fixture

@@ -96,7 +96,6 @@ def test_an_imported_regression_scores_as_it_did(
     [
         ((2, "regression"), "one output, as problem_type is regression"),
         ((1, "single_label_classification"), "expected two classes or more"),
-        ((3, "multi_label_classification"), "problem_type is 'multi_label_classification'"),
     ],
 )
 def test_heads_that_we_do_not_have_are_refused(

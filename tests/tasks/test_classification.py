@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,14 +17,17 @@ from support.sentence_twin import HEADS, inputs_of, randomise, twin
 from support.tiny_task import MODELS, examples, program, tiny_model
 
 from plmtrain import backbones
+from plmtrain.data.tables.labelled import gather, rows_of_files
 from plmtrain.data.tables.reader import Example
 from plmtrain.data.tables.readers import reader_of
 from plmtrain.errors import DataError, SettingsError
 from plmtrain.keyed_random import Keys
 from plmtrain.programs.row_tasks import RowLearner
+from plmtrain.settings.data import TableSettings
 from plmtrain.settings.tasks.classification import ClassificationSettings
 from plmtrain.settings.tokenizer import TokenizerSettings
 from plmtrain.tasks.classification import Classification
+from plmtrain.text.readers import Skips
 from plmtrain.text.tokenizer import Tokenizer
 from plmtrain.text.tokenizer_training import train
 
@@ -162,14 +167,14 @@ def test_the_loss_of_training_is_weighted_and_smoothed_and_that_of_validation_is
 def test_balanced_weights_are_scikit_learns() -> None:
     labels = ["no"] * 7 + ["yes"] * 2 + ["maybe"] * 3
     task = ClassificationSettings(name="t", text=("text",), class_weights="balanced")
-    settled = reader_of(task).settled([Example((str(n),), label) for n, label in enumerate(labels)]).task
+    examples = [Example((str(n),), label) for n, label in enumerate(labels)]
+    settled = reader_of(task).settled(examples).counted(examples).task
     assert settled.labels == ("maybe", "no", "yes")
     expected = compute_class_weight("balanced", classes=np.array(settled.labels), y=np.array(labels))
     assert settled.weights == pytest.approx(expected.tolist())
     given = task.model_copy(update={"label_counts": (1, 1, 2)})
-    assert reader_of(given).settled([Example(("a",), label) for label in labels]).task.weights == pytest.approx(
-        (4 / 3, 4 / 3, 2 / 3)
-    )
+    same = [Example(("a",), label) for label in labels]
+    assert reader_of(given).settled(same).counted(same).task.weights == pytest.approx((4 / 3, 4 / 3, 2 / 3))
 
 
 @pytest.mark.parametrize(
@@ -181,8 +186,20 @@ def test_balanced_weights_are_scikit_learns() -> None:
 )
 def test_labels_without_a_weight_are_refused(settings: dict[str, object], problem: str) -> None:
     task = ClassificationSettings(name="t", text=("text",), **settings)
+    examples = [Example((label,), label) for label in "abc"]
+    reader = reader_of(task).settled(examples)
     with pytest.raises(DataError, match=problem):
-        reader_of(task).settled([Example((label,), label) for label in "abc"])
+        reader.counted(examples)
+
+
+def test_weights_count_what_is_trained_on(tmp_path: Path) -> None:
+    (tmp_path / "a.tsv").write_text("text\tlabel\n" + "".join(f"text {n}\t{'x' if n % 4 else 'y'}\n" for n in range(40)))
+    data = TableSettings(files=(str(tmp_path / "a.tsv"),), validation_fraction=0.25)
+    reader = reader_of(ClassificationSettings(name="t", text=("text",), class_weights="balanced"))
+    examples = gather(reader, data, rows_of_files(reader, data, Skips()), Skips())
+    train = Counter(example.reference for example in examples.splits["train"])
+    assert len(examples.splits["validation"]) == 10
+    assert examples.reader.task.label_counts == (train["x"], train["y"])
 
 
 def test_settings_of_weights_that_disagree_are_refused() -> None:
