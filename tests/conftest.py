@@ -9,6 +9,8 @@ from hypothesis import settings
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("WANDB_MODE", "offline")
+# Several test processes share the cores: threads that spin at barriers would take most of the time, and none survives a fork.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # A busy machine is no bug.
 settings.register_profile("patient", deadline=None)

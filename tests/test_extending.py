@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from support.documents import ROOT, blocks, shrunk, words_of, write_files
 
 PAGE = blocks(ROOT / "docs" / "extending.md")
@@ -82,6 +83,7 @@ def _said(place: Path) -> dict[str, str]:
     return {line: out + err for line, (_, out, err) in zip(lines, results, strict=True)}
 
 
+@pytest.mark.slow
 def test_the_page(tmp_path: Path) -> None:
     said = _said(tmp_path)
     assert len(said) >= 8

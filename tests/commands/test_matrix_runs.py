@@ -48,6 +48,7 @@ def test_an_allowed_pair_trains(text: Text, model: str, objective: str) -> None:
     assert (settings.model.name, settings.objective.name) == (model, objective)
 
 
+@pytest.mark.slow
 def test_a_refused_pair_is_refused_with_the_reason_and_what_would_do(text: Text) -> None:
     """And before torch is imported."""
     asked = [[*chosen(model, objective, MATRIX[model]), *text.overrides(objective)] for model, objective in REFUSED]
