@@ -25,7 +25,7 @@ PROGRAM = textwrap.dedent(
     if "fork" in sys.argv:
         child = os.fork()
         if not child:
-            signal.alarm(5)  # in case the other signal comes before the pause
+            signal.alarm(1)  # in case the other signal comes before the pause
             print(os.getpid(), flush=True)
             signal.pause()
             os._exit(7)
