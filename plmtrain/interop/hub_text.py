@@ -6,6 +6,7 @@ Only files of known formats are used; a dataset's code is never run.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ def located(data: DataSettings) -> DataSettings:
         return data
     assert data.hub is not None
     name = ", ".join(part for part in (data.hub, data.subset) if part is not None)
-    type, files = _files_of(data, name)
+    type, files = _files_of(data.hub, data.subset, data.revision, (data.split, data.validation_split))
     splits = {"files": data.split, "validation_files": data.validation_split}
     for setting, split in splits.items():
         if split is not None and split not in files:
@@ -41,16 +42,19 @@ def located(data: DataSettings) -> DataSettings:
     return DataSettings(**{**data.model_dump(), **own, **paths, "type": type})
 
 
-def _files_of(data: DataSettings, name: str) -> tuple[str, Mapping[str, Sequence[str]]]:
-    """Return the type of a dataset's files, and the paths of those of each split."""
-    folder = Path(str(data.hub)).expanduser()
+@lru_cache(maxsize=4)
+def _files_of(
+    hub: str, subset: str | None, revision: str | None, wanted: tuple[str | None, ...]
+) -> tuple[str, Mapping[str, Sequence[str]]]:
+    """Return the type of a dataset's files, and the paths of those of each split; a run asks several times, the hub but once."""
+    name = ", ".join(part for part in (hub, subset) if part is not None)
+    folder = Path(hub).expanduser()
     if folder.is_dir():
         for path in folder.rglob("*"):
             if not path.is_dir():
                 require_regular(path)  # the library would wait for a named pipe
-    wanted = [split for split in (data.split, data.validation_split) if split is not None]
     try:
-        builder = _builder(str(folder) if folder.is_dir() else str(data.hub), data)
+        builder = _builder(str(folder) if folder.is_dir() else hub, subset, revision)
         there: Mapping[str, Sequence[str]] = builder.config.data_files or {}
         files = {split: _downloaded(builder, paths) if split in wanted else [] for split, paths in there.items()}
     except Exception as error:  # network, layout, subsets: the library raises many types
@@ -59,14 +63,14 @@ def _files_of(data: DataSettings, name: str) -> tuple[str, Mapping[str, Sequence
         raise DataError(f"the dataset {name} cannot be read", reason, remedy) from error
     if builder.name not in _TYPES:
         what = f"the files of the dataset {name} are of another format ({builder.name})"
-        raise DataError(what, f"data.hub={data.hub}", f"a dataset of text has one of these: {', '.join(_TYPES)}")
+        raise DataError(what, f"data.hub={hub}", f"a dataset of text has one of these: {', '.join(_TYPES)}")
     return _TYPES[builder.name], files
 
 
-def _builder(place: str, data: DataSettings) -> Any:
+def _builder(place: str, subset: str | None, revision: str | None) -> Any:
     from datasets import load_dataset_builder
 
-    return load_dataset_builder(place, data.subset, revision=data.revision)
+    return load_dataset_builder(place, subset, revision=revision)
 
 
 def _downloaded(builder: Any, paths: Sequence[str]) -> list[str]:

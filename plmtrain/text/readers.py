@@ -24,8 +24,8 @@ from plmtrain.text.json_objects import Lines, json_objects, kind
 
 _LONGEST_LINE = 2**28  # bytes; a longer line is not text, and would soon exhaust memory
 _LONGEST_DOCUMENT = 2**24  # characters; longer files are cut at a line end, so that memory stays bounded
-_GZIP = b"\x1f\x8b"
-_ZSTD = b"\x28\xb5\x2f\xfd"
+GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+"""The bytes that compressed files begin with."""
 _PACKED = (".gz", ".zst")
 JSON_ENDINGS = (".jsonl", ".ndjson", ".json")
 _KINDS = {
@@ -273,11 +273,11 @@ def open_bytes(path: Path) -> IO[bytes]:
 
 def decompressed(stream: BufferedReader) -> IO[bytes]:
     """Return a stream as it is, or decompressed if it begins as gzip's or zstd's do; it need not be seekable."""
-    if stream.peek(4)[:4] == _ZSTD:
+    if stream.peek(4)[:4] == ZSTD:
         import pyarrow
 
         return BufferedReader(pyarrow.CompressedInputStream(stream, "zstd"))
-    if stream.peek(2)[:2] != _GZIP:
+    if stream.peek(2)[:2] != GZIP:
         return stream
     unpacked = gzip.GzipFile(fileobj=stream)
     unpacked.myfileobj = stream  # type: ignore[assignment]  # which is closed with it, whatever its class

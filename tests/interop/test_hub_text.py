@@ -11,6 +11,7 @@ import pytest
 from pyarrow import parquet
 
 from plmtrain.errors import DataError, SettingsErrors
+from plmtrain.interop import hub_text
 from plmtrain.interop.hub_text import located
 from plmtrain.settings.composing.compose import compose
 from plmtrain.settings.data import DataSettings
@@ -81,3 +82,17 @@ def test_settings_of_the_hub_are_for_the_hub() -> None:
     ):
         with pytest.raises(SettingsErrors, match=problem):
             pretrain_settings(compose(words))
+
+
+def test_a_run_asks_the_hub_once(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    genuine = hub_text._builder
+
+    def counted(place: str, *others: Any) -> Any:
+        asked.append(place)
+        return genuine(place, *others)
+
+    monkeypatch.setattr(hub_text, "_builder", counted)
+    data = settings(dataset, subset="en")
+    assert located(data) == located(data)
+    assert asked == [str(dataset)]

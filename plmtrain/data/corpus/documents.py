@@ -15,6 +15,8 @@ from plmtrain.files import open_regular
 from plmtrain.settings.data import DataSettings
 from plmtrain.text import readers
 
+_PARQUET = b"PAR1"
+"""The bytes that parquet files begin with."""
 _USUAL_COMPRESSION = 3  # of text
 _CHUNK = 2**20  # characters that are encoded at a time, or one document if it is longer
 
@@ -123,9 +125,10 @@ def text_bytes(path: Path, size: int) -> int:
     """Return about the bytes of text in a file: its size, what gzip stores at the end of a file (RFC 1952, section 2.3.1), or the
     usual multiple of a file that zstd or parquet compressed."""
     with open_regular(path) as file:
-        if size < 18 or (magic := file.read(4)) in (b"\x28\xb5\x2f\xfd", b"PAR1"):
-            return size if size < 18 else _USUAL_COMPRESSION * size
-        if magic[:2] != b"\x1f\x8b":
+        beginning = file.read(4)
+        if beginning in (readers.ZSTD, _PARQUET):
+            return _USUAL_COMPRESSION * size
+        if size < 18 or not beginning.startswith(readers.GZIP):
             return size
         file.seek(size - 4)
         return max(size, int.from_bytes(file.read(4), "little"))
