@@ -17,6 +17,17 @@ settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Refuse a set as the values of a test: its order differs between processes, which then disagree about which tests there are.
+
+    Raises:
+        TypeError: a test is parametrised over a set.
+    """
+    for mark in metafunc.definition.iter_markers("parametrize"):
+        if len(mark.args) > 1 and isinstance(mark.args[1], set | frozenset):
+            raise TypeError(f"{metafunc.definition.nodeid}: the values of {mark.args[0]!r} are a set; give them an order.")
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Keep tests that share a fixture of their module in one process, where it is made once (``--dist loadgroup``)."""
