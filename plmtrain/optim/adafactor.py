@@ -30,7 +30,8 @@ class Adafactor(StatefulOptimizer):
     Arguments are those of ``StatefulOptimizer``.
     """
 
-    def new_state(self, parameter: nn.Parameter, parts: int) -> dict[str, Tensor]:
+    def new_state(self, parameter: nn.Parameter, parts: int | None) -> dict[str, Tensor]:
+        parts = parts or 1
         # On the CPU, where the decay is computed from it without waiting for the device.
         step = torch.zeros((), dtype=torch.float32)
         if parameter.dim() != 2 or min(len(parameter) // parts, parameter.shape[1]) < self.settings.factor_from:

@@ -19,7 +19,7 @@ class Adagrad(StatefulOptimizer):
     ``StatefulOptimizer``.
     """
 
-    def new_state(self, parameter: nn.Parameter, parts: int) -> dict[str, Tensor]:
+    def new_state(self, parameter: nn.Parameter, parts: int | None) -> dict[str, Tensor]:
         return {"sum": torch.full_like(parameter, self.settings.initial_accumulator, requires_grad=False)}
 
     @torch.no_grad()

@@ -4,7 +4,7 @@ code of BERT and ELECTRA, which omits the bias correction.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -25,13 +25,13 @@ class AdamW(StatefulOptimizer):
     times at the thousandth. GPT-1's corrects the decay like the update. A parameter without a gradient is not changed, nor
     is its count. The caller of ``step`` sets ``lr`` of the groups.
 
-    Arguments are those of ``StatefulOptimizer``; ``parts`` are for LAMB.
+    Arguments are those of ``StatefulOptimizer``; ``parts`` are for LAMB and Muon.
     """
 
     STATE: ClassVar[tuple[str, ...]] = ("exp_avg", "exp_avg_sq", "step")
     """The state of each parameter: the two moments, and the number of its updates."""
 
-    def new_state(self, parameter: nn.Parameter, parts: int) -> dict[str, Tensor]:
+    def new_state(self, parameter: nn.Parameter, parts: int | None) -> dict[str, Tensor]:
         moments = {name: torch.zeros_like(parameter, requires_grad=False) for name in self.STATE[:2]}
         return {**moments, self.STATE[2]: torch.zeros((), dtype=torch.float32, device=parameter.device)}
 
@@ -39,26 +39,30 @@ class AdamW(StatefulOptimizer):
     def step(self, closure: None = None) -> None:  # type: ignore[override]  # torch's may evaluate the loss again, this one not
         """Update every parameter that has a gradient."""
         for group in self.param_groups:
-            parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
-            if not parameters:
-                continue
-            first, second, steps = ([self.state[parameter][name] for parameter in parameters] for name in self.STATE)
-            torch._foreach_add_(steps, 1)
-            if not self.settings.bias_correction:
-                # The kernel corrects by 1 - beta**t, which is 1 at infinitely many steps: no correction.
-                steps = [torch.full_like(steps[0], torch.inf)] * len(steps)
-            torch._fused_adamw_(
-                parameters,
-                [parameter.grad for parameter in parameters],
-                first,
-                second,
-                [],
-                steps,
-                lr=group["lr"],
-                beta1=self.settings.betas[0],
-                beta2=self.settings.betas[1],
-                weight_decay=group["weight_decay"],
-                eps=self.settings.eps,
-                amsgrad=False,
-                maximize=False,
-            )
+            self.update(group)
+
+    def update(self, group: dict[str, Any]) -> None:
+        """Update the parameters of a group that have a gradient."""
+        parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
+        if not parameters:
+            return
+        first, second, steps = ([self.state[parameter][name] for parameter in parameters] for name in self.STATE)
+        torch._foreach_add_(steps, 1)
+        if not self.settings.bias_correction:
+            # The kernel corrects by 1 - beta**t, which is 1 at infinitely many steps: no correction.
+            steps = [torch.full_like(steps[0], torch.inf)] * len(steps)
+        torch._fused_adamw_(
+            parameters,
+            [parameter.grad for parameter in parameters],
+            first,
+            second,
+            [],
+            steps,
+            lr=group["lr"],
+            beta1=self.settings.betas[0],
+            beta2=self.settings.betas[1],
+            weight_decay=group["weight_decay"],
+            eps=self.settings.eps,
+            amsgrad=False,
+            maximize=False,
+        )

@@ -27,12 +27,12 @@ class StatefulOptimizer(torch.optim.Optimizer):
         super().__init__(groups, {"lr": settings.lr})
 
     @abstractmethod
-    def new_state(self, parameter: nn.Parameter, parts: int) -> dict[str, Tensor]:
+    def new_state(self, parameter: nn.Parameter, parts: int | None) -> dict[str, Tensor]:
         """Return the state of a parameter before its first update, by name.
 
         Args:
             parameter: on its device.
-            parts: how many matrices it joins.
+            parts: how many matrices it joins, as its group says.
         """
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
@@ -41,7 +41,7 @@ class StatefulOptimizer(torch.optim.Optimizer):
         This and ``zero_grad`` replace torch's own methods because those import its compiler: two seconds of every start.
         """
         self.param_groups.append({**self.defaults, **param_group})
-        parts = param_group["parts"] or [1] * len(param_group["params"])
+        parts = param_group["parts"] or [None] * len(param_group["params"])
         for parameter, joined in zip(param_group["params"], parts, strict=True):
             self.state[parameter] = self.new_state(parameter, joined)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
 from types import MappingProxyType
 
 import torch
@@ -14,13 +15,23 @@ from plmtrain.optim.adagrad import Adagrad
 from plmtrain.optim.adamw import AdamW
 from plmtrain.optim.base import StatefulOptimizer
 from plmtrain.optim.lamb import Lamb
+from plmtrain.optim.muon import Muon
 from plmtrain.settings.optimizer import OptimizerSettings
 
-_TYPES: dict[str, type[StatefulOptimizer]] = {"adamw": AdamW, "lamb": Lamb, "adafactor": Adafactor, "adagrad": Adagrad}
+_TYPES: dict[str, type[StatefulOptimizer]] = {
+    "adamw": AdamW,
+    "lamb": Lamb,
+    "adafactor": Adafactor,
+    "adagrad": Adagrad,
+    "muon": Muon,
+}
 
 
 def build(
-    learner: nn.Module, settings: OptimizerSettings, shares: Mapping[nn.Parameter, float] = MappingProxyType({})
+    learner: nn.Module,
+    settings: OptimizerSettings,
+    shares: Mapping[nn.Parameter, float] = MappingProxyType({}),
+    hidden: Collection[nn.Parameter] = frozenset(),
 ) -> StatefulOptimizer:
     """Build an optimiser of the parameters of a learner that require gradients; a shared parameter is included once.
 
@@ -30,28 +41,24 @@ def build(
         learner: the parameters' owner.
         settings: the optimiser's.
         shares: of some parameters, the share of the learning rate that is theirs; the whole rate for all others.
+        hidden: the matrices within the layers, which Muon makes orthogonal updates of.
     """
     owners = {f"{path}.{name}" if path else name: owner for path, owner in learner.named_modules() for name in owner._parameters}
-    groups: dict[float, dict[bool, list[nn.Parameter]]] = {1.0: {True: [], False: []}}
-    joined: dict[nn.Parameter, int] = {}
+    groups: dict[tuple[float, bool, bool], dict[nn.Parameter, int]] = defaultdict(dict)
     for name, parameter in learner.named_parameters():
         if parameter.requires_grad:
-            by_decay = groups.setdefault(shares.get(parameter, 1.0), {True: [], False: []})
-            by_decay[settings.weight_decay_on == "all" or decays(owners[name], parameter)].append(parameter)
-            joined[parameter] = getattr(owners[name], "parts", 1)
+            decayed = settings.weight_decay_on == "all" or decays(owners[name], parameter)
+            measured = parameter in hidden if settings.type == "muon" else decayed
+            groups[shares.get(parameter, 1.0), decayed, measured][parameter] = getattr(owners[name], "parts", 1)
     return _TYPES[settings.type](
         [
-            group
-            for share, by_decay in groups.items()
-            for group in (
-                {
-                    "params": by_decay[True],
-                    "weight_decay": settings.weight_decay,
-                    "parts": [joined[parameter] for parameter in by_decay[True]],
-                    "share": share,
-                },
-                {"params": by_decay[False], "weight_decay": 0.0, "parts": None, "share": share},
-            )
+            {
+                "params": list(joined),
+                "weight_decay": settings.weight_decay if decayed else 0.0,
+                "parts": list(joined.values()) if measured else None,
+                "share": share,
+            }
+            for (share, decayed, measured), joined in groups.items()
         ],
         settings,
     )

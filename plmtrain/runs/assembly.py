@@ -34,6 +34,7 @@ from plmtrain.training.checkpoint import Checkpoint
 from plmtrain.training.checkpoint_manifest import Identity, versions
 from plmtrain.training.freezing import freeze, parameters_in_words
 from plmtrain.training.group import Group
+from plmtrain.training.hidden_matrices import hidden_matrices
 from plmtrain.training.layer_rates import rate_shares, rates_in_words
 from plmtrain.training.precision import choose_precision, precision_reason
 from plmtrain.training.progress import Progress
@@ -107,7 +108,7 @@ def assemble(material: Material, folder: RunFolder, settings_hash: str) -> Train
     average = None if settings.trainer.ema is None else WeightAverage(learner, settings.trainer.ema)
     shares = rate_shares(learner, settings.optimizer)
     opening += rates_in_words(shares)
-    state = TrainingState(learner, optimizer.build(learner, settings.optimizer, shares), {}, average)
+    state = TrainingState(learner, optimizer.build(learner, settings.optimizer, shares, hidden_matrices(learner)), {}, average)
     precision = choose_precision(settings.trainer.precision, group.device)
     resolved = {
         "precision": precision,

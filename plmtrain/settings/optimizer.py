@@ -14,13 +14,16 @@ _Mean = Annotated[float, Field(ge=0, lt=1)]
 
 class OptimizerSettings(Settings):
     """AdamW with decoupled weight decay (Loshchilov and Hutter 2019), LAMB (You et al. 2020), Adafactor (Shazeer and Stern 2018),
-    or Adagrad (Duchi et al. 2011)."""
+    Adagrad (Duchi et al. 2011), or Muon (Jordan et al. 2024)."""
 
-    type: Literal["adamw", "lamb", "adafactor", "adagrad"] = "adamw"
+    type: Literal["adamw", "lamb", "adafactor", "adagrad", "muon"] = "adamw"
     lr: float = Field(gt=0)
     """The peak learning rate."""
     betas: tuple[_Mean, _Mean] = (0.9, 0.999)
-    """The share of the running means of the gradient and of its square that each step keeps (adamw, lamb)."""
+    """The share of the running means of the gradient and of its square that each step keeps (adamw, lamb, and muon but for
+    hidden matrices)."""
+    momentum: _Mean = 0.95
+    """The share of the running mean of a hidden matrix's gradient that each step keeps (muon)."""
     eps: float = Field(1e-6, gt=0)
     """Added to the root of the squared gradient's mean; by Adafactor to the squared gradient itself."""
     weight_decay: float = Field(0.01, ge=0)
@@ -29,7 +32,7 @@ class OptimizerSettings(Settings):
     """Whether weight decay omits biases and layer norms, as in most published code, or is of all parameters (XLM's code). With
     LAMB the omitted parameters have no trust ratio either."""
     bias_correction: bool = True
-    """Off for the optimisers of BERT's, ELECTRA's and ALBERT's code (adamw, lamb)."""
+    """Off for the optimisers of BERT's, ELECTRA's and ALBERT's code (adamw, lamb, and muon but for hidden matrices)."""
     decay_power: float = Field(0.8, gt=0, le=1)
     """The running mean of the squared gradient keeps 1 - t^-decay_power at update t (adafactor)."""
     clip_update: float | None = Field(1.0, gt=0)
@@ -66,8 +69,9 @@ class OptimizerSettings(Settings):
 
 
 _OPTIMIZERS_WITH = {
-    "betas": ("adamw", "lamb"),
-    "bias_correction": ("adamw", "lamb"),
+    "betas": ("adamw", "lamb", "muon"),
+    "momentum": ("muon",),
+    "bias_correction": ("adamw", "lamb", "muon"),
     "decay_power": ("adafactor",),
     "clip_update": ("adafactor",),
     "scale_by_parameter": ("adafactor",),

@@ -13,7 +13,7 @@ from plmtrain.settings.data import DataSettings, TableSettings
 from plmtrain.settings.lookup import objective_classes
 from plmtrain.settings.models.base import ModelSettings
 from plmtrain.settings.objectives.base import ObjectiveSettings
-from plmtrain.settings.optimizer import ScheduleSettings
+from plmtrain.settings.optimizer import OptimizerSettings, ScheduleSettings
 from plmtrain.settings.run import LaunchSettings
 from plmtrain.settings.task_rules import TASK_RULES
 from plmtrain.settings.tasks.base import TaskSettings
@@ -189,6 +189,12 @@ def _recurrence_is_not_compiled(model: ModelSettings, trainer: TrainerSettings) 
         yield "trainer.compile", what, "omit trainer.compile"
 
 
+def _muon_has_matrices(model: ModelSettings, optimizer: OptimizerSettings) -> Iterator[Broken]:
+    if optimizer.type == "muon" and model.kind == "bilstm":
+        what = f"optimizer.type=muon is for the linear layers of Transformers; model={model.name} has a recurrence"
+        yield "optimizer.type", what, "write optimizer=adagrad, or optimizer=adamw"
+
+
 def _batches_divide(trainer: TrainerSettings, launch: LaunchSettings) -> Iterator[Broken]:
     shapes = [("trainer", trainer.batch_size, trainer.micro_batch_size)]
     by_factor = {f"trainer.phases.{index}" for index, phase in enumerate(trainer.phases) if phase.token_factor is not None}
@@ -357,6 +363,7 @@ _RULES: tuple[Rule, ...] = (
     (("model", "trainer"), _frozen_layers_exist),
     (("model", "trainer", "init"), _new_layers_exist),
     (("model", "trainer"), _recurrence_is_not_compiled),
+    (("model", "optimizer"), _muon_has_matrices),
     (("trainer", "launch"), _batches_divide),
     (("schedule", "trainer"), _schedule_fits),
     (("objective", "trainer"), _phases_fit_objective),

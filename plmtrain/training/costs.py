@@ -35,6 +35,7 @@ from plmtrain.programs.program import Carry
 from plmtrain.settings.run import RunSettings
 from plmtrain.training import memory
 from plmtrain.training.group import Group
+from plmtrain.training.hidden_matrices import hidden_matrices
 from plmtrain.training.layer_rates import rate_shares
 from plmtrain.training.precision import Precision, autocast
 from plmtrain.training.step import Step, take_step, whole_loss
@@ -191,7 +192,7 @@ def measure(
         Stopped: if a signal asked for it.
     """
     phase = replace(phase, index=0, first_step=0, steps=_WARM_UP + steps, samples_before=0)
-    optimiser = optimizer.build(module, settings.optimizer, rate_shares(module, settings.optimizer))
+    optimiser = optimizer.build(module, settings.optimizer, rate_shares(module, settings.optimizer), hidden_matrices(module))
     scaler = torch.amp.GradScaler(group.device.type, enabled=precision == "fp16")
     memory.forget_peak(group.device)
     carry: Carry = {}

@@ -60,7 +60,7 @@ PROGRAMS: Mapping[str, Kind] = {
         "max_predictions:2",
         logged=("val/loss/sop",),
     ),
-    "span_mlm": Kind(_system("model=bert objective=span_mlm model.positions=32"), "mask_probability:0.3"),
+    "span_mlm": Kind(_system("model=bert objective=span_mlm model.positions=32 optimizer=muon"), "mask_probability:0.3"),
     "spanbert": Kind(
         _system("model=bert objective=spanbert model.positions=32 objective.position_width=8 objective.mask_probability=0.3"),
         "mask_probability:0.2",
