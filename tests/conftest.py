@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import sys
 
 import pytest
 from hypothesis import settings
@@ -11,6 +13,14 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("WANDB_MODE", "offline")
 # Several test processes share the cores: threads that spin at barriers would take most of the time, and none survives a fork.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # of the tests that set a number of threads themselves
+
+# Bytecode is kept: else each worker and each of a hundred child processes compiles the package and the tests anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
+# What is made while tests are collected stays: neither this process nor its forked children look for garbage among it.
+gc.disable()
 
 # A busy machine is no bug.
 settings.register_profile("patient", deadline=None)
@@ -39,3 +49,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         shared = any(one.scope == "module" and not one.argname.startswith("_") for one in definitions)
         if shared and item.get_closest_marker("xdist_group") is None:
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()

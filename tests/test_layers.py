@@ -11,6 +11,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -77,7 +78,7 @@ SHARED = {
 HEAVY = {"torch", "accelerate", "transformers", "datasets", "wandb", "matplotlib", "safetensors", "sklearn"}
 
 PLACES = {
-    "hydra": {"settings.composing.compose", "settings.composing.multirun"},
+    "hydra": {f"settings.composing.{name}" for name in ("compose", "merging", "multirun")},
     "omegaconf": {"settings"},
     "transformers": set(),
     "wandb": {"training"},
@@ -137,7 +138,10 @@ def _imports(module: str, tree: ast.AST, lazy: bool = False) -> Iterator[Import]
             yield from _imports(module, node, lazy or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
 
 
-IMPORTS = [found for name, path in MODULES.items() for found in _imports(name, ast.parse(path.read_text("utf-8")))]
+@cache
+def imports() -> list[Import]:
+    """Every import of the package."""
+    return [found for name, path in MODULES.items() for found in _imports(name, ast.parse(path.read_text("utf-8")))]
 
 
 def _told(imports: Iterator[Import]) -> list[str]:
@@ -153,7 +157,7 @@ def test_every_part_stands_on_one_floor() -> None:
 def test_imports_go_downward() -> None:
     level = {part: number for number, floor in enumerate(FLOORS) for part in floor}
     ground = len(FLOORS) - 1
-    own = [found for found in IMPORTS if found.library == "plmtrain" and found.module != "__init__"]
+    own = [found for found in imports() if found.library == "plmtrain" and found.module != "__init__"]
     assert len(own) > 100, "the imports were not read"
 
     def upward(found: Import) -> bool:
@@ -171,17 +175,19 @@ def test_what_is_found_by_name_does_not_know_its_siblings(folder: str) -> None:
         prefix, name = f"plmtrain.{folder}.", found.target.rpartition(".")[2]
         return found.module.startswith(f"{folder}.") and found.target.startswith(prefix) and name not in SHARED.get(folder, ())
 
-    assert _told(found for found in IMPORTS if sibling(found)) == []
+    assert _told(found for found in imports() if sibling(found)) == []
 
 
 def test_settings_and_corruption_know_nothing_heavy() -> None:
     """Not even inside a function: a mistake in the settings is told without torch."""
-    wrong = (found for found in IMPORTS if found.part in ("settings", "corruption") and found.library in HEAVY)
+    wrong = (found for found in imports() if found.part in ("settings", "corruption") and found.library in HEAVY)
     assert _told(wrong) == []
 
 
 def test_text_and_data_are_numpy_alone() -> None:
-    wrong = (found for found in IMPORTS if found.part in ("text", "data", "families", "keyed_random") and found.library in HEAVY)
+    wrong = (
+        found for found in imports() if found.part in ("text", "data", "families", "keyed_random") and found.library in HEAVY
+    )
     assert _told(found for found in wrong if found.module != "data.loading.step_loader") == []
 
 
@@ -200,14 +206,14 @@ def test_the_roof_and_the_ground_import_nothing_heavy_at_once() -> None:
         "redaction",
         "keyed_random",
     )
-    wrong = (found for found in IMPORTS if found.part in light and found.library in HEAVY | {"hydra", "omegaconf"})
+    wrong = (found for found in imports() if found.part in light and found.library in HEAVY | {"hydra", "omegaconf"})
     assert _told(found for found in wrong if not found.lazy) == []
 
 
 @pytest.mark.parametrize("library", PLACES)
 def test_a_library_stays_in_its_place(library: str) -> None:
     places = PLACES[library]
-    wrong = (found for found in IMPORTS if found.library == library and not places & {found.module, found.part})
+    wrong = (found for found in imports() if found.library == library and not places & {found.module, found.part})
     assert _told(wrong) == []
 
 
@@ -217,7 +223,7 @@ def test_every_library_is_declared() -> None:
     requirements = project["dependencies"] + extras["tensorboard"] + extras["eval"] + extras["report"]
     declared = {re.match(r"[\w-]+", requirement).group() for requirement in requirements}
     packages = {"hydra": "hydra-core", "yaml": "pyyaml", "sklearn": "scikit-learn", "rouge_score": "rouge-score"}
-    used = {found.library for found in IMPORTS} - set(sys.stdlib_module_names) - {"plmtrain"}
+    used = {found.library for found in imports()} - set(sys.stdlib_module_names) - {"plmtrain"}
     assert {packages.get(library, library) for library in used} <= declared
 
 
@@ -227,7 +233,7 @@ def test_no_verb_imports_another_verb() -> None:
 
     between = (
         found
-        for found in IMPORTS
+        for found in imports()
         if found.part == "commands" and "." in found.module and found.target.startswith("plmtrain.commands.")
     )
     assert _told(found for found in between if verb(found.module) != verb(found.target)) == []

@@ -42,7 +42,8 @@ def _called(tree: ast.Module) -> dict[str, set[str]]:
 def _method_of_re(call: ast.Call) -> str | None:
     """The function of the module ``re`` that is called, if it is one."""
     function = call.func
-    return function.attr if isinstance(function, ast.Attribute) and ast.unparse(function.value) == "re" else None
+    of_re = isinstance(function, ast.Attribute) and isinstance(function.value, ast.Name) and function.value.id == "re"
+    return function.attr if of_re else None
 
 
 def _inside(value: Any) -> Iterator[re.Pattern[str]]:

@@ -16,22 +16,20 @@ _BULLET = re.compile(r"^[ \t]*(?:[*+•-]|\(?(?:\d{1,2}|[a-z])[.)])[ \t]+")
 _NOT_PROSE = re.compile(
     r"^[ \t]*+(?:>>>|\.\.\.(?:\s|$)|\.\.\s|:\w|[|$%#@+=~^!/\\<>{}\[]|--|-?-\w[\w-]*(?:[ ,=]|$)|([^\w\s])\1{2,}[ \t]*$)|^ {3,}$"
 )
-_MARKUP: tuple[tuple[re.Pattern[str], str], ...] = tuple(
-    (re.compile(pattern), replacement)
-    for pattern, replacement in (
-        (r":[\w:+-]{1,64}:`(?:~[\w.]*\.)?[~!]?([^`<]+?)(?:\s*<[^>]*>)?`", r"\1"),  # :class:`~module.Class`
-        (r"`([^`<]+?)\s*<[^>]*>`__?", r"\1"),  # `text <address>`_
-        (r"``([^`]+)``", r"\1"),
-        (r"`([^`']+)['`]_{0,2}", r"\1"),
-        (r"\s?\[(?:\d+|#\w*)\]_?", ""),  # footnotes
-        (r"(?<![\w*])\*\*?([^\s*](?:[^*]*[^\s*])?)\*\*?(?![\w*])", r"\1"),  # *emphasis*
-        (r"(\w)\(\)", r"\1"),  # a function's name
-        (r"[“”]", '"'),
-        (r"[‘’]", "'"),
-        (r"(?<!\s)\s+(?:--|–|—)\s+", ", "),
-        (r"\s+", " "),
+_MARKUP: tuple[tuple[str, re.Pattern[str], str], ...] = tuple(
+    (sign, re.compile(pattern), replacement)
+    for sign, pattern, replacement in (  # a text without the sign is not searched
+        ("`", r":[\w:+-]{1,64}:`(?:~[\w.]*\.)?[~!]?([^`<]+?)(?:\s*<[^>]*>)?`", r"\1"),  # :class:`~module.Class`
+        ("`", r"`([^`<]+?)\s*<[^>]*>`__?", r"\1"),  # `text <address>`_
+        ("`", r"``([^`]+)``", r"\1"),
+        ("`", r"`([^`']+)['`]_{0,2}", r"\1"),
+        ("[", r"\s?\[(?:\d+|#\w*)\]_?", ""),  # footnotes
+        ("*", r"(?<![\w*])\*\*?([^\s*](?:[^*]*[^\s*])?)\*\*?(?![\w*])", r"\1"),  # *emphasis*
+        ("()", r"(\w)\(\)", r"\1"),  # a function's name
     )
 )
+_DASH = re.compile(r"(?<!\s)\s+(?:--|–|—)\s+")
+_QUOTES = str.maketrans("“”‘’", "\"\"''")
 # Signs that only occur in code, tables, addresses and markup; and words that are names in a program.
 _CODE = re.compile(
     r"[<>{}\[\]|\\@#$%^*~+=`&§©«»…]|::|--|\.\.|,,|!\w|;$|0x|\d:\d"  # signs
@@ -85,9 +83,10 @@ def _items(block: str) -> Iterator[str]:
 
 def _plain(text: str) -> str:
     """Return the text without inline markup, on one line."""
-    for pattern, replacement in _MARKUP:
-        text = pattern.sub(replacement, text)
-    return text.strip()
+    for sign, pattern, replacement in _MARKUP:
+        if sign in text:
+            text = pattern.sub(replacement, text)
+    return " ".join(_DASH.sub(", ", text.translate(_QUOTES)).split())
 
 
 def is_prose(sentence: str) -> bool:

@@ -91,8 +91,10 @@ def _modules() -> Iterator[tuple[str, list[str]]]:
         except (OSError, SyntaxError, ValueError):
             continue
         texts = [(node.body[0].lineno, text) for node in _documented(tree) if (text := ast.get_docstring(node))]
+        line, counted = 1, 0
         for match in _COMMENT.finditer(code):
-            texts.append((code.count("\n", 0, match.start()) + 1, _COMMENT_SIGN.sub("", match.group())))
+            line, counted = line + code.count("\n", counted, match.start()), match.start()
+            texts.append((line, _COMMENT_SIGN.sub("", match.group())))
         yield path.relative_to(root).as_posix(), [text for _, text in sorted(texts)]
 
 

@@ -112,13 +112,15 @@ def take_step(
         clip_norm: the maximum gradient norm; None for no clipping.
     """
     normalisers = global_normalisers(batches, (*part.program.terms, *part.program.counted), group)
+    # Without a GPU torch would prepare the generators of all kinds of GPUs each time, which takes a tenth of a very small step.
+    seed_dropout = torch.default_generator.manual_seed if group.device.type == "cpu" else torch.manual_seed
     totals: dict[str, Tensor] = {}
     weights: dict[str, float] = {}
     handed_on: list[Carry] = []
     first_row = 0
     for turn, batch in enumerate(batches):
         # Dropout depends on the step, not on earlier draws: a resumed run draws the same.
-        torch.manual_seed(keyed_random.scalar("dropout", seed, step, group.rank, turn))
+        seed_dropout(keyed_random.scalar("dropout", seed, step, group.rank, turn))
         faults.fault_point("train.accum" if turn else "train.forward", step)
         rows = slice(first_row, first_row := first_row + len(batch.samples))
         is_last = turn == len(batches) - 1

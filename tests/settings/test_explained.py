@@ -20,7 +20,6 @@ from plmtrain.settings.optimizer import OptimizerSettings, ScheduleSettings
 from plmtrain.settings.ranges import values_of
 from plmtrain.settings.trainer import TrainerSettings
 
-ALL = all_settings()
 ROOT = Path(__file__).parents[2]
 
 
@@ -31,7 +30,7 @@ def test_every_setting_of_every_run_is_explained() -> None:
         for group, (_, known) in kind.variants.items():
             keys |= {key for one in known().values() for key in keys_of(one, f"{group}.")}
     # The bases of models, objectives and tasks are groups: their own keys come with each of their classes.
-    explained = {setting.key: setting for settings in ALL.values() for setting in settings}
+    explained = {setting.key: setting for settings in all_settings().values() for setting in settings}
     assert set(explained) == keys
     assert [key for key, setting in explained.items() if not setting.meaning or not setting.defaults] == []
 
@@ -89,7 +88,7 @@ def test_comments_are_those_above_keys(tmp_path: Path) -> None:
 
 
 def test_the_same_name_with_two_meanings_is_two_settings() -> None:
-    shares = [setting for setting in ALL["objective"] if setting.key == "objective.random_share"]
+    shares = [setting for setting in settings_in("objective") if setting.key == "objective.random_share"]
     where = {frozenset(setting.defaults): setting.meaning for setting in shares}
     assert where[frozenset({"plm"})].startswith("How often the second segment is a text from elsewhere")
     assert where[frozenset({"span_mlm", "spanbert"})].startswith("The share of spans")

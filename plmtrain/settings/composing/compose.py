@@ -1,37 +1,30 @@
-"""From the command line and the YAML files to one plain dict, by Hydra. No other module here imports it.
+"""From the command line and the YAML files to one plain dict, by Hydra.
 
 Users never see Hydra's own messages: everything that it would refuse is detected before, and reported in plmtrain's words.
 """
 
 from __future__ import annotations
 
-import copy
 import re
-import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
-from hydra import compose as hydra_compose
-from hydra import initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, Override
-from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from plmtrain.errors import SettingsError, nearest
 from plmtrain.settings.composing.arguments import parse_arguments
 from plmtrain.settings.composing.folders import OPTIONAL_GROUPS, PRIMARY, choices, conf_folder, find_choice, values_in
 from plmtrain.settings.composing.foreign_yaml import screen, screen_folder
+from plmtrain.settings.composing.merging import files_merged, inside, merge_files
 from plmtrain.settings.composing.overrides import Checked, check_overrides, quoted, where
 from plmtrain.settings.composing.own_shapes import take_own_shape
 from plmtrain.settings.composing.settings_file import WHOLE, SettingsFile, read_settings_file, separated
 
-_one_at_a_time = threading.RLock()
 _ABSENT = object()
 
 
@@ -72,14 +65,11 @@ class Composed:
     def _files(self) -> list[tuple[str, dict[str, Any]]]:
         """The merged files, in order, each with the values that it set."""
         files = []
-        for config_path, package in _files_merged(self.config_dir, self.groups, self.primary):
+        for config_path, package in files_merged(self.config_dir, self.groups, self.primary):
             for folder, shown in ((str(conf_folder()), "conf"), (self.config_dir, self.config_dir)):
                 path = Path(folder or "") / f"{config_path}.yaml"
                 if folder is not None and path.is_file():
-                    values: Any = values_in(path)
-                    for part in reversed([part for part in package.split(".") if part]):
-                        values = {part: values}
-                    files.append((f"{shown}/{config_path}.yaml", values))
+                    files.append((f"{shown}/{config_path}.yaml", inside(package, values_in(path))))
                     break
         return files
 
@@ -114,8 +104,9 @@ class Composed:
         return None
 
 
+@lru_cache(maxsize=256)
 def parse_override(text: str) -> Override:
-    """Parse an override by Hydra's grammar."""
+    """Parse an override by Hydra's grammar: once when it is checked and when its value is set."""
     return OverridesParser.create().parse_override(text)
 
 
@@ -133,60 +124,6 @@ def values_of(text: str, choices: Sequence[str] = ()) -> list[str]:
     if isinstance(pattern, Glob):
         return [str(choice) for choice in pattern.filter(list(choices))]
     return list(override.sweep_string_iterator())
-
-
-def search_path(config_dir: str | None) -> list[str]:
-    """Return the override that adds the user's own folder to Hydra's search path."""
-    if config_dir is None:
-        return []
-    return [f"hydra.searchpath=[{quoted(f'file://{config_dir}')}]"]
-
-
-@contextmanager
-def hydra_at_work(config_dir: str | None) -> Iterator[None]:
-    """Initialise Hydra on plmtrain's folder, and clear it before the next use: Hydra is a global object.
-
-    One thread at a time, since Hydra's state is global, and the jobs of a sweep compose in parallel.
-    """
-    with _one_at_a_time:
-        GlobalHydra.instance().clear()
-        with initialize_config_dir(str(conf_folder()), job_name="plmtrain", version_base="1.3"):
-            yield
-
-
-def _merged(config_dir: str | None, groups: tuple[str, ...], primary: str) -> DictConfig:
-    """Return the YAML files of some choices, merged by Hydra."""
-    if config_dir is None:
-        return copy.deepcopy(_shipped(groups, primary))
-    with hydra_at_work(config_dir):
-        return hydra_compose(primary, [*search_path(config_dir), *groups])
-
-
-@lru_cache(maxsize=128)
-def _shipped(groups: tuple[str, ...], primary: str) -> DictConfig:
-    """Merge plmtrain's own files, which do not change during the process: the jobs of a sweep share most of them."""
-    with hydra_at_work(None):
-        return hydra_compose(primary, list(groups))
-
-
-def _files_merged(config_dir: str | None, groups: tuple[str, ...], primary: str) -> Sequence[tuple[str, str]]:
-    """Return the files that Hydra merges, in order, each with the package of its values."""
-    if config_dir is None:
-        return _shipped_files(groups, primary)
-    return _defaults_list(config_dir, groups, primary)
-
-
-@lru_cache(maxsize=128)
-def _shipped_files(groups: tuple[str, ...], primary: str) -> Sequence[tuple[str, str]]:
-    """Return the same of plmtrain's own files, which do not change during the process."""
-    return _defaults_list(None, groups, primary)
-
-
-def _defaults_list(config_dir: str | None, groups: tuple[str, ...], primary: str) -> Sequence[tuple[str, str]]:
-    with hydra_at_work(config_dir):
-        loader = GlobalHydra.instance().config_loader()
-        merged = loader.compute_defaults_list(primary, [*search_path(config_dir), *groups], RunMode.RUN).defaults
-    return [(str(default.config_path), default.package or "") for default in merged]
 
 
 def _apply_file(config: DictConfig, file: SettingsFile, broken: set[str]) -> Iterator[SettingsError]:
@@ -280,7 +217,7 @@ def _with_parts(
         files[place] = (
             f"conf/objective/{choice}.yaml" if find_choice("objective", choice) else f"{config_dir}/objective/{choice}.yaml"
         )
-        below = _merged(config_dir, (f"objective={quoted(choice)}",), primary)["objective"]
+        below = merge_files(config_dir, (f"objective={quoted(choice)}",), primary)["objective"]
         OmegaConf.set_struct(below, False)
         OmegaConf.update(config, place, OmegaConf.merge(below, own), merge=False, force_add=True)
 
@@ -335,9 +272,9 @@ def compose(arguments: Sequence[str], config_dir: str | None = None, primary: st
         refused = screen(config_dir, {group: choice for group, choice in chosen.items() if choice is not None})
         if refused:
             return Composed({}, errors=(*errors, *refused), broken=frozenset({""}), primary=primary)
-    groups = tuple(f"{group}={'null' if choice is None else quoted(choice)}" for group, choice in chosen.items())
+    groups = tuple(f"{group}={quoted(choice)}" for group, choice in chosen.items() if choice is not None)  # else the default
     try:
-        config = _merged(config_dir, groups, primary)
+        config = merge_files(config_dir, groups, primary)
     except Exception as error:
         if config_dir is None:
             raise  # the shipped files are at fault, not the user

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +65,7 @@ def foreign_group(primary: str, group: str) -> str | None:
     return next((kind for kind in _FOREIGN if group in groups_of(kind)), None) if group in _FOREIGN[primary] else None
 
 
+@cache
 def conf_folder() -> Path:
     """Return the folder of plmtrain's own YAML files: inside the package when installed, else at the top of the repository."""
     package = Path(__file__).resolve().parents[2]
@@ -78,11 +81,17 @@ def _folders(config_dir: str | Path | None) -> Iterator[Path]:
 
 def choices(group: str, config_dir: str | Path | None = None) -> list[str]:
     """Return the choices of a group, plmtrain's own and those of ``--config-dir``, sorted."""
-    names: set[str] = set()
-    for folder in _folders(config_dir):
-        root = folder / group
-        names.update(file.relative_to(root).with_suffix("").as_posix() for file in root.rglob("*.yaml"))
-    return sorted(names)
+    return sorted(_own_choices(group) | (set() if config_dir is None else _choices_in(Path(config_dir), group)))
+
+
+@cache
+def _own_choices(group: str) -> set[str]:
+    return _choices_in(conf_folder(), group)
+
+
+def _choices_in(folder: Path, group: str) -> set[str]:
+    root = folder / group
+    return {file.relative_to(root).with_suffix("").as_posix() for file in root.rglob("*.yaml")}
 
 
 def find_choice(group: str, choice: str, config_dir: str | Path | None = None) -> Path | None:
@@ -91,14 +100,24 @@ def find_choice(group: str, choice: str, config_dir: str | Path | None = None) -
 
 
 def values_in(file: Path) -> Any:
-    """Return what a YAML file says: one of plmtrain's own by libyaml, which takes a tenth of the time.
+    """Return what a YAML file says.
 
-    Other people's files are not given to libyaml: where they nest deeply enough, it ends the process.
+    One of plmtrain's own is read once, by libyaml, which takes a tenth of the time. Other people's files are not given to it:
+    where they nest deeply enough, it ends the process.
     """
     import yaml  # type: ignore[import-untyped]
 
-    own = file.is_relative_to(conf_folder())
-    loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader) if own else yaml.SafeLoader
+    return copy.deepcopy(_own_values(file)) if file.is_relative_to(conf_folder()) else _parsed(file, yaml.SafeLoader)
+
+
+@cache
+def _own_values(file: Path) -> Any:
+    import yaml
+
+    return _parsed(file, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+
+
+def _parsed(file: Path, loader: Any) -> Any:
     reader = loader(read_text(file))
     try:
         return reader.get_single_data()
@@ -121,13 +140,13 @@ def section(group: str, choice: str, config_dir: str | Path | None = None) -> di
     below: dict[str, Any] = {}
     for entry in values.get("defaults", []):
         if isinstance(entry, str) and entry not in ("_self_", choice):
-            below = _merged(below, section(group, entry, config_dir))
+            below = merge_values(below, section(group, entry, config_dir))
     own = values.get(group, values)
     own = {key: value for key, value in own.items() if key != "defaults"} if isinstance(own, dict) else {}
-    return _merged(below, own)
+    return merge_values(below, own)
 
 
-def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Merge nested values, as Hydra does: those of ``above`` win."""
+def merge_values(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Return nested values on top of others, as Hydra merges files: those of ``above`` win."""
     both = {key for key in below.keys() & above.keys() if isinstance(below[key], dict) and isinstance(above[key], dict)}
-    return {**below, **above, **{key: _merged(below[key], above[key]) for key in sorted(both)}}
+    return {**below, **above, **{key: merge_values(below[key], above[key]) for key in sorted(both)}}

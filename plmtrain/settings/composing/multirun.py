@@ -14,7 +14,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig
 
 from plmtrain.errors import PlmtrainError, SettingsError
-from plmtrain.settings.composing.compose import hydra_at_work, search_path
+from plmtrain.settings.composing.merging import hydra_at_work, search_path
 from plmtrain.settings.composing.overrides import Checked, quoted
 
 Job = Callable[[Sequence[str], int], float]
@@ -73,7 +73,7 @@ def run_sweep(checked: Checked, config_dir: str | None, folder: Path, job: Job, 
     quiet = ["hydra/job_logging=disabled", "hydra/hydra_logging=disabled", "hydra.output_subdir=null"]
     place = [f"hydra.sweep.dir={quoted(str(folder))}", "hydra.sweep.subdir=."]
     overrides = [*search_path(config_dir), *ours, *quiet, *place, *checked.hydra, *groups, *values]
-    with hydra_at_work(config_dir):
+    with hydra_at_work():
         hydra = GlobalHydra.instance().hydra  # used after the ``with``, since its jobs compose settings too
     assert hydra is not None
     try:
