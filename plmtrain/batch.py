@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,6 +13,8 @@ from torch import Tensor
 
 Change = Callable[[Any], Any]
 """The function that ``map`` applies to every tensor, such as a move to another device or a conversion to NumPy and back."""
+READ_AT_ONCE = 64
+"""The rows that are read at a time where one question may have any number of them: a book has thousands of windows."""
 
 
 def _maybe(change: Change, tensor: Tensor | None) -> Any:
@@ -101,6 +103,12 @@ class Inputs:
             spellings=_maybe(change, self.spellings),
             spelling_rows=_maybe(change, self.spelling_rows),
         )
+
+    def in_parts(self) -> Iterator[tuple[int, Inputs]]:
+        """Yield the inputs of ``READ_AT_ONCE`` rows at a time, each time with the number of the first one."""
+        for first in range(0, len(self.ids), READ_AT_ONCE):
+            own = slice(first, first + READ_AT_ONCE)
+            yield first, replace(self.map(lambda tensor, own=own: tensor[own]), spellings=self.spellings)
 
 
 def shift_right(ids: Tensor, start: int | Tensor) -> Tensor:

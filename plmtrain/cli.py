@@ -179,4 +179,6 @@ def console() -> None:
 
     child_processes.end_with_launcher()
     streams.prepare()
-    sys.exit(main())
+    code = main()
+    stopping.ignore()  # the work is done: Python's end gives signals back their default, which would kill the process
+    sys.exit(code)

@@ -150,7 +150,7 @@ def understood(error: BaseException) -> PlmtrainError | None:
     if isinstance(error, PlmtrainError):
         return error
     if isinstance(error, KeyboardInterrupt):
-        return Stopped("stopped by SIGINT", "", "the same command resumes the run from here")
+        return Stopped("stopped by SIGINT", "", "run the same command again")
     # By name, since this must not import torch.
     kind = type(error).__name__
     if (

@@ -4,7 +4,8 @@ The command line calls ``watch`` before anything else. A signal that comes while
 so children of plmtrain's are started with these signals blocked (``held``): they arrive once the child watches.
 
 Python runs a signal's handler between two of its own instructions, and a whole backward pass is one of them: half a minute on a
-slow machine. Each signal therefore also wakes a thread, which says at once what is awaited, and ends the process at the second.
+slow machine. Each signal therefore also wakes a thread, which says at once what is awaited, and ends the process at the second
+one, or at the first where nothing can be lost.
 """
 
 from __future__ import annotations
@@ -20,10 +21,13 @@ from types import FrameType
 from plmtrain.errors import Stopped
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+AGAIN = "run the same command again"
+"""What to do after a stop of work that begins anew, or that keeps by itself what it has done."""
 
 _requested: signal.Signals | None = None
 _heard: signal.Signals | None = None
 _announced = False
+_loses_nothing = False
 _listener: int | None = None  # the process whose thread hears signals
 
 
@@ -43,7 +47,7 @@ def _request(number: int, frame: FrameType | None) -> None:
     name, asked_before = signal.Signals(number), _requested is not None
     if _requested is None:
         _requested = name
-    if asked_before and number != signal.SIGUSR1:
+    if (asked_before or _loses_nothing) and number != signal.SIGUSR1:
         _end_at_once(name)
     _answer(name)
 
@@ -56,7 +60,7 @@ def _listen(wakened: int) -> None:
             if number in SIGNALS:
                 name, heard_before = signal.Signals(number), _heard is not None
                 _heard = _heard or name
-                if heard_before and number != signal.SIGUSR1:
+                if (heard_before or _loses_nothing) and number != signal.SIGUSR1:
                     _end_at_once(name)
                 _answer(name)
 
@@ -69,10 +73,13 @@ def _answer(name: signal.Signals) -> None:
 
 
 def _end_at_once(name: signal.Signals) -> None:
-    """End the process, which was asked twice. Files are replaced by renaming, so even this loses nothing that was saved."""
+    """End the process, which was asked twice or writes nothing. Files are replaced by renaming, so even the second signal loses
+    nothing that was saved."""
     if not _ending.acquire(blocking=False):
         threading.Event().wait()  # the other thread is ending the process
-    if _last_act is not None:
+    if _loses_nothing:
+        _say(f"stopped by {name.name}\n{AGAIN}")
+    elif _last_act is not None:
         with suppress(Exception):
             _say(_last_act(name))
     os._exit(Stopped.exit_code)
@@ -130,6 +137,19 @@ def held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+@contextmanager
+def ending_at_once() -> Iterator[None]:
+    """Let the first TERM or INT end the process inside the ``with``: for work that writes nothing, in which a single call of a
+    library may take minutes."""
+    global _loses_nothing
+    safe_point()
+    _loses_nothing = True
+    try:
+        yield
+    finally:
+        _loses_nothing = False
+
+
 def announce(announced: bool) -> None:
     """Set whether a line answers a signal; of several processes that train together, one is enough."""
     global _announced
@@ -179,11 +199,12 @@ def safe_point() -> None:
         raise stopped()
 
 
-def stopped(kept: str = "") -> Stopped:
+def stopped(kept: str = "", remedy: str = AGAIN) -> Stopped:
     """Return the error that reports the stop.
 
     Args:
         kept: what is saved.
+        remedy: what to do then.
     """
     name = _requested.name if _requested is not None else "a signal"
-    return Stopped(f"stopped by {name}", kept, "the same command resumes the run from here")
+    return Stopped(f"stopped by {name}", kept, remedy)

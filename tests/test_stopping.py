@@ -34,6 +34,9 @@ PROGRAM = textwrap.dedent(
         print("parent", stopping.requested(), flush=True)
         sys.exit(0)
     print("ready", flush=True)
+    if "harmless" in sys.argv:
+        with stopping.ending_at_once():
+            hashlib.pbkdf2_hmac("sha256", b"", b"", 2_000_000_000)
     hashlib.pbkdf2_hmac("sha256", b"", b"", 2_000_000_000)  # half an hour in one call, as a backward pass on a slow machine
     """
 )
@@ -71,3 +74,25 @@ def test_a_forked_childs_signal_is_not_its_parents() -> None:
     out, err = process.communicate(timeout=30)
     assert out == "parent None\n"
     assert err.count("stopping") <= 1  # the child's own
+
+
+def test_work_that_writes_nothing_ends_by_the_first() -> None:
+    process = started("harmless")
+    assert process.stdout is not None
+    assert process.stderr is not None
+    assert process.stdout.readline() == "ready\n"
+    time.sleep(0.2)  # until it is inside the call
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(30) == 75
+    assert process.stderr.read() == "\nstopped by SIGTERM\nrun the same command again\n"
+
+
+def test_a_signal_after_the_work_changes_nothing() -> None:
+    """Python gives signals back their default at its end, unless they are ignored."""
+    program = (
+        "import atexit, signal, sys; from plmtrain import cli; sys.argv[1:] = ['--version']; "
+        "atexit.register(lambda: print([signal.getsignal(number).name for number in cli.stopping.SIGNALS])); cli.console()"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(plmtrain.__file__).parents[1])}
+    ended = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert ended.stdout.splitlines()[-1] == str(["SIG_IGN"] * 3)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -43,7 +43,7 @@ def run(arguments: list[str]) -> int:
     if options.submission is not None:
         return _submit(options)
     chosen = _generation(vars(options))
-    refused = Refused()
+    refused, shortened = Refused(), Shortened()
     with nullcontext() if options.output is None else answer_file(options.output) as table:
         from plmtrain.runs.asked import asked
 
@@ -63,6 +63,7 @@ def run(arguments: list[str]) -> int:
             questions, rows = _encoded(model.answering, model.tokenizer, batch, refused)
             if rows is None:
                 continue
+            shortened.add(questions, rows)
             if streamed and len(questions) == 1:
                 _write(model.stream(questions[0].text, rows))
             else:
@@ -72,6 +73,9 @@ def run(arguments: list[str]) -> int:
             answered += len(questions)
     if options.output is not None:
         warn(f"{options.output}: {answered:,} rows")
+    if shortened.count:
+        most = f"the {model.answering.longest:,} tokens that the run reads"
+        warn(f"{shortened.count:,} of {answered:,} texts are longer than {most}, first {shortened.first}: a part was read")
     if refused.count > 1:
         warn(f"{refused.count:,} of {refused.count + answered:,} questions have no answer")
     return DataError.exit_code if refused.count else 0
@@ -198,6 +202,19 @@ class Refused(Skips):
         if self.count <= _TOLD:
             remedy = error.remedy.removesuffix(SKIP).rstrip("; ") or "correct this line"  # there is no run that would skip it
             warn(redact_text(str(DataError(error.what, error.where, remedy))))
+
+
+class Shortened:
+    """Questions whose texts are longer than the rows of the run: they are answered after a part of them."""
+
+    def __init__(self) -> None:
+        self.count, self.first = 0, ""
+
+    def add(self, questions: Sequence[Question], rows: Rows) -> None:
+        """Count those of some questions, given a row for each."""
+        for number in [] if rows.cut is None else rows.cut.nonzero()[0].tolist():
+            self.count += 1
+            self.first = self.first or questions[number].place or f"'{questions[number].text[:60]}'"
 
 
 def _questions(options: argparse.Namespace, answering: Answering[Any], refused: Refused) -> Iterator[Question]:

@@ -277,7 +277,11 @@ class RowAnswering(TaskAnswering[RowLearner], Generic[RowTaskT]):
     def collate(self, rows: Rows) -> Batch:
         return self.program.batch(rows, {}, torch.arange(len(rows)))
 
+    def scores(self, learner: RowLearner, inputs: Inputs) -> Tensor:
+        """Return the outputs of the head for the rows of some examples.  # [rows, outputs]"""
+        return learner.scores(inputs)
+
     @torch.no_grad()
     def predict(self, learner: RowLearner, batch: Batch) -> list[dict[str, Any]]:
-        answers = self.answers(learner.scores(batch.inputs).float(), batch)
+        answers = self.answers(self.scores(learner, batch.inputs).float(), batch)
         return [{"sample": sample, **answer} for sample, answer in zip(batch.samples.tolist(), answers, strict=True)]

@@ -3,6 +3,7 @@ section 4; Jiao et al. 2020, section 3.1)."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -42,17 +43,15 @@ class TaughtTask(Taught):
         if not theirs.has_head:
             yield "the teacher writes its answers, and has no probabilities to learn", "name a teacher with a head"
             return
-        if getattr(theirs, "multi_label", False) != getattr(ours, "multi_label", False):
-            known = str(getattr(theirs, "multi_label", False)).lower()
-            yield f"the teacher was trained with task.multi_label={known}", f"write task.multi_label={known}"
         if (labels := getattr(theirs, "labels", None)) != getattr(ours, "labels", None):
             what = f"the teacher's labels are {_listed(labels)}, and the task's {_listed(getattr(ours, 'labels', ()))}"
             yield what, f"write task.labels=[{','.join(labels or ())}], or name a teacher of the same labels in the same order"
         if (read := _texts(theirs)) != _texts(ours):
             yield f"the teacher reads {read} in a row, and the task {_texts(ours)}", "name a teacher that reads the same texts"
-        if getattr(theirs, "symmetric", False) != getattr(ours, "symmetric", False):
-            known = str(getattr(theirs, "symmetric", False)).lower()
-            yield f"the teacher was trained with task.symmetric={known}", f"write task.symmetric={known}"
+        for name in ("multi_label", "symmetric", "windows"):
+            if (known := getattr(theirs, name, None)) != getattr(ours, name, None):
+                written = known if isinstance(known, str) else json.dumps(known)
+                yield f"the teacher was trained with task.{name}={written}", f"write task.{name}={written}"
 
     def with_soft(self, terms: dict[str, Term], total: Tensor, batch: Batch) -> dict[str, Term]:
         """Return the terms of the right answers with their weight, and that of the teacher's.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from plmtrain.batch import Batch
+from plmtrain.batch import Batch, Inputs
 from plmtrain.data.rows.windows import in_windows
 from plmtrain.nn.groups import grouped, table_of
 from plmtrain.programs.sentences import SentenceAnswering, SentenceProgram
@@ -18,6 +18,7 @@ from plmtrain.settings.tasks.classification import ClassificationSettings
 
 if TYPE_CHECKING:
     from plmtrain.data.rows.rows import Rows
+    from plmtrain.programs.row_tasks import RowLearner
 
 
 class WindowedProgram(SentenceProgram[ClassificationSettings]):
@@ -75,6 +76,12 @@ class WindowedAnswering(SentenceAnswering[ClassificationSettings]):
         Args:
             scores: [texts, outputs] in fp32.
         """
+
+    def scores(self, learner: RowLearner, inputs: Inputs) -> Tensor:
+        """Return the outputs of the head, with memory for a part of the windows alone.  # [rows, outputs]"""
+        if self.program.settings.windows is None:
+            return super().scores(learner, inputs)
+        return torch.cat([learner.scores(part) for _, part in inputs.in_parts()])
 
     def answers(self, scores: Tensor, batch: Batch) -> list[dict[str, Any]]:
         return self.of_texts(self.program.of_texts(scores, batch))

@@ -120,6 +120,8 @@ class LabelledExamples(Material):
         examples = self.examples
         return {
             "digest": self.digest,
+            "tokenizer": self.tokenizer.digest,
+            "held_out": self.examples.held_out_digest(),
             **examples.reader.facts(examples.splits),
             "examples": {split: len(some) for split, some in examples.splits.items()},
             "skipped": examples.skips.count,

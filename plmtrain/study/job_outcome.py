@@ -55,12 +55,17 @@ def up_to_date(record: Record) -> Record:
 def _measured_on(folder: Path, settings: RunSettings) -> str:
     """Return a digest of what a run's measure was measured on.
 
-    Of a task these are its held-out examples; a loss also depends on the objective and the tokens.
+    Of a task these are its held-out examples. A loss also depends on the tokens, which what a run starts from may bring, and that
+    of pretraining on the objective and the teacher.
     """
     what: dict[str, Any] = {"measure": settings.measure, "batches": settings.trainer.evaluate_batches}
+    described = _described(folder)
+    if settings.measure == "loss":
+        what["tokenizer"] = described.get("tokenizer")
     if isinstance(settings, FinetuneSettings):
-        what["examples"] = _held_out_examples(folder)
+        what["examples"] = described.get("held_out") or [described.get("sources"), described.get("examples")]
     else:
+        what["teacher"] = settings.teacher
         values = settings.model_dump(mode="json")
         what |= {
             group: {key: value for key, value in values[group].items() if kind_of(f"{group}.{key}") != "free"}
@@ -69,15 +74,12 @@ def _measured_on(folder: Path, settings: RunSettings) -> str:
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _held_out_examples(folder: Path) -> Any:
-    """Return what tells the held-out examples of a run: their digests, or those of all where they were split off."""
+def _described(folder: Path) -> Mapping[str, Any]:
+    """Return what a run wrote about its data; nothing if that is damaged."""
     try:
-        described = read_object(folder / "data" / "manifest.json")
+        return read_object(folder / "data" / "manifest.json")
     except (OSError, DamagedJson):
-        return None
-    sources = described.get("sources")
-    own = sources.get("validation") if isinstance(sources, Mapping) else None
-    return list(own.values()) if isinstance(own, Mapping) and own else [sources, described.get("examples")]
+        return {}
 
 
 def _collapsed(folder: Path) -> bool | None:

@@ -196,7 +196,9 @@ class Summary:
         if all(job.state != "finished" for job in self.jobs):
             return None
         if not self.compares:
-            return "they were measured by different metrics, on different examples, or with different objectives or tokens"
+            return (
+                "they were measured by different metrics, on different examples, or with different objectives, teachers or tokens"
+            )
         if len(self.ranked) > 1:
             return f"median and mean of {self.ranked[0]} and of {self.ranked[1]} are equal"
         return f"all runs of {counted(len(self.ranked), 'configuration')} finished, and two are needed"

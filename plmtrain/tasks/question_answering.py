@@ -59,8 +59,6 @@ if TYPE_CHECKING:
     from plmtrain.text.tokenizer import Tokenizer
     from plmtrain.text.vocabulary import Vocabulary
 
-_AT_ONCE = 64
-"""The rows of one question's context that are read at a time: a book has thousands."""
 _SHORTEST = 4
 """The least tokens of text in a row: two of a question, and two of a context."""
 _WORST = 5
@@ -252,8 +250,7 @@ class AnswerFinding(TaskAnswering[SpanLearner]):
 
     def predict(self, learner: SpanLearner, batch: Batch) -> list[dict[str, Any]]:
         """Return for each row the best ``answers`` with their characters and scores, and the score of no answer."""
-        count = len(batch.samples)
-        return [answer for first in range(0, count, _AT_ONCE) for answer in self._predict(learner, _some(batch, first, _AT_ONCE))]
+        return [answer for first, part in batch.inputs.in_parts() for answer in self._predict(learner, _some(batch, first, part))]
 
     @torch.no_grad()
     def _predict(self, learner: SpanLearner, batch: Batch) -> list[dict[str, Any]]:
@@ -391,9 +388,9 @@ class AnswerFinding(TaskAnswering[SpanLearner]):
         return parts
 
 
-def _some(batch: Batch, first: int, count: int) -> Batch:
-    """Return a part of a batch whose tensors all have a row for each sample."""
-    return batch.map(lambda tensor: tensor[first : first + count])
+def _some(batch: Batch, first: int, inputs: Inputs) -> Batch:
+    """Return the part of a batch with some of its inputs; its other tensors all have a row for each sample."""
+    return replace(batch.map(lambda tensor: tensor[first : first + len(inputs.ids)]), inputs=inputs)
 
 
 def _mean(values: NDArray[np.float64]) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -223,7 +223,7 @@ class Labelling(TaskAnswering[TokenLabelsLearner]):
     def predict(self, learner: TokenLabelsLearner, batch: Batch) -> list[dict[str, Any]]:
         """Return for each row the likeliest label of each of its words as ``labels``, with its probability."""
         names = self.settings.labels
-        scores = learner.scores(batch.inputs, batch.targets["places"]).float()
+        scores = torch.cat([learner.scores(part, places) for part, places in _in_parts(batch)]).float()
         best = scores.softmax(dim=-1).max(dim=-1)
         labels, shares = [names[number] for number in best.indices.tolist()], best.values.tolist()
         answers, first = [], 0
@@ -310,3 +310,11 @@ class Labelling(TaskAnswering[TokenLabelsLearner]):
         measure = self.program.selection.measure
         value = self.score(predictions, [example.reference for example in held_out])[measure]
         return f"each word's commonest label of training alone has {value:.4f}"
+
+
+def _in_parts(batch: Batch) -> Iterator[tuple[Inputs, Tensor]]:
+    """Yield the inputs of some rows at a time, with the places of the words in them."""
+    places, length = batch.targets["places"], batch.inputs.ids.shape[1]
+    for first, part in batch.inputs.in_parts():
+        inside = (places >= first * length) & (places < (first + len(part.ids)) * length)
+        yield part, places[inside] - first * length

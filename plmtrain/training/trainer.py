@@ -132,7 +132,8 @@ class Trainer:
             stop = self._between_steps()
             if stop:
                 done, total = self.progress.step, self.setup.settings.trainer.steps
-                raise stopping.stopped(f"step {done:,} of {total:,} is saved" if done else "no step was taken yet")
+                kept = f"step {done:,} of {total:,} is saved" if done else "no step was taken yet"
+                raise stopping.stopped(kept, "the same command resumes the run from here")
             if self.finished:
                 return self.progress
             with self._clock.step():

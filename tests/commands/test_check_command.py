@@ -185,6 +185,15 @@ def test_a_model_that_no_machine_has_room_for(work: Path) -> None:
     assert "seconds_per_step" not in found
 
 
+def test_a_model_that_is_too_deep_to_be_measured(work: Path) -> None:
+    """A check ends soon; the rest of it is done."""
+    found = checked(work, *RUN, "model.layers=330", "model.width=2")
+    assert (found["exit_code"], found["errors"]) == (0, [])
+    assert any("too deep to be measured" in warning["what"] for warning in found["warnings"])
+    assert "parameters" in found
+    assert "seconds_per_step" not in found
+
+
 def test_rows_that_do_not_fit_together(work: Path) -> None:
     """What fits is named."""
     found = checked(work, *RUN, "trainer.batch_size=1048576", "model.layers=64")

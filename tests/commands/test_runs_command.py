@@ -116,8 +116,16 @@ def test_deleting_asks_and_refuses_what_lives_or_is_no_run() -> None:
         assert removed("--yes", "runs/kept", wrong).code == 2
     assert kept.exists
     assert living.exists
-    assert removed("--yes", "runs/kept", "runs/living", "runs/kept").code == 0
+    assert removed("--yes", "runs/kept", "runs/living", "runs/kept", "runs/tuned/../kept").code == 0
     assert sorted(path.name for path in Path("runs").iterdir()) == ["elsewhere", "link", "tuned"]
+
+
+def test_a_run_is_deleted_from_within() -> None:
+    made("kept")
+    inside = made("inside").path
+    result = plmtrain("runs", "rm", "--yes", ".", cwd=inside)
+    assert result.code == 0, result.err
+    assert [path.name for path in Path("runs").iterdir()] == ["kept"]
 
 
 @pytest.mark.parametrize(("answer", "there"), [("y\n", False), ("\n", True), ("n\n", True)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from plmtrain.study.sweep_record import Record
 from plmtrain.training.run_folder import HELD_OUT, REVIEW, RunFolder
 
 
-def left(path: Path, *overrides: str, sources: dict[str, dict[str, str]] | None = None, collapsed: object = None) -> Record:
+def left(path: Path, *overrides: str, described: dict[str, object] | None = None, collapsed: object = None) -> Record:
     """A job with the folder of a finished run, whose second validation is its result."""
     kind = FINETUNE if any(word.startswith("task=") for word in overrides) else PRETRAIN
     words = [*overrides, *(["data.files=[train.tsv]"] if kind is FINETUNE else [])]
@@ -27,9 +28,8 @@ def left(path: Path, *overrides: str, sources: dict[str, dict[str, str]] | None 
         for step in (1, 2, 3):
             metrics.write({"step": step, **{f"val/{name}": step / 4 for name in names}})
     run.write_status("finished", 0, result_step=2)
-    if sources is not None:
-        manifest = make_folder(path / "data") / "manifest.json"
-        write_json_atomically(manifest, {"sources": sources, "examples": {"train": 9, "validation": 3}})
+    if described is not None:
+        write_json_atomically(make_folder(path / "data") / "manifest.json", described)
     if collapsed is not None:
         write_json_atomically(make_folder(path / HELD_OUT) / REVIEW, {"collapsed": collapsed})
     return Record(job=0, values={}, run=str(path), state="finished")
@@ -57,21 +57,33 @@ def test_each_task_has_a_metric_of_its_own(tmp_path: Path, words: str, measure: 
 
 
 def test_what_compares(tmp_path: Path) -> None:
-    def measured_on(name: str, words: str, **sources: dict[str, str]) -> str:
-        return with_outcome(left(tmp_path / name, *words.split(), sources=sources or None)).measured_on
+    """Metrics of the same held-out examples; a loss also of the same tokens, and that of pretraining of one objective."""
+    names = map(str, count())
+
+    def measured_on(words: str, **described: object) -> str:
+        return with_outcome(left(tmp_path / next(names), *words.split(), described=described or None)).measured_on
 
     task = "task=classification optimizer.lr=1e-5"
-    dev = measured_on("a", task, train={"x": "1"}, validation={"dev.tsv": "2"})
-    assert dev == measured_on("b", "task=classification model=roberta", train={"y": "3"}, validation={"copy.tsv": "2"})
-    assert dev != measured_on("c", task, train={"x": "1"}, validation={"dev.tsv": "4"})
-    assert dev != measured_on("d", f"{task} task.metrics=[f1]", train={"x": "1"}, validation={"dev.tsv": "2"})
-    split = measured_on("e", task, train={"x": "1"}, validation={})
-    assert split == measured_on("f", "task=classification", train={"x": "1"}, validation={})
-    assert split != measured_on("g", task, train={"x": "2"}, validation={})
+    dev = measured_on(task, held_out="2", tokenizer="a")
+    assert dev == measured_on("task=classification model=roberta", held_out="2", tokenizer="b")
+    assert dev != measured_on(task, held_out="4", tokenizer="a")
+    assert dev != measured_on(f"{task} task.metrics=[f1]", held_out="2", tokenizer="a")
+    before = {"sources": {"train": {"x": "1"}, "validation": {}}, "examples": {"train": 9, "validation": 3}}
+    split = measured_on(task, **before)
+    assert split == measured_on("task=classification", **before)
+    assert split != measured_on(task, **{**before, "sources": {"train": {"x": "2"}, "validation": {}}})
+    written = "task=sequence_to_sequence model=bart task.metrics=[loss]"
+    loss = measured_on(written, held_out="2", tokenizer="a")
+    assert loss == measured_on(f"{written} optimizer.lr=1e-5", held_out="2", tokenizer="a")
+    assert loss != measured_on(written, held_out="2", tokenizer="b")
     text = "model=bert objective=mlm data=sample"
-    assert measured_on("h", text) == measured_on("i", f"{text} optimizer.lr=1e-5 data.prepared_dir=x size=tiny")
-    assert measured_on("h", text) != measured_on("j", f"{text} objective.mask_probability=0.3")
-    assert measured_on("h", text) != measured_on("k", f"{text} tokenizer.vocab_size=99")
+    assert measured_on(text) == measured_on(f"{text} optimizer.lr=1e-5 data.prepared_dir=x size=tiny")
+    assert measured_on(text) != measured_on(f"{text} objective.mask_probability=0.3")
+    assert measured_on(text) != measured_on(f"{text} tokenizer.vocab_size=99")
+    assert measured_on(text, tokenizer="a") == measured_on(f"{text} init=one", tokenizer="a")
+    assert measured_on(text, tokenizer="a") != measured_on(f"{text} init=two", tokenizer="b")
+    pupil = "model=distilbert objective=distillation data=sample"
+    assert measured_on(f"{pupil} teacher=one") != measured_on(f"{pupil} teacher=two")
 
 
 @pytest.mark.parametrize(("written", "read"), [(True, True), (False, False), ("yes", None)])

@@ -156,6 +156,13 @@ def test_a_teacher_of_another_task_is_refused(other: Any, what: str) -> None:
     assert remedy
 
 
+@pytest.mark.parametrize(("own", "known", "written"), [("mean", None, "null"), (None, "maximum", "maximum")])
+def test_a_teacher_that_reads_long_texts_otherwise_is_refused(own: str | None, known: str | None, written: str) -> None:
+    task, other = (program(tiny_model("bert"), pairs=False, windows=windows) for windows in (own, known))
+    told = f"the teacher was trained with task.windows={written}"
+    assert list(task.unfit(other, other.build(built))) == [(told, f"write task.windows={written}")]
+
+
 FILES = ["data.files=[train.tsv]"]
 TEACHER = PROGRAMS["taught"].teacher
 

@@ -22,7 +22,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_every_word_of_a_long_text_has_the_label_of_its_window(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_word_of_a_long_text_has_the_label_of_its_window(
+    run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     trained = load_run(run)
     answering, words = trained.program.answering, " ".join(TEXTS[:3]).split()
     assert answering is not None
@@ -36,6 +38,7 @@ def test_every_word_of_a_long_text_has_the_label_of_its_window(run: Path, capsys
     by_window = [share for answer, owner in zip(answers, owners, strict=True) if owner == 0 for share in answer["probabilities"]]
     assert len(by_window) == len(words)
     capsys.readouterr()
+    monkeypatch.setattr("plmtrain.batch.READ_AT_ONCE", 2)  # a long text is not read all at once
     assert cli.main(["predict", str(run), "--json", " ".join(words), "the low fog"]) == 0
     long, short = map(json.loads, capsys.readouterr().out.splitlines())
     assert long["probabilities"] == pytest.approx(by_window, rel=1e-5)

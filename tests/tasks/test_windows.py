@@ -12,6 +12,7 @@ from support.sentence_twin import randomise
 from support.tiny_task import long_examples, program, tiny_model
 
 from plmtrain import backbones
+from plmtrain.batch import Inputs
 from plmtrain.data.rows.windows import in_windows, windows
 from plmtrain.keyed_random import Keys
 
@@ -33,8 +34,8 @@ def test_windows_cover_a_text_and_divide_its_tokens(size: int, overlap: int) -> 
 
 @pytest.mark.parametrize("how", ["mean", "maximum"])
 @pytest.mark.parametrize("family", ["bert", "xlnet", "gpt1"])
-def test_the_score_of_a_text_is_that_of_its_windows(family: str, how: str) -> None:
-    """Each window alone, as a text of its own."""
+def test_the_score_of_a_text_is_that_of_its_windows(family: str, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each window alone, as a text of its own; answers are computed from a few windows at a time."""
     task = program(tiny_model(family), pairs=False, length=14, windows=how, overlap=3)
     task.lm_weight = 0.0
     learner = task.build(lambda model: backbones.build(model, VOCABULARY.size)).eval()
@@ -56,7 +57,17 @@ def test_the_score_of_a_text_is_that_of_its_windows(family: str, how: str) -> No
     expected_loss = torch.nn.functional.cross_entropy(joined, batch.targets["labels"], reduction="sum")
     assert term.total.item() == pytest.approx(expected_loss.item(), rel=1e-5)
     assert term.normaliser == 9
+    monkeypatch.setattr("plmtrain.batch.READ_AT_ONCE", 4)
+    read: list[int] = []
+    scores = learner.scores
+
+    def few(inputs: Inputs) -> torch.Tensor:
+        read.append(len(inputs.ids))
+        return scores(inputs)
+
+    monkeypatch.setattr(learner, "scores", few)
     answers = task.answering.predict(learner, batch)
+    assert (max(read), sum(read)) == (4, len(batch.inputs.ids))
     assert [list(answer["probabilities"].values()) for answer in answers] == [
         pytest.approx(row, abs=1e-6) for row in joined.softmax(-1).tolist()
     ]

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import torch
 
+from plmtrain import stopping
 from plmtrain.commands.bench.report import Report, StepSpeed
 from plmtrain.console import counted, print_json, tell
 from plmtrain.data.loading.order import plan_phases
@@ -48,7 +49,8 @@ def run(arguments: list[str]) -> int:
         raise SettingsError(what, f"launch.processes={settings.launch.processes}", "omit launch.processes")
     with preparation_report() as on_update:
         material = material_of(settings, on_update)
-    report = _measured(material)
+    with stopping.ending_at_once():
+        report = _measured(material)
     if "--json" in arguments:
         print_json(report.as_json())
     elif "--markdown" in arguments:

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import torch
 
+from plmtrain import stopping
 from plmtrain.commands.check.findings import Findings
 from plmtrain.console import counted, duration
 from plmtrain.data.loading.order import Order, check_divisible, plan_phases
@@ -46,6 +47,8 @@ from plmtrain.training.step import Step
 
 _PATIENCE = 30.0
 """The maximum estimated seconds of a measured step: a longer step is measured with fewer rows."""
+_MOST_MEASURED = 5000
+"""The tensors of weights of the deepest model that is measured, which are about 300 layers: each costs some milliseconds."""
 _LONG = 30 * 24 * 3600.0
 """Seconds of training that few people would start on purpose."""
 _FORWARD_SHARE = 1 / 3
@@ -140,6 +143,11 @@ class _Costs:
             teacher = load_teacher(settings, self.material.tokenizer, self.whole, group.device)
             require_memory(settings, planned, self.whole[0], plan_phases(settings.trainer), group.device)
         if findings.errors:
+            return
+        if (tensors := sum(1 for _ in planned.parameters())) > _MOST_MEASURED:
+            what = f"the model is too deep to be measured in a check: it has {tensors:,} tensors of weights"
+            remedy = "lower model.layers (or task.source_layers); a run of it would take long, and how long is not known"
+            findings.warn(what, findings.origin("model.layers"), remedy)
             return
         eager = settings.model_copy(update={"trainer": settings.trainer.model_copy(update={"compile": False})})
         tokens = embedded_tokens(settings, self.material.tokenizer)
@@ -295,6 +303,11 @@ def examine_costs(material: Material, folder: RunFolder, checkpoint: Checkpoint 
         checkpoint: the checkpoint that the run would resume from, or None.
         findings: receives the results.
     """
+    with stopping.ending_at_once():
+        _examine_costs(material, folder, checkpoint, findings)
+
+
+def _examine_costs(material: Material, folder: RunFolder, checkpoint: Checkpoint | None, findings: Findings) -> None:
     costs = None
     with findings.collecting():
         costs = _Costs(material, folder, findings)

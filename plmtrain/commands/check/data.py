@@ -167,11 +167,10 @@ def _of_text(material: PreparedText, findings: Findings) -> dict[str, Any]:
     told = f"{material.tokenizer.vocabulary.size:,} tokens, {used:.1%} of them occur in the training text"
     findings.fact("vocabulary", told + ("" if unknown is None else f"; {unknown:.2%} of the text is unknown"))
     if unknown is not None and unknown > _UNKNOWN:
-        findings.warn(
-            f"{unknown:.1%} of the training tokens are unknown to the tokenizer",
-            place,
-            "train the tokenizer on this text (leave tokenizer.path= away), or take one for its language",
-        )
+        remedy = "train the tokenizer on this text (omit tokenizer.path=), or take one for its language"
+        if material.settings.tokenizer_from is not None:
+            remedy = "start from a model for this language, or add words of this text by plmtrain tokenizer extend"
+        findings.warn(f"{unknown:.1%} of the training tokens are unknown to the tokenizer", place, remedy)
     if train.duplicates > _REPEATED * train.documents:
         what = f"{train.duplicates:,} of {train.documents:,} training documents repeat another one"
         findings.warn(what, place, "remove repeated documents: a model learns them by heart")

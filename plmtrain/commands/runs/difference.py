@@ -39,7 +39,8 @@ def run(arguments: list[str]) -> int:
     ]
     for title, table in shown:
         tell(title)
-        tell_whole(table)
+        if table.row_count:
+            tell_whole(table)
     return 0
 
 

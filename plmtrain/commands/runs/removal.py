@@ -25,7 +25,8 @@ def run(arguments: list[str]) -> int:
         raise SettingsError("runs rm needs a run", "plmtrain runs rm RUN...", "name folders below runs/")
     if errors := [problem for folder in folders if (problem := _objection(folder)) is not None]:
         raise SettingsErrors(errors)
-    records = [read_run(folder) for folder in dict.fromkeys(folders)]
+    # Two words may name one folder.
+    records = list({folder.resolve(): read_run(folder) for folder in map(_named, folders)}.values())
     size = size_in_words(sum(record.size for record in records))
     what = f"{len(records)} run{'s' if len(records) > 1 else ''}, {size}"
     tell(*map(_described, records))
@@ -41,6 +42,11 @@ def run(arguments: list[str]) -> int:
                 remove_folder(record.path)
     tell(f"deleted {what}")
     return 0
+
+
+def _named(folder: Path) -> Path:
+    """Return a folder as it was given, or its whole path if it was given without its name, such as ``.``."""
+    return folder if folder.name not in ("", "..") else folder.resolve()
 
 
 def _objection(folder: Path) -> SettingsError | None:

@@ -30,6 +30,7 @@ class Rows:
         frequencies: [vocabulary] the share of each token in the training text; None if the source does not know.
         spellings: [rows, length, bytes] the bytes of words that a vocabulary of whole words lacks, zeros at all others
             (``plmtrain.text.spelling``); None where tokens are not whole words.
+        cut: [rows] whether the text of a row was too long, so that only a part of it is there; None if the source does not know.
     """
 
     tokens: NDArray[np.int64]
@@ -42,6 +43,7 @@ class Rows:
     text: NDArray[np.unsignedinteger] | None = None
     frequencies: NDArray[np.float64] | None = None
     spellings: Bytes | None = None
+    cut: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return len(self.tokens)

@@ -113,5 +113,6 @@ class AnsweredExamples:
             word_starts=rows.word_starts,
             spellings=rows.spellings,
             others=rows.others,
+            cut=rows.cut,
             answers=answers,
         )

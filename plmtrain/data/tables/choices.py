@@ -99,8 +99,12 @@ class ChoiceExamples:
     @cached_property
     def sizes(self) -> NDArray[np.int64]:
         """The tokens of text in the longest row of the model of each example.  # [rows]"""
-        sizes: NDArray[np.int64] = np.minimum(self._encoded.sizes(), self._most)
+        sizes: NDArray[np.int64] = np.minimum(self._whole, self._most)
         return sizes
+
+    @cached_property
+    def _whole(self) -> NDArray[np.int64]:
+        return self._encoded.sizes()
 
     def fetch(self, indices: NDArray[np.int64]) -> ChoiceRows:
         """Return the examples at some indices, in that order."""
@@ -119,6 +123,7 @@ class ChoiceExamples:
             lengths=context.lengths,
             word_starts=context.word_starts,
             spellings=context.spellings,
+            cut=self._whole[indices] > self._most,
             choices=choices,
             counts=counts,
             alone=encoded.contexts is None,

@@ -241,6 +241,7 @@ class EncodedExamples:
     def fetch(self, indices: NDArray[np.int64]) -> ExampleRows:
         """The examples at some indices, in that order."""
         lengths = [texts.lengths(indices) for texts in self.texts]
+        whole = np.sum(lengths, axis=0)
         if len(lengths) == 2:
             lengths = list(kept_lengths(lengths[0], lengths[1], self.most))
         else:
@@ -252,5 +253,6 @@ class EncodedExamples:
             word_starts=first.word_starts,
             spellings=first.spellings,
             others=second[0] if second else None,
+            cut=whole > self.most,
             targets=None if self.targets is None else self.targets[indices],
         )

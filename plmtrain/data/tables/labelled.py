@@ -43,6 +43,10 @@ class Examples:
         parts = [*(_digest(self.splits[split], self.reader) for split in sorted(self.splits)), *self.reader.numbering]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
+    def held_out_digest(self) -> str:
+        """Return a hash of the held-out examples in order, wherever they come from."""
+        return _digest(self.splits["validation"], self.reader)
+
 
 def _digest(examples: Sequence[Example[Any]], reader: Reader[Any, Any]) -> str:
     """Return a hash of the content of examples, in order."""
