@@ -82,8 +82,8 @@ def _task_mixes_layers(model: ModelSettings, task: TaskSettings) -> Iterator[Bro
     elif model.kind == "encoder_decoder":
         what = f"the layers of model={model.name} cannot be mixed: it has those of an encoder and those of a decoder"
         yield "task.features", what, "write task.features=states"
-    elif task.mix_layers is not None and max(task.mix_layers) > model.layers:
-        what = f"task.mix_layers names layer {max(task.mix_layers)}, and model={model.name} has layers 0 to {model.layers}"
+    elif task.mix_layers is not None and max(task.mix_layers) > (last := getattr(model, "layers", 0)):
+        what = f"task.mix_layers names layer {max(task.mix_layers)}, and model={model.name} has layers 0 to {last}"
         yield "task.mix_layers", what, "layer 0 is that of the embeddings"
 
 
