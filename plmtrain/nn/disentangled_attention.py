@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from plmtrain.nn.attention import JoinedLinear, Visibility, attend, biased
 from plmtrain.nn.dropout import dropout
-from plmtrain.nn.relative_attention import shifted
+from plmtrain.nn.relative_attention import distance_scores
 
 
 class Distances(NamedTuple):
@@ -133,7 +133,7 @@ class DisentangledAttention(nn.Module):
             projected = self._projected(table, self.position_query, 0) * self.scale
             from_position = functional.embedding(distances.rows[:-1], projected).view(-1, self.heads, keys.shape[-1])
             # A row for each key here, so that distances ascend along it as they descend along a query's row.
-            scores = shifted(torch.einsum("bhkd,phd->bhkp", keys, from_position), keys.shape[2]).transpose(2, 3)
+            scores = distance_scores(keys, from_position, keys.shape[2]).transpose(2, 3)
         return DisentangledKeys(keys, values, to_position, scores)
 
     def mixed(self, hidden: Tensor, keys: DisentangledKeys, seen: Visibility) -> Tensor:
@@ -150,7 +150,7 @@ class DisentangledAttention(nn.Module):
         query = self._by_head(functional.linear(hidden, *self._content(0, 1)))
         relative = keys.scores
         if keys.distances is not None:
-            to_position = shifted(torch.einsum("bhqd,phd->bhqp", query, keys.distances), query.shape[2])
+            to_position = distance_scores(query, keys.distances, query.shape[2])
             relative = to_position if relative is None else to_position + relative
         if relative is not None:
             seen = biased(seen, relative, hidden)

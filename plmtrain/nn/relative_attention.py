@@ -10,9 +10,13 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from plmtrain.nn.attention import Visibility
 from plmtrain.nn.dropout import dropout
+
+_BLOCK = 64
+"""Queries that are multiplied by a part of the table of distances together: 32 to 256 took about the same time in rows of 512."""
 
 
 class Sight(NamedTuple):
@@ -68,21 +72,51 @@ def places_in_table(queries: Tensor, length: int, keys: int) -> Tensor:
     return (torch.arange(keys, device=queries.device) + (length - queries)[..., None])[:, None]
 
 
-def shifted(scores: Tensor, keys: int) -> Tensor:
+def distance_scores(queries: Tensor, distances: Tensor, keys: int) -> Tensor:
+    """Return the product of each query and the vector of its distance from each key.
+
+    The distance of query i and key j is in row j + length - i of a table. Of the products with the whole table, half are of
+    distances that do not occur for their query; with the part that a block of queries needs, few are. On one core, these
+    products and their gradients took 0.3 to 0.4 of the time of those with the whole table in rows of 512.
+
+    Args:
+        queries: [batch, heads, length, head width].
+        distances: [keys + length, heads, head width], from the distance ``keys`` (to the left) down to ``1 - length``, as in
+            ``sinusoids``.
+        keys: the number of keys.
+
+    Returns:
+        [batch, heads, length, keys].
+    """
+    batch, heads, length, width = queries.shape
+    block = min(_BLOCK, length)
+    blocks = -(-length // block)
+    padding = blocks * block - length
+    if padding:
+        queries = functional.pad(queries, (0, 0, 0, padding))
+        distances = functional.pad(distances, (0, 0, 0, 0, padding, 0))
+    # The rows of the table that a block needs end where those of the block before it have one block left.
+    tables = distances.permute(1, 2, 0).unfold(2, keys + block, block).permute(0, 2, 1, 3).flip(1).flatten(0, 1)
+    by_block = queries.reshape(batch, heads, blocks, block, width).permute(1, 2, 0, 3, 4).flatten(0, 1).flatten(1, 2)
+    scores = _aligned((by_block @ tables).view(heads, blocks, batch, block, keys + block), keys)
+    return scores.permute(2, 0, 1, 3, 4).flatten(2, 3)[:, :, :length]
+
+
+def _aligned(scores: Tensor, keys: int) -> Tensor:
     """Rearrange scores of each query for each distance into scores for each key.
 
     The score of query i and key j is at column j + length - i. Reading the rows as if each were one number shorter moves it to
     column j (Dai et al. 2019, appendix B).
 
     Args:
-        scores: [batch, heads, length, keys + length].
+        scores: [..., length, keys + length].
 
     Returns:
-        [batch, heads, length, keys].
+        [..., length, keys].
     """
-    batch, heads, length, distances = scores.shape
-    realigned = scores.reshape(batch, heads, distances, length)[:, :, 1:]
-    return realigned.reshape(batch, heads, length, distances - 1)[..., :keys]
+    *several, length, distances = scores.shape
+    realigned = scores.reshape(*several, distances, length)[..., 1:, :]
+    return realigned.reshape(*several, length, distances - 1)[..., :keys]
 
 
 class RelativeAttention(nn.Module):
@@ -141,12 +175,12 @@ class RelativeAttention(nn.Module):
         scale = query.shape[-1] ** -0.5
         scores = ((query + self.content_bias[:, None]) * scale) @ keys.keys.transpose(-1, -2)
         biased_query = (query + self.distance_bias[:, None]) * scale
-        distance_scores = torch.einsum("bhqd,phd->bhqp", biased_query, keys.distances)  # [batch, heads, query, distance]
         if sight.distances is None:
-            distance_scores = shifted(distance_scores, scores.shape[3])
+            of_distances = distance_scores(biased_query, keys.distances, scores.shape[3])
         else:
-            distance_scores = distance_scores.gather(3, sight.distances.expand(-1, self.heads, -1, -1))
-        scores = scores + distance_scores  # [batch, heads, query, key]
+            of_all = torch.einsum("bhqd,phd->bhqp", biased_query, keys.distances)  # [batch, heads, query, distance]
+            of_distances = of_all.gather(3, sight.distances.expand(-1, self.heads, -1, -1))
+        scores = scores + of_distances  # [batch, heads, query, key]
         if sight.differs is not None:
             segment_difference = (self.segments[1] - self.segments[0])[:, :, None] * scale  # [heads, head width, 1]
             scores = scores + ((query + self.segment_bias[:, None]) @ segment_difference) * sight.differs

@@ -13,18 +13,26 @@ class ScalarMix(nn.Module):
     """gamma * sum over layers of softmax(w) * states: equation 1.
 
     Args:
-        layers: the number of layers, with that of the embeddings.
+        layers: the numbers of the layers that are mixed; 0 is that of the embeddings.
         normed: whether the states of each layer are normed first.
     """
 
-    def __init__(self, layers: int, *, normed: bool = False) -> None:
+    def __init__(self, layers: Sequence[int], *, normed: bool = False) -> None:
         super().__init__()
-        self.normed = normed
-        self.weights = nn.Parameter(torch.zeros(layers))
+        self.layers, self.normed = tuple(layers), normed
+        self.weights = nn.Parameter(torch.zeros(len(self.layers)))
         self.gamma = nn.Parameter(torch.ones(()))
 
     def forward(self, states: Sequence[Tensor]) -> Tensor:
-        """Mix the states of all layers.  # [batch, length, width] each -> [batch, length, width]"""
+        """Mix layers.
+
+        Args:
+            states: [batch, length, width] each, of all layers, with that of the embeddings.
+
+        Returns:
+            [batch, length, width].
+        """
+        states = [states[layer] for layer in self.layers]
         if self.normed:
             states = [functional.layer_norm(each, each.shape[-1:]) for each in states]
         shares = self.weights.softmax(dim=0)

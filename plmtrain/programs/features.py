@@ -1,5 +1,5 @@
 """The states of a backbone that the head of a task reads: the last ones, or a trained mix of all layers (Peters et al. 2018,
-section 3.2); a backbone whose layers are mixed stays as it is."""
+section 3.2), or of some; a backbone whose layers are mixed stays as it is."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class FeatureLearner(Learner):
 
     Args:
         backbone: reads the row.
-        mix: mixes the states of all layers of a backbone that is not trained; None if the head reads the last states.
+        mix: mixes the states of layers of a backbone that is not trained; None if the head reads the last states.
     """
 
     def __init__(self, backbone: Backbone, mix: ScalarMix | None) -> None:
@@ -69,7 +69,10 @@ def mix_of(backbone: Backbone, task: HeadTaskSettings, model: UniformTransformer
     mixes = task.mixes(model.published)
     for parameter in backbone.parameters() if mixes else backbone.unread_by_encode():
         parameter.requires_grad_(False)
-    return ScalarMix(model.layers + 1, normed=task.mix_norm) if mixes else None
+    if not mixes:
+        return None
+    layers = range(model.layers + 1) if task.mix_layers is None else task.mix_layers
+    return ScalarMix(layers, normed=task.mix_norm)
 
 
 def mix_term(learner: FeatureLearner, task: HeadTaskSettings, rows: float) -> Term:

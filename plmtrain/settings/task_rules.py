@@ -72,7 +72,7 @@ def _task_mixes_layers(model: ModelSettings, task: TaskSettings) -> Iterator[Bro
     if not isinstance(task, HeadTaskSettings) or not task.has_head:
         return
     if not task.mixes(model.published):
-        for key in ("mix_norm", "mix_l2"):
+        for key in ("mix_layers", "mix_norm", "mix_l2"):
             if getattr(task, key):
                 what = f"task.{key} is of a mix of layers, and the head reads the last states of model={model.name}"
                 yield f"task.{key}", what, "omit it, or write task.features=mix"
@@ -82,6 +82,9 @@ def _task_mixes_layers(model: ModelSettings, task: TaskSettings) -> Iterator[Bro
     elif model.kind == "encoder_decoder":
         what = f"the layers of model={model.name} cannot be mixed: it has those of an encoder and those of a decoder"
         yield "task.features", what, "write task.features=states"
+    elif task.mix_layers is not None and max(task.mix_layers) > (last := getattr(model, "layers", 0)):
+        what = f"task.mix_layers names layer {max(task.mix_layers)}, and model={model.name} has layers 0 to {last}"
+        yield "task.mix_layers", what, "layer 0 is that of the embeddings"
 
 
 def _mixed_layers_stay(

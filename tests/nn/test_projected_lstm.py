@@ -50,7 +50,7 @@ def test_outputs_and_gradients_are_those_of_recorded_steps(clips: tuple[float | 
 def test_a_mix_is_that_of_the_papers_equation() -> None:
     torch.manual_seed(0)
     states = [torch.randn(2, 3, 4) for _ in range(3)]
-    plain, normed = ScalarMix(3), ScalarMix(3, normed=True)
+    plain, normed = ScalarMix(range(3)), ScalarMix(range(3), normed=True)
     torch.testing.assert_close(plain(states), torch.stack(states).mean(0))
     with torch.no_grad():
         for mix in (plain, normed):
@@ -62,6 +62,8 @@ def test_a_mix_is_that_of_the_papers_equation() -> None:
     scaled = [each / (each.square().mean(-1, keepdim=True) + 1e-5).sqrt() for each in centred]
     torch.testing.assert_close(normed(states), 1.7 * sum(float(s) * each for s, each in zip(shares, scaled, strict=True)))
     torch.testing.assert_close(plain.penalty(), torch.tensor(0.09 + 1 + 4))
+    torch.testing.assert_close(ScalarMix([2, 0])(states), (states[0] + states[2]) / 2)
+    assert torch.equal(ScalarMix([1])(states), states[1])
 
 
 def test_sampled_words_are_log_uniform_and_counted_as_expected() -> None:

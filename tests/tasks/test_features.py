@@ -67,6 +67,19 @@ def test_the_mix_and_the_head_are_trained_and_nothing_else(family: str) -> None:
     torch.testing.assert_close(hidden[0], expected)
 
 
+def test_layer_0_of_elmo_knows_nothing_of_the_words_around() -> None:
+    states = []
+    for mix_layers in ((0,), (2,), None):
+        task, learner = made("elmo", mix_layers=mix_layers)
+        inputs = batch_of(task).inputs
+        before = learner.hidden(inputs)
+        rows = inputs.spelling_rows.clone()
+        rows[:, 1] = rows[:, 1].roll(1)
+        after = learner.hidden(replace(inputs, spelling_rows=rows))
+        states.append((before != after).any(dim=-1).any(dim=0)[:3].tolist())
+    assert states == [[False, True, False], [True, True, True], [True, True, True]]
+
+
 def test_elmo_mixes_unless_told_otherwise() -> None:
     task, learner = made("elmo")
     assert learner.mix is not None
@@ -111,6 +124,9 @@ def test_an_unknown_word_is_read_by_its_letters() -> None:
     [
         ("model=bert task.mix_l2=0.1", "task.mix_l2 is of a mix of layers"),
         ("model=elmo task.features=states task.mix_norm=true", "task.mix_norm is of a mix of layers"),
+        ("model=bert task.mix_layers=[0]", "task.mix_layers is of a mix of layers"),
+        ("model=elmo task.mix_layers=[0,3]", "task.mix_layers names layer 3, and model=elmo has layers 0 to 2"),
+        ("model=elmo task.mix_layers=[0,0]", "mix_layers names one layer twice"),
         ("model=bart task.features=mix", "the layers of model=bart cannot be mixed"),
         ("model=elmo tokenizer=wordpiece", "model=elmo reads the characters of whole words"),
         ("model=elmo task.symmetric=true task.text=[a,b]", "task.symmetric has no meaning"),

@@ -134,16 +134,24 @@ class TextTaskSettings(TaskSettings):
 class HeadTaskSettings(TaskSettings):
     """A task whose answers a head computes from states of the row."""
 
-    decides_parameters: ClassVar[frozenset[str]] = frozenset({"features"})
+    decides_parameters: ClassVar[frozenset[str]] = frozenset({"features", "mix_layers"})
 
     features: Literal["states", "mix"] | None = None
     """The input of the head: the last states of the model, which is trained with it (states), or a trained mix of all its layers,
     while the model stays as it is (mix: Peters et al. 2018, section 3.2); that of the model's family if not given."""
+    mix_layers: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(None, min_length=1)
+    """The layers that are mixed, 0 is that of the embeddings; all if not given."""
     mix_norm: bool = False
     """Whether the states of each layer are normed before they are mixed."""
     mix_l2: float = Field(0.0, ge=0)
     """The weight in the loss of the squared norm of the mix's weights: 0.001 lets them differ, 1 makes a mean of the mix (section
     3.2)."""
+
+    @model_validator(mode="after")
+    def _mixed_once(self) -> HeadTaskSettings:
+        if self.mix_layers is not None and len(set(self.mix_layers)) < len(self.mix_layers):
+            raise ValueError("mix_layers names one layer twice")
+        return self
 
     @property
     def has_head(self) -> bool:
@@ -189,7 +197,9 @@ class WordedTaskSettings(SentenceTaskSettings):
         name for name, row in MODEL_FAMILIES.items() if row.kind == "encoder_decoder"
     }
     decides_parameters: ClassVar[frozenset[str]] = SentenceTaskSettings.decides_parameters | {"answers"}
-    of_head: ClassVar[frozenset[str]] = frozenset({"features", "mix_norm", "mix_l2", "dropout", "symmetric", "lm_weight"})
+    of_head: ClassVar[frozenset[str]] = frozenset(
+        {"features", "mix_layers", "mix_norm", "mix_l2", "dropout", "symmetric", "lm_weight"}
+    )
     """The settings that act on answers of a head."""
     of_words: ClassVar[frozenset[str]] = frozenset({"template"})
     """The settings that act on answers in words."""
