@@ -79,7 +79,7 @@ HEAVY = {"torch", "accelerate", "transformers", "datasets", "wandb", "matplotlib
 PLACES = {
     "hydra": {"settings.composing.compose", "settings.composing.multirun"},
     "omegaconf": {"settings"},
-    "transformers": set(),
+    "transformers": {"commands.bench.transformers_trainer"},
     "wandb": {"training"},
 }
 """The only modules, or parts, that may import a library."""
@@ -214,7 +214,7 @@ def test_a_library_stays_in_its_place(library: str) -> None:
 def test_every_library_is_declared() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     extras = project["optional-dependencies"]
-    requirements = project["dependencies"] + extras["tensorboard"] + extras["eval"] + extras["report"]
+    requirements = project["dependencies"] + extras["tensorboard"] + extras["eval"] + extras["report"] + extras["bench"]
     declared = {re.match(r"[\w-]+", requirement).group() for requirement in requirements}
     packages = {"hydra": "hydra-core", "yaml": "pyyaml", "sklearn": "scikit-learn", "rouge_score": "rouge-score"}
     used = {found.library for found in IMPORTS} - set(sys.stdlib_module_names) - {"plmtrain"}
