@@ -161,7 +161,8 @@ def understood(error: BaseException) -> PlmtrainError | None:
         return MemoryExhausted(
             "out of memory",
             str(error).split("\n")[0],
-            "lower trainer.micro_batch_size, or set trainer.activation_checkpointing=true (neither changes the result)",
+            "lower trainer.micro_batch_size or write trainer.micro_batch_size=auto, or set trainer.activation_checkpointing=true "
+            "(neither changes the result)",
         )
     if is_panic(error):
         remedy = "use another tokenizer, or shorten the text"

@@ -230,19 +230,20 @@ VERBS = {
     ),
     "bench": Verb(
         "measure how fast this machine trains a run",
-        "bench [--json | --markdown] [FILE.yaml] [GROUP=CHOICE | KEY=VALUE]...",
+        "bench [--json | --markdown] [against=transformers] [FILE.yaml] [GROUP=CHOICE | KEY=VALUE]...",
         "Takes the settings of pretrain, or, with task=, those of finetune, and some steps of each of the run's shapes: the\n"
         "phases, and the objectives of a mixture. Prints tokens per second, the rate of a step's matrix products, its share of\n"
         "what this machine's products reach by themselves, the share of time that steps wait for rows, the peak of memory, and\n"
         "the seconds to the first step. Nothing is written but the prepared text, which the run will use.\n"
-        "scripts/benchmark_transformers.py compares with the Trainer of transformers.",
+        "With against=transformers, a step of transformers' Trainer on the same rows follows each of plmtrain's.",
         (
             ("plmtrain bench model=bert objective=mlm size=small", "on the built-in sample"),
             ("plmtrain bench experiment=electra_small data=text data.files=[mytext.txt]", "a recipe, on your text"),
             ("plmtrain bench model=gpt2 objective=clm trainer.compile=true --markdown", "compiled, for a report"),
+            ("plmtrain bench model=t5 objective=span_corruption size=small against=transformers", "beside transformers"),
         ),
         composes=True,
-        options=("--json", "--markdown"),
+        options=("--json", "--markdown", "against=transformers"),
     ),
     "export": Verb(
         "write a run as a folder that transformers loads",

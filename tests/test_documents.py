@@ -53,7 +53,7 @@ def test_a_command_is_valid(page: Path, command: str, tmp_path: Path, monkeypatc
         taken = [
             word
             for word in words[2:]
-            if "=" in word or (word.startswith("-") and word not in own) or word == "mine" or word.endswith(".yaml")
+            if word not in own and ("=" in word or word.startswith("-") or word == "mine" or word.endswith(".yaml"))
         ]
         options = parse_arguments(taken)
         if any(word.startswith("runs/") for word in options.overrides):

@@ -80,7 +80,7 @@ HEAVY = {"torch", "accelerate", "transformers", "datasets", "wandb", "matplotlib
 PLACES = {
     "hydra": {f"settings.composing.{name}" for name in ("compose", "merging", "multirun")},
     "omegaconf": {"settings"},
-    "transformers": set(),
+    "transformers": {"commands.bench.transformers_trainer"},
     "wandb": {"training"},
 }
 """The only modules, or parts, that may import a library."""
@@ -220,7 +220,7 @@ def test_a_library_stays_in_its_place(library: str) -> None:
 def test_every_library_is_declared() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     extras = project["optional-dependencies"]
-    requirements = project["dependencies"] + extras["tensorboard"] + extras["eval"] + extras["report"]
+    requirements = project["dependencies"] + extras["tensorboard"] + extras["eval"] + extras["report"] + extras["bench"]
     declared = {re.match(r"[\w-]+", requirement).group() for requirement in requirements}
     packages = {"hydra": "hydra-core", "yaml": "pyyaml", "sklearn": "scikit-learn", "rouge_score": "rouge-score"}
     used = {found.library for found in imports()} - set(sys.stdlib_module_names) - {"plmtrain"}

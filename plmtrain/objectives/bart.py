@@ -26,6 +26,7 @@ from plmtrain.data.rows.translations import LanguageRows
 from plmtrain.generation import StopTexts
 from plmtrain.keyed_random import Keys
 from plmtrain.nn.loss import tied_cross_entropy
+from plmtrain.programs import flops
 from plmtrain.programs.baseline import Baseline, unigram_loss
 from plmtrain.programs.denoising.inspection import noise_inspection
 from plmtrain.programs.inspection import Inspection
@@ -130,6 +131,12 @@ class Bart(Program[BartSettings, EncoderDecoderSettings, EncoderDecoderLearner])
                 total=torch.sum(losses * targets["corrupted"]), normaliser=normalisers["corrupted"], weight=0.0, counts=counts
             ),
         }, carry
+
+    def flops(self, batch: Batch, vocabulary: int) -> int | None:
+        (rows, length), decoder = batch.inputs.ids.shape, batch.inputs.decoder
+        assert decoder is not None
+        both = flops.of_encoder_decoder(self.model, rows, length, decoder.ids.shape[1])
+        return both + flops.of_output(self.model.width, len(batch.targets["labels"]), vocabulary)
 
     def measures(self, counts: Mapping[str, NDArray[np.float64]], unigram: NDArray[np.float64] | None) -> dict[str, float]:
         """Compute ``corrupted_unigram_loss`` over the corrupted tokens: the others can be copied from the input."""

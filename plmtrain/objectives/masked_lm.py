@@ -57,3 +57,6 @@ class MaskedLM(MaskedProgram[MaskedLMSettings, MaskedLearner]):
     def loss(self, learner: MaskedLearner, batch: Batch, carry: Carry) -> tuple[dict[str, Term], Carry]:
         hidden = learner.backbone.predicting_at(batch.inputs, learner.head, batch.targets["positions"])  # [predicted, width]
         return {"mlm": self.mlm_term(learner, batch, learner.scores(hidden))}, carry
+
+    def flops(self, batch: Batch, vocabulary: int) -> int | None:
+        return self.masked_flops(batch, vocabulary)

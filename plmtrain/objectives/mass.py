@@ -22,6 +22,7 @@ from plmtrain.corruption.fragments import Fragmenter
 from plmtrain.data.rows.framing import framed
 from plmtrain.data.rows.translations import LanguageRows
 from plmtrain.nn.loss import tied_cross_entropy
+from plmtrain.programs import flops
 from plmtrain.programs.baseline import Baseline, unigram_loss
 from plmtrain.programs.inspection import Inspection, Shown
 from plmtrain.programs.program import Carry, MakeBackbone, Program
@@ -106,6 +107,12 @@ class Mass(Program[MassSettings, EncoderDecoderSettings, EncoderDecoderLearner])
             counts["text"] = torch.stack([losses.masked_fill(~text, 0.0).sum(), text.sum()])
             counts["tokens"] = torch.bincount(labels[text], minlength=len(table))
         return {"mass": Term(total=total, normaliser=batch.normalisers["mass"], counts=counts)}, carry
+
+    def flops(self, batch: Batch, vocabulary: int) -> int | None:
+        (rows, length), decoder = batch.inputs.ids.shape, batch.inputs.decoder
+        assert decoder is not None
+        both = flops.of_encoder_decoder(self.model, rows, length, decoder.ids.shape[1])
+        return both + flops.of_output(self.model.width, len(batch.targets["labels"]), vocabulary)
 
     def measures(self, counts: Mapping[str, NDArray[np.float64]], unigram: NDArray[np.float64] | None) -> dict[str, float]:
         """Compute ``text_loss``, in nats a token without those that close rows and documents, and ``unigram_loss`` of the same

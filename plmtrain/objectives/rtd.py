@@ -29,6 +29,7 @@ from plmtrain.nn.heads import MaskedLMHead, ReplacedTokenHead, TiedHead, vocabul
 from plmtrain.nn.loss import cross_entropy_sum
 from plmtrain.nn.replaced_tokens import ContextReplacedTokenHead
 from plmtrain.nn.sampling import draw_classes
+from plmtrain.programs import flops
 from plmtrain.programs.answering import Answer, Answering, Demonstration
 from plmtrain.programs.baseline import Baseline, hidden_counts, hidden_measures
 from plmtrain.programs.inspection import Inspection
@@ -249,6 +250,17 @@ class ReplacedTokenDetection(Program[RTDSettings, EncoderSettings | Disentangled
         ordinary = real & ~special  # special tokens are never replaced, so they are trivial to classify
         bins = ((logits.nan_to_num() + HIGHEST) * (BINS / (2 * HIGHEST))).long().clamp(0, BINS - 1) + BINS * replaced
         return {"accuracy": (right & real).sum(), "logits": torch.bincount(bins[ordinary], minlength=2 * BINS).view(2, BINS)}
+
+    def flops(self, batch: Batch, vocabulary: int) -> int | None:
+        model, generator = self.model, self.generator_settings()
+        if not (isinstance(model, EncoderSettings) and isinstance(generator, EncoderSettings)):
+            return None
+        (rows, length), predicted = batch.inputs.ids.shape, len(batch.targets["positions"])
+        guessing = flops.of_encoder(generator, rows, length, predicted) + flops.of_vocabulary_head(
+            generator, predicted, vocabulary
+        )
+        telling = 2 * rows * length * (model.width**2 + model.width)
+        return guessing + flops.of_encoder(model, rows, length, rows * length) + telling
 
     def measures(self, counts: Mapping[str, NDArray[np.float64]], unigram: NDArray[np.float64] | None) -> dict[str, float]:
         """Compute for the generator ``hidden_loss`` (nats per hidden token, since unchanged targets can be copied) and the

@@ -196,6 +196,16 @@ class Program(Trainable, Generic[SettingsT, ModelT, LearnerT]):
         """
         return {}
 
+    def flops(self, batch: Batch, vocabulary: int) -> int | None:
+        """Return the FLOPs of the matrix products of a batch's loss (``plmtrain.programs.flops``), without gradients; None if
+        they have no closed form.
+
+        Args:
+            batch: from ``collate``.
+            vocabulary: the number of rows of the token embedding.
+        """
+        return None
+
     @abstractmethod
     def inspect(self, batch: Batch) -> Inspection:
         """Show how the program made a batch; no learner is needed."""

@@ -23,8 +23,10 @@ from plmtrain.optim import optimizer
 from plmtrain.programs.learner import Learner
 from plmtrain.programs.program import Trainable
 from plmtrain.programs.taught import Taught, Teacher
+from plmtrain.runs.best_speed import best_speed
 from plmtrain.runs.material import Material
 from plmtrain.runs.memory_need import kept_beside, planned_learner, require_memory
+from plmtrain.runs.micro_batches import MICRO_BATCHES, with_fitting_micro_batches
 from plmtrain.settings.identity import RESOLVED
 from plmtrain.settings.run import RunSettings
 from plmtrain.text.tokenizer import Tokenizer
@@ -43,6 +45,7 @@ from plmtrain.training.recomputation import recompute_blocks
 from plmtrain.training.reporting import RunReporter
 from plmtrain.training.run_folder import RunFolder
 from plmtrain.training.state import TrainingState, checkpoint_size, load_result
+from plmtrain.training.step import Step
 from plmtrain.training.trackers import Tracker
 from plmtrain.training.trainer import Setup, Trainer
 
@@ -110,19 +113,11 @@ def assemble(material: Material, folder: RunFolder, settings_hash: str) -> Train
     opening += rates_in_words(shares)
     state = TrainingState(learner, optimizer.build(learner, settings.optimizer, shares, hidden_matrices(learner)), {}, average)
     precision = choose_precision(settings.trainer.precision, group.device)
-    resolved = {
-        "precision": precision,
-        "precision_reason": precision_reason(settings.trainer.precision, group.device),
-        "threads": torch.get_num_threads(),
-        "device": group.device.type,  # without its number, which depends on the processes alone
-        "processes": group.size,
-        "torch": versions()["torch"],
-        "vocabulary": token_embeddings,
-    }
-
     taught_by = "" if teacher is None else teacher.digest
     identity = Identity(folder.run_id, settings_hash, material.tokenizer.digest, material.digest, taught_by)
-    checkpoints = folder.checkpoints(settings.trainer.keep, identity, settings.trainer.milestones)
+    checkpoints = folder.checkpoints(
+        settings.trainer.keep, identity, settings.trainer.milestones, settings.trainer.token_milestones
+    )
     if group.is_main:
         checkpoints.clear_leftovers()
     group.wait()
@@ -132,6 +127,24 @@ def assemble(material: Material, folder: RunFolder, settings_hash: str) -> Train
         require_same_data(checkpoint, identity, material, folder)
         state.restore(checkpoint, group)
         progress = checkpoint.progress
+    rows = [material.rows("train", program, phase) for program, phase in zip(programs, phases, strict=True)]
+    before = {} if checkpoint is None else folder.config().get(RESOLVED) or {}
+    module = Step(learner, precision, teacher)
+    phases = with_fitting_micro_batches(phases, programs, rows, module, settings, group, before.get(MICRO_BATCHES))
+    resolved = {
+        "precision": precision,
+        "precision_reason": precision_reason(settings.trainer.precision, group.device),
+        "threads": torch.get_num_threads(),
+        "device": group.device.type,  # without its number, which depends on the processes alone
+        "processes": group.size,
+        "torch": versions()["torch"],
+        "vocabulary": token_embeddings,
+    }
+    if any(phase.fits_memory for phase in phases):
+        resolved[MICRO_BATCHES] = sizes = [phase.micro_batch_size for phase in phases]
+        opening.append(f"micro-batches of {' and '.join(map(str, dict.fromkeys(sizes)))} rows fit into memory")
+    best = best_speed(settings, learner, phases, programs, rows, precision, group)
+    opening += [] if best is None else [str(best)]
     # The other processes must have read the old settings and checkpoints before the main process replaces them.
     group.wait()
 
@@ -148,7 +161,7 @@ def assemble(material: Material, folder: RunFolder, settings_hash: str) -> Train
             settings=settings,
             plan=phases,
             programs=programs,
-            rows=[material.rows("train", program, phase) for program, phase in zip(programs, phases, strict=True)],
+            rows=rows,
             held_out=material.rows("validation", programs[-1], phases[-1]),
             unigram=material.unigram_losses(),
             precision=precision,
@@ -156,6 +169,7 @@ def assemble(material: Material, folder: RunFolder, settings_hash: str) -> Train
             checkpoints=checkpoints,
             reporter=reporter,
             teacher=teacher,
+            machine_rate=None if best is None else best.flops_per_second,
         ),
         state,
         progress,

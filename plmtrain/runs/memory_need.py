@@ -106,7 +106,7 @@ def _of_one_row(learner: Learner, program: Trainable, phase: Phase, processes: i
     ragged = any(part.program.ragged for part in program.parts.members)
     length = min(MULTIPLE, phase.sequence_length) if ragged else phase.sequence_length
     share = max(1, phase.batch_size // processes)
-    micro = min(share, phase.micro_batch_size or share)
+    micro = 1 if phase.fits_memory else min(share, phase.micro_batch_size or share)
     frozen = any(not weight.requires_grad for weight in learner.parameters())  # blocks below the first trained one keep nothing
     kept = 1 if frozen else len(learner.backbone.blocks())
     return length * _ID, length * kept * learner.backbone.width * _HALF, micro

@@ -64,6 +64,11 @@ def divide_by_part(
     return tuple(phase for phase, _ in divided), [both for _, both in divided]
 
 
+def in_flops_per_second(rate: float) -> str:
+    """Return a rate of FLOPs in words."""
+    return in_flops(rate) + "S"
+
+
 def in_flops(count: float) -> str:
     """Return a number of FLOPs in words."""
     for unit in ("", "k", "M", "G", "T", "P", "E"):

@@ -33,6 +33,7 @@ _FREE = frozenset(
         "trainer.save_every",
         "trainer.keep",
         "trainer.milestones",
+        "trainer.token_milestones",
         "trainer.log_every",
         "trainer.workers",
         "trainer.threads",

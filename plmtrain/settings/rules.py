@@ -18,7 +18,7 @@ from plmtrain.settings.run import LaunchSettings
 from plmtrain.settings.task_rules import TASK_RULES
 from plmtrain.settings.tasks.base import TaskSettings
 from plmtrain.settings.tokenizer import TokenizerSettings
-from plmtrain.settings.trainer import TrainerSettings, frozen_layers
+from plmtrain.settings.trainer import PhaseSettings, TrainerSettings, frozen_layers
 from plmtrain.settings.wording import Broken, Rule, what_is_wrong
 
 
@@ -196,12 +196,11 @@ def _muon_has_matrices(model: ModelSettings, optimizer: OptimizerSettings) -> It
 
 
 def _batches_divide(trainer: TrainerSettings, launch: LaunchSettings) -> Iterator[Broken]:
-    shapes = [("trainer", trainer.batch_size, trainer.micro_batch_size)]
+    shapes = [("trainer", trainer.batch_size, trainer.micro_batch_in(PhaseSettings()))]
     by_factor = {f"trainer.phases.{index}" for index, phase in enumerate(trainer.phases) if phase.token_factor is not None}
     for index, phase in enumerate(trainer.phases):
         if (phase.batch_size, phase.token_factor, phase.micro_batch_size) != (None, None, None):
-            micro = phase.micro_batch_size or trainer.micro_batch_size
-            shapes.append((f"trainer.phases.{index}", trainer.batch_in(phase), micro))
+            shapes.append((f"trainer.phases.{index}", trainer.batch_in(phase), trainer.micro_batch_in(phase)))
     for place, batch, micro in shapes:
         if batch % launch.processes:
             near = max(1, round(batch / launch.processes)) * launch.processes

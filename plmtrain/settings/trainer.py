@@ -17,6 +17,9 @@ MOST_ROWS = 2**20
 WantedPrecision = Literal["auto", "fp32", "bf16", "fp16"]
 """The formats of matrix products; ``auto`` for the device's."""
 
+AUTO = "auto"
+"""The micro-batch that is found out before a run."""
+
 EMBEDDINGS = "embeddings"
 """The name of the embeddings in ``trainer.freeze``."""
 
@@ -64,8 +67,9 @@ class TrainerSettings(Settings):
     """Passes over the rows."""
     batch_size: int = Field(32, gt=0, le=MOST_ROWS)
     """Sequences in a step, over all processes and micro-batches."""
-    micro_batch_size: int | None = Field(None, gt=0, le=MOST_ROWS)
-    """Sequences that one process takes at a time; all of its share if omitted. It changes memory, never the result."""
+    micro_batch_size: Annotated[int, Field(gt=0, le=MOST_ROWS)] | Literal["auto"] | None = None
+    """Sequences that one process takes at a time; all of its share if omitted, as many as fit into memory with ``auto``, which
+    is found out before the first step. It changes memory, never the result."""
     activation_checkpointing: bool = False
     """Whether blocks keep only their inputs for the backward pass, and are computed again in it: less memory, more time, the same
     result."""
@@ -81,6 +85,8 @@ class TrainerSettings(Settings):
     """Newest checkpoints that are kept."""
     milestones: tuple[Annotated[int, Field(gt=0)], ...] = ()
     """Steps after which a checkpoint is saved, and kept for ever; the folder of one can be used like a run."""
+    token_milestones: tuple[Annotated[int, Field(gt=0)], ...] = ()
+    """Numbers of tokens: the checkpoint of the step in which so many are first read is saved, and kept like a milestone."""
     evaluate_every: int = Field(200, gt=0)
     """Steps between validations; the last step is always validated."""
     evaluate_batches: int | None = Field(None, gt=0)
@@ -111,6 +117,15 @@ class TrainerSettings(Settings):
     max_skipped: int = Field(10, gt=0)
     """The run stops after this many consecutive skipped updates."""
 
+    @field_validator("micro_batch_size", mode="before")
+    @classmethod
+    def _is_a_size(cls, value: Any) -> Any:
+        """Refuse what is neither a number nor a word here: pydantic would report an error for each part of the union."""
+        if value in (None, AUTO) or (isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MOST_ROWS):
+            return value
+        wanted = f"a whole number from 1 to {MOST_ROWS:,}, auto or null"
+        raise ValueError(f"micro_batch_size must be {wanted}, and is {value!r}: give it one of these")
+
     @field_validator("freeze")
     @classmethod
     def _are_parts(cls, names: tuple[str, ...]) -> tuple[str, ...]:
@@ -137,6 +152,16 @@ class TrainerSettings(Settings):
         if phase.token_factor is None:
             return phase.batch_size or self.batch_size
         return max(1, round(phase.token_factor * self.batch_size * self.sequence_length / self.length_in(phase)))
+
+    def micro_batch_in(self, phase: PhaseSettings) -> int | None:
+        """Return the sequences that one process takes at a time in a phase; None for all of its share, or if their number is not
+        found out yet."""
+        own = self.micro_batch_size
+        return phase.micro_batch_size or (own if isinstance(own, int) else None)
+
+    def fits_memory_in(self, phase: PhaseSettings) -> bool:
+        """Whether the sequences that one process takes at a time in a phase are as many as fit into memory."""
+        return self.micro_batch_size == AUTO and phase.micro_batch_size is None
 
     @property
     def phase_steps(self) -> tuple[int, ...]:

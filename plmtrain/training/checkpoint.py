@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -137,6 +138,7 @@ class Checkpoints:
         flushed_first: files that must not be older on the disk than a checkpoint (the metrics up to its step).
         permitted: raises an error if the run may no longer be written to.
         milestones: the steps whose checkpoints are kept for ever.
+        token_milestones: the numbers of tokens, of each of which the first checkpoint that has read so many is kept for ever.
     """
 
     def __init__(
@@ -147,12 +149,14 @@ class Checkpoints:
         flushed_first: Sequence[Path] = (),
         permitted: Callable[[], None] = lambda: None,
         milestones: Collection[int] = (),
+        token_milestones: Collection[int] = (),
     ) -> None:
         self.folder = folder
         self._flushed_first = flushed_first
         self._permitted = permitted
         self._keep = keep
         self._milestones = frozenset(milestones)
+        self._token_milestones = frozenset(token_milestones)
         self._identity = identity
         self._damaged: set[int] = set()
         self._resumed_from: int | None = None
@@ -259,12 +263,28 @@ class Checkpoints:
             ours[at] = folder
             if not verdict.damage and at not in self._damaged:
                 complete.append(at)
-        kept = {step, best_step, self._resumed_from, *self._milestones, *complete[-self._keep :]}
+        first_with_tokens = self._first_with_tokens({at: ours[at] for at in complete})
+        kept = {step, best_step, self._resumed_from, *self._milestones, *first_with_tokens, *complete[-self._keep :]}
         for at, folder in ours.items():
             if at not in kept:
                 _fault_under(folder, "save.retention", step)
                 with disk_errors(folder):
                     remove_folder(folder)
+
+    def _first_with_tokens(self, folders: Mapping[int, Path]) -> set[int]:
+        """Return the step of the first checkpoint that has read as many tokens as each of ``token_milestones``.
+
+        Args:
+            folders: of complete checkpoints, by step, in order.
+        """
+        if not self._token_milestones:
+            return set()
+        read = {}
+        for at, folder in folders.items():
+            with suppress(CheckpointError, OSError, ValueError):  # damaged since its size was looked at
+                read[at] = Progress.from_json(read_text(folder / PROGRESS)).tokens
+        steps = {next((at for at, tokens in read.items() if tokens >= wanted), None) for wanted in self._token_milestones}
+        return {step for step in steps if step is not None}
 
     def newest(self, strict: bool = False, report: Callable[[str], None] = lambda line: None) -> Checkpoint | None:
         """Return the newest checkpoint whose every byte matches its manifest.

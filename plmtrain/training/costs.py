@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -40,7 +40,7 @@ from plmtrain.training.layer_rates import rate_shares
 from plmtrain.training.precision import Precision, autocast
 from plmtrain.training.step import Step, take_step, whole_loss
 
-_WARM_UP, _MEASURED = 1, 2
+WARM_UP, _MEASURED = 1, 2
 """The number of warm-up steps, and of measured steps unless more are asked for."""
 _GROWS = 8
 """The maximum number of rows to run until the carry stops growing."""
@@ -174,6 +174,7 @@ def measure(
     precision: Precision,
     group: Group,
     steps: int = _MEASURED,
+    between: Callable[[], object] = lambda: None,
 ) -> Measured:
     """Take some real steps and measure them. The learner's weights change.
 
@@ -186,18 +187,19 @@ def measure(
         precision: the precision of matrix products.
         group: a group of one process.
         steps: how many are measured, after one that is not.
+        between: called before each step, outside its time, such as for a step of another program in turn.
 
     Raises:
         DivergedError: if a gradient is not finite.
         Stopped: if a signal asked for it.
     """
-    phase = replace(phase, index=0, first_step=0, steps=_WARM_UP + steps, samples_before=0)
+    phase = replace(phase, index=0, first_step=0, steps=WARM_UP + steps, samples_before=0)
     optimiser = optimizer.build(module, settings.optimizer, rate_shares(module, settings.optimizer), hidden_matrices(module))
     scaler = torch.amp.GradScaler(group.device.type, enabled=precision == "fp16")
     memory.forget_peak(group.device)
     carry: Carry = {}
     seconds, loading, tokens = [], [], []
-    for step, batches, began in _timed(rows, part, phase, settings, group.device):
+    for step, batches, began in _timed(rows, part, phase, settings, group.device, between):
         loading.append(time.perf_counter() - began)
         outcome = take_step(
             module,
@@ -221,12 +223,12 @@ def measure(
         carry = outcome.carry
         seconds.append(time.perf_counter() - began)
         tokens.append(int(outcome.normalisers.get("tokens", phase.batch_size * phase.sequence_length)))
-    median = statistics.median(seconds[_WARM_UP:])
+    median = statistics.median(seconds[WARM_UP:])
     return Measured(
         rows=phase.batch_size,
         seconds=median,
-        loading=median * sum(loading[_WARM_UP:]) / sum(seconds[_WARM_UP:]),
-        tokens=sum(tokens[_WARM_UP:]) // steps,
+        loading=median * sum(loading[WARM_UP:]) / sum(seconds[WARM_UP:]),
+        tokens=sum(tokens[WARM_UP:]) // steps,
         peak=memory.peak(group.device),
     )
 
@@ -268,12 +270,18 @@ def answering_seconds(
 
 
 def _timed(
-    rows: RowSource, part: Part, phase: Phase, settings: RunSettings, device: torch.device
+    rows: RowSource,
+    part: Part,
+    phase: Phase,
+    settings: RunSettings,
+    device: torch.device,
+    between: Callable[[], object],
 ) -> Iterator[tuple[int, Sequence[Batch], float]]:
     """Yield each step with its micro-batches, and the time at which their loading began."""
     steps = iter(StepLoader([rows], [part.program], [phase], seed=settings.seed, pin_memory=device.type == "cuda"))
     for _ in range(phase.steps):
         stopping.safe_point()
+        between()
         began = time.perf_counter()
         step, batches = next(steps)
         yield step, batches, began

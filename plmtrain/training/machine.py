@@ -8,12 +8,52 @@ from pathlib import Path
 
 import torch
 
+from plmtrain.settings.models.base import ModelSettings
 from plmtrain.training.precision import Precision
 
 _TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def product_rate(rows: int, inner: int, outer: int, precision: Precision, device: torch.device, seconds: float = 0.5) -> float:
+_OF_A_BLOCK = 4
+"""The usual width of a feed-forward layer, as a multiple of a model's width, where the settings have none."""
+_SHORT_PRODUCT = 2 * 10**9
+"""The FLOPs of a product that a CPU is measured with before a run: about ten milliseconds."""
+_FEW = 20
+"""The most products that are measured before a run."""
+
+
+def rate_before_run(model: ModelSettings, width: int, positions: int, precision: Precision, device: torch.device) -> float:
+    """Measure the rate of ``block_rate`` in about a tenth of a second; arguments as there."""
+    outer = _outer(model, width)
+    fewer = positions if device.type == "cuda" else max(1, min(positions, _SHORT_PRODUCT // (2 * width * outer)))
+    return product_rate(fewer, width, outer, precision, device, seconds=0.05, most=_FEW)
+
+
+def block_rate(model: ModelSettings, width: int, positions: int, precision: Precision, device: torch.device) -> float:
+    """Measure the rate of the largest product of a block: of a micro-batch with its feed-forward layer.
+
+    Args:
+        model: the model's settings.
+        width: of its hidden states.
+        positions: of a micro-batch.
+        precision, device: as in ``product_rate``.
+    """
+    return product_rate(positions, width, _outer(model, width), precision, device)
+
+
+def _outer(model: ModelSettings, width: int) -> int:
+    return int(getattr(model, "feed_forward", _OF_A_BLOCK * width))
+
+
+def product_rate(
+    rows: int,
+    inner: int,
+    outer: int,
+    precision: Precision,
+    device: torch.device,
+    seconds: float = 0.5,
+    most: int = 10**6,
+) -> float:
     """Measure the rate of the product of two matrices.
 
     Args:
@@ -21,15 +61,19 @@ def product_rate(rows: int, inner: int, outer: int, precision: Precision, device
         precision: of both.
         device: where it is computed, with the threads that torch has now.
         seconds: how long to measure; the fastest product counts, since others were disturbed.
+        most: the most products that are computed, besides the first and the last.
 
     Returns:
         FLOPs a second; a multiplication and an addition count as one each.
     """
-    left = torch.randn(rows, inner, device=device, dtype=_TYPES[precision])
-    right = torch.randn(inner, outer, device=device, dtype=_TYPES[precision])
+    random = torch.Generator(device).manual_seed(0)  # a run's own random numbers stay as they are
+    left = torch.randn(rows, inner, device=device, dtype=_TYPES[precision], generator=random)
+    right = torch.randn(inner, outer, device=device, dtype=_TYPES[precision], generator=random)
     best, ends = float("inf"), time.perf_counter() + seconds
     _timed(left, right)
-    while time.perf_counter() < ends:
+    for _ in range(most):
+        if time.perf_counter() >= ends:
+            break
         best = min(best, _timed(left, right))
     return 2 * rows * inner * outer / min(best, _timed(left, right))
 

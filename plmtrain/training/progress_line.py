@@ -178,6 +178,8 @@ class ProgressLine:
             parts.append(f"{duration(left)} left")
         if "tokens_per_second" in record:
             parts.append(f"{record['tokens_per_second']:,.0f} tokens/s")
+        if "machine_share" in record:
+            parts.append(f"{100 * record['machine_share']:.0f}% of the machine")
         if "lr" in record:
             parts.append(f"lr {record['lr']:.2e}")
         return parts

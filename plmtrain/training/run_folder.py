@@ -111,10 +111,16 @@ class RunFolder:
         """metrics.jsonl."""
         return MetricsLog(self.metrics_path)
 
-    def checkpoints(self, keep: int = 1, identity: Identity | None = None, milestones: Collection[int] = ()) -> Checkpoints:
+    def checkpoints(
+        self,
+        keep: int = 1,
+        identity: Identity | None = None,
+        milestones: Collection[int] = (),
+        token_milestones: Collection[int] = (),
+    ) -> Checkpoints:
         """Return the run's checkpoints; without an identity they can only be read."""
         permitted = self._lock.require_ours if self._lock is not None else lambda: None
-        return Checkpoints(self.checkpoints_path, keep, identity, [self.metrics_path], permitted, milestones)
+        return Checkpoints(self.checkpoints_path, keep, identity, [self.metrics_path], permitted, milestones, token_milestones)
 
     @property
     def run_id(self) -> str:

@@ -7,9 +7,8 @@ and the saved progress, so a run that resumes after a kill does the same as an u
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -20,12 +19,12 @@ from torch import nn
 
 from plmtrain import faults, stopping
 from plmtrain.batch import Batch
-from plmtrain.console import duration
 from plmtrain.data.loading.order import Order, Phase
 from plmtrain.data.loading.step_loader import StepLoader
 from plmtrain.data.rows.rows import PartedRows, RowSource
 from plmtrain.errors import DivergedError
 from plmtrain.optim.schedule import learning_rate
+from plmtrain.programs import flops
 from plmtrain.programs.learner import switch_dropout
 from plmtrain.programs.parts import Part
 from plmtrain.programs.program import Trainable
@@ -33,6 +32,7 @@ from plmtrain.programs.taught import Teacher
 from plmtrain.settings.run import RunSettings
 from plmtrain.training import save_request
 from plmtrain.training.checkpoint import Checkpoints
+from plmtrain.training.clock import Clock
 from plmtrain.training.evaluation import evaluate
 from plmtrain.training.group import Group
 from plmtrain.training.precision import Precision
@@ -79,6 +79,7 @@ class Setup:
         checkpoints: the run's checkpoints.
         reporter: receives all progress; None except in the main process.
         teacher: the model that the learner learns from, on the group's device; None if the run has none.
+        machine_rate: FLOPs a second of a matrix product of the run's shapes alone; None if the share of it is not to be told.
     """
 
     settings: RunSettings
@@ -92,6 +93,7 @@ class Setup:
     checkpoints: Checkpoints
     reporter: Reporter | None
     teacher: Teacher | None = None
+    machine_rate: float | None = None
 
 
 class Trainer:
@@ -113,9 +115,10 @@ class Trainer:
         if progress.loss_scale and self.scaler.is_enabled():
             self.scaler.load_state_dict(dict(progress.loss_scale))
         self._saved = progress
+        self._tokens_before = progress.tokens  # before the last step
         self._selection = setup.programs[-1].selection
         self._order = Order(setup.settings.seed, setup.plan)
-        self._clock = _Clock(progress.tokens)
+        self._clock = Clock(progress.tokens, setup.machine_rate)
 
     def run(self) -> Progress:
         """Train to the end.
@@ -189,6 +192,7 @@ class Trainer:
             clip_norm=settings.optimizer.clip_norm,
         )
         self.state.carry = outcome.carry
+        self._tokens_before = self.progress.tokens
         if self.state.average is not None and outcome.updated:
             self.state.average.update(number + 1)
         self.progress = replace(
@@ -202,7 +206,18 @@ class Trainer:
         overflowed = self.scaler.is_enabled() and self.scaler.get_scale() >= _LEAST_SCALE
         if not outcome.updated and not overflowed:
             self._not_finite(number, part, batches, outcome)
+        self._clock.count(self._flops(part, batches))
         self._log(number, part, outcome, lr)
+
+    def _flops(self, part: Part, batches: Sequence[Batch]) -> int | None:
+        """Return the FLOPs of a step of this process; None if they have no closed form."""
+        vocabulary = part.learner(self.state.learner).backbone.vocabulary_size
+        total = 0
+        for batch in batches:
+            if (forward := part.program.flops(batch, vocabulary)) is None:
+                return None
+            total += (1 + flops.BACKWARD) * forward
+        return total
 
     def _tokens_read(self, number: int, outcome: Outcome) -> int:
         """Return the tokens read up to and including a step: without padding if the program counts them, else all positions."""
@@ -263,7 +278,10 @@ class Trainer:
                 self._evaluate(done)
         stop, asked = self.setup.group.anyone(stopping.requested() is not None, save_request.asked())
         best = self._selection.decides and self.progress.best_step == done  # a possible result of the run must be saved
-        due = done % trainer.save_every == 0 or done in trainer.milestones or self.finished or stop or best or asked
+        milestone = done in trainer.milestones or any(
+            self._tokens_before < tokens <= self.progress.tokens for tokens in trainer.token_milestones
+        )
+        due = done % trainer.save_every == 0 or milestone or self.finished or stop or best or asked
         if due and done > 0 and self._saved != self.progress:
             with self._clock.paused("this checkpoint"):
                 self.save()
@@ -310,51 +328,3 @@ class Trainer:
             self.setup.checkpoints.save(self.progress.step, tensors, self.progress, best_step=self.progress.best_step)
         self.setup.group.wait()
         self._saved = self.progress
-
-
-class _Clock:
-    """Measures the speed of the steps, without the time of validation and saving, and knows what is being done.
-
-    Args:
-        tokens: the number of tokens that the run had read before this process began.
-    """
-
-    def __init__(self, tokens: int) -> None:
-        self._began = self._since = time.perf_counter()
-        self._tokens = tokens
-        self._doing = "this step"
-        self._step_began = self._began
-        self._step_seconds: float | None = None
-
-    def read(self, tokens: int) -> dict[str, float]:
-        """Return tokens per second since the last reading, and seconds since this process began."""
-        now = time.perf_counter()
-        rate = (tokens - self._tokens) / max(now - self._since, 1e-9)
-        self._tokens, self._since = tokens, now
-        return {"tokens_per_second": rate, "seconds": now - self._began}
-
-    @contextmanager
-    def paused(self, doing: str) -> Iterator[None]:
-        """Exclude the time inside the block from the rate.
-
-        Args:
-            doing: what happens there.
-        """
-        began, self._doing = time.perf_counter(), doing
-        yield
-        self._since += time.perf_counter() - began
-        self._doing = "this step"
-
-    @contextmanager
-    def step(self) -> Iterator[None]:
-        """Measure a step, for ``awaited``."""
-        self._step_began = time.perf_counter()
-        yield
-        self._step_seconds = time.perf_counter() - self._step_began
-
-    def awaited(self) -> str:
-        """Return what must end before the training can stop, and how long it will take; another thread may call this."""
-        if self._doing != "this step" or self._step_seconds is None:
-            return f"after {self._doing}"
-        left = self._step_seconds - (time.perf_counter() - self._step_began)
-        return f"after {self._doing} (about {duration(max(left, 1.0))})"

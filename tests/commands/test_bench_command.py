@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import json
 import math
+import re
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 from support.command_line import plmtrain
+from support.memory_rows import VOCABULARY
 
-from plmtrain.commands.bench import command
+from plmtrain.commands.bench import command, peer
+from plmtrain.data.loading.order import plan_phases
+from plmtrain.errors import SettingsError
+from plmtrain.runs.corpus import programs_of
+from plmtrain.settings.composing.compose import compose
+from plmtrain.settings.decode import pretrain_settings
 from plmtrain.training import machine
 
 WIDTH, INNER, LAYERS = 16, 32, 2
@@ -69,7 +77,71 @@ def test_markdown_and_what_is_refused(work: Path) -> None:
     assert "bench measures one process" in result.err
 
 
+STAND_IN = """
+import json, sys
+job = json.loads(sys.stdin.readline())
+print("{}", flush=True)
+for number, line in enumerate(sys.stdin):
+    if line.strip() != "step":
+        break
+    print(json.dumps({"seconds": 100 if number == 0 else 5 + number, "peak": 1000 + number}), flush=True)
+"""
+"""A peer whose first step takes 100 seconds, and the others 6, 7, 8 ..."""
+
+
+def test_a_peer_takes_a_step_after_each_of_ours(work: Path) -> None:
+    def stand_in() -> None:
+        peer.PROGRAM = (sys.executable, "-c", STAND_IN)
+
+    words = ["model=bert", "objective=dynamic_mlm", *RUN[3:-1], *SHAPE[:-1], "against=transformers"]
+    result = plmtrain("bench", *words, "--json", cwd=work, before=stand_in)
+    assert result.code == 0, result.err
+    (speed,) = json.loads(result.out)["speeds"]
+    assert speed["steps"] == 3
+    assert speed["peer"] == {"seconds": 7, "peak_bytes": 1003}
+    assert math.isclose(speed["peer_tokens_per_second"], 4 * 32 / 7)
+    assert math.isclose(speed["ratio"], 7 / speed["seconds"])
+
+
+def test_a_peer_that_fails_is_named(work: Path) -> None:
+    def failing() -> None:
+        peer.PROGRAM = (sys.executable, "-c", "raise SystemExit('no such head')")
+
+    words = ["model=bert", "objective=dynamic_mlm", *RUN[3:-1], *SHAPE[:-1], "against=transformers"]
+    result = plmtrain("bench", *words, cwd=work, before=failing)
+    assert result.code == 1
+    assert result.err.splitlines()[-3:-1] == ["the process of transformers' Trainer ended with 1", "no such head"]
+
+
+@pytest.mark.parametrize(
+    ("words", "installed", "what"),
+    [
+        (["model=electra_small", "objective=rtd"], True, "transformers' Trainer has nothing like objective=rtd"),
+        (["model=electra_small", "objective=mixture", "objective.shares={mlm:1,rtd:1}"], True, "mixes several"),
+        (["model=bert", "objective=mlm"], False, "transformers is not installed"),
+    ],
+)
+def test_what_cannot_be_compared(words: list[str], installed: bool, what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peer, "find_spec", lambda name: name if installed else None)
+    settings = pretrain_settings(compose(words))
+    with pytest.raises(SettingsError, match=re.escape(what)) as caught:
+        peer.require_peer(programs_of(settings, plan_phases(settings.trainer), VOCABULARY))
+    assert len(str(caught.value).splitlines()) == 3
+
+
 def test_the_machines_rate_is_that_of_its_fastest_product(monkeypatch: pytest.MonkeyPatch) -> None:
     times = iter([0.0, 0, 1, 1, 2, 6, 6.5, 7, 7.25, 100, 100, 103])  # products take 1, 4, 0.25 and 3 seconds
     monkeypatch.setattr(machine.time, "perf_counter", lambda: next(times))
     assert machine.product_rate(3, 5, 7, "fp32", torch.device("cpu"), seconds=50) == 2 * 3 * 5 * 7 / 0.25
+
+
+def test_before_a_run_few_and_short_products_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[int, ...]] = []
+    monkeypatch.setattr(machine, "_timed", lambda left, right: asked.append((*left.shape, *right.shape)) or 1e-9)
+    settings = pretrain_settings(compose(["model=bert"])).model
+    machine.rate_before_run(settings, 768, 10**6, "fp32", torch.device("cpu"))
+    assert len(asked) <= 22  # the first and the last one besides
+    assert len(set(asked)) == 1
+    rows, *others = asked[0]
+    assert others == [768, 768, 3072]
+    assert 1e9 < 2 * rows * 768 * 3072 <= 2e9

@@ -96,7 +96,7 @@ def test_killed_it_goes_on_to_the_same_end(work: Path, fault: str) -> None:
     assert result.code == 0, result.err
     run = work / "runs" / name.removeprefix("name=")
     assert predictions(run) == predictions(work / "runs" / "tuned")
-    clock = ("seconds", "tokens_per_second")
+    clock = ("seconds", "tokens_per_second", "machine_share")
     told = [
         [{k: v for k, v in one.items() if k not in clock} for one in records(path)] for path in (run, work / "runs" / "tuned")
     ]

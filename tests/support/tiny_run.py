@@ -169,7 +169,7 @@ class TinyRun:
 
     def records(self) -> list[dict[str, float]]:
         """What was logged, without the times."""
-        clock = ("seconds", "tokens_per_second")
+        clock = ("seconds", "tokens_per_second", "machine_share")
         return [{key: value for key, value in record.items() if key not in clock} for record in self.folder.metrics().records()]
 
 

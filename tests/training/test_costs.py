@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from support.memory_rows import VOCABULARY, MemoryRows
+from support.memory_rows import VOCABULARY, MemoryRows, memory_rows, vocabulary_of
 
 from plmtrain import backbones, objectives
 from plmtrain.data.loading.order import plan_phases
@@ -19,6 +19,7 @@ from plmtrain.programs.program import AnyProgram
 from plmtrain.settings.composing.compose import compose
 from plmtrain.settings.decode import pretrain_settings
 from plmtrain.settings.run import PretrainSettings
+from plmtrain.text.vocabulary import Vocabulary
 from plmtrain.training import costs
 from plmtrain.training.costs import Work, measure, work_of
 from plmtrain.training.group import Group
@@ -45,11 +46,11 @@ class Fresh(MemoryRows):
         return Rows(**{**rows.__dict__, "times": np.ones(len(indices), np.int64), "others": others})
 
 
-def made(*words: str) -> tuple[PretrainSettings, AnyProgram, torch.nn.Module]:
+def made(*words: str, vocabulary: Vocabulary = VOCABULARY) -> tuple[PretrainSettings, AnyProgram, torch.nn.Module]:
     torch.set_num_threads(1)
     settings = pretrain_settings(compose([*SHAPE, *words]))
-    program = objectives.build(settings.objective, settings.model, VOCABULARY)
-    learner = program.build(lambda model: backbones.build(model, VOCABULARY.size)).train()
+    program = objectives.build(settings.objective, settings.model, vocabulary)
+    learner = program.build(lambda model: backbones.build(model, vocabulary.size)).train()
     return settings, program, learner
 
 
@@ -168,6 +169,46 @@ def test_an_encoder_and_a_decoder() -> None:
     scores = 2 * len(batch.targets["labels"]) // 2 * WIDTH * TOKENS
     forth = encoder(read, read) + encoder(written, written) + across + scores
     assert found.flops_of(1) == FORTH_AND_BACK * forth
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("model=bert", "objective=mlm"),
+        ("model=albert", "objective=sop", "model.embedding_width=8"),
+        ("model=electra_small", "objective=span_mlm", "model.embedding_width=8"),
+        ("model=xlm", "objective=dynamic_mlm", "model.head_layer=false"),
+        ("model=electra_small", "objective=rtd", "objective.generator_width=0.5", "objective.generator_head_width=4"),
+        ("model=gpt2", "objective=clm"),
+        ("model=gpt2", "objective=clm", "model.window=7"),
+        ("model=bart", "objective=bart", "objective.mask=0.2", "objective.infill=0", "model.decoder_layers=2"),
+        ("model=mass", "objective=mass"),
+        ("model=t5_base", "objective=span_corruption", "model.decoder_layers=2", "model.head_width=12"),
+        ("model=t5_v1_1_small", "objective=span_corruption", "model.dropout=0.1", "model.attention_dropout=0.1"),
+    ],
+    ids=lambda words: "-".join(word.partition("=")[2] for word in words),
+)
+def test_the_closed_forms_are_what_torch_counts(words: tuple[str, ...]) -> None:
+    """With dropout of attention: a kernel without it computes the scores once more on the way back."""
+    vocabulary = vocabulary_of("t5") if words[0].startswith("model=t5") else VOCABULARY
+    settings, program, learner = made(*words, vocabulary=vocabulary)
+    (phase,) = plan_phases(settings.trainer)
+    rows = memory_rows(program, phase, 4, 0)
+    samples = np.arange(2)
+    batch = program.collate(rows.fetch(samples), Keys(settings.seed, np.zeros(2, np.int64), samples))
+    forward = program.flops(batch, vocabulary.size)
+    assert forward is not None
+    counted, _, _ = costs._forward_and_backward(Step(learner, "fp32"), program.parts.main, batch)
+    assert FORTH_AND_BACK * forward == counted
+
+
+@pytest.mark.parametrize("words", [("model=xlnet", "objective=plm"), ("model=bert", "objective=spanbert")])
+def test_other_programs_have_no_closed_form(words: tuple[str, ...]) -> None:
+    settings, program, _ = made(*words)
+    (phase,) = plan_phases(settings.trainer)
+    samples = np.arange(2)
+    batch = program.collate(memory_rows(program, phase, 4, 0).fetch(samples), Keys(1, np.zeros(2, np.int64), samples))
+    assert program.flops(batch, TOKENS) is None
 
 
 def test_room_for_a_checkpoint_is_what_a_checkpoint_takes() -> None:

@@ -19,13 +19,16 @@ from plmtrain.training.progress import Progress
 from plmtrain.training.restore import load_run, tokenizer_folder
 from plmtrain.training.run_folder import RunFolder, run_and_step
 
+BOTH = ("trainer.milestones=[2]", "trainer.token_milestones=[784,10000]")
+"""Steps of eight rows of 14 tokens: 784 tokens are those of seven steps, and there are no 10,000."""
+
 
 def test_they_are_saved_and_kept_across_a_kill(tmp_path: Path) -> None:
     whole, killed, plain = (
         TinyRun(tmp_path / name, ("trainer.save_every=5", "trainer.keep=1", *milestones))
         for name, milestones in (
-            ("whole", ("trainer.milestones=[2,7]",)),
-            ("killed", ("trainer.milestones=[2,7]",)),
+            ("whole", BOTH),
+            ("killed", BOTH),
             ("plain", ()),
         )
     )

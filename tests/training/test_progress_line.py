@@ -55,7 +55,7 @@ def test_plain_lines_where_there_is_no_terminal() -> None:
     line = ProgressLine(100, first_step=40, baseline=BASELINE, stream=stream, clock=lambda: next(ticks))
     for step in range(41, 61):
         line.step(step)
-    line.record({"step": 60, "loss": 7.3121, "lr": 1e-4, "tokens_per_second": 12345.6, "seconds": 3.0})
+    line.record({"step": 60, "loss": 7.3121, "lr": 1e-4, "tokens_per_second": 12345.6, "machine_share": 0.416})
     line.record({"step": 60, "val/loss": 7.1, "val/perplexity": 1212.9, "val/hidden_loss": 7.2, "val/hidden_unigram_loss": 7.25})
     for step in range(61, 75):
         line.step(step)
@@ -63,7 +63,7 @@ def test_plain_lines_where_there_is_no_terminal() -> None:
     line.close()
     estimate, training, validation, after = stream.getvalue().splitlines()
     assert estimate == "about 54 s for the other 54 steps, without validations (1 s a step)"
-    assert training == "step 60/100  loss 7.3121  42 s left  12,346 tokens/s  lr 1.00e-04"
+    assert training == "step 60/100  loss 7.3121  42 s left  12,346 tokens/s  42% of the machine  lr 1.00e-04"
     assert validation == (
         "step 60/100  validation: loss 7.1000, perplexity 1213; "
         "hidden tokens 7.200 nats each, 0.050 below their unigram loss 7.250"

@@ -2,38 +2,39 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 
 import torch
 
 from plmtrain import stopping
+from plmtrain.commands.bench.peer import LIBRARY, beside, require_peer
 from plmtrain.commands.bench.report import Report, StepSpeed
 from plmtrain.console import counted, print_json, tell
 from plmtrain.data.loading.order import plan_phases
 from plmtrain.data.rows.rows import rows_of
 from plmtrain.errors import SettingsError
-from plmtrain.programs.learner import Learner
 from plmtrain.runs.assembly import build_learner, compile_blocks, embedded_tokens, inherit, load_teacher
 from plmtrain.runs.command_settings import settings_for
 from plmtrain.runs.material import Material
 from plmtrain.runs.materials import material_of
 from plmtrain.runs.memory_need import planned_learner, require_memory
+from plmtrain.runs.micro_batches import with_fitting_micro_batches
 from plmtrain.runs.preparation import preparation_report
 from plmtrain.runs.step_shapes import StepShape, divide_by_part
 from plmtrain.settings.run import FinetuneSettings, PretrainSettings, RunSettings
 from plmtrain.training import allocator
-from plmtrain.training.costs import measure, work_of
+from plmtrain.training.costs import WARM_UP, measure, work_of
 from plmtrain.training.group import Group
-from plmtrain.training.machine import process_age, product_rate
-from plmtrain.training.precision import Precision, choose_precision, precision_reason
+from plmtrain.training.machine import block_rate, process_age
+from plmtrain.training.precision import choose_precision, precision_reason
 from plmtrain.training.step import Step
 
 _SECONDS = 15.0
 """How long the steps of a shape are measured, about."""
 _FEWEST, _MOST = 3, 50
 """Steps that are measured."""
-_OF_A_BLOCK = 4
-"""The usual width of a feed-forward layer, as a multiple of a model's width, where the settings have none."""
+_AGAINST = "against="
 
 
 def run(arguments: list[str]) -> int:
@@ -43,14 +44,18 @@ def run(arguments: list[str]) -> int:
         SettingsError: for a run in several processes.
         PlmtrainError: whatever would end the run before its first step.
     """
-    settings = settings_for("bench", [word for word in arguments if word not in ("--json", "--markdown")])
+    peers = [word for word in arguments if word.startswith(_AGAINST)]
+    if wrong := [word for word in peers if word != f"{_AGAINST}{LIBRARY}"]:
+        what = "bench compares with transformers alone"
+        raise SettingsError(what, f"command line: {wrong[0][:120]}", f"write {_AGAINST}{LIBRARY}, or omit it")
+    settings = settings_for("bench", [word for word in arguments if word not in ("--json", "--markdown", *peers)])
     if settings.launch.processes > 1:
         what = "bench measures one process"
         raise SettingsError(what, f"launch.processes={settings.launch.processes}", "omit launch.processes")
     with preparation_report() as on_update:
         material = material_of(settings, on_update)
     with stopping.ending_at_once():
-        report = _measured(material)
+        report = _measured(material, compared=bool(peers))
     if "--json" in arguments:
         print_json(report.as_json())
     elif "--markdown" in arguments:
@@ -60,11 +65,13 @@ def run(arguments: list[str]) -> int:
     return 0
 
 
-def _measured(material: Material) -> Report:
-    """Build the learner of a run, and take steps of each of its shapes."""
+def _measured(material: Material, *, compared: bool) -> Report:
+    """Build the learner of a run, and take steps of each of its shapes, in turn with a peer's if it is compared."""
     settings = material.settings
     whole = plan_phases(settings.trainer)
     programs = material.programs(whole)
+    if compared:
+        require_peer(programs)
     allocator.tune()
     group = Group(settings.trainer.device, settings.launch.timeout, settings.trainer.threads)
     precision = choose_precision(settings.trainer.precision, group.device)
@@ -76,6 +83,9 @@ def _measured(material: Material) -> Report:
     if teacher is not None:
         inherit(learner, programs[0], teacher)
     module = Step(learner.to(group.device), precision, teacher)
+    if any(phase.fits_memory for phase in whole):
+        whole_rows = [material.rows("train", program, phase) for program, phase in zip(programs, whole, strict=True)]
+        whole = with_fitting_micro_batches(whole, programs, whole_rows, module, settings, group)
     phases, parts = divide_by_part(whole, programs, settings.seed)
     sources = [
         rows_of(material.rows("train", program, phase), part.name) for (program, part), phase in zip(parts, phases, strict=True)
@@ -88,26 +98,37 @@ def _measured(material: Material) -> Report:
     if settings.trainer.compile:
         compile_blocks(learner, programs[0])
     speeds, first = [], None
-    for shape, (_, part), rows in zip(shapes, parts, sources, strict=True):
-        phase = replace(shape.phase, micro_batch_size=shape.micro)
-        tried = measure(module, part, rows, phase, settings, precision, group, steps=1)
-        first = first or process_age()
-        steps = min(max(round(_SECONDS / tried.seconds), _FEWEST), _MOST)
-        measured = measure(module, part, rows, phase, settings, precision, group, steps)
-        speeds.append(
-            StepSpeed(
-                part=part.name,
-                rows=phase.batch_size,
-                length=phase.sequence_length,
-                steps=steps,
-                seconds=measured.seconds,
-                tokens_per_second=measured.tokens / measured.seconds,
-                flops_per_second=shape.flops / measured.seconds,
-                machine_flops_per_second=_machine_rate(shape, learner, settings, precision, group),
-                loading_share=measured.loading / measured.seconds,
-                peak_bytes=measured.peak,
+    with beside(material, learner, precision, group.device) if compared else nullcontext() as peer:
+        for shape, (_, part), rows in zip(shapes, parts, sources, strict=True):
+            phase = replace(shape.phase, micro_batch_size=shape.micro)
+            tried = measure(module, part, rows, phase, settings, precision, group, steps=1)
+            first = first or process_age()
+            steps = min(max(round(_SECONDS / tried.seconds), _FEWEST), _MOST)
+            if peer is not None:
+                peer.begin(part, rows, phase, WARM_UP + steps)
+            turn = _nothing if peer is None else peer.step
+            measured = measure(module, part, rows, phase, settings, precision, group, steps, turn)
+            speeds.append(
+                StepSpeed(
+                    part=part.name,
+                    rows=phase.batch_size,
+                    length=phase.sequence_length,
+                    steps=steps,
+                    seconds=measured.seconds,
+                    tokens_per_second=measured.tokens / measured.seconds,
+                    flops_per_second=shape.flops / measured.seconds,
+                    machine_flops_per_second=block_rate(
+                        settings.model,
+                        learner.backbone.width,
+                        shape.micro * phase.sequence_length,
+                        precision,
+                        group.device,
+                    ),
+                    loading_share=measured.loading / measured.seconds,
+                    peak_bytes=measured.peak,
+                    peer=None if peer is None else peer.end(),
+                )
             )
-        )
     threads = counted(torch.get_num_threads(), "thread")
     return Report(
         subject=_subject(settings),
@@ -118,11 +139,8 @@ def _measured(material: Material) -> Report:
     )
 
 
-def _machine_rate(shape: StepShape, learner: Learner, settings: RunSettings, precision: Precision, group: Group) -> float:
-    """Return the rate of the largest product of a block: a micro-batch with its feed-forward layer."""
-    width = learner.backbone.width
-    outer = getattr(settings.model, "feed_forward", _OF_A_BLOCK * width)
-    return product_rate(shape.micro * shape.phase.sequence_length, width, outer, precision, group.device)
+def _nothing() -> None:
+    """Do nothing between two steps."""
 
 
 def _subject(settings: RunSettings) -> str:

@@ -9,11 +9,26 @@ from typing import Any
 from rich.table import Table
 
 from plmtrain.files import size_in_words
-from plmtrain.runs.step_shapes import in_flops
+from plmtrain.runs.step_shapes import in_flops_per_second
 
 _EXPLAINED = (
     "share: of the rate of one product of the step's rows with a feed-forward layer, alone; loading: waiting for rows; medians"
 )
+
+_PEER = "transformers: tokens/s of its Trainer in a process of its own, on the same rows, a step of each in turn"
+
+
+@dataclass(frozen=True)
+class PeerSpeed:
+    """What the steps of transformers' Trainer took.
+
+    Args:
+        seconds: the median of a step.
+        peak_bytes: the most memory of its process; None if unknown.
+    """
+
+    seconds: float
+    peak_bytes: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +45,7 @@ class StepSpeed:
         machine_flops_per_second: of a matrix product of the step's shape alone.
         loading_share: of the time of a step, spent waiting for its rows.
         peak_bytes: the most memory of the process; None if unknown.
+        peer: the speed of transformers' Trainer on the same rows; None if it was not asked for.
     """
 
     part: str | None
@@ -42,11 +58,20 @@ class StepSpeed:
     machine_flops_per_second: float
     loading_share: float
     peak_bytes: int | None
+    peer: PeerSpeed | None = None
 
     @property
     def share_of_machine(self) -> float:
         """The share of the machine's own rate that the step reaches."""
         return self.flops_per_second / self.machine_flops_per_second
+
+    @property
+    def against_peer(self) -> dict[str, float]:
+        """The peer's tokens per second, and how many times as fast plmtrain is; empty without a peer."""
+        if self.peer is None:
+            return {}
+        ratio = self.peer.seconds / self.seconds
+        return {"peer_tokens_per_second": self.tokens_per_second / ratio, "ratio": ratio}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +95,9 @@ class Report:
     def as_json(self) -> dict[str, Any]:
         """Return plain values."""
         whole = asdict(self)
-        whole["speeds"] = [{**asdict(speed), "share_of_machine": speed.share_of_machine} for speed in self.speeds]
+        whole["speeds"] = [
+            {**asdict(speed), "share_of_machine": speed.share_of_machine, **speed.against_peer} for speed in self.speeds
+        ]
         return whole
 
     def lines(self) -> list[str]:
@@ -78,6 +105,8 @@ class Report:
         lines = [f"{self.subject}: {self.parameters:,} parameters", self.machine]
         if self.seconds_to_first_step is not None:
             lines.append(f"{self.seconds_to_first_step:.1f} s from the start of the process to the end of the first step")
+        if any(speed.peer is not None for speed in self.speeds):
+            lines.append(_PEER)
         return [*lines, _EXPLAINED]
 
     def table(self) -> Table:
@@ -99,12 +128,30 @@ class Report:
 
 
 def _cells(speed: StepSpeed) -> Mapping[str, str]:
+    """Return the columns of a step; beside a peer, fewer of its own, so that a terminal shows all of them."""
+    step = f"{f'{speed.part}, ' if speed.part else ''}{speed.rows} x {speed.length}"
+    share = f"{100 * speed.share_of_machine:.0f}%"
+    if speed.peer is not None:
+        against = speed.against_peer
+        return {
+            "step": step,
+            "tokens/s": f"{speed.tokens_per_second:,.0f}",
+            "share": share,
+            "memory": _memory(speed.peak_bytes),
+            "transformers": f"{against['peer_tokens_per_second']:,.0f}",
+            "its memory": _memory(speed.peer.peak_bytes),
+            "ratio": f"{against['ratio']:.2f}",
+        }
     return {
-        "step": f"{f'{speed.part}, ' if speed.part else ''}{speed.rows} x {speed.length}",
+        "step": step,
         "seconds": f"{speed.seconds:.3g}",
         "tokens/s": f"{speed.tokens_per_second:,.0f}",
-        "products": in_flops(speed.flops_per_second).removesuffix("OP") + "OPS",
-        "share": f"{100 * speed.share_of_machine:.0f}%",
+        "products": in_flops_per_second(speed.flops_per_second),
+        "share": share,
         "loading": f"{100 * speed.loading_share:.1f}%",
-        "memory": "unknown" if speed.peak_bytes is None else size_in_words(speed.peak_bytes),
+        "memory": _memory(speed.peak_bytes),
     }
+
+
+def _memory(peak: int | None) -> str:
+    return "unknown" if peak is None else size_in_words(peak)

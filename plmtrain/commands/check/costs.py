@@ -30,6 +30,7 @@ from plmtrain.runs.assembly import (
 from plmtrain.runs.lifecycle import weights_digests
 from plmtrain.runs.material import Material
 from plmtrain.runs.memory_need import kept_beside, planned_learner, require_memory
+from plmtrain.runs.micro_batches import with_fitting_micro_batches
 from plmtrain.runs.step_shapes import StepShape, divide_by_part, in_flops
 from plmtrain.settings.run import RunSettings
 from plmtrain.settings.trainer import EMBEDDINGS
@@ -109,7 +110,8 @@ class _Costs:
         place = self.folder.checkpoints_path
         free = free_bytes(place)
         there = sum(file.stat().st_size for folder in step_folders(place).values() for file in folder.iterdir())
-        most = (self.settings.trainer.keep + len(self.settings.trainer.milestones) + 2) * size
+        trainer = self.settings.trainer
+        most = (trainer.keep + len(trainer.milestones) + len(trainer.token_milestones) + 2) * size
         needed = max(0, most - there)
         self.findings.fact(
             "disk",
@@ -155,11 +157,17 @@ class _Costs:
         if teacher is not None:
             self.findings.fact("teacher", inherit(learner, self.whole[0], teacher))
         module = Step(learner.to(group.device), precision, teacher)
+        phases = plan_phases(settings.trainer)
+        if any(phase.fits_memory for phase in phases):
+            whole_rows = [self.material.rows("train", program, phase) for program, phase in zip(self.whole, phases, strict=True)]
+            phases = with_fitting_micro_batches(phases, self.whole, whole_rows, module, settings, group)
+        micro_batches = {(phase.sequence_length, phase.batch_size): phase.micro_batch_size for phase in phases}
         shapes = []
         for phase, (_, part), rows in zip(self.phases, self.parts, self.rows, strict=True):
             share = phase.batch_size // processes
             work = work_of(module, part, rows, group.device, settings.seed)
-            shapes.append(StepShape(phase, share, min(share, phase.micro_batch_size or share), work))
+            micro = phase.micro_batch_size or micro_batches[phase.sequence_length, phase.batch_size] or share
+            shapes.append(StepShape(phase, share, min(share, micro), work))
         self._report_work(shapes)
         weights = sum(weight.numel() * weight.element_size() for weight in planned.parameters())
         if not self._fits(shapes, weights, group):

@@ -38,6 +38,7 @@ class Phase:
         objective: settings of the objective that differ in this phase.
         dropout: whether dropout is on.
         samples_before: rows of this sequence length that earlier phases read.
+        fits_memory: whether a micro-batch is to be as large as fits into memory.
         length_window: the steps whose rows are drawn together and sorted by length, if the rows have different lengths.
     """
 
@@ -51,6 +52,7 @@ class Phase:
     length_window: int = 1
     objective: Mapping[str, Any] = field(default_factory=dict)
     dropout: bool = True
+    fits_memory: bool = False
 
     @property
     def end(self) -> int:
@@ -72,7 +74,8 @@ def plan_phases(trainer: TrainerSettings) -> tuple[Phase, ...]:
                 steps=steps,
                 sequence_length=length,
                 batch_size=batch_size,
-                micro_batch_size=settings.micro_batch_size or trainer.micro_batch_size,
+                micro_batch_size=trainer.micro_batch_in(settings),
+                fits_memory=trainer.fits_memory_in(settings),
                 samples_before=read[length],
                 length_window=trainer.length_window,
                 objective=settings.objective,

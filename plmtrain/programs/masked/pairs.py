@@ -25,6 +25,7 @@ from plmtrain.data.rows.pair_rows import PairRows, asked_pairs, first_lengths
 from plmtrain.data.rows.row_formats import RowFormat
 from plmtrain.nn.heads import MaskedLMHead, PairHead, Pooler, TiedHead
 from plmtrain.nn.loss import cross_entropy_sum
+from plmtrain.programs import flops
 from plmtrain.programs.answering import Answer
 from plmtrain.programs.inspection import Inspection, Shown
 from plmtrain.programs.masked.filling import MaskFilling, mask_questions
@@ -135,6 +136,11 @@ class PairedMaskedLM(MaskedProgram[SettingsT, PairedLearner]):
             counts={} if learner.training else _pair_counts(verdicts, pairs),
         )
         return {mlm: self.mlm_term(learner, batch, learner.scores(hidden[len(ids) :])), pair: pair_term}, carry
+
+    def flops(self, batch: Batch, vocabulary: int) -> int | None:
+        rows = len(batch.samples)
+        masked = self.masked_flops(batch, vocabulary, read_besides=rows)
+        return None if masked is None else masked + flops.of_pair_head(self.model.width, rows)
 
     def measures(self, counts: Mapping[str, NDArray[np.float64]], unigram: NDArray[np.float64] | None) -> dict[str, float]:
         """Compute the measures of masked tokens, and of the pairs the balanced accuracy (the mean of the recalls of both

@@ -16,6 +16,7 @@ from torch.nn import functional
 from plmtrain.batch import Term
 from plmtrain.nn.heads import MaskedLMHead, TiedHead, vocabulary_head
 from plmtrain.nn.loss import cross_entropy_sum
+from plmtrain.programs import flops
 from plmtrain.programs.answering import Answering
 from plmtrain.programs.baseline import Baseline, hidden_counts, hidden_measures
 from plmtrain.programs.inspection import Inspection
@@ -72,6 +73,20 @@ class MaskedProgram(Program[SettingsT, EncoderSettings, MaskedLearnerT]):
     def head(self, backbone: Backbone) -> MaskedLMHead | TiedHead:
         """Build the language-model head of an encoder, with initial weights."""
         return vocabulary_head(self.model, backbone.vocabulary_size)
+
+    def masked_flops(self, batch: Batch, vocabulary: int, read_besides: int = 0) -> int | None:
+        """Return the FLOPs of the encoder and of the language-model head; None for an encoder without a closed form.
+
+        Args:
+            batch, vocabulary: as in ``flops``.
+            read_besides: the positions that other heads read.
+        """
+        if not isinstance(self.model, EncoderSettings):
+            return None
+        rows, length = batch.inputs.ids.shape
+        predicted = len(batch.targets["positions"])
+        head = flops.of_vocabulary_head(self.model, predicted, vocabulary)
+        return flops.of_encoder(self.model, rows, length, predicted + read_besides) + head
 
     @cached_property
     def answering(self) -> Answering[MaskedLearnerT] | None:

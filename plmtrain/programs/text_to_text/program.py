@@ -21,12 +21,15 @@ from plmtrain.batch import Batch, Inputs, Layout, Term, shift_right
 from plmtrain.data.rows.framing import framed
 from plmtrain.data.rows.row_formats import Places, RowFormat
 from plmtrain.nn.loss import tied_cross_entropy
+from plmtrain.programs import flops
 from plmtrain.programs.baseline import Baseline, unigram_loss
 from plmtrain.programs.inspection import Inspection, Shown
 from plmtrain.programs.program import Carry, MakeBackbone, Program
 from plmtrain.programs.text_to_text.learner import EncoderDecoderLearner
 from plmtrain.programs.text_to_text.texts import FlatRows, TextPair, grid
 from plmtrain.settings.models.base import ModelSettings
+from plmtrain.settings.models.encoder_decoder import EncoderDecoderSettings
+from plmtrain.settings.models.relative_encoder_decoder import RelativeEncoderDecoderSettings
 
 if TYPE_CHECKING:
     from plmtrain.data.rows.rows import Rows
@@ -106,6 +109,13 @@ class TextToText(Program[SettingsT, ModelSettings, EncoderDecoderLearner]):
             counts["content"] = torch.stack([losses.masked_fill(~content, 0.0).sum(), content.sum()])
             counts["tokens"] = torch.bincount(labels[content], minlength=len(output))
         return {term: Term(total=total, normaliser=batch.normalisers[term], counts=counts)}, carry
+
+    def flops(self, batch: Batch, vocabulary: int) -> int | None:
+        assert isinstance(self.model, EncoderDecoderSettings | RelativeEncoderDecoderSettings)
+        (rows, length), decoder = batch.inputs.ids.shape, batch.inputs.decoder
+        assert decoder is not None
+        both = flops.of_encoder_decoder(self.model, rows, length, decoder.ids.shape[1])
+        return both + flops.of_output(self.model.width, len(batch.targets["labels"]), vocabulary)
 
     def measures(self, counts: Mapping[str, NDArray[np.float64]], unigram: NDArray[np.float64] | None) -> dict[str, float]:
         """Compute ``content_loss``, in nats a token without sentinels, end marks and what can be copied, and

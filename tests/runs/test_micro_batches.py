@@ -1,0 +1,87 @@
+"""``trainer.micro_batch_size=auto``: the largest micro-batch that fits, with the same result as if it had been given."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.tiny_run import TinyRun, in_child
+
+from plmtrain.errors import SettingsErrors
+from plmtrain.runs import micro_batches
+from plmtrain.runs.micro_batches import MICRO_BATCHES, largest_that_fits
+from plmtrain.settings.composing.compose import compose
+from plmtrain.settings.decode import pretrain_settings
+from plmtrain.settings.identity import RESOLVED
+
+AUTO = "trainer.micro_batch_size=auto"
+
+
+LINE = {
+    "constant": st.integers(0, 10**9),
+    "each": st.integers(1, 10**8),
+    "most": st.integers(1, 500),
+    "room": st.integers(0, 10**11),
+}
+
+
+@given(**LINE, known=st.booleans())
+def test_the_largest_of_a_line(constant: int, each: int, most: int, room: int, known: bool) -> None:
+    """Memory is nearly linear in the rows. The answer is that of arithmetic where its constant is known, and never more; nothing
+    that does not fit is tried but a single row."""
+    tried = []
+
+    def taken_by(size: int) -> int:
+        tried.append(size)
+        return constant + each * size
+
+    right = max(1, min(most, (room - constant) // each))
+    answer = largest_that_fits(taken_by, most, room, constant if known else 0)
+    assert answer == right if known else 1 <= answer <= right
+    assert max(tried) <= right
+
+
+@pytest.mark.parametrize(("capacity", "most"), [(1, 100), (5, 100), (63, 64), (64, 64), (37, 40)])
+def test_a_device_that_refuses(capacity: int, most: int) -> None:
+    """More rows than there is memory for, whatever was promised: the answer is one that was seen to work."""
+    worked = []
+
+    def taken_by(size: int) -> int | None:
+        if size > capacity:
+            return None
+        worked.append(size)
+        return size
+
+    assert largest_that_fits(taken_by, most, 10**9) in worked
+
+
+def test_a_resume_takes_what_the_run_began_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dropout is drawn for each micro-batch: after a kill with other memory the weights are still those of the same number."""
+    given_size, found = TinyRun(tmp_path / "given", ("trainer.micro_batch_size=3",)), TinyRun(tmp_path / "found", (AUTO,))
+    monkeypatch.setattr(micro_batches, "largest_that_fits", lambda taken_by, most, room, constant: min(3, most))
+    assert in_child(given_size.go) == 0
+    assert in_child(found.go, "train.forward@6") != 0
+    assert found.folder.config()[RESOLVED][MICRO_BATCHES] == [3]
+    monkeypatch.setattr(micro_batches, "largest_that_fits", lambda taken_by, most, room, constant: most)
+    assert in_child(found.go) == 0
+    assert found.digest() == given_size.digest()
+
+
+def test_each_phase_has_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Five and a half rows of a mebibyte fit beside the moments; a phase that gives a number keeps it."""
+    phases = "trainer.phases=[{steps:4},{steps:4,batch_size:4},{steps:4,micro_batch_size:2}]"
+    run = TinyRun(tmp_path / "run", (AUTO, phases))
+    assert [phase.micro_batch_size for phase in run.trainer().setup.plan] == [8, 4, 2]  # this machine has room for all
+    moments = 8 * sum(weight.numel() for weight in run.trainer().state.learner.parameters())
+    monkeypatch.setattr(micro_batches.memory, "available", lambda device: int((5.5 * 2**20 + moments) / 0.9))
+    monkeypatch.setattr(micro_batches._Trial, "taken_by", lambda trial, size: size * 2**20)
+    assert [phase.micro_batch_size for phase in run.trainer().setup.plan] == [5, 4, 2]
+
+
+def test_what_is_no_size() -> None:
+    for value in ("0", "automatic", "-1", "true"):
+        with pytest.raises(SettingsErrors, match="micro_batch_size must be a whole number from 1 to") as caught:
+            pretrain_settings(compose([f"trainer.micro_batch_size={value}"]))
+        assert len(caught.value.errors) == 1
