@@ -148,7 +148,7 @@ def assemble(material: Material, folder: RunFolder, settings_hash: str) -> Train
             plan=phases,
             programs=programs,
             rows=[material.rows("train", program, phase) for program, phase in zip(programs, phases, strict=True)],
-            held_out=material.rows("validation", programs[-1], phases[-1]),
+            held_out=material.held_out_rows(programs[-1], phases[-1]),
             unigram=material.unigram_losses(),
             precision=precision,
             group=group,
