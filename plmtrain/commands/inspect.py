@@ -15,7 +15,7 @@ from rich.text import Text
 from plmtrain.console import QuietConsole, counted
 from plmtrain.data.corpus.updates import OnUpdate
 from plmtrain.data.loading.order import plan_phases
-from plmtrain.data.rows.rows import RowSource, rows_of
+from plmtrain.data.rows.rows import RowSource, mixing_of, rows_of
 from plmtrain.errors import SettingsError, TooLittleText
 from plmtrain.keyed_random import Keys
 from plmtrain.programs.inspection import Inspection
@@ -73,7 +73,7 @@ def run(arguments: list[str]) -> int:
         try:
             _show_phases(material)
         except TooLittleText:
-            if isinstance(material, WholeText) or not isinstance(settings, PretrainSettings):
+            if isinstance(material, WholeText) or not isinstance(settings, PretrainSettings) or settings.data.type == "mix":
                 raise
             with preparation_report() as on_update:
                 material = WholeText.prepared(settings, settings.data, Path(folder), on_update)
@@ -111,6 +111,8 @@ def _material(settings: RunSettings, texts: list[str], file: str | None, folder:
     try:
         return PreparedText(settings, corpus_of(settings, on_update))
     except TooLittleText:
+        if settings.data.type == "mix":
+            raise
         return WholeText.prepared(settings, settings.data, folder, on_update)
 
 
@@ -121,6 +123,8 @@ def _show_phases(material: Material) -> None:
     console = QuietConsole()
     if isinstance(material, LabelledExamples):
         console.print(Text(material.opening()))
+    elif isinstance(material, PreparedText) and (shares := material.shares()):
+        console.print(Text("\n".join(shares)))
     for phase, program, rows in zip(phases, programs, rows_of_phases, strict=True):
         if len(phases) > 1:
             console.rule(f"phase {phase.index + 1}: steps {phase.first_step + 1} to {phase.end}")
@@ -142,6 +146,9 @@ def _show(console: QuietConsole, program: AnyProgram, rows: RowSource, seed: int
     count = min(_MEASURED_ROWS, len(rows))
     epochs = max(1, _FEWEST_MEASURED // count)
     epoch, index = (numbers.reshape(-1) for numbers in np.indices((epochs, count)))
+    if (mixing := mixing_of(rows)) is not None:  # each text with its share
+        mixed = mixing.keys(seed, 0, epochs * count)
+        epoch, index = mixed.epochs, mixed.samples
     inspections = [
         program.inspect(program.collate(rows.fetch(index[part]), Keys(seed, epoch[part], index[part])))
         for part in np.array_split(np.arange(epochs * count), max(1, epochs * count // 64))

@@ -18,7 +18,7 @@ def run(arguments: list[str]) -> int:
     with preparation_report() as on_update:
         corpus = corpus_of(settings, on_update)
         derive(corpus, settings, on_update)
-    tell(str(corpus.folder), corpus_table(corpus), *remarks(corpus))
+    tell(*map(str, corpus.folders.values()), corpus_table(corpus), *remarks(corpus))
     return 0
 
 
@@ -36,8 +36,17 @@ def corpus_table(corpus: Corpus) -> Table:
 def remarks(corpus: Corpus) -> list[str]:
     """Return what else is known of prepared text, a line each."""
     manifest = corpus.manifest
+    tokens = {name: len(store) for name, store in corpus.stores("train").items()}
+    lines = [
+        f"{name}: {share:.2%} of the rows of training, {tokens[name]:,} training tokens"
+        for name, share in corpus.shares.items()
+        if name is not None
+    ]
     overlap, skipped = counted(manifest.overlap, "held-out document"), counted(manifest.skipped, "line")
+    if manifest.dropped:
+        lines.append(f"{counted(manifest.dropped, 'document')} left out, since their text stands elsewhere")
     return [
+        *lines,
         f"{overlap} also in the training text, {skipped} skipped",
         f"unigram entropy {manifest.unigram_entropy:.3f} nats a token",
     ]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from plmtrain.corruption.framed_rows import FramedRows
 from plmtrain.corruption.grouping import Indices, ranges, share_of
 from plmtrain.corruption.masked_rows import MaskedRows
-from plmtrain.corruption.spans import choose_span_tokens, length_limits, runs, tokens_of
+from plmtrain.corruption.spans import TokenText, choose_span_tokens, length_limits, runs, tokens_of
 from plmtrain.keyed_random import Keys, as_integers, several_row_bits, spread_at
 from plmtrain.settings.spans import SpanSettings
 from plmtrain.text.vocabulary import Vocabulary
@@ -75,7 +75,7 @@ class SpanMasker:
         self.is_frame = np.zeros(vocabulary.size, np.bool_)
         self.is_frame[[vocabulary.roles[role] for role in _FRAME if role in vocabulary.roles]] = True
 
-    def __call__(self, rows: FramedRows, text: NDArray[np.unsignedinteger] | None, keys: Keys) -> SpanMaskedRows:
+    def __call__(self, rows: FramedRows, text: TokenText | None, keys: Keys) -> SpanMaskedRows:
         """Mask spans, as a function of each row, its key and the text; the input rows are not changed.
 
         Args:
@@ -116,7 +116,7 @@ class SpanMasker:
             bounded=inside.take(first - 1) & inside.take(first + lengths),
         )
 
-    def _random(self, text: NDArray[np.unsignedinteger] | None, random: NDArray[np.uint64]) -> NDArray[np.int64]:
+    def _random(self, text: TokenText | None, random: NDArray[np.uint64]) -> NDArray[np.int64]:
         if self.settings.random_tokens == "ordinary":
             ordinary = self.vocabulary.ordinary_ids
             return ordinary.take(as_integers(random, len(ordinary)))

@@ -11,6 +11,7 @@ none has its boundary there.
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,16 @@ from plmtrain.keyed_random import Bits, as_integers, spread_at
 
 _HALF = 2.0**32
 _LOW = np.uint64(2**32 - 1)
+
+
+class TokenText(Protocol):
+    """The tokens of a text, such as an array of them."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, places: Any, /) -> Any:
+        """Return the tokens at some places.  # [n] -> [n]"""
+        ...
 
 
 @lru_cache(maxsize=16)
@@ -124,7 +135,7 @@ def runs(positions: Indices) -> tuple[Indices, Indices]:
     return positions.take(begin), np.diff(begin, append=len(positions))
 
 
-def tokens_of(text: NDArray[np.unsignedinteger], random: Bits, is_special: NDArray[np.bool_]) -> NDArray[np.int64]:
+def tokens_of(text: TokenText, random: Bits, is_special: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Draw tokens of a text that are not special, each in proportion to its frequency there.
 
     Args:

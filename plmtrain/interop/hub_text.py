@@ -8,18 +8,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from plmtrain.data.corpus.named_source import of_source
 from plmtrain.errors import DataError, nearest
 from plmtrain.files import require_regular
-from plmtrain.settings.data import DataSettings
+from plmtrain.settings.data import DataSettings, TextSettings
+
+TextT = TypeVar("TextT", bound=TextSettings)
 
 _TYPES = {"parquet": "parquet", "json": "jsonl", "csv": "csv", "text": "text"}
 """By the name of the library's builder, the type of ``DataSettings`` that reads its files."""
 
 
 def located(data: DataSettings) -> DataSettings:
-    """Return the settings of the files that a dataset consists of; settings of other data as they are.
+    """Return the settings of the files that a dataset consists of, or a source of a mix; of other data as they are.
 
     Args:
         data: the settings of a run's data.
@@ -27,22 +30,30 @@ def located(data: DataSettings) -> DataSettings:
     Raises:
         DataError: if there is no such dataset, subset or split, or its files are of another format.
     """
-    if data.type != "hub":
-        return data
-    assert data.hub is not None
-    name = ", ".join(part for part in (data.hub, data.subset) if part is not None)
-    type, files = _files_of(data.hub, data.subset, data.revision, (data.split, data.validation_split))
-    splits = {"files": data.split, "validation_files": data.validation_split}
+    sources = {}
+    for name, source in data.sources.items():
+        with of_source(name):
+            sources[name] = _located(source)
+    return data.model_copy(update={"sources": sources}) if sources else _located(data)
+
+
+def _located(text: TextT) -> TextT:
+    if text.type != "hub":
+        return text
+    assert text.hub is not None
+    name = ", ".join(part for part in (text.hub, text.subset) if part is not None)
+    type, files = _files_of(text.hub, text.subset, text.revision, (text.split, text.validation_split))
+    splits = {"files": text.split, "validation_files": text.validation_split}
     for setting, split in splits.items():
         if split is not None and split not in files:
             key = "data.split" if setting == "files" else "data.validation_split"
             raise DataError(f"the dataset {name} has no split '{split}'", key, nearest(split, files))
     own = dict.fromkeys(("hub", "subset", "revision", "validation_split"))
     paths = {setting: tuple(files[split]) if split else () for setting, split in splits.items()}
-    return DataSettings(**{**data.model_dump(), **own, **paths, "type": type})
+    return text.model_validate({**text.model_dump(), **own, **paths, "type": type})
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=16)
 def _files_of(
     hub: str, subset: str | None, revision: str | None, wanted: tuple[str | None, ...]
 ) -> tuple[str, Mapping[str, Sequence[str]]]:

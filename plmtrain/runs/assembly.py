@@ -162,7 +162,7 @@ def assemble(material: Material, folder: RunFolder, settings_hash: str) -> Train
             plan=phases,
             programs=programs,
             rows=rows,
-            held_out=material.rows("validation", programs[-1], phases[-1]),
+            held_out=material.held_out_rows(programs[-1], phases[-1]),
             unigram=material.unigram_losses(),
             precision=precision,
             group=group,

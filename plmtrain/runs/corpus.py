@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from plmtrain.data.corpus import corpus_manifest as manifests
 from plmtrain.data.corpus.corpus_manifest import CorpusManifest
+from plmtrain.data.corpus.named_source import of_source
 from plmtrain.data.corpus.updates import OnUpdate
 from plmtrain.data.loading.order import Phase, plan_phases
 from plmtrain.data.splits import SPLITS
+from plmtrain.errors import SettingsError
 from plmtrain.files import make_folder
 from plmtrain.interop.hub_text import located
 from plmtrain.runs.material import require_tokens
+from plmtrain.settings.data import DataSettings
 from plmtrain.settings.objectives.base import ObjectiveSettings, Reads
 from plmtrain.settings.pairs import PairSettings
 from plmtrain.settings.run import PretrainSettings
 from plmtrain.text.extension import with_added_tokens
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from plmtrain.data.corpus.pair_store import PairStore
     from plmtrain.data.corpus.store import Store
+    from plmtrain.data.rows.mixed_rows import HeldOut
     from plmtrain.data.rows.rows import PartedRows, RowSource
     from plmtrain.data.splits import Split
     from plmtrain.programs.program import AnyProgram, Trainable
@@ -32,17 +39,43 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Corpus:
-    """The prepared text of a run.
+    """The prepared text of a run: one text, or several that are mixed.
 
     Args:
         tokenizer: the tokenizer that encoded it.
-        folder: the folder of the prepared data.
-        manifest: the manifest of the folder.
+        manifest: the description of all of it.
+        folders: the folder of the prepared data of each text by its name; of one text alone, without a name.
+        shares: the share of each text in the rows of training, which add up to 1.
     """
 
     tokenizer: Tokenizer
-    folder: Path
     manifest: CorpusManifest
+    folders: Mapping[str | None, Path]
+    shares: Mapping[str | None, float]
+
+    @classmethod
+    def of_one(cls, tokenizer: Tokenizer, folder: Path) -> Corpus:
+        """Return one prepared text."""
+        return cls(tokenizer, manifests.load(folder, tokenizer.digest), {None: folder}, {None: 1.0})
+
+    def stores(self, split: Split) -> dict[str | None, Store]:
+        """Return a split of each text."""
+        from plmtrain.data.corpus.store import Store
+
+        return {name: Store.open(folder, split) for name, folder in self.folders.items()}
+
+    @property
+    def main(self) -> str | None:
+        """The name of the text with the largest share."""
+        return max(self.shares, key=lambda name: self.shares[name])
+
+    def token_counts(self) -> NDArray[np.int64]:
+        """Count the tokens of the training text; those of several texts in their shares.  # [vocabulary]"""
+        from plmtrain.data.corpus.frequencies import mixed_counts, token_counts
+
+        manifest, stores = self.manifest, self.stores("train")
+        counts = [token_counts(store, manifest.vocabulary_size, manifest.document_end) for store in stores.values()]
+        return counts[0] if len(counts) == 1 else mixed_counts(counts, [self.shares[name] for name in stores])
 
     def rows(self, split: Split, program: Trainable, phase: Phase, isolate_documents: bool) -> RowSource | PartedRows:
         """Return the rows of a split for an objective in a phase; for a mixture, the rows for each part.
@@ -53,15 +86,69 @@ class Corpus:
             phase: gives the sequence length, and for streams their number.
             isolate_documents: whether rows contain the document of each token.
         """
-        from plmtrain.data.corpus.store import Store
-        from plmtrain.data.rows.rows import PartedRows
+        stores = self.stores(split)
+        if None in stores:
+            return _of_parts(program, lambda part: _rows(stores[None], part, phase, isolate_documents))
+        return _of_parts(program, lambda part: self._mixed(stores, part, phase, isolate_documents))
 
-        store = Store.open(self.folder, split)
-        rows = {
-            part.name: _SOURCES[part.program.settings.source](store, part.program, phase, isolate_documents)
-            for part in program.parts.members
-        }
-        return rows[None] if None in rows else PartedRows({name: rows[name] for name in program.parts.names})
+    def passes(self, program: Trainable, phase: Phase, isolate_documents: bool) -> dict[str, float]:
+        """Return how often each text of a mix is read in a phase, by its main objective; arguments as of ``rows``."""
+        from plmtrain.data.rows.mixed_rows import MixedRows, MixedStreams
+
+        rows = self._mixed(self.stores("train"), program.parts.main.program, phase, isolate_documents)
+        assert isinstance(rows, MixedRows | MixedStreams)
+        passes = rows.passes(phase.steps, phase.batch_size)
+        return {str(name): count for name, count in zip(self.folders, passes, strict=True)}
+
+    def held_out_rows(self, program: Trainable, phase: Phase, isolate_documents: bool) -> HeldOut:
+        """Return the held-out rows, those of several texts by name; arguments as of ``rows``."""
+        from plmtrain.data.rows.mixed_rows import RowsBySource
+
+        if None in self.folders:
+            return self.rows("validation", program, phase, isolate_documents)
+
+        def of(store: Store) -> RowSource | PartedRows:
+            return _of_parts(program, lambda part: _rows(store, part, phase, isolate_documents))
+
+        stores = self.stores("validation")
+        names = [name for name in stores if name is not None]
+        return RowsBySource({name: of(stores[name]) for name in names}, {name: self.shares[name] for name in names})
+
+    def _mixed(self, stores: Mapping[str | None, Store], part: AnyProgram, phase: Phase, isolate_documents: bool) -> RowSource:
+        """Return the rows of several texts in their shares."""
+        from plmtrain.data.rows.mixed_rows import MixedRows, MixedStreams
+        from plmtrain.data.rows.mixing import BLOCK
+        from plmtrain.data.rows.quotas import apportioned
+        from plmtrain.data.rows.rows import StreamSource
+
+        shares = [self.shares[name] for name in stores]
+        streamed = part.settings.source in ("streams", "two_way_streams")
+        total = phase.batch_size if streamed else BLOCK
+        quotas = apportioned(total, shares)
+        for name, share, quota in zip(stores, shares, quotas, strict=True):
+            if not quota:
+                unit, more = (f"{total} streams", " or trainer.batch_size") if streamed else (f"{total:,} rows", "")
+                what = f"the share of source {name}, {share:.2%}, is less than one of {unit}"
+                raise SettingsError(what, f"data.sources.{name}", f"omit it, or raise its weight{more}")
+        rows = [
+            _rows(store, part, replace(phase, batch_size=quota) if streamed else phase, isolate_documents)
+            for store, quota in zip(stores.values(), quotas, strict=True)
+        ]
+        if not streamed:
+            return MixedRows(rows, shares)
+        return MixedStreams([each for each in rows if isinstance(each, StreamSource)], shares)
+
+
+def _of_parts(program: Trainable, rows_of_part: Callable[[AnyProgram], RowSource]) -> RowSource | PartedRows:
+    """Return the rows of a program, or of each of its parts."""
+    from plmtrain.data.rows.rows import PartedRows
+
+    rows = {part.name: rows_of_part(part.program) for part in program.parts.members}
+    return rows[None] if None in rows else PartedRows({name: rows[name] for name in program.parts.names})
+
+
+def _rows(store: Store, program: AnyProgram, phase: Phase, isolate_documents: bool) -> RowSource:
+    return _SOURCES[program.settings.source](store, program, phase, isolate_documents)
 
 
 def _blocks(store: Store, program: AnyProgram, phase: Phase, isolate_documents: bool) -> RowSource:
@@ -139,7 +226,6 @@ def _cut(store: Store, settings: PairSettings, length: int, on_update: OnUpdate)
 def derive(corpus: Corpus, settings: PretrainSettings, on_update: OnUpdate) -> None:
     """Derive from prepared text the further data that the objective reads, such as pairs. A run does so before it trains, so that
     unsuitable text is reported early."""
-    from plmtrain.data.corpus.store import Store
     from plmtrain.data.rows.row_formats import RowFormat
 
     for phase in plan_phases(settings.trainer):
@@ -147,7 +233,8 @@ def derive(corpus: Corpus, settings: PretrainSettings, on_update: OnUpdate) -> N
         for objective in objective_in(settings, phase).members().values():
             if (pairs := objective.pairs) is not None:
                 for split in SPLITS:
-                    _cut(Store.open(corpus.folder, split), pairs, length, on_update)
+                    for store in corpus.stores(split).values():
+                        _cut(store, pairs, length, on_update)
 
 
 def tokenizer_of(settings: PretrainSettings, on_update: OnUpdate) -> Tokenizer:
@@ -159,7 +246,8 @@ def tokenizer_of(settings: PretrainSettings, on_update: OnUpdate) -> Tokenizer:
         from plmtrain.training.restore import tokenizer_folder
 
         chosen = chosen.model_copy(update={"path": str(tokenizer_folder(Path(settings.tokenizer_from)))})
-    return with_added_tokens(tokenizer_for(located(settings.data), chosen, on_update), settings.model.published.tokens)
+    tokenizer = tokenizer_for(located(settings.data), chosen, on_update)
+    return with_added_tokens(tokenizer, settings.model.published.tokens)
 
 
 def first_words(settings: PretrainSettings, on_update: OnUpdate, characters: int = 60) -> str:
@@ -173,7 +261,7 @@ def first_words(settings: PretrainSettings, on_update: OnUpdate, characters: int
     from plmtrain.data.corpus.documents import Reading
     from plmtrain.data.corpus.sources import find_sources
 
-    data = located(settings.data)
+    data = next(iter(located(settings.data).texts.values()))
     sources = find_sources(data, make_folder(Path(data.prepared_dir)) / ".hashes.json", on_update)
     for _, passage in Reading(data, sources, "train").passages():
         if words := passage.text.split():
@@ -183,14 +271,40 @@ def first_words(settings: PretrainSettings, on_update: OnUpdate, characters: int
 
 
 def corpus_of(settings: PretrainSettings, on_update: OnUpdate) -> Corpus:
-    """Return the run's text, prepared now if necessary."""
+    """Return the run's text, prepared now if necessary; several texts with the same tokenizer, each in a folder of its own."""
+    from plmtrain.data.corpus.frequencies import unigram_entropy
     from plmtrain.data.corpus.prepare import prepare
 
     tokenizer = tokenizer_of(settings, on_update)
     require_tokens(settings, tokenizer)
     longest = max(phase.sequence_length for phase in plan_phases(settings.trainer))
-    folder = prepare(located(settings.data), tokenizer, minimum_validation_tokens=longest, on_update=on_update)
-    return Corpus(tokenizer, folder, manifests.load(folder, tokenizer.digest))
+    folders: dict[str | None, Path] = {}
+    for name, data in located(settings.data).texts.items():
+        with of_source(name):
+            folders[name] = prepare(data, tokenizer, minimum_validation_tokens=longest, on_update=on_update)
+    if None in folders:
+        return Corpus.of_one(tokenizer, folders[None])
+    own = {str(name): manifests.load(folder, tokenizer.digest) for name, folder in folders.items()}
+    shares = _shares(settings.data, {name: manifest.splits["train"].tokens for name, manifest in own.items()})
+    corpus = Corpus(tokenizer, manifests.joined(settings.data.name, own, 0.0), folders, shares)
+    entropy = unigram_entropy(corpus.token_counts())
+    return replace(corpus, manifest=replace(corpus.manifest, unigram_entropy=entropy))
+
+
+def _shares(data: DataSettings, tokens: Mapping[str, int]) -> dict[str | None, float]:
+    """Return the share of each source of a mix: by its weight, or by its size.
+
+    Args:
+        data: the mix.
+        tokens: the training tokens of each source.
+    """
+    from plmtrain.data.rows.quotas import shares
+
+    weights = data.weights
+    if weights is not None:
+        return {name: weights[name] / sum(weights.values()) for name in tokens}
+    by_size = shares(list(tokens.values()), data.size_exponent)
+    return dict(zip(tokens, by_size.tolist(), strict=True))
 
 
 def objective_in(settings: PretrainSettings, phase: Phase) -> ObjectiveSettings:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from plmtrain.data.loading.order import Phase
+    from plmtrain.data.rows.mixed_rows import HeldOut
     from plmtrain.data.rows.rows import PartedRows, RowSource
     from plmtrain.data.splits import Split
     from plmtrain.programs.learner import Learner
@@ -154,6 +155,10 @@ class Material(ABC):
     @abstractmethod
     def rows(self, split: Split, program: Trainable, phase: Phase) -> RowSource | PartedRows:
         """Return the rows of a split for a program in a phase."""
+
+    def held_out_rows(self, program: Trainable, phase: Phase) -> HeldOut:
+        """Return the held-out rows for a program in a phase, as a validation measures them."""
+        return self.rows("validation", program, phase)
 
     @abstractmethod
     def keep(self, folder: Path) -> None:

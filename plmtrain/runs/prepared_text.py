@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from plmtrain.data.loading.order import Phase
+    from plmtrain.data.rows.mixed_rows import HeldOut
     from plmtrain.data.rows.rows import PartedRows, RowSource
     from plmtrain.data.splits import Split
     from plmtrain.programs.learner import Learner
@@ -45,12 +47,9 @@ class PreparedText(Material):
         self.corpus = corpus
 
     def unigram_losses(self) -> NDArray[np.float64]:
-        from plmtrain.data.corpus.frequencies import token_counts, unigram_losses
-        from plmtrain.data.corpus.store import Store
+        from plmtrain.data.corpus.frequencies import unigram_losses
 
-        manifest = self.corpus.manifest
-        store = Store.open(self.corpus.folder, "train")
-        return unigram_losses(token_counts(store, manifest.vocabulary_size, manifest.document_end))
+        return unigram_losses(self.corpus.token_counts())
 
     @classmethod
     def of(cls, settings: PretrainSettings, on_update: OnUpdate) -> PreparedText:
@@ -69,18 +68,20 @@ class PreparedText(Material):
         return cls(settings, corpus_of(settings, on_update))
 
     def sample(self) -> Iterable[str]:
-        data = self.settings.data
-        if data.type == "sample":
-            return ()  # English; extracting it again would take seconds
-        data = located(data)
-        sources = find_sources(data, Path(data.prepared_dir) / HASHES, lambda update: None)
-        return Reading(data, sources, "train").beginnings(SAMPLED)
+        # The text of ``data=sample`` is English; extracting it again would take seconds.
+        texts = [data for data in located(self.settings.data).texts.values() if data.type != "sample"]
+        for data in texts:
+            sources = find_sources(data, Path(data.prepared_dir) / HASHES, lambda update: None)
+            yield from Reading(data, sources, "train").beginnings(SAMPLED // len(texts))
 
     def programs(self, phases: Sequence[Phase]) -> list[Trainable]:
         return programs_of(self.settings, phases, self.tokenizer.vocabulary)
 
     def rows(self, split: Split, program: Trainable, phase: Phase) -> RowSource | PartedRows:
         return self.corpus.rows(split, program, phase, self.settings.data.isolate_documents)
+
+    def held_out_rows(self, program: Trainable, phase: Phase) -> HeldOut:
+        return self.corpus.held_out_rows(program, phase, self.settings.data.isolate_documents)
 
     def keep(self, folder: Path) -> None:
         self.corpus.manifest.write(make_folder(folder / "data"))
@@ -98,8 +99,23 @@ class PreparedText(Material):
             f"{counted(steps, 'step')}, {tokens:,} tokens\n"
             f"unigram entropy {manifest.unigram_entropy:.3f} nats per token: about the loss per predicted token of a model that "
             "knows only token frequencies; validation compares both on the same tokens"
-            + "".join(f"\n{line}" for line in self.repetitions())
+            + "".join(f"\n{line}" for line in (*self.shares(), *self.repetitions()))
         )
+
+    def shares(self) -> list[str]:
+        """Return a line for each text of a mix: its share, its size, and how often the run reads it; nothing for one text."""
+        corpus, read = self.corpus, defaultdict[str, float](float)
+        if None in corpus.folders:
+            return []
+        phases = plan_phases(self.settings.trainer)
+        for phase, program in zip(phases, self.programs(phases), strict=True):
+            for name, passes in corpus.passes(program, phase, self.settings.data.isolate_documents).items():
+                read[name] += passes
+        stores = corpus.stores("train")
+        return [
+            f"{name}: {share:.2%} of the rows, {len(stores[name]):,} training tokens, read {read[str(name)]:.2f} times"
+            for name, share in corpus.shares.items()
+        ]
 
     def _source(self) -> str:
         """Return what text it is."""
@@ -108,6 +124,8 @@ class PreparedText(Material):
             return "the documentation inside this Python installation (data=sample; data=text data.files=[...] reads yours)"
         if data.type == "hub":
             return ", ".join(part for part in (data.hub, data.subset, data.split) if part) + f" (data={data.name})"
+        if data.type == "mix":
+            return f"{', '.join(data.sources)} (data={data.name})"
         first, *more = data.files
         return first + (f" and {len(more)} more" if more else "") + f" (data={data.name})"
 
@@ -122,6 +140,8 @@ class PreparedText(Material):
         manifest = self.corpus.manifest
         train, held_out = manifest.splits["train"], manifest.splits["validation"]
         lines = []
+        if manifest.dropped:
+            lines.append(f"{manifest.dropped:,} training documents are left out, since their text stands elsewhere")
         if train.duplicates:
             lines.append(f"{train.duplicates:,} of {train.documents:,} training documents are duplicates")
         if manifest.overlap:
@@ -131,10 +151,9 @@ class PreparedText(Material):
     def closing(
         self, program: Trainable, learner: Learner, best: float | None, measured: Mapping[str, float]
     ) -> list[RenderableType]:
-        from plmtrain.data.corpus.store import Store
         from plmtrain.runs.demonstration import demonstration
 
-        held_out = Store.open(self.corpus.folder, "validation")
+        held_out = self.corpus.stores("validation")[self.corpus.main]
         tables = [demonstration(part, learner, self.tokenizer, held_out) for part in program.parts.members]
         shown: list[RenderableType] = [table for table in tables if table is not None]
         baselines = [part.baseline for part in program.parts.members if part.baseline is not None]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from plmtrain.console import warn
+from plmtrain.data.corpus.named_source import of_source
 from plmtrain.data.corpus.updates import OnUpdate
 from plmtrain.data.loading.order import plan_phases
 from plmtrain.errors import SettingsError
@@ -116,4 +117,6 @@ def _held_out(settings: PretrainSettings, folder: Path, on_update: OnUpdate) -> 
 
     tokenizer = settings.tokenizer.model_copy(update={"path": str(folder / "tokenizer")})
     corpus = corpus_of(settings.model_copy(update={"tokenizer": tokenizer}), on_update)
-    return held_out_texts(located(settings.data), corpus.folder, corpus.tokenizer, on_update)
+    for name, data in located(settings.data).texts.items():
+        with of_source(name):
+            yield from held_out_texts(data, corpus.folders[name], corpus.tokenizer, on_update)

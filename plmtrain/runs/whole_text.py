@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from plmtrain.data.corpus import corpus_manifest as manifests
 from plmtrain.data.corpus.corpus_manifest import SplitCounts
 from plmtrain.data.corpus.updates import OnUpdate
 from plmtrain.errors import DataError, SettingsError
@@ -50,11 +49,12 @@ class WholeText(PreparedText):
 
         tokenizer = tokenizer_of(settings, on_update)
         require_tokens(settings, tokenizer)
-        both = data.model_copy(update={"validation_files": data.files, "prepared_dir": str(folder / "prepared")})
-        place = prepare(both, tokenizer, minimum_validation_tokens=1, on_update=on_update)
-        manifest = manifests.load(place, tokenizer.digest)
-        _require_pairs(settings, manifest.splits["train"])
-        return cls(settings, Corpus(tokenizer, place, manifest))
+        place = str(folder / "prepared")
+        both = data.model_copy(update={"validation_files": data.files, "prepared_dir": place, "deduplicate": False})
+        made = prepare(both, tokenizer, minimum_validation_tokens=1, on_update=on_update)
+        corpus = Corpus.of_one(tokenizer, made)
+        _require_pairs(settings, corpus.manifest.splits["train"])
+        return cls(settings, corpus)
 
     def rows(self, split: Split, program: Trainable, phase: Phase) -> RowSource | PartedRows:
         return super().rows("validation", program, self._shortened(program, phase))
@@ -96,6 +96,8 @@ def given_data(data: DataSettings, texts: Sequence[str], file: str | None, folde
     Raises:
         SettingsError: if texts of one language cannot be what the run reads.
     """
+    if data.type == "mix":
+        data = next(iter(data.texts.values()))
     if data.type == "parallel":
         what = "a text alone has no translation"
         remedy = "write both into a file: data=parallel data.files=[en-de.tsv] data.languages=[en,de]"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Iterator, Mapping
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from plmtrain.settings.base import Name, Settings, Texts
 
@@ -49,22 +50,18 @@ class TableSettings(Settings):
         return self
 
 
-class DataSettings(Settings):
-    """A corpus: files, how they are read, and what is held out."""
+class TextSettings(Settings):
+    """Texts in files or on the hub: how they are read, and which are held out."""
 
-    name: Name
-    """The name that users know it by: that of its YAML."""
-    type: Literal["sample", "text", "jsonl", "csv", "parquet", "hub", "parallel"]
-    """``sample`` is the documentation inside the Python installation; ``text`` files contain paragraphs, with blank lines between
-    documents if ``document_per`` says so; ``jsonl`` files contain one document a line, ``csv`` (or TSV) and ``parquet`` files one
-    a row; ``hub`` is a dataset of Hugging Face's hub, with files of one of these kinds; ``parallel`` files contain sentences and
-    their translations."""
+    place: ClassVar[str] = "data"
+    """The group of the settings, for messages."""
+
+    type: str
+    """The format of the text."""
     files: Texts = ()
     """Files, folders or globs; what gzip or zstd compressed is decompressed."""
     validation_files: Texts = ()
     """Held-out text; without it, a part of ``files`` is held out."""
-    validation_fraction: float = Field(0.01, gt=0, lt=1)
-    """The share of documents held out where there are no ``validation_files``; at least one block."""
     text_column: str = "text"
     """The key of the text in a JSON line, or the column of the text in a table."""
     columns: Texts = ()
@@ -73,10 +70,87 @@ class DataSettings(Settings):
     """The character between the cells of CSV files; a comma if omitted, or a tab if a file's name ends with ``.tsv``."""
     document_per: Literal["file", "blank_line", "line"] = "file"
     """The unit of a document in ``text`` files: the whole file, the lines between blank lines, or a line."""
-    isolate_documents: bool = False
-    """Whether documents in the same row cannot see each other (in RoBERTa's full sentences they can: section 4.2)."""
     on_bad: Literal["stop", "skip"] = "stop"
     """Whether a line that cannot be read stops the run or is skipped and counted."""
+    deduplicate: bool = False
+    """Whether only the first of several documents with the same text is trained on, and none that ``validation_files`` has."""
+
+    hub: str | None = None
+    """The dataset: its name on the hub, or the folder of a copy of it."""
+    subset: str | None = None
+    """The subset of the dataset, if it has several."""
+    revision: str | None = None
+    """The commit, the branch or the tag of the dataset on the hub; its newest state if omitted."""
+    split: str = "train"
+    """The split of the dataset to train on."""
+    validation_split: str | None = None
+    """The held-out split of the dataset; without it, a part of ``split`` is held out."""
+
+    @model_validator(mode="after")
+    def _hub(self) -> Self:
+        if self.type == "hub":
+            if self.hub is None:
+                raise ValueError(
+                    f"hub is missing: name the dataset, {self.place}.hub=wikimedia/wikipedia, or the folder of a copy"
+                )
+            if self.files or self.validation_files:
+                splits = f"{self.place}.split= and {self.place}.validation_split="
+                raise ValueError(f"files are not for data=hub: name the dataset and its splits, {splits}")
+            return self
+        for name in ("hub", "subset", "revision", "validation_split"):
+            if getattr(self, name) is not None:
+                raise ValueError(f"{name} is for data=hub: omit it")
+        return self
+
+    @model_validator(mode="after")
+    def _files(self) -> Self:
+        if self.type not in ("sample", "hub", "mix") and not self.files:
+            raise ValueError(f"files is missing: name the text to train on, {self.place}.files=[mytext.txt]")
+        return self
+
+    @model_validator(mode="after")
+    def _columns(self) -> Self:
+        if len(set(self.columns)) < len(self.columns):
+            raise ValueError("columns names one column twice")
+        for name in ("columns", "separator"):
+            if getattr(self, name) and self.type != "csv":
+                raise ValueError(f"{name} is for data=csv: omit it")
+        return self
+
+
+class SourceSettings(TextSettings):
+    """One of the texts of a mix."""
+
+    place: ClassVar[str] = "data.sources.NAME"
+
+    type: Literal["sample", "text", "jsonl", "csv", "parquet", "hub"]
+    """The format of the text, as that of other data."""
+    weight: float | None = Field(None, gt=0)
+    """Its share of the rows, relative to the sum of all weights."""
+
+
+SourceName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=64)]
+
+
+def _by_name(values: dict[str, SourceSettings]) -> dict[str, SourceSettings]:
+    """Sort by name, so that the order in which they were written changes neither the run nor its folder."""
+    return dict(sorted(values.items()))
+
+
+class DataSettings(TextSettings):
+    """A corpus: files, how they are read, and what is held out; or several of them, mixed."""
+
+    name: Name
+    """The name that users know it by: that of its YAML."""
+    type: Literal["sample", "text", "jsonl", "csv", "parquet", "hub", "parallel", "mix"]
+    """``sample`` is the documentation inside the Python installation; ``text`` files contain paragraphs, with blank lines between
+    documents if ``document_per`` says so; ``jsonl`` files contain one document a line, ``csv`` (or TSV) and ``parquet`` files one
+    a row; ``hub`` is a dataset of Hugging Face's hub, with files of one of these kinds; ``parallel`` files contain sentences and
+    their translations; a ``mix`` has several sources of the other kinds."""
+    validation_fraction: float = Field(0.01, gt=0, lt=1)
+    """The share of documents held out where there are no ``validation_files``; at least one block."""
+    isolate_documents: bool = False
+    """Whether documents in the same row cannot see each other (in RoBERTa's full sentences they can: section 4.2)."""
     prepared_dir: str = "prepared"
     """The folder of prepared data and trained tokenizers, each named by the digest of what it was made from."""
     processes: int | None = Field(None, gt=0, le=256)
@@ -91,50 +165,13 @@ class DataSettings(Settings):
     such files is read from the sentences that have translations."""
     vocabulary_exponent: float = Field(0.5, ge=0, le=1)
     """The share of each language in training the tokenizer: its size to this power; 1: as it is, 0: equal shares."""
-
-    hub: str | None = None
-    """The dataset: its name on the hub, or the folder of a copy of it."""
-    subset: str | None = None
-    """The subset of the dataset, if it has several."""
-    revision: str | None = None
-    """The commit, the branch or the tag of the dataset on the hub; its newest state if omitted."""
-    split: str = "train"
-    """The split of the dataset to train on."""
-    validation_split: str | None = None
-    """The held-out split of the dataset; without it, a part of ``split`` is held out."""
+    sources: Annotated[dict[SourceName, SourceSettings], AfterValidator(_by_name)] = Field(default_factory=dict)
+    """The texts of a mix by name."""
+    size_exponent: float = Field(1.0, ge=0, le=1)
+    """The share of each source of a mix without weights: its number of tokens to this power; 1: as it is, 0: equal shares."""
 
     @model_validator(mode="after")
-    def _hub(self) -> DataSettings:
-        if self.type == "hub":
-            if self.hub is None:
-                raise ValueError("hub is missing: name the dataset, data.hub=wikimedia/wikipedia, or the folder of a copy")
-            if self.files or self.validation_files:
-                raise ValueError(
-                    "files are not for data=hub: name the dataset and its splits, data.split= and data.validation_split="
-                )
-            return self
-        for name in ("hub", "subset", "revision", "validation_split"):
-            if getattr(self, name) is not None:
-                raise ValueError(f"{name} is for data=hub: omit it")
-        return self
-
-    @model_validator(mode="after")
-    def _files(self) -> DataSettings:
-        if self.type not in ("sample", "hub") and not self.files:
-            raise ValueError("files is missing: name the text to train on, data.files=[mytext.txt]")
-        return self
-
-    @model_validator(mode="after")
-    def _columns(self) -> DataSettings:
-        if len(set(self.columns)) < len(self.columns):
-            raise ValueError("columns names one column twice")
-        for name in ("columns", "separator"):
-            if getattr(self, name) and self.type != "csv":
-                raise ValueError(f"{name} is for data=csv: omit it")
-        return self
-
-    @model_validator(mode="after")
-    def _languages(self) -> DataSettings:
+    def _languages(self) -> Self:
         if self.type != "parallel":
             if self.languages or self.monolingual:
                 raise ValueError("languages and monolingual are for parallel text: write data=parallel")
@@ -146,3 +183,52 @@ class DataSettings(Settings):
                 f"monolingual has text in {', '.join(unknown)}, which languages does not name: add it to data.languages"
             )
         return self
+
+    @model_validator(mode="after")
+    def _translations_stay_together(self) -> Self:
+        if self.type == "parallel" and self.deduplicate:
+            raise ValueError("deduplicate is not for parallel text, where a sentence may have two translations: omit it")
+        return self
+
+    @model_validator(mode="after")
+    def _sources(self) -> Self:
+        if self.type != "mix":
+            if self.sources:
+                raise ValueError("sources are for several texts: write data=mix")
+            return self
+        for name, info in TextSettings.model_fields.items():
+            if name != "type" and getattr(self, name) != info.default:
+                raise ValueError(f"{name} belongs to one of the sources: write data.sources.NAME.{name}=")
+        if len(self.sources) < 2:
+            named = "only " + next(iter(self.sources)) if self.sources else "nothing"
+            raise ValueError(
+                f"sources names {named}: name two texts, as in 'data.sources={{web: {{type: jsonl, files: web.jsonl}}, ...}}'"
+            )
+        without = [name for name, source in self.sources.items() if source.weight is None]
+        if 0 < len(without) < len(self.sources):
+            raise ValueError(f"sources has no weight for {', '.join(without)}: give each source a weight, or none of them")
+        return self
+
+    @classmethod
+    def keys_within(cls, values: object) -> Iterator[str]:
+        """Yield the keys of each source of a mix."""
+        sources = values.get("sources") if isinstance(values, Mapping) else None
+        for name in sources if isinstance(sources, Mapping) else ():
+            yield from (f"sources.{name}.{key}" for key in SourceSettings.model_fields)
+
+    @property
+    def texts(self) -> Mapping[str | None, DataSettings]:
+        """The settings of each source of a mix, as those of a corpus of its own; of other data these alone, without a name."""
+        if self.type != "mix":
+            return {None: self}
+        shared = self.model_dump(include={"validation_fraction", "isolate_documents", "prepared_dir", "processes"})
+        return {
+            name: DataSettings(name=name, **shared, **source.model_dump(exclude={"weight"}))
+            for name, source in self.sources.items()
+        }
+
+    @property
+    def weights(self) -> Mapping[str, float] | None:
+        """The weights of the sources of a mix; None if their sizes decide."""
+        given = {name: source.weight for name, source in self.sources.items() if source.weight is not None}
+        return given or None

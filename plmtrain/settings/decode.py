@@ -97,7 +97,9 @@ def judge(composed: Composed, kind: RunKind[RunT]) -> Judged[RunT]:
         if problem is not None:
             wrong[problem[0]] = problem[1:]
     valid = all_keys(kind, used)
-    valid += [f"{group}.{key}" for group, chosen in used.items() for key in chosen.keys_within(values.get(group))]
+    own = {name: info.annotation for name, info in kind.settings.model_fields.items() if name not in used}
+    groups = used | {name: each for name, each in own.items() if isinstance(each, type) and issubclass(each, Settings)}
+    valid += [f"{group}.{key}" for group, chosen in groups.items() for key in chosen.keys_within(values.get(group))]
     for group, (base, _) in bases.items():
         if f"{group}.type" not in wrong:
             try:

@@ -308,6 +308,14 @@ def _data_has_translations(objective: ObjectiveSettings, data: DataSettings) -> 
             yield "data.isolate_documents", what, "omit data.isolate_documents"
 
 
+def _sources_have_own_names(objective: ObjectiveSettings, data: DataSettings) -> Iterator[Broken]:
+    """Check that the measures of a source of a mix cannot be taken for those of an objective."""
+    parts = {place.removeprefix("parts.").removesuffix(".") for place in objective.members()}
+    for name in sorted(data.sources.keys() & {*parts, "loss"}):
+        what = f"data.sources.{name} has the name of a measure, and validation names its measures after the source"
+        yield f"data.sources.{name}", what, "give the source another name"
+
+
 def _languages_are_used(model: ModelSettings, objective: ObjectiveSettings) -> Iterator[Broken]:
     if not getattr(model, "languages", ()):
         return
@@ -368,6 +376,7 @@ _RULES: tuple[Rule, ...] = (
     (("objective", "trainer"), _phases_fit_objective),
     (("objective", "data"), _pairs_are_not_isolated),
     (("objective", "data"), _data_has_translations),
+    (("objective", "data"), _sources_have_own_names),
     (("model", "objective"), _languages_are_used),
     (("model", "tokenizer"), _characters_are_of_words),
     (("model", "data"), _languages_are_numbered_alike),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import torch
@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from plmtrain.batch import Batch
-from plmtrain.data.rows.rows import PartedRows, RowSource, by_size, rows_of, streams_of
+from plmtrain.data.rows.mixed_rows import HeldOut, RowsBySource
+from plmtrain.data.rows.rows import RowSource, by_size, rows_of, streams_of
 from plmtrain.data.tables.examples import ExampleSource
 from plmtrain.errors import Stopped
 from plmtrain.faults import fault_point
@@ -48,7 +49,7 @@ def held_out_batches(
 def evaluate(
     module: nn.Module,
     trained: Trainable,
-    rows: RowSource | PartedRows,
+    rows: HeldOut,
     group: Group,
     *,
     batch_size: int,
@@ -71,8 +72,17 @@ def evaluate(
     Returns:
         ``loss``, ``loss/TERM`` and ``TERM/COUNT`` (e.g. ``mlm/accuracy``) for each term, ``Program.measures``,
         ``Answering.score``, and ``perplexity`` if the loss is a language model's; for a mixture, the result of ``Parts.join``;
+        for several texts, the same of each as ``SOURCE/loss`` and so on, and the means over texts by their shares in training;
         None if a signal asked to stop meanwhile.
     """
+    if isinstance(rows, RowsBySource):
+        texts: dict[str, dict[str, float]] = {}
+        for name, own in rows.sources.items():
+            alone = evaluate(module, trained, own, group, batch_size=batch_size, unigram=unigram, limit=limit, step=step)
+            if alone is None:
+                return None
+            texts[name] = alone
+        return _of_texts(texts, rows.shares)
     parts = trained.parts
     measured: dict[str | None, dict[str, float]] = {}
     for part in parts.members:
@@ -81,6 +91,22 @@ def evaluate(
             return None
         measured[part.name] = values
     return measured[None] if parts.join is None else parts.join({name: measured[name] for name in parts.names})
+
+
+def _of_texts(measured: Mapping[str, Mapping[str, float]], shares: Mapping[str, float]) -> dict[str, float]:
+    """Return the mean of each measure over several texts by their shares, and the measures of each text.
+
+    The mean of perplexities is that of their logarithms: it belongs to the mean of the losses.
+    """
+    whole: dict[str, float] = {}
+    for key in dict.fromkeys(key for values in measured.values() for key in values):
+        having = {name: values[key] for name, values in measured.items() if key in values}
+        given = {name: shares[name] / sum(shares[other] for other in having) for name in having}
+        if key.rpartition("/")[2] == "perplexity":
+            whole[key] = math.exp(sum(given[name] * math.log(value) for name, value in having.items()))
+        else:
+            whole[key] = sum(given[name] * value for name, value in having.items())
+    return whole | {f"{name}/{key}": value for name, values in measured.items() for key, value in values.items()}
 
 
 def _evaluate(

@@ -21,6 +21,7 @@ from plmtrain import faults, stopping
 from plmtrain.batch import Batch
 from plmtrain.data.loading.order import Order, Phase
 from plmtrain.data.loading.step_loader import StepLoader
+from plmtrain.data.rows.mixed_rows import HeldOut
 from plmtrain.data.rows.rows import PartedRows, RowSource
 from plmtrain.errors import DivergedError
 from plmtrain.optim.schedule import learning_rate
@@ -86,7 +87,7 @@ class Setup:
     plan: Sequence[Phase]
     programs: Sequence[Trainable]
     rows: Sequence[RowSource | PartedRows]
-    held_out: RowSource | PartedRows
+    held_out: HeldOut
     unigram: NDArray[np.float64] | None
     precision: Precision
     group: Group

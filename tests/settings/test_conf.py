@@ -65,6 +65,8 @@ def test_every_choice_composes(kind: RunKind, group: str, choice: str) -> None:
         extra.append("model=bart")  # which writes texts
     if (group, choice) == ("task", "multitask"):
         extra = ["model=bart", "task.tasks={one: {files: a.tsv}, two: {files: b.tsv}}"]
+    if (group, choice) == ("data", "mix"):
+        extra = ["data.sources={one: {type: text, files: a.txt, weight: 3}, two: {type: jsonl, files: b.jsonl, weight: 1}}"]
     if (group, choice) == ("data", "hub"):
         extra = ["data.hub=wikimedia/wikipedia"]
     chosen = (f"{group}={choice}", *extra)

@@ -10,16 +10,21 @@ import json
 import random
 import signal
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from support.every_program import PROGRAMS
-from support.memory_rows import MemoryRows
+from support.memory_rows import MemoryRows, memory_rows
 from support.program_kind import Kind
 from support.tiny_run import TinyRun, in_child, in_group
 
+from plmtrain.data.loading.order import Phase
+from plmtrain.data.rows.mixed_rows import MixedRows, MixedStreams, RowsBySource
+from plmtrain.programs.program import AnyProgram
 from plmtrain.settings.lookup import objective_classes, task_classes
 
 PARTED = "trainer.micro_batch_size=3"
@@ -114,6 +119,37 @@ def test_neither_processes_nor_micro_batches_change_anything(kind: Kind, tmp_pat
     assert shared.checkpoint.step == 5
     assert in_child(shared.go) == 0
     assert_same_up_to_rounding(shared, alone, kind.unseen)
+
+
+@pytest.mark.parametrize("system", ["dynamic_mlm", "plm"])
+def test_a_mix_of_texts_goes_on_exactly_in_any_division(system: str, tmp_path: Path) -> None:
+    """Rows of two texts, or their streams: killed and gone on with to the bit, and up to rounding the same in two processes."""
+    kind = PROGRAMS[system]
+
+    def train(program: AnyProgram, phase: Phase) -> Any:
+        if system == "plm":
+            return MixedStreams([memory_rows(program, replace(phase, batch_size=streams), 0) for streams in (3, 5)], (3, 5))
+        return MixedRows([memory_rows(program, phase, count, count) for count in (11, 40)], (3, 5))
+
+    def held_out(program: AnyProgram, phase: Phase) -> RowsBySource:
+        texts = {name: memory_rows(program, phase, 10, seed) for seed, name in enumerate(("one", "two"), start=1)}
+        return RowsBySource(texts, {"one": 0.375, "two": 0.625})
+
+    def run(name: str, *overrides: str) -> TinyRun:
+        steps = ("trainer.steps=8", "trainer.evaluate_every=4")
+        return replace(kind.run(tmp_path / name, *overrides, *steps), rows=train, held_out=held_out)
+
+    whole = run("whole", PARTED)
+    assert in_child(whole.go) == 0
+    assert {"val/one/loss", "val/two/loss", "val/loss"} <= whole.records()[-1].keys()
+    again = run("again", PARTED, "trainer.workers=2")
+    killed(again, ("train.accum@6",))
+    assert in_child(again.go) == 0
+    assert_equal(again, whole)
+    alone, shared = run("alone", *kind.no_dropout), run("shared", *kind.no_dropout, PARTED)
+    assert in_child(alone.go) == 0
+    assert in_group(shared.go, 2) == [0, 0]
+    assert_same_up_to_rounding(shared, alone)
 
 
 def assert_same_up_to_rounding(run: TinyRun, whole: TinyRun, unseen: str = "") -> None:

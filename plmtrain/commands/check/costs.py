@@ -12,7 +12,8 @@ from plmtrain import stopping
 from plmtrain.commands.check.findings import Findings
 from plmtrain.console import counted, duration
 from plmtrain.data.loading.order import Order, check_divisible, plan_phases
-from plmtrain.data.rows.rows import PartedRows, RowSource, rows_of
+from plmtrain.data.rows.mixed_rows import HeldOut, RowsBySource
+from plmtrain.data.rows.rows import RowSource, rows_of
 from plmtrain.errors import DiskError, MemoryExhausted
 from plmtrain.files import free_bytes, nearest_folder, size_in_words
 from plmtrain.interop.initial import start_of
@@ -73,7 +74,7 @@ class _Costs:
         self.whole = material.programs(self.phases)
         self.last = self.phases[-1]
         self.phases, self.parts = divide_by_part(self.phases, self.whole, self.settings.seed)
-        self.held_out: RowSource | PartedRows | None = None
+        self.held_out: HeldOut | None = None
         self.rows: list[RowSource] = []
 
     def load_rows(self) -> None:
@@ -85,7 +86,7 @@ class _Costs:
 
     def load_held_out(self) -> None:
         """Load the held-out rows."""
-        self.held_out = self.material.rows("validation", self.whole[-1], self.last)
+        self.held_out = self.material.held_out_rows(self.whole[-1], self.last)
 
     def report_size(self) -> Learner:
         """Report parameters and disk space; return the learner, for whose weights nothing is allocated."""
@@ -245,7 +246,8 @@ class _Costs:
         """Return the held-out rows of each part, and the number of batches of them that a validation reads."""
         assert self.held_out is not None
         most, size = self.settings.trainer.evaluate_batches or 2**62, self.last.batch_size
-        each = [(part, rows_of(self.held_out, part.name)) for part in self.whole[-1].parts.members]
+        texts = list(self.held_out.sources.values()) if isinstance(self.held_out, RowsBySource) else [self.held_out]
+        each = [(part, rows_of(text, part.name)) for part in self.whole[-1].parts.members for text in texts]
         return [(part, rows, min(math.ceil(len(rows) / size), most)) for part, rows in each]
 
     def _answering(self, module: Step, group: Group, precision: Precision) -> float:

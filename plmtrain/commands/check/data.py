@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from plmtrain.commands.check.findings import Findings
 from plmtrain.data.corpus import parallel, text_files
-from plmtrain.data.corpus.store import Store
+from plmtrain.data.corpus.named_source import told_of
 from plmtrain.data.corpus.updates import OnUpdate
 from plmtrain.data.tables import labelled
 from plmtrain.data.tables.reader import Member
@@ -80,6 +81,11 @@ def examine_sources(sections: Mapping[str, Any], findings: Findings) -> None:
 
 
 def _wrong_in_text(data: DataSettings, bad: Skips) -> Iterator[DataError]:
+    for name, text in data.texts.items():
+        yield from (told_of(error, name) for error in _wrong_in_one(text, bad))
+
+
+def _wrong_in_one(data: DataSettings, bad: Skips) -> Iterator[DataError]:
     try:
         data = located(data)
     except DataError as error:
@@ -139,7 +145,7 @@ def _wrong_in_table(member: Member, bad: Skips) -> Iterator[DataError]:
 def tell_data(material: Material, findings: Findings) -> None:
     """Report the amount of training data, and what in it may surprise the user."""
     settings, tokenizer = material.settings, material.tokenizer
-    findings.fact("data", material.opening() + (f"\nin {material.corpus.folder}" if isinstance(material, PreparedText) else ""))
+    findings.fact("data", material.opening() + (f"\nin {_places(material)}" if isinstance(material, PreparedText) else ""))
     counts: dict[str, Any] = {"vocabulary": tokenizer.vocabulary.size, "repetitions": material.repetitions()}
     asked, made = settings.tokenizer.vocab_size, tokenizer.vocabulary.size
     if settings.tokenizer.path is None and settings.init is None and made < asked:
@@ -159,8 +165,13 @@ def tell_data(material: Material, findings: Findings) -> None:
     findings.values |= counts
 
 
+def _places(material: PreparedText) -> str:
+    """The folders of the prepared text."""
+    return ", ".join(map(str, material.corpus.folders.values()))
+
+
 def _of_text(material: PreparedText, findings: Findings) -> dict[str, Any]:
-    manifest, place = material.corpus.manifest, str(material.corpus.folder)
+    manifest, place = material.corpus.manifest, _places(material)
     train, held_out = manifest.splits["train"], manifest.splits["validation"]
     unknown = _unknown_share(material)
     used = _used_share(material)
@@ -173,7 +184,7 @@ def _of_text(material: PreparedText, findings: Findings) -> dict[str, Any]:
         findings.warn(f"{unknown:.1%} of the training tokens are unknown to the tokenizer", place, remedy)
     if train.duplicates > _REPEATED * train.documents:
         what = f"{train.duplicates:,} of {train.documents:,} training documents repeat another one"
-        findings.warn(what, place, "remove repeated documents: a model learns them by heart")
+        findings.warn(what, place, "leave them out with data.deduplicate=true: a model learns them by heart")
     if manifest.overlap:
         what = f"{manifest.overlap:,} of {held_out.documents:,} held-out documents are in the training text, too"
         findings.warn(what, place, "the held-out loss flatters: remove them from either")
@@ -186,10 +197,12 @@ def _of_text(material: PreparedText, findings: Findings) -> dict[str, Any]:
         "validation_documents": held_out.documents,
         "duplicates": train.duplicates,
         "overlap": manifest.overlap,
+        "dropped": manifest.dropped,
         "skipped": manifest.skipped,
         "unigram_entropy": manifest.unigram_entropy,
         "unknown_share": unknown,
         "prepared": place,
+        "shares": {name: share for name, share in material.corpus.shares.items() if name is not None},
     }
 
 
@@ -198,12 +211,18 @@ def _unknown_share(material: PreparedText) -> float | None:
     unknown = material.tokenizer.vocabulary.roles.get("unk")
     if unknown is None:
         return None
-    tokens = Store.open(material.corpus.folder, "train").tokens[:_LOOKED_AT]
-    return float(np.count_nonzero(tokens == unknown) / max(1, len(tokens)))
+    shares = {name: np.count_nonzero(tokens == unknown) / max(1, len(tokens)) for name, tokens in _looked_at(material)}
+    return float(sum(material.corpus.shares[name] * share for name, share in shares.items()))
 
 
 def _used_share(material: PreparedText) -> float:
     """The share of the vocabulary that occurs in the training text."""
-    tokens = Store.open(material.corpus.folder, "train").tokens[:_LOOKED_AT]
     size = material.tokenizer.vocabulary.size
-    return float(np.count_nonzero(np.bincount(tokens, minlength=size)) / size)
+    used = sum(np.bincount(tokens, minlength=size) for _, tokens in _looked_at(material))
+    return float(np.count_nonzero(used) / size)
+
+
+def _looked_at(material: PreparedText) -> Iterator[tuple[str | None, NDArray[np.unsignedinteger]]]:
+    """Yield the first training tokens of each text."""
+    for name, store in material.corpus.stores("train").items():
+        yield name, store.tokens[:_LOOKED_AT]

@@ -62,7 +62,7 @@ def run(arguments: list[str]) -> int:
     group = Group(settings.trainer.device, settings.launch.timeout, settings.trainer.threads)
     phase = plan_phases(settings.trainer)[-1]
     program = program_of(settings, trained.tokenizer.vocabulary)
-    rows = material.rows("validation", program, phase)
+    rows = material.held_out_rows(program, phase)
     precision = choose_precision(settings.trainer.precision, group.device)
     teacher = teacher_of(settings, trained.tokenizer, [program], trained.learner.backbone.vocabulary_size)
     if teacher is not None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +70,7 @@ class CorpusManifest:
         sources: the files, in the order in which they were read.
         splits: ``train`` and ``validation``.
         overlap: validation documents whose text is in the training text too.
+        dropped: training documents that were left out, since the same text is in another one (``data.deduplicate``).
         skipped: lines that could not be read (``data.on_bad=skip``).
         first_skipped: the first few of them, each with its place and its error.
         unigram_entropy: of the training tokens without document-end marks, in nats a token: the loss of a model that only
@@ -83,6 +86,7 @@ class CorpusManifest:
     sources: Sequence[SourceFile] = field(default_factory=tuple)
     splits: Mapping[str, SplitCounts]
     overlap: int
+    dropped: int = 0
     skipped: int
     first_skipped: Sequence[str] = ()
     unigram_entropy: float
@@ -143,6 +147,36 @@ def load(folder: Path | str, tokenizer_digest: str) -> CorpusManifest:
             "prepare the text with this run's tokenizer, or give the run the tokenizer of the data (tokenizer.path=)",
         )
     return manifest
+
+
+def joined(name: str, manifests: Mapping[str, CorpusManifest], unigram_entropy: float) -> CorpusManifest:
+    """Return the description of several prepared texts as one corpus; the array files are those of each.
+
+    Args:
+        name: of the data settings.
+        manifests: of each text, by its name.
+        unigram_entropy: of the tokens of all, each text with its share.
+    """
+    each = list(manifests.values())
+    digests = sorted((source, manifest.digest) for source, manifest in manifests.items())
+    return replace(
+        each[0],
+        name=name,
+        digest=hashlib.sha256(json.dumps(digests).encode()).hexdigest(),
+        sources=tuple(source for manifest in each for source in manifest.sources),
+        splits={split: _sum([manifest.splits[split] for manifest in each]) for split in each[0].splits},
+        overlap=sum(manifest.overlap for manifest in each),
+        dropped=sum(manifest.dropped for manifest in each),
+        skipped=sum(manifest.skipped for manifest in each),
+        first_skipped=tuple(line for manifest in each for line in manifest.first_skipped),
+        unigram_entropy=unigram_entropy,
+    )
+
+
+def _sum(counts: Sequence[SplitCounts]) -> SplitCounts:
+    """Add up the contents of a split."""
+    names = ("tokens", "documents", "sentences", "duplicates")
+    return SplitCounts(**{name: sum(getattr(each, name) for each in counts) for name in names}, bytes={}, sha256={})
 
 
 def changed_sources(before: CorpusManifest, after: CorpusManifest) -> list[str]:

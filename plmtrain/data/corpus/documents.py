@@ -121,6 +121,16 @@ def reading_of(data: DataSettings, sources: Sources) -> dict[str, Any]:
     return reading
 
 
+def bytes_of_text(sources: Sources, split: Split | None = None) -> int:
+    """Return about the bytes of text in the sources, or in those of a split: more than their sizes where they are compressed."""
+    sizes = [
+        text_bytes(path, source.bytes)
+        for (path, use), source in zip(sources.files, sources.described, strict=False)
+        if split in (None, use)
+    ]
+    return sum(sizes) or sources.total_bytes
+
+
 def text_bytes(path: Path, size: int) -> int:
     """Return about the bytes of text in a file: its size, what gzip stores at the end of a file (RFC 1952, section 2.3.1), or the
     usual multiple of a file that zstd or parquet compressed."""

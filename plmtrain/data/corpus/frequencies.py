@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -30,6 +32,20 @@ def token_counts(store: Store, vocabulary_size: int, end_mark: int) -> NDArray[n
         counts += np.bincount(store.tokens[first : first + _PIECE], minlength=vocabulary_size)
     counts[end_mark] = 0
     return counts
+
+
+def mixed_counts(counts: Sequence[NDArray[np.int64]], shares: Sequence[float]) -> NDArray[np.int64]:
+    """Return how often each token occurs in as many tokens as several texts have together, of which each text has its share.
+
+    Args:
+        counts: of each text.  # [vocabulary] each
+        shares: the share of each text.
+    """
+    whole = np.stack(counts).astype(np.float64)  # [texts, vocabulary]
+    weights = np.array(shares) / sum(shares)
+    mixed = whole.sum() * (weights / whole.sum(axis=1)) @ whole
+    rounded: NDArray[np.int64] = np.where(mixed > 0, np.maximum(1, np.rint(mixed)), 0).astype(np.int64)
+    return rounded
 
 
 def unigram_entropy(counts: NDArray[np.int64]) -> float:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plmtrain.data.corpus.documents import Reading
-from plmtrain.data.corpus.encoding import Passage, encode
+from plmtrain.data.corpus.encoding import Passage, content_hash, encode
 from plmtrain.data.corpus.sources import Sources, find_sources
 from plmtrain.data.corpus.store import Store
 from plmtrain.data.corpus.updates import OnUpdate
@@ -44,8 +44,11 @@ def held_out_texts(data: DataSettings, folder: Path, tokenizer: Tokenizer, on_up
     store = Store.open(folder, "validation")
     ends = store.documents[1:] - 1  # the last token of each document is its end mark
     held = {np.asarray(store.tokens[first:end]).tobytes() for first, end in zip(store.documents[:-1], ends, strict=True)}
-    count = 0
+    count, seen = 0, set[int]()
     for passage in _with_lowest_keys(data, sources, len(ends) + _MORE):
+        if data.deduplicate and content_hash(passage.text) in seen:
+            continue
+        seen.add(content_hash(passage.text))
         if encode(tokenizer, [passage]).tokens[:-1].tobytes() in held:
             count += 1
             yield passage.text

@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 
 from plmtrain.data.corpus import corpus_manifest as manifests
 from plmtrain.data.corpus.corpus_manifest import CorpusManifest
-from plmtrain.data.corpus.documents import Reading, reading_of, text_bytes
+from plmtrain.data.corpus.documents import Reading, bytes_of_text, reading_of
 from plmtrain.data.corpus.encoding import Encoded, encode, token_type
 from plmtrain.data.corpus.frequencies import unigram_entropy
 from plmtrain.data.corpus.processes import available_cores, ordered_map
 from plmtrain.data.corpus.sources import HASHES, Sources, find_sources
-from plmtrain.data.corpus.splitting import Held, choose_held_out, cut_position
+from plmtrain.data.corpus.splitting import Held, choose_held_out, cut_position, first_of_each
 from plmtrain.data.corpus.staging import SplitWriter, Staging
 from plmtrain.data.corpus.updates import OnUpdate, PreparationUpdate
 from plmtrain.data.splits import Split
@@ -93,6 +93,8 @@ class _Preparation:
             "held_out": None if data.validation_files else data.validation_fraction,
             "minimum": self._minimum if by_minimum else None,
         }
+        if data.deduplicate:
+            made_of["deduplicated"] = True
         if self._tokenizer.type == "unigram":
             made_of["words"] = 2  # in data of the first rule of word starts, punctuation began no word
         digest = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()
@@ -121,18 +123,18 @@ class _Preparation:
             for split in self._splits_read():
                 staged[split] = self._encode(split, temporary / split, skips, on_update)
             self._sources.check_unchanged()
-            held = self._held_out(staged)
+            kept = self._kept(staged)
+            held = self._held_out(staged, kept)
             target, digest = self._target(by_minimum=held is not None and held.needed_minimum)
             with atomic_folder(
                 target, needed=needed // 2, replace=True, before_rename=lambda: fault_point("prep.cache_commit")
             ) as folder:
-                self._write(staged, held, folder, digest, skips, on_update)
+                self._write(staged, kept, held, folder, digest, skips, on_update)
         return target
 
     def _bytes_of_a_copy(self) -> int:
         """Return about the size of the prepared data: two or three bytes for each token of some four letters, and the rest."""
-        sources = zip(self._sources.files, self._sources.described, strict=False)
-        return sum(text_bytes(path, source.bytes) for (path, _), source in sources) or self._sources.total_bytes
+        return bytes_of_text(self._sources)
 
     def _splits_read(self) -> tuple[Split, ...]:
         return ("train", "validation") if self._data.validation_files else ("train",)
@@ -165,14 +167,27 @@ class _Preparation:
             )
         return staging
 
-    def _held_out(self, staged: Mapping[Split, Staging]) -> Held | None:
-        """Return what is held out of the training sources; None where validation has its own files."""
+    def _kept(self, staged: Mapping[Split, Staging]) -> NDArray[np.bool_]:
+        """Return which documents of the training sources stay: all, or each text once and no held-out one.  # [documents]"""
+        hashes = staged["train"].hashes
+        if not self._data.deduplicate:
+            return np.ones(len(hashes), np.bool_)
+        held_out = staged["validation"].hashes if "validation" in staged else np.empty(0, np.uint64)
+        kept = first_of_each(hashes, held_out)
+        if not kept.any():
+            where, remedy = "data.files, data.validation_files", "give other text to train on"
+            raise DataError("each training document is a held-out document, too", where, remedy)
+        return kept
+
+    def _held_out(self, staged: Mapping[Split, Staging], kept: NDArray[np.bool_]) -> Held | None:
+        """Return what is held out of the training documents that stay; None where validation has its own files."""
         if (own := staged.get("validation")) is not None:
             if len(own.tokens) < self._minimum:
                 raise self._short_validation(len(own.tokens))
             return None
         train = staged["train"]
-        return choose_held_out(train.keys, train.documents, self._data.validation_fraction, self._minimum)
+        held = choose_held_out(train.keys[kept], train.documents[kept], self._data.validation_fraction, self._minimum)
+        return held.among(kept)
 
     def _short_validation(self, tokens: int) -> DataError:
         return DataError(
@@ -182,7 +197,14 @@ class _Preparation:
         )
 
     def _write(
-        self, staged: Mapping[Split, Staging], held: Held | None, folder: Path, digest: str, skips: Skips, on_update: OnUpdate
+        self,
+        staged: Mapping[Split, Staging],
+        kept: NDArray[np.bool_],
+        held: Held | None,
+        folder: Path,
+        digest: str,
+        skips: Skips,
+        on_update: OnUpdate,
     ) -> None:
         """Write both splits and the manifest."""
         size = self._tokenizer.vocabulary.size
@@ -193,7 +215,8 @@ class _Preparation:
         total = self._sources.total_bytes
         done = tokens = 0
         for split, staging in staged.items():
-            for documents, out in self._divided(staging, held, mark):
+            every = np.ones(len(staging.documents), np.bool_) if split == "validation" else kept
+            for documents, out in self._divided(staging, every, held, mark):
                 safe_point()
                 if split == "validation":
                     out = ~out
@@ -217,26 +240,32 @@ class _Preparation:
             sources=self._sources.described,
             splits={"train": counts, "validation": held_counts},
             overlap=int(np.isin(held_hashes, hashes, assume_unique=True).sum()),
+            dropped=int(np.count_nonzero(~kept)),
             skipped=skips.count,
             first_skipped=skips.first,
             unigram_entropy=unigram_entropy(train.frequencies),
         ).write(folder)
 
-    def _divided(self, staging: Staging, held: Held | None, mark: int) -> Iterator[tuple[Encoded, NDArray[np.bool_]]]:
-        """Yield all documents in pieces, and which of them are held out."""
-        for here, documents in staging.pieces():
+    def _divided(
+        self, staging: Staging, kept: NDArray[np.bool_], held: Held | None, mark: int
+    ) -> Iterator[tuple[Encoded, NDArray[np.bool_]]]:
+        """Yield the documents that stay in pieces, and which of them are held out."""
+        tokens = int(staging.documents[kept].sum())
+        for here, every in staging.pieces():
+            keep = kept[here]
+            documents = every.select(keep)
             if held is None:
                 yield documents, np.zeros(len(documents.documents), np.bool_)
                 continue
-            out = held.documents[here]
+            out = held.documents[here][keep]
             if held.cut is not None and here.start <= held.cut < here.stop:
-                index = held.cut - here.start
-                documents = documents.cut(self._position(documents, index, staging), mark)
+                index = int(np.count_nonzero(keep[: held.cut - here.start]))
+                documents = documents.cut(self._position(documents, index, tokens), mark)
                 out = np.insert(out, index + 1, True)
             yield documents, out
 
-    def _position(self, documents: Encoded, index: int, staging: Staging) -> int:
-        """Return the token at which a document is cut."""
+    def _position(self, documents: Encoded, index: int, tokens: int) -> int:
+        """Return the token at which a document is cut, in a text of some tokens."""
         start, sentence = int(documents.documents[:index].sum()), int(documents.sentence_counts[:index].sum())
         length = int(documents.documents[index])
         sentences = documents.sentences[sentence : sentence + int(documents.sentence_counts[index])]
@@ -244,7 +273,7 @@ class _Preparation:
             length,
             np.cumsum(sentences) - sentences,
             documents.word_starts[start : start + length],
-            round(self._data.validation_fraction * len(staging.tokens)),
+            round(self._data.validation_fraction * tokens),
             self._minimum,
         )
 

@@ -6,7 +6,7 @@ Only a corpus of few documents needs more rules.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,33 @@ class Held:
     documents: NDArray[np.bool_]
     cut: int | None = None
     needed_minimum: bool = False
+
+    def among(self, kept: NDArray[np.bool_]) -> Held:
+        """Return the same choice among all documents, made among those that are kept.
+
+        Args:
+            kept: [all documents] which are kept.
+        """
+        documents = np.zeros(len(kept), np.bool_)
+        documents[kept] = self.documents
+        return replace(self, documents=documents, cut=None if self.cut is None else int(np.flatnonzero(kept)[self.cut]))
+
+
+def first_of_each(hashes: NDArray[np.uint64], held_out: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Mark each text where it stands first, unless it is a held-out text, too.
+
+    It takes some 33 bytes of memory for each document while it works, whatever the documents' lengths. Hashes of 64 bits take two
+    different texts for one with a probability of n^2 / 2^65 among n texts: 1 in 3,700 for a hundred million.
+
+    Args:
+        hashes: [documents] of the training documents' texts.
+        held_out: [documents] of the texts of held-out files.
+    """
+    marks = np.zeros(len(hashes), np.bool_)
+    marks[np.unique(hashes, return_index=True)[1]] = True
+    if len(held_out):
+        marks &= ~np.isin(hashes, held_out)
+    return marks
 
 
 def choose_held_out(hashes: NDArray[np.uint64], lengths: NDArray[np.int64], fraction: float, minimum: int) -> Held:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from plmtrain.console import warn
-from plmtrain.data.corpus.documents import Reading, reading_of
+from plmtrain.data.corpus.documents import Reading, bytes_of_text, reading_of
 from plmtrain.data.corpus.encoding import running_text
+from plmtrain.data.corpus.named_source import of_source
 from plmtrain.data.corpus.sources import HASHES, Sources, find_sources
 from plmtrain.data.corpus.updates import OnUpdate, PreparationUpdate
 from plmtrain.data.rows.quotas import Repeats
@@ -29,6 +32,8 @@ from plmtrain.text.tokenizer_training import train
 _VERSION = 2
 _RECORD = "made_from.json"
 _REPORT_EVERY = 256  # documents
+_NOT_TRAINED = {"path", "sample_bytes"}
+"""The settings that change no tokenizer which is trained on a whole text."""
 
 
 def tokenizer_for(data: DataSettings, settings: TokenizerSettings, on_update: OnUpdate) -> Tokenizer:
@@ -38,7 +43,7 @@ def tokenizer_for(data: DataSettings, settings: TokenizerSettings, on_update: On
     Text that is held out by its content (see ``splitting``) is not trained on.
 
     Args:
-        data: the corpus.
+        data: the corpus; of a mix, the training text of each source is read once.
         settings: the tokenizer's; with a ``path``, nothing is trained.
         on_update: called with the progress of the training.
 
@@ -50,14 +55,28 @@ def tokenizer_for(data: DataSettings, settings: TokenizerSettings, on_update: On
     if settings.path is not None:
         return Tokenizer.load(settings.path)
     root = make_folder(Path(data.prepared_dir))
-    sources = find_sources(data, root / HASHES, on_update)
+    texts: list[_Text] = []
+    for name, text in data.texts.items():
+        with of_source(name):
+            texts.append(_Text(name, text, find_sources(text, root / HASHES, on_update)))
+    share = settings.sample_bytes / max(1, sum(bytes_of_text(text.sources, "train") for text in texts))
 
     def trained() -> Tokenizer:
-        tokenizer = train(_training_texts(data, settings, sources, on_update), settings, warn)
-        sources.check_unchanged()
+        tokenizer = train(_training_texts(texts, settings, share, on_update), settings, warn)
+        for name, _, sources in texts:
+            with of_source(name):
+                sources.check_unchanged()
         return tokenizer
 
-    return _kept_or_made(root, settings, _digest(data, settings, sources), trained, on_update)
+    return _kept_or_made(root, settings, _digest(texts, settings, share), trained, on_update)
+
+
+class _Text(NamedTuple):
+    """A text to train on: the name of a source of a mix, how it is read, and its files."""
+
+    name: str | None
+    data: DataSettings
+    sources: Sources
 
 
 def tokenizer_on(texts: Sequence[str], prepared_dir: str, settings: TokenizerSettings, on_update: OnUpdate) -> Tokenizer:
@@ -73,7 +92,7 @@ def tokenizer_on(texts: Sequence[str], prepared_dir: str, settings: TokenizerSet
     for text in texts:
         encoded = text.encode()
         content.update(len(encoded).to_bytes(8, "little") + encoded)
-    made_of = {"version": _VERSION, "texts": content.hexdigest(), "settings": settings.model_dump(exclude={"path"})}
+    made_of = {"version": _VERSION, "texts": content.hexdigest(), "settings": settings.model_dump(exclude=_NOT_TRAINED)}
 
     def running() -> Iterator[str]:
         for count, text in enumerate(texts, start=1):
@@ -107,14 +126,20 @@ def _kept_or_made(
         return Tokenizer.load(folder)
 
 
-def _digest(data: DataSettings, settings: TokenizerSettings, sources: Sources) -> str:
-    made_of = {
-        "version": _VERSION,
-        "sources": sources.digest("train"),
-        "reading": reading_of(data, sources) | ({"shared": data.vocabulary_exponent} if data.type == "parallel" else {}),
-        "held_out": None if data.validation_files else data.validation_fraction,
-        "settings": settings.model_dump(exclude={"path"}),
-    }
+def _digest(texts: Sequence[_Text], settings: TokenizerSettings, share: float) -> str:
+    own = [
+        {
+            "sources": sources.digest("train"),
+            "reading": reading_of(data, sources) | ({"shared": data.vocabulary_exponent} if data.type == "parallel" else {}),
+            "held_out": None if data.validation_files else data.validation_fraction,
+            **({"deduplicated": True} if data.deduplicate else {}),
+        }
+        for _, data, sources in texts
+    ]
+    made_of = {"version": _VERSION, "settings": settings.model_dump(exclude=_NOT_TRAINED)}
+    made_of |= own[0] if len(own) == 1 else {"texts": own}
+    if share < 1:
+        made_of["sample_bytes"] = settings.sample_bytes
     return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()
 
 
@@ -128,33 +153,70 @@ def _kept(folder: Path) -> Tokenizer | None:
         return None
 
 
-def _training_texts(data: DataSettings, settings: TokenizerSettings, sources: Sources, on_update: OnUpdate) -> Iterator[str]:
-    """Return the documents to train on: without those that validation will hold out, unless there are no others."""
+def _training_texts(texts: Sequence[_Text], settings: TokenizerSettings, share: float, on_update: OnUpdate) -> Iterator[str]:
+    """Return the documents to train on: a sample of those that validation will not hold out; where these are too few for one, the
+    first of them; where there are no others, those that it will hold out.
 
-    def read(*, held_out: bool) -> Iterator[tuple[int, str]]:
+    Args:
+        texts: all of them.
+        settings: the tokenizer's.
+        share: the share of the text that is enough; all of it from 1 on.
+        on_update: called with the progress.
+    """
+
+    def all_of(sample: float, *, held_out: bool = False) -> Iterator[str]:
+        for text in texts:
+            with of_source(text.name):
+                yield from _documents(text, settings, sample, held_out, on_update)
+
+    sampled, most = ([(all_of(share), math.inf)], settings.sample_bytes) if share < 1 else ([], math.inf)
+    for trained, limit in (*sampled, (all_of(1.0), most), (all_of(1.0, held_out=True), most)):
+        for first in trained:
+            return _up_to(limit, itertools.chain([first], trained))
+    return iter(())
+
+
+def _up_to(most: float, texts: Iterable[str]) -> Iterator[str]:
+    """Yield texts until they have some bytes together."""
+    for text in texts:
+        yield text
+        most -= len(text.encode())
+        if most <= 0:
+            return
+
+
+def _documents(text: _Text, settings: TokenizerSettings, sample: float, held_out: bool, on_update: OnUpdate) -> Iterator[str]:
+    """Yield the documents of one text, those that validation will hold out or the others; those of languages in their shares.
+
+    A document's key decides whether it is in the sample, as it decides what is held out: from the lowest keys on, first the
+    held-out ones, then the sample.
+    """
+    _, data, sources = text
+    threshold = 0.0 if data.validation_files else data.validation_fraction * 2.0**64
+    end = threshold + sample * (2.0**64 - threshold)
+    seen = set[int]()
+
+    def read() -> Iterator[tuple[int, str]]:
         count = 0
         for count, (position, passage) in enumerate(Reading(data, sources, "train").passages(), start=1):
             safe_point()
-            if held_out == (passage.key < threshold):
+            key = passage.key
+            chosen = key < threshold if held_out else threshold <= key < end
+            if chosen and key not in seen:
+                if data.deduplicate:
+                    seen.add(key)
                 yield passage.language, running_text(passage.text, settings.family)
             if count % _REPORT_EVERY == 0:
                 on_update(PreparationUpdate(stage="tokenizer", bytes=position, total_bytes=sources.total_bytes, documents=count))
         # All text is read: how long the choice of the tokens takes is unknown.
         on_update(PreparationUpdate(stage="tokenizer", documents=count))
 
-    def texts(*, held_out: bool) -> Iterator[str]:
-        if data.type != "parallel":
-            yield from (text for _, text in read(held_out=held_out))
-            return
-        sizes = Counter[int]()
-        for language, text in read(held_out=held_out):
-            sizes[language] += len(text)
-        repeats = Repeats(sizes, data.vocabulary_exponent)
-        for language, text in read(held_out=held_out):
-            yield from itertools.repeat(text, repeats.next(language))
-
-    threshold = 0 if data.validation_files else data.validation_fraction * 2.0**64
-    trained = texts(held_out=False)
-    for first in trained:
-        return itertools.chain([first], trained)
-    return texts(held_out=True)
+    if data.type != "parallel":
+        yield from (document for _, document in read())
+        return
+    sizes = Counter[int]()
+    for language, document in read():
+        sizes[language] += len(document)
+    repeats = Repeats(sizes, data.vocabulary_exponent)
+    for language, document in read():
+        yield from itertools.repeat(document, repeats.next(language))

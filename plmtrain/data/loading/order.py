@@ -3,7 +3,8 @@
 Samples of one sequence length form one endless order: epoch after epoch, each a keyed permutation of the rows. Phases of equal
 length continue the same order. Where rows are consecutive, in streams, a step reads all streams at one time: the streams are
 permuted, time is not. Rows of different lengths can be sorted by length within some steps that are drawn together, so that little
-of a step is padding. Neither processes, workers nor micro-batches affect the order; they only divide a step's samples.
+of a step is padding. Rows of several texts follow each other in fixed shares (``plmtrain.data.rows.mixing``). Neither processes,
+workers nor micro-batches affect the order; they only divide a step's samples.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from plmtrain.data.rows.mixing import Mixing
 from plmtrain.errors import SettingsError
 from plmtrain.keyed_random import Keys, permute
 from plmtrain.settings.base import MOST
@@ -142,7 +144,12 @@ class Order:
         return sum(steps * phase.batch_size * phase.sequence_length for steps, phase in zip(taken, self.phases, strict=True))
 
     def step_samples(
-        self, step: int, rows_in_epoch: int, streams: int | None = None, sizes: NDArray[np.int64] | None = None
+        self,
+        step: int,
+        rows_in_epoch: int,
+        streams: int | None = None,
+        sizes: NDArray[np.int64] | None = None,
+        mixing: Mixing | None = None,
     ) -> Keys:
         """Return the samples of a step over all processes, in order.
 
@@ -152,6 +159,7 @@ class Order:
             streams: how many rows are parallel in time (``StreamSource``), as many as a step has; None where rows are
                 independent.
             sizes: [rows in an epoch] the tokens in each row; None where all rows have the same length.
+            mixing: how the rows of several sources follow each other; None where there is one source.
 
         Returns:
             As many keys as the step has rows; without streams they may belong to several epochs.
@@ -160,6 +168,8 @@ class Order:
         if streams is not None:
             assert streams == phase.batch_size, (streams, phase.batch_size)
             return self._read(self._stream_rows_before(step), streams, rows_in_epoch, streams)
+        if mixing is not None:
+            return mixing.keys(self.seed, self.samples_before(step), phase.batch_size)
         if sizes is None or phase.length_window == 1:
             return self._read(self.samples_before(step), phase.batch_size, rows_in_epoch, rows_in_epoch)
         return self._of_similar_length(step, sizes)

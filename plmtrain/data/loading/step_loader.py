@@ -27,7 +27,7 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 from plmtrain import child_processes
 from plmtrain.batch import Batch
 from plmtrain.data.loading.order import Order, Phase, check_divisible, micro_batches, shard
-from plmtrain.data.rows.rows import rows_of, sizes_of, streams_of
+from plmtrain.data.rows.rows import mixing_of, rows_of, sizes_of, streams_of
 from plmtrain.errors import DistributedError
 from plmtrain.keyed_random import Keys
 
@@ -164,7 +164,7 @@ class _Steps(Dataset["_Made"]):
 
     def samples(self, step: int) -> Keys:
         source = self._at(step)[1]
-        keys = self._order.step_samples(step, len(source), streams_of(source), sizes_of(source))
+        keys = self._order.step_samples(step, len(source), streams_of(source), sizes_of(source), mixing_of(source))
         return shard(keys, self._rank, self._world)
 
     def _at(self, step: int) -> tuple[AnyProgram, RowSource]:

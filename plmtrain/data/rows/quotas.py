@@ -40,11 +40,21 @@ def quotas(sizes: Sequence[int], shares: Sequence[float]) -> list[int]:
         return [0] * len(sizes)
     part = [one / whole for one in part]
     epoch = max(-(-size // share) for size, share in zip(sizes, part, strict=True) if share)
-    # The largest remainders are rounded up: the quotas add up, and each differs from the exact value by less than one row.
-    exact = [epoch * share for share in part]
+    return apportioned(int(epoch), part)
+
+
+def apportioned(total: int, parts: Sequence[float | Fraction]) -> list[int]:
+    """Divide a number of rows by largest remainder: the quotas add up, and each differs from the exact value by less than one.
+
+    Args:
+        total: the number of rows.
+        parts: the size of each part, relative to their sum, which is above 0.
+    """
+    whole = sum(Fraction(part) for part in parts)
+    exact = [total * Fraction(part) / whole for part in parts]
     given = [int(amount) for amount in exact]
-    left = int(epoch) - sum(given)
-    for index in sorted(range(len(part)), key=lambda index: (given[index] - exact[index], index))[:left]:
+    left = total - sum(given)
+    for index in sorted(range(len(given)), key=lambda index: (given[index] - exact[index], index))[:left]:
         given[index] += 1
     return given
 

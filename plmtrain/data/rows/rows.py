@@ -9,6 +9,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from plmtrain.corruption.spans import TokenText
+from plmtrain.data.rows.mixing import Mixing
 from plmtrain.text.spelling import Bytes
 
 
@@ -40,7 +42,7 @@ class Rows:
     sentence_starts: NDArray[np.bool_] | None = None
     times: NDArray[np.int64] | None = None
     others: Rows | None = None
-    text: NDArray[np.unsignedinteger] | None = None
+    text: TokenText | None = None
     frequencies: NDArray[np.float64] | None = None
     spellings: Bytes | None = None
     cut: NDArray[np.bool_] | None = None
@@ -96,6 +98,21 @@ class RaggedSource(RowSource, Protocol):
 def sizes_of(source: RowSource) -> NDArray[np.int64] | None:
     """Return the tokens of text in each row of a source; None if all rows have the same length."""
     return source.sizes if isinstance(source, RaggedSource) else None
+
+
+@runtime_checkable
+class MixedSource(RowSource, Protocol):
+    """A source of the rows of several sources, which have an order of their own."""
+
+    @property
+    def mixing(self) -> Mixing:
+        """How they follow each other."""
+        ...
+
+
+def mixing_of(source: RowSource) -> Mixing | None:
+    """Return how the rows of several sources follow each other; None if a source is one alone."""
+    return source.mixing if isinstance(source, MixedSource) else None
 
 
 def by_size(source: RowSource, count: int) -> NDArray[np.int64]:

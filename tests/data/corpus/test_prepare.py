@@ -190,6 +190,48 @@ class TestSplit:
             with pytest.raises(DataError, match=r"the validation text has \d+ tokens, but a row takes 5000"):
                 build(data, tokenizer, minimum=5000)
 
+    def test_each_text_once_and_none_that_is_held_out(
+        self, settings: Make, tokenizer: Tokenizer, tmp_path: Path, texts: list[str], write_corpus: Write
+    ) -> None:
+        repeated = [*texts[:30], texts[7], *texts[5:], texts[3].replace(" ", "  ")]
+        file = write_corpus(tmp_path / "repeated.jsonl", repeated)
+        own = write_corpus(tmp_path / "valid.jsonl", [texts[5], "Entirely new to us.", texts[7], texts[7]])
+        plain = settings(files=(str(file),), deduplicate=True)
+        _, manifest, train, validation = build(plain, tokenizer)
+        _, _, *of_distinct = build(settings(), tokenizer)
+        # What is left is the corpus of distinct documents, in the order in which they stand first, and split like it.
+        assert [documents_in(store) for store in (train, validation)] == [documents_in(store) for store in of_distinct]
+        assert (manifest.dropped, manifest.overlap) == (27, 0)
+        assert [counts.duplicates for counts in manifest.splits.values()] == [0, 0]
+        _, manifest, train, validation = build(plain.model_copy(update={"validation_files": (str(own),)}), tokenizer)
+        assert documents_in(train) == [expected(text, tokenizer) for number, text in enumerate(texts) if number not in (5, 7)]
+        assert len(documents_in(validation)) == 4
+        assert (manifest.dropped, manifest.overlap) == (27 + 2, 0)
+        with pytest.raises(DataError, match="each training document is a held-out document, too"):
+            build(plain.model_copy(update={"validation_files": (str(file),)}), tokenizer)
+
+    def test_a_repeated_document_is_cut_once(
+        self, settings: Make, tokenizer: Tokenizer, tmp_path: Path, texts: list[str]
+    ) -> None:
+        """With too few documents to hold one out: the text that is left is cut, wherever its copies stand."""
+        long, short = " ".join(texts[:6]), texts[7]
+        contents = {"one": [long], "several": [long, long, long], "other": [short, short, long, short]}
+        split = {}
+        for name, parts in contents.items():
+            files = []
+            for number, part in enumerate(parts):
+                file = tmp_path / f"{name}{number}.txt"
+                file.write_text(part)
+                files.append(str(file))
+            data = settings(type="text", files=tuple(files), validation_fraction=0.05, deduplicate=True)
+            _, manifest, train, validation = build(data, tokenizer, minimum=30)
+            split[name] = [documents_in(store) for store in (train, validation)]
+            assert manifest.dropped == len(parts) - len(set(parts))
+        assert split["several"] == split["one"]
+        assert [len(documents) for documents in split["other"]] == [2, 1]
+        head, tail = split["other"][0][1], split["other"][1][0]
+        assert [*head[:-1], *tail] == expected(long, tokenizer)
+
     @pytest.mark.parametrize("kind", ["sentences", "one sentence"])
     def test_one_document_is_cut(self, settings: Make, tokenizer: Tokenizer, tmp_path: Path, kind: str, texts: list[str]) -> None:
         text = "\n".join(texts[:6])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -81,3 +82,56 @@ def test_a_corpus_that_is_held_out_whole_is_trained_on(settings: Make, tmp_path:
     text = next(text for text in (f"kata mi {number}." * 20 for number in range(1000)) if content_hash(text) < 0.1 * 2**64)
     file = write_corpus(tmp_path / "one.jsonl", [text])
     assert tokenizer_for(settings(files=(str(file),)), SETTINGS, quiet).vocabulary.size > 10
+
+
+def test_a_large_text_is_sampled_by_content(settings: Make, texts: list[str]) -> None:
+    """Those with the lowest keys behind the held-out ones; where the whole text is trained on, all stays as it was."""
+    total = sum(Path(file).stat().st_size for file in settings().files)
+    held, limit = 0.1 * 2**64, total // 4
+    sampled = SETTINGS.model_copy(update={"sample_bytes": limit})
+    end = held + limit / total * (2**64 - held)
+    chosen = [running_text(text, "bert") for text in texts if held <= content_hash(text) < end]
+    assert 0 < len(chosen) < len(texts) / 2
+    made = tokenizer_for(settings(), sampled, quiet)
+    assert made.digest == train(iter(chosen), SETTINGS).digest
+    whole = tokenizer_for(settings(), SETTINGS, quiet)
+    assert whole.digest != made.digest
+    assert tokenizer_for(settings(), SETTINGS.model_copy(update={"sample_bytes": total}), quiet).digest == whole.digest
+    assert len(kept(settings())) == 2
+
+
+def test_too_few_documents_for_a_sample_are_begun_from_the_first(settings: Make, tmp_path: Path, texts: list[str]) -> None:
+    files = []
+    for number in range(4):
+        file = tmp_path / f"book{number}.txt"
+        file.write_text("\n".join(texts[number * 10 : number * 10 + 10]))
+        files.append(str(file))
+    data = settings(type="text", files=tuple(files), validation_fraction=1e-6)
+    hashes = [content_hash(Path(file).read_text()) for file in files]
+    few = SETTINGS.model_copy(update={"sample_bytes": 10})
+    assert min(hashes) > 2**64 * 10 / sum(Path(file).stat().st_size for file in files)  # none is in so small a sample
+    first = running_text(Path(files[0]).read_text(), "bert")
+    assert tokenizer_for(data, few, quiet).digest == train(iter([first]), SETTINGS).digest
+
+
+def test_repeated_documents_count_once_if_they_are_left_out(settings: Make, tmp_path: Path, texts: list[str]) -> None:
+    file = tmp_path / "repeated.jsonl"
+    file.write_text("".join(json.dumps({"text": text}) + "\n" for text in [*texts, *texts[:20], *texts[:20]]))
+    data = settings(files=(str(file),), deduplicate=True)
+    assert tokenizer_for(data, SETTINGS, quiet).digest == tokenizer_for(settings(), SETTINGS, quiet).digest
+
+
+def test_the_texts_of_a_mix_are_read_together(settings: Make, tmp_path: Path, texts: list[str]) -> None:
+    source = {"type": "jsonl"}
+    files = []
+    for number, part in enumerate((texts[:15], texts[15:])):
+        file = tmp_path / f"part{number}.jsonl"
+        file.write_text("".join(json.dumps({"text": text}) + "\n" for text in part))
+        files.append(str(file))
+    sources = {f"part{number}": {**source, "files": file} for number, file in enumerate(files)}
+    mix = settings(type="mix", files=(), sources=sources)
+    assert tokenizer_for(mix, SETTINGS, quiet).digest == tokenizer_for(settings(), SETTINGS, quiet).digest
+    broken = settings(type="mix", files=(), sources={**sources, "part1": {**source, "files": str(tmp_path / "none.jsonl")}})
+    with pytest.raises(DataError) as caught:
+        tokenizer_for(broken, SETTINGS, quiet)
+    assert caught.value.where.startswith("data.sources.part1.files: ")
