@@ -189,6 +189,12 @@ def _recurrence_is_not_compiled(model: ModelSettings, trainer: TrainerSettings) 
         yield "trainer.compile", what, "omit trainer.compile"
 
 
+def _shards_keep_one_scale(trainer: TrainerSettings) -> Iterator[Broken]:
+    if trainer.sharding != "none" and trainer.precision == "fp16":
+        what = "fp16 scales the loss, and each process would change the scale by the overflows among its own rows of the weights"
+        yield "trainer.precision", what, "write trainer.precision=bf16, which needs no scale, or trainer.sharding=none"
+
+
 def _batches_divide(trainer: TrainerSettings, launch: LaunchSettings) -> Iterator[Broken]:
     shapes = [("trainer", trainer.batch_size, trainer.micro_batch_size)]
     by_factor = {f"trainer.phases.{index}" for index, phase in enumerate(trainer.phases) if phase.token_factor is not None}
@@ -357,6 +363,7 @@ _RULES: tuple[Rule, ...] = (
     (("model", "trainer"), _frozen_layers_exist),
     (("model", "trainer", "init"), _new_layers_exist),
     (("model", "trainer"), _recurrence_is_not_compiled),
+    (("trainer",), _shards_keep_one_scale),
     (("trainer", "launch"), _batches_divide),
     (("schedule", "trainer"), _schedule_fits),
     (("objective", "trainer"), _phases_fit_objective),

@@ -20,7 +20,6 @@ from plmtrain.programs.parts import Part
 from plmtrain.runs.assembly import (
     build_learner,
     carried,
-    compile_blocks,
     embedded_tokens,
     inherit,
     load_teacher,
@@ -35,6 +34,7 @@ from plmtrain.settings.trainer import EMBEDDINGS
 from plmtrain.training import allocator, memory
 from plmtrain.training.checkpoint import Checkpoint
 from plmtrain.training.checkpoint_manifest import Identity, step_folders
+from plmtrain.training.compilation import compile_blocks
 from plmtrain.training.costs import Measured, answering_seconds, measure, work_of
 from plmtrain.training.freezing import freeze, parameters_in_words
 from plmtrain.training.group import Group
@@ -128,6 +128,7 @@ class _Costs:
             planned: the learner without memory for its weights, frozen as requested.
         """
         settings, findings, processes = self.settings, self.findings, self.settings.launch.processes
+        holders = 1 if settings.trainer.sharding == "none" else processes
         with findings.collecting():
             require_room(processes)
         allocator.tune()
@@ -138,7 +139,7 @@ class _Costs:
         teacher = None
         with findings.collecting():
             teacher = load_teacher(settings, self.material.tokenizer, self.whole, group.device)
-            require_memory(settings, planned, self.whole[0], plan_phases(settings.trainer), group.device)
+            require_memory(settings, planned, self.whole[0], plan_phases(settings.trainer), group.device, holders)
         if findings.errors:
             return
         eager = settings.model_copy(update={"trainer": settings.trainer.model_copy(update={"compile": False})})
@@ -153,11 +154,11 @@ class _Costs:
             work = work_of(module, part, rows, group.device, settings.seed)
             shapes.append(StepShape(phase, share, min(share, phase.micro_batch_size or share), work))
         self._report_work(shapes)
-        weights = sum(weight.numel() * weight.element_size() for weight in planned.parameters())
+        weights = sum(weight.numel() * weight.element_size() for weight in planned.parameters()) // holders
         if not self._fits(shapes, weights, group):
             return
         if settings.trainer.compile:
-            compile_blocks(learner, self.whole[0])
+            compile_blocks(learner, ragged=self.whole[0].parts.are_ragged)
         self._measure(shapes, module, group, precision)
 
     def _require(self, needed: int, available: int | None, of_what: str, micro: int | None) -> None:
