@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -170,9 +171,10 @@ class Batch:
         return self.map(lambda tensor: tensor.pin_memory())
 
 
-@dataclass(frozen=True, kw_only=True)
-class Term:
+class Term(NamedTuple):
     """One term of a loss, as a sum: it is divided by its normaliser over all micro-batches and processes.
+
+    A tuple, so that those who wrap the loss for several processes find its tensors.
 
     Args:
         total: the sum of the losses, a scalar attached to the graph.
@@ -185,4 +187,4 @@ class Term:
     total: Tensor
     normaliser: float
     weight: float = 1.0
-    counts: Mapping[str, Tensor] = field(default_factory=dict)
+    counts: Mapping[str, Tensor] = MappingProxyType({})

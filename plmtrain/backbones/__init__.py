@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import importlib
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from torch import Tensor, nn
 
@@ -148,7 +148,11 @@ class Backbone(nn.Module):
 
     @abstractmethod
     def blocks(self) -> list[nn.Module]:
-        """Return the repeated blocks, each once: the units of compilation, activation checkpointing and sharding."""
+        """Return the repeated blocks, each once: the units of compilation, activation checkpointing and sharding.
+
+        Nothing but a block itself may read its parameters in training. It does so in ``forward``, and in the methods that its
+        class names in ``entries``.
+        """
 
     def stacks(self) -> list[list[nn.Module]]:
         """Return the blocks by stack, from the embeddings to the last one; by default there is one stack."""
@@ -190,6 +194,13 @@ class EncoderDecoderBackbone(Backbone):
 
     def hidden(self, inputs: Inputs) -> Tensor:
         return self.decode(inputs, self.encode(inputs))
+
+
+def blocks_in(module: nn.Module) -> Iterator[nn.Module]:
+    """Yield the blocks of all backbones in a module, such as a learner with a generator and a discriminator."""
+    for part in module.modules():
+        if isinstance(part, Backbone):
+            yield from part.blocks()
 
 
 def build(settings: ModelSettings, vocabulary_size: int) -> Backbone:

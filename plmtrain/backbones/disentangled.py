@@ -8,6 +8,7 @@ convolution beside the first layer; it and the third differ from the first in at
 from __future__ import annotations
 
 import copy
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -30,6 +31,9 @@ class DisentangledBlock(nn.Module):
     Args:
         settings: the shape of the model.
     """
+
+    entries: ClassVar[tuple[str, ...]] = ("at",)
+    """The methods besides ``forward`` that others call."""
 
     def __init__(self, settings: DisentangledSettings) -> None:
         super().__init__()
@@ -55,7 +59,6 @@ class DisentangledBlock(nn.Module):
         distances: Distances | None,
         seen: Visibility,
         queries: Tensor | None = None,
-        at: Tensor | None = None,
         times: int = 1,
     ) -> Tensor:
         """Compute the layer.
@@ -65,12 +68,42 @@ class DisentangledBlock(nn.Module):
             distances: for this length; None without any term of positions.
             seen: which positions see each other.
             queries: [batch, length, width] the states that queries and residuals are taken from; None for ``hidden``.
-            at: [n] the positions in batch * length whose results are used; None for all.
             times: how often the layer is applied: again to its own results as queries, with the same keys and values.
 
         Returns:
-            The shape of ``hidden``, or [n, width] at the positions asked for.
+            The shape of ``hidden``.
         """
+        return self._repeated(hidden, distances, seen, None, queries, times)
+
+    def at(
+        self,
+        hidden: Tensor,
+        distances: Distances | None,
+        seen: Visibility,
+        positions: Tensor,
+        queries: Tensor | None = None,
+        times: int = 1,
+    ) -> Tensor:
+        """Compute the layer at some positions only, as the last layer of a loss that reads no others.
+
+        Args:
+            hidden, distances, seen, queries, times: as in ``forward``.
+            positions: [n] indices into batch * length.
+
+        Returns:
+            [n, width].
+        """
+        return self._repeated(hidden, distances, seen, positions, queries, times)
+
+    def _repeated(
+        self,
+        hidden: Tensor,
+        distances: Distances | None,
+        seen: Visibility,
+        at: Tensor | None,
+        queries: Tensor | None,
+        times: int,
+    ) -> Tensor:
         queries = hidden if queries is None else queries
         keys = self.attention.keys(hidden, distances)
         for _ in range(times - 1):
@@ -133,8 +166,7 @@ class Disentangled(Backbone):
         if self.convolution is not None and len(self.layers) == 1:
             return self.encode(inputs).flatten(0, 1).index_select(0, at)
         hidden, distances, seen = self._before_last(inputs)
-        encoded: Tensor = self.layers[-1](hidden, distances, seen, at=at)
-        return encoded
+        return self._last.at(hidden, distances, seen, at)
 
     def predicting(self, inputs: Inputs, head: nn.Module) -> Tensor:
         """Return the states of the enhanced mask decoder if the head has its positions, else the encoder's."""
@@ -186,8 +218,16 @@ class Disentangled(Backbone):
         input with absolute positions."""
         hidden, distances, seen = self._before_last(inputs)
         queries = hidden + head.position.weight[: hidden.shape[1]]
-        decoded: Tensor = self.layers[-1](hidden, distances, seen, queries=queries, at=at, times=2)
+        if at is not None:
+            return self._last.at(hidden, distances, seen, at, queries, times=2)
+        decoded: Tensor = self._last(hidden, distances, seen, queries, times=2)
         return decoded
+
+    @property
+    def _last(self) -> DisentangledBlock:
+        last = self.layers[-1]
+        assert isinstance(last, DisentangledBlock)
+        return last
 
     def _distances(self, length: int) -> Distances | None:
         """Return the vectors of the distances within rows of a length: those rows of the table that can occur."""

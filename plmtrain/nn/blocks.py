@@ -6,12 +6,14 @@ Pre-LN is GPT-2's (Radford et al. 2019, section 2.3).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor, nn
 
 from plmtrain.nn.activations import activate
 from plmtrain.nn.attention import CrossAttention, SelfAttention, Visibility
 from plmtrain.nn.cache import Cache
+from plmtrain.nn.distillation import attention_scores
 from plmtrain.nn.dropout import add_dropped
 
 
@@ -27,6 +29,9 @@ class Block(nn.Module):
         dropout: of each sub-layer's output.
         attention_dropout: of attention weights.
     """
+
+    entries: ClassVar[tuple[str, ...]] = ("attention_scores",)
+    """The methods besides ``forward`` that others call."""
 
     def __init__(
         self,
@@ -46,6 +51,10 @@ class Block(nn.Module):
         self.feed_forward_in = nn.Linear(width, feed_forward)
         self.feed_forward_out = nn.Linear(feed_forward, width)
         self.feed_forward_norm = nn.LayerNorm(width, eps=norm_eps)
+
+    def attention_scores(self, hidden: Tensor) -> Tensor:
+        """Return the scores of the attention of the layer, given the input of the layer.  # -> [batch, heads, query, key]"""
+        return attention_scores(self.attention, self.attended(hidden))
 
     def attended(self, hidden: Tensor) -> Tensor:
         """Return what the attention of the layer reads, given the input of the layer.  # [batch, length, width] -> the same"""
@@ -84,6 +93,8 @@ class PostNormBlock(Block):
     Args:
         width, heads, feed_forward, activation, norm_eps, dropout, attention_dropout: as in ``Block``.
     """
+
+    entries = (*Block.entries, "at")
 
     def forward(self, hidden: Tensor, seen: Visibility, cache: Cache | None = None) -> Tensor:
         """Compute the layer; the cache has the positions before these.  # [batch, length, width] -> the same"""

@@ -73,6 +73,8 @@ def _losses_and_gradient(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor
         if gradient.dtype != torch.float32:
             gradient[rows] = probabilities
     losses = -likelihood[:, 0].log()
+    if logits.device.type != "cpu":  # which likelihoods vanished, the device alone knows: to ask it would be to wait for it
+        return functional.cross_entropy(logits.float(), labels, reduction="none"), gradient
     vanished = (likelihood[:, 0] < _SMALLEST).nonzero()[:, 0]
     if len(vanished):
         losses[vanished] = functional.cross_entropy(logits[vanished].float(), labels[vanished], reduction="none")

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from plmtrain.optim.base import StatefulOptimizer
+from plmtrain.optim.shards import local
 
 
 class Adagrad(StatefulOptimizer):
@@ -27,7 +28,8 @@ class Adagrad(StatefulOptimizer):
         """Update every parameter that has a gradient."""
         for group in self.param_groups:
             for parameter in group["params"]:
-                if (gradient := parameter.grad) is not None:
-                    parameter.mul_(1 - group["lr"] * group["weight_decay"])
-                    total = self.state[parameter]["sum"].addcmul_(gradient, gradient)
-                    parameter.addcdiv_(gradient, total.sqrt().add_(self.settings.eps), value=-group["lr"])
+                if parameter.grad is not None:
+                    weights, gradient = local(parameter), local(parameter.grad)
+                    weights.mul_(1 - group["lr"] * group["weight_decay"])
+                    total = local(self.state[parameter]["sum"]).addcmul_(gradient, gradient)
+                    weights.addcdiv_(gradient, total.sqrt().add_(self.settings.eps), value=-group["lr"])

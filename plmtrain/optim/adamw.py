@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from plmtrain.optim.base import StatefulOptimizer
+from plmtrain.optim.shards import local, locals_of
 
 
 class AdamW(StatefulOptimizer):
@@ -46,14 +47,14 @@ class AdamW(StatefulOptimizer):
         parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
         if not parameters:
             return
-        first, second, steps = ([self.state[parameter][name] for parameter in parameters] for name in self.STATE)
+        first, second, steps = (locals_of(self.state[parameter][name] for parameter in parameters) for name in self.STATE)
         torch._foreach_add_(steps, 1)
         if not self.settings.bias_correction:
             # The kernel corrects by 1 - beta**t, which is 1 at infinitely many steps: no correction.
             steps = [torch.full_like(steps[0], torch.inf)] * len(steps)
         torch._fused_adamw_(
-            parameters,
-            [parameter.grad for parameter in parameters],
+            locals_of(parameters),
+            [local(parameter.grad) for parameter in parameters],
             first,
             second,
             [],

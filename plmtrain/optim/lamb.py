@@ -7,9 +7,10 @@ is a few lines.
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from plmtrain.optim.adamw import AdamW
+from plmtrain.optim.shards import local, locals_of, rows_of_parts, whole_norms
 
 
 class Lamb(AdamW):
@@ -35,20 +36,19 @@ class Lamb(AdamW):
             updated = [pair for pair in zip(group["params"], parts, strict=True) if pair[0].grad is not None]
             if not updated:
                 continue
-            parameters = [parameter for parameter, _ in updated]
-            updates = self._updates(parameters)
+            updates = self._updates([parameter for parameter, _ in updated])
+            weights = locals_of(parameter for parameter, _ in updated)
             if group["weight_decay"]:
-                torch._foreach_add_(updates, parameters, alpha=group["weight_decay"])
-            for (parameter, joined), update in zip(updated, updates, strict=True):
-                if joined is not None:
-                    update.view(joined, -1).mul_(_ratio(parameter.view(joined, -1), update.view(joined, -1))[:, None])
-            torch._foreach_add_(parameters, updates, alpha=-group["lr"])
+                torch._foreach_add_(updates, weights, alpha=group["weight_decay"])
+            if group["parts"] is not None:
+                _scale(updates, updated)
+            torch._foreach_add_(weights, updates, alpha=-group["lr"])
 
-    def _updates(self, parameters: list[Tensor]) -> list[Tensor]:
+    def _updates(self, parameters: list[nn.Parameter]) -> list[Tensor]:
         """Advance Adam's moments by one step and return its updates."""
         betas, eps = self.settings.betas, self.settings.eps
-        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        first, second, steps = ([self.state[parameter][name] for parameter in parameters] for name in self.STATE)
+        gradients = [local(parameter.grad) for parameter in parameters if parameter.grad is not None]
+        first, second, steps = (locals_of(self.state[parameter][name] for parameter in parameters) for name in self.STATE)
         torch._foreach_add_(steps, 1)
         torch._foreach_lerp_(first, gradients, 1 - betas[0])
         torch._foreach_mul_(second, betas[1])
@@ -63,8 +63,19 @@ class Lamb(AdamW):
         return list(torch._foreach_div(numerators, denominators))
 
 
-def _ratio(weights: Tensor, updates: Tensor) -> Tensor:
-    """Return the norm of each row of weights relative to that of its update.  # [rows, n] twice -> [rows]"""
-    lengths = torch.linalg.vector_norm(weights, dim=1), torch.linalg.vector_norm(updates, dim=1)
-    ratio = lengths[0] / lengths[1]
-    return torch.where((lengths[0] > 0) & (lengths[1] > 0), ratio, torch.ones_like(ratio))
+def _scale(updates: list[Tensor], parameters: list[tuple[nn.Parameter, int]]) -> None:
+    """Scale the update of each matrix by the norm of its weights relative to that of the update itself.
+
+    Args:
+        updates: of the rows of each parameter that are here.
+        parameters: the parameters, with the number of matrices that each one joins.
+    """
+    matrices = [
+        (local(parameter)[rows], update[rows])
+        for (parameter, joined), update in zip(parameters, updates, strict=True)
+        for rows in rows_of_parts(parameter, joined)
+    ]
+    norms = torch.stack([torch.linalg.vector_norm(matrix) for pair in matrices for matrix in pair])
+    lengths, changes = whole_norms(norms, parameters[0][0]).view(-1, 2).unbind(1)  # [matrices] each
+    ratios = torch.where((lengths > 0) & (changes > 0), lengths / changes, 1.0)
+    torch._foreach_mul_([update for _, update in matrices], list(ratios.unbind()))

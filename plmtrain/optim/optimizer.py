@@ -16,6 +16,7 @@ from plmtrain.optim.adamw import AdamW
 from plmtrain.optim.base import StatefulOptimizer
 from plmtrain.optim.lamb import Lamb
 from plmtrain.optim.muon import Muon
+from plmtrain.optim.shards import put
 from plmtrain.settings.optimizer import OptimizerSettings
 
 _TYPES: dict[str, type[StatefulOptimizer]] = {
@@ -35,7 +36,7 @@ def build(
 ) -> StatefulOptimizer:
     """Build an optimiser of the parameters of a learner that require gradients; a shared parameter is included once.
 
-    Call it when the learner is on its device: the moments are created on the device of their parameters.
+    Call it when the learner is on its device, and sharded if it will be: the moments are created as their parameters are.
 
     Args:
         learner: the parameters' owner.
@@ -73,7 +74,7 @@ def decays(owner: nn.Module, parameter: nn.Parameter) -> bool:
 def state_tensors(optimizer: torch.optim.Optimizer, names: Iterable[tuple[str, nn.Parameter]]) -> dict[str, Tensor]:
     """Return the optimiser's state, for saving: ``PARAMETER.exp_avg``, ``PARAMETER.step`` and so on.
 
-    The tensors are the optimiser's own: the next step changes them.
+    The tensors are the optimiser's own: the next step changes them. Those of sharded parameters are sharded.
 
     Args:
         optimizer: from ``build``.
@@ -91,7 +92,7 @@ def state_tensors(optimizer: torch.optim.Optimizer, names: Iterable[tuple[str, n
 def load_state_tensors(
     optimizer: StatefulOptimizer, names: Iterable[tuple[str, nn.Parameter]], tensors: Mapping[str, Tensor]
 ) -> None:
-    """Restore the tensors of ``state_tensors``, bit for bit.
+    """Restore the tensors of ``state_tensors``, bit for bit; the saved ones are whole.
 
     Raises:
         CheckpointError: if a tensor is missing, of another shape or type, or belongs to no parameter.
@@ -112,4 +113,4 @@ def load_state_tensors(
                 f"the learner's is {tensor.dtype} {list(tensor.shape)}",
                 "resume with the settings that the run began with",
             )
-        tensor.copy_(saved)
+        put(tensor, saved)

@@ -19,7 +19,7 @@ from plmtrain.batch import Batch, Layout, Term
 from plmtrain.console import counted
 from plmtrain.nn.attention import may_see
 from plmtrain.nn.blocks import Block
-from plmtrain.nn.distillation import attention_scores, score_differences, tied_divergence
+from plmtrain.nn.distillation import score_differences, tied_divergence
 from plmtrain.nn.heads import TeacherProjection
 from plmtrain.programs.learner import Learner, Scorer
 from plmtrain.settings.comparison import ComparisonSettings
@@ -202,7 +202,7 @@ def _scores(backbone: Backbone, layer: int, hidden: Tensor) -> Tensor:
     blocks = backbone.blocks()
     block = blocks[min(layer, len(blocks) - 1)]  # shared layers are one block
     assert isinstance(block, Block)
-    return attention_scores(block.attention, block.attended(hidden))
+    return block.attention_scores(hidden)
 
 
 def _at(states: Tensor, positions: Tensor | None) -> Tensor:

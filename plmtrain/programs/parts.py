@@ -72,6 +72,11 @@ class Parts:
         """The names of the parts; empty outside a mixture."""
         return [part.name for part in self.members if part.name is not None]
 
+    @property
+    def are_ragged(self) -> bool:
+        """Whether the rows of any part differ in length from batch to batch."""
+        return any(part.program.ragged for part in self.members)
+
     def named(self, name: str) -> Part:
         """Return the part with a name, which must be one of ``names``."""
         return next(part for part in self.members if part.name == name)

@@ -61,7 +61,7 @@ class TaughtTask(Taught):
             total: the sum of the losses of the teacher's answers.
             batch: has the number of answers.
         """
-        weighed = {name: replace(term, weight=self.settings.right_weight) for name, term in terms.items()}
+        weighed = {name: term._replace(weight=self.settings.right_weight) for name, term in terms.items()}
         assert self.settings.soft_weight is not None
         return {**weighed, SOFT: Term(total=total, normaliser=batch.normalisers[SOFT], weight=self.settings.soft_weight)}
 

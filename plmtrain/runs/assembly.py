@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from plmtrain.files import atomic_folder
 from plmtrain.interop.initial import Start, start_of, token_rows
 from plmtrain.interop.teacher import teacher_of
 from plmtrain.optim import optimizer
+from plmtrain.optim.shards import whole
 from plmtrain.programs.learner import Learner
 from plmtrain.programs.program import Trainable
 from plmtrain.programs.taught import Taught, Teacher
@@ -34,6 +34,7 @@ from plmtrain.training import allocator
 from plmtrain.training.average import WeightAverage
 from plmtrain.training.checkpoint import Checkpoint
 from plmtrain.training.checkpoint_manifest import Identity, versions
+from plmtrain.training.compilation import compile_blocks, uncompiled
 from plmtrain.training.freezing import freeze, parameters_in_words
 from plmtrain.training.group import Group
 from plmtrain.training.hidden_matrices import hidden_matrices
@@ -44,7 +45,7 @@ from plmtrain.training.progress_line import ProgressLine
 from plmtrain.training.recomputation import recompute_blocks
 from plmtrain.training.reporting import RunReporter
 from plmtrain.training.run_folder import RunFolder
-from plmtrain.training.state import TrainingState, checkpoint_size, load_result
+from plmtrain.training.state import TrainingState, checkpoint_size, load_result, load_weights
 from plmtrain.training.step import Step
 from plmtrain.training.trackers import Tracker
 from plmtrain.training.trainer import Setup, Trainer
@@ -62,7 +63,7 @@ def train(material: Material, folder: RunFolder, settings_hash: str) -> Trainer:
         The trainer, at the end of the run.
     """
     trainer = assemble(material, folder, settings_hash)
-    setup, settings, learner = trainer.setup, material.settings, trainer.state.learner
+    setup, settings = trainer.setup, material.settings
     program, group = setup.programs[-1], setup.group
     try:
         trainer.run()
@@ -71,10 +72,11 @@ def train(material: Material, folder: RunFolder, settings_hash: str) -> Trainer:
             setup.reporter.close()
             folder.write_status("running", **_facts(trainer.progress, settings, program))
     step, best_step = trainer.progress.step, trainer.progress.best_step
+    if trainer.state.average is not None:
+        trainer.state.average.exchange()
+    learner = _whole_learner(trainer)
     if program.selection.decides and best_step not in (None, step):
         load_result(learner, setup.checkpoints.at(best_step))
-    elif trainer.state.average is not None:
-        trainer.state.average.exchange()
     material.conclude(program, learner.eval(), setup.plan[-1], group, folder.path)
     if group.is_main:
         reason = "stopped early: validation did not improve" if trainer.stopped_early else "all steps are done"
@@ -86,6 +88,16 @@ def train(material: Material, folder: RunFolder, settings_hash: str) -> Trainer:
     return trainer
 
 
+def _whole_learner(trainer: Trainer) -> Learner:
+    """Return the learner of a trainer: another one with the same weights if it is sharded. All processes must call it."""
+    group, learner = trainer.setup.group, trainer.state.learner
+    if group.sharding == "none":
+        return learner
+    alone = trainer.setup.programs[0].build(lambda model: backbones.build(model, learner.backbone.vocabulary_size))
+    alone.load_state_dict({name: whole(tensor).cpu() for name, tensor in learner.state_dict().items()})
+    return alone.to(group.device)
+
+
 def assemble(material: Material, folder: RunFolder, settings_hash: str) -> Trainer:
     """Build the trainer of a run in this process, and restore the run's newest checkpoint.
 
@@ -94,7 +106,7 @@ def assemble(material: Material, folder: RunFolder, settings_hash: str) -> Train
     """
     allocator.tune()
     settings = material.settings
-    group = Group(settings.trainer.device, settings.launch.timeout, settings.trainer.threads)
+    group = Group(settings.trainer.device, settings.launch.timeout, settings.trainer.threads, settings.trainer.sharding)
     phases = plan_phases(settings.trainer)
     programs = material.programs(phases)
     token_embeddings = embedded_tokens(settings, material.tokenizer)
@@ -102,16 +114,11 @@ def assemble(material: Material, folder: RunFolder, settings_hash: str) -> Train
     group.wait()  # the teachers of all processes are in memory before any of them counts what is left
     planned = planned_learner(programs[0], token_embeddings)
     freeze(planned, settings.trainer.freeze)
-    require_memory(settings, planned, programs[0], phases, group.device)
+    require_memory(settings, planned, programs[0], phases, group.device, group.holders)
     group.wait()  # before any process takes memory from the others' count
     starts: list[Start] = []
     learner = build_learner(settings, programs[0], token_embeddings, starts.append)
     opening = [*map(str, starts), *([] if teacher is None else [inherit(learner, programs[0], teacher)])]
-    learner.to(group.device)
-    average = None if settings.trainer.ema is None else WeightAverage(learner, settings.trainer.ema)
-    shares = rate_shares(learner, settings.optimizer)
-    opening += rates_in_words(shares)
-    state = TrainingState(learner, optimizer.build(learner, settings.optimizer, shares, hidden_matrices(learner)), {}, average)
     precision = choose_precision(settings.trainer.precision, group.device)
     taught_by = "" if teacher is None else teacher.digest
     identity = Identity(folder.run_id, settings_hash, material.tokenizer.digest, material.digest, taught_by)
@@ -125,18 +132,21 @@ def assemble(material: Material, folder: RunFolder, settings_hash: str) -> Train
     checkpoint = checkpoints.newest(settings.resume.strict, report=tell if group.is_main else lambda line: None)
     if checkpoint is not None:
         require_same_data(checkpoint, identity, material, folder)
-        state.restore(checkpoint, group)
+        load_weights(learner, checkpoint)
         progress = checkpoint.progress
     rows = [material.rows("train", program, phase) for program, phase in zip(programs, phases, strict=True)]
     before = {} if checkpoint is None else folder.config().get(RESOLVED) or {}
-    module = Step(learner, precision, teacher)
-    phases = with_fitting_micro_batches(phases, programs, rows, module, settings, group, before.get(MICRO_BATCHES))
+    step = Step(learner, precision, teacher, keeps_casts=group.sharding == "none")
+    if group.sharding == "none":
+        learner.to(group.device)  # sharded weights go there in parts
+    phases = with_fitting_micro_batches(phases, programs, rows, step, settings, group, before.get(MICRO_BATCHES))
     resolved = {
         "precision": precision,
         "precision_reason": precision_reason(settings.trainer.precision, group.device),
         "threads": torch.get_num_threads(),
         "device": group.device.type,  # without its number, which depends on the processes alone
         "processes": group.size,
+        "sharding": group.sharding,
         "torch": versions()["torch"],
         "vocabulary": token_embeddings,
     }
@@ -145,6 +155,13 @@ def assemble(material: Material, folder: RunFolder, settings_hash: str) -> Train
         opening.append(f"micro-batches of {' and '.join(map(str, dict.fromkeys(sizes)))} rows fit into memory")
     best = best_speed(settings, learner, phases, programs, rows, precision, group)
     opening += [] if best is None else [str(best)]
+    module = group.wrap(step, learner.is_common)
+    average = None if settings.trainer.ema is None else WeightAverage(learner, settings.trainer.ema)
+    shares = rate_shares(learner, settings.optimizer)
+    opening += rates_in_words(shares)
+    state = TrainingState(learner, optimizer.build(learner, settings.optimizer, shares, hidden_matrices(learner)), {}, average)
+    if checkpoint is not None:
+        state.restore(checkpoint, group)
     # The other processes must have read the old settings and checkpoints before the main process replaces them.
     group.wait()
 
@@ -168,9 +185,9 @@ def assemble(material: Material, folder: RunFolder, settings_hash: str) -> Train
             group=group,
             checkpoints=checkpoints,
             reporter=reporter,
-            teacher=teacher,
             machine_rate=None if best is None else best.flops_per_second,
         ),
+        module,
         state,
         progress,
     )
@@ -191,10 +208,7 @@ def _closing(
 ) -> list[RenderableType]:
     """Return what the run shows at its end. The run's result is saved by then: a table that fails must not make it fail."""
     try:
-        # Compiled blocks would be compiled again for these few rows; without any, torch need not import its compiler.
-        compiled = material.settings.trainer.compile
-        eager: AbstractContextManager[Any] = torch.compiler.set_stance("force_eager") if compiled else nullcontext()
-        with eager:
+        with uncompiled():
             return material.closing(program, learner, best, measured)
     except Exception:
         logging.getLogger("plmtrain").exception("the closing table failed")
@@ -227,7 +241,7 @@ def load_teacher(
     if teacher is not None:
         teacher.learner.to(device)
         if settings.trainer.compile:
-            compile_blocks(teacher.learner, programs[0])
+            compile_blocks(teacher.learner, ragged=programs[0].parts.are_ragged)
     return teacher
 
 
@@ -263,23 +277,9 @@ def build_learner(
     if settings.trainer.activation_checkpointing:
         recompute_blocks(learner)
     if settings.trainer.compile:
-        compile_blocks(learner, program)
+        compile_blocks(learner, ragged=program.parts.are_ragged)
     learner.train()
     return learner
-
-
-def compile_blocks(learner: Learner, program: Trainable) -> None:
-    """Mark the blocks of a learner's backbones for compilation at their first call.
-
-    Args:
-        learner: the learner, or a teacher's.
-        program: makes the batches.
-    """
-    ragged = any(part.program.ragged for part in program.parts.members)
-    for module in learner.modules():
-        for block in module.blocks() if isinstance(module, backbones.Backbone) else ():
-            # One kernel for each shape or one for all, independent of earlier shapes: a resumed run must compute the same.
-            block.compile(dynamic=ragged)
 
 
 def require_same_data(saved: Checkpoint, now: Identity, material: Material, folder: RunFolder) -> None:

@@ -20,6 +20,7 @@ from plmtrain.programs.learner import Learner
 from plmtrain.programs.program import Trainable
 from plmtrain.settings.run import RunSettings
 from plmtrain.training import memory
+from plmtrain.training.tensor_file import byte_size
 
 _ID = 8
 """The bytes of a token id in a row."""
@@ -39,7 +40,7 @@ def planned_learner(program: Trainable, vocabulary_size: int) -> Learner:
 
 
 def require_memory(
-    settings: RunSettings, learner: Learner, program: Trainable, phases: Sequence[Phase], device: torch.device
+    settings: RunSettings, learner: Learner, program: Trainable, phases: Sequence[Phase], device: torch.device, holders: int
 ) -> None:
     """Refuse a run whose weights and rows cannot fit into the memory that is available.
 
@@ -49,6 +50,7 @@ def require_memory(
         program: the run's program or mixture.
         phases: the phases of the run.
         device: the device of this process.
+        holders: the number of processes that hold a copy of the weights among them.
 
     Raises:
         MemoryExhausted: if it does not fit.
@@ -58,7 +60,9 @@ def require_memory(
         return
     processes = settings.launch.processes
     sharing = processes if device.type == "cpu" else 1
-    weights = sharing * _of_weights(learner, kept_beside(settings))
+    weights = sharing * _of_weights(learner, kept_beside(settings)) // holders
+    if device.type == "cpu":  # each process loads the whole model before it keeps its share alone
+        weights = max(weights, sharing * byte_size(dict(learner.named_parameters())))
     rows = sharing * max(_of_rows(learner, program, phase, processes) for phase in phases)
     if weights + rows <= available:
         return
@@ -103,8 +107,7 @@ def _of_rows(learner: Learner, program: Trainable, phase: Phase, processes: int)
 def _of_one_row(learner: Learner, program: Trainable, phase: Phase, processes: int) -> tuple[int, int, int]:
     """Return the bytes of a row's ids and of its hidden states, and the number of rows in a micro-batch."""
     # Rows of a ragged program are as long as their texts, which may be short.
-    ragged = any(part.program.ragged for part in program.parts.members)
-    length = min(MULTIPLE, phase.sequence_length) if ragged else phase.sequence_length
+    length = min(MULTIPLE, phase.sequence_length) if program.parts.are_ragged else phase.sequence_length
     share = max(1, phase.batch_size // processes)
     micro = 1 if phase.fits_memory else min(share, phase.micro_batch_size or share)
     frozen = any(not weight.requires_grad for weight in learner.parameters())  # blocks below the first trained one keep nothing

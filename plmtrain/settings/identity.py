@@ -30,6 +30,7 @@ _FREE = frozenset(
         "data.processes",
         "trainer.micro_batch_size",
         "trainer.activation_checkpointing",
+        "trainer.sharding",
         "trainer.save_every",
         "trainer.keep",
         "trainer.milestones",

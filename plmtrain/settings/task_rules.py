@@ -35,6 +35,14 @@ def _task_reads_as_model(model: ModelSettings, task: TaskSettings) -> Iterator[B
         yield "task.lm_weight", what, "omit it, or start from a decoder, such as gpt1"
 
 
+def _mix_is_whole(model: ModelSettings, task: TaskSettings, trainer: TrainerSettings) -> Iterator[Broken]:
+    if trainer.sharding != "none" and task.mixes(model.published):
+        what = (
+            f"task={task.name} trains a mix of the layers of a model that stays as it is: single numbers have no rows to divide"
+        )
+        yield "trainer.sharding", what, "write trainer.sharding=none"
+
+
 def _task_is_answered_as_model(model: ModelSettings, task: TaskSettings) -> Iterator[Broken]:
     """Check how a task is answered that has two ways, and the settings of the other way."""
     if not isinstance(task, WordedTaskSettings) or model.family not in task.families:
@@ -179,6 +187,7 @@ TASK_RULES: tuple[Rule, ...] = (
     (("model", "task"), _source_fits_model),
     (("model", "task"), _task_names_languages),
     (("model", "task"), _task_mixes_layers),
+    (("model", "task", "trainer"), _mix_is_whole),
     (("model", "task", "optimizer", "trainer"), _mixed_layers_stay),
     (("task", "data"), _task_has_examples),
     (("task", "trainer"), _task_has_no_phases),

@@ -20,6 +20,9 @@ WantedPrecision = Literal["auto", "fp32", "bf16", "fp16"]
 AUTO = "auto"
 """The micro-batch that is found out before a run."""
 
+Sharding = Literal["none", "full", "hybrid"]
+"""How weights, gradients and moments are divided: every process has them all; all processes hold one copy; each machine's do."""
+
 EMBEDDINGS = "embeddings"
 """The name of the embeddings in ``trainer.freeze``."""
 
@@ -73,6 +76,8 @@ class TrainerSettings(Settings):
     activation_checkpointing: bool = False
     """Whether blocks keep only their inputs for the backward pass, and are computed again in it: less memory, more time, the same
     result."""
+    sharding: Sharding = "none"
+    """Whether several processes divide the weights, gradients and moments among them: all processes, or those of each machine."""
     sequence_length: int = Field(128, gt=2, le=MOST_PLACES)
     """Tokens in a sequence, special ones included."""
     length_window: int = Field(1, gt=0, le=4096)
@@ -107,8 +112,9 @@ class TrainerSettings(Settings):
     """auto: bf16 where the device multiplies it in hardware (on a CPU with AMX or AVX-512 BF16), else fp32."""
     compile: bool = False
     """Whether the backbone's blocks are compiled."""
-    workers: int = Field(0, ge=0, le=256)
-    """Processes that read and corrupt rows beside the training; with 0 the training process does so."""
+    workers: int | None = Field(None, ge=0, le=256)
+    """Processes that read and corrupt rows beside the training; with 0 the training process does so. If omitted, two for a GPU,
+    which would wait for the rows of a step otherwise, and none for a CPU, whose cores are busy."""
     threads: int | None = Field(None, gt=0, le=1024)
     """Threads of a training process on a CPU; its share of the cores if omitted."""
     device: Literal["auto", "cpu", "cuda"] = "auto"

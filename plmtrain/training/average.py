@@ -11,12 +11,14 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from plmtrain.optim.shards import local, locals_of, put
+
 
 class WeightAverage:
     """An exponential moving average of the trained weights of a learner.
 
     Args:
-        learner: frozen as requested, on its device.
+        learner: frozen as requested, on its device, sharded if it will be.
         decay: the share of the average that a step keeps, once the run is old enough.
     """
 
@@ -33,7 +35,7 @@ class WeightAverage:
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """Take an average that was saved; without one, it begins with the weights as they are now."""
         for name, average in self._average.items():
-            average.copy_(tensors.get(name, self._weights[name]))
+            put(average, tensors.get(name, self._weights[name]))
 
     @torch.no_grad()
     def update(self, step: int) -> None:
@@ -44,12 +46,15 @@ class WeightAverage:
             step: the number of steps taken.
         """
         kept = min(self._decay, (1 + step) / (10 + step))
-        torch._foreach_lerp_(list(self._average.values()), list(self._weights.values()), 1 - kept)
+        torch._foreach_lerp_(locals_of(self._average.values()), locals_of(self._weights.values()), 1 - kept)
 
+    @torch.no_grad()
     def exchange(self) -> None:
-        """Exchange the learner's weights for their average, and back."""
+        """Exchange the learner's weights for their average, and back; both stay where they are in memory."""
         for name, weight in self._weights.items():
-            weight.data, self._average[name] = self._average[name], weight.data
+            kept = local(weight).clone()
+            put(weight, self._average[name])
+            local(self._average[name]).copy_(kept)
 
     @contextmanager
     def installed(self) -> Iterator[None]:

@@ -34,6 +34,7 @@ from plmtrain.programs.parts import Part
 from plmtrain.programs.program import Carry
 from plmtrain.settings.run import RunSettings
 from plmtrain.training import memory
+from plmtrain.training.compilation import uncompiled
 from plmtrain.training.group import Group
 from plmtrain.training.hidden_matrices import hidden_matrices
 from plmtrain.training.layer_rates import rate_shares
@@ -256,7 +257,7 @@ def answering_seconds(
 
     def seconds(number: int) -> float:
         began = time.perf_counter()
-        with autocast(precision, device):
+        with autocast(precision, device), uncompiled():
             answering.predict(learner, answering.collate(rows.fetch(np.arange(number) % len(rows))).to(device))
         return time.perf_counter() - began
 

@@ -154,15 +154,16 @@ def _scores(
     step = group.unwrapped(module)
     assert isinstance(step, Step)
     try:
-        answers = predict_all(
-            answering,
-            part.learner(step.learner),
-            rows,
-            group,
-            batch_size=batch_size,
-            precision=step.precision,
-            count=None if limit is None else limit * batch_size,
-        )
+        with group.gathered(module):
+            answers = predict_all(
+                answering,
+                part.learner(step.learner),
+                rows,
+                group,
+                batch_size=batch_size,
+                precision=step.precision,
+                count=None if limit is None else limit * batch_size,
+            )
     except Stopped:
         return None
     predictions = by_example(answering, answers, rows.owners)

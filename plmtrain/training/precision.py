@@ -50,6 +50,12 @@ def _cpu_abilities() -> Mapping[str, bool]:
     return {key: getattr(torch.cpu, name, bool)() for key, name in private.items()}
 
 
-def autocast(precision: Precision, device: torch.device) -> torch.autocast:
-    """Return the context in which a forward pass has that precision; weights stay in fp32."""
-    return torch.autocast(device.type, dtype=_TYPES[precision], enabled=precision != "fp32")
+def autocast(precision: Precision, device: torch.device, keeps_casts: bool = True) -> torch.autocast:
+    """Return the context in which a forward pass has that precision; weights stay in fp32.
+
+    Args:
+        precision: of matrix products.
+        device: where they are computed.
+        keeps_casts: whether the weights in that precision are kept for a second use within the context.
+    """
+    return torch.autocast(device.type, dtype=_TYPES[precision], enabled=precision != "fp32", cache_enabled=keeps_casts)

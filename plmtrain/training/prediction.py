@@ -13,6 +13,7 @@ from plmtrain import stopping
 from plmtrain.data.rows.rows import RowSource, by_size
 from plmtrain.programs.answering import Answering
 from plmtrain.programs.learner import Learner
+from plmtrain.training.compilation import uncompiled
 from plmtrain.training.group import Group
 from plmtrain.training.precision import Precision, autocast
 
@@ -54,7 +55,7 @@ def predict_all(
         part = np.array_split(everyone, group.size)[group.rank]
         if len(part):
             batch = answering.collate(rows.fetch(part)).to(group.device)
-            with autocast(precision, group.device):
+            with autocast(precision, group.device), uncompiled():
                 answers = answering.predict(learner, batch)
             own += [{**answer, "sample": int(part[answer["sample"]])} for answer in answers]
     answered = {answer["sample"]: answer for answer in group.gather_json(own)}

@@ -11,7 +11,7 @@ from functools import partial
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from plmtrain.backbones import Backbone
+from plmtrain.backbones import blocks_in
 
 
 def recompute_blocks(learner: nn.Module) -> None:
@@ -20,6 +20,5 @@ def recompute_blocks(learner: nn.Module) -> None:
     Args:
         learner: the learner; names and values of its parameters stay as they are.
     """
-    for module in learner.modules():
-        for block in module.blocks() if isinstance(module, Backbone) else ():
-            block.forward = partial(checkpoint, block.forward, use_reentrant=False)  # type: ignore[method-assign]
+    for block in blocks_in(learner):
+        block.forward = partial(checkpoint, block.forward, use_reentrant=False)  # type: ignore[method-assign]

@@ -24,7 +24,7 @@ class TrainingState:
     """The tensors of a run's state between two steps; ``Progress`` has the rest.
 
     Args:
-        learner: the unwrapped learner.
+        learner: the learner within what was wrapped.
         optimizer: the learner's optimiser.
         carry: the program's carry for this process's rows.
         average: the moving average of the weights; None if the run has none.
@@ -36,21 +36,25 @@ class TrainingState:
     average: WeightAverage | None = None
 
     def tensors(self, group: Group) -> dict[str, Mapping[str, Tensor]]:
-        """Return all tensors by group, with the carry of all processes in the order of their rows. All processes must call it."""
+        """Return all tensors by group, with the carry of all processes in the order of their rows.
+
+        All processes must call it. What is sharded is gathered, for the main process alone.
+        """
         return {
-            "model": self.learner.state_dict(),
-            "optimizer": state_tensors(self.optimizer, self.learner.named_parameters()),
+            "model": group.collected(self.learner.state_dict()),
+            "optimizer": group.collected(state_tensors(self.optimizer, self.learner.named_parameters())),
             "carry": {name: group.gather(tensor) for name, tensor in sorted(self.carry.items())},
-            "average": {} if self.average is None else self.average.tensors(),
+            "average": group.collected({} if self.average is None else self.average.tensors()),
         }
 
     def restore(self, checkpoint: Checkpoint, group: Group) -> None:
-        """Restore everything from a checkpoint; each process takes the carry of its own rows.
+        """Restore everything but the weights from a checkpoint; each process takes its own shards, and the carry of its own rows.
+
+        The weights are loaded by ``load_weights`` before they are sharded.
 
         Raises:
             CheckpointError: if the checkpoint holds another learner's tensors.
         """
-        load_weights(self.learner, checkpoint)
         load_state_tensors(self.optimizer, self.learner.named_parameters(), checkpoint.load("optimizer"))
         self.carry = {
             name: torch.tensor_split(tensor, group.size)[group.rank].to(group.device)

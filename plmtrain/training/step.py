@@ -31,16 +31,18 @@ class Step(nn.Module):
         learner: the module that is trained.
         precision: the precision of matrix products.
         teacher: the model that the learner learns from, on the learner's device; None if no program has one.
+        keeps_casts: as for ``autocast``; sharded weights must not be kept in any precision.
     """
 
-    def __init__(self, learner: Learner, precision: Precision, teacher: Teacher | None = None) -> None:
+    def __init__(self, learner: Learner, precision: Precision, teacher: Teacher | None = None, keeps_casts: bool = True) -> None:
         super().__init__()
         self.learner = learner
         self.precision = precision
         self.teacher = teacher
+        self.keeps_casts = keeps_casts
 
     def forward(self, part: Part, batch: Batch, carry: Carry) -> tuple[dict[str, Term], Carry]:
-        with autocast(self.precision, batch.samples.device):
+        with autocast(self.precision, batch.samples.device, self.keeps_casts):
             if isinstance(part.program, Taught) and part.program.is_taught:
                 assert self.teacher is not None, "the rules of the settings demand a teacher"
                 with torch.no_grad():
@@ -70,16 +72,21 @@ class Outcome:
     carry: Carry
 
 
-def global_normalisers(batches: Sequence[Batch], terms: Sequence[str], group: Group) -> dict[str, float]:
-    """Sum each term's normaliser over all micro-batches of all processes."""
-    local = torch.tensor([sum(batch.normalisers[name] for batch in batches) for name in terms], dtype=torch.float64)
-    return dict(zip(terms, group.sum(local.to(group.device)).tolist(), strict=True))
+def global_normalisers(batches: Sequence[Batch], names: Sequence[str], group: Group) -> dict[str, Tensor]:
+    """Sum each normaliser over all micro-batches of all processes; scalars on the group's device, for which nothing waits."""
+    local = torch.tensor([sum(batch.normalisers[name] for batch in batches) for name in names], dtype=torch.float64)
+    return dict(zip(names, group.sum(local.to(group.device, non_blocking=True)).unbind(), strict=True))
 
 
-def whole_loss(terms: Mapping[str, Term], normalisers: Mapping[str, float]) -> Tensor:
+def whole_loss(terms: Mapping[str, Term], normalisers: Mapping[str, Tensor]) -> Tensor:
     """Sum all terms, each divided by its normaliser. A term without targets is exactly zero."""
-    parts = [term.total * (term.weight / max(normalisers[name], 1e-9)) for name, term in terms.items()]
-    return torch.stack(parts).sum()
+    shares = {name: (term.weight / normalisers[name].clamp(min=1e-9)).to(term.total.dtype) for name, term in terms.items()}
+    return torch.stack([term.total * shares[name] for name, term in terms.items()]).sum()
+
+
+def read(numbers: Sequence[Tensor]) -> list[float]:
+    """Return scalars of a device: the one place in a step that waits for it."""
+    return torch.stack([number.double() for number in numbers]).tolist()
 
 
 def take_step(
@@ -111,7 +118,7 @@ def take_step(
         learning_rate: the learning rate of this step, of which each group of parameters has its share.
         clip_norm: the maximum gradient norm; None for no clipping.
     """
-    normalisers = global_normalisers(batches, (*part.program.terms, *part.program.counted), group)
+    summed = global_normalisers(batches, (*part.program.terms, *part.program.counted), group)
     # Without a GPU torch would prepare the generators of all kinds of GPUs each time, which takes a tenth of a very small step.
     seed_dropout = torch.default_generator.manual_seed if group.device.type == "cpu" else torch.manual_seed
     totals: dict[str, Tensor] = {}
@@ -126,7 +133,7 @@ def take_step(
         is_last = turn == len(batches) - 1
         with nullcontext() if is_last else group.local_gradients(module):
             terms, batch_carry = module(part, batch.to(group.device), {name: tensor[rows] for name, tensor in carry.items()})
-            loss = whole_loss(terms, normalisers) * group.size  # gradients are averaged over the group, but their sum is needed
+            loss = whole_loss(terms, summed) * group.size  # gradients are averaged over the group, but their sum is needed
             faults.fault_point("train.backward", step)
             if faults.wanted("train.backward", step) == "nan":
                 loss = loss * math.nan
@@ -140,14 +147,16 @@ def take_step(
         owner["lr"] = learning_rate * owner["share"]
     scaler.unscale_(optimizer)
     # Gradients were summed over the group, so every process has the same norm and takes the same decision.
-    gradient_norm = float(clip_by_global_norm(module.parameters(), clip_norm))
+    norm = clip_by_global_norm(module.parameters(), clip_norm)
+    gradient_norm, *counts = read([norm.to(group.device), *summed.values()])
     finite = math.isfinite(gradient_norm)
     faults.fault_point("optim.before_step", step)
     if finite:
-        scaler.step(optimizer)
+        optimizer.step()  # the scaler would wait for the device to look for overflows, of which there are none
     scaler.update()
     optimizer.zero_grad()
     faults.fault_point("optim.after_step", step)
 
     joined = {name: torch.cat([part[name] for part in handed_on]) for name in handed_on[0]}
+    normalisers = dict(zip(summed, counts, strict=True))
     return Outcome(totals, weights, normalisers, gradient_norm, finite, joined if finite else {})

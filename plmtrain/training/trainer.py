@@ -29,7 +29,6 @@ from plmtrain.programs import flops
 from plmtrain.programs.learner import switch_dropout
 from plmtrain.programs.parts import Part
 from plmtrain.programs.program import Trainable
-from plmtrain.programs.taught import Teacher
 from plmtrain.settings.run import RunSettings
 from plmtrain.training import save_request
 from plmtrain.training.checkpoint import Checkpoints
@@ -39,7 +38,10 @@ from plmtrain.training.group import Group
 from plmtrain.training.precision import Precision
 from plmtrain.training.progress import Progress
 from plmtrain.training.state import TrainingState
-from plmtrain.training.step import Outcome, Step, take_step
+from plmtrain.training.step import Outcome, take_step
+
+_WORKERS_FOR_GPU = 2
+"""The processes that load the rows of a GPU's next steps, each two of them ahead."""
 
 _LEAST_SCALE = 1e-4
 """fp16's loss scale halves when a gradient overflows. Below this value, the loss is not finite (fairseq's ``min_loss_scale``)."""
@@ -79,7 +81,6 @@ class Setup:
         group: the processes that train together.
         checkpoints: the run's checkpoints.
         reporter: receives all progress; None except in the main process.
-        teacher: the model that the learner learns from, on the group's device; None if the run has none.
         machine_rate: FLOPs a second of a matrix product of the run's shapes alone; None if the share of it is not to be told.
     """
 
@@ -93,7 +94,6 @@ class Setup:
     group: Group
     checkpoints: Checkpoints
     reporter: Reporter | None
-    teacher: Teacher | None = None
     machine_rate: float | None = None
 
 
@@ -102,15 +102,16 @@ class Trainer:
 
     Args:
         setup: the parts of the run.
+        module: the wrapped ``Step`` of the learner.
         state: the learner and its optimiser, fresh or restored.
         progress: the progress so far.
     """
 
-    def __init__(self, setup: Setup, state: TrainingState, progress: Progress) -> None:
+    def __init__(self, setup: Setup, module: nn.Module, state: TrainingState, progress: Progress) -> None:
         self.setup = setup
+        self.module = module
         self.state = state
         self.progress = progress
-        self.module: nn.Module = setup.group.wrap(Step(state.learner, setup.precision, setup.teacher), state.learner.is_common)
         # fp16 needs loss scaling; with other precisions the scaler does nothing.
         self.scaler = torch.amp.GradScaler(setup.group.device.type, enabled=setup.precision == "fp16")
         if progress.loss_scale and self.scaler.is_enabled():
@@ -158,6 +159,7 @@ class Trainer:
 
     def _steps(self) -> StepLoader:
         setup, trainer = self.setup, self.setup.settings.trainer
+        on_gpu = setup.group.device.type == "cuda"
         return StepLoader(
             setup.rows,
             setup.programs,
@@ -166,8 +168,8 @@ class Trainer:
             rank=setup.group.rank,
             world=setup.group.size,
             first_step=self.progress.step,
-            workers=trainer.workers,
-            pin_memory=setup.group.device.type == "cuda",
+            workers=(_WORKERS_FOR_GPU if on_gpu else 0) if trainer.workers is None else trainer.workers,
+            pin_memory=on_gpu,
             timeout=setup.settings.launch.timeout,
         )
 
@@ -202,10 +204,8 @@ class Trainer:
             tokens=self._tokens_read(number, outcome),
             skipped_steps=self.progress.skipped_steps + (not outcome.updated),
             skipped_in_a_row=0 if outcome.updated else self.progress.skipped_in_a_row + 1,
-            loss_scale=self.scaler.state_dict() if self.scaler.is_enabled() else None,
         )
-        overflowed = self.scaler.is_enabled() and self.scaler.get_scale() >= _LEAST_SCALE
-        if not outcome.updated and not overflowed:
+        if not outcome.updated and not (self.scaler.is_enabled() and self.scaler.get_scale() >= _LEAST_SCALE):
             self._not_finite(number, part, batches, outcome)
         self._clock.count(self._flops(part, batches))
         self._log(number, part, outcome, lr)
@@ -324,6 +324,8 @@ class Trainer:
 
     def save(self) -> None:
         """Save a checkpoint of the current state; all processes must call it, the main process writes."""
+        if self.scaler.is_enabled():
+            self.progress = replace(self.progress, loss_scale=self.scaler.state_dict())
         tensors = self.state.tensors(self.setup.group)
         if self.setup.group.is_main:
             self.setup.checkpoints.save(self.progress.step, tensors, self.progress, best_step=self.progress.best_step)

@@ -87,7 +87,7 @@ def test_attention_is_not_scored_without_its_weight(monkeypatch: pytest.MonkeyPa
     def never(*arguments: Any) -> None:
         raise AssertionError("scored")
 
-    monkeypatch.setattr("plmtrain.programs.comparison.attention_scores", never)
+    monkeypatch.setattr("plmtrain.nn.blocks.attention_scores", never)
     program, learner, teacher = pupil(hidden_weight=1.0)
     batch = taught(program, teacher)
     assert "attention" not in batch.lessons

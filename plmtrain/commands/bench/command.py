@@ -14,7 +14,7 @@ from plmtrain.console import counted, print_json, tell
 from plmtrain.data.loading.order import plan_phases
 from plmtrain.data.rows.rows import rows_of
 from plmtrain.errors import SettingsError
-from plmtrain.runs.assembly import build_learner, compile_blocks, embedded_tokens, inherit, load_teacher
+from plmtrain.runs.assembly import build_learner, embedded_tokens, inherit, load_teacher
 from plmtrain.runs.command_settings import settings_for
 from plmtrain.runs.material import Material
 from plmtrain.runs.materials import material_of
@@ -24,6 +24,7 @@ from plmtrain.runs.preparation import preparation_report
 from plmtrain.runs.step_shapes import StepShape, divide_by_part
 from plmtrain.settings.run import FinetuneSettings, PretrainSettings, RunSettings
 from plmtrain.training import allocator
+from plmtrain.training.compilation import compile_blocks
 from plmtrain.training.costs import WARM_UP, measure, work_of
 from plmtrain.training.group import Group
 from plmtrain.training.machine import block_rate, process_age
@@ -77,7 +78,7 @@ def _measured(material: Material, *, compared: bool) -> Report:
     precision = choose_precision(settings.trainer.precision, group.device)
     tokens = embedded_tokens(settings, material.tokenizer)
     teacher = load_teacher(settings, material.tokenizer, programs, group.device)
-    require_memory(settings, planned_learner(programs[0], tokens), programs[0], whole, group.device)
+    require_memory(settings, planned_learner(programs[0], tokens), programs[0], whole, group.device, holders=1)
     eager = settings.model_copy(update={"trainer": settings.trainer.model_copy(update={"compile": False})})
     learner = build_learner(eager, programs[0], tokens)
     if teacher is not None:
@@ -96,7 +97,7 @@ def _measured(material: Material, *, compared: bool) -> Report:
         for work in [work_of(module, part, rows, group.device, settings.seed)]
     ]
     if settings.trainer.compile:
-        compile_blocks(learner, programs[0])
+        compile_blocks(learner, ragged=programs[0].parts.are_ragged)
     speeds, first = [], None
     with beside(material, learner, precision, group.device) if compared else nullcontext() as peer:
         for shape, (_, part), rows in zip(shapes, parts, sources, strict=True):

@@ -22,7 +22,6 @@ from plmtrain.programs.parts import Part
 from plmtrain.runs.assembly import (
     build_learner,
     carried,
-    compile_blocks,
     embedded_tokens,
     inherit,
     load_teacher,
@@ -38,6 +37,7 @@ from plmtrain.settings.trainer import EMBEDDINGS
 from plmtrain.training import allocator, memory
 from plmtrain.training.checkpoint import Checkpoint
 from plmtrain.training.checkpoint_manifest import Identity, step_folders
+from plmtrain.training.compilation import compile_blocks
 from plmtrain.training.costs import Measured, answering_seconds, measure, work_of
 from plmtrain.training.freezing import freeze, parameters_in_words
 from plmtrain.training.group import Group
@@ -134,6 +134,7 @@ class _Costs:
             planned: the learner without memory for its weights, frozen as requested.
         """
         settings, findings, processes = self.settings, self.findings, self.settings.launch.processes
+        holders = 1 if settings.trainer.sharding == "none" else processes
         with findings.collecting():
             require_room(processes)
         allocator.tune()
@@ -144,7 +145,7 @@ class _Costs:
         teacher = None
         with findings.collecting():
             teacher = load_teacher(settings, self.material.tokenizer, self.whole, group.device)
-            require_memory(settings, planned, self.whole[0], plan_phases(settings.trainer), group.device)
+            require_memory(settings, planned, self.whole[0], plan_phases(settings.trainer), group.device, holders)
         if findings.errors:
             return
         if (tensors := sum(1 for _ in planned.parameters())) > _MOST_MEASURED:
@@ -170,11 +171,11 @@ class _Costs:
             micro = phase.micro_batch_size or micro_batches[phase.sequence_length, phase.batch_size] or share
             shapes.append(StepShape(phase, share, min(share, micro), work))
         self._report_work(shapes)
-        weights = sum(weight.numel() * weight.element_size() for weight in planned.parameters())
+        weights = sum(weight.numel() * weight.element_size() for weight in planned.parameters()) // holders
         if not self._fits(shapes, weights, group):
             return
         if settings.trainer.compile:
-            compile_blocks(learner, self.whole[0])
+            compile_blocks(learner, ragged=self.whole[0].parts.are_ragged)
         self._measure(shapes, module, group, precision)
 
     def _require(self, needed: int, available: int | None, of_what: str, micro: int | None) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import signal
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -141,9 +142,9 @@ def _at_once(checked: Checked) -> int:
     """Return how many jobs run at the same time, as far as that is known."""
     for text in reversed(checked.hydra):
         key, _, value = text.partition("=")
-        if key == "hydra.launcher.jobs" and value.isdigit():
+        if key in ("hydra.launcher.jobs", "hydra.launcher.n_jobs") and value.isdigit():
             return int(value)
-    return 1
+    return (os.cpu_count() or 1) if "hydra/launcher=joblib" in checked.hydra else 1
 
 
 def _name(verb: str, checked: Checked, options: Arguments, first: Mapping[str, Any]) -> str:

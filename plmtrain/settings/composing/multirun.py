@@ -82,9 +82,7 @@ def run_sweep(checked: Checked, config_dir: str | None, folder: Path, job: Job, 
         raise
     except Exception as error:
         where = f"command line: {' '.join(checked.hydra) or '-m'}"
-        remedy = (
-            "launchers and sweepers that are not shipped need their plugins: hydra-joblib-launcher, hydra-optuna-sweeper, ..."
-        )
+        remedy = "the launchers submitit and joblib need plmtrain[launchers]; other launchers and sweepers need their own plugins"
         raise SettingsError(f"the sweep cannot be run ({type(error).__name__})", where, remedy) from error
     finally:
         # Hydra writes the whole command line there, which may contain a secret that should not be published.

@@ -1,0 +1,76 @@
+"""Compiled blocks: the same result, one graph for a shape whatever came before, shared by all layers.
+
+Torch's ``aot_eager`` stands in for the backend that generates code: it traces and differentiates graphs like that one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from support.every_program import PROGRAMS
+from support.tiny_run import TINY_BERT, settings_of
+from torch import nn
+
+from plmtrain import backbones
+from plmtrain.nn.attention import Visibility
+from plmtrain.training.compilation import compile_blocks
+
+STATIC = ("model.layers=3", "trainer.steps=4", "trainer.evaluate_every=2")
+
+KINDS: Mapping[str, tuple[tuple[str, ...], int]] = {
+    # Steps of eight rows, and validations of eight and of two: three shapes for three layers.
+    "clm": (("model.window=null", "data.isolate_documents=false", "trainer.activation_checkpointing=true"), 3),
+    "ngram_mlm": ((), 3),  # its last layer is computed at the predicted positions alone, of which each batch has another number
+    # Rows of all lengths: one kernel in training and one in validation, for the encoder and for the decoder. Answers are written
+    # word by word, without any.
+    "sequence_to_sequence": ((), 4),
+}
+"""Further settings of a program, and the number of its graphs."""
+
+
+@pytest.fixture
+def graphs(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """The graphs that were compiled, each by the number of its operations."""
+    torch.compiler.reset()
+    made: list[int] = []
+    whole = torch._dynamo.lookup_backend("aot_eager")
+
+    def counting(graph: torch.fx.GraphModule, inputs: Any) -> Callable[..., Any]:
+        made.append(len(graph.graph.nodes))
+        return whole(graph, inputs)
+
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=counting))
+    yield made
+    torch.compiler.reset()
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_compiled_runs_come_to_the_same_with_a_graph_for_each_shape(tmp_path: Path, graphs: list[int], name: str) -> None:
+    kind, (overrides, wanted) = PROGRAMS[name], KINDS[name]
+    eager, compiled = (
+        kind.run(tmp_path / value, *STATIC, *kind.no_dropout, *overrides, f"trainer.compile={value}")
+        for value in ("false", "true")
+    )
+    eager.trainer().run()
+    assert not graphs
+    compiled.trainer().run()
+    assert len(graphs) == wanted
+    for one, other in zip(eager.records(), compiled.records(), strict=True):
+        assert one == pytest.approx(other, rel=1e-5, abs=1e-7)
+
+
+def test_only_the_forward_pass_of_a_block_is_compiled(graphs: list[int]) -> None:
+    """What is wrapped around it, such as the hooks of sharding, stays outside of the graph, which could not contain it."""
+    backbone = backbones.build(settings_of(*TINY_BERT).model, 30)
+    first = backbone.blocks()[0]
+    calls: list[nn.Module] = []
+    first.register_forward_pre_hook(torch.compiler.disable(lambda module, inputs: calls.append(module)))
+    compile_blocks(backbone, ragged=False)
+    first(torch.zeros(2, 3, 16), Visibility())
+    assert calls == [first]
+    assert len(graphs) == 1
