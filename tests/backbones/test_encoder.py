@@ -36,6 +36,7 @@ def made(family: str = "bert", **changes: Any) -> Backbone:
 def threads() -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(2)
+    assert torch.get_num_threads() == 2, "OMP_NUM_THREADS is the number to begin with alone"
     yield
     torch.set_num_threads(before)
 
