@@ -121,12 +121,11 @@ def test_deleting_asks_and_refuses_what_lives_or_is_no_run() -> None:
     assert sorted(path.name for path in Path("runs").iterdir()) == ["elsewhere", "link", "loop", "tuned"]
 
 
-def test_a_run_is_deleted_from_within() -> None:
+def test_a_run_is_deleted_from_within(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made("kept")
-    inside = made("inside").path
-    result = plmtrain("runs", "rm", "--yes", ".", cwd=inside)
-    assert result.code == 0, result.err
-    assert [path.name for path in Path("runs").iterdir()] == ["kept"]
+    monkeypatch.chdir(made("inside").path)
+    assert cli.main(["runs", "rm", "--yes", "."]) == 0
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["kept"]
 
 
 @pytest.mark.parametrize(("answer", "there"), [("y\n", False), ("\n", True), ("n\n", True)])
