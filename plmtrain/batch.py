@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from operator import itemgetter
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -108,8 +109,8 @@ class Inputs:
     def in_parts(self) -> Iterator[tuple[int, Inputs]]:
         """Yield the inputs of ``READ_AT_ONCE`` rows at a time, each time with the number of the first one."""
         for first in range(0, len(self.ids), READ_AT_ONCE):
-            own = slice(first, first + READ_AT_ONCE)
-            yield first, replace(self.map(lambda tensor, own=own: tensor[own]), spellings=self.spellings)
+            own = self.map(itemgetter(slice(first, first + READ_AT_ONCE)))
+            yield first, replace(own, spellings=self.spellings)
 
 
 def shift_right(ids: Tensor, start: int | Tensor) -> Tensor:

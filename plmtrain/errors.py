@@ -137,6 +137,8 @@ def is_panic(error: BaseException) -> bool:
     return type(error).__name__ == "PanicException"
 
 
+_TOLD = 80
+"""The characters of a long name that are told."""
 _ANOTHER_KIND = {errno.EISDIR, errno.ENOTDIR, errno.ELOOP}
 _DISK_ERRORS = _ANOTHER_KIND | {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.EFBIG}
 
@@ -170,6 +172,11 @@ def understood(error: BaseException) -> PlmtrainError | None:
     if isinstance(error, NotRegularError):
         remedy = "write its content into a file, and name that"
         return DataError(f"this file cannot be read: {error.strerror}", str(error.filename), remedy)
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        place = str(error.filename or error.filename2)
+        return SettingsError("a name is longer than the disk can have", f"path: {_shortened(place)}", "give a shorter one")
+    if isinstance(error, RuntimeError) and str(error).startswith("Symlink loop"):  # by pathlib
+        return SettingsError("this link leads to itself", _shortened(str(error)), "remove it, or name another path")
     if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
         place = error.filename or error.filename2
         remedy = (
@@ -189,3 +196,7 @@ def understood(error: BaseException) -> PlmtrainError | None:
             "the same command resumes the run from the last checkpoint",
         )
     return None
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= _TOLD else f"{name[:_TOLD]}..."

@@ -70,16 +70,21 @@ def disk_error(error: OSError, path: Path, needed: int | None = None) -> DiskErr
         needed: the bytes of all of it, if known.
     """
     reason = os.strerror(error.errno) if error.errno else str(error)
-    free = free_bytes(path)
-    amounts = [f"{size_in_words(needed)} needed"] if needed is not None else []
-    amounts += [f"{size_in_words(free)} free"] if free is not None else []
-    full = error.errno in _FULL
+    amounts = []
+    if error.errno not in _OF_THE_NAME:
+        free = free_bytes(path)
+        amounts += [f"{size_in_words(needed)} needed"] if needed is not None else []
+        amounts += [f"{size_in_words(free)} free"] if free is not None else []
+    if error.errno in _FULL:
+        remedy = "free some space and run the same command again"
+    elif error.errno == errno.ENOENT:
+        remedy = f"make the folder {path.parent}, or name another"
+    else:
+        remedy = "check the folder, its permissions and its disk, then run again"
     return DiskError(
         f"cannot write {path.name}: {reason}" + (f" ({', '.join(amounts)})" if amounts else ""),
         str(path),
-        "free some space and run the same command again"
-        if full
-        else "check the folder, its permissions and its disk, then run again",
+        remedy,
     )
 
 

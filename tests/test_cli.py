@@ -253,6 +253,8 @@ def _broken(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
         (OSError(errno.ENOSPC, "No space left on device", "runs/x"), 7),
         (PermissionError(errno.EACCES, "Permission denied", "runs/x"), 7),
         (OSError(errno.EROFS, "Read-only file system", "runs/x"), 7),
+        (OSError(errno.ENAMETOOLONG, "File name too long", "a" * 300), 2),
+        (RuntimeError("Symlink loop from '/runs/loop'"), 2),
         (KeyboardInterrupt(), 75),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else str(value),

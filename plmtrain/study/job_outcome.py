@@ -61,7 +61,7 @@ def _measured_on(folder: Path, settings: RunSettings) -> str:
     what: dict[str, Any] = {"measure": settings.measure, "batches": settings.trainer.evaluate_batches}
     described = _described(folder)
     if settings.measure == "loss":
-        what["tokenizer"] = described.get("tokenizer")
+        what["tokens"] = described.get("tokenizer")
     if isinstance(settings, FinetuneSettings):
         what["examples"] = described.get("held_out") or [described.get("sources"), described.get("examples")]
     else:

@@ -173,6 +173,14 @@ def _measured(run: RunFolder) -> list[dict[str, Any]]:
 
 def dependents(folder: Path, others: Sequence[RunRecord]) -> list[Path]:
     """Return the runs that start from a run's weights or learn from it, and could not be repeated without it."""
-    wanted = folder.resolve()
-    needs = {other.path: {Path(name).resolve() for name in (other.init, other.teacher) if name is not None} for other in others}
+    wanted = place_of(folder)
+    needs = {other.path: {place_of(Path(name)) for name in (other.init, other.teacher) if name is not None} for other in others}
     return [path for path, needed in needs.items() if wanted in needed]
+
+
+def place_of(folder: Path) -> Path:
+    """Return the whole path of a folder, with links followed; of a name that cannot be one, such as that of a loop, the name."""
+    try:
+        return folder.resolve()
+    except (OSError, ValueError, RuntimeError):
+        return folder

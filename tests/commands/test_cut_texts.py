@@ -22,7 +22,7 @@ def asked(text: str, task: str) -> str:
     [
         "model=bart task=sequence_to_sequence",
         "model=bert task=classification task.labels=[a,b]",
-        "model=bert task=multiple_choice task.context=[context] task.choices=[choice1,choice2]",
+        "model=bert task=multiple_choice task.context=context task.choices=[choice1,choice2]",
     ],
 )
 def test_texts_that_are_cut_are_told(

@@ -105,27 +105,27 @@ def test_deleting_asks_and_refuses_what_lives_or_is_no_run() -> None:
     Path("runs/elsewhere/config.yaml").write_text("of: another program\n")
     made("tuned")
     config = RunFolder("runs/tuned").config()
-    RunFolder("runs/tuned").write_config({**config, "init": "runs/kept"})
+    RunFolder("runs/tuned").write_config({**config, "init": "runs/kept", "teacher": "a\0b"})
+    Path("runs/loop").symlink_to("loop")
     told = removed("runs/kept")
     assert told.code == 2
     assert "add --yes" in told.err
     assert "the weights that runs/tuned started or learn from" in told.out
     with living.lock():
         assert removed("--yes", "runs/kept", "runs/living").code == 2
-    for wrong in ("runs/link", "runs/elsewhere", "runs", ".", "runs/nothing"):
+    for wrong in ("runs/link", "runs/loop", "runs/elsewhere", "runs", ".", "runs/nothing"):
         assert removed("--yes", "runs/kept", wrong).code == 2
     assert kept.exists
     assert living.exists
     assert removed("--yes", "runs/kept", "runs/living", "runs/kept", "runs/tuned/../kept").code == 0
-    assert sorted(path.name for path in Path("runs").iterdir()) == ["elsewhere", "link", "tuned"]
+    assert sorted(path.name for path in Path("runs").iterdir()) == ["elsewhere", "link", "loop", "tuned"]
 
 
-def test_a_run_is_deleted_from_within() -> None:
+def test_a_run_is_deleted_from_within(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made("kept")
-    inside = made("inside").path
-    result = plmtrain("runs", "rm", "--yes", ".", cwd=inside)
-    assert result.code == 0, result.err
-    assert [path.name for path in Path("runs").iterdir()] == ["kept"]
+    monkeypatch.chdir(made("inside").path)
+    assert cli.main(["runs", "rm", "--yes", "."]) == 0
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["kept"]
 
 
 @pytest.mark.parametrize(("answer", "there"), [("y\n", False), ("\n", True), ("n\n", True)])

@@ -9,7 +9,7 @@ from pathlib import Path
 from plmtrain.console import tell
 from plmtrain.errors import SettingsError, SettingsErrors, closest
 from plmtrain.files import disk_errors, remove_folder, size_in_words
-from plmtrain.study.run_records import RunRecord, dependents, holder_of, is_a_run, read_run, read_runs
+from plmtrain.study.run_records import RunRecord, dependents, holder_of, is_a_run, place_of, read_run, read_runs
 from plmtrain.training.run_folder import RunFolder
 
 
@@ -51,7 +51,7 @@ def _named(folder: Path) -> Path:
 
 def _objection(folder: Path) -> SettingsError | None:
     if folder.is_symlink():
-        return SettingsError(f"{folder} is a link", f"command line: {folder}", f"name its target, {folder.resolve()}")
+        return SettingsError(f"{folder} is a link", f"command line: {folder}", f"name its target, {place_of(folder)}")
     if not is_a_run(folder):
         there = [record.path for record in read_runs(folder.parent)]
         close = closest(folder.name, [path.name for path in there])  # the names alone: the folders above are alike
