@@ -1,16 +1,18 @@
 """Speed of preparing text on all cores, against the tokenizers library alone on the same text: in turn, medians.
 
-    python scripts/benchmark_preparing.py [FILE]
+    python scripts/benchmark_preparing.py [MEGABYTES]
 
 The library gets all documents in memory and returns ids. plmtrain reads the file, hashes it, cuts it into sentences, encodes it,
-marks where words start, holds documents out and writes arrays and a manifest. The text is that of ``data=sample``, about ten
-megabytes of it, or the lines of a file: as documents of some thousand letters, as one document, and as very short ones.
+marks where words start, holds documents out and writes arrays and a manifest. The start of its processes counts, so that little
+text is prepared more slowly. The text is that of ``data=sample``, ten megabytes of it unless another number is given: as
+documents of some thousand letters, as one document, and as very short ones.
 """
 
 from __future__ import annotations
 
 import itertools
 import json
+import math
 import os
 import statistics
 import sys
@@ -33,12 +35,11 @@ ROUNDS = 3
 DOCUMENT = 4000  # letters
 
 
-def words_of(file: str | None) -> list[str]:
-    """Return the words of a file, or of the sample as often as needed."""
-    text = Path(file).read_text("utf-8") if file is not None else " ".join(sample_texts())
-    words = text.split()
-    size = sum(len(word) + 1 for word in words)
-    return words if file is not None else words * max(1, MEGABYTES * 2**20 // size)
+def words_of(megabytes: float) -> list[str]:
+    """Return the words of the sample, as often as needed."""
+    words = " ".join(sample_texts()).split()
+    times = megabytes * 1e6 / sum(len(word) + 1 for word in words)
+    return (words * math.ceil(times))[: int(times * len(words))]
 
 
 def documents_of(words: list[str], letters: int) -> list[str]:
@@ -73,7 +74,7 @@ def theirs(documents: list[str], folder: Path) -> Callable[[], object]:
 
 
 def main() -> None:
-    words = words_of(next(iter(sys.argv[1:]), None))
+    words = words_of(float(sys.argv[1]) if sys.argv[1:] else MEGABYTES)
     shapes = {f"documents of {DOCUMENT:,} letters": DOCUMENT, "one document": 2**60, "documents of 10 letters": 10}
     settings = TokenizerSettings(type="wordpiece", family="bert", vocab_size=8192, lowercase=True)
     tokenizer = train(documents_of(words[: 2**19], DOCUMENT), settings)

@@ -9,19 +9,22 @@ ends no sentence.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 # A search begins at the start of a run of marks or of white space only: from each character of it, its time would be quadratic.
 _MARKS = ".!?…‽؟।॥።։۔"
+_IDEOGRAPHIC_MARKS = "。！？｡．"
 _CLOSERS = "\"'”’»›)\\]}）」』】〉》］｣"
 _END = re.compile(
     rf"""
     (?: (?<![{_MARKS}]) (?P<mark> [{_MARKS}]+ ) [{_CLOSERS}]* (?=\s)  # marks that white space follows
-      | [。！？｡．]+ (?: [{_CLOSERS}]+ (?![ぁ-ゖ]) | (?![{_CLOSERS}]) )  # ideographic ones need none; 「…。」と continues
+      | [{_IDEOGRAPHIC_MARKS}]+ (?: [{_CLOSERS}]+ (?![ぁ-ゖ]) | (?![{_CLOSERS}]) )  # ideographic ones; 「…。」と continues
       | (?<![^\S\n]) (?=[^\S\n]*\n)                         # the end of a paragraph
     ) \s*
     """,
     re.VERBOSE,
 )
+_CANDIDATE = re.compile(rf"[{_MARKS}{_IDEOGRAPHIC_MARKS}\n]")
 _WINDOW = 24  # characters: no abbreviation is longer
 _LAST_WORD = re.compile(rf"(?:[^\W\d_]{{1,{_WINDOW}}}\.){{0,{_WINDOW}}}[^\W_]{{1,{_WINDOW}}}$")
 _WORD = re.compile(r"[^\W\d_]+")
@@ -56,7 +59,7 @@ def boundaries(text: str) -> list[int]:
     # No sentence may consist of white space alone.
     filled = len(text) - len(text.lstrip())
     last = len(text.rstrip())
-    for match in _END.finditer(text):
+    for match in _matches(text):
         end = match.end()
         if end >= last or match.start() < filled:
             continue
@@ -71,6 +74,20 @@ def boundaries(text: str) -> list[int]:
         if start > starts[-1]:
             starts.append(start)
     return starts
+
+
+def _matches(text: str) -> Iterator[re.Match[str]]:
+    """Yield what ``_END.finditer`` does, in a fraction of the time: it is tried only where one of its characters stands."""
+    place = 0
+    while (candidate := _CANDIDATE.search(text, place)) is not None:
+        start = candidate.start()
+        if text[start] == "\n":  # the end of a paragraph begins with the white space before it
+            while start > place and text[start - 1].isspace():
+                start -= 1
+        match = _END.match(text, start)
+        if match is not None:
+            yield match
+        place = candidate.end() if match is None else match.end()
 
 
 def split_sentences(text: str) -> list[str]:
@@ -92,7 +109,8 @@ def _ends(text: str, match: re.Match[str], after: int) -> bool:
         return False
     if match["mark"] != ".":
         return True
-    word = _LAST_WORD.search(text, max(0, match.start() - _WINDOW), match.start())
+    before = text[max(0, match.start() - _WINDOW) : match.start()].rsplit(maxsplit=1)
+    word = _LAST_WORD.search(before[-1]) if before and not text[match.start() - 1].isspace() else None
     if word is None:
         return True
     name = word.group()
@@ -101,7 +119,8 @@ def _ends(text: str, match: re.Match[str], after: int) -> bool:
     if len(name) == 1 and name.isalpha() and name.isascii() and name != "I":
         return not name.isupper()
     # "1. First": a number that opens its line is not a sentence.
-    return not (name.isdecimal() and (word.start() == 0 or text[word.start() - 1] == "\n"))
+    begin = match.start() - len(name)
+    return not (name.isdecimal() and (begin == 0 or text[begin - 1] == "\n"))
 
 
 def _opens(text: str, after: int) -> bool:

@@ -12,7 +12,7 @@ import json
 import unicodedata
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from itertools import count, takewhile
+from itertools import chain, count, pairwise, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -215,7 +215,15 @@ class Tokenizer:
         Returns:
             For each text its ids and whether each begins a word.  # [tokens] each
         """
-        return self._arrays(self._plain.encode_batch_fast(list(texts), add_special_tokens=False))
+        return _apart(*self.encode_joined(texts))
+
+    def encode_joined(self, texts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.int64]]:
+        """Return the same as ``encode``, one text after another, without an array for each.
+
+        Returns:
+            The ids of all texts [tokens], whether each begins a word [tokens], and the end of each text in them [texts].
+        """
+        return self._joined(self._plain.encode_batch_fast(list(texts), add_special_tokens=False))
 
     def places(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
         """Return the characters of texts that each token of ``encode`` stands for.
@@ -248,7 +256,7 @@ class Tokenizer:
 
     def encode_with_specials(self, text: str) -> Encoded:
         """Return the ids and word starts of a text in which special tokens are written by name; none is added around it."""
-        return self._arrays([self._engine.encode(text, add_special_tokens=False)])[0]
+        return _apart(*self._joined([self._engine.encode(text, add_special_tokens=False)]))[0]
 
     def framed(self, *texts: str) -> tuple[list[int], list[int]]:
         """Return the ids and segments of one text or two, with the special tokens that its last stage puts around them."""
@@ -283,13 +291,12 @@ class Tokenizer:
         roles = {f"{role}_token": names[role] for role in ROLES if role in names}  # the general class knows none by itself
         return Tokenizer(definition, {**roles, **self._config, **config}, self._sentencepiece)
 
-    def _arrays(self, encodings: Sequence[Any]) -> list[Encoded]:
-        parts = [np.array(encoding.ids, np.int64) for encoding in encodings]
-        ids = np.concatenate(parts) if parts else np.zeros(0, np.int64)
-        ends = np.cumsum([len(part) for part in parts], dtype=np.int64)
-        firsts = np.concatenate([np.zeros(1, np.int64), ends])[:-1]
-        starts = self._word_starts.of(ids, firsts[firsts < ends])
-        return [(ids[first:end], starts[first:end]) for first, end in zip(firsts, ends, strict=True)]
+    def _joined(self, encodings: Sequence[Any]) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.int64]]:
+        parts = [encoding.ids for encoding in encodings]
+        sizes = np.fromiter(map(len, parts), np.int64, len(parts))
+        ids = np.fromiter(chain.from_iterable(parts), np.int64, int(sizes.sum()))
+        ends = np.cumsum(sizes)
+        return ids, self._word_starts.of(ids, (ends - sizes)[sizes > 0]), ends
 
     def decode(self, ids: Sequence[int] | NDArray[np.integer[Any]], *, skip_special: bool = True) -> str:
         """Return the text of some tokens.
@@ -313,6 +320,12 @@ class Tokenizer:
             return self._pieces[number]
         text = as_bytes(self._pieces[number]).decode("utf-8", "backslashreplace")
         return text.replace(" ", SPACE).replace("\n", "\\n").replace("\t", "\\t").replace("\r", "\\r")
+
+
+def _apart(ids: NDArray[np.int64], starts: NDArray[np.bool_], ends: NDArray[np.int64]) -> list[Encoded]:
+    """Cut the result of ``encode_joined`` into texts."""
+    bounds = [0, *ends.tolist()]
+    return [(ids[first:end], starts[first:end]) for first, end in pairwise(bounds)]
 
 
 def _template(piece: str | int, segment: int, names: Mapping[str, str]) -> dict[str, Any]:

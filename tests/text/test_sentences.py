@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from plmtrain.text import sentences as module
 from plmtrain.text.sentences import boundaries, split_sentences
 
 
@@ -61,3 +62,10 @@ def test_boundaries_cut_the_text_without_losing_any(text: str) -> None:
     assert split_sentences(text) == [part.strip() for part in parts]
     # White space stands in front, so that what follows it keeps its space: byte-level tokenizers need it there.
     assert all(part == part.rstrip() for part in parts[:-1])
+
+
+@given(st.text(st.sampled_from("ab A.!?…。！ \n\t)”」\u3000\r\x0b"), max_size=30))
+def test_no_end_is_passed_over(text: str) -> None:
+    """Only some places are looked at; the expression itself looks everywhere."""
+    everywhere = [(match.span(), match["mark"]) for match in module._END.finditer(text)]
+    assert [(match.span(), match["mark"]) for match in module._matches(text)] == everywhere

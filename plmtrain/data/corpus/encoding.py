@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from plmtrain.text.tokenizer import Tokenizer
 
 
+_Marks = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
+
+
 class Passage(NamedTuple):
     """A document that is to be encoded.
 
@@ -174,26 +177,19 @@ def encode(tokenizer: Tokenizer, passages: Sequence[Passage]) -> Encoded:
     """
     parts = [segments(passage.text, tokenizer.family) for passage in passages]
     texts = [sentence for document in parts for sentence in document]
-    encoded = zip(tokenizer.encode(texts), tokenizer.unknown_words(texts), strict=True)
-    before, between, after = _marks(tokenizer)
-    sentences_of = [[one for one in (next(encoded) for _ in document) if len(one[0][0])] for document in parts]
-    kept = _whole(passages, [bool(sentences) for sentences in sentences_of])
-    ids, starts = [np.empty(0, np.int64)], [np.empty(0, np.bool_)]
-    sentences: list[int] = []
-    documents, counts = [], []
-    unknown: list[str] = []
-    for index in kept:
-        lengths = []
-        for number, ((tokens, words), spelt) in enumerate(sentences_of[index], start=1):
-            last = after if number == len(sentences_of[index]) else between
-            ids += [before, tokens, last]
-            starts += [np.ones(len(before), np.bool_), words, np.ones(len(last), np.bool_)]
-            lengths.append(len(before) + len(tokens) + len(last))
-            unknown += spelt
-        sentences += lengths
-        documents.append(sum(lengths))
-        counts.append(len(lengths))
-    whole = np.concatenate(ids)
+    ids, words, ends = tokenizer.encode_joined(texts)
+    sizes = np.diff(ends, prepend=0)  # [sentences]
+    owners = np.repeat(np.arange(len(parts)), [len(document) for document in parts])  # [sentences]
+    stays = _whole(passages, np.bincount(owners[sizes > 0], minlength=len(parts)) > 0)  # [documents]
+    filled = (sizes > 0) & stays[owners]
+    inside, owners = np.repeat(filled, sizes), owners[filled]
+    whole, starts, sentences = _with_marks(
+        ids[inside], words[inside], sizes[filled], np.diff(owners, append=-1) != 0, _marks(tokenizer)
+    )
+    kept = np.flatnonzero(stays)
+    counts = np.bincount(owners, minlength=len(parts))[kept]
+    documents = np.diff(np.cumsum(sentences)[np.cumsum(counts) - 1], prepend=0)
+    unknown = _unknown(tokenizer, texts, filled)
     places = np.flatnonzero(whole == tokenizer.vocabulary["unk"]) if unknown else np.empty(0, np.int64)
     assert len(places) == len(unknown), "every unknown word has a spelling"
     chosen = [passages[index] for index in kept]
@@ -202,10 +198,10 @@ def encode(tokenizer: Tokenizer, passages: Sequence[Passage]) -> Encoded:
     keys[[passage.kin is not None for passage in chosen]] = [content_hash(p.kin) for p in chosen if p.kin is not None]
     return Encoded(
         tokens=whole.astype(token_type(tokenizer.vocabulary.size)),
-        word_starts=np.concatenate(starts),
-        sentences=np.array(sentences, np.int64),
-        documents=np.array(documents, np.int64),
-        sentence_counts=np.array(counts, np.int64),
+        word_starts=starts,
+        sentences=sentences,
+        documents=documents,
+        sentence_counts=counts,
         hashes=hashes,
         keys=keys,
         languages=np.array([passage.language for passage in chosen], np.uint8),
@@ -215,7 +211,33 @@ def encode(tokenizer: Tokenizer, passages: Sequence[Passage]) -> Encoded:
     )
 
 
-def _marks(tokenizer: Tokenizer) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+def _with_marks(
+    ids: NDArray[np.int64], words: NDArray[np.bool_], sizes: NDArray[np.int64], closing: NDArray[np.bool_], marks: _Marks
+) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.int64]]:
+    """Put the marks around sentences.
+
+    Args:
+        ids, words: [tokens] of all sentences.
+        sizes: [sentences] the tokens of each.
+        closing: [sentences] whether it is the last of its document.
+        marks: those before each sentence, those after each but the last, and those after the last.
+
+    Returns:
+        The tokens and the starts of words with the marks, and the number of tokens of each sentence with its own.
+    """
+    before, between, after = marks
+    lengths = len(before) + sizes + np.where(closing, len(after), len(between))
+    begins = np.cumsum(lengths) - lengths
+    behind = begins + len(before) + sizes
+    whole, starts = np.empty(int(lengths.sum()), np.int64), np.ones(int(lengths.sum()), np.bool_)
+    places = np.arange(len(ids)) + np.repeat(behind - np.cumsum(sizes), sizes)
+    whole[places], starts[places] = ids, words
+    for firsts, some in ((begins, before), (behind[~closing], between), (behind[closing], after)):
+        whole[firsts[:, None] + np.arange(len(some))] = some
+    return whole, starts, lengths
+
+
+def _marks(tokenizer: Tokenizer) -> _Marks:
     """Return the tokens before each sentence, those after each but the last, and those after the last."""
     vocabulary, none = tokenizer.vocabulary, np.empty(0, np.int64)
     if TOKENIZER_FAMILIES[tokenizer.family].marks_sentences:
@@ -224,12 +246,20 @@ def _marks(tokenizer: Tokenizer) -> tuple[NDArray[np.int64], NDArray[np.int64], 
     return none, none, np.array([vocabulary.document_end])
 
 
-def _whole(passages: Sequence[Passage], filled: list[bool]) -> list[int]:
-    """Return which documents have tokens; of a document and its translation, both must have some."""
-    for index, passage in enumerate(passages):
-        if passage.translates and not (filled[index - 1] and filled[index]):
+def _unknown(tokenizer: Tokenizer, texts: Sequence[str], filled: NDArray[np.bool_]) -> list[str]:
+    """Return the words of the sentences that stay which a vocabulary of whole words lacks."""
+    if not tokenizer.vocabulary.words:
+        return []
+    chosen = [text for text, stays in zip(texts, filled.tolist(), strict=True) if stays]
+    return [word for words in tokenizer.unknown_words(chosen) for word in words]
+
+
+def _whole(passages: Sequence[Passage], filled: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return which documents have tokens; of a document and its translation, both must have some.  # [documents]"""
+    for index in [index for index, passage in enumerate(passages) if passage.translates]:
+        if not (filled[index - 1] and filled[index]):
             filled[index - 1] = filled[index] = False
-    return [index for index, whole in enumerate(filled) if whole]
+    return filled
 
 
 def token_type(vocabulary_size: int) -> np.dtype[np.unsignedinteger]:
