@@ -114,6 +114,7 @@ def _measured(material: Material, *, compared: bool) -> Report:
                     part=part.name,
                     rows=phase.batch_size,
                     length=phase.sequence_length,
+                    micro_batch_size=shape.micro,
                     steps=steps,
                     seconds=measured.seconds,
                     tokens_per_second=measured.tokens / measured.seconds,

@@ -38,6 +38,7 @@ class StepSpeed:
     Args:
         part: the objective of a mixture; None if there is but one.
         rows, length: of a step.
+        micro_batch_size: the rows at a time.
         steps: how many were measured.
         seconds: the median seconds of a step.
         tokens_per_second: without padding if the program counts its tokens.
@@ -51,6 +52,7 @@ class StepSpeed:
     part: str | None
     rows: int
     length: int
+    micro_batch_size: int
     steps: int
     seconds: float
     tokens_per_second: float
