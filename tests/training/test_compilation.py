@@ -18,7 +18,7 @@ from torch import nn
 
 from plmtrain import backbones
 from plmtrain.nn.attention import Visibility
-from plmtrain.training.compilation import compile_blocks
+from plmtrain.training.compilation import compile_blocks, uncompiled
 
 SHORT = ("trainer.steps=2", "trainer.evaluate_every=2", "trainer.save_every=2")
 
@@ -26,9 +26,6 @@ KINDS: Mapping[str, tuple[tuple[str, ...], int]] = {
     # Steps of eight rows, and validations of eight and of two: three shapes for both layers.
     "clm": (("model.window=null", "data.isolate_documents=false", "trainer.activation_checkpointing=true"), 3),
     "ngram_mlm": ((), 3),  # its last layer is computed at the predicted positions alone, of which each batch has another number
-    # Rows of all lengths: one kernel in training and one in validation, for the encoder and for the decoder. Answers are written
-    # word by word, without any.
-    "sequence_to_sequence": ((), 4),
 }
 """Further settings of a program, and the number of its graphs."""
 
@@ -70,6 +67,9 @@ def test_only_the_forward_pass_of_a_block_is_compiled(graphs: list[int]) -> None
     calls: list[nn.Module] = []
     first.register_forward_pre_hook(torch.compiler.disable(lambda module, inputs: calls.append(module)))
     compile_blocks(backbone, ragged=False)
+    with uncompiled():
+        first(torch.zeros(2, 3, 16), Visibility())
+    assert not graphs
     first(torch.zeros(2, 3, 16), Visibility())
-    assert calls == [first]
+    assert calls == [first, first]
     assert len(graphs) == 1
