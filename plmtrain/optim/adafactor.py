@@ -120,5 +120,7 @@ def _means(matrices: Sequence[tuple[nn.Parameter, int, Tensor]]) -> list[tuple[T
     if not shares:
         return []
     sums = summed(torch.cat([share.flatten() for share in shares]), matrices[0][0])  # one message for all
-    split = [part.view_as(share) for part, share in zip(sums.split([share.numel() for share in shares]), shares, strict=True)]
+    split = [
+        part.view_as(share) for part, share in zip(torch.split(sums, [share.numel() for share in shares]), shares, strict=True)
+    ]
     return list(zip(split[::2], split[1::2], strict=True))

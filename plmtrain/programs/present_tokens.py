@@ -23,4 +23,4 @@ def present_only(logits: Tensor, vocabulary: Vocabulary) -> Tensor:
     absent = vocabulary.absent(logits.shape[-1])
     if not len(absent):
         return logits
-    return logits.index_fill(-1, torch.from_numpy(absent).to(logits.device), -torch.inf)
+    return logits.index_fill(-1, torch.from_numpy(absent).to(logits.device, non_blocking=True), -torch.inf)

@@ -70,6 +70,8 @@ def require_memory(
     where = f"weights, gradients and moments {size_in_words(weights)}, the rows of a step {size_in_words(rows)}"
     if weights > rows:
         remedy = "choose a smaller size= or model= (model.layers, model.width), a smaller tokenizer.vocab_size"
+        if processes > 1 and holders == 1:
+            remedy = f"write trainer.sharding=full, or {remedy}"
     elif fitting := _fitting(learner, program, phases, processes, (available - weights) // sharing):
         less = f"write trainer.micro_batch_size={fitting} or less (it does not change the result)"
         remedy = f"{less}, or lower trainer.batch_size or trainer.sequence_length"

@@ -36,7 +36,7 @@ def _task_reads_as_model(model: ModelSettings, task: TaskSettings) -> Iterator[B
 
 
 def _mix_is_whole(model: ModelSettings, task: TaskSettings, trainer: TrainerSettings) -> Iterator[Broken]:
-    if trainer.sharding != "none" and task.mixes(model.published):
+    if trainer.sharding != "none" and isinstance(task, HeadTaskSettings) and task.mixes(model.published):
         what = (
             f"task={task.name} trains a mix of the layers of a model that stays as it is: single numbers have no rows to divide"
         )

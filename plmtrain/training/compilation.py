@@ -24,7 +24,7 @@ def compile_blocks(learner: nn.Module, *, ragged: bool) -> None:
 
     Args:
         learner: the learner, or a teacher's.
-        ragged: whether rows differ in length from batch to batch. One kernel is then made for all lengths, otherwise one for each
+        ragged: whether rows differ in length from batch to batch. A kernel is then made for all lengths, otherwise one for each
             shape. Neither depends on the shapes that came before: a resumed run must compute the same.
     """
     import torch._dynamo

@@ -78,10 +78,13 @@ def global_normalisers(batches: Sequence[Batch], names: Sequence[str], group: Gr
     return dict(zip(names, group.sum(local.to(group.device, non_blocking=True)).unbind(), strict=True))
 
 
-def whole_loss(terms: Mapping[str, Term], normalisers: Mapping[str, Tensor]) -> Tensor:
+def whole_loss(terms: Mapping[str, Term], normalisers: Mapping[str, Tensor | float]) -> Tensor:
     """Sum all terms, each divided by its normaliser. A term without targets is exactly zero."""
-    shares = {name: (term.weight / normalisers[name].clamp(min=1e-9)).to(term.total.dtype) for name, term in terms.items()}
-    return torch.stack([term.total * shares[name] for name, term in terms.items()]).sum()
+    parts = []
+    for name, term in terms.items():
+        normaliser = torch.as_tensor(normalisers[name], dtype=torch.float64)
+        parts.append(term.total * (term.weight / normaliser.clamp(min=1e-9)).to(term.total.dtype))
+    return torch.stack(parts).sum()
 
 
 def read(numbers: Sequence[Tensor]) -> list[float]:

@@ -345,3 +345,21 @@ def test_the_sample_sweep_is_sound(tmp_path: Path, training: Training) -> None:
     assert (verb, flag) == ("pretrain", "-m")
     assert run(*[text for text in overrides if text != "seed=1,2"]) == 0
     assert len(training.started) == 3
+
+
+@pytest.mark.parametrize(
+    ("launcher", "plugin"), [("submitit_local", "hydra_submitit_launcher"), ("joblib", "hydra_joblib_launcher")]
+)
+def test_other_launchers_run_the_jobs_in_processes_of_their_own(training: Training, launcher: str, plugin: str) -> None:
+    """In which the stand-in is not known: they find the jobs finished, and write their records again."""
+    pytest.importorskip(f"hydra_plugins.{plugin}")
+    command = ["size=tiny", "seed=1,2"]
+    assert run(*command) == 0
+    (folder,) = Path("runs/sweeps").iterdir()
+    before = {path.name for path in (folder / "jobs").glob("*.json")}
+    for name in before:
+        (folder / "jobs" / name).unlink()
+    assert run(*command, f"hydra/launcher={launcher}") == 0
+    assert {path.name for path in (folder / "jobs").glob("*.json")} == before
+    assert [row["state"] for row in table()] == ["finished"] * 2
+    assert len(training.started) == 2

@@ -197,15 +197,15 @@ def test_a_teacher_stays_as_it_is_and_a_changed_one_is_refused(tmp_path: Path) -
     copytree(teacher_folder(kind.teacher), folder)
     run = kind.run(tmp_path / "run").with_overrides("trainer.steps=2", "trainer.save_every=1", f"teacher={folder}")
     trainer = run.trainer()
-    assert trainer.setup.teacher is not None
-    theirs = trainer.setup.teacher.learner
+    assert trainer.module.teacher is not None
+    theirs = trainer.module.teacher.learner
     before = {name: tensor.clone() for name, tensor in theirs.state_dict().items()}
     trainer.run()
     assert all(torch.equal(tensor, before[name]) for name, tensor in theirs.state_dict().items())
     assert not any(module.training for module in theirs.modules())
     saved = run.checkpoint
     assert saved.load("model").keys() == trainer.state.learner.state_dict().keys()
-    assert saved.identity.teacher_digest == trainer.setup.teacher.digest
+    assert saved.identity.teacher_digest == trainer.module.teacher.digest
 
     trained = load_run(folder)
     with torch.no_grad():

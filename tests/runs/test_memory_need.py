@@ -9,6 +9,7 @@ from support.tiny_run import TinyRun
 
 from plmtrain.errors import MemoryExhausted
 from plmtrain.runs import assembly
+from plmtrain.runs.memory_need import require_memory
 from plmtrain.training import launch, memory
 
 
@@ -49,6 +50,26 @@ def test_the_need_is_that_of_weights_gradients_moments_and_rows(
     else:
         with pytest.raises(MemoryExhausted):
             run.trainer()
+
+
+@pytest.mark.parametrize(("holders", "times"), [(1, 8), (2, 4), (4, 2), (8, 2)])
+def test_processes_that_share_a_copy_need_less(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, holders: int, times: int) -> None:
+    """Two on this machine: by hand four times the weights each, for gradients and two moments, or their share of that; but each
+    loads them all once."""
+    run = TinyRun(tmp_path / "run", ("launch.processes=2",))
+    trainer = run.trainer()
+    learner, (phase,) = trainer.state.learner, trainer.setup.plan
+    size = sum(4 * weight.numel() for weight in learner.parameters())
+    rows = 2 * (4 * 14 * 8 + 4 * 14 * 16 * 2 * 2)
+
+    def require(available: int) -> None:
+        monkeypatch.setattr(memory, "available", lambda device: available)
+        require_memory(run.settings, learner, trainer.setup.programs[0], [phase], trainer.setup.group.device, holders)
+
+    require(times * size + rows)
+    with pytest.raises(MemoryExhausted) as caught:
+        require(times * size + rows - 1)
+    assert ("trainer.sharding=full" in caught.value.remedy) == (holders == 1)
 
 
 @pytest.mark.parametrize(("spare", "fitting"), [(0, 3), (-1, 2)])

@@ -217,7 +217,7 @@ def test_a_teacher_whose_labels_differ_is_refused_before_training(tmp_path: Path
     """The run that fits it, and the same with other labels."""
     kind = PROGRAMS["taught"]
     run = kind.run(tmp_path / "run")
-    teacher = run.trainer().setup.teacher
+    teacher = run.trainer().module.teacher
     assert teacher is not None
     assert not any(parameter.requires_grad for parameter in teacher.learner.parameters())
     assert not any(module.training for module in teacher.learner.modules())
