@@ -78,21 +78,26 @@ def main() -> int:
 
 def _tokenizer(folder: Path, overrides: list[str], size: int) -> Path:
     """Train a tokenizer on the text, padded to the vocabulary's size: a small text gives fewer tokens, the rest are unused."""
-    _run(["-m", "plmtrain", "tokenizer", f"tokenizer.vocab_size={size}", *overrides], log=folder / "tokenizer.log")
+    run_python(["-m", "plmtrain", "tokenizer", f"tokenizer.vocab_size={size}", *overrides], log=folder / "tokenizer.log")
     (trained,) = (folder / "prepared" / "tokenizers").glob("*/tokenizer.json")
-    content = json.loads(trained.read_text("utf-8"))
+    return filled_tokenizer(trained.parent, folder / "tokenizer", size)
+
+
+def filled_tokenizer(trained: Path, filled: Path, size: int) -> Path:
+    """Copy a tokenizer's folder, with unused tokens up to a size of its vocabulary."""
+    shutil.copytree(trained, filled)
+    file = filled / "tokenizer.json"
+    content = json.loads(file.read_text("utf-8"))
     ids = content["model"]["vocab"]
     ids |= {f"[unused{number}]": number for number in range(len(ids), size)}
-    filled = folder / "tokenizer"
-    shutil.copytree(trained.parent, filled)
-    (filled / trained.name).write_text(json.dumps(content), "utf-8")
+    file.write_text(json.dumps(content), "utf-8")
     return filled
 
 
 def _plmtrain(folder: Path, name: str, precision: str, options: argparse.Namespace, overrides: list[str]) -> Measured:
     """Run ``plmtrain pretrain``; its own time excludes validation and saving."""
     shape = [f"model.{key}={value}" for key, value in SHAPE.items()]
-    memory = _run(
+    memory = run_python(
         [
             *("-m", "plmtrain", "pretrain", *shape),
             *(f"trainer.steps={options.steps}", f"trainer.batch_size={options.batch}"),
@@ -112,7 +117,7 @@ def _transformers(folder: Path, name: str, precision: str, options: argparse.Nam
     (manifest,) = (folder / "prepared").glob("*/manifest.json")
     log = folder / f"transformers-{name}.log"
     tokenizer = folder / "runs" / name / "tokenizer"
-    memory = _run(
+    memory = run_python(
         [
             *(__file__, "--peer", str(manifest.parent), str(tokenizer), precision, "--steps", str(options.steps)),
             *("--model", options.model, "--batch", str(options.batch), "--length", str(options.length)),
@@ -124,7 +129,7 @@ def _transformers(folder: Path, name: str, precision: str, options: argparse.Nam
     return Measured([options.batch * options.length / second for second in seconds], memory)
 
 
-def _run(arguments: list[str], log: Path) -> int:
+def run_python(arguments: list[str], log: Path) -> int:
     """Run Python to its end, its output in a file; return its peak memory in bytes."""
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
     with log.open("w") as output:
