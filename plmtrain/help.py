@@ -92,6 +92,10 @@ VERBS = {
             ("plmtrain finetune task=glue/sst2 init=runs/mine", "a public dataset, from the hub"),
             ("plmtrain finetune task=glue/rte task.folder=glue init=runs/mine", "the same from a folder, without a connection"),
             (
+                "plmtrain finetune -m task=glue init=runs/mine seed=1,2,3",
+                "all tasks of GLUE, and one table with their average",
+            ),
+            (
                 "plmtrain finetune -m task=glue/rte init=runs/mine seed=1,2,3,4,5 optimizer.lr=1e-5,2e-5,3e-5",
                 "five seeds of each learning rate, with mean, deviation, median and interval, and the best one",
             ),
@@ -128,7 +132,7 @@ VERBS = {
         "is 3 then. For a mixture of objectives, --part chooses the part that answers: by default that with the largest share.\n"
         "A run that finds answers in texts takes a question, a tab and the text; --n-best gives several answers, best first.\n"
         "--submission writes a GLUE run's answers for the test part of its task into a zip file, as the site takes them; the\n"
-        "runs of the other tasks add theirs.\n"
+        "runs of the other tasks add theirs, and the folder of a sweep stands for the run of each task that is best there.\n"
         "A run that generates text takes --beams, --length-penalty, --early-stopping, or --sample with --temperature, --top-k,\n"
         "--top-p and --seed; and --max-new-tokens, --min-new-tokens, --no-repeat-ngram, --stop TEXT. They mean the same as in\n"
         "generate of transformers, except that lengths do not count the token that an encoder-decoder starts from. On a\n"

@@ -68,9 +68,16 @@ def test_a_command_is_valid(page: Path, command: str, tmp_path: Path, monkeypatc
 def _jobs(overrides: Sequence[str]) -> Iterator[list[str]]:
     """The jobs of a sweep in which each value of a key appears once."""
     settings = [text for text in overrides if not text.startswith("hydra.")]
-    values = [[f"{key}={value}" for value in values.split(",")] for key, _, values in (text.partition("=") for text in settings)]
+    values = [
+        [f"{key}={value}" for value in _values(key, values)] for key, _, values in (text.partition("=") for text in settings)
+    ]
     for number in range(max(map(len, values))):
         yield [choices[min(number, len(choices) - 1)] for choices in values]
+
+
+def _values(key: str, values: str) -> list[str]:
+    """The values of a key, or the members of a suite of tasks."""
+    return [name for name in choices("task") if key == "task" and name.startswith(f"{values}/")] or values.split(",")
 
 
 def test_the_walk_masks_by_hand(capsys: pytest.CaptureFixture[str]) -> None:

@@ -82,20 +82,40 @@ def run(arguments: list[str]) -> int:
 
 
 def _submit(options: argparse.Namespace) -> int:
-    """Answer the test part of the run's task of GLUE, and write the answers into a zip file."""
+    """Answer the test part of the run's task of GLUE, or those of the best runs of a sweep over its tasks, and write the answers
+    into a zip file."""
     from plmtrain.interop.glue import TEST_PARTS
     from plmtrain.runs.asked import asked
     from plmtrain.runs.submission import add_to_zip, test_answers
 
     if options.submission.suffix != ".zip":
         raise SettingsError("a submission is a zip file", f"--submission {options.submission}", "name a .zip file")
-    model = asked(options.run, options.part, options.precision)
-    there = add_to_zip(options.submission, dict(test_answers(model, options.run, options.batch_size or _ROWS)))
-    warn(f"{options.submission}: {', '.join(there)}")
+    for run in _submitted(options.run):
+        model = asked(run, options.part, options.precision)
+        there = add_to_zip(options.submission, dict(test_answers(model, run, options.batch_size or _ROWS)))
+        warn(f"{run} -> {options.submission}: {', '.join(there)}")
     wanted = {part.file for parts in TEST_PARTS.values() for part in parts}
     if missing := sorted(wanted - set(there)):
         warn(f"not in it yet: {', '.join(missing)}; the same option adds the answers of another run")
     return 0
+
+
+def _submitted(folder: Path) -> list[Path]:
+    """Return the runs that a submission is of: the one that is named, or those that are best by validation in a sweep.
+
+    Raises:
+        SettingsError: if no run of the sweep is finished.
+    """
+    from plmtrain.study.job_outcome import up_to_date
+    from plmtrain.study.suite_summary import Suite
+    from plmtrain.study.sweep_record import read_records
+
+    suite = Suite.of([up_to_date(record) for record in read_records(folder / "jobs")])
+    if suite is None:
+        return [folder]
+    if not (runs := suite.best_runs()):
+        raise SettingsError("no run of this sweep is finished", str(folder), "run its command again")
+    return [Path(run) for run in runs.values()]
 
 
 def _understood(arguments: list[str]) -> argparse.Namespace:

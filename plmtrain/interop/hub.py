@@ -110,6 +110,14 @@ def _opened(task: TaskSettings, split: str) -> Any:
     there = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
     if any((folder / name).is_file() and name.endswith(_DATA) for name in there):
         return _read_directly(folder, None, split)
+    if task.subset in LAYOUTS and (folder / LAYOUTS[task.subset].folder).is_dir():
+        there = sorted(entry.name for entry in (folder / LAYOUTS[task.subset].folder).iterdir())
+        what = f"there is no {split} part in GLUE's own folder {LAYOUTS[task.subset].folder}"
+        raise DataError(
+            what,
+            f"{folder / LAYOUTS[task.subset].folder}: {', '.join(there[:_LISTED])}",
+            "copy it again: its zip file has dev.tsv",
+        )
     own = f", or {LAYOUTS[task.subset].folder}/train.tsv as in GLUE's own files" if task.subset in LAYOUTS else ""
     raise DataError(
         f"there is no {task.subset} in this folder",
@@ -135,4 +143,8 @@ def _library_errors(name: str) -> Iterator[None]:
     except Exception as error:  # network, layout, parquet: the library raises many types
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         remedy = "without a connection: task.folder=FOLDER of a copy, or your own files, data.files=[train.tsv]"
+        if "split" in reason.lower():
+            remedy = (
+                "name splits that are there, task.train_split= and task.validation_split=: of the same one a part is held out"
+            )
         raise DataError(f"the dataset {name} cannot be read", reason, remedy) from error

@@ -19,7 +19,7 @@ from plmtrain.programs.learner import Learner
 from plmtrain.programs.program import AnyProgram, Trainable
 from plmtrain.programs.task import TaskProgram
 from plmtrain.settings.identity import RESOLVED
-from plmtrain.settings.run import RunSettings
+from plmtrain.settings.run import FinetuneSettings, RunSettings
 from plmtrain.text.extension import new_tokens, with_added_tokens
 from plmtrain.text.tokenizer import Tokenizer
 from plmtrain.training.restore import is_run, load_run, result_of, tokenizer_folder
@@ -235,13 +235,15 @@ def _require_alike(backbone: Backbone, source: Backbone, pieces: Mapping[int, Se
 
 
 def _new_tokens(settings: RunSettings, folder: Path) -> dict[int, list[int]]:
-    """Return the tokens of the run that the weights do not know yet, each with its old pieces: those of ``tokenizer.path``, and
-    those that a published vocabulary lacks."""
+    """Return the tokens of the run that the weights do not know yet, each with its old pieces: those of ``tokenizer.path``, those
+    that a published vocabulary lacks, and those of the task."""
     own, family = tokenizer_folder(folder), settings.model.published.tokens
-    if (settings.tokenizer.path is None and not family.added) or not has_tokenizer(own):
+    texts = settings.task.added_tokens if isinstance(settings, FinetuneSettings) else ()
+    if (settings.tokenizer.path is None and not family.added and not texts) or not has_tokenizer(own):
         return {}
     before = Tokenizer.load(own)
-    now = with_added_tokens(before if settings.tokenizer.path is None else Tokenizer.load(settings.tokenizer.path), family)
+    given = before if settings.tokenizer.path is None else Tokenizer.load(settings.tokenizer.path)
+    now = with_added_tokens(given, family, texts)
     if before.digest == now.digest:
         return {}
     return new_tokens(before, now)

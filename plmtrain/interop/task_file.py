@@ -26,7 +26,7 @@ NAME = "plmtrain.json"
 _OF_TRAINING = frozenset(
     (
         "hub revision subset folder train_split validation_split metrics dropout lm_weight class_weights label_counts "
-        "label_smoothing soft_weight hard_weight"
+        "label_smoothing soft_weight hard_weight group negative_label"
     ).split()
 )
 """The settings of a task that say nothing of what its model reads and answers."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 PREDICTIONS = "predictions.jsonl"
 
+_NAMED = 5
+"""The most places in a message."""
 _SAMPLED = 2000
 """The texts in which changed letters are counted."""
 
@@ -159,7 +161,14 @@ class LabelledExamples(Material):
 
     def findings(self) -> list[Finding]:
         """Return what of the examples may not be as the user thinks."""
-        return self.examples.reader.findings(self.examples.splits)
+        return [*self._without_text(), *self.examples.reader.findings(self.examples.splits)]
+
+    def _without_text(self) -> Iterator[Finding]:
+        if empty := self.examples.empty:
+            what = (
+                f"{counted(len(empty), 'example')} {'has' if len(empty) == 1 else 'have'} an empty text, the first in {empty[0]}"
+            )
+            yield Finding(what, ", ".join(empty[:_NAMED]), "correct or remove such rows: there is nothing to read in them")
 
     def conclude(self, program: Trainable, learner: Learner, phase: Phase, group: Group, folder: Path) -> None:
         """Answer the held-out examples with the best checkpoint."""
@@ -237,7 +246,8 @@ def _of_dataset(
 
 def _tokenizer(settings: FinetuneSettings, examples: Examples, on_update: OnUpdate) -> Tokenizer:
     """The tokenizer of a run, with the tokens that fine-tuning adds to it."""
-    return with_added_tokens(_given_tokenizer(settings, examples, on_update), settings.model.published.tokens)
+    given = _given_tokenizer(settings, examples, on_update)
+    return with_added_tokens(given, settings.model.published.tokens, settings.task.added_tokens)
 
 
 def _given_tokenizer(settings: FinetuneSettings, examples: Examples, on_update: OnUpdate) -> Tokenizer:

@@ -58,6 +58,9 @@ def _task_is_answered_as_model(model: ModelSettings, task: TaskSettings) -> Iter
     elif not task.has_head and getattr(model, "languages", None):
         what = f"model={model.name} has languages, and task={task.name} says none"
         yield "task.answers", what, "write task=sequence_to_sequence task.languages=[...], with the words as targets"
+    if not task.has_head and (needing := getattr(task, "of_all_answers", ())):
+        what = f"task.metrics has {needing[0]}, and model={model.name} writes words, without probabilities or groups"
+        yield "task.metrics", what, "write task.metrics=[accuracy,f1]"
     idle = task.of_words if task.has_head else task.of_head
     for key in sorted(idle):
         if getattr(task, key) != type(task).model_fields[key].get_default(call_default_factory=True):

@@ -35,6 +35,24 @@ class Template:
         Raises:
             ValueError: if it names another column, or lacks one.
         """
+        template = cls.parsed(text)
+        some = " ".join(f"{{{column}}}" for column in columns)
+        if other := [column for column in template.columns if column not in columns]:
+            raise ValueError(f"template names {{{other[0]}}}, which is no column of text: write {some}")
+        if missing := [column for column in columns if column not in template.columns]:
+            raise ValueError(f"template lacks {{{missing[0]}}}, a column of text: write {some}")
+        return template
+
+    @classmethod
+    def parsed(cls, text: str) -> Template:
+        """Return a template in which the names of any columns stand in braces.
+
+        Args:
+            text: the template; a brace of its own is written twice.
+
+        Raises:
+            ValueError: if it has a single brace.
+        """
         try:
             parsed = list(Formatter().parse(text))
         except ValueError as error:
@@ -43,12 +61,6 @@ class Template:
             Piece(before, None if column is None else column + (f"!{way}" if way else "") + (f":{form}" if form else ""))
             for before, column, form, way in parsed
         ]
-        named = [piece.column for piece in pieces if piece.column is not None]
-        some = " ".join(f"{{{column}}}" for column in columns)
-        if other := [column for column in named if column not in columns]:
-            raise ValueError(f"template names {{{other[0]}}}, which is no column of text: write {some}")
-        if missing := [column for column in columns if column not in named]:
-            raise ValueError(f"template lacks {{{missing[0]}}}, a column of text: write {some}")
         return cls(pieces)
 
     @classmethod
@@ -62,6 +74,11 @@ class Template:
         """
         first, *others = sorted(columns)
         return cls([Piece(f"{name} {first}: ", first), *(Piece(f" {column}: ", column) for column in others)])
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns in the order of their places."""
+        return tuple(piece.column for piece in self.pieces if piece.column is not None)
 
     def filled(self, cells: Mapping[str, str]) -> str:
         """Return the text of a row.

@@ -36,9 +36,18 @@ def with_outcome(record: Record) -> Record:
         record,
         measure=f"val/{settings.measure}",
         higher=settings.higher_is_better,
+        measures=_measures(settings),
         measured_on=_measured_on(folder, settings),
         collapsed=_collapsed(folder),
     )
+
+
+def _measures(settings: RunSettings) -> tuple[str, ...]:
+    """Return the metrics of a run's task, where a higher value of all is better; none for other runs."""
+    if not isinstance(settings, FinetuneSettings) or not settings.higher_is_better:
+        return ()
+    names = getattr(settings.task, "metrics", (settings.task.selected,))
+    return () if settings.task.lower_is_better & set(names) else tuple(f"val/{name}" for name in names)
 
 
 def up_to_date(record: Record) -> Record:

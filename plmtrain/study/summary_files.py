@@ -14,10 +14,11 @@ from rich.table import Table
 
 from plmtrain.console import tell, tell_whole
 from plmtrain.files import write_json_atomically, write_text_atomically
+from plmtrain.study.suite_summary import Suite
 from plmtrain.study.sweep_record import print_table, shown_values, write_csv
 from plmtrain.study.sweep_summary import SEED, Configuration, Statistics, Summary, states
 
-TABLE, SUMMARY = "table.csv", "summary"
+TABLE, SUMMARY, SUITE = "table.csv", "summary", "suite.csv"
 
 _COLUMNS = ("mean", "std", "median", "low", "high")
 """The statistics of a metric, in the order of their columns."""
@@ -29,11 +30,18 @@ def publish(summary: Summary, folder: Path) -> None:
     write_text_atomically(folder / f"{SUMMARY}.csv", as_csv(summary))
     write_json_atomically(folder / f"{SUMMARY}.json", as_json(summary))
     write_text_atomically(folder / f"{SUMMARY}.md", as_markdown(summary))
+    if (suite := Suite.of(summary.jobs)) is not None:
+        write_text_atomically(folder / SUITE, suite.as_csv())
 
 
 def tell_summary(summary: Summary, folder: Path) -> None:
     """Print the one table in which a sweep ends: of configurations if there are several seeds, else of jobs."""
     title = f"{states(summary.jobs)}, {folder / TABLE}"
+    if (suite := Suite.of(summary.jobs)) is not None:
+        tell(title)
+        tell_whole(_table(suite))
+        tell(*suite.notes(), *summary.on_jobs(), f"{folder / SUMMARY}.csv, .json, .md, {folder / SUITE}")
+        return
     if not summary.has_seeds:
         print_table(summary.jobs, title, [] if summary.best is None else summary.best.jobs)
     else:
@@ -44,6 +52,14 @@ def tell_summary(summary: Summary, folder: Path) -> None:
         tell(title)
         tell_whole(table)
     tell(*summary.notes(), f"{folder / SUMMARY}.csv, .json, .md")
+
+
+def _table(suite: Suite) -> Table:
+    headings, *rows = suite.cells()
+    table = Table(*map(escape, headings))
+    for row in rows:
+        table.add_row(*map(escape, row))
+    return table
 
 
 def as_csv(summary: Summary) -> str:
@@ -71,6 +87,7 @@ def as_json(summary: Summary) -> dict[str, Any]:
         "best": None if best is None else _values(best),
         "configurations": [_configuration(each) for each in summary.configurations],
         "notes": summary.notes(),
+        **({} if (suite := Suite.of(summary.jobs)) is None else {"suite": suite.as_json()}),
     }
 
 
@@ -88,10 +105,18 @@ def _configuration(configuration: Configuration) -> dict[str, Any]:
 
 def as_markdown(summary: Summary) -> str:
     """Return the table that is printed, with the notes below it."""
-    headings, *rows = _cells(summary)
+    suite = Suite.of(summary.jobs)
+    parts = [] if suite is None else [*_lines(suite.cells()), "", *(f"- {note}" for note in suite.notes()), ""]
+    notes = summary.notes() if suite is None else summary.on_jobs()
+    parts += [*_lines(_cells(summary)), "", *(f"- {note.removeprefix('* ')}" for note in notes)]
+    return "\n".join([states(summary.jobs), "", *parts]) + "\n"
+
+
+def _lines(cells: Iterator[list[str]]) -> list[str]:
+    """Return the lines of a table in Markdown, given its headings and its rows."""
+    headings, *rows = cells
     lines = [headings, ["---"] * len(headings), *rows]
-    table = ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]
-    return "\n".join([states(summary.jobs), "", *table, "", *(f"- {note.removeprefix('* ')}" for note in summary.notes())]) + "\n"
+    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]
 
 
 def _cells(summary: Summary) -> Iterator[list[str]]:

@@ -36,6 +36,7 @@ class Record:
         metrics: the last training loss, and the last value of each validation metric.
         measure: the metric by which its run is judged; empty if that is unknown.
         higher: whether a higher value of it is better.
+        measures: the metrics of its task, where a higher value of all is better.
         measured_on: a digest of what it was measured on: values of jobs compare if it is the same.
         collapsed: whether the run gives all held-out examples the same answer; None if that is unknown.
     """
@@ -50,6 +51,7 @@ class Record:
     metrics: Mapping[str, float] = field(default_factory=dict)
     measure: str = ""
     higher: bool = False
+    measures: tuple[str, ...] = ()
     measured_on: str = ""
     collapsed: bool | None = None
 

@@ -159,7 +159,11 @@ class Summary:
 
     def notes(self) -> list[str]:
         """Return what must be said beside the table: how the best was chosen, what separates it, and what is missing."""
-        return [*self._on_best(), *self._on_intervals(), *self._on_collapse(), *self._on_what_is_missing()]
+        return [*self._on_best(), *self._on_intervals(), *self.on_jobs()]
+
+    def on_jobs(self) -> list[str]:
+        """Return what must be said of single jobs: which collapsed, and what is missing."""
+        return [*self._on_collapse(), *self._on_what_is_missing()]
 
     def _on_best(self) -> Iterator[str]:
         if self.best is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import pkgutil
 from collections.abc import Callable, Set
 from typing import TYPE_CHECKING
@@ -49,5 +50,8 @@ def _programs(name: str) -> list[type[AnyTask]]:
     return [
         value
         for value in vars(module).values()
-        if isinstance(value, type) and issubclass(value, TaskProgram) and value.__module__ == module.__name__
+        if isinstance(value, type)
+        and issubclass(value, TaskProgram)
+        and value.__module__ == module.__name__
+        and not inspect.isabstract(value)
     ]

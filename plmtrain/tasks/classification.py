@@ -15,7 +15,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from plmtrain.batch import Batch, Term
-from plmtrain.metrics.classification import confusion_of, measure, measure_several
+from plmtrain.metrics.classification import (
+    area_under_precision_and_recall,
+    confusion_of,
+    measure,
+    measure_several,
+    share_of_whole_groups,
+)
 from plmtrain.nn.distillation import divergences
 from plmtrain.nn.loss import cross_entropy_sum
 from plmtrain.nn.task_heads import BiasedLinearHead, LinearHead, SentenceHead
@@ -98,8 +104,12 @@ class Classification(TaughtSentences[ClassificationSettings], WindowedProgram):
 
     def measures(self, counts: Mapping[str, NDArray[np.float64]], unigram: NDArray[np.float64] | None) -> dict[str, float]:
         """Compute the task's metrics from how often each class (rows) was taken for each (columns)."""
-        confusion = counts["classification/confusion"]
-        return {name: measure(name, confusion) for name in self.settings.metrics}
+        confusion, metrics = counts["classification/confusion"], self.settings.metrics
+        return {
+            name: measure(name, confusion, negative_of(self.settings))
+            for name in metrics
+            if name not in self.settings.of_all_answers
+        }
 
     def soft_total(self, scores: Tensor, taught: Tensor, batch: Batch) -> Tensor:
         ours, theirs = (self.of_texts(each, batch) for each in (scores, taught))
@@ -129,6 +139,22 @@ class Classifying(WindowedAnswering):
             for row in functional.softmax(scores, dim=-1).tolist()
         ]
 
+    @property
+    def scored(self) -> tuple[str, ...]:
+        return self.settings.of_all_answers
+
+    def score(self, predictions: Sequence[Mapping[str, Any]], references: Sequence[Any]) -> dict[str, float]:
+        """Compute the metrics that need the answers to all examples: of probabilities, and of groups."""
+        labels, values = self.settings.labels, {}
+        right = [str(reference) for reference in references]
+        if "auprc" in self.scored:
+            shares = np.array([[answer["probabilities"][label] for label in labels] for answer in predictions], np.float64)
+            values["auprc"] = area_under_precision_and_recall([labels.index(label) for label in right], shares)
+        if "exact_match" in self.scored:
+            hits = [answer["label"] == label for answer, label in zip(predictions, right, strict=True)]
+            values["exact_match"] = share_of_whole_groups(hits, [reference.group for reference in references])
+        return values
+
     def appended(self, answer: Answer) -> dict[str, Any]:
         """Return ``prediction``, and for each label ``probability_LABEL``: ``label`` may be the column of the right ones."""
         shares = answer.values["probabilities"]
@@ -143,7 +169,7 @@ class Classifying(WindowedAnswering):
         wrong = [
             {**self.reader.line(example), **answer, "confidence": answer["probabilities"][answer["label"]]}
             for example, answer in zip(held_out, answers, strict=True)
-            if answer["label"] != example.reference
+            if answer["label"] != str(example.reference)
         ]
         wrong.sort(key=lambda error: -error["confidence"])
         return Review(collapsed=confusion.collapsed, confusion=confusion, errors=wrong)
@@ -317,7 +343,7 @@ class WrittenClassifying(WrittenAnswering[WrittenClassification]):
         given = [answer["label"] for answer in predictions]
         confusion = confusion_of(given, references, self.settings.labels)
         return {
-            **{name: measure(name, confusion) for name in self.settings.metrics},
+            **{name: measure(name, confusion, negative_of(self.settings)) for name in self.settings.metrics},
             "unknown_answers": float(given.count(None)),
         }
 
@@ -338,6 +364,11 @@ class WrittenClassifying(WrittenAnswering[WrittenClassification]):
         if best is not None:
             parts.append(beside_commonest(self.program.selection.measure, best, labels, expected))
         return parts
+
+
+def negative_of(settings: ClassificationSettings) -> int | None:
+    """Return the number of the label that says that none of the others holds; None if there is none."""
+    return None if settings.negative_label is None else settings.labels.index(settings.negative_label)
 
 
 def _expected(examples: Examples) -> list[str]:

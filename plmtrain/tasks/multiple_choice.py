@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from collections import Counter
 from collections.abc import Mapping, Sequence, Set
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -15,7 +17,8 @@ from torch import Tensor, nn
 from plmtrain.batch import Batch, Term
 from plmtrain.data.rows.row_formats import RowFormat
 from plmtrain.data.tables.choices import ChoiceRows
-from plmtrain.data.tables.readers.multiple_choice import MultipleChoiceReader
+from plmtrain.data.tables.readers.multiple_choice import ChoiceReader
+from plmtrain.metrics.answers import Scores
 from plmtrain.nn.groups import grouped, table_of
 from plmtrain.nn.loss import cross_entropy_sum
 from plmtrain.nn.task_heads import ChoiceHead, LinearChoiceHead, RowHead, choice_head
@@ -31,12 +34,14 @@ if TYPE_CHECKING:
     from plmtrain.data.tables.labelled import Examples
     from plmtrain.text.tokenizer import Tokenizer
 
+_LONGEST_TABLE = 20
+"""The most places in a table with a row for each."""
 _WORST = 5
 """The number of examples in the table of the most confident wrong answers."""
 
 
-class MultipleChoice(RowProgram[MultipleChoiceSettings]):
-    """Choose one of several texts; arguments as for every ``RowProgram``.
+class ChoiceProgram(RowProgram[MultipleChoiceSettings]):
+    """Choose one of several texts; subclasses say which are right. Arguments as for every ``RowProgram``.
 
     The scores of an example's choices are the logits of a softmax over them, however many there are.
     """
@@ -45,10 +50,6 @@ class MultipleChoice(RowProgram[MultipleChoiceSettings]):
     unit = "nats an example"
     targets = "right"
     outputs = 1
-
-    @classmethod
-    def of_heads(cls, heads: Set[type[nn.Module]], labels: tuple[str, ...]) -> MultipleChoiceSettings | None:
-        return MultipleChoiceSettings(name="multiple_choice") if heads & {ChoiceHead, LinearChoiceHead} else None
 
     @cached_property
     def format(self) -> RowFormat:
@@ -80,6 +81,31 @@ class MultipleChoice(RowProgram[MultipleChoiceSettings]):
         """
         return grouped(scores, batch.targets["choices"], -torch.inf).squeeze(-1)
 
+    @abstractmethod
+    def is_right(self, batch: Batch) -> Tensor:
+        """Return whether each choice is right.  # [examples, most choices]"""
+
+    def titles(self, batch: Batch) -> Sequence[str]:
+        right = self.is_right(batch).tolist()
+        places = (batch.targets["choices"] >= 0).nonzero().tolist()
+        return [f"choice {choice}{', right' if right[example][choice] else ''}" for example, choice in places]
+
+
+class MultipleChoice(ChoiceProgram):
+    """Choose the one right text."""
+
+    @classmethod
+    def is_for(cls, settings: MultipleChoiceSettings) -> bool:
+        return not settings.several_right
+
+    @classmethod
+    def of_heads(cls, heads: Set[type[nn.Module]], labels: tuple[str, ...]) -> MultipleChoiceSettings | None:
+        return MultipleChoiceSettings(name="multiple_choice") if heads & {ChoiceHead, LinearChoiceHead} else None
+
+    def is_right(self, batch: Batch) -> Tensor:
+        right = batch.targets["right"]
+        return torch.arange(batch.targets["choices"].shape[1], device=right.device) == right[:, None]
+
     def answer_term(self, scores: Tensor, batch: Batch, *, training: bool) -> Term:
         logits, right = self.logits(scores, batch), batch.targets["right"]
         count = batch.normalisers["multiple_choice"]
@@ -98,17 +124,36 @@ class MultipleChoice(RowProgram[MultipleChoiceSettings]):
     def answering(self) -> Choosing:
         return Choosing(self)
 
-    def titles(self, batch: Batch) -> Sequence[str]:
-        places = (batch.targets["choices"] >= 0).nonzero().tolist()
-        right = batch.targets["right"].tolist()
-        return [f"choice {choice}{', right' if right[example] == choice else ''}" for example, choice in places]
+
+class SeveralRight(ChoiceProgram):
+    """Choose a text that is right, where several may be.
+
+    The loss is minus the logarithm of the probability of all right choices together (Clark and Gardner 2018, section 2.2).
+    """
+
+    @classmethod
+    def is_for(cls, settings: MultipleChoiceSettings) -> bool:
+        return settings.several_right
+
+    def is_right(self, batch: Batch) -> Tensor:
+        return batch.targets["right"][:, : batch.targets["choices"].shape[1]]
+
+    def answer_term(self, scores: Tensor, batch: Batch, *, training: bool) -> Term:
+        logits = self.logits(scores, batch).float()
+        right = logits.masked_fill(~self.is_right(batch), -torch.inf)
+        total = (logits.logsumexp(-1) - right.logsumexp(-1)).sum()
+        return Term(total=total, normaliser=batch.normalisers["multiple_choice"])
+
+    @cached_property
+    def answering(self) -> ChoosingOne:
+        return ChoosingOne(self)
 
 
 class Choosing(RowAnswering[MultipleChoiceSettings]):
     """Choose between texts."""
 
-    reader: MultipleChoiceReader
-    program: MultipleChoice
+    reader: ChoiceReader[Any]
+    program: ChoiceProgram
 
     def answers(self, scores: Tensor, batch: Batch) -> list[dict[str, Any]]:
         """Return for each example the index of the best ``choice``, and the ``probabilities`` of all in order."""
@@ -132,8 +177,12 @@ class Choosing(RowAnswering[MultipleChoiceSettings]):
         return {"prediction": values["choice"], "answer": values["answer"], "probabilities": values["probabilities"]}
 
     def review(self, examples: Examples, answers: Sequence[Mapping[str, Any]]) -> Review:
-        expected = [example.reference for example in examples.splits["validation"]]
-        return Review(collapsed=all_alike([answer["choice"] for answer in answers], expected))
+        expected = self._right(examples.splits["validation"])
+        return Review(collapsed=all_alike([(answer["choice"],) for answer in answers], expected))
+
+    def _right(self, held_out: Sequence[Any]) -> list[tuple[int, ...]]:
+        """Return the right choices of each example."""
+        return [self.reader.numbers_of(example.reference) for example in held_out]
 
     def closing(
         self, examples: Examples, answers: Sequence[Mapping[str, Any]], best: float | None
@@ -141,11 +190,11 @@ class Choosing(RowAnswering[MultipleChoiceSettings]):
         """Show the answers by the place of the right choice, the most confident wrong ones, and two baselines."""
         held_out = examples.splits["validation"]
         counts = [len(self.reader.choices_of(example)) for example in held_out]
-        right = [example.reference for example in held_out]
+        right = self._right(held_out)
         given = [answer["choice"] for answer in answers]
         rows = []
-        for place in range(max(counts)):
-            own = [choice == place for choice, expected in zip(given, right, strict=True) if expected == place]
+        for place in range(min(max(counts), _LONGEST_TABLE)):
+            own = [choice == place for choice, expected in zip(given, right, strict=True) if place in expected]
             share = f"{sum(own) / len(own):.1%}" if own else ""
             rows.append([f"choice {place}", f"{len(own):,}", f"{given.count(place):,}", share])
         title = "held-out examples by the place of the right choice"
@@ -153,8 +202,9 @@ class Choosing(RowAnswering[MultipleChoiceSettings]):
         if (worst := self._worst(held_out, answers)) is not None:
             parts.append(worst)
         if best is not None:
-            chance = sum(1 / count for count in counts) / len(counts)
-            usual = max(map(right.count, set(right))) / len(right)
+            chance = sum(len(own) / count for own, count in zip(right, counts, strict=True)) / len(counts)
+            places = Counter(place for own in right for place in own)
+            usual = max(places.values()) / len(right)
             measured = f"best validation {self.program.selection.measure} {best:.4f}"
             parts.append(f"{measured}; a choice at random is right in {chance:.1%}, the commonest place alone in {usual:.1%}")
         return parts
@@ -164,12 +214,29 @@ class Choosing(RowAnswering[MultipleChoiceSettings]):
         wrong = [
             (answer["probabilities"][answer["choice"]], example, answer["choice"])
             for example, answer in zip(held_out, answers, strict=True)
-            if answer["choice"] != example.reference
+            if answer["choice"] not in self.reader.numbers_of(example.reference)
         ]
         rows = []
         for share, example, choice in sorted(wrong, key=lambda one: -one[0])[:_WORST]:
             choices = self.reader.choices_of(example)
             leading = "\n".join(map(shortened, example.texts[: len(self.settings.leading)]))
-            rows.append([leading, shortened(choices[example.reference]), shortened(choices[choice]), f"{share:.1%}"])
+            right = ", ".join(choices[number] for number in self.reader.numbers_of(example.reference))
+            rows.append([leading, shortened(right), shortened(choices[choice]), f"{share:.1%}"])
         headings = ("context", "right", "chosen", "probability")
         return Demonstration("the most confident wrong answers", headings, rows) if rows else None
+
+
+class ChoosingOne(Choosing):
+    """Choose between texts of which several may be right."""
+
+    @property
+    def scored(self) -> tuple[str, ...]:
+        return self.settings.metrics
+
+    def score(self, predictions: Sequence[Mapping[str, Any]], references: Sequence[Any]) -> dict[str, float]:
+        """Compute the metrics of ReCoRD: exact match and F1 of the words of the chosen text, the best over the right answers
+        (Zhang et al. 2018, section 5)."""
+        given = [right.choices[answer["choice"]] for answer, right in zip(predictions, references, strict=True)]
+        scores = Scores.of(given, [right.texts for right in references], unanswerable=False)
+        values = {"f1": scores.f1, "exact_match": scores.exact_match}
+        return {name: float(np.mean(values[name])) if given else 0.0 for name in self.scored}

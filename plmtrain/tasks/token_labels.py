@@ -15,9 +15,10 @@ from torch import Tensor, nn
 
 from plmtrain.batch import Batch, Inputs, Layout, Term
 from plmtrain.data.rows.row_formats import placed, spellings_of
-from plmtrain.data.tables.readers import reader_of
+from plmtrain.data.tables.readers.token_labels import TokenLabelsReader
 from plmtrain.data.tables.tagged import TaggedRows
 from plmtrain.metrics import entities
+from plmtrain.metrics.classification import mean_f1
 from plmtrain.nn.distillation import divergences
 from plmtrain.nn.loss import cross_entropy_sum
 from plmtrain.nn.task_heads import TokenLabelHead, token_label_head
@@ -126,6 +127,8 @@ class TokenLabels(TaskProgram[TokenLabelsSettings, UniformTransformerSettings | 
         targets = {"places": torch.from_numpy(np.flatnonzero(asked)), "words": torch.from_numpy(asked.sum(axis=1))}
         if rows.labels is not None:
             targets["labels"] = torch.from_numpy(rows.labels[rows.asked])
+        if rows.characters is not None:
+            targets["characters"] = torch.from_numpy(rows.characters[rows.asked])
         if self.is_taught:
             targets["segments"] = torch.from_numpy(placing.segments)
         inputs = Inputs(
@@ -196,9 +199,11 @@ class Labelling(TaskAnswering[TokenLabelsLearner]):
         program: frames them.
     """
 
+    reader: TokenLabelsReader
+
     def __init__(self, program: TokenLabels) -> None:
         self.program, self.settings = program, program.settings
-        self.reader = reader_of(program.settings)
+        self.reader = TokenLabelsReader(program.settings)
         self.longest = program.row_shape(program.sequence_length).length
 
     @property
@@ -221,7 +226,8 @@ class Labelling(TaskAnswering[TokenLabelsLearner]):
 
     @torch.no_grad()
     def predict(self, learner: TokenLabelsLearner, batch: Batch) -> list[dict[str, Any]]:
-        """Return for each row the likeliest label of each of its words as ``labels``, with its probability."""
+        """Return for each row the likeliest label of each of its words as ``labels``, with its probability; where characters are
+        labelled, for each of the characters that its tokens stand for."""
         names = self.settings.labels
         scores = torch.cat([learner.scores(part, places) for part, places in _in_parts(batch)]).float()
         best = scores.softmax(dim=-1).max(dim=-1)
@@ -230,8 +236,24 @@ class Labelling(TaskAnswering[TokenLabelsLearner]):
         for sample, words in zip(batch.samples.tolist(), batch.targets["words"].tolist(), strict=True):
             own = slice(first, first + words)
             answers.append({"sample": sample, "labels": labels[own], "probabilities": shares[own]})
+            if "characters" in batch.targets:
+                answers[-1] |= self._spread(labels[own], shares[own], batch.targets["characters"][own].tolist())
             first += words
         return answers
+
+    def _spread(self, labels: Sequence[str], shares: Sequence[float], counts: Sequence[int]) -> dict[str, Any]:
+        """Return the answers for the characters of some tokens.
+
+        Args:
+            labels, shares: of the tokens.
+            counts: the characters of each.
+        """
+        within = [
+            (name, share)
+            for label, share, count in zip(labels, shares, counts, strict=True)
+            for name in (label, *[self.settings.within(label)] * (count - 1))
+        ]
+        return {"labels": [name for name, _ in within], "probabilities": [share for _, share in within]}
 
     def merge(self, answers: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """Return the labels of a text, given those of its windows, each of which labels other words."""
@@ -245,14 +267,20 @@ class Labelling(TaskAnswering[TokenLabelsLearner]):
         right = sum(
             one == other for own, theirs in zip(predicted, expected, strict=True) for one, other in zip(own, theirs, strict=True)
         )
-        names = entities.measures(predicted, expected) if self.settings.entities else {}
-        return {**names, "accuracy": right / words if words else 0.0}
+        task = self.settings
+        names = entities.measures(predicted, expected, task.average, strict=task.strict) if task.entities else {}
+        means = {}
+        if "macro_f1" in self.scored:
+            confusion = Confusion.of(task.labels, chain.from_iterable(expected), chain.from_iterable(predicted))
+            means = {"macro_f1": mean_f1(confusion.counts.astype(np.float64))}
+        return {**names, "accuracy": right / words if words else 0.0, **means}
 
     def read_out(self, text: str, ids: NDArray[np.int64], answer: Mapping[str, Any], tokenizer: Tokenizer) -> Answer:
-        words = self.reader.question(text).texts
+        example = self.reader.question(text)
+        words = self.reader.labelled(example)
         line = " ".join(f"{word}/{label}" for word, label in zip(words, answer["labels"], strict=True))
         values = {"labels": answer["labels"], "probabilities": answer["probabilities"]}
-        return Answer({self.settings.text: list(words), **values}, [line])
+        return Answer({self.settings.text: self.reader.shown(example), **values}, [line])
 
     def appended(self, answer: Answer) -> dict[str, Any]:
         """Return ``prediction``, a label for each word, and their probabilities: ``labels`` may be the column of right ones."""
@@ -264,7 +292,9 @@ class Labelling(TaskAnswering[TokenLabelsLearner]):
             {"words": list(example.texts), "place": place, "word": word, "expected": right, "label": given, "confidence": share}
             for example, answer in zip(examples.splits["validation"], answers, strict=True)
             for place, (word, right, given, share) in enumerate(
-                zip(example.texts, example.reference or (), answer["labels"], answer["probabilities"], strict=True)
+                zip(
+                    self.reader.labelled(example), example.reference or (), answer["labels"], answer["probabilities"], strict=True
+                )
             )
             if given != right
         ]
@@ -300,13 +330,13 @@ class Labelling(TaskAnswering[TokenLabelsLearner]):
         seen: dict[str, Counter[str]] = {}
         everything: Counter[str] = Counter()
         for example in examples.splits["train"]:
-            for word, label in zip(example.texts, example.reference or (), strict=True):
+            for word, label in zip(self.reader.labelled(example), example.reference or (), strict=True):
                 seen.setdefault(word, Counter())[label] += 1
                 everything[label] += 1
         usual = {word: min(counts, key=lambda label: (-counts[label], label)) for word, counts in seen.items()}
         commonest = min(everything, key=lambda label: (-everything[label], label))
         held_out = examples.splits["validation"]
-        predictions = [{"labels": [usual.get(word, commonest) for word in example.texts]} for example in held_out]
+        predictions = [{"labels": [usual.get(word, commonest) for word in self.reader.labelled(example)]} for example in held_out]
         measure = self.program.selection.measure
         value = self.score(predictions, [example.reference for example in held_out])[measure]
         return f"each word's commonest label of training alone has {value:.4f}"

@@ -21,6 +21,9 @@ from plmtrain.text.tokenizer_files import GENERAL_CLASS
 _PREFERRED = 0.01
 """Nats by which a new Unigram piece is more likely than its old pieces together, so that it is always chosen over them."""
 
+_FLAGS = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
+"""Of added tokens: they are recognised as they are, also within words."""
+
 _UNKNOWN = 10.0
 """Nats by which Unigram's unknown character is less likely than its rarest piece, as in SentencePiece."""
 
@@ -56,7 +59,7 @@ def extend(tokenizer: Tokenizer, texts: Sequence[str]) -> Extension:
         if not text or len(text.splitlines()) > 1:
             raise SettingsError("a token needs a text without line ends", f"token: {text!r:.60}", "give words, one each")
         words = tokenizer.words(_in_text(tokenizer, text))
-        if len(tokenizer.encode([_in_text(tokenizer, text)])[0][0]) == 1 and not _unknown(tokenizer, text):
+        if not _is_divided(tokenizer, text):
             known.append(text)
         elif len(words) == 1 and _has_room(definition, tokenizer):
             _ADD[definition["model"].get("type") or "BPE"](definition["model"], words[0], tokenizer)
@@ -64,9 +67,8 @@ def extend(tokenizer: Tokenizer, texts: Sequence[str]) -> Extension:
         else:
             markers.append(text)
     size = max(_largest(definition), tokenizer.vocabulary.size - 1) + 1
-    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": False}
     for number, text in enumerate(markers):
-        definition["added_tokens"].append({"id": size + number, "content": text, **flags})
+        definition["added_tokens"].append({"id": size + number, "content": text, **_FLAGS, "special": False})
     # SentencePiece's file would lack the new pieces.
     config = dict(tokenizer.config)
     if definition["model"].get("ignore_merges"):
@@ -74,18 +76,27 @@ def extend(tokenizer: Tokenizer, texts: Sequence[str]) -> Extension:
     return Extension(Tokenizer(definition, config), (*added, *markers), known)
 
 
-def with_added_tokens(tokenizer: Tokenizer, family: TokenizerFamily) -> Tokenizer:
-    """Return a tokenizer with the special tokens that fine-tuning adds to a family's published vocabularies; if it has them, the
-    same tokenizer."""
-    missing = [token for token in family.added if token not in tokenizer.ids]
-    if not missing:
+def with_added_tokens(tokenizer: Tokenizer, family: TokenizerFamily, texts: Sequence[str] = ()) -> Tokenizer:
+    """Return a tokenizer with the tokens that fine-tuning adds; if it has them, the same tokenizer.
+
+    Args:
+        tokenizer: the old tokenizer, which is not changed.
+        family: has the special tokens that are added to its published vocabularies.
+        texts: those that shall be one token in addition.
+    """
+    special = [token for token in family.added if token not in tokenizer.ids]
+    plain = [text for text in texts if text not in tokenizer.ids and _is_divided(tokenizer, text)]
+    if not special and not plain:
         return tokenizer
     definition = copy.deepcopy(dict(tokenizer.definition))
-    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
-    for number, token in enumerate(missing, start=tokenizer.vocabulary.size):
-        definition["added_tokens"].append({"id": number, "content": token, **flags})
-    named = {f"{role}_token": token for role, token in family.named_roles.items() if token in missing}
+    for number, token in enumerate((*special, *plain), start=tokenizer.vocabulary.size):
+        definition["added_tokens"].append({"id": number, "content": token, **_FLAGS, "special": token in special})
+    named = {f"{role}_token": token for role, token in family.named_roles.items() if token in special}
     return Tokenizer(definition, {**tokenizer.config, **named})
+
+
+def _is_divided(tokenizer: Tokenizer, text: str) -> bool:
+    return len(tokenizer.encode([_in_text(tokenizer, text)])[0][0]) != 1 or _unknown(tokenizer, text)
 
 
 def new_tokens(before: Tokenizer, now: Tokenizer) -> dict[int, list[int]]:

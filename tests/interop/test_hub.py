@@ -143,6 +143,18 @@ def test_a_folder_of_other_tasks_is_not_taken_for_this_one(glue: Path) -> None:
     assert "SST-2/train.tsv" in told.value.remedy
 
 
+def test_a_part_that_is_missing_is_told(glue: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError) as told:
+        material("task=glue/rte", f"task.folder={glue}", "task.validation_split=dev")
+    assert "dev" in told.value.where
+    assert "task.validation_split=" in told.value.remedy
+    (tmp_path / "own" / "RTE").mkdir(parents=True)
+    (tmp_path / "own" / "RTE" / "train.tsv").write_bytes(ORIGINAL["RTE"].encode())
+    with pytest.raises(DataError, match="there is no validation part in GLUE's own folder RTE") as told:
+        material("task=glue/rte", f"task.folder={tmp_path / 'own'}")
+    assert told.value.where.endswith("RTE: train.tsv")
+
+
 def test_an_edit_of_the_same_size_is_seen(glue: Path) -> None:
     """The library's own cache goes by names and times."""
     before = material("task=glue/rte", f"task.folder={glue}").digest
@@ -157,7 +169,7 @@ def test_an_edit_of_the_same_size_is_seen(glue: Path) -> None:
         ([1, 0, 7], False, ["task.labels=['0','1']"], "the label '7' is none of training's"),
         ([1, 0, 1], False, [], "the label '1' is none of training's"),
         ([1, 0, 1], True, ["task.text=[premise,hypothesis]"], "there is no column 'premise'; the dataset's columns: sentence1"),
-        ([1, 0, 1], True, ["task.validation_split=dev"], "cannot be read"),
+        ([1, 0, 1], True, ["task.validation_split=dev"], "rte, dev cannot be read"),
         ([1, 0, 1], True, ["task.folder=gone"], "there is no such folder"),
     ],
 )

@@ -9,6 +9,8 @@ import datasets
 import pytest
 from datasets import ClassLabel, Sequence, Value
 
+from plmtrain.data.tables.readers.classification import GroupedLabel
+from plmtrain.data.tables.readers.multiple_choice import RightTexts
 from plmtrain.runs import labelled_examples
 from plmtrain.settings.composing.compose import compose
 from plmtrain.settings.composing.folders import choices, section
@@ -17,6 +19,8 @@ from plmtrain.settings.lookup import task_classes
 
 NLI = ClassLabel(names=["entailment", "neutral", "contradiction"])
 TEXT = Value("string")
+ENTITY = {"word": TEXT, "start_idx": Value("int32"), "end_idx": Value("int32"), "type": TEXT}
+TRUTH = ClassLabel(names=["False", "True"])
 TOPICS = ClassLabel(names=["IT", "economy", "society"])
 NAMES = Sequence(ClassLabel(names=["O", "B-PER", "I-PER"]))
 
@@ -54,6 +58,68 @@ SUITES: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[str, ...], Any]] =
         ("p", "effect", "one", "two"),
         1,
     ),
+    "superglue/multirc": (
+        {
+            **dict.fromkeys(("paragraph", "question", "answer"), TEXT),
+            "idx": dict.fromkeys(("paragraph", "question", "answer"), Value("int32")),
+            "label": TRUTH,
+        },
+        {"paragraph": "p", "question": "q?", "answer": "a", "idx": {"paragraph": 3, "question": 1, "answer": 2}, "label": 1},
+        ("p", "q? a"),
+        GroupedLabel("True", "[3, 1]"),
+    ),
+    "superglue/wic": (
+        {
+            **dict.fromkeys(("word", "sentence1", "sentence2"), TEXT),
+            **dict.fromkeys(("start1", "start2", "end1", "end2"), Value("int32")),
+            "label": TRUTH,
+        },
+        # The first row of its training part.
+        {
+            "word": "place",
+            "sentence1": "Do you want to come over to my place later?",
+            "sentence2": "A political system with no place for the less prominent groups.",
+            "start1": 31,
+            "start2": 27,
+            "end1": 36,
+            "end2": 32,
+            "label": 0,
+        },
+        (
+            "Do you want to come over to my * place * later?",
+            "A political system with no * place * for the less prominent groups.",
+        ),
+        "False",
+    ),
+    "superglue/wsc": (
+        {
+            **dict.fromkeys(("text", "span1_text", "span2_text"), TEXT),
+            **dict.fromkeys(("span1_index", "span2_index"), Value("int32")),
+            "label": TRUTH,
+        },
+        # The example in T5's code, which is turned there into the same.
+        {
+            "text": "This is a test sentence .",
+            "span1_text": "test",
+            "span1_index": 3,
+            "span2_text": "This",
+            "span2_index": 0,
+            "label": 0,
+        },
+        ("# This # is a * test * sentence .",),
+        "False",
+    ),
+    "superglue/record": (
+        {"passage": TEXT, "query": TEXT, "entities": Sequence(TEXT), "answers": Sequence(TEXT)},
+        {
+            "passage": "p",
+            "query": "Then @placeholder won.",
+            "entities": ["Ann", "Bea", "the Cats"],
+            "answers": ["the Cats", "Ann"],
+        },
+        ("p", "Then @placeholder won.", "Ann", "Bea", "the Cats"),
+        RightTexts(("the Cats", "Ann"), ("Ann", "Bea", "the Cats"), (0, 2)),
+    ),
     "swag": (
         {
             **dict.fromkeys(("sent1", "sent2", "ending0", "ending1", "ending2", "ending3"), TEXT),
@@ -68,6 +134,29 @@ SUITES: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[str, ...], Any]] =
         {"article": "a", "question": "It is _ .", "options": ["b", "c", "d", "e"], "answer": "D"},
         ("a", "It is _ .", "b", "c", "d", "e"),
         3,
+    ),
+    "klue/ner": (
+        {"sentence": TEXT, "tokens": Sequence(TEXT), "ner_tags": Sequence(ClassLabel(names=["B-PS", "I-PS", "O"]))},
+        {"sentence": "<김 군:PS>이", "tokens": ["김", " ", "군", "이"], "ner_tags": [0, 1, 1, 2]},
+        ("김", " ", "군", "이"),
+        ("B-PS", "I-PS", "O"),
+    ),
+    "klue/re": (
+        {
+            "sentence": TEXT,
+            "subject_entity": ENTITY,
+            "object_entity": ENTITY,
+            "label": ClassLabel(names=["no_relation", "org:members"]),
+        },
+        # The example in the authors' code, of which the markers are theirs.
+        {
+            "sentence": "조지 해리슨이 쓰고 비틀즈가 부른 노래",
+            "subject_entity": {"word": "비틀즈", "start_idx": 11, "end_idx": 13, "type": "ORG"},
+            "object_entity": {"word": "조지 해리슨", "start_idx": 0, "end_idx": 5, "type": "PER"},
+            "label": 1,
+        },
+        ("<obj>조지 해리슨</obj>이 쓰고 <subj>비틀즈</subj>가 부른 노래",),
+        "org:members",
     ),
     "klue/ynat": ({"title": TEXT, "label": TOPICS}, {"title": "t", "label": 2}, ("t",), "society"),
     "klue/nli": (pair("premise", "hypothesis", NLI), {"premise": "p", "hypothesis": "h", "label": 0}, ("p", "h"), "entailment"),

@@ -49,3 +49,18 @@ def test_without_names_all_is_zero() -> None:
     assert measures([["O", "O"]], [["O", "O"]]) == {"precision": 0.0, "recall": 0.0, "f1": 0.0}
     assert measures([["O", "O"]], [["B-a", "O"]]) == {"precision": 0.0, "recall": 0.0, "f1": 0.0}
     assert measures([["B-a", "O"]], [["O", "O"]]) == {"precision": 0.0, "recall": 0.0, "f1": 0.0}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_strict_means_over_types_are_those_of_klues_code(seed: int) -> None:
+    """seqeval's own function as klue_ner_entity_macro_f1 calls it, on labels of which some continue nothing."""
+    from seqeval.metrics import f1_score
+    from seqeval.scheme import IOB2
+
+    chance = random.Random(seed)
+    labels = ["O", *(f"{mark}-{kind}" for mark in "BI" for kind in "abc")]
+    expected = [[*chance.choices(labels, k=8), "B-a", "I-a"] for _ in range(6)]
+    predicted = [[label if chance.random() < 0.7 else chance.choice(labels) for label in text] for text in expected]
+    measured = measures(predicted, expected, "macro", strict=True)
+    assert measured["f1"] == f1_score(expected, predicted, average="macro", mode="strict", scheme=IOB2)
+    assert measured["f1"] != measures(predicted, expected, "macro")["f1"]

@@ -11,6 +11,7 @@ import pytest
 from support.finished_run import TEXTS, finished_run
 
 from plmtrain import cli
+from plmtrain.files import make_folder, write_json_atomically
 from plmtrain.interop.glue import TEST_PARTS, submitted
 from plmtrain.settings.tasks.classification import ClassificationSettings
 from plmtrain.settings.tasks.regression import RegressionSettings
@@ -64,6 +65,17 @@ def test_runs_fill_one_zip_file(tmp_path: Path, capsys: pytest.CaptureFixture[st
         finished_run(tmp_path / name, ["model=bert", f"task=glue/{name}", f"task.folder={tmp_path}"])
         assert cli.main(["predict", str(tmp_path / name), "--submission", str(out), "--batch-size", "3"]) == 0
     assert "not in it yet: AX.tsv" in capsys.readouterr().err
+    for number, (name, value) in enumerate((("cola", 0.2), ("rte", 0.6), ("rte", 0.5))):
+        run = str(tmp_path / name) if number < 2 else "the worse one of two"
+        task = {"values": {"task": f"glue/{name}", "seed": str(number)}, "measure": "val/x", "metrics": {"val/x": value}}
+        write_json_atomically(
+            make_folder(tmp_path / "sweep" / "jobs") / f"{number}.json",
+            {"job": number, "run": run, "state": "finished", "higher": True, **task},
+        )
+    whole = tmp_path / "whole.zip"
+    assert cli.main(["predict", str(tmp_path / "sweep"), "--submission", str(whole), "--batch-size", "3"]) == 0
+    assert whole.read_bytes() == out.read_bytes()
+    capsys.readouterr()
     with zipfile.ZipFile(out) as made:
         assert made.namelist() == ["CoLA.tsv", "RTE.tsv"]
         lines = {name: [line.split("\t") for line in made.read(name).decode().splitlines()] for name in made.namelist()}

@@ -22,6 +22,8 @@ from support.tiny_task import (
     scored_examples,
     scorer,
     several_examples,
+    several_right,
+    several_right_examples,
     tagged_examples,
     worded_examples,
     worder,
@@ -259,6 +261,14 @@ PROGRAMS: Mapping[str, Kind] = {
         examples=choice_examples,
         points=("train.accum@6", "eval@10"),
         logged=("val/accuracy",),
+    ),
+    "several_right": Kind(
+        [*TINY_BERT, "model.initial_std=0.2"],
+        None,
+        task=several_right,
+        examples=several_right_examples,
+        points=("train.accum@6",),
+        logged=("val/f1", "val/exact_match"),
     ),
     "token_labels": Kind(
         TINY_BERT,

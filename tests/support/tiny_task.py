@@ -16,6 +16,7 @@ from plmtrain.data.tables.choices import ChoiceExamples, EncodedChoices
 from plmtrain.data.tables.examples import EncodedExamples, Texts
 from plmtrain.data.tables.member_tasks import TaskTarget
 from plmtrain.data.tables.mixed import MixedExamples
+from plmtrain.data.tables.readers.multiple_choice import RightTexts
 from plmtrain.data.tables.spans import Contexts, EncodedQuestions, QuestionExamples, RightAnswers
 from plmtrain.data.tables.tagged import TaggedExamples, TaggedTexts
 from plmtrain.settings.composing.compose import compose
@@ -29,7 +30,7 @@ from plmtrain.settings.tasks.regression import RegressionSettings
 from plmtrain.settings.tasks.sequence_to_sequence import SequenceToSequenceSettings
 from plmtrain.settings.tasks.token_labels import TokenLabelsSettings
 from plmtrain.tasks.classification import Classification, MultiLabelClassification, WrittenClassification
-from plmtrain.tasks.multiple_choice import MultipleChoice
+from plmtrain.tasks.multiple_choice import MultipleChoice, SeveralRight
 from plmtrain.tasks.multitask import Multitask
 from plmtrain.tasks.question_answering import QuestionAnswering
 from plmtrain.tasks.regression import Regression
@@ -124,6 +125,24 @@ def choice_examples(count: int, most: int, *, alone: bool = False, seed: int = 0
     contexts = None if alone else _texts(np.arange(count) % 40, 1, numbers)[0]
     right = np.array([int(ranks[start:end].argmin()) for start, end in itertools.pairwise(starts)])
     return EncodedChoices(contexts, choices, starts, right, right.tolist()).rows(most)
+
+
+def several_right(model: ModelSettings | None = None, *, length: int = 14, dropout: float | None = None) -> SeveralRight:
+    """The program of a task with choices of which several may be right."""
+    task = MultipleChoiceSettings(name="tiny", dropout=dropout, label_as="texts")
+    return SeveralRight(task, model or tiny_model("bert"), _TOKENS, length)
+
+
+def several_right_examples(count: int, most: int, *, seed: int = 0) -> ChoiceExamples:
+    """The same texts as ``choice_examples``; the choice with the lowest first token is right, and sometimes another one."""
+    encoded, numbers = choice_examples(count, most, seed=seed)._encoded, np.random.default_rng(seed)
+    table, references = np.zeros((count, 6), np.bool_), []
+    for row, right, size in zip(table, encoded.references, np.diff(encoded.starts).tolist(), strict=True):
+        row[right] = row[int(numbers.integers(0, size))] = True
+        choices = tuple(f"choice {place // 2} of {size}" for place in range(size))
+        rights = tuple(np.flatnonzero(row).tolist())
+        references.append(RightTexts(tuple(choices[place] for place in rights), choices, rights))
+    return replace(encoded, targets=table, references=references).rows(most)
 
 
 def writer(

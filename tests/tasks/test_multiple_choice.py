@@ -11,10 +11,11 @@ import pytest
 import torch
 from support.memory_rows import VOCABULARY
 from support.sentence_twin import randomise
-from support.tiny_task import MODELS, choice_examples, chooser, tiny_model
+from support.tiny_task import MODELS, choice_examples, chooser, several_right, several_right_examples, tiny_model
 
 from plmtrain import backbones
 from plmtrain.data.tables.readers import reader_of
+from plmtrain.data.tables.readers.multiple_choice import RightTexts
 from plmtrain.data.tables.table_files import Row
 from plmtrain.errors import DataError
 from plmtrain.keyed_random import Keys
@@ -87,6 +88,39 @@ def test_the_loss_is_that_of_a_softmax_over_each_examples_own_choices() -> None:
     hits = sum(int(own.argmax()) == number for own, number in zip(scores, right, strict=True))
     assert terms["multiple_choice"].counts["answers"].tolist() == [hits, 9]
     assert task.measures({"multiple_choice/answers": np.array([3.0, 4.0])}, None) == {"accuracy": 0.75}
+
+
+def test_the_loss_of_several_right_choices_is_that_of_their_whole_probability() -> None:
+    task = several_right()
+    learner = learner_of(task).eval()
+    randomise(learner)
+    rows = several_right_examples(9, task.row_shape(14).length)
+    batch = task.collate(rows.fetch(np.arange(9)), keys(9))
+    assert batch.targets["right"].shape[1] > batch.targets["choices"].shape[1]
+    assert len({len(right.numbers) for right in rows.references}) > 1
+    term = task.loss(learner, batch, {})[0]["multiple_choice"]
+    scores = learner.scores(batch.inputs)[:, 0].split(rows.fetch(np.arange(9)).counts.tolist())
+    shares = [own.softmax(0)[list(right.numbers)].sum() for own, right in zip(scores, rows.references, strict=True)]
+    assert term.total.item() == pytest.approx(-sum(share.log().item() for share in shares), rel=1e-5)
+    assert term.normaliser == 9
+
+
+def test_chosen_names_are_compared_by_their_words() -> None:
+    """As SQuAD compares answers; in training a choice is right that is one of the right answers as it stands."""
+    reader = reader_of(MultipleChoiceSettings(name="t", label_as="texts"))
+    cells = {"context": "c", "choices": ["the Cats", "Ann  Lee", "Bea"], "label": ["cats", "Ann Lee"]}
+    example = reader.example(Row("x.jsonl:7", cells))
+    assert example.reference == RightTexts(("cats", "Ann Lee"), ("the Cats", "Ann  Lee", "Bea"), (1,))
+    assert reader.targets([example]).tolist() == [[False, True, False]]
+    assert reader.line(example)["expected"] == [1]
+    with pytest.raises(DataError, match="no choice is one of the right answers in 'label': 'Eve'"):
+        reader.example(Row("x.jsonl:7", {**cells, "label": ["Eve"]}))
+    answering, other = several_right().answering, reader.example(Row("x.jsonl:8", {**cells, "label": ["Bea", "Ann Lee"]}))
+    given = [{"choice": 0}, {"choice": 0}, {"choice": 1}, {"choice": 2}]
+    references = [example.reference, other.reference, other.reference, example.reference]
+    assert answering.score(given, references) == {"f1": 0.5, "exact_match": 0.5}
+    partly = RightTexts(("Ann",), ("Ann Lee", "Bea"), ())
+    assert answering.score([{"choice": 0}], [partly]) == pytest.approx({"f1": 2 / 3, "exact_match": 0.0})
 
 
 def test_eight_examples_are_overfitted() -> None:

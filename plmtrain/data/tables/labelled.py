@@ -31,12 +31,14 @@ class Examples:
         splits: the examples by split.
         sources: by split, for each file or dataset a digest of what was read from it.
         skips: rows that were omitted.
+        empty: the places of examples that have a text without a letter.
     """
 
     reader: Reader[Any, Any]
     splits: Splits
     sources: Mapping[Split, Mapping[str, str]]
     skips: Skips = field(default_factory=Skips)
+    empty: Sequence[str] = ()
 
     def digest(self) -> str:
         """Return a hash of everything that training reads: the examples in order, and the meaning of the numbers for answers."""
@@ -96,13 +98,14 @@ def gather(reader: Reader[Any, Any], data: TableSettings, rows: Rows, skips: Ski
     """
     splits: dict[Split, Sequence[Example[Any]]] = {}
     sources: dict[Split, dict[str, str]] = {}
+    empty: list[str] = []
     wanted: tuple[Split, ...] = ("train", "validation") if only is None else (only,)
     for split in wanted:
-        splits[split], sources[split] = _read(reader, data, rows(split), skips)
+        splits[split], sources[split] = _read(reader, data, rows(split), skips, empty)
         if split == "train":
             reader = reader.settled(splits[split])
     if "validation" in wanted and not sources["validation"]:
-        whole = splits["train"] if only is None else _read(reader, data, rows("train"), skips)[0]
+        whole = splits["train"] if only is None else _read(reader, data, rows("train"), skips, empty)[0]
         parts = dict(zip(("train", "validation"), divided(whole, reader, data.validation_fraction), strict=True))
         splits = {split: parts[split] for split in wanted}
     if "train" in splits:
@@ -111,7 +114,7 @@ def gather(reader: Reader[Any, Any], data: TableSettings, rows: Rows, skips: Ski
     for split in wanted:
         if not len(splits[split]):
             raise DataError(f"there is no example for {split}", ", ".join(sources[split]) or "data.files", "give more examples")
-    return Examples(reader=reader, splits=splits, sources=sources, skips=skips)
+    return Examples(reader=reader, splits=splits, sources=sources, skips=skips, empty=empty)
 
 
 def gather_members(
@@ -139,7 +142,8 @@ def gather_members(
         sources[split] = {
             f"{name}: {source}": digest for name, examples in each.items() for source, digest in examples.sources[split].items()
         }
-    return Examples(reader=reader, splits=splits, sources=sources, skips=skips)
+    empty = [place for examples in each.values() for place in examples.empty]
+    return Examples(reader=reader, splits=splits, sources=sources, skips=skips, empty=empty)
 
 
 def _interleaved(lists: Sequence[Sequence[Example[Any]]]) -> list[Example[Any]]:
@@ -149,8 +153,9 @@ def _interleaved(lists: Sequence[Sequence[Example[Any]]]) -> list[Example[Any]]:
 
 
 def _read(
-    reader: Reader[Any, Any], data: TableSettings, rows: Iterable[tuple[str, Iterable[Row]]], skips: Skips
+    reader: Reader[Any, Any], data: TableSettings, rows: Iterable[tuple[str, Iterable[Row]]], skips: Skips, empty: list[str]
 ) -> tuple[list[Example[Any]], dict[str, str]]:
+    """Read the examples of a split; the places of those without a text are added to ``empty``."""
     examples: list[Example[Any]] = []
     digests = {}
     for source, table in rows:
@@ -161,5 +166,8 @@ def _read(
                 examples.append(reader.example(row))
             except DataError as error:
                 readers.bad(error, data, skips)
+                continue
+            if reader.lacks_text(examples[-1]):
+                empty.append(row.where)
         digests[source] = _digest(examples[first:], reader)
     return examples, digests

@@ -144,6 +144,10 @@ class Reader(ABC, Generic[TaskT, ReferenceT]):
         """Return the kind of an example's right answer, of each of which the same share is held out; here all are of one."""
         return ""
 
+    def lacks_text(self, example: Example[ReferenceT]) -> bool:
+        """Return whether one of the texts of an example has nothing to read."""
+        return not all(text and not text.isspace() for text in example.texts)
+
     def vocabulary_texts(self, example: Example[ReferenceT]) -> tuple[str, ...]:
         """Return the texts of an example that a tokenizer must be able to encode."""
         return example.texts

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from plmtrain.data.tables import composed
 from plmtrain.data.tables.examples import EncodedTexts, Texts
 from plmtrain.data.tables.reader import Example, ReferenceT
 from plmtrain.data.tables.texts import TextReader
@@ -16,6 +17,7 @@ from plmtrain.settings.tasks.base import SentenceTaskSettings
 
 if TYPE_CHECKING:
     from plmtrain.data.tables.examples import Encoded
+    from plmtrain.data.tables.table_files import Row
     from plmtrain.text.tokenizer import Tokenizer
 
 SentenceTaskT = TypeVar("SentenceTaskT", bound=SentenceTaskSettings)
@@ -27,6 +29,13 @@ class SentenceReader(TextReader[SentenceTaskT, ReferenceT]):
     @classmethod
     def is_for(cls, task: SentenceTaskT) -> bool:
         return task.has_head
+
+    @property
+    def question_columns(self) -> Mapping[str, str]:
+        return composed.columns_of(self.task)
+
+    def texts_of(self, row: Row) -> tuple[str, ...]:
+        return composed.texts_of(row, self.task)
 
     @property
     def answer_columns(self) -> Mapping[str, str]:

@@ -91,6 +91,18 @@ class Row:
                 raise DataError(f"word {number} in column '{column}' has {problem} in it", self.where, SKIP)
         return tuple(words)
 
+    def characters(self, column: str) -> tuple[str, ...]:
+        """Return the characters of a cell that must be text or a list of them, white space included.
+
+        Raises:
+            DataError: if it is neither.
+        """
+        value = self.cells[column]
+        characters = list(value) if isinstance(value, str) else value
+        if not isinstance(characters, list) or not all(isinstance(one, str) and len(one) == 1 for one in characters):
+            raise DataError(f"column '{column}' should be text or a list of characters, but is {kind(value)}", self.where, SKIP)
+        return tuple(Row(self.where, {column: "".join(characters)}).text(column))
+
     def label(self, column: str) -> str:
         """A cell that must be a label: a word or a number, as text; 1.0 in JSON is the label ``1.0``, as in a CSV.
 

@@ -19,6 +19,7 @@ from plmtrain.data.rows.unknown_words import UnknownWords
 from plmtrain.data.rows.windows import windows
 from plmtrain.errors import DataError
 from plmtrain.stopping import safe_point
+from plmtrain.text.character_places import whole_characters
 from plmtrain.text.spelling import word_bytes
 
 if TYPE_CHECKING:
@@ -36,11 +37,13 @@ class TaggedRows(Rows):
         owners: [rows] the text of each row, by its index.
         asked: [rows, length] whether a token is the first one of a word that is labelled in this row.
         labels: [rows, length] the number of the right label of each such token; None if they are unknown.
+        characters: [rows, length] how many characters have the answer for such a token; None where words are labelled.
     """
 
     owners: NDArray[np.int64]
     asked: NDArray[np.bool_]
     labels: NDArray[np.int64] | None = None
+    characters: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,7 @@ class TaggedTexts:
         references: the right labels of each text.
         overlap: the tokens that two windows have in common.
         unknown: the words that a vocabulary of whole words lacks; None where tokens are not whole words.
+        characters: [tokens] as in ``TaggedRows``.
     """
 
     tokens: NDArray[np.int64]
@@ -64,6 +68,7 @@ class TaggedTexts:
     references: Sequence[Any]
     overlap: int
     unknown: UnknownWords | None = None
+    characters: NDArray[np.int64] | None = None
 
     @classmethod
     def encode(
@@ -101,12 +106,43 @@ class TaggedTexts:
         if references is not None:
             labels = np.zeros(len(tokens), np.int64)
             labels[begins] = [numbers[label] for reference in references for label in reference]
-        unknown = None
-        if tokenizer.vocabulary.words:
-            running = [running_text(" ".join(words), tokenizer.family) for words in texts]
-            spelt = [word for words in tokenizer.unknown_words(running) for word in words]
-            unknown = UnknownWords(np.flatnonzero(tokens == tokenizer.vocabulary["unk"]), word_bytes(spelt))
+        unknown = _unknown([" ".join(words) for words in texts], tokens, tokenizer)
         return cls(tokens, first, labels, starts, references or (), overlap, unknown)
+
+    @classmethod
+    def of_characters(
+        cls,
+        texts: Sequence[str],
+        references: Sequence[Sequence[str]] | None,
+        numbers: Mapping[str, int],
+        tokenizer: Tokenizer,
+        overlap: int,
+    ) -> TaggedTexts:
+        """Encode texts whose characters have labels: those of a token have the answer for it, up to the next token.
+
+        Args:
+            texts: the texts.
+            references: the labels of the characters of each text but those of white space; None if they are unknown.
+            numbers, tokenizer, overlap: as for ``encode``.
+        """
+        parts, counts = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+        for first in range(0, len(texts), _AT_ONCE):
+            safe_point()
+            running = [running_text(text, tokenizer.family) for text in texts[first : first + _AT_ONCE]]
+            for text, (ids, _), places in zip(running, tokenizer.encode(running), tokenizer.places(running), strict=True):
+                own, count = _of_text(text, ids.astype(np.int64), whole_characters(text, places), tokenizer)
+                parts.append(own)
+                counts.append(count)
+        characters = np.concatenate(counts)
+        starts = np.cumsum([0, *map(len, parts[1:])]).astype(np.int64)
+        labels = None
+        if references is not None:
+            labels = np.zeros(len(characters), np.int64)
+            given = np.array([numbers[label] for reference in references for label in reference], np.int64)
+            labels[characters > 0] = given[(np.cumsum(characters) - characters)[characters > 0]]
+        tokens = np.concatenate(parts)
+        unknown = _unknown(texts, tokens, tokenizer)
+        return cls(tokens, characters > 0, labels, starts, references or (), overlap, unknown, characters)
 
     def rows(self, most: int) -> TaggedExamples:
         """Return a row for each text, or several for texts of more than ``most`` tokens."""
@@ -120,6 +156,41 @@ class TaggedTexts:
         """Return in words which share of the texts is read in windows."""
         share = float(np.mean(self.sizes() + 2 > length))
         return f"{share:.1%} of the texts are longer than {length} tokens, and read in windows"
+
+
+def _of_text(
+    text: str, ids: NDArray[np.int64], places: NDArray[np.int64], tokenizer: Tokenizer
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the tokens of a text, and how many of its characters have the answer for each.
+
+    Args:
+        text: the text.
+        ids, places: [tokens], [tokens, 2] its tokens and their characters.
+        tokenizer: has the token for a text without any.
+    """
+    solid = np.flatnonzero([not letter.isspace() for letter in text])
+    shown = np.flatnonzero(places[:, 0] < places[:, 1])
+    begins = np.searchsorted(solid, places[shown, 0])  # the number of the first character of each, white space not counted
+    # A character of several tokens has the answer for the first one.
+    beyond = begins > np.maximum.accumulate(np.append(-1, begins))[:-1]
+    shown, edges = shown[beyond], begins[beyond]
+    if not len(shown):
+        if (unknown := tokenizer.vocabulary.roles.get("unk")) is None:
+            raise DataError(f"the text {text[:60]!r} has no token", "the tokenizer", "use one that encodes all characters")
+        return np.array([unknown], np.int64), np.array([len(solid)], np.int64)
+    counts = np.zeros(len(ids), np.int64)
+    edges[0] = 0  # characters before the first token have its answer
+    counts[shown] = np.diff(np.append(edges, len(solid)))
+    return ids, counts
+
+
+def _unknown(texts: Sequence[str], tokens: NDArray[np.int64], tokenizer: Tokenizer) -> UnknownWords | None:
+    """Return the words that a vocabulary of whole words lacks; None where tokens are not whole words."""
+    if not tokenizer.vocabulary.words:
+        return None
+    running = [running_text(text, tokenizer.family) for text in texts]
+    spelt = [word for words in tokenizer.unknown_words(running) for word in words]
+    return UnknownWords(np.flatnonzero(tokens == tokenizer.vocabulary["unk"]), word_bytes(spelt))
 
 
 def _pieces(texts: Sequence[Sequence[str]], tokenizer: Tokenizer) -> dict[str, NDArray[np.int64]]:
@@ -179,5 +250,6 @@ class TaggedExamples:
             owners=self.owners[indices],
             asked=real & own & first[places],
             labels=None if labels is None else labels[places],
+            characters=None if self._texts.characters is None else self._texts.characters[places],
             spellings=None if self._texts.unknown is None else self._texts.unknown.at(places),
         )

@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+from plmtrain.data.tables.inner import with_inner
 from plmtrain.data.tables.reader import Example, Reader, ReferenceT
 from plmtrain.data.tables.table_files import Row
 from plmtrain.errors import DataError
@@ -41,17 +42,25 @@ class TextReader(Reader[TextTaskT, ReferenceT]):
 
     def example(self, row: Row) -> Example[ReferenceT]:
         reference = self.answer(row)
-        return Example(tuple(row.text(column) for column in self.task.text), reference)
+        return Example(self.texts_of(row), reference)
+
+    def texts_of(self, row: Row) -> tuple[str, ...]:
+        """Read the text or the two texts of a row.
+
+        Raises:
+            DataError: naming file and line, if a cell cannot be used.
+        """
+        return tuple(row.text(column) for column in self.task.text)
 
     def question(self, text: str) -> Example[ReferenceT]:
         names, shown = self.task.text, f"'{text[:60]}'"
-        as_json = ", ".join(f'"{name}": "..."' for name in names)
-        if (cells := as_object(text)) is not None:
-            if missing := [name for name in names if name not in cells]:
+        as_json = ", ".join(f'"{name}": "..."' for name in self.question_columns)
+        if (given := as_object(text)) is not None:
+            cells = with_inner(given, self.question_columns)
+            if missing := [name for name in self.question_columns if name not in cells]:
                 what = f"there is no '{missing[0]}' in this JSON object; it has: {', '.join(cells) or 'nothing'}"
                 raise DataError(what, shown, f"write {{{as_json}}}")
-            row = Row(shown, cells)
-            return Example(tuple(row.text(name) for name in names), None)
+            return Example(self.texts_of(Row(shown, cells)), None)
         parts = tuple(text.split("\t")) if len(names) > 1 else (text,)
         if len(parts) != len(names):
             tab, what = " TAB ".join(name.upper() for name in names), f"a pair of texts was expected, and this has {len(parts)}"

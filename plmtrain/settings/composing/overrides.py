@@ -166,7 +166,7 @@ def check_overrides(
                 continue
             checked.swept.append(key)
         if key in groups:
-            _choose(checked, wrong, text, key, parsed, value, config_dir)
+            _choose(checked, wrong, text, key, parsed, value, config_dir, sweep=sweep)
         else:
             checked.values.append((key, text))
     return checked
@@ -180,8 +180,10 @@ def _choose(
     parsed: Parsed,
     value: Any,
     config_dir: str | None,
+    *,
+    sweep: bool,
 ) -> None:
-    """Check the choice of a group."""
+    """Check the choice of a group; in a sweep the name of a folder of choices stands for all of them."""
     if group in checked.groups:
         wrong(text, f"{group} is chosen twice", "remove one of the two")
     elif parsed.is_sweep_override():
@@ -205,6 +207,16 @@ def _choose(
             )
         else:
             name = str(value)
+            if (members := [choice for choice in valid if choice.startswith(f"{name}/")]) and sweep:
+                checked.swept.append(group)
+                checked.groups[group] = None
+                checked.values.append((group, f"{group}={','.join(members)}"))
+                return
+            if members:
+                what = f"{group}={name} has {len(members)} choices: {', '.join(members)}"
+                wrong(text, what, f"name one of them, or add -m to run each: plmtrain finetune -m {group}={name}")
+                checked.broken.add(group)
+                return
             remedy = f"use one of: {', '.join(valid)}" if is_something_else(name) else nearest(name, valid)
             wrong(text, f"{group} has no choice '{_shown(shown)}'", remedy)
     checked.broken.add(group)

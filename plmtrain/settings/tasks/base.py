@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from plmtrain.families import MODEL_FAMILIES, ModelFamily
 from plmtrain.settings.base import Name, Settings, Texts
+from plmtrain.settings.composed_texts import MarkSettings, columns_of, require_used
 from plmtrain.settings.template import Template
 
 
@@ -100,6 +101,11 @@ class TaskSettings(Settings):
         return self.metrics[0]
 
     @property
+    def added_tokens(self) -> tuple[str, ...]:
+        """The texts that shall be one token each; here there are none."""
+        return ()
+
+    @property
     def has_head(self) -> bool:
         """Whether a head computes the answers, rather than a decoder that writes them."""
         return False
@@ -179,6 +185,10 @@ class RowTaskSettings(HeadTaskSettings):
 class SentenceTaskSettings(TextTaskSettings, RowTaskSettings):
     """A task with one answer for a text or a pair, which a head computes."""
 
+    joined: dict[str, Annotated[str, Field(min_length=1, max_length=2**16)]] = Field(default_factory=dict)
+    """Texts of ``text`` that are made of several columns, with these in braces: ``{answer: "{question} {answer}"}``."""
+    marks: tuple[MarkSettings, ...] = ()
+    """Parts of texts that are read between marks, such as the two names whose relation is asked for."""
     symmetric: bool = False
     """Whether the order of a pair has no meaning, so that a decoder reads both orders, and the head scores the sum of the two
     states (Radford et al. 2018, section 3.3)."""
@@ -188,6 +198,20 @@ class SentenceTaskSettings(TextTaskSettings, RowTaskSettings):
         if self.symmetric and len(self.text) < 2:
             raise ValueError("symmetric is of pairs, and text names one column")
         return self
+
+    @model_validator(mode="after")
+    def _made_of_columns(self) -> SentenceTaskSettings:
+        require_used(self.text, self.joined, self.marks)
+        return self
+
+    def columns_of(self, name: str) -> tuple[str, ...]:
+        """Return the columns of texts that a text of ``text`` is made of."""
+        return columns_of(name, self.joined)
+
+    @property
+    def added_tokens(self) -> tuple[str, ...]:
+        """The marks, which are words of their own."""
+        return tuple(dict.fromkeys(each.strip() for mark in self.marks for each in (mark.before, mark.after)))
 
 
 class WordedTaskSettings(SentenceTaskSettings):

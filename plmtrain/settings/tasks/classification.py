@@ -11,9 +11,9 @@ from plmtrain.settings.base import Texts
 from plmtrain.settings.tasks.base import WordedTaskSettings
 from plmtrain.settings.taught_task import TaughtClassesSettings
 
-Metric = Literal["accuracy", "f1", "mcc", "micro_f1", "macro_f1", "subset_accuracy"]
+Metric = Literal["accuracy", "f1", "mcc", "auprc", "exact_match", "micro_f1", "macro_f1", "subset_accuracy"]
 
-_OF_ONE: tuple[Metric, ...] = ("accuracy", "f1", "mcc")
+_OF_ONE: tuple[Metric, ...] = ("accuracy", "f1", "mcc", "micro_f1", "auprc", "exact_match")
 _OF_SEVERAL: tuple[Metric, ...] = ("micro_f1", "macro_f1", "subset_accuracy")
 
 
@@ -28,6 +28,7 @@ class ClassificationSettings(TaughtClassesSettings, WordedTaskSettings):
         "multi_label",
         "windows",
         "overlap",
+        "group",
     }
     of_words: ClassVar[frozenset[str]] = WordedTaskSettings.of_words | {"label_words"}
     found_in_data: ClassVar[frozenset[str]] = frozenset({"labels", "label_counts"})
@@ -45,6 +46,11 @@ class ClassificationSettings(TaughtClassesSettings, WordedTaskSettings):
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     """The share of the right label's probability that is spread evenly over all labels in the loss of training (Szegedy et al.
     2016, section 7)."""
+    group: Texts = ()
+    """The columns that say which examples belong together, such as the answers to one question; they are on one side where a
+    part is held out, and exact_match needs them."""
+    negative_label: str | None = None
+    """The label that says that none of the others holds, which micro_f1 omits."""
     multi_label: bool = False
     """Whether a text has any number of labels, each of which is told apart from the others."""
     label_separator: str = Field(",", min_length=1)
@@ -63,7 +69,8 @@ class ClassificationSettings(TaughtClassesSettings, WordedTaskSettings):
     """The metrics of validation; the checkpoint that is best by the first is the run's result. accuracy and f1 if not given, and
     with multi_label micro_f1, macro_f1 and subset_accuracy. F1 is the second label's where there are two, else the labels' mean;
     mcc is Matthews' correlation; micro_f1 is of all labels of all texts, macro_f1 the labels' mean; subset_accuracy is the share
-    of texts whose labels are all right, and no other is given."""
+    of texts whose labels are all right, and no other is given; auprc is the mean over labels of the area under the curve of
+    precision and recall; exact_match is the share of groups all of whose examples have the right label."""
 
     @model_validator(mode="before")
     @classmethod
@@ -91,6 +98,8 @@ class ClassificationSettings(TaughtClassesSettings, WordedTaskSettings):
         if wrong := [name for name in self.metrics if name not in of_kind]:
             which = "several labels a text" if self.multi_label else "one label a text"
             raise ValueError(f"metrics has {wrong[0]}, and with {which} there are {', '.join(of_kind)}")
+        if self.multi_label and (self.group or self.negative_label is not None):
+            raise ValueError(f"{'group' if self.group else 'negative_label'} is of one label a text: omit it, or multi_label")
         fields = type(self).model_fields
         for name in ("label_separator", "label_columns", "threshold"):
             if not self.multi_label and getattr(self, name) != fields[name].default:
@@ -100,6 +109,16 @@ class ClassificationSettings(TaughtClassesSettings, WordedTaskSettings):
                 raise ValueError(f"{name} is of one label a text: omit it, or multi_label")
         if self.label_columns and self.label_columns != self.labels:
             raise ValueError("label_columns are the labels: omit labels")
+        return self
+
+    @model_validator(mode="after")
+    def _together(self) -> ClassificationSettings:
+        if "exact_match" in self.metrics and not self.group:
+            raise ValueError("metrics has exact_match, which is of groups: name their columns, task.group=[...]")
+        if self.negative_label is not None and "micro_f1" not in self.metrics:
+            raise ValueError("negative_label is of micro_f1: name it in metrics, or omit negative_label")
+        if self.labels and self.negative_label not in (None, *self.labels):
+            raise ValueError(f"negative_label is no label: {nearest(str(self.negative_label), self.labels)}")
         return self
 
     @model_validator(mode="after")
@@ -121,6 +140,11 @@ class ClassificationSettings(TaughtClassesSettings, WordedTaskSettings):
             if self.labels and numbers and numbers != "balanced" and len(numbers) != len(self.labels):
                 raise ValueError(f"{name} has {len(numbers)} numbers, and there are {len(self.labels)} labels")
         return self
+
+    @property
+    def of_all_answers(self) -> tuple[Metric, ...]:
+        """The metrics that no sums over examples give."""
+        return tuple(name for name in self.metrics if name in ("auprc", "exact_match"))
 
     @property
     def weights(self) -> tuple[float, ...]:

@@ -28,9 +28,9 @@ class MultipleChoiceSettings(RowTaskSettings):
     """The mark in a question whose place the choice takes; without it, a choice stands after the question."""
     choices: Annotated[Texts, Field(min_length=1)] = ("choices",)
     """The columns of the choices in order, or one column that has a list of them."""
-    label_as: Literal["index", "number", "letter", "text"] = "index"
+    label_as: Literal["index", "number", "letter", "text", "texts"] = "index"
     """How the right choice is given: index: its number from 0, or the name of its column; number: from 1; letter: A for
-    the first one; text: the choice itself."""
+    the first one; text: the choice itself; texts: a list of texts, each of which is right."""
 
     @model_validator(mode="after")
     def _columns(self) -> MultipleChoiceSettings:
@@ -53,5 +53,10 @@ class MultipleChoiceSettings(RowTaskSettings):
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """The metrics of validation; the best checkpoint by it is the run's result."""
-        return ("accuracy",)
+        """The metrics of validation; the best checkpoint by the first is the run's result."""
+        return ("f1", "exact_match") if self.several_right else ("accuracy",)
+
+    @property
+    def several_right(self) -> bool:
+        """Whether an example may have several right choices."""
+        return self.label_as == "texts"

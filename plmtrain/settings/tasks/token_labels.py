@@ -29,9 +29,17 @@ class TokenLabelsSettings(TaughtClassesSettings, HeadTaskSettings):
     """The column of their labels."""
     labels: Texts = ()
     """The labels in the order of their numbers; found in the training data if not given, by alphabet."""
+    unit: Literal["words", "characters"] = "words"
+    """The parts of a text that have a label: words, or characters, for which the column of the words has a list of characters or
+    the text, and that of the labels one for each of them. Those of white space are not read. A token has the label of its first
+    character, and its other characters continue the name that it begins (Park et al. 2021, section 3.4, and their code)."""
     scheme: Literal["auto", "entities", "words"] = "auto"
     """entities: B- and I- mark the words of names, and E- or L- their last and S- or U- their only one where corpora have these;
     whole names are scored; words: each word is scored; auto: entities if every label is O or begins so."""
+    average: Literal["micro", "macro"] = "micro"
+    """The precision, recall and F1 of names: of all names (micro), or the mean of those of their types (macro)."""
+    strict: bool = False
+    """Whether a name must begin with B-; else an I- that continues nothing begins one, too."""
     overlap: int = Field(32, ge=0)
     """The tokens that two windows of a text that is longer than a row have in common, at most half of a row."""
     dropout: float | None = Field(None, ge=0, lt=1)
@@ -43,6 +51,15 @@ class TokenLabelsSettings(TaughtClassesSettings, HeadTaskSettings):
             raise ValueError(f"labels must be two or more, all different, and are {list(self.labels)}")
         if self.text == self.label:
             raise ValueError("text and label name one column")
+        return self
+
+    @model_validator(mode="after")
+    def _names(self) -> TokenLabelsSettings:
+        for name in ("average", "strict"):
+            if self.scheme == "words" and getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"{name} is of names: omit it, or scheme=words")
+        if self.strict and (other := [label for label in self.labels if label != "O" and label[:2] not in ("B-", "I-")]):
+            raise ValueError(f"strict is of names marked by B- and I-, and there is a label {other[0]}")
         return self
 
     @property
@@ -59,4 +76,10 @@ class TokenLabelsSettings(TaughtClassesSettings, HeadTaskSettings):
     @property
     def metrics(self) -> tuple[str, ...]:
         """The metrics of validation; the best checkpoint by the first is the run's result."""
-        return ("f1", "precision", "recall", "accuracy") if self.entities else ("accuracy",)
+        of_labels = ("accuracy", "macro_f1") if self.unit == "characters" else ("accuracy",)
+        return ("f1", "precision", "recall", *of_labels) if self.entities else of_labels
+
+    def within(self, label: str) -> str:
+        """Return the label of the characters of a token after its first one, which has a label: they continue its name."""
+        inside = f"I-{label[2:]}"
+        return inside if label.startswith("B-") and inside in self.labels else label

@@ -229,6 +229,14 @@ def test_json_labels_of_any_kind(tmp_path: Path) -> None:
         examples(path, path)
 
 
+def test_examples_without_a_text_are_read_and_their_places_known(tmp_path: Path) -> None:
+    """GLUE's QQP has some."""
+    path = write(tmp_path / "a.tsv", [("a", "", "x"), ("b", "c", "y"), (" ", "d", "y")], ("one", "two", "label"))
+    read = examples(path, path, task=ClassificationSettings(name="t", text=("one", "two")))
+    assert len(read.splits["train"]) == 3
+    assert list(read.empty) == [f"{path}:2", f"{path}:4"] * 2
+
+
 def test_labels_that_training_hardly_has_are_told(tmp_path: Path) -> None:
     train = write(tmp_path / "a.tsv", [("a", "x"), ("b", "x"), ("c", "y"), ("d", "y"), ("e", "once")])
     other = write(tmp_path / "b.tsv", [("f", "x"), ("g", "held out")])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from pathlib import Path
 
 import datasets
@@ -83,6 +84,52 @@ def test_words_have_the_tokens_that_they_have_in_their_text(tokenizer: Tokenizer
         ids, _ = tokenizer.encode([" ".join(text)])[0]
         assert encoded.tokens[own].tolist() == ids.tolist()
         assert int(encoded.first[own].sum()) == len(text)
+
+
+def test_each_character_has_the_answer_for_its_token(tokenizer: Tokenizer) -> None:
+    """Labels are the places of the characters, white space not counted, so that a token's label is the place of its first one."""
+    texts = [*TEXTS[:4], "  조지 해리슨이 쓴 노래", "naïve  co-op: 3.14", "\u3000x"]
+    solid = ["".join(text.split()) for text in texts]
+    references = [[str(place) for place in range(len(text))] for text in solid]
+    numbers = {str(place): place for place in range(max(map(len, solid)))}
+    encoded = TaggedTexts.of_characters(texts, references, numbers, tokenizer, 0)
+    for number, (text, read) in enumerate(zip(texts, solid, strict=True)):
+        own = slice(encoded.starts[number], encoded.starts[number + 1])
+        running = text if TOKENIZER_FAMILIES[tokenizer.family].keeps_line_ends else " ".join(text.split())
+        assert encoded.tokens[own].tolist() == tokenizer.encode([running])[0][0].tolist()
+        asked = encoded.first[own]
+        counts, labels = encoded.characters[own][asked], encoded.labels[own][asked]
+        assert counts.sum() == len(read)
+        assert labels.tolist() == [0, *np.cumsum(counts)[:-1].tolist()]
+        for token, place, count in zip(encoded.tokens[own][asked].tolist(), labels.tolist(), counts.tolist(), strict=True):
+            shown = "".join(tokenizer.decode([token]).replace("##", "").split())
+            if shown.isascii() and shown.isalnum():
+                plain = unicodedata.normalize("NFKD", read[place : place + count]).encode("ascii", "ignore").decode()
+                assert plain.lower() == shown.lower()
+
+
+@pytest.mark.parametrize(
+    ("cells", "expected"),
+    [
+        ({"tokens": ["A", " ", "b"], "tags": ["B-x", "I-x", "O"]}, (("A", " ", "b"), ("B-x", "O"))),
+        ({"tokens": "A b", "tags": "B-x I-x O"}, (("A", " ", "b"), ("B-x", "O"))),
+        ({"tokens": ["Ab"], "tags": ["O"]}, "column 'tokens' should be text or a list of characters, but is a list"),
+        ({"tokens": "Ab", "tags": ["O"]}, "there are 2 characters in 'tokens', and 1 labels in 'tags'"),
+        ({"tokens": " ", "tags": ["O"]}, "there is no word in this text"),
+    ],
+)
+def test_characters_are_read_with_their_labels(cells: dict[str, object], expected: object) -> None:
+    reader = TokenLabelsReader(TASK.model_copy(update={"unit": "characters"}))
+    row = table_files.Row("x.jsonl:7", cells)
+    if isinstance(expected, str):
+        with pytest.raises(DataError) as told:
+            reader.example(row)
+        assert (told.value.what, told.value.where) == (expected, "x.jsonl:7")
+    else:
+        example = reader.example(row)
+        assert (example.texts, example.reference) == expected
+        assert reader.line(example) == {"tokens": "A b", "expected": ["B-x", "O"]}
+        assert reader.question("A b").texts == example.texts
 
 
 CONLL = "-DOCSTART- -X- O\n\nAnna NNP B-PER\nruns VB O\n\n\nRome NNP B-LOC\n"

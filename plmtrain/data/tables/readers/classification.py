@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -17,7 +19,7 @@ from plmtrain.data.tables.reader import Example, Finding, ReferenceT
 from plmtrain.data.tables.sentences import SentenceReader
 from plmtrain.data.tables.table_files import Row
 from plmtrain.data.tables.worded import WordedReader
-from plmtrain.errors import DataError
+from plmtrain.errors import DataError, nearest
 from plmtrain.settings.tasks.classification import ClassificationSettings
 from plmtrain.text.readers import SKIP
 
@@ -33,6 +35,22 @@ _TRUTHS = {"0": False, "1": True, "false": False, "true": True, "0.0": False, "1
 
 Labels = tuple[str, ...]
 """The labels of a text, in the order of their numbers."""
+
+
+@dataclass(frozen=True, slots=True)
+class GroupedLabel:
+    """The label of one of several examples that belong together.
+
+    Args:
+        label: the label.
+        group: what its group has in common.
+    """
+
+    label: str
+    group: str
+
+    def __str__(self) -> str:
+        return self.label
 
 
 class _LabelReader(SentenceReader[ClassificationSettings, ReferenceT]):
@@ -109,6 +127,9 @@ class _LabelReader(SentenceReader[ClassificationSettings, ReferenceT]):
 
     def judge(self, splits: Splits) -> None:
         require_several(self.task.labels, self._setting)
+        if self.task.negative_label not in (None, *self.task.labels):
+            what = f"task.negative_label is no label of the examples: {', '.join(self.task.labels[:LISTED])}"
+            raise DataError(what, self._setting, nearest(str(self.task.negative_label), self.task.labels))
 
     def opening(self, splits: Splits) -> str:
         return listed(self.task.labels, self._counts(splits["train"]))
@@ -138,7 +159,7 @@ class ClassificationReader(_LabelReader[str]):
 
     @classmethod
     def is_for(cls, task: ClassificationSettings) -> bool:
-        return super().is_for(task) and not task.multi_label
+        return super().is_for(task) and not task.multi_label and not task.group
 
     def labels_of(self, reference: str) -> Sequence[str]:
         return (reference,)
@@ -148,6 +169,42 @@ class ClassificationReader(_LabelReader[str]):
 
     def number(self, reference: str) -> float:
         return self._numbers[reference]
+
+
+class GroupedReader(_LabelReader[GroupedLabel]):
+    """Reads a label beside a text or a pair, and the columns of ``task.group``."""
+
+    noun = "label"
+    numbers = np.int64
+
+    @classmethod
+    def is_for(cls, task: ClassificationSettings) -> bool:
+        return super().is_for(task) and bool(task.group)
+
+    @property
+    def answer_columns(self) -> Mapping[str, str]:
+        return {**super().answer_columns, **dict.fromkeys(self.task.group, "task.group")}
+
+    def labels_of(self, reference: GroupedLabel) -> Sequence[str]:
+        return (reference.label,)
+
+    def answer(self, row: Row) -> GroupedLabel:
+        group = json.dumps([row.cells[column] for column in self.task.group], ensure_ascii=False, default=str)
+        return GroupedLabel(self._known(row.label(self.task.label), row), group)
+
+    def number(self, reference: GroupedLabel) -> float:
+        return self._numbers[reference.label]
+
+    def kin(self, example: Example[GroupedLabel]) -> str:
+        """Return the group: its examples are on one side."""
+        return super().kin(example) if example.reference is None else example.reference.group
+
+    def content(self, example: Example[GroupedLabel]) -> tuple[str, ...]:
+        assert example.reference is not None
+        return (*super().content(example), example.reference.group)
+
+    def line(self, example: Example[GroupedLabel]) -> dict[str, Any]:
+        return {**super().line(example), "expected": str(example.reference)}
 
 
 class WrittenClassificationReader(WordedReader[ClassificationSettings, str], ClassificationReader):

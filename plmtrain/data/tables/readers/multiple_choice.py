@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from plmtrain.data.tables import lists
 from plmtrain.data.tables.choices import EncodedChoices
 from plmtrain.data.tables.examples import Texts
-from plmtrain.data.tables.reader import Example, Finding, Reader
+from plmtrain.data.tables.reader import Example, Finding, Reader, ReferenceT
 from plmtrain.data.tables.table_files import Row
 from plmtrain.data.tables.texts import as_object
 from plmtrain.errors import DataError
@@ -25,13 +28,29 @@ if TYPE_CHECKING:
 _OTHERWISE = "task.label_as= names another way: index, number, letter, text"
 
 
-class MultipleChoiceReader(Reader[MultipleChoiceSettings, int]):
-    """Reads choices, the texts before them, and which choice is right, as its number from 0.
+class ChoiceReader(Reader[MultipleChoiceSettings, ReferenceT]):
+    """The base of the readers of choices, of which one is right or several.
 
     The texts of an example are those of ``task.context`` and ``task.question``, if there are any, and then its choices.
     """
 
     noun = "right choice"
+
+    @abstractmethod
+    def right(self, row: Row, choices: Sequence[str]) -> ReferenceT:
+        """Read which of the choices are right.
+
+        Raises:
+            DataError: naming file and line, if none is.
+        """
+
+    @abstractmethod
+    def targets(self, examples: Sequence[Example[ReferenceT]]) -> NDArray[Any]:
+        """Return what the loss and the measures compare the scores of the choices with.  # [examples, ...]"""
+
+    @abstractmethod
+    def numbers_of(self, reference: ReferenceT) -> tuple[int, ...]:
+        """Return the numbers of the right choices, from 0."""
 
     @property
     def columns(self) -> Mapping[str, str]:
@@ -43,9 +62,9 @@ class MultipleChoiceReader(Reader[MultipleChoiceSettings, int]):
         leading = {column: setting for setting, column in given.items() if column is not None}
         return {**leading, **dict.fromkeys(self.task.choices, "task.choices")}
 
-    def example(self, row: Row) -> Example[int]:
+    def example(self, row: Row) -> Example[ReferenceT]:
         choices = self._choices(row)
-        return Example((*self._leading(row), *choices), self._right(row, choices))
+        return Example((*self._leading(row), *choices), self.right(row, choices))
 
     def _leading(self, row: Row) -> tuple[str, ...]:
         return tuple(row.text(column) for column in self.task.leading)
@@ -69,26 +88,7 @@ class MultipleChoiceReader(Reader[MultipleChoiceSettings, int]):
             raise DataError(f"there must be two choices or more, and {'is one' if choices else 'are none'}", row.where, SKIP)
         return choices
 
-    def _right(self, row: Row, choices: Sequence[str]) -> int:
-        """Return the number of the right choice."""
-        label, task = row.label(self.task.label), self.task
-        if task.label_as == "text":
-            places = [number for number, choice in enumerate(choices) if choice.strip() == label]
-            if len(places) != 1:
-                what = f"the label '{label[:60]}' is the text of {'several choices' if places else 'no choice'}"
-                raise DataError(what, row.where, f"{_OTHERWISE}; {SKIP}")
-            return places[0]
-        if task.label_as == "index" and len(task.choices) > 1 and label in task.choices[: len(choices)]:
-            return task.choices.index(label)
-        first = 1 if task.label_as == "number" else 0
-        numbers = [str(number) for number in range(first, first + len(choices))]
-        known = list(LETTERS[: len(choices)]) if task.label_as == "letter" else numbers
-        if label not in known:
-            what = f"the label '{label[:60]}' is that of no choice: there are {len(choices)}, {known[0]} to {known[-1]}"
-            raise DataError(what, row.where, f"{_OTHERWISE}; {SKIP}")
-        return known.index(label)
-
-    def question(self, text: str) -> Example[int]:
+    def question(self, text: str) -> Example[ReferenceT]:
         """Read a line: the texts and then the choices with tabs between them, or a JSON object of ``question_columns``."""
         shown, leading = f"'{text[:60]}'", self.task.leading
         listed = len(self.task.choices) == 1
@@ -107,18 +107,18 @@ class MultipleChoiceReader(Reader[MultipleChoiceSettings, int]):
             raise DataError(what, shown, f"write {tab} ..., or {{{as_json}}}")
         return Example(parts, None)
 
-    def kin(self, example: Example[int]) -> str:
+    def kin(self, example: Example[ReferenceT]) -> str:
         """Return the context, where there is one: questions about the same one stay together."""
         return super().kin(example) if self.task.context is None else example.texts[0]
 
-    def content(self, example: Example[int]) -> tuple[str, ...]:
+    def content(self, example: Example[ReferenceT]) -> tuple[str, ...]:
         return (*example.texts, str(example.reference))
 
-    def choices_of(self, example: Example[int]) -> tuple[str, ...]:
+    def choices_of(self, example: Example[ReferenceT]) -> tuple[str, ...]:
         """Return the choices of an example."""
         return example.texts[len(self.task.leading) :]
 
-    def _read(self, example: Example[int]) -> list[str]:
+    def _read(self, example: Example[ReferenceT]) -> list[str]:
         """Return the text that stands for each choice of an example in a row: with the question, if there is one."""
         choices = self.choices_of(example)
         if self.task.question is None:
@@ -129,10 +129,10 @@ class MultipleChoiceReader(Reader[MultipleChoiceSettings, int]):
             return [question.replace(self.task.blank, choice) for choice in choices]
         return [f"{question} {choice}" for choice in choices]
 
-    def vocabulary_texts(self, example: Example[int]) -> tuple[str, ...]:
+    def vocabulary_texts(self, example: Example[ReferenceT]) -> tuple[str, ...]:
         return (*(() if self.task.context is None else example.texts[:1]), *self._read(example))
 
-    def encode(self, examples: Sequence[Example[int]], tokenizer: Tokenizer) -> EncodedChoices:
+    def encode(self, examples: Sequence[Example[ReferenceT]], tokenizer: Tokenizer) -> EncodedChoices:
         references = [example.reference for example in examples if example.reference is not None]
         known = len(references) == len(examples)
         contexts = None if self.task.context is None else Texts.encode([example.texts[0] for example in examples], tokenizer)
@@ -140,7 +140,7 @@ class MultipleChoiceReader(Reader[MultipleChoiceSettings, int]):
             contexts=contexts,
             choices=Texts.encode([text for example in examples for text in self._read(example)], tokenizer),
             starts=np.cumsum([0, *(len(self.choices_of(example)) for example in examples)]),
-            targets=np.array(references, np.int64) if known else None,
+            targets=self.targets(examples) if known else None,
             references=references,
         )
 
@@ -153,19 +153,100 @@ class MultipleChoiceReader(Reader[MultipleChoiceSettings, int]):
         return {"choices": {split: sum(len(self.choices_of(one)) for one in some) for split, some in splits.items()}}
 
     def findings(self, splits: Splits) -> list[Finding]:
-        right = {example.reference for example in splits["train"]}
+        right = {self.numbers_of(example.reference) for example in splits["train"] if example.reference is not None}
         if len(right) > 1 or len(splits["train"]) < 2:
             return []
-        what = f"the right choice is always the one with index {next(iter(right))}"
+        what = f"the right choice is always the one with index {next(iter(right))[0]}"
         return [Finding(what, f"task.label={self.task.label}", "see whether task.label_as= says how the label is given")]
 
-    def line(self, example: Example[int]) -> dict[str, Any]:
-        return {**self.cells(example), "expected": example.reference}
+    def line(self, example: Example[ReferenceT]) -> dict[str, Any]:
+        expected = () if example.reference is None else self.numbers_of(example.reference)
+        return {**self.cells(example), "expected": list(expected) if self.task.several_right else expected[0]}
 
-    def cells(self, example: Example[int]) -> dict[str, Any]:
+    def cells(self, example: Example[ReferenceT]) -> dict[str, Any]:
         """Return the texts of an example by column."""
         choices, columns = self.choices_of(example), self.task.choices
         leading = dict(zip(self.task.leading, example.texts, strict=False))
         if len(columns) == 1:
             return {**leading, columns[0]: list(choices)}
         return {**leading, **dict(zip(columns, choices, strict=False))}
+
+
+class MultipleChoiceReader(ChoiceReader[int]):
+    """Reads the number of the one right choice, from 0."""
+
+    @classmethod
+    def is_for(cls, task: MultipleChoiceSettings) -> bool:
+        return not task.several_right
+
+    def right(self, row: Row, choices: Sequence[str]) -> int:
+        label, task = row.label(self.task.label), self.task
+        if task.label_as == "text":
+            places = [number for number, choice in enumerate(choices) if choice.strip() == label]
+            if len(places) != 1:
+                what = f"the label '{label[:60]}' is the text of {'several choices' if places else 'no choice'}"
+                raise DataError(what, row.where, f"{_OTHERWISE}; {SKIP}")
+            return places[0]
+        if task.label_as == "index" and len(task.choices) > 1 and label in task.choices[: len(choices)]:
+            return task.choices.index(label)
+        first = 1 if task.label_as == "number" else 0
+        numbers = [str(number) for number in range(first, first + len(choices))]
+        known = list(LETTERS[: len(choices)]) if task.label_as == "letter" else numbers
+        if label not in known:
+            what = f"the label '{label[:60]}' is that of no choice: there are {len(choices)}, {known[0]} to {known[-1]}"
+            raise DataError(what, row.where, f"{_OTHERWISE}; {SKIP}")
+        return known.index(label)
+
+    def targets(self, examples: Sequence[Example[int]]) -> NDArray[np.int64]:
+        return np.array([example.reference for example in examples], np.int64)
+
+    def numbers_of(self, reference: int) -> tuple[int, ...]:
+        return (reference,)
+
+
+@dataclass(frozen=True, slots=True)
+class RightTexts:
+    """The right answers to a question.
+
+    Args:
+        texts: the answers.
+        choices: what was chosen from.
+        numbers: the choices that are one of the answers, from 0.
+    """
+
+    texts: tuple[str, ...]
+    choices: tuple[str, ...]
+    numbers: tuple[int, ...]
+
+
+class SeveralRightReader(ChoiceReader[RightTexts]):
+    """Reads a list of right answers, which are some of the choices."""
+
+    @classmethod
+    def is_for(cls, task: MultipleChoiceSettings) -> bool:
+        return task.several_right
+
+    def right(self, row: Row, choices: Sequence[str]) -> RightTexts:
+        texts = lists.texts(row, self.task.label)
+        answers = {_as_read(text) for text in texts}
+        numbers = tuple(number for number, choice in enumerate(choices) if _as_read(choice) in answers)
+        if not numbers:
+            given = f"'{texts[0][:60]}'" if texts else "an empty list"
+            raise DataError(f"no choice is one of the right answers in '{self.task.label}': {given}", row.where, SKIP)
+        return RightTexts(texts, tuple(choices), numbers)
+
+    def targets(self, examples: Sequence[Example[RightTexts]]) -> NDArray[np.bool_]:
+        """Return whether each choice is right; no where an example has fewer than others.  # [examples, most choices]"""
+        references = [example.reference for example in examples if example.reference is not None]
+        table = np.zeros((len(references), max((len(each.choices) for each in references), default=0)), np.bool_)
+        for row, reference in zip(table, references, strict=True):
+            row[list(reference.numbers)] = True
+        return table
+
+    def numbers_of(self, reference: RightTexts) -> tuple[int, ...]:
+        return reference.numbers
+
+
+def _as_read(text: str) -> str:
+    """Return a text without white space that has no meaning."""
+    return " ".join(text.split())
