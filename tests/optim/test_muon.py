@@ -20,6 +20,7 @@ from plmtrain.settings.models.encoder_decoder import EncoderDecoderSettings
 from plmtrain.settings.models.two_stream import TwoStreamSettings
 from plmtrain.settings.optimizer import OptimizerSettings
 from plmtrain.settings.rules import broken_rules
+from plmtrain.settings.trainer import TrainerSettings
 from plmtrain.training.hidden_matrices import hidden_matrices
 
 
@@ -111,11 +112,16 @@ def test_hidden_matrices_are_the_linear_layers_within_blocks(settings: Any, per_
     assert {parameter.dim() for parameter in hidden} == {2}
 
 
-def test_a_recurrence_has_none() -> None:
-    assert any(
-        "muon is for the linear layers" in str(broken)
-        for broken in broken_rules({"model": BiLSTMSettings(name="elmo"), "optimizer": MUON})
-    )
+@pytest.mark.parametrize(
+    ("model", "trainer", "reason"),
+    [
+        (BiLSTMSettings(name="elmo"), {}, "has a recurrence"),
+        (EncoderSettings(**SHAPE), {"sharding": "full"}, "needs whole matrices"),
+    ],
+)
+def test_where_there_are_no_whole_matrices_it_is_refused(model: Any, trainer: dict[str, Any], reason: str) -> None:
+    sections = {"model": model, "optimizer": MUON, "trainer": TrainerSettings(**trainer)}
+    assert [reason in str(broken) for broken in broken_rules(sections)] == [True]
 
 
 @pytest.mark.parametrize("kind", ["adamw", "lamb", "adafactor"])
