@@ -116,7 +116,7 @@ def test_hidden_matrices_are_the_linear_layers_within_blocks(settings: Any, per_
     ("model", "trainer", "reason"),
     [
         (BiLSTMSettings(name="elmo"), {}, "has a recurrence"),
-        (EncoderSettings(**SHAPE), {"sharding": "full"}, "needs whole matrices"),
+        (EncoderSettings(**SHAPE), {"sharding": "full", "sequence_length": 16}, "needs whole matrices"),
     ],
 )
 def test_where_there_are_no_whole_matrices_it_is_refused(model: Any, trainer: dict[str, Any], reason: str) -> None:
