@@ -292,7 +292,8 @@ def test_a_run_is_as_long_as_the_command_line_says() -> None:
 
     assert trainer().epochs == 3
     assert trainer("trainer.epochs=5").epochs == 5
-    assert (trainer("trainer.steps=70").epochs, trainer("trainer.steps=70").steps) == (None, 70)
+    for words in (["trainer.steps=70"], ["trainer.epochs=null", "trainer.steps=70"]):
+        assert (trainer(*words).epochs, trainer(*words).steps) == (None, 70)
     assert pretrain_settings(compose(["trainer.epochs=2"])).trainer.epochs == 2
     assert pretrain_settings(compose([])).trainer.epochs is None
 

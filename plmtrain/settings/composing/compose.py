@@ -166,7 +166,7 @@ def _idle_choices(file: SettingsFile, chosen: Mapping[str, str | None]) -> Itera
 
 def _one_length(config: DictConfig, checked: Checked, file: SettingsFile) -> Iterator[SettingsError]:
     """Give a run the length of the command line, in steps or in epochs, whatever a file says about the other of the two."""
-    given = dict(checked.values)
+    given = {key: text for key, text in checked.values if not text.endswith("=null")}
     if "trainer.steps" in given and "trainer.epochs" in given:
         remedy = "give one of them"
         yield SettingsError("a run has a number of steps or of epochs, not both", where(given["trainer.epochs"]), remedy)
