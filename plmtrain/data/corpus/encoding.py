@@ -192,7 +192,7 @@ def encode(tokenizer: Tokenizer, passages: Sequence[Passage]) -> Encoded:
     unknown = _unknown(tokenizer, texts, filled)
     places = np.flatnonzero(whole == tokenizer.vocabulary["unk"]) if unknown else np.empty(0, np.int64)
     assert len(places) == len(unknown), "every unknown word has a spelling"
-    chosen = [passages[index] for index in kept]
+    chosen = [passages[index] for index in kept.tolist()]
     hashes = np.array([content_hash(passage.text) for passage in chosen], np.uint64)
     keys = hashes.copy()
     keys[[passage.kin is not None for passage in chosen]] = [content_hash(p.kin) for p in chosen if p.kin is not None]
