@@ -105,12 +105,12 @@ def with_fitting_micro_batches(
             replace(phase, micro_batch_size=size) if phase.fits_memory else phase
             for phase, size in zip(phases, before, strict=True)
         )
-    found: dict[tuple[int, int], int] = {}
+    sizes: dict[tuple[int, int], int] = {}
     for phase, program, source in zip(phases, programs, rows, strict=True):
-        if phase.fits_memory and (shape := (phase.sequence_length, phase.batch_size)) not in found:
-            found[shape] = _fitting(phase, program, source, module, settings, group)
+        if phase.fits_memory and (shape := (phase.sequence_length, phase.batch_size)) not in sizes:
+            sizes[shape] = _fitting(phase, program, source, module, settings, group)
     return tuple(
-        replace(phase, micro_batch_size=found[phase.sequence_length, phase.batch_size]) if phase.fits_memory else phase
+        replace(phase, micro_batch_size=sizes[phase.sequence_length, phase.batch_size]) if phase.fits_memory else phase
         for phase in phases
     )
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,6 +27,7 @@ from plmtrain.commands.bench.transformers_trainer import STEP, Job
 from plmtrain.data.loading.order import Order, Phase
 from plmtrain.data.rows.rows import RowSource, sizes_of, streams_of
 from plmtrain.errors import PlmtrainError, SettingsError
+from plmtrain.files import read_text
 from plmtrain.interop import hugging_face
 from plmtrain.interop.model import Model
 from plmtrain.programs.learner import Learner
@@ -39,7 +40,7 @@ from plmtrain.training.precision import Precision
 LIBRARY = "transformers"
 
 PROGRAM = (sys.executable, "-m", transformers_trainer.__name__)
-"""What the process of the peer runs."""
+"""The command of the peer's process."""
 
 ROWS, LOG = "rows.safetensors", "output.txt"
 """The files of the peer's rows, and of what it prints."""
@@ -141,7 +142,9 @@ class Peer:
         return answer
 
     def _ended(self) -> PlmtrainError:
-        lines = (self._folder / LOG).read_text("utf-8", "replace").strip().splitlines()
+        lines: list[str] = []
+        with suppress(OSError, UnicodeDecodeError):
+            lines = read_text(self._folder / LOG).strip().splitlines()
         code = self._process.wait()
         return PlmtrainError(
             f"the process of transformers' Trainer ended with {code}",

@@ -37,7 +37,7 @@ IGNORED = -100
 
 @dataclass(frozen=True)
 class Column:
-    """What the rows hold under one name: some numbers for each row, or one.
+    """The content of rows under one name: some numbers for each row, or one.
 
     Args:
         values: [rows, length] or [rows].

@@ -20,7 +20,7 @@ _PEER = "transformers: tokens/s of its Trainer in a process of its own, on the s
 
 @dataclass(frozen=True)
 class PeerSpeed:
-    """What the steps of transformers' Trainer took.
+    """The speed of steps of transformers' Trainer.
 
     Args:
         seconds: the median of a step.

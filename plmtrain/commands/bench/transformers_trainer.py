@@ -20,6 +20,7 @@ import torch
 from safetensors.numpy import load_file
 
 from plmtrain import child_processes, stopping
+from plmtrain.files import read_text
 from plmtrain.training import memory
 
 STEP = "step"
@@ -156,7 +157,7 @@ def model_of(job: Job) -> Any:
     """Return the model of a job, as the class of transformers that its folder names, in train mode."""
     import transformers
 
-    (architecture,) = json.loads((Path(job.folder) / "config.json").read_text("utf-8"))["architectures"]
+    (architecture,) = json.loads(read_text(Path(job.folder) / "config.json"))["architectures"]
     return getattr(transformers, architecture).from_pretrained(job.folder).train()
 
 
