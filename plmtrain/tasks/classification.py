@@ -100,7 +100,7 @@ class Classification(TaughtSentences[ClassificationSettings], WindowedProgram):
 
     def _weights_of(self, labels: Tensor) -> Tensor:
         """Return the weight of each label of some rows.  # [rows]"""
-        return torch.tensor(self.settings.weights, device=labels.device)[labels]
+        return torch.tensor(self.settings.weights).to(labels.device, non_blocking=True)[labels]
 
     def measures(self, counts: Mapping[str, NDArray[np.float64]], unigram: NDArray[np.float64] | None) -> dict[str, float]:
         """Compute the task's metrics from how often each class (rows) was taken for each (columns)."""

@@ -56,7 +56,16 @@ def shard(module: nn.Module, mesh: DeviceMesh) -> None:
     Args:
         module: is trained, with weights on the CPU or on the device. Only itself may be called in training.
         mesh: from ``mesh_of``.
+
+    Raises:
+        SettingsError: if this version of torch cannot do it.
     """
+    if not hasattr(FSDPModule, "set_reshard_after_forward"):
+        raise SettingsError(
+            f"torch {torch.__version__} cannot keep sharded weights together for a while",
+            "setting: trainer.sharding",
+            "upgrade torch, or write trainer.sharding=none",
+        )
     _agree(module, torch.device(mesh.device_type))
     for block in blocks_in(module):
         fully_shard(block, mesh=mesh, reshard_after_forward=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
@@ -62,6 +62,7 @@ class Outcome:
         updated: whether the weights were updated; false if the gradient was not finite.
         carry: the carry for the next step, for this process's rows; empty if the weights were not updated, because the carry may
             then not be finite either.
+        requests: which of the requests any process has had, as of the end of the backward pass.
     """
 
     totals: Mapping[str, Tensor]
@@ -70,6 +71,7 @@ class Outcome:
     gradient_norm: float
     updated: bool
     carry: Carry
+    requests: tuple[bool, ...] = ()
 
 
 def global_normalisers(batches: Sequence[Batch], names: Sequence[str], group: Group) -> dict[str, Tensor]:
@@ -105,6 +107,7 @@ def take_step(
     seed: int,
     learning_rate: float,
     clip_norm: float | None,
+    requests: Callable[[], Sequence[bool]] = tuple,
 ) -> Outcome:
     """Take one step.
 
@@ -120,6 +123,7 @@ def take_step(
         seed: the run's seed.
         learning_rate: the learning rate of this step, of which each group of parameters has its share.
         clip_norm: the maximum gradient norm; None for no clipping.
+        requests: returns whether this process has had each of some requests; that of any process counts for all.
     """
     summed = global_normalisers(batches, (*part.program.terms, *part.program.counted), group)
     # Without a GPU torch would prepare the generators of all kinds of GPUs each time, which takes a tenth of a very small step.
@@ -151,7 +155,8 @@ def take_step(
     scaler.unscale_(optimizer)
     # Gradients were summed over the group, so every process has the same norm and takes the same decision.
     norm = clip_by_global_norm(module.parameters(), clip_norm)
-    gradient_norm, *counts = read([norm.to(group.device), *summed.values()])
+    asked = group.sum(torch.tensor(requests(), dtype=torch.float64).to(group.device, non_blocking=True)).unbind()
+    gradient_norm, *counts = read([norm.to(group.device, non_blocking=True), *summed.values(), *asked])
     finite = math.isfinite(gradient_norm)
     faults.fault_point("optim.before_step", step)
     if finite:
@@ -161,5 +166,6 @@ def take_step(
     faults.fault_point("optim.after_step", step)
 
     joined = {name: torch.cat([part[name] for part in handed_on]) for name in handed_on[0]}
-    normalisers = dict(zip(summed, counts, strict=True))
-    return Outcome(totals, weights, normalisers, gradient_norm, finite, joined if finite else {})
+    normalisers = dict(zip(summed, counts, strict=False))
+    answered = tuple(count > 0 for count in counts[len(summed) :])
+    return Outcome(totals, weights, normalisers, gradient_norm, finite, joined if finite else {}, answered)

@@ -121,6 +121,7 @@ class Trainer:
         self._selection = setup.programs[-1].selection
         self._order = Order(setup.settings.seed, setup.plan)
         self._clock = Clock(progress.tokens, setup.machine_rate)
+        self._requests: Sequence[bool] | None = None
 
     def run(self) -> Progress:
         """Train to the end.
@@ -193,7 +194,9 @@ class Trainer:
             seed=settings.seed,
             learning_rate=(lr := learning_rate(number, settings.schedule, settings.optimizer.lr, settings.trainer.steps)),
             clip_norm=settings.optimizer.clip_norm,
+            requests=_requests,
         )
+        self._requests = outcome.requests
         self.state.carry = outcome.carry
         self._tokens_before = self.progress.tokens
         if self.state.average is not None and outcome.updated:
@@ -277,7 +280,8 @@ class Trainer:
         if due and self.progress.evaluated_step != done:
             with self._clock.paused("this batch of the validation"):
                 self._evaluate(done)
-        stop, asked = self.setup.group.anyone(stopping.requested() is not None, save_request.asked())
+            self._requests = None  # older than the validation
+        stop, asked = self._agreed()
         best = self._selection.decides and self.progress.best_step == done  # a possible result of the run must be saved
         milestone = done in trainer.milestones or any(
             self._tokens_before < tokens <= self.progress.tokens for tokens in trainer.token_milestones
@@ -291,6 +295,13 @@ class Trainer:
                 if self.setup.reporter is not None:
                     self.setup.reporter.note(f"step {done}: saved on request")
         return stop and not self.finished
+
+    def _agreed(self) -> Sequence[bool]:
+        """Return whether any process was asked to stop, and to save. After a step its processes know that already: to ask again
+        would be to wait for the device."""
+        if self._requests is None or self.setup.group.size == 1:
+            return self.setup.group.anyone(*_requests())
+        return self._requests
 
     def _evaluate(self, done: int) -> None:
         setup, trainer = self.setup, self.setup.settings.trainer
@@ -331,3 +342,8 @@ class Trainer:
             self.setup.checkpoints.save(self.progress.step, tensors, self.progress, best_step=self.progress.best_step)
         self.setup.group.wait()
         self._saved = self.progress
+
+
+def _requests() -> tuple[bool, bool]:
+    """Return whether this process was asked to stop, and to save."""
+    return stopping.requested() is not None, save_request.asked()

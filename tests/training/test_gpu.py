@@ -46,7 +46,15 @@ def waited(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             copies.append(str(tuple(tensor.shape)))
         return result
 
+    make = torch.tensor
+
+    def made(*args: Any, **kwargs: Any) -> Tensor:
+        result = make(*args, **kwargs)
+        copies.extend([str(args)] if result.device == DEVICE else [])
+        return result
+
     monkeypatch.setattr(Tensor, "to", moved)
+    monkeypatch.setattr(torch, "tensor", made)
     return copies
 
 
@@ -90,6 +98,7 @@ def test_a_step_waits_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wait
                 seed=1,
                 learning_rate=0.01,
                 clip_norm=1.0,
+                requests=lambda: (False, True),
             )
             carry = outcome.carry
             if number or not carry:
