@@ -187,7 +187,7 @@ def test_a_model_that_no_machine_has_room_for(work: Path) -> None:
 
 def test_a_model_that_is_too_deep_to_be_measured(work: Path) -> None:
     """A check ends soon; the rest of it is done."""
-    found = checked(work, *RUN, "model.layers=330", "model.width=2")
+    found = checked(work, *RUN, "model.layers=260", "model.width=2")
     assert (found["exit_code"], found["errors"]) == (0, [])
     assert any("too deep to be measured" in warning["what"] for warning in found["warnings"])
     assert "parameters" in found

@@ -49,8 +49,8 @@ from plmtrain.training.step import Step
 
 _PATIENCE = 30.0
 """The maximum estimated seconds of a measured step: a longer step is measured with fewer rows."""
-_MOST_MEASURED = 5000
-"""The tensors of weights of the deepest model that is measured, which are about 300 layers: each costs some milliseconds."""
+_MOST_MEASURED = 3000
+"""The tensors of weights of the deepest model that is measured, which are about 250 layers: each costs some milliseconds."""
 _LONG = 30 * 24 * 3600.0
 """Seconds of training that few people would start on purpose."""
 _FORWARD_SHARE = 1 / 3
