@@ -18,7 +18,7 @@ from torch import nn
 
 from plmtrain import backbones
 from plmtrain.nn.attention import Visibility
-from plmtrain.training.compilation import compile_blocks
+from plmtrain.training.compilation import compile_blocks, uncompiled
 
 SHORT = ("trainer.steps=2", "trainer.evaluate_every=2", "trainer.save_every=2")
 
@@ -62,7 +62,7 @@ def test_compiled_runs_come_to_the_same_with_a_graph_for_each_shape(tmp_path: Pa
 
 def test_only_the_forward_pass_of_a_block_is_compiled(graphs: list[int]) -> None:
     """What is wrapped around it, such as the hooks of sharding, stays outside of the graph, which could not contain it."""
-    backbone = backbones.build(settings_of(*TINY_BERT).model, 30)
+    backbone = backbones.build(settings_of(*TINY_BERT, "trainer.sequence_length=16").model, 30)
     first = backbone.blocks()[0]
     calls: list[nn.Module] = []
     first.register_forward_pre_hook(torch.compiler.disable(lambda module, inputs: calls.append(module)))
@@ -70,3 +70,8 @@ def test_only_the_forward_pass_of_a_block_is_compiled(graphs: list[int]) -> None
     first(torch.zeros(2, 3, 16), Visibility())
     assert calls == [first]
     assert len(graphs) == 1
+    with uncompiled():
+        first(torch.zeros(2, 5, 16), Visibility())
+    assert len(graphs) == 1
+    first(torch.zeros(2, 5, 16), Visibility())
+    assert len(graphs) == 2
