@@ -227,7 +227,7 @@ def test_a_suite_is_a_sweep_over_its_tasks(monkeypatch: pytest.MonkeyPatch, capf
     assert "many papers omit it" in drawn
     assert "0.5417" in path.with_name("summary.md").read_text()
     with pytest.raises(SettingsErrors, match=r"(?s)task=glue has 9 choices: glue/cola, .*add -m to run each"):
-        compose(["task=glue"], None, "finetune")
+        run_settings(compose(["task=glue"], None, "finetune"), FINETUNE)
 
 
 def test_a_sweep_of_a_file_of_settings(tmp_path: Path, training: Training) -> None:
