@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -191,44 +191,6 @@ def test_a_sweep_of_a_task_without_a_setting_for_metrics_ends_in_its_table(
     assert "0.1875" in capfd.readouterr().out  # the mean of the two
 
 
-def test_a_suite_is_a_sweep_over_its_tasks(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
-    """And ends in one table, with averages by hand; a job is run once, and without -m it is said what to write."""
-    started: list[str] = []
-
-    def trained(job: SweepJob, overrides: Sequence[str], log: Path) -> int:
-        settings = run_settings(compose(overrides, job.config_dir, "finetune"), FINETUNE)
-        task = settings.task
-        started.append(task.name)
-        if task.name == "qnli" and len(started) < 10:
-            return 5
-        run = RunFolder.below(settings.runs_dir, run_name(settings)).create()
-        run.write_config(settings.model_dump(mode="json"))
-        with run.metrics() as metrics:
-            metrics.write({"step": 2, "val/loss": 9.0, **{f"val/{name}": 0.5 + 0.25 * n for n, name in enumerate(task.metrics)}})
-        run.write_status("finished", 0)
-        return 0
-
-    monkeypatch.setattr(SweepJob, "_process", trained)
-    command = parse_arguments(["-m", "task=glue", "model=bert", "size=tiny", "task.folder=here"])
-    assert sweep.run("finetune", command) == 5
-    assert sorted(started) == ["cola", "mnli", "mrpc", "qnli", "qqp", "rte", "sst2", "stsb", "wnli"]
-    assert "there is no average of a line while a task is missing: glue/qnli" in capfd.readouterr().out
-    assert sweep.run("finetune", command) == 0
-    assert started[9:] == ["qnli"]
-    (path,) = Path("runs/sweeps").glob("*/suite.csv")
-    with path.open() as file:
-        (row,) = csv.DictReader(file)
-    scores = dict.fromkeys(("cola", "mnli", "qnli", "rte", "sst2", "wnli"), 0.5) | dict.fromkeys(("mrpc", "qqp", "stsb"), 0.625)
-    averages = {"average": 4.875 / 9, "without wnli": 4.375 / 8}
-    assert {key: float(value) for key, value in row.items()} == pytest.approx(scores | averages)
-    drawn = capfd.readouterr().out
-    assert "0.5417" in drawn
-    assert "many papers omit it" in drawn
-    assert "0.5417" in path.with_name("summary.md").read_text()
-    with pytest.raises(SettingsErrors, match=r"(?s)task=glue has 9 choices: glue/cola, .*add -m to run each"):
-        run_settings(compose(["task=glue"], None, "finetune"), FINETUNE)
-
-
 def test_a_sweep_of_a_file_of_settings(tmp_path: Path, training: Training) -> None:
     (tmp_path / "run.yaml").write_text("name: mine\nsize: tiny\nseed: 9\noptimizer: {lr: 0.002}\n")
     assert run("run.yaml", "seed=1,2", "trainer.steps=7") == 0
@@ -384,7 +346,17 @@ def test_the_sample_sweep_is_sound(tmp_path: Path, training: Training) -> None:
     assert len(training.started) == 3
 
 
+@pytest.fixture
+def joblib_ends() -> Iterator[None]:
+    """End joblib's processes, which would wait for more."""
+    yield
+    from joblib.externals.loky import get_reusable_executor
+
+    get_reusable_executor().shutdown(wait=True, kill_workers=True)
+
+
 @pytest.mark.parametrize("launcher", ["submitit_local", "joblib"])
+@pytest.mark.usefixtures("joblib_ends")
 def test_other_launchers_run_the_jobs_in_processes_of_their_own(training: Training, launcher: str) -> None:
     """In which the stand-in is not known: they find the jobs finished, and write their records again."""
     pytest.importorskip(f"hydra_plugins.hydra_{launcher.removesuffix('_local')}_launcher")

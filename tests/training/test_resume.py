@@ -158,7 +158,8 @@ def assert_same_up_to_rounding(run: TinyRun, whole: TinyRun, unseen: str = "") -
         for name, value in expected.items():
             tolerance = next((loose for word, loose in LOOSE.items() if word in name), {"rel": 1e-5, "abs": 1e-7})
             assert record[name] == pytest.approx(value, nan_ok=True, **tolerance), (expected["step"], name)
-    for group, relative, absolute in (("model", 1e-4, 2e-6), ("optimizer", 1e-3, 1e-6), ("carry", 1e-3, 1e-4)):
+    # Adam's first steps are as large for a gradient of rounding alone as for others: a thousandth of the rate, 0.01, may differ.
+    for group, relative, absolute in (("model", 1e-4, 1e-5), ("optimizer", 1e-3, 1e-6), ("carry", 1e-3, 1e-4)):
         tensors, others = run.checkpoint.load(group), whole.checkpoint.load(group)
         assert tensors.keys() == others.keys()
         for name, tensor in tensors.items():
