@@ -26,7 +26,7 @@ from plmtrain.programs.taught import Taught, Teacher
 from plmtrain.runs.best_speed import best_speed
 from plmtrain.runs.material import Material
 from plmtrain.runs.memory_need import kept_beside, planned_learner, require_memory
-from plmtrain.runs.micro_batches import MICRO_BATCHES, with_fitting_micro_batches
+from plmtrain.runs.micro_batches import MICRO_BATCHES, sizes_before, with_fitting_micro_batches
 from plmtrain.settings.identity import RESOLVED
 from plmtrain.settings.run import RunSettings
 from plmtrain.text.tokenizer import Tokenizer
@@ -135,11 +135,11 @@ def assemble(material: Material, folder: RunFolder, settings_hash: str) -> Train
         load_weights(learner, checkpoint)
         progress = checkpoint.progress
     rows = [material.rows("train", program, phase) for program, phase in zip(programs, phases, strict=True)]
-    before = {} if checkpoint is None else folder.config().get(RESOLVED) or {}
+    before = None if checkpoint is None else sizes_before(folder.config(), settings, group)
     step = Step(learner, precision, teacher, keeps_casts=group.sharding == "none")
     if group.sharding == "none":
         learner.to(group.device)  # sharded weights go there in parts
-    phases = with_fitting_micro_batches(phases, programs, rows, step, settings, group, before.get(MICRO_BATCHES))
+    phases = with_fitting_micro_batches(phases, programs, rows, step, settings, group, group.size, before)
     resolved = {
         "precision": precision,
         "precision_reason": precision_reason(settings.trainer.precision, group.device),

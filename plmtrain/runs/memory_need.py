@@ -73,7 +73,7 @@ def require_memory(
         if processes > 1 and holders == 1:
             remedy = f"write trainer.sharding=full, or {remedy}"
     elif fitting := _fitting(learner, program, phases, processes, (available - weights) // sharing):
-        less = f"write trainer.micro_batch_size={fitting} or less (it does not change the result)"
+        less = f"write trainer.micro_batch_size={fitting} or less (with dropout, other masks; else the same result)"
         remedy = f"{less}, or lower trainer.batch_size or trainer.sequence_length"
     else:
         remedy = "lower trainer.batch_size or trainer.sequence_length"

@@ -7,7 +7,7 @@ time, since those on one machine share its memory, and take the smallest number 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
@@ -21,8 +21,9 @@ from plmtrain.keyed_random import Keys
 from plmtrain.programs.parts import Part
 from plmtrain.programs.program import Carry, Trainable
 from plmtrain.runs.memory_need import kept_beside
+from plmtrain.settings.identity import RESOLVED
 from plmtrain.settings.run import RunSettings
-from plmtrain.training import memory
+from plmtrain.training import allocator, memory
 from plmtrain.training.group import Group
 from plmtrain.training.step import Step, whole_loss
 
@@ -79,6 +80,26 @@ def _largest_that_works(taken_by: Callable[[int], int | None], works: int, most:
     return max(1, works)
 
 
+def sizes_before(config: Mapping[str, Any], settings: RunSettings, group: Group) -> list[int] | None:
+    """Return the micro-batches that a run began with, by phase, if they are known and as much memory is there for them.
+
+    Args:
+        config: the run's ``config.yaml``.
+        settings: the run's now.
+        group: the processes that train together now.
+    """
+    chosen, trainer = (part if isinstance(part := config.get(key), dict) else {} for key in (RESOLVED, "trainer"))
+    sizes = chosen.get(MICRO_BATCHES)
+    alike = (
+        chosen.get("processes") == group.size
+        and chosen.get("device") == group.device.type
+        and trainer.get("activation_checkpointing") == settings.trainer.activation_checkpointing
+    )
+    if not alike or not isinstance(sizes, list) or not all(isinstance(size, int) and size > 0 for size in sizes):
+        return None
+    return sizes
+
+
 def with_fitting_micro_batches(
     phases: Sequence[Phase],
     programs: Sequence[Trainable],
@@ -86,7 +107,8 @@ def with_fitting_micro_batches(
     module: Step,
     settings: RunSettings,
     group: Group,
-    before: object = None,
+    processes: int,
+    before: Sequence[int] | None = None,
 ) -> tuple[Phase, ...]:
     """Return the phases with the micro-batches that fit, where they are to be found out; others stay as they are.
 
@@ -97,10 +119,11 @@ def with_fitting_micro_batches(
         programs, rows: one of each for every phase.
         module: on the device, in train mode, not wrapped.
         settings: the run's.
-        group: the processes that train together.
-        before: the numbers that the run began with, by phase, from its ``config.yaml``; None if it begins now.
+        group: the processes that try together.
+        processes: the number of processes that will train together.
+        before: the numbers that the run began with, from ``sizes_before``; None to find them out.
     """
-    if isinstance(before, list) and len(before) == len(phases) and all(isinstance(size, int) and size > 0 for size in before):
+    if before is not None and len(before) == len(phases):
         return tuple(
             replace(phase, micro_batch_size=size) if phase.fits_memory else phase
             for phase, size in zip(phases, before, strict=True)
@@ -108,7 +131,7 @@ def with_fitting_micro_batches(
     sizes: dict[tuple[int, int], int] = {}
     for phase, program, source in zip(phases, programs, rows, strict=True):
         if phase.fits_memory and (shape := (phase.sequence_length, phase.batch_size)) not in sizes:
-            sizes[shape] = _fitting(phase, program, source, module, settings, group)
+            sizes[shape] = _fitting(phase, program, source, module, settings, group, processes)
     return tuple(
         replace(phase, micro_batch_size=sizes[phase.sequence_length, phase.batch_size]) if phase.fits_memory else phase
         for phase in phases
@@ -116,20 +139,27 @@ def with_fitting_micro_batches(
 
 
 def _fitting(
-    phase: Phase, program: Trainable, rows: RowSource | PartedRows, module: Step, settings: RunSettings, group: Group
+    phase: Phase,
+    program: Trainable,
+    rows: RowSource | PartedRows,
+    module: Step,
+    settings: RunSettings,
+    group: Group,
+    processes: int,
 ) -> int:
     """Find the micro-batch of a phase."""
-    share, device = phase.batch_size // group.size, group.device
+    share, device = phase.batch_size // processes, group.device
+    allocator.release()
     group.wait()
-    available, begun = memory.available(device), memory.taken(device)
+    available, known = memory.available(device), None not in (memory.taken(device), memory.peak(device))
     group.wait()
     own = share
-    if available is not None and begun is not None:
+    if available is not None and known:
         trained = sum(weight.numel() * weight.element_size() for weight in module.parameters() if weight.requires_grad)
-        sharing = group.size if device.type == "cpu" else 1
+        sharing = processes if device.type == "cpu" else 1
         room = int(_USED * available / sharing) - kept_beside(settings) * trained
         for part in program.parts.members:
-            trial = _Trial(module, part, rows_of(rows, part.name), settings, begun)
+            trial = _Trial(module, part, rows_of(rows, part.name), settings)
             own = min(own, largest_that_fits(trial.taken_by, own, room, constant=trained))
     return int(min(group.gather_json([own])))
 
@@ -142,17 +172,18 @@ class _Trial:
         part: the part that is trained.
         rows: its rows.
         settings: the run's.
-        begun: the bytes that the process used before the first trial.
     """
 
-    def __init__(self, module: Step, part: Part, rows: RowSource, settings: RunSettings, begun: int) -> None:
-        self._module, self._part, self._rows, self._settings, self._begun = module, part, rows, settings, begun
+    def __init__(self, module: Step, part: Part, rows: RowSource, settings: RunSettings) -> None:
+        self._module, self._part, self._rows, self._settings = module, part, rows, settings
         self._longest = by_size(rows, min(len(rows), _LONGEST_OF))[::-1]
 
     def taken_by(self, size: int) -> int | None:
         """Return the bytes that a micro-batch takes at most, gradients included; None if there are not so many."""
         stopping.safe_point()
         device = next(self._module.parameters()).device
+        allocator.release()  # what an earlier trial freed would hide what this one takes
+        begun = memory.taken(device) or 0
         memory.forget_peak(device)
         # Blocks that are to be compiled would be compiled for every size that is tried.
         compiled = self._settings.trainer.compile
@@ -162,11 +193,15 @@ class _Trial:
                 self._pass(size, device)
         except torch.OutOfMemoryError:
             return None
+        except RuntimeError as error:
+            if "DefaultCPUAllocator" not in str(error):
+                raise
+            return None
         finally:
             for weight in self._module.parameters():
                 weight.grad = None
         most = memory.peak(device)
-        return None if most is None else max(0, most - self._begun)
+        return None if most is None else max(0, most - begun)
 
     def _pass(self, size: int, device: torch.device) -> None:
         samples = self._longest[torch.arange(size).numpy() % len(self._longest)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from contextlib import suppress
 
 # mallopt's parameters, from <malloc.h>.
 _TRIM_THRESHOLD = -1
@@ -17,6 +18,13 @@ _MMAP_MAX = -4
 
 _NEVER = 2**31 - 1  # mallopt takes an int
 _GROW_BY = 64 * 2**20
+
+
+def release() -> None:
+    """Return all freed memory to the kernel once, so that what is allocated next can be measured."""
+    if sys.platform.startswith("linux"):
+        with suppress(AttributeError, OSError):
+            ctypes.CDLL(None).malloc_trim(0)
 
 
 def tune() -> bool:

@@ -86,7 +86,7 @@ def _measured(material: Material, *, compared: bool) -> Report:
     module = Step(learner.to(group.device), precision, teacher)
     if any(phase.fits_memory for phase in whole):
         whole_rows = [material.rows("train", program, phase) for program, phase in zip(programs, whole, strict=True)]
-        whole = with_fitting_micro_batches(whole, programs, whole_rows, module, settings, group)
+        whole = with_fitting_micro_batches(whole, programs, whole_rows, module, settings, group, group.size)
     phases, parts = divide_by_part(whole, programs, settings.seed)
     sources = [
         rows_of(material.rows("train", program, phase), part.name) for (program, part), phase in zip(parts, phases, strict=True)

@@ -162,7 +162,7 @@ class _Costs:
         phases = plan_phases(settings.trainer)
         if any(phase.fits_memory for phase in phases):
             whole_rows = [self.material.rows("train", program, phase) for program, phase in zip(self.whole, phases, strict=True)]
-            phases = with_fitting_micro_batches(phases, self.whole, whole_rows, module, settings, group)
+            phases = with_fitting_micro_batches(phases, self.whole, whole_rows, module, settings, group, processes)
         micro_batches = {(phase.sequence_length, phase.batch_size): phase.micro_batch_size for phase in phases}
         shapes = []
         for phase, (_, part), rows in zip(self.phases, self.parts, self.rows, strict=True):
@@ -180,9 +180,8 @@ class _Costs:
 
     def _require(self, needed: int, available: int | None, of_what: str, micro: int | None) -> None:
         if available is not None and needed > available:
-            smaller = (
-                f"trainer.micro_batch_size={micro} (it does not change the result)" if micro else "a smaller size= or model="
-            )
+            fewer = f"trainer.micro_batch_size={micro} (with dropout, other masks; else the same result)"
+            smaller = fewer if micro else "a smaller size= or model="
             what = f"{of_what} take about {size_in_words(needed)}, and {size_in_words(available)} are available"
             remedy = f"try {smaller}, trainer.activation_checkpointing=true, or a smaller trainer.sequence_length"
             self.findings.wrong([MemoryExhausted(what, counted(self.settings.launch.processes, "process"), remedy)])
@@ -190,10 +189,11 @@ class _Costs:
     def _fits(self, shapes: Sequence[StepShape], weights: int, group: Group) -> bool:
         """Report the memory of a step; return whether it is available."""
         processes, now, available = self.settings.launch.processes, memory.taken(group.device), memory.available(group.device)
+        sharing = processes if group.device.type == "cpu" else 1  # else each has a device of its own
         largest = max(shapes, key=lambda shape: shape.work.kept_of(shape.micro))
         kept = largest.work.kept_of(largest.micro)
         carry = carried([program for program, _ in self.parts], self.phases) // processes
-        own = (now or 0) + 3 * weights + kept + carry
+        own = (now or 0) + (1 + kept_beside(self.settings)) * weights + kept + carry
         self.findings.fact(
             "memory",
             f"about {size_in_words(own)} per process, of which {size_in_words(kept)} for {largest.micro} rows"
@@ -204,12 +204,11 @@ class _Costs:
         )
         if available is None:
             return True
-        fixed = (
-            processes * own - (now or 0) - processes * kept
-        )  # the memory of this process is already excluded from what is available
-        fitting = (available - fixed - processes * largest.work.kept[0]) // max(1, processes * largest.work.kept[1])
+        # The memory of this process is already excluded from what is available.
+        fixed = sharing * own - (now or 0) - sharing * kept
+        fitting = (available - fixed - sharing * largest.work.kept[0]) // max(1, sharing * largest.work.kept[1])
         before = len(self.findings.errors)
-        self._require(fixed + processes * kept, available, f"steps with {largest.micro} rows in a micro-batch", max(0, fitting))
+        self._require(fixed + sharing * kept, available, f"steps with {largest.micro} rows in a micro-batch", max(0, fitting))
         return len(self.findings.errors) == before
 
     def _report_work(self, shapes: Sequence[StepShape]) -> None:
