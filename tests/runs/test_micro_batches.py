@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from support.tiny_run import TinyRun, in_child
 
 from plmtrain.errors import SettingsErrors
 from plmtrain.runs import micro_batches
-from plmtrain.runs.micro_batches import MICRO_BATCHES, largest_that_fits
+from plmtrain.runs.micro_batches import MICRO_BATCHES, largest_that_fits, sizes_before
 from plmtrain.settings.composing.compose import compose
 from plmtrain.settings.decode import pretrain_settings
 from plmtrain.settings.identity import RESOLVED
@@ -85,3 +88,21 @@ def test_what_is_no_size() -> None:
         with pytest.raises(SettingsErrors, match="micro_batch_size must be a whole number from 1 to") as caught:
             pretrain_settings(compose([f"trainer.micro_batch_size={value}"]))
         assert len(caught.value.errors) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "kept"),
+    [
+        ({}, [3]),
+        ({RESOLVED: {"processes": 2, "device": "cpu", MICRO_BATCHES: [3]}}, None),
+        ({RESOLVED: {"processes": 1, "device": "cuda", MICRO_BATCHES: [3]}}, None),
+        ({"trainer": {"activation_checkpointing": True}}, None),
+        ({RESOLVED: {"processes": 1, "device": "cpu", MICRO_BATCHES: ["3"]}}, None),
+        ({RESOLVED: None, "trainer": 3}, None),
+    ],
+)
+def test_another_machine_finds_out_anew(change: dict[str, Any], kept: list[int] | None) -> None:
+    """What was found out for other processes, another device or more memory for each row need not fit."""
+    config = {RESOLVED: {"processes": 1, "device": "cpu", MICRO_BATCHES: [3]}, "trainer": {"activation_checkpointing": False}}
+    settings = pretrain_settings(compose([AUTO]))
+    assert sizes_before({**config, **change}, settings, SimpleNamespace(size=1, device=torch.device("cpu"))) == kept
