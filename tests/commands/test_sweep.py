@@ -13,10 +13,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from support.children import in_child, wait_for
 
 from plmtrain import cli
 from plmtrain.commands.sweep import command as sweep
@@ -346,25 +347,24 @@ def test_the_sample_sweep_is_sound(tmp_path: Path, training: Training) -> None:
     assert len(training.started) == 3
 
 
-@pytest.fixture
-def joblib_ends() -> Iterator[None]:
-    """End joblib's processes, which would wait for more."""
-    yield
-    from joblib.externals.loky import get_reusable_executor
-
-    get_reusable_executor().shutdown(wait=True, kill_workers=True)
-
-
 @pytest.mark.parametrize("launcher", ["submitit_local", "joblib"])
-@pytest.mark.usefixtures("joblib_ends")
 def test_other_launchers_run_the_jobs_in_processes_of_their_own(training: Training, launcher: str) -> None:
     """In which the stand-in is not known: they find the jobs finished, and write their records again."""
     pytest.importorskip(f"hydra_plugins.hydra_{launcher.removesuffix('_local')}_launcher")
     command = ["size=tiny", "seed=1,2"]
     assert run(*command) == 0
     (first,) = Path("runs/sweeps").iterdir()
-    assert run(*command, f"hydra/launcher={launcher}") == 0
+
+    def launched() -> None:
+        assert run(*command, f"hydra/launcher={launcher}") == 0
+        if launcher == "joblib":  # its processes would wait for more
+            from joblib.externals.loky import get_reusable_executor
+
+            get_reusable_executor().shutdown(wait=True, kill_workers=True)
+
+    child = in_child(launched)  # Hydra changes the logging of the process
+    wait_for([child], 120)
+    assert child.exitcode == 0
     (second,) = set(Path("runs/sweeps").iterdir()) - {first}
     states = [[json.loads(path.read_text())["state"] for path in (folder / "jobs").glob("*.json")] for folder in (first, second)]
     assert states == [["finished"] * 2] * 2
-    assert len(training.started) == 2

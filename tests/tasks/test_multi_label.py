@@ -112,7 +112,7 @@ def test_what_are_no_labels_is_told_with_its_line(changes: dict[str, Any], cells
             {"multi_label": True, "metrics": ["accuracy"]},
             "metrics has accuracy, and with several labels a text there are micro_f1",
         ),
-        ({"metrics": ["micro_f1"]}, "metrics has micro_f1, and with one label a text there are accuracy"),
+        ({"metrics": ["macro_f1"]}, "metrics has macro_f1, and with one label a text there are accuracy"),
         ({"threshold": 0.3}, "threshold is of several labels a text"),
         ({"label_columns": ["a", "b"]}, "label_columns is of several labels a text"),
         ({"multi_label": True, "label_columns": ["a", "b"], "labels": ["b", "a"]}, "label_columns are the labels"),
