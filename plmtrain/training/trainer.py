@@ -312,6 +312,7 @@ class Trainer:
                 setup.held_out,
                 setup.group,
                 batch_size=setup.plan[-1].batch_size,
+                micro_batch_size=setup.plan[-1].micro_batch_size,
                 unigram=setup.unigram,
                 limit=trainer.evaluate_batches,
                 step=done,
