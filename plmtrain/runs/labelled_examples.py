@@ -179,7 +179,7 @@ class LabelledExamples(Material):
         precision = choose_precision(self.settings.trainer.precision, group.device)
         answers = predict_all(
             answering,
-            learner,
+            learner.to(group.device),
             rows,
             group,
             batch_size=phase.batch_size,
