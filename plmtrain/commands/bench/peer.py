@@ -166,7 +166,6 @@ def beside(material: Material, learner: Learner, precision: Precision, device: t
     Raises:
         SettingsError: if transformers has no class that computes this model.
     """
-    environment = {**child_processes.environment(), "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
     with tempfile.TemporaryDirectory(prefix="plmtrain-bench-") as name, (Path(name) / LOG).open("w") as output:
         publish(Path(name), learner, material)
         with stopping.held():
@@ -175,7 +174,7 @@ def beside(material: Material, learner: Learner, precision: Precision, device: t
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=output,
-                env=environment,
+                env=environment_of(device),
                 text=True,
             )
         try:
@@ -183,6 +182,15 @@ def beside(material: Material, learner: Learner, precision: Precision, device: t
         finally:
             process.kill()
             process.communicate()
+
+
+def environment_of(device: torch.device) -> Mapping[str, str]:
+    """Return the environment of the peer's process. Of several GPUs it sees the first alone, which is this process's: the Trainer
+    would take a batch on each."""
+    own = {**child_processes.environment(), "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+    if device.type == "cuda":
+        own["CUDA_VISIBLE_DEVICES"] = own.get("CUDA_VISIBLE_DEVICES", "").split(",")[0].strip() or "0"
+    return own
 
 
 def publish(folder: Path, learner: Learner, material: Material) -> None:
