@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import select
 import statistics
 import subprocess
 import sys
@@ -44,6 +45,9 @@ PROGRAM = (sys.executable, "-m", transformers_trainer.__name__)
 
 ROWS, LOG = "rows.safetensors", "output.txt"
 """The files of the peer's rows, and of what it prints."""
+
+_POLL = 0.2
+"""Seconds of waiting for an answer of the peer between two looks for a request to stop."""
 
 
 def require_peer(programs: Sequence[Trainable]) -> None:
@@ -136,6 +140,10 @@ class Peer:
 
     def _hear(self) -> Mapping[str, Any]:
         assert self._process.stdout is not None
+        while not select.select([self._process.stdout], [], [], _POLL)[
+            0
+        ]:  # an answer is a line, and the next one is not asked for
+            stopping.safe_point()
         if not (line := self._process.stdout.readline()):
             raise self._ended()
         answer: Mapping[str, Any] = json.loads(line)
