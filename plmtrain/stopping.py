@@ -22,7 +22,7 @@ from plmtrain.errors import Stopped
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 AGAIN = "run the same command again"
-"""What to do after a stop of work that begins anew, or that keeps by itself what it has done."""
+"""The advice after a stop of work that begins anew, or that keeps by itself what it has done."""
 
 _requested: signal.Signals | None = None
 _heard: signal.Signals | None = None
