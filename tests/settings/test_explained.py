@@ -58,7 +58,7 @@ def test_a_default_is_the_value_of_the_yaml() -> None:
     ("settings", "name", "words", "good", "bad"),
     [
         (TrainerSettings, "batch_size", "a whole number above 0 and at most 1,048,576", [1, 2**20], [0, -1, 1.5, 2**20 + 1]),
-        (TrainerSettings, "workers", "a whole number at least 0 and at most 256", [0, 256], [-1, 257]),
+        (TrainerSettings, "workers", "a whole number at least 0 and at most 256, or null", [0, 256, None], [-1, 257]),
         (TrainerSettings, "epochs", "a number above 0 and at most 1,000,000, or null", [0.5, None], [0, 1e7]),
         (TrainerSettings, "precision", "auto, fp32, bf16 or fp16", ["fp16"], ["fp8"]),
         (TrainerSettings, "compile", "true or false", [True], [3]),
