@@ -26,7 +26,7 @@ class TokenizerSettings(Settings):
     """The number of tokens in the vocabulary, special ones included; a small text may give fewer."""
     lowercase: bool
     """Whether text is lower-cased and accents are stripped."""
-    sample_bytes: int = Field(10**9, ge=10**6, le=10**12)
+    sample_bytes: int = Field(10**9, ge=10**6, le=10**11)
     """The text to train on: of more than this, a sample of its documents of about this size, chosen by their content."""
     path: str | None = None
     """The folder of an existing tokenizer (with a ``tokenizer.json``); no tokenizer is trained then."""
