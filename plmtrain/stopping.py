@@ -128,9 +128,13 @@ def ignore() -> None:
 
 
 @contextmanager
-def held() -> Iterator[None]:
-    """Hold back TERM, INT and USR1 inside the ``with``; children that are started there get them when they ``watch``."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+def held(*others: signal.Signals) -> Iterator[None]:
+    """Hold back TERM, INT and USR1 inside the ``with``; children that are started there get them when they ``watch``.
+
+    Args:
+        others: further signals, which each child lets through itself.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (*SIGNALS, *others))
     try:
         yield
     finally:

@@ -74,7 +74,7 @@ def train(material: Material, folder: RunFolder, settings_hash: str) -> Trainer:
     step, best_step = trainer.progress.step, trainer.progress.best_step
     if trainer.state.average is not None:
         trainer.state.average.exchange()
-    learner = _whole_learner(trainer)
+    learner = trainer.state.learner if group.sharding == "none" else _whole_learner(trainer)
     if program.selection.decides and best_step not in (None, step):
         load_result(learner, setup.checkpoints.at(best_step))
     material.conclude(program, learner.eval(), setup.plan[-1], group, folder.path)
@@ -89,13 +89,17 @@ def train(material: Material, folder: RunFolder, settings_hash: str) -> Trainer:
 
 
 def _whole_learner(trainer: Trainer) -> Learner:
-    """Return the learner of a trainer: another one with the same weights if it is sharded. All processes must call it."""
-    group, learner = trainer.setup.group, trainer.state.learner
-    if group.sharding == "none":
-        return learner
+    """Return another learner, on the CPU, with the weights of a trainer whose learner is sharded. All processes must call it.
+
+    Of the trainer nothing but its weights is left: the device need not hold its gradients, moments and average any more.
+    """
+    learner = trainer.state.learner
+    trainer.state.optimizer.zero_grad()
+    trainer.state.optimizer.state.clear()
+    trainer.state.average = None
     alone = trainer.setup.programs[0].build(lambda model: backbones.build(model, learner.backbone.vocabulary_size))
     alone.load_state_dict({name: whole(tensor).cpu() for name, tensor in learner.state_dict().items()})
-    return alone.to(group.device)
+    return alone
 
 
 def assemble(material: Material, folder: RunFolder, settings_hash: str) -> Trainer:

@@ -177,7 +177,15 @@ class LabelledExamples(Material):
 
         rows, answering = self.rows("validation", program, phase), _answering(program)
         precision = choose_precision(self.settings.trainer.precision, group.device)
-        answers = predict_all(answering, learner, rows, group, batch_size=phase.batch_size, precision=precision)
+        answers = predict_all(
+            answering,
+            learner.to(group.device),
+            rows,
+            group,
+            batch_size=phase.batch_size,
+            micro_batch_size=phase.micro_batch_size,
+            precision=precision,
+        )
         answers = by_example(answering, answers, rows.owners)
         if group.is_main:
             if tuned := answering.tuned(answers, rows.references):

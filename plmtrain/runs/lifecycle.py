@@ -60,7 +60,7 @@ def carry_out(command: Sequence[str], settings: RunSettings, prepare: Callable[[
                 material = prepare(on_update)
             if settings.launch.processes > 1 and not launch.in_a_group():
                 check_divisible(plan_phases(material.settings.trainer), settings.launch.processes)
-                stopping.until(lambda: "all processes after this step")
+                stopping.until(lambda: "all processes after this step or the next")
                 return _conclude(folder, launch.launch_processes(command, settings.launch.processes))
             from plmtrain.runs.assembly import train
 

@@ -183,7 +183,8 @@ class Material(ABC):
 
         Args:
             program: the program of the last phase.
-            learner: the learner with the weights of the run's result, in eval mode, on the group's device.
+            learner: the learner with the weights of the run's result, in eval mode; on the CPU if the run was sharded, on the
+                group's device otherwise.
             phase: the last phase.
             group: the processes that trained together.
             folder: the run's folder.

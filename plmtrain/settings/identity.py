@@ -58,7 +58,8 @@ def kind_of(key: str, validation_decides: bool = False) -> Kind:
         validation_decides: whether the run's result depends on when it is validated.
 
     Returns:
-        ``free``: the result stays the same. ``trajectory``: the weights fit, and the result changes. ``structural``: the
+        ``free``: the result stays the same, except for rounding and the masks of dropout, which are drawn for each process
+        and micro-batch. ``trajectory``: the weights fit, and the result changes. ``structural``: the
         checkpoint no longer fits, or has another meaning.
     """
     group, _, name = key.partition(".")

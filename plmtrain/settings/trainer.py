@@ -72,7 +72,7 @@ class TrainerSettings(Settings):
     """Sequences in a step, over all processes and micro-batches."""
     micro_batch_size: Annotated[int, Field(gt=0, le=MOST_ROWS)] | Literal["auto"] | None = None
     """Sequences that one process takes at a time; all of its share if omitted, as many as fit into memory with ``auto``, which
-    is found out before the first step. It changes memory, never the result."""
+    is found out before the first step. It changes memory, and the result only by dropout, whose masks are drawn for each."""
     activation_checkpointing: bool = False
     """Whether blocks keep only their inputs for the backward pass, and are computed again in it: less memory, more time, the same
     result."""

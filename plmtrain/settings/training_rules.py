@@ -89,7 +89,7 @@ def _batches_divide(trainer: TrainerSettings, launch: LaunchSettings) -> Iterato
             yield (
                 f"{place}.micro_batch_size",
                 f"{place}.micro_batch_size ({micro}) is more than the batch ({batch})",
-                f"lower {place}.micro_batch_size: it is a part of the batch, and changes memory, never the result",
+                f"lower {place}.micro_batch_size: it is a part of the batch, and changes memory alone (with dropout, the masks)",
             )
 
 

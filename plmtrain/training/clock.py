@@ -15,12 +15,15 @@ class Clock:
     Args:
         tokens: the number of tokens that the run had read before this process began.
         machine_rate: FLOPs a second that the machine's matrix products reach alone; None if unknown.
+        several: whether several processes train. They agree on a stop within each step: one that is asked for later in the step
+            comes after the next.
     """
 
-    def __init__(self, tokens: int, machine_rate: float | None = None) -> None:
+    def __init__(self, tokens: int, machine_rate: float | None = None, *, several: bool = False) -> None:
         self._began = self._since = time.perf_counter()
         self._tokens = tokens
         self._machine_rate = machine_rate
+        self._several = several
         self._flops: int | None = 0
         self._doing = "this step"
         self._step_began = self._began
@@ -62,7 +65,11 @@ class Clock:
 
     def awaited(self) -> str:
         """Return what must end before the training can stop, and how long it will take; another thread may call this."""
-        if self._doing != "this step" or self._step_seconds is None:
+        if self._doing != "this step":
             return f"after {self._doing}"
-        left = self._step_seconds - (time.perf_counter() - self._step_began)
-        return f"after {self._doing} (about {duration(max(left, 1.0))})"
+        awaited = "after this step or the next" if self._several else "after this step"
+        if self._step_seconds is None:
+            return awaited
+        left = max(self._step_seconds - (time.perf_counter() - self._step_began), 1.0)
+        at_most = f"at most about {duration(left + self._step_seconds)}" if self._several else f"about {duration(left)}"
+        return f"{awaited} ({at_most})"

@@ -1,7 +1,8 @@
 """Compilation of the repeated blocks, each as one graph.
 
 Only a block's own ``forward`` is compiled: what wraps it (sharding) stays outside, and so does the loss, whose number of
-predictions differs from batch to batch. All blocks of a kind share their kernels.
+predictions differs from batch to batch; so does the last layer of a loss that computes it at the predicted positions alone
+(``Block.at``), for the same reason. All blocks of a kind share their kernels.
 """
 
 from __future__ import annotations

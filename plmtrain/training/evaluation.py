@@ -28,21 +28,25 @@ _SEED = 0
 
 
 def held_out_batches(
-    program: AnyProgram, rows: RowSource, batch_size: int, group: Group, limit: int | None
+    program: AnyProgram, rows: RowSource, batch_size: int, micro_batch_size: int | None, group: Group, limit: int | None
 ) -> Iterator[tuple[Batch, bool]]:
-    """Yield this process's part of every batch of held-out rows, and whether it counts.
+    """Yield this process's part of every batch of held-out rows in micro-batches, and whether each counts.
 
-    A process without rows in a batch takes the batch's first row, which does not count, so that all processes execute the same
-    collective operations. For streams, a batch is one row of every stream, and ``batch_size`` is ignored.
+    A process without rows in a micro-batch takes the batch's first row, which does not count, so that all processes execute the
+    same collective operations. For streams, a batch is one row of every stream, taken at once, and both sizes are ignored.
     """
-    batch_size = streams_of(rows) or batch_size
+    if (streams := streams_of(rows)) is not None:
+        batch_size, micro_batch_size = streams, None
     count = len(rows) if limit is None else min(len(rows), limit * batch_size)
     order = by_size(rows, count)
     for first in range(0, count, batch_size):
         everyone = order[first : first + batch_size]
-        own = np.array_split(everyone, group.size)[group.rank]
-        taken = own if len(own) else everyone[:1]
-        yield program.collate(rows.fetch(taken), Keys(_SEED, np.zeros(len(taken), np.int64), taken)), bool(len(own))
+        shares = np.array_split(everyone, group.size)
+        own, largest = shares[group.rank], len(shares[0])
+        for start in range(0, largest, size := micro_batch_size or largest):
+            part = own[start : start + size]
+            taken = part if len(part) else everyone[:1]
+            yield program.collate(rows.fetch(taken), Keys(_SEED, np.zeros(len(taken), np.int64), taken)), bool(len(part))
 
 
 @torch.no_grad()
@@ -53,6 +57,7 @@ def evaluate(
     group: Group,
     *,
     batch_size: int,
+    micro_batch_size: int | None = None,
     unigram: NDArray[np.float64] | None = None,
     limit: int | None = None,
     step: int | None = None,
@@ -65,6 +70,7 @@ def evaluate(
         rows: the held-out rows.
         group: the processes that evaluate together.
         batch_size: rows in a batch, over all processes.
+        micro_batch_size: rows that a process takes at a time; None for all of its share.
         unigram: [vocabulary] as in ``Program.measures``.
         limit: the maximum number of batches.
         step: the training step, for fault injection.
@@ -78,7 +84,17 @@ def evaluate(
     if isinstance(rows, RowsBySource):
         texts: dict[str, dict[str, float]] = {}
         for name, own in rows.sources.items():
-            alone = evaluate(module, trained, own, group, batch_size=batch_size, unigram=unigram, limit=limit, step=step)
+            alone = evaluate(
+                module,
+                trained,
+                own,
+                group,
+                batch_size=batch_size,
+                micro_batch_size=micro_batch_size,
+                unigram=unigram,
+                limit=limit,
+                step=step,
+            )
             if alone is None:
                 return None
             texts[name] = alone
@@ -86,7 +102,7 @@ def evaluate(
     parts = trained.parts
     measured: dict[str | None, dict[str, float]] = {}
     for part in parts.members:
-        values = _evaluate(module, part, rows_of(rows, part.name), group, batch_size, unigram, limit, step)
+        values = _evaluate(module, part, rows_of(rows, part.name), group, batch_size, micro_batch_size, unigram, limit, step)
         if values is None:
             return None
         measured[part.name] = values
@@ -115,6 +131,7 @@ def _evaluate(
     rows: RowSource,
     group: Group,
     batch_size: int,
+    micro_batch_size: int | None,
     unigram: NDArray[np.float64] | None,
     limit: int | None,
     step: int | None,
@@ -126,7 +143,7 @@ def _evaluate(
     weights: dict[str, float] = {}
     carry: Carry = {}
     try:
-        for batch, counts in held_out_batches(part.program, rows, batch_size, group, limit):
+        for batch, counts in held_out_batches(part.program, rows, batch_size, micro_batch_size, group, limit):
             fault_point("eval", step)
             if group.anyone_asked_to_stop():
                 return None
@@ -137,14 +154,20 @@ def _evaluate(
                 counted |= {f"{name}/{key}": count for key, count in term.counts.items()}
                 for key, value in counted.items():
                     sums[key] = sums.get(key, torch.zeros((), dtype=torch.float64)) + counts * value.double().cpu()
-        scores = _scores(module, part, rows, group, batch_size, limit)
+        scores = _scores(module, part, rows, group, batch_size, micro_batch_size, limit)
     finally:
         module.train(was_training)
     return None if scores is None else {**_ratios(sums, weights, group, part.program, unigram), **scores}
 
 
 def _scores(
-    module: nn.Module, part: Part, rows: RowSource, group: Group, batch_size: int, limit: int | None
+    module: nn.Module,
+    part: Part,
+    rows: RowSource,
+    group: Group,
+    batch_size: int,
+    micro_batch_size: int | None,
+    limit: int | None,
 ) -> dict[str, float] | None:
     """Compute the measures that need the predictions of all rows. None if a signal asked to stop."""
     answering = part.program.answering
@@ -161,6 +184,7 @@ def _scores(
                 rows,
                 group,
                 batch_size=batch_size,
+                micro_batch_size=micro_batch_size,
                 precision=step.precision,
                 count=None if limit is None else limit * batch_size,
             )

@@ -80,7 +80,8 @@ def launch_processes(arguments: Sequence[str], processes: int) -> int:
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads)),
         LAUNCHER: str(os.getpid()),
     }
-    with stopping.held():
+    save_request.answered()  # one from before: nothing was trained since the last checkpoint
+    with stopping.held(save_request.SIGNAL):
         children = [
             subprocess.Popen(
                 [sys.executable, "-m", "plmtrain", *arguments],

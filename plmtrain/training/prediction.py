@@ -25,6 +25,7 @@ def predict_all(
     group: Group,
     *,
     batch_size: int,
+    micro_batch_size: int | None = None,
     precision: Precision,
     count: int | None = None,
 ) -> list[dict[str, Any]]:
@@ -36,6 +37,7 @@ def predict_all(
         rows: the rows of the questions.
         group: the processes over which the rows are distributed.
         batch_size: rows in a batch, over all processes.
+        micro_batch_size: rows that a process takes at a time; None for all of its share.
         precision: the precision of matrix products.
         count: the number of rows to answer, from the first; all if None.
 
@@ -52,8 +54,9 @@ def predict_all(
         if group.anyone_asked_to_stop():
             raise stopping.stopped()
         everyone = order[first : first + batch_size]
-        part = np.array_split(everyone, group.size)[group.rank]
-        if len(part):
+        share = np.array_split(everyone, group.size)[group.rank]
+        for start in range(0, len(share), size := micro_batch_size or batch_size):
+            part = share[start : start + size]
             batch = answering.collate(rows.fetch(part)).to(group.device)
             with autocast(precision, group.device), uncompiled():
                 answers = answering.predict(learner, batch)

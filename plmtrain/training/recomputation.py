@@ -15,10 +15,12 @@ from plmtrain.backbones import blocks_in
 
 
 def recompute_blocks(learner: nn.Module) -> None:
-    """Let the blocks of a learner's backbones keep their inputs alone.
+    """Let the blocks of a learner's backbones keep their inputs alone, however they are called: ``forward``, or another of their
+    ``entries``, as the last layer of a loss that reads some positions only.
 
     Args:
         learner: the learner; names and values of its parameters stay as they are.
     """
     for block in blocks_in(learner):
-        block.forward = partial(checkpoint, block.forward, use_reentrant=False)  # type: ignore[method-assign]
+        for name in ("forward", *getattr(block, "entries", ())):
+            setattr(block, name, partial(checkpoint, getattr(block, name), use_reentrant=False))

@@ -26,9 +26,10 @@ def _request(number: int, frame: FrameType | None) -> None:
 
 
 def watch() -> None:
-    """Take requests from now on; without this the signal ends the process."""
+    """Take requests from now on, and one that was held back; without this the signal ends the process."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(SIGNAL, _request)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (SIGNAL,))
 
 
 def asked() -> bool:

@@ -62,7 +62,8 @@ class Outcome:
         updated: whether the weights were updated; false if the gradient was not finite.
         carry: the carry for the next step, for this process's rows; empty if the weights were not updated, because the carry may
             then not be finite either.
-        requests: which of the requests any process has had, as of the end of the backward pass.
+        requests: which of the requests any process has had, as of the moment at which it had handed the backward pass to its
+            device; a later one is known after the next step.
     """
 
     totals: Mapping[str, Tensor]

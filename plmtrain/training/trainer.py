@@ -120,7 +120,7 @@ class Trainer:
         self._tokens_before = progress.tokens  # before the last step
         self._selection = setup.programs[-1].selection
         self._order = Order(setup.settings.seed, setup.plan)
-        self._clock = Clock(progress.tokens, setup.machine_rate)
+        self._clock = Clock(progress.tokens, setup.machine_rate, several=setup.group.size > 1)
         self._requests: Sequence[bool] | None = None
 
     def run(self) -> Progress:
@@ -298,7 +298,7 @@ class Trainer:
 
     def _agreed(self) -> Sequence[bool]:
         """Return whether any process was asked to stop, and to save. After a step its processes know that already: to ask again
-        would be to wait for the device."""
+        would be to wait for the device. One that was asked after they agreed in this step is known after the next."""
         if self._requests is None or self.setup.group.size == 1:
             return self.setup.group.anyone(*_requests())
         return self._requests
@@ -312,6 +312,7 @@ class Trainer:
                 setup.held_out,
                 setup.group,
                 batch_size=setup.plan[-1].batch_size,
+                micro_batch_size=setup.plan[-1].micro_batch_size,
                 unigram=setup.unigram,
                 limit=trainer.evaluate_batches,
                 step=done,

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import math
 import re
+import signal
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -101,6 +103,22 @@ def test_a_peer_takes_a_step_after_each_of_ours(work: Path) -> None:
     assert speed["peer"] == {"seconds": 7, "peak_bytes": 1003}
     assert math.isclose(speed["peer_tokens_per_second"], 4 * 32 / 7)
     assert math.isclose(speed["ratio"], 7 / speed["seconds"])
+
+
+@pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGTERM])
+def test_a_comparison_that_is_stopped_leaves_nothing(work: Path, asked: signal.Signals) -> None:
+    """While the peer computes, which may take long."""
+    stuck = f"import os, time; os.kill(os.getppid(), {asked:d}); time.sleep(100)"
+
+    def before() -> None:
+        peer.PROGRAM = (sys.executable, "-c", stuck)
+        tempfile.tempdir = str(work)
+
+    words = ["model=bert", "objective=dynamic_mlm", *RUN[3:-1], *SHAPE[:-1], "against=transformers"]
+    result = plmtrain("bench", *words, cwd=work, before=before)
+    assert result.code == 75, result.err
+    assert f"stopped by {asked.name}" in result.err
+    assert not list(work.glob("plmtrain-bench-*"))
 
 
 def test_a_peer_that_fails_is_named(work: Path) -> None:

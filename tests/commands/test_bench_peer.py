@@ -14,7 +14,7 @@ import torch
 from support.memory_rows import memory_rows, vocabulary_of
 
 from plmtrain import backbones, objectives
-from plmtrain.commands.bench.peer import publish, write_rows
+from plmtrain.commands.bench.peer import environment_of, publish, write_rows
 from plmtrain.commands.bench.peer_rows import IGNORED, collator_for
 from plmtrain.commands.bench.transformers_trainer import STEP, Examples, Job, collator_of, model_of, tokenizer_of, train
 from plmtrain.data.loading.order import Order, plan_phases
@@ -106,6 +106,15 @@ def test_pairs_keep_their_segments_and_labels(tmp_path: Path) -> None:
     assert batch["next_sentence_label"].tolist() == made.batch.targets["pairs"].tolist()
     assert torch.equal(batch["token_type_ids"], made.batch.inputs.segments)
     assert torch.isfinite(model_of(made.job)(**batch).loss)
+
+
+@pytest.mark.parametrize(("visible", "seen"), [(None, "0"), ("", "0"), ("3", "3"), ("2,0,1", "2"), ("GPU-7f, GPU-3a", "GPU-7f")])
+def test_of_several_gpus_it_sees_the_first(visible: str | None, seen: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert environment_of(torch.device("cuda:0"))["CUDA_VISIBLE_DEVICES"] == seen
+    assert environment_of(torch.device("cpu")).get("CUDA_VISIBLE_DEVICES") == visible
 
 
 def test_a_step_whenever_it_is_asked_for(tmp_path: Path) -> None:

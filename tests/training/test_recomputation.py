@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -17,7 +18,7 @@ SHAPE = "model.layers=6 model.width=16 model.heads=2 model.feed_forward=64 model
 SHORT = ["model.positions=32", "trainer.sequence_length=32"]
 
 
-def kept(model: nn.Module, inputs: Inputs) -> tuple[int, list[Tensor]]:
+def kept(model: nn.Module, inputs: Inputs, at: Tensor | None = None) -> tuple[int, list[Tensor]]:
     """The numbers that a step keeps for its backward pass, and its gradients."""
     sizes: dict[int, int] = {}
 
@@ -28,7 +29,7 @@ def kept(model: nn.Module, inputs: Inputs) -> tuple[int, list[Tensor]]:
     torch.manual_seed(3)
     model.zero_grad()
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        states = model.encode(inputs)
+        states = model.encode(inputs) if at is None else model.encode_at(inputs, at)
     states.square().sum().backward()
     weights = {parameter.data_ptr() for parameter in model.parameters()}
     return sum(size for place, size in sizes.items() if place not in weights), [
@@ -49,3 +50,18 @@ def test_a_block_keeps_its_input_alone() -> None:
     of_a_state = ids.numel() * 16
     assert less < (6 + 4) * of_a_state  # the input of each block, and a little for embeddings and the last norm
     assert whole > 6 * 10 * of_a_state
+
+
+@pytest.mark.parametrize("system", ["model=bert objective=mlm", "model=deberta objective=mlm"])
+def test_so_does_the_last_block_where_a_loss_reads_some_positions(system: str) -> None:
+    """Of one block the inner layer alone would be four states wide."""
+    words = [*system.split(), *SHAPE[1:], "model.layers=1", "model.attention_dropout=0.2", *SHORT]
+    model = backbones.build(pretrain_settings(compose(words)).model, 50).train()
+    ids = torch.randint(0, 50, (4, 32), generator=torch.Generator().manual_seed(0))
+    inputs, every_second = Inputs(ids=ids, layout=Layout(causal=False)), torch.arange(0, 128, 2)
+    economical = copy.deepcopy(model)
+    recompute_blocks(economical)
+    whole, gradients = kept(model, inputs, every_second)
+    less, same = kept(economical, inputs, every_second)
+    assert all(torch.equal(one, other) for one, other in zip(gradients, same, strict=True))
+    assert whole - less > 64 * (64 + 16)  # at least the inner layer and the input of its norm

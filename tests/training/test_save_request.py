@@ -32,6 +32,26 @@ def test_the_parent_of_several_processes_passes_it_on_once(monkeypatch: pytest.M
     assert not save_request.asked()
 
 
+def test_one_from_before_the_processes_is_forgotten_and_one_before_they_watch_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The signal would end a process that does not watch yet."""
+    program = (
+        "import time; from plmtrain.training import save_request; print('ready', flush=True); time.sleep(0.3); "
+        "save_request.watch(); exit(3 if save_request.asked() else 4)"
+    )
+    started = []
+
+    def start(command: Any, **others: Any) -> subprocess.Popen[bytes]:
+        assert not save_request.asked()
+        started.append(waiting(program))
+        started[-1].send_signal(save_request.SIGNAL)
+        return started[-1]
+
+    monkeypatch.setattr(launch, "subprocess", SimpleNamespace(Popen=start, DEVNULL=subprocess.DEVNULL))
+    monkeypatch.setattr(save_request, "_asked", True)
+    assert launch.launch_processes([], 1) == 3
+    assert [process.wait() for process in started] == [3]
+
+
 def test_the_owner_is_asked() -> None:
     process = waiting()
     save_request.ask(replace(Owner.this_process(), pid=process.pid))

@@ -108,7 +108,14 @@ def test_processes_and_shards_may_change_at_a_resume(tmp_path: Path) -> None:
 def test_sharded_runs_resume_exactly_with_dropout_on(tmp_path: Path) -> None:
     settings = ("trainer.micro_batch_size=2", "trainer.steps=4", "trainer.save_every=2", "trainer.ema=0.9", FULL)
     whole, killed = (TinyRun(tmp_path / name, settings) for name in ("whole", "killed"))
-    assert in_group(whole.go, 2) == [0, 0]
+
+    def go() -> None:
+        trainer = whole.go()  # what the whole weights at its end stand beside
+        assert not trainer.state.optimizer.state
+        assert trainer.state.average is None
+        assert all(weight.grad is None for weight in trainer.state.learner.parameters())
+
+    assert in_group(go, 2) == [0, 0]
     assert in_group(killed.go, 2, "train.accum@3", faulty_rank=0)[0] == -signal.SIGKILL
     assert in_group(killed.go, 2) == [0, 0]
     assert killed.digest() == whole.digest()

@@ -55,7 +55,8 @@ def run(arguments: list[str]) -> int:
         raise SettingsError(what, f"launch.processes={settings.launch.processes}", "omit launch.processes")
     with preparation_report() as on_update:
         material = material_of(settings, on_update)
-    with stopping.ending_at_once():
+    # A comparison ends between two steps: it has a folder to remove.
+    with nullcontext() if peers else stopping.ending_at_once():
         report = _measured(material, compared=bool(peers))
     if "--json" in arguments:
         print_json(report.as_json())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import select
 import statistics
 import subprocess
 import sys
@@ -44,6 +45,9 @@ PROGRAM = (sys.executable, "-m", transformers_trainer.__name__)
 
 ROWS, LOG = "rows.safetensors", "output.txt"
 """The files of the peer's rows, and of what it prints."""
+
+_POLL = 0.2
+"""Seconds of waiting for an answer of the peer between two looks for a request to stop."""
 
 
 def require_peer(programs: Sequence[Trainable]) -> None:
@@ -136,6 +140,10 @@ class Peer:
 
     def _hear(self) -> Mapping[str, Any]:
         assert self._process.stdout is not None
+        while not select.select([self._process.stdout], [], [], _POLL)[
+            0
+        ]:  # an answer is a line, and the next one is not asked for
+            stopping.safe_point()
         if not (line := self._process.stdout.readline()):
             raise self._ended()
         answer: Mapping[str, Any] = json.loads(line)
@@ -166,7 +174,6 @@ def beside(material: Material, learner: Learner, precision: Precision, device: t
     Raises:
         SettingsError: if transformers has no class that computes this model.
     """
-    environment = {**child_processes.environment(), "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
     with tempfile.TemporaryDirectory(prefix="plmtrain-bench-") as name, (Path(name) / LOG).open("w") as output:
         publish(Path(name), learner, material)
         with stopping.held():
@@ -175,7 +182,7 @@ def beside(material: Material, learner: Learner, precision: Precision, device: t
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=output,
-                env=environment,
+                env=environment_of(device),
                 text=True,
             )
         try:
@@ -183,6 +190,15 @@ def beside(material: Material, learner: Learner, precision: Precision, device: t
         finally:
             process.kill()
             process.communicate()
+
+
+def environment_of(device: torch.device) -> Mapping[str, str]:
+    """Return the environment of the peer's process. Of several GPUs it sees the first alone, which is this process's: the Trainer
+    would take a batch on each."""
+    own = {**child_processes.environment(), "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+    if device.type == "cuda":
+        own["CUDA_VISIBLE_DEVICES"] = own.get("CUDA_VISIBLE_DEVICES", "").split(",")[0].strip() or "0"
+    return own
 
 
 def publish(folder: Path, learner: Learner, material: Material) -> None:

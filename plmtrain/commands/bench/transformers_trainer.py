@@ -129,7 +129,7 @@ def train(job: Job, asked: Iterator[str], answer: Callable[[dict[str, Any]], obj
             return torch.utils.data.SequentialSampler(self.train_dataset)
 
     tokenizer = tokenizer_of(job)
-    with tempfile.TemporaryDirectory() as output:
+    with tempfile.TemporaryDirectory(dir=job.folder) as output:  # which is removed when this process was killed, too
         InOrder(
             model_of(job),
             transformers.TrainingArguments(

@@ -73,6 +73,7 @@ def run(arguments: list[str]) -> int:
         rows,
         group,
         batch_size=phase.batch_size,
+        micro_batch_size=phase.micro_batch_size,
         unigram=material.unigram_losses(),
         limit=settings.trainer.evaluate_batches,
     )
