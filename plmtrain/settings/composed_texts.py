@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -27,6 +27,8 @@ class MarkSettings(Settings):
     """The mark before the part."""
     after: str = Field(min_length=1)
     """The mark after the part."""
+    missing: Literal["error", "unmarked"] = "error"
+    """What becomes of a text that does not have the part at its place: the row is bad, or it is read without these marks."""
 
     @model_validator(mode="after")
     def _one_end(self) -> Self:

@@ -64,6 +64,24 @@ def test_a_place_that_is_none_of_the_text_is_told_with_its_line(
     assert "data.on_bad=skip" in told.value.remedy
 
 
+def test_a_part_that_may_be_missing_is_left_without_marks_and_counted() -> None:
+    """Rows as in WSC: the noun of the second is not the words at its place, nor is there any at the pronoun's of the third."""
+    noun = {**WORDS, "before": "* ", "after": " *", "missing": "unmarked"}
+    it = {**SPAN, "start": "it", "end": "end", "missing": "unmarked"}
+    reader = reader_of(ClassificationSettings(name="t", text=("s",), labels=("a", "b"), marks=[noun, it]))
+    cells = {"s": "Kamenev and Zinoviev feared him", "from": 0, "it": 28, "end": 31, "label": "a"}
+    rows = [{"part": "Kamenev and Zinoviev"}, {"part": "Zinoviev"}, {"part": "Kamenev", "it": 40}]
+    examples = [reader.example(Row("x:1", {**cells, **changes})) for changes in rows]
+    assert [example.texts for example in examples] == [
+        ("* Kamenev and Zinoviev * feared <him>",),
+        ("Kamenev and Zinoviev feared <him>",),
+        ("* Kamenev * and Zinoviev feared him",),
+    ]
+    (told, *_) = reader.findings({"train": examples[:2], "validation": examples[2:]})
+    assert told.what.startswith("2 of 3 examples are read without a mark")
+    assert not any("mark" in told.what for told in reader.findings({"train": examples[:1], "validation": []}))
+
+
 @pytest.mark.parametrize(
     ("changes", "what"),
     [

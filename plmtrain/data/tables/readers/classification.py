@@ -139,7 +139,7 @@ class _LabelReader(SentenceReader[ClassificationSettings, ReferenceT]):
 
     def findings(self, splits: Splits) -> list[Finding]:
         train, held_out = (self._counts(splits[split]) for split in ("train", "validation"))
-        return rare(self.task.labels, train, held_out, self._setting)
+        return [*super().findings(splits), *rare(self.task.labels, train, held_out, self._setting)]
 
     def _counts(self, examples: Sequence[Example[ReferenceT]]) -> Counter[str]:
         given = (example.reference for example in examples)
