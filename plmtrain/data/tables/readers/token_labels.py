@@ -98,6 +98,11 @@ class TokenLabelsReader(Reader[TokenLabelsSettings, Tags]):
     def judge(self, splits: Splits) -> None:
         setting = f"task.label={self.task.label}"
         require_several(self.task.labels, setting)
+        if self.task.average != "micro" and not self.task.entities:
+            what = (
+                f"task.average={self.task.average} is of names, and not all labels are O or begin with B-, I-, E-, L-, S- or U-"
+            )
+            raise DataError(what, setting, "omit task.average")
         if self.task.strict and (
             other := [label for label in self.task.labels if label != "O" and label[:2] not in ("B-", "I-")]
         ):
