@@ -113,6 +113,11 @@ def test_chosen_names_are_compared_by_their_words() -> None:
     assert example.reference == RightTexts(("cats", "Ann Lee"), ("the Cats", "Ann  Lee", "Bea"), (1,))
     assert reader.targets([example]).tolist() == [[False, True, False]]
     assert reader.line(example)["expected"] == [1]
+    with pytest.raises(DataError, match="column 'label' should be a list of texts, but is text") as told:
+        reader.example(Row("x.jsonl:7", {**cells, "label": "Bea"}))
+    assert told.value.remedy.startswith(
+        'write label as a list, ["..."], or say how the one right choice is given: task.label_as='
+    )
     with pytest.raises(DataError, match="no choice is one of the right answers in 'label': 'Eve'"):
         reader.example(Row("x.jsonl:7", {**cells, "label": ["Eve"]}))
     answering, other = several_right().answering, reader.example(Row("x.jsonl:8", {**cells, "label": ["Bea", "Ann Lee"]}))

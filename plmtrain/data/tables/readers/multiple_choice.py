@@ -76,7 +76,9 @@ class ChoiceReader(Reader[MultipleChoiceSettings, ReferenceT]):
             DataError: if there are fewer than two, or an empty one.
         """
         if len(self.task.choices) == 1:
-            choices = lists.texts(row, self.task.choices[0])
+            column = self.task.choices[0]
+            remedy = f'write {column} as a list, ["...", "..."], or name a column for each: task.choices=[A, B]'
+            choices = lists.texts(row, column, remedy)
         else:
             given = ["" if row.cells[column] is None else row.text(column) for column in self.task.choices]
             while given and not given[-1].strip():
@@ -227,7 +229,8 @@ class SeveralRightReader(ChoiceReader[RightTexts]):
         return task.several_right
 
     def right(self, row: Row, choices: Sequence[str]) -> RightTexts:
-        texts = lists.texts(row, self.task.label)
+        remedy = f'write {self.task.label} as a list, ["..."], or say how the one right choice is given: task.label_as='
+        texts = lists.texts(row, self.task.label, remedy)
         answers = {_as_read(text) for text in texts}
         numbers = tuple(number for number, choice in enumerate(choices) if _as_read(choice) in answers)
         if not numbers:
