@@ -86,7 +86,8 @@ def test_a_part_that_may_be_missing_is_left_without_marks_and_counted() -> None:
     ("changes", "what"),
     [
         ({"joined": {"t": "{s}"}}, "joined has a template for t, which text does not name"),
-        ({"joined": {"s": "{"}}, "single brace"),
+        ({"joined": {"s": "{"}}, r"joined\.s has a single brace"),
+        ({"joined": {"s": "no {{brace}}"}}, "joined has no column for s"),
         ({"marks": [{**SPAN, "text": "t"}]}, "marks names the text t, which is not read: s"),
         ({"marks": [{**SPAN, "words": "w"}]}, "a mark takes end"),
         ({"marks": [{**WORDS, "inclusive": True}]}, "inclusive is of end"),
