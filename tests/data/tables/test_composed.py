@@ -129,6 +129,9 @@ def test_examples_of_a_group_stay_together_and_are_told_apart_from_those_of_anot
     assert reader.kin(first) == reader.kin(second) != reader.kin(other)
     assert reader.content(first) != reader.content(other)
     assert reader.line(first) == {"s": "x", "expected": "a"}
+    for nothing in (None, ""):
+        with pytest.raises(DataError, match="column 'q' names no group"):
+            reader.example(Row("x:1", {"s": "x", "label": "a", "p": 1, "q": nothing}))
 
 
 @pytest.mark.parametrize("kind", ["wordpiece-bert", "byte_bpe-roberta", "unigram-albert"])

@@ -189,6 +189,9 @@ class GroupedReader(_LabelReader[GroupedLabel]):
         return (reference.label,)
 
     def answer(self, row: Row) -> GroupedLabel:
+        for column in self.task.group:
+            if row.cells[column] in (None, ""):
+                raise DataError(f"column '{column}' names no group: it is empty", row.where, SKIP)
         group = json.dumps([row.cells[column] for column in self.task.group], ensure_ascii=False, default=str)
         return GroupedLabel(self._known(row.label(self.task.label), row), group)
 
