@@ -136,9 +136,9 @@ class Reader(ABC, Generic[TaskT, ReferenceT]):
     def content(self, example: Example[ReferenceT]) -> tuple[str, ...]:
         """Return everything that is read of an example as text, for digests."""
 
-    def kin(self, example: Example[ReferenceT]) -> str:
-        """Return the text that decides whether an example is held out: those with the same one stay together."""
-        return "\n".join(example.texts)
+    def kin(self, example: Example[ReferenceT]) -> tuple[str, ...]:
+        """Return what ties an example to others where a part is held out: those with one of these in common stay together."""
+        return ("\n".join(example.texts),)
 
     def kind(self, example: Example[ReferenceT]) -> str:
         """Return the kind of an example's right answer, of each of which the same share is held out; here all are of one."""

@@ -126,7 +126,7 @@ def test_examples_of_a_group_stay_together_and_are_told_apart_from_those_of_anot
         for text, question in (("x", 1), ("y", 1), ("x", 2))
     )
     assert first.reference == GroupedLabel("a", "[1, 1]")
-    assert reader.kin(first) == reader.kin(second) != reader.kin(other)
+    assert reader.kin(first)[0] == reader.kin(second)[0] != reader.kin(other)[0]
     assert reader.content(first) != reader.content(other)
     assert reader.line(first) == {"s": "x", "expected": "a"}
     for nothing in (None, ""):

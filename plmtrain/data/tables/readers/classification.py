@@ -198,9 +198,9 @@ class GroupedReader(_LabelReader[GroupedLabel]):
     def number(self, reference: GroupedLabel) -> float:
         return self._numbers[reference.label]
 
-    def kin(self, example: Example[GroupedLabel]) -> str:
-        """Return the group: its examples are on one side."""
-        return super().kin(example) if example.reference is None else example.reference.group
+    def kin(self, example: Example[GroupedLabel]) -> tuple[str, ...]:
+        """Return the group, and the first text: groups about the same text are on one side."""
+        return super().kin(example) if example.reference is None else (example.reference.group, example.texts[0])
 
     def content(self, example: Example[GroupedLabel]) -> tuple[str, ...]:
         assert example.reference is not None

@@ -109,9 +109,9 @@ class ChoiceReader(Reader[MultipleChoiceSettings, ReferenceT]):
             raise DataError(what, shown, f"write {tab} ..., or {{{as_json}}}")
         return Example(parts, None)
 
-    def kin(self, example: Example[ReferenceT]) -> str:
+    def kin(self, example: Example[ReferenceT]) -> tuple[str, ...]:
         """Return the context, where there is one: questions about the same one stay together."""
-        return super().kin(example) if self.task.context is None else example.texts[0]
+        return super().kin(example) if self.task.context is None else example.texts[:1]
 
     def content(self, example: Example[ReferenceT]) -> tuple[str, ...]:
         return (*example.texts, str(example.reference))
