@@ -235,6 +235,12 @@ def test_what_cannot_be_chosen_from_is_told_with_its_line(changes: dict[str, Any
     assert "data.on_bad=skip" in told.value.remedy
 
 
+def test_a_question_may_have_its_texts_within_objects() -> None:
+    reader = reader_of(MultipleChoiceSettings(name="t", context="text.body", question="q", choices=("answers.list",)))
+    line = '{"text": {"body": "the cat"}, "q": "sat?", "answers": {"list": ["yes", "no"]}}'
+    assert reader.question(line).texts == ("the cat", "sat?", "yes", "no")
+
+
 def test_a_question_without_choices_is_told() -> None:
     reader = reader_of(MultipleChoiceSettings(name="t"))
     for text in ("the cat\tsat", '{"context": "the cat"}', "the cat\tsat\t"):

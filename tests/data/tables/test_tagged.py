@@ -227,6 +227,13 @@ def test_labels_are_found_in_training_and_unknown_ones_refused(tmp_path: Path) -
     assert TASK.model_copy(update={"labels": ("B-a", "E-a", "I-a", "L-b", "O", "S-a", "U-b")}).entities
 
 
+def test_a_question_may_have_its_words_within_an_object() -> None:
+    reader = TokenLabelsReader(TASK.model_copy(update={"text": "sentence.tokens"}))
+    assert reader.question('{"sentence": {"tokens": ["a", "cat"]}}').texts == ("a", "cat")
+    with pytest.raises(DataError, match=r"there is no 'sentence\.tokens'"):
+        reader.question('{"sentence": {}}')
+
+
 @pytest.mark.parametrize("changes", [{"average": "macro"}, {"strict": True}])
 def test_what_is_of_names_is_refused_without_names(changes: dict[str, object]) -> None:
     def judge(*labels: str) -> None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from plmtrain.data.tables import lists
 from plmtrain.data.tables.choices import EncodedChoices
 from plmtrain.data.tables.examples import Texts
+from plmtrain.data.tables.inner import with_inner
 from plmtrain.data.tables.reader import Example, Finding, Reader, ReferenceT
 from plmtrain.data.tables.table_files import Row
 from plmtrain.data.tables.texts import as_object
@@ -96,7 +97,8 @@ class ChoiceReader(Reader[MultipleChoiceSettings, ReferenceT]):
         listed = len(self.task.choices) == 1
         as_json = ", ".join([f'"{name}": "..."' for name in (*leading, *(() if listed else self.task.choices))])
         as_json += f'{", " if leading else ""}"{self.task.choices[0]}": ["...", "..."]' if listed else ""
-        if (cells := as_object(text)) is not None:
+        if (given := as_object(text)) is not None:
+            cells = with_inner(given, self.question_columns)
             if missing := [name for name in self.question_columns if name not in cells]:
                 what = f"there is no '{missing[0]}' in this JSON object; it has: {', '.join(cells) or 'nothing'}"
                 raise DataError(what, shown, f"write {{{as_json}}}")

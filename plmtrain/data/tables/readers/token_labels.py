@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
+from plmtrain.data.tables.inner import with_inner
 from plmtrain.data.tables.labels import listed, rare, require_several, unknown
 from plmtrain.data.tables.reader import Example, Finding, Reader
 from plmtrain.data.tables.table_files import Row
@@ -59,7 +60,8 @@ class TokenLabelsReader(Reader[TokenLabelsSettings, Tags]):
 
     def question(self, text: str) -> Example[Tags]:
         """Read a line: words with white space between them, or a JSON object with the column of the words."""
-        if (cells := as_object(text)) is not None:
+        if (given := as_object(text)) is not None:
+            cells = with_inner(given, self.question_columns)
             if self.task.text not in cells:
                 what = f"there is no '{self.task.text}' in this JSON object; it has: {', '.join(cells) or 'nothing'}"
                 raise DataError(what, f"'{text[:60]}'", f'write {{"{self.task.text}": ["...", "..."]}}')
