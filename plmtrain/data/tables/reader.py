@@ -124,6 +124,17 @@ class Reader(ABC, Generic[TaskT, ReferenceT]):
             DataError: naming file and line, if a cell cannot be used.
         """
 
+    def require_learnable(self, example: Example[ReferenceT], where: str) -> None:
+        """Refuse an example that can be held out, but not trained on; here there is none.
+
+        Args:
+            example: read from a row.
+            where: its file and line.
+
+        Raises:
+            DataError: if nothing can be learnt from it.
+        """
+
     @abstractmethod
     def question(self, text: str) -> Example[ReferenceT]:
         """Read a user's question: a line with a text, with tab-separated texts, or with a JSON object of ``question_columns``.

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,8 @@ class ChoiceReader(Reader[MultipleChoiceSettings, ReferenceT]):
     """
 
     noun = "right choice"
+    fewest: ClassVar[int] = 2
+    """The fewest choices of an example."""
 
     @abstractmethod
     def right(self, row: Row, choices: Sequence[str]) -> ReferenceT:
@@ -74,7 +76,7 @@ class ChoiceReader(Reader[MultipleChoiceSettings, ReferenceT]):
         """Return the choices of a row; the last of several columns may be empty.
 
         Raises:
-            DataError: if there are fewer than two, or an empty one.
+            DataError: if there are fewer than ``fewest``, or an empty one.
         """
         if len(self.task.choices) == 1:
             column = self.task.choices[0]
@@ -87,8 +89,8 @@ class ChoiceReader(Reader[MultipleChoiceSettings, ReferenceT]):
             choices = tuple(given)
         if empty := [number for number, choice in enumerate(choices, start=1) if not choice.strip()]:
             raise DataError(f"choice {empty[0]} of {len(choices)} is empty", row.where, SKIP)
-        if len(choices) < 2:
-            raise DataError(f"there must be two choices or more, and {'is one' if choices else 'are none'}", row.where, SKIP)
+        if len(choices) < self.fewest:
+            raise _too_few(choices, row.where)
         return choices
 
     def question(self, text: str) -> Example[ReferenceT]:
@@ -176,6 +178,10 @@ class ChoiceReader(Reader[MultipleChoiceSettings, ReferenceT]):
         return {**leading, **dict(zip(columns, choices, strict=False))}
 
 
+def _too_few(choices: Sequence[str], where: str) -> DataError:
+    return DataError(f"there must be two choices or more, and {'is one' if choices else 'are none'}", where, SKIP)
+
+
 class MultipleChoiceReader(ChoiceReader[int]):
     """Reads the number of the one right choice, from 0."""
 
@@ -224,7 +230,12 @@ class RightTexts:
 
 
 class SeveralRightReader(ChoiceReader[RightTexts]):
-    """Reads a list of right answers, which are some of the choices."""
+    """Reads a list of right answers, which are some of the choices.
+
+    A held-out example may have a single choice, or none that is right: it is scored as all others are, and is not left out.
+    """
+
+    fewest = 1
 
     @classmethod
     def is_for(cls, task: MultipleChoiceSettings) -> bool:
@@ -235,10 +246,16 @@ class SeveralRightReader(ChoiceReader[RightTexts]):
         texts = lists.texts(row, self.task.label, remedy)
         answers = {_as_read(text) for text in texts}
         numbers = tuple(number for number, choice in enumerate(choices) if _as_read(choice) in answers)
-        if not numbers:
-            given = f"'{texts[0][:60]}'" if texts else "an empty list"
-            raise DataError(f"no choice is one of the right answers in '{self.task.label}': {given}", row.where, SKIP)
         return RightTexts(texts, tuple(choices), numbers)
+
+    def require_learnable(self, example: Example[RightTexts], where: str) -> None:
+        right = example.reference
+        assert right is not None
+        if len(right.choices) < super().fewest:
+            raise _too_few(right.choices, where)
+        if not right.numbers:
+            given = f"'{right.texts[0][:60]}'" if right.texts else "an empty list"
+            raise DataError(f"no choice is one of the right answers in '{self.task.label}': {given}", where, SKIP)
 
     def targets(self, examples: Sequence[Example[RightTexts]]) -> NDArray[np.bool_]:
         """Return whether each choice is right; no where an example has fewer than others.  # [examples, most choices]"""
