@@ -10,6 +10,8 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 
+import numpy as np
+
 from plmtrain.errors import SettingsError
 
 _AS_SEQEVAL_HAS_THEM = {"L-": "E-", "U-": "S-"}
@@ -45,7 +47,8 @@ def measures(
             precision, recall, f1, _ = v1.precision_recall_fscore_support(*texts, average=average, scheme=IOB2)
         else:
             precision, recall, f1, _ = precision_recall_fscore_support(*texts, average=average)
-    return {"precision": float(precision), "recall": float(recall), "f1": float(f1)}
+    # The mean over no type is none.
+    return {"precision": float(np.nan_to_num(precision)), "recall": float(np.nan_to_num(recall)), "f1": float(np.nan_to_num(f1))}
 
 
 def _known(texts: Sequence[Sequence[str]]) -> list[list[str]]:

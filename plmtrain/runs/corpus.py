@@ -273,6 +273,7 @@ def first_words(settings: PretrainSettings, on_update: OnUpdate, characters: int
 def corpus_of(settings: PretrainSettings, on_update: OnUpdate) -> Corpus:
     """Return the run's text, prepared now if necessary; several texts with the same tokenizer, each in a folder of its own."""
     from plmtrain.data.corpus.frequencies import unigram_entropy
+    from plmtrain.data.corpus.overlap import overlaps
     from plmtrain.data.corpus.prepare import prepare
 
     tokenizer = tokenizer_of(settings, on_update)
@@ -286,7 +287,8 @@ def corpus_of(settings: PretrainSettings, on_update: OnUpdate) -> Corpus:
         return Corpus.of_one(tokenizer, folders[None])
     own = {str(name): manifests.load(folder, tokenizer.digest) for name, folder in folders.items()}
     shares = _shares(settings.data, {name: manifest.splits["train"].tokens for name, manifest in own.items()})
-    corpus = Corpus(tokenizer, manifests.joined(settings.data.name, own, 0.0), folders, shares)
+    between = overlaps({str(name): folder for name, folder in folders.items()})
+    corpus = Corpus(tokenizer, manifests.joined(settings.data.name, own, between, 0.0), folders, shares)
     entropy = unigram_entropy(corpus.token_counts())
     return replace(corpus, manifest=replace(corpus.manifest, unigram_entropy=entropy))
 

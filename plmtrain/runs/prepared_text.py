@@ -114,6 +114,7 @@ class PreparedText(Material):
         stores = corpus.stores("train")
         return [
             f"{name}: {share:.2%} of the rows, {len(stores[name]):,} training tokens, read {read[str(name)]:.2f} times"
+            + _told_if_often(read[str(name)] / phases[-1].end)
             for name, share in corpus.shares.items()
         ]
 
@@ -161,3 +162,8 @@ class PreparedText(Material):
         if best is not None:
             shown += ["\n".join([f"best validation loss {best:.3f}", *compared])]
         return shown
+
+
+def _told_if_often(passes: float) -> str:
+    """Return a warning of a text of a mix that a step reads more than once."""
+    return f", {passes:.1f} times in each step: give it more text, or a smaller weight" if passes > 1 else ""

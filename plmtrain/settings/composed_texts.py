@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -27,6 +27,8 @@ class MarkSettings(Settings):
     """The mark before the part."""
     after: str = Field(min_length=1)
     """The mark after the part."""
+    missing: Literal["error", "unmarked"] = "error"
+    """What becomes of a text that does not have the part at its place: the row is bad, or it is read without these marks."""
 
     @model_validator(mode="after")
     def _one_end(self) -> Self:
@@ -43,7 +45,7 @@ class MarkSettings(Settings):
 
 
 def require_used(text: tuple[str, ...], joined: dict[str, str], marks: tuple[MarkSettings, ...]) -> None:
-    """Refuse templates and marks of texts that are not read.
+    """Refuse templates and marks of texts that are not read, and templates without a column.
 
     Args:
         text: the names of the texts that are read.
@@ -55,6 +57,10 @@ def require_used(text: tuple[str, ...], joined: dict[str, str], marks: tuple[Mar
     """
     if idle := [name for name in joined if name not in text]:
         raise ValueError(f"joined has a template for {idle[0]}, which text does not name: {', '.join(text)}")
+    if empty := [name for name in joined if not columns_of(name, joined)]:
+        raise ValueError(
+            f"joined has no column for {empty[0]}: name columns in braces, {{COLUMN}}, not '{joined[empty[0]][:60]}'"
+        )
     columns = [column for name in text for column in columns_of(name, joined)]
     if idle := [mark.text for mark in marks if mark.text not in columns]:
         raise ValueError(f"marks names the text {idle[0]}, which is not read: {', '.join(columns)}")
@@ -67,4 +73,4 @@ def columns_of(name: str, joined: dict[str, str]) -> tuple[str, ...]:
         name: of the text.
         joined: templates by the names of texts.
     """
-    return Template.parsed(joined[name]).columns if name in joined else (name,)
+    return Template.parsed(joined[name], f"joined.{name}").columns if name in joined else (name,)

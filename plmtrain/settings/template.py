@@ -44,11 +44,12 @@ class Template:
         return template
 
     @classmethod
-    def parsed(cls, text: str) -> Template:
+    def parsed(cls, text: str, setting: str = "template") -> Template:
         """Return a template in which the names of any columns stand in braces.
 
         Args:
             text: the template; a brace of its own is written twice.
+            setting: where it is given.
 
         Raises:
             ValueError: if it has a single brace.
@@ -56,7 +57,7 @@ class Template:
         try:
             parsed = list(Formatter().parse(text))
         except ValueError as error:
-            raise ValueError(f"template has a single brace ({error}): write a brace of the text twice") from None
+            raise ValueError(f"{setting} has a single brace ({error}): write a brace of the text twice") from None
         pieces = [
             Piece(before, None if column is None else column + (f"!{way}" if way else "") + (f":{form}" if form else ""))
             for before, column, form, way in parsed

@@ -128,7 +128,8 @@ class MultipleChoice(ChoiceProgram):
 class SeveralRight(ChoiceProgram):
     """Choose a text that is right, where several may be.
 
-    The loss is minus the logarithm of the probability of all right choices together (Clark and Gardner 2018, section 2.2).
+    The loss is minus the logarithm of the probability of all right choices together (Clark and Gardner 2018, section 2.2); of a
+    held-out example without a right one it is 0, and the answer is scored.
     """
 
     @classmethod
@@ -140,8 +141,9 @@ class SeveralRight(ChoiceProgram):
 
     def answer_term(self, scores: Tensor, batch: Batch, *, training: bool) -> Term:
         logits = self.logits(scores, batch).float()
-        right = logits.masked_fill(~self.is_right(batch), -torch.inf)
-        total = (logits.logsumexp(-1) - right.logsumexp(-1)).sum()
+        is_right = self.is_right(batch)
+        losses = logits.logsumexp(-1) - logits.masked_fill(~is_right, -torch.inf).logsumexp(-1)
+        total = torch.where(is_right.any(-1), losses, 0.0).sum()
         return Term(total=total, normaliser=batch.normalisers["multiple_choice"])
 
     @cached_property
@@ -204,7 +206,7 @@ class Choosing(RowAnswering[MultipleChoiceSettings]):
         if best is not None:
             chance = sum(len(own) / count for own, count in zip(right, counts, strict=True)) / len(counts)
             places = Counter(place for own in right for place in own)
-            usual = max(places.values()) / len(right)
+            usual = max(places.values(), default=0) / len(right)
             measured = f"best validation {self.program.selection.measure} {best:.4f}"
             parts.append(f"{measured}; a choice at random is right in {chance:.1%}, the commonest place alone in {usual:.1%}")
         return parts

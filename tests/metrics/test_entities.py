@@ -45,10 +45,12 @@ def test_the_last_and_the_only_word_by_their_other_letters() -> None:
     assert measures(predicted, expected) == {"precision": 3 / 5, "recall": 3 / 5, "f1": pytest.approx(3 / 5)}
 
 
-def test_without_names_all_is_zero() -> None:
-    assert measures([["O", "O"]], [["O", "O"]]) == {"precision": 0.0, "recall": 0.0, "f1": 0.0}
-    assert measures([["O", "O"]], [["B-a", "O"]]) == {"precision": 0.0, "recall": 0.0, "f1": 0.0}
-    assert measures([["B-a", "O"]], [["O", "O"]]) == {"precision": 0.0, "recall": 0.0, "f1": 0.0}
+@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize("average", ["micro", "macro"])
+def test_without_names_all_is_zero(average: str, strict: bool) -> None:
+    for predicted, expected in (("O", "O"), ("O", "B-a"), ("B-a", "O")):
+        measured = measures([[predicted, "O"]], [[expected, "O"]], average, strict=strict)
+        assert measured == {"precision": 0.0, "recall": 0.0, "f1": 0.0}
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -1,11 +1,16 @@
-"""Epochs become steps in one function, whatever a run reads."""
+"""Epochs become steps in one function, whatever a run reads; and a mix tells how often its texts are read."""
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
+from support.tiny_text import PRETRAIN, documents
 
 from plmtrain.errors import SettingsError, SettingsErrors
 from plmtrain.runs.material import with_counted_steps
+from plmtrain.runs.prepared_text import PreparedText
 from plmtrain.settings.composing.compose import compose
 from plmtrain.settings.decode import pretrain_settings
 
@@ -38,3 +43,17 @@ def test_a_schedule_that_does_not_fit_is_told_with_the_count() -> None:
     with pytest.raises(SettingsErrors) as told:
         with_counted_steps(settings, 100)
     assert "2 epochs of 100 rows are 20 steps" in str(told.value)
+
+
+def test_a_text_of_a_mix_that_a_step_reads_over_and_over_is_told(tmp_path: Path) -> None:
+    texts, sources = documents(60), {}
+    for name, some in (("large", texts[3:]), ("small", texts[:3])):
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in some))
+        sources[name] = f"{{type: jsonl, files: {tmp_path / name}.jsonl, weight: 1}}"
+    mix = f"data.sources={{{', '.join(f'{name}: {source}' for name, source in sources.items())}}}"
+    chosen = [*PRETRAIN, "data=mix", mix, f"data.prepared_dir={tmp_path / 'prepared'}", "trainer.batch_size=200"]
+    material = PreparedText.of(pretrain_settings(compose(chosen)), lambda update: None)
+    large, small = material.shares()
+    rows = len(material.corpus.stores("train")["small"]) // 14
+    assert f", {100 / rows:.1f} times in each step: give it more text, or a smaller weight" in small
+    assert "in each step" not in large

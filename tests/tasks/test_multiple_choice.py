@@ -14,15 +14,18 @@ from support.sentence_twin import randomise
 from support.tiny_task import MODELS, choice_examples, chooser, several_right, several_right_examples, tiny_model
 
 from plmtrain import backbones
+from plmtrain.data.tables.labelled import Examples, gather, rows_of_files
 from plmtrain.data.tables.readers import reader_of
 from plmtrain.data.tables.readers.multiple_choice import RightTexts
 from plmtrain.data.tables.table_files import Row
 from plmtrain.errors import DataError
 from plmtrain.keyed_random import Keys
 from plmtrain.programs.row_tasks import RowLearner
+from plmtrain.settings.data import TableSettings
 from plmtrain.settings.tasks.multiple_choice import MultipleChoiceSettings
 from plmtrain.settings.tokenizer import TokenizerSettings
 from plmtrain.tasks.multiple_choice import MultipleChoice
+from plmtrain.text.readers import Skips
 from plmtrain.text.tokenizer import Tokenizer
 from plmtrain.text.tokenizer_training import train
 
@@ -113,14 +116,52 @@ def test_chosen_names_are_compared_by_their_words() -> None:
     assert example.reference == RightTexts(("cats", "Ann Lee"), ("the Cats", "Ann  Lee", "Bea"), (1,))
     assert reader.targets([example]).tolist() == [[False, True, False]]
     assert reader.line(example)["expected"] == [1]
-    with pytest.raises(DataError, match="no choice is one of the right answers in 'label': 'Eve'"):
-        reader.example(Row("x.jsonl:7", {**cells, "label": ["Eve"]}))
+    with pytest.raises(DataError, match="column 'label' should be a list of texts, but is text") as told:
+        reader.example(Row("x.jsonl:7", {**cells, "label": "Bea"}))
+    assert told.value.remedy.startswith(
+        'write label as a list, ["..."], or say how the one right choice is given: task.label_as='
+    )
     answering, other = several_right().answering, reader.example(Row("x.jsonl:8", {**cells, "label": ["Bea", "Ann Lee"]}))
     given = [{"choice": 0}, {"choice": 0}, {"choice": 1}, {"choice": 2}]
     references = [example.reference, other.reference, other.reference, example.reference]
     assert answering.score(given, references) == {"f1": 0.5, "exact_match": 0.5}
     partly = RightTexts(("Ann",), ("Ann Lee", "Bea"), ())
     assert answering.score([{"choice": 0}], [partly]) == pytest.approx({"f1": 2 / 3, "exact_match": 0.0})
+
+
+def test_what_cannot_be_won_is_held_out_and_not_trained_on(tmp_path: Path) -> None:
+    """As in ReCoRD's script, which scores every question: the average is over all."""
+    cells = [{"context": "c", "choices": names, "label": ["Ann"]} for names in (["Ann", "Bea"], ["Bea", "Eve"], ["Bea"], ["Ann"])]
+    for number, chosen in enumerate(([0, 0], [0, 1], [0, 2])):
+        (tmp_path / f"{number}.jsonl").write_text("".join(json.dumps(cells[one]) + "\n" for one in chosen))
+    (tmp_path / "all.jsonl").write_text("".join(json.dumps(one) + "\n" for one in cells))
+    reader = reader_of(MultipleChoiceSettings(name="t", label_as="texts"))
+
+    def gathered(train: str) -> Examples:
+        data = TableSettings(files=(str(tmp_path / train),), validation_files=(str(tmp_path / "all.jsonl"),))
+        return gather(reader, data, rows_of_files(reader, data, Skips()), Skips())
+
+    held_out = gathered("0.jsonl").splits["validation"]
+    assert [example.reference.numbers for example in held_out] == [(0,), (), (), (0,)]
+    task = several_right()
+    assert task.answering.score([{"choice": 0}] * 4, [example.reference for example in held_out])["f1"] == 0.5
+    for file, what in (("1.jsonl", "no choice is one of the right answers in 'label': 'Ann'"), ("2.jsonl", "and is one")):
+        with pytest.raises(DataError, match=what):
+            gathered(file)
+
+
+def test_the_loss_of_a_held_out_example_without_a_right_choice_is_nothing() -> None:
+    task = several_right()
+    learner = learner_of(task).eval()
+    randomise(learner)
+    rows = several_right_examples(9, task.row_shape(14).length)
+    batch = task.collate(rows.fetch(np.arange(9)), keys(9))
+    before = task.loss(learner, batch, {})[0]["multiple_choice"].total
+    alone = task.collate(rows.fetch(np.arange(1)), keys(1))
+    first = task.loss(learner, alone, {})[0]["multiple_choice"].total
+    batch.targets["right"][0] = False
+    after = task.loss(learner, batch, {})[0]["multiple_choice"].total
+    assert after.item() == pytest.approx((before - first).item(), rel=1e-4)
 
 
 def test_eight_examples_are_overfitted() -> None:
@@ -228,6 +269,12 @@ def test_what_cannot_be_chosen_from_is_told_with_its_line(changes: dict[str, Any
         reader_of(MultipleChoiceSettings(name="t", **changes)).example(Row("x.jsonl:7", cells))
     assert (told.value.what, told.value.where) == (what, "x.jsonl:7")
     assert "data.on_bad=skip" in told.value.remedy
+
+
+def test_a_question_may_have_its_texts_within_objects() -> None:
+    reader = reader_of(MultipleChoiceSettings(name="t", context="text.body", question="q", choices=("answers.list",)))
+    line = '{"text": {"body": "the cat"}, "q": "sat?", "answers": {"list": ["yes", "no"]}}'
+    assert reader.question(line).texts == ("the cat", "sat?", "yes", "no")
 
 
 def test_a_question_without_choices_is_told() -> None:

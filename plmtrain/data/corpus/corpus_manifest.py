@@ -69,7 +69,7 @@ class CorpusManifest:
         document_end: the token after every document.
         sources: the files, in the order in which they were read.
         splits: ``train`` and ``validation``.
-        overlap: validation documents whose text is in the training text too.
+        overlap: validation documents whose text is in the training text too, of several texts in that of any.
         dropped: training documents that were left out, since the same text is in another one (``data.deduplicate``).
         skipped: lines that could not be read (``data.on_bad=skip``).
         first_skipped: the first few of them, each with its place and its error.
@@ -149,12 +149,15 @@ def load(folder: Path | str, tokenizer_digest: str) -> CorpusManifest:
     return manifest
 
 
-def joined(name: str, manifests: Mapping[str, CorpusManifest], unigram_entropy: float) -> CorpusManifest:
+def joined(
+    name: str, manifests: Mapping[str, CorpusManifest], overlaps: Mapping[str, int], unigram_entropy: float
+) -> CorpusManifest:
     """Return the description of several prepared texts as one corpus; the array files are those of each.
 
     Args:
         name: of the data settings.
         manifests: of each text, by its name.
+        overlaps: held-out documents of each text that are in the training text of one of all, as far as it is known.
         unigram_entropy: of the tokens of all, each text with its share.
     """
     each = list(manifests.values())
@@ -165,7 +168,7 @@ def joined(name: str, manifests: Mapping[str, CorpusManifest], unigram_entropy: 
         digest=hashlib.sha256(json.dumps(digests).encode()).hexdigest(),
         sources=tuple(source for manifest in each for source in manifest.sources),
         splits={split: _sum([manifest.splits[split] for manifest in each]) for split in each[0].splits},
-        overlap=sum(manifest.overlap for manifest in each),
+        overlap=sum(max(manifest.overlap, overlaps[source]) for source, manifest in manifests.items()),
         dropped=sum(manifest.dropped for manifest in each),
         skipped=sum(manifest.skipped for manifest in each),
         first_skipped=tuple(line for manifest in each for line in manifest.first_skipped),

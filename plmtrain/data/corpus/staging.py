@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from plmtrain.data.corpus.corpus_manifest import SplitCounts
 from plmtrain.data.corpus.encoding import Encoded
+from plmtrain.data.corpus.overlap import HASHES
 from plmtrain.files import sha256
 from plmtrain.text.spelling import MOST_BYTES
 
@@ -202,15 +203,17 @@ class SplitWriter:
 
     def finish(self) -> tuple[SplitCounts, NDArray[np.uint64]]:
         """Return the counts of what was written, and the distinct hashes of the documents, ascending."""
+        documents = sum(map(len, self._hashes))
+        distinct = np.unique(np.concatenate([np.empty(0, np.uint64), *self._hashes]))
         writers = [self._tokens, self._word_starts, *self._starts.values(), *self._each.values(), *self._unknown.values()]
         for writer in self._starts.values():
             writer.write(np.array([self._end]))
         writers.append(NpyWriter(self._folder / "frequencies.npy", np.dtype(np.int64)))
         writers[-1].write(self.frequencies)
+        writers.append(NpyWriter(self._folder / HASHES, np.dtype(np.uint64)))
+        writers[-1].write(distinct)
         for writer in writers:
             writer.close()
-        documents = sum(map(len, self._hashes))
-        distinct = np.unique(np.concatenate([np.empty(0, np.uint64), *self._hashes]))
         counts = SplitCounts(
             tokens=self._end,
             documents=documents,

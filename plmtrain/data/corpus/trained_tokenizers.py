@@ -154,8 +154,8 @@ def _kept(folder: Path) -> Tokenizer | None:
 
 
 def _training_texts(texts: Sequence[_Text], settings: TokenizerSettings, share: float, on_update: OnUpdate) -> Iterator[str]:
-    """Return the documents to train on: a sample of those that validation will not hold out; where these are too few for one, the
-    first of them; where there are no others, those that it will hold out.
+    """Return the documents to train on: a sample of those that validation will not hold out; where there are no others, those
+    that it will hold out.
 
     Args:
         texts: all of them.
@@ -164,16 +164,34 @@ def _training_texts(texts: Sequence[_Text], settings: TokenizerSettings, share: 
         on_update: called with the progress.
     """
 
-    def all_of(sample: float, *, held_out: bool = False) -> Iterator[str]:
+    def all_of(low: float, high: float, *, held_out: bool = False) -> Iterator[str]:
         for text in texts:
             with of_source(text.name):
-                yield from _documents(text, settings, sample, held_out, on_update)
+                yield from _documents(text, settings, low, high, held_out, on_update)
 
-    sampled, most = ([(all_of(share), math.inf)], settings.sample_bytes) if share < 1 else ([], math.inf)
-    for trained, limit in (*sampled, (all_of(1.0), most), (all_of(1.0, held_out=True), most)):
+    most = settings.sample_bytes if share < 1 else math.inf
+    for trained in (_sampled(all_of, share, most), _up_to(most, all_of(0.0, 1.0, held_out=True))):
         for first in trained:
-            return _up_to(limit, itertools.chain([first], trained))
+            return itertools.chain([first], trained)
     return iter(())
+
+
+def _sampled(between: Callable[[float, float], Iterator[str]], share: float, most: float) -> Iterator[str]:
+    """Yield a sample of documents, and more of them while it is less than half of what was asked for: a few documents may be as
+    long as all others together.
+
+    Args:
+        between: returns the documents between two shares of all keys, in the order of the text.
+        share: of the keys of the sample.
+        most: the bytes that were asked for.
+    """
+    read, low, high = 0, 0.0, min(1.0, share)
+    while low < 1 and read < most / 2:
+        for document in _up_to(most - read if read or low else math.inf, between(low, high)):
+            read += len(document.encode())
+            yield document
+        # Without a document nothing is known of their lengths: the first ones of all are taken.
+        low, high = high, min(1.0, high * max(2.0, most / read)) if read else 1.0
 
 
 def _up_to(most: float, texts: Iterable[str]) -> Iterator[str]:
@@ -185,15 +203,17 @@ def _up_to(most: float, texts: Iterable[str]) -> Iterator[str]:
             return
 
 
-def _documents(text: _Text, settings: TokenizerSettings, sample: float, held_out: bool, on_update: OnUpdate) -> Iterator[str]:
+def _documents(
+    text: _Text, settings: TokenizerSettings, low: float, high: float, held_out: bool, on_update: OnUpdate
+) -> Iterator[str]:
     """Yield the documents of one text, those that validation will hold out or the others; those of languages in their shares.
 
     A document's key decides whether it is in the sample, as it decides what is held out: from the lowest keys on, first the
-    held-out ones, then the sample.
+    held-out ones, then the sample, which is between the shares ``low`` and ``high`` of all others.
     """
     _, data, sources = text
     threshold = 0.0 if data.validation_files else data.validation_fraction * 2.0**64
-    end = threshold + sample * (2.0**64 - threshold)
+    begin, end = (threshold + share * (2.0**64 - threshold) for share in (low, high))
     seen = set[int]()
 
     def read() -> Iterator[tuple[int, str]]:
@@ -201,7 +221,7 @@ def _documents(text: _Text, settings: TokenizerSettings, sample: float, held_out
         for count, (position, passage) in enumerate(Reading(data, sources, "train").passages(), start=1):
             safe_point()
             key = passage.key
-            chosen = key < threshold if held_out else threshold <= key < end
+            chosen = key < threshold if held_out else begin <= key < end
             if chosen and key not in seen:
                 if data.deduplicate:
                     seen.add(key)

@@ -12,7 +12,7 @@ from plmtrain.data.tables.reader import Example, Reader
 def divided(
     examples: Sequence[Example[Any]], reader: Reader[Any, Any], share: float
 ) -> tuple[list[Example[Any]], list[Example[Any]]]:
-    """Divide examples into training and held-out ones; equal texts are on the same side, whatever their order.
+    """Divide examples into training and held-out ones; those that are tied together are on the same side, whatever their order.
 
     Args:
         examples: all of them.
@@ -21,7 +21,7 @@ def divided(
             stays in training, and one text at least is held out.
     """
     kinds: dict[int, str] = {}
-    hashes = [content_hash(reader.kin(example)) for example in examples]
+    hashes = [content_hash(name) for name in _families([reader.kin(example) for example in examples])]
     for example, number in zip(examples, hashes, strict=True):
         kind = reader.kind(example)
         kinds[number] = min(kind, kinds.get(number, kind))  # of a text with several answers one counts
@@ -34,6 +34,28 @@ def divided(
     for example, number in zip(examples, hashes, strict=True):
         sides[number in held_out].append(example)
     return sides
+
+
+def _families(kins: Sequence[tuple[str, ...]]) -> list[str]:
+    """Return for each example the name of its family: of the examples that are tied to it, or to one that is.
+
+    Args:
+        kins: what ties each example to others; the least of the first ones names a family.
+    """
+    above: dict[str, str] = {}
+
+    def top(one: str) -> str:
+        while (higher := above.setdefault(one, one)) != one:
+            above[one] = one = above[higher]
+        return one
+
+    for first, *others in kins:
+        for other in others:
+            above[top(other)] = top(first)
+    names: dict[str, str] = {}
+    for first, *_ in kins:
+        names[top(first)] = min(first, names.get(top(first), first))
+    return [names[top(first)] for first, *_ in kins]
 
 
 def _quotas(sizes: Mapping[str, int], share: float) -> dict[str, int]:

@@ -101,11 +101,11 @@ def gather(reader: Reader[Any, Any], data: TableSettings, rows: Rows, skips: Ski
     empty: list[str] = []
     wanted: tuple[Split, ...] = ("train", "validation") if only is None else (only,)
     for split in wanted:
-        splits[split], sources[split] = _read(reader, data, rows(split), skips, empty)
+        splits[split], sources[split] = _read(reader, data, rows, split, skips, empty)
         if split == "train":
             reader = reader.settled(splits[split])
     if "validation" in wanted and not sources["validation"]:
-        whole = splits["train"] if only is None else _read(reader, data, rows("train"), skips, empty)[0]
+        whole = splits["train"] if only is None else _read(reader, data, rows, "train", skips, empty)[0]
         parts = dict(zip(("train", "validation"), divided(whole, reader, data.validation_fraction), strict=True))
         splits = {split: parts[split] for split in wanted}
     if "train" in splits:
@@ -153,21 +153,24 @@ def _interleaved(lists: Sequence[Sequence[Example[Any]]]) -> list[Example[Any]]:
 
 
 def _read(
-    reader: Reader[Any, Any], data: TableSettings, rows: Iterable[tuple[str, Iterable[Row]]], skips: Skips, empty: list[str]
+    reader: Reader[Any, Any], data: TableSettings, rows: Rows, split: Split, skips: Skips, empty: list[str]
 ) -> tuple[list[Example[Any]], dict[str, str]]:
     """Read the examples of a split; the places of those without a text are added to ``empty``."""
     examples: list[Example[Any]] = []
     digests = {}
-    for source, table in rows:
+    for source, table in rows(split):
         first = len(examples)
         for row in table:
             safe_point()
             try:
-                examples.append(reader.example(row))
+                example = reader.example(row)
+                if split == "train":
+                    reader.require_learnable(example, row.where)
             except DataError as error:
                 readers.bad(error, data, skips)
                 continue
-            if reader.lacks_text(examples[-1]):
+            examples.append(example)
+            if reader.lacks_text(example):
                 empty.append(row.where)
         digests[source] = _digest(examples[first:], reader)
     return examples, digests

@@ -20,16 +20,21 @@ def items(row: Row, column: str) -> list[object] | None:
     return value if isinstance(value, list) else None
 
 
-def texts(row: Row, column: str) -> tuple[str, ...]:
+def texts(row: Row, column: str, remedy: str) -> tuple[str, ...]:
     """Return the texts in a cell that must be a list of them.
+
+    Args:
+        row: the row.
+        column: of the cell.
+        remedy: what to do if it is none.
 
     Raises:
         DataError: if it is none.
     """
     values = items(row, column)
     if values is None:
-        remedy = f'write {column} as a list, ["...", "..."], or name a column for each: [A, B]; {SKIP}'
-        raise DataError(f"column '{column}' should be a list of texts, but is {kind(row.cells[column])}", row.where, remedy)
+        what = f"column '{column}' should be a list of texts, but is {kind(row.cells[column])}"
+        raise DataError(what, row.where, f"{remedy}; {SKIP}")
     return tuple(
         Row(row.where, {f"{column}[{number}]": value}).text(f"{column}[{number}]") for number, value in enumerate(values)
     )

@@ -124,6 +124,17 @@ class Reader(ABC, Generic[TaskT, ReferenceT]):
             DataError: naming file and line, if a cell cannot be used.
         """
 
+    def require_learnable(self, example: Example[ReferenceT], where: str) -> None:
+        """Refuse an example that can be held out, but not trained on; here there is none.
+
+        Args:
+            example: read from a row.
+            where: its file and line.
+
+        Raises:
+            DataError: if nothing can be learnt from it.
+        """
+
     @abstractmethod
     def question(self, text: str) -> Example[ReferenceT]:
         """Read a user's question: a line with a text, with tab-separated texts, or with a JSON object of ``question_columns``.
@@ -136,9 +147,9 @@ class Reader(ABC, Generic[TaskT, ReferenceT]):
     def content(self, example: Example[ReferenceT]) -> tuple[str, ...]:
         """Return everything that is read of an example as text, for digests."""
 
-    def kin(self, example: Example[ReferenceT]) -> str:
-        """Return the text that decides whether an example is held out: those with the same one stay together."""
-        return "\n".join(example.texts)
+    def kin(self, example: Example[ReferenceT]) -> tuple[str, ...]:
+        """Return what ties an example to others where a part is held out: those with one of these in common stay together."""
+        return ("\n".join(example.texts),)
 
     def kind(self, example: Example[ReferenceT]) -> str:
         """Return the kind of an example's right answer, of each of which the same share is held out; here all are of one."""

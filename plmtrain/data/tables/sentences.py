@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from plmtrain.data.tables import composed
 from plmtrain.data.tables.examples import EncodedTexts, Texts
-from plmtrain.data.tables.reader import Example, ReferenceT
+from plmtrain.data.tables.reader import Example, Finding, ReferenceT
 from plmtrain.data.tables.texts import TextReader
 from plmtrain.settings.tasks.base import SentenceTaskSettings
 
 if TYPE_CHECKING:
     from plmtrain.data.tables.examples import Encoded
+    from plmtrain.data.tables.labelled import Splits
     from plmtrain.data.tables.table_files import Row
     from plmtrain.text.tokenizer import Tokenizer
 
@@ -40,6 +41,9 @@ class SentenceReader(TextReader[SentenceTaskT, ReferenceT]):
     @property
     def answer_columns(self) -> Mapping[str, str]:
         return {self.task.label: "task.label"}
+
+    def findings(self, splits: Splits) -> list[Finding]:
+        return composed.findings([example.texts for examples in splits.values() for example in examples], self.task)
 
     @abstractmethod
     def number(self, reference: ReferenceT) -> float | Sequence[float]:

@@ -48,7 +48,7 @@ class ClassificationSettings(TaughtClassesSettings, WordedTaskSettings):
     2016, section 7)."""
     group: Texts = ()
     """The columns that say which examples belong together, such as the answers to one question; they are on one side where a
-    part is held out, and exact_match needs them."""
+    part is held out, and exact_match needs them. The same value in two files is one group."""
     negative_label: str | None = None
     """The label that says that none of the others holds, which micro_f1 omits."""
     multi_label: bool = False

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tokenizers import Tokenizer as Engine
@@ -19,6 +20,7 @@ from plmtrain.text.tokenizer import Tokenizer
 from plmtrain.text.tokenizer_training import train
 
 Make = Callable[..., DataSettings]
+Write = Callable[[Path, list[str]], Path]
 SETTINGS = TokenizerSettings(type="wordpiece", family="bert", vocab_size=120, lowercase=False)
 
 
@@ -112,6 +114,28 @@ def test_too_few_documents_for_a_sample_are_begun_from_the_first(settings: Make,
     assert min(hashes) > 2**64 * 10 / sum(Path(file).stat().st_size for file in files)  # none is in so small a sample
     first = running_text(Path(files[0]).read_text(), "bert")
     assert tokenizer_for(data, few, quiet).digest == train(iter([first]), SETTINGS).digest
+
+
+def test_a_sample_that_is_too_small_is_read_on(
+    settings: Make, tmp_path: Path, texts: list[str], write_corpus: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A long document makes the text large, and is not in the sample, which has too little: more is read, nothing twice."""
+    long = max((f"{word} " * 3000 for word in texts[0].split()), key=lambda text: content_hash(text.strip()))
+    file = write_corpus(tmp_path / "long.jsonl", [*texts, long])
+    data, total = settings(files=(str(file),), validation_fraction=1e-6), file.stat().st_size
+    asked, held, read = total // 8, 1e-6 * 2**64, list[str]()
+
+    def trained(some: Iterator[str], *others: Any) -> Tokenizer:
+        read.extend(some)
+        return train(iter(read), *others)
+
+    monkeypatch.setattr(module, "train", trained)
+    tokenizer_for(data, SETTINGS.model_copy(update={"sample_bytes": asked}), quiet)
+    end = held + asked / total * (2**64 - held)
+    sample = [running_text(text, "bert") for text in texts if held <= content_hash(text) < end]
+    assert 0 < sum(map(len, sample)) < asked / 2 <= sum(map(len, read)) < asked + max(map(len, texts))
+    assert read[: len(sample)] == sample
+    assert len(set(read)) == len(read) < len(texts)
 
 
 def test_repeated_documents_count_once_if_they_are_left_out(settings: Make, tmp_path: Path, texts: list[str]) -> None:

@@ -64,11 +64,30 @@ def test_a_place_that_is_none_of_the_text_is_told_with_its_line(
     assert "data.on_bad=skip" in told.value.remedy
 
 
+def test_a_part_that_may_be_missing_is_left_without_marks_and_counted() -> None:
+    """Rows as in WSC: the noun of the second is not the words at its place, nor is there any at the pronoun's of the third."""
+    noun = {**WORDS, "before": "* ", "after": " *", "missing": "unmarked"}
+    it = {**SPAN, "start": "it", "end": "end", "missing": "unmarked"}
+    reader = reader_of(ClassificationSettings(name="t", text=("s",), labels=("a", "b"), marks=[noun, it]))
+    cells = {"s": "Kamenev and Zinoviev feared him", "from": 0, "it": 28, "end": 31, "label": "a"}
+    rows = [{"part": "Kamenev and Zinoviev"}, {"part": "Zinoviev"}, {"part": "Kamenev", "it": 40}]
+    examples = [reader.example(Row("x:1", {**cells, **changes})) for changes in rows]
+    assert [example.texts for example in examples] == [
+        ("* Kamenev and Zinoviev * feared <him>",),
+        ("Kamenev and Zinoviev feared <him>",),
+        ("* Kamenev * and Zinoviev feared him",),
+    ]
+    (told, *_) = reader.findings({"train": examples[:2], "validation": examples[2:]})
+    assert told.what.startswith("2 of 3 examples are read without a mark")
+    assert not any("mark" in told.what for told in reader.findings({"train": examples[:1], "validation": []}))
+
+
 @pytest.mark.parametrize(
     ("changes", "what"),
     [
         ({"joined": {"t": "{s}"}}, "joined has a template for t, which text does not name"),
-        ({"joined": {"s": "{"}}, "single brace"),
+        ({"joined": {"s": "{"}}, r"joined\.s has a single brace"),
+        ({"joined": {"s": "no {{brace}}"}}, "joined has no column for s"),
         ({"marks": [{**SPAN, "text": "t"}]}, "marks names the text t, which is not read: s"),
         ({"marks": [{**SPAN, "words": "w"}]}, "a mark takes end"),
         ({"marks": [{**WORDS, "inclusive": True}]}, "inclusive is of end"),
@@ -107,9 +126,12 @@ def test_examples_of_a_group_stay_together_and_are_told_apart_from_those_of_anot
         for text, question in (("x", 1), ("y", 1), ("x", 2))
     )
     assert first.reference == GroupedLabel("a", "[1, 1]")
-    assert reader.kin(first) == reader.kin(second) != reader.kin(other)
+    assert reader.kin(first)[0] == reader.kin(second)[0] != reader.kin(other)[0]
     assert reader.content(first) != reader.content(other)
     assert reader.line(first) == {"s": "x", "expected": "a"}
+    for nothing in (None, ""):
+        with pytest.raises(DataError, match="column 'q' names no group"):
+            reader.example(Row("x:1", {"s": "x", "label": "a", "p": 1, "q": nothing}))
 
 
 @pytest.mark.parametrize("kind", ["wordpiece-bert", "byte_bpe-roberta", "unigram-albert"])

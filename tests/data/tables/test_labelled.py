@@ -19,6 +19,7 @@ from plmtrain.data.tables.division import divided
 from plmtrain.data.tables.labelled import Examples, gather, rows_of_files
 from plmtrain.data.tables.reader import Example
 from plmtrain.data.tables.readers import reader_of
+from plmtrain.data.tables.readers.classification import GroupedLabel
 from plmtrain.errors import DataError
 from plmtrain.settings.data import TableSettings
 from plmtrain.settings.tasks.classification import ClassificationSettings
@@ -286,6 +287,29 @@ def test_a_division_keeps_its_promises(rows: list[tuple[int, str]], share: float
     assert texts[1]
     if len(texts[0] | texts[1]) > 3:
         assert texts[0]
+
+
+@given(st.lists(st.tuples(st.integers(0, 20), st.integers(0, 20)), min_size=2, max_size=40), st.floats(0.01, 0.9))
+def test_groups_that_share_a_text_are_on_one_side(rows: list[tuple[int, int]], share: float) -> None:
+    """Two examples are tied if they have group or text in common, and so are those that are tied to one and the same."""
+    reader = reader_of(ClassificationSettings(name="t", text=("text",), labels=("a", "b"), group=("q",)))
+    some = [Example((f"text {text}",), GroupedLabel("a", f"[{group}]")) for group, text in rows]
+    sides = divided(some, reader, share)
+    for index in (0, 1):
+        seen = [{row[index] for row, example in zip(rows, some, strict=True) if example in side} for side in sides]
+        assert not seen[0] & seen[1]
+    assert sorted(map(id, divided(some[::-1], reader, share)[1])) == sorted(map(id, sides[1]))
+
+
+def test_groups_without_a_text_in_common_are_divided_by_their_names() -> None:
+    """So that a held-out group stays so, whatever the texts of its examples."""
+    reader = reader_of(ClassificationSettings(name="t", text=("text",), labels=("a", "b"), group=("q",)))
+    held_out = [
+        {example.reference.group for example in divided(some, reader, 0.3)[1]}
+        for some in ([Example((f"{prefix} {n}",), GroupedLabel("a", f"[{n // 3}]")) for n in range(60)] for prefix in "xy")
+    ]
+    assert held_out[0] == held_out[1]
+    assert len(held_out[0]) == 6
 
 
 @pytest.mark.parametrize("ending", ["tsv", "csv"])

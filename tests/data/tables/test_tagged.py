@@ -227,6 +227,24 @@ def test_labels_are_found_in_training_and_unknown_ones_refused(tmp_path: Path) -
     assert TASK.model_copy(update={"labels": ("B-a", "E-a", "I-a", "L-b", "O", "S-a", "U-b")}).entities
 
 
+def test_a_question_may_have_its_words_within_an_object() -> None:
+    reader = TokenLabelsReader(TASK.model_copy(update={"text": "sentence.tokens"}))
+    assert reader.question('{"sentence": {"tokens": ["a", "cat"]}}').texts == ("a", "cat")
+    with pytest.raises(DataError, match=r"there is no 'sentence\.tokens'"):
+        reader.question('{"sentence": {}}')
+
+
+@pytest.mark.parametrize("changes", [{"average": "macro"}, {"strict": True}])
+def test_what_is_of_names_is_refused_without_names(changes: dict[str, object]) -> None:
+    def judge(*labels: str) -> None:
+        TokenLabelsReader(TASK.model_copy(update={"labels": labels, **changes})).judge({})
+
+    judge("B-a", "I-a", "O")
+    with pytest.raises(DataError, match=f"task.{next(iter(changes))}.* is of names") as told:
+        judge("NN", "O")
+    assert told.value.remedy == f"omit task.{next(iter(changes))}"
+
+
 def test_every_family_has_a_word_for_what_it_cannot_encode() -> None:
     """A word without a token would be a word without a label."""
     assert all("unk" in family.roles or name == "gpt2" for name, family in TOKENIZER_FAMILIES.items())

@@ -139,7 +139,7 @@ class _LabelReader(SentenceReader[ClassificationSettings, ReferenceT]):
 
     def findings(self, splits: Splits) -> list[Finding]:
         train, held_out = (self._counts(splits[split]) for split in ("train", "validation"))
-        return rare(self.task.labels, train, held_out, self._setting)
+        return [*super().findings(splits), *rare(self.task.labels, train, held_out, self._setting)]
 
     def _counts(self, examples: Sequence[Example[ReferenceT]]) -> Counter[str]:
         given = (example.reference for example in examples)
@@ -189,15 +189,18 @@ class GroupedReader(_LabelReader[GroupedLabel]):
         return (reference.label,)
 
     def answer(self, row: Row) -> GroupedLabel:
+        for column in self.task.group:
+            if row.cells[column] in (None, ""):
+                raise DataError(f"column '{column}' names no group: it is empty", row.where, SKIP)
         group = json.dumps([row.cells[column] for column in self.task.group], ensure_ascii=False, default=str)
         return GroupedLabel(self._known(row.label(self.task.label), row), group)
 
     def number(self, reference: GroupedLabel) -> float:
         return self._numbers[reference.label]
 
-    def kin(self, example: Example[GroupedLabel]) -> str:
-        """Return the group: its examples are on one side."""
-        return super().kin(example) if example.reference is None else example.reference.group
+    def kin(self, example: Example[GroupedLabel]) -> tuple[str, ...]:
+        """Return the group, and the first text: groups about the same text are on one side."""
+        return super().kin(example) if example.reference is None else (example.reference.group, example.texts[0])
 
     def content(self, example: Example[GroupedLabel]) -> tuple[str, ...]:
         assert example.reference is not None

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from plmtrain.data.tables import lists
 from plmtrain.data.tables.choices import EncodedChoices
 from plmtrain.data.tables.examples import Texts
+from plmtrain.data.tables.inner import with_inner
 from plmtrain.data.tables.reader import Example, Finding, Reader, ReferenceT
 from plmtrain.data.tables.table_files import Row
 from plmtrain.data.tables.texts import as_object
@@ -35,6 +36,8 @@ class ChoiceReader(Reader[MultipleChoiceSettings, ReferenceT]):
     """
 
     noun = "right choice"
+    fewest: ClassVar[int] = 2
+    """The fewest choices of an example."""
 
     @abstractmethod
     def right(self, row: Row, choices: Sequence[str]) -> ReferenceT:
@@ -73,10 +76,12 @@ class ChoiceReader(Reader[MultipleChoiceSettings, ReferenceT]):
         """Return the choices of a row; the last of several columns may be empty.
 
         Raises:
-            DataError: if there are fewer than two, or an empty one.
+            DataError: if there are fewer than ``fewest``, or an empty one.
         """
         if len(self.task.choices) == 1:
-            choices = lists.texts(row, self.task.choices[0])
+            column = self.task.choices[0]
+            remedy = f'write {column} as a list, ["...", "..."], or name a column for each: task.choices=[A, B]'
+            choices = lists.texts(row, column, remedy)
         else:
             given = ["" if row.cells[column] is None else row.text(column) for column in self.task.choices]
             while given and not given[-1].strip():
@@ -84,8 +89,8 @@ class ChoiceReader(Reader[MultipleChoiceSettings, ReferenceT]):
             choices = tuple(given)
         if empty := [number for number, choice in enumerate(choices, start=1) if not choice.strip()]:
             raise DataError(f"choice {empty[0]} of {len(choices)} is empty", row.where, SKIP)
-        if len(choices) < 2:
-            raise DataError(f"there must be two choices or more, and {'is one' if choices else 'are none'}", row.where, SKIP)
+        if len(choices) < self.fewest:
+            raise _too_few(choices, row.where)
         return choices
 
     def question(self, text: str) -> Example[ReferenceT]:
@@ -94,7 +99,8 @@ class ChoiceReader(Reader[MultipleChoiceSettings, ReferenceT]):
         listed = len(self.task.choices) == 1
         as_json = ", ".join([f'"{name}": "..."' for name in (*leading, *(() if listed else self.task.choices))])
         as_json += f'{", " if leading else ""}"{self.task.choices[0]}": ["...", "..."]' if listed else ""
-        if (cells := as_object(text)) is not None:
+        if (given := as_object(text)) is not None:
+            cells = with_inner(given, self.question_columns)
             if missing := [name for name in self.question_columns if name not in cells]:
                 what = f"there is no '{missing[0]}' in this JSON object; it has: {', '.join(cells) or 'nothing'}"
                 raise DataError(what, shown, f"write {{{as_json}}}")
@@ -107,9 +113,9 @@ class ChoiceReader(Reader[MultipleChoiceSettings, ReferenceT]):
             raise DataError(what, shown, f"write {tab} ..., or {{{as_json}}}")
         return Example(parts, None)
 
-    def kin(self, example: Example[ReferenceT]) -> str:
+    def kin(self, example: Example[ReferenceT]) -> tuple[str, ...]:
         """Return the context, where there is one: questions about the same one stay together."""
-        return super().kin(example) if self.task.context is None else example.texts[0]
+        return super().kin(example) if self.task.context is None else example.texts[:1]
 
     def content(self, example: Example[ReferenceT]) -> tuple[str, ...]:
         return (*example.texts, str(example.reference))
@@ -172,6 +178,10 @@ class ChoiceReader(Reader[MultipleChoiceSettings, ReferenceT]):
         return {**leading, **dict(zip(columns, choices, strict=False))}
 
 
+def _too_few(choices: Sequence[str], where: str) -> DataError:
+    return DataError(f"there must be two choices or more, and {'is one' if choices else 'are none'}", where, SKIP)
+
+
 class MultipleChoiceReader(ChoiceReader[int]):
     """Reads the number of the one right choice, from 0."""
 
@@ -220,20 +230,32 @@ class RightTexts:
 
 
 class SeveralRightReader(ChoiceReader[RightTexts]):
-    """Reads a list of right answers, which are some of the choices."""
+    """Reads a list of right answers, which are some of the choices.
+
+    A held-out example may have a single choice, or none that is right: it is scored as all others are, and is not left out.
+    """
+
+    fewest = 1
 
     @classmethod
     def is_for(cls, task: MultipleChoiceSettings) -> bool:
         return task.several_right
 
     def right(self, row: Row, choices: Sequence[str]) -> RightTexts:
-        texts = lists.texts(row, self.task.label)
+        remedy = f'write {self.task.label} as a list, ["..."], or say how the one right choice is given: task.label_as='
+        texts = lists.texts(row, self.task.label, remedy)
         answers = {_as_read(text) for text in texts}
         numbers = tuple(number for number, choice in enumerate(choices) if _as_read(choice) in answers)
-        if not numbers:
-            given = f"'{texts[0][:60]}'" if texts else "an empty list"
-            raise DataError(f"no choice is one of the right answers in '{self.task.label}': {given}", row.where, SKIP)
         return RightTexts(texts, tuple(choices), numbers)
+
+    def require_learnable(self, example: Example[RightTexts], where: str) -> None:
+        right = example.reference
+        assert right is not None
+        if len(right.choices) < super().fewest:
+            raise _too_few(right.choices, where)
+        if not right.numbers:
+            given = f"'{right.texts[0][:60]}'" if right.texts else "an empty list"
+            raise DataError(f"no choice is one of the right answers in '{self.task.label}': {given}", where, SKIP)
 
     def targets(self, examples: Sequence[Example[RightTexts]]) -> NDArray[np.bool_]:
         """Return whether each choice is right; no where an example has fewer than others.  # [examples, most choices]"""

@@ -64,9 +64,9 @@ class QuestionAnsweringReader(TextReader[QuestionAnsweringSettings, RightAnswers
         assert right is not None
         return (*example.texts, json.dumps([right.texts, right.starts], ensure_ascii=False))
 
-    def kin(self, example: Example[RightAnswers]) -> str:
+    def kin(self, example: Example[RightAnswers]) -> tuple[str, ...]:
         """Return the context: all questions about one are on the same side."""
-        return example.texts[1]
+        return example.texts[1:2]
 
     def encode(self, examples: Sequence[Example[RightAnswers]], tokenizer: Tokenizer) -> EncodedQuestions:
         references = _rights(examples)

@@ -59,11 +59,13 @@ class RegressionReader(SentenceReader[RegressionSettings, float]):
     def findings(self, splits: Splits) -> list[Finding]:
         train, held_out = (_scores(splits[split]) for split in ("train", "validation"))
         beyond = int(np.sum((held_out < train.min()) | (held_out > train.max())))
+        bare = super().findings(splits)
         if not beyond:
-            return []
+            return bare
         what = f"{beyond:,} of {len(held_out):,} held-out scores are outside the range of the training ones"
         where = f"task.label={self.task.label}: training has {train.min():g} to {train.max():g}"
-        return [Finding(what, where, "see whether both are on one scale; task.minimum= and task.maximum= refuse what is not")]
+        remedy = "see whether both are on one scale; task.minimum= and task.maximum= refuse what is not"
+        return [*bare, Finding(what, where, remedy)]
 
 
 class WrittenRegressionReader(WordedReader[RegressionSettings, float], RegressionReader):

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
+from plmtrain.data.tables.inner import with_inner
 from plmtrain.data.tables.labels import listed, rare, require_several, unknown
 from plmtrain.data.tables.reader import Example, Finding, Reader
 from plmtrain.data.tables.table_files import Row
@@ -59,7 +60,8 @@ class TokenLabelsReader(Reader[TokenLabelsSettings, Tags]):
 
     def question(self, text: str) -> Example[Tags]:
         """Read a line: words with white space between them, or a JSON object with the column of the words."""
-        if (cells := as_object(text)) is not None:
+        if (given := as_object(text)) is not None:
+            cells = with_inner(given, self.question_columns)
             if self.task.text not in cells:
                 what = f"there is no '{self.task.text}' in this JSON object; it has: {', '.join(cells) or 'nothing'}"
                 raise DataError(what, f"'{text[:60]}'", f'write {{"{self.task.text}": ["...", "..."]}}')
@@ -98,6 +100,11 @@ class TokenLabelsReader(Reader[TokenLabelsSettings, Tags]):
     def judge(self, splits: Splits) -> None:
         setting = f"task.label={self.task.label}"
         require_several(self.task.labels, setting)
+        if self.task.average != "micro" and not self.task.entities:
+            what = (
+                f"task.average={self.task.average} is of names, and not all labels are O or begin with B-, I-, E-, L-, S- or U-"
+            )
+            raise DataError(what, setting, "omit task.average")
         if self.task.strict and (
             other := [label for label in self.task.labels if label != "O" and label[:2] not in ("B-", "I-")]
         ):
