@@ -62,7 +62,8 @@ def key(word: str, config_dir: str | None, width: int) -> Told:
     named = [setting for setting in settings_in(group, config_dir) if setting.key == word] if group in groups() else []
     if not named:
         keys = sorted({setting.key for settings in all_settings(config_dir).values() for setting in settings})
-        remedy = nearest(word, [*GROUPS, *groups(), "matrix"]) if "." not in word else ""
+        named_so = "." in word or any(key.endswith(f".{word}") for key in keys)
+        remedy = "" if named_so else nearest(word, [*GROUPS, *groups(), "matrix"])
         remedy = remedy if remedy.startswith("did you mean") else nearest_key(word, keys)
         raise SettingsError(f"there is no group or setting '{word}'", f"plmtrain list {word}", remedy)
     return _told(named, width)
