@@ -28,7 +28,7 @@ class MarkSettings(Settings):
     after: str = Field(min_length=1)
     """The mark after the part."""
     missing: Literal["error", "unmarked"] = "error"
-    """The fate of a text that does not have the part at its place: the row is bad, or it is read without these marks."""
+    """The treatment of a text that does not have the part at its place: the row is bad, or it is read without these marks."""
 
     @model_validator(mode="after")
     def _one_end(self) -> Self:
