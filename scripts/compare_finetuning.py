@@ -53,6 +53,8 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--peer", type=int, metavar="SEED", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.task == "spans" and options.length < QUESTION + 16:
+        parser.error(f"--length {options.length} has no room for a context beside a question of {QUESTION} tokens")
     options.init, options.train = options.init.resolve(), options.train.resolve()
     if options.peer is not None:
         print(json.dumps(_train_with_transformers(options)))
@@ -76,6 +78,11 @@ def main() -> int:
     ours, theirs = ([score for score, _ in results[library]] for library in ("plmtrain", "transformers"))
     print(f"{'difference':<16}{statistics.fmean(ours) - statistics.fmean(theirs):>+9.4f}  {_difference(ours, theirs)}")
     return 0
+
+
+def _overlap(length: int) -> int:
+    """Return the tokens that two windows of a context share: no more than half of its room."""
+    return min(STRIDE, (length - QUESTION) // 2)
 
 
 def _interval(scores: Sequence[float]) -> str:
@@ -148,7 +155,11 @@ def _plmtrain(options: argparse.Namespace, folder: Path, seed: int, start: list[
             *(f"task.label={options.label}", "task.scheme=words"),
         ],
         "spans": [
-            *("question_answering", f"task.stride={options.length - QUESTION - STRIDE}", f"task.question_length={QUESTION}"),
+            *(
+                "question_answering",
+                f"task.stride={options.length - QUESTION - _overlap(options.length)}",
+                f"task.question_length={QUESTION}",
+            ),
             *(f"task.answer_length={ANSWER}", f"task.n_best={BEST}"),
         ],
     }
@@ -287,7 +298,7 @@ def _windows(question: dict[str, Any], context: str, tokenizer: Any, length: int
         context,
         truncation="only_second",
         max_length=length,
-        stride=STRIDE,
+        stride=_overlap(length),
         return_overflowing_tokens=True,
         return_offsets_mapping=True,
     )
