@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
@@ -78,6 +78,19 @@ class Settings(BaseModel):
             values: as the user gave them; they may be invalid.
         """
         yield from ()
+
+
+def keys_of_members(values: object, members: str, settings: type[Settings]) -> Iterator[str]:
+    """Yield the keys of each named member of a group, such as ``tasks.NAME.metrics``.
+
+    Args:
+        values: of the group, as the user gave them; they may be invalid.
+        members: the key of the group under which its members are.
+        settings: the class of a member.
+    """
+    named = values.get(members) if isinstance(values, Mapping) else None
+    for name in named if isinstance(named, Mapping) else ():
+        yield from (f"{members}.{name}.{key}" for key in settings.model_fields)
 
 
 def _kinds(annotation: Any) -> Iterator[Any]:

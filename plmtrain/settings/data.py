@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
-from plmtrain.settings.base import Name, Settings, Texts
+from plmtrain.settings.base import Name, Settings, Texts, keys_of_members
 
 
 class TableSettings(Settings):
@@ -212,9 +212,7 @@ class DataSettings(TextSettings):
     @classmethod
     def keys_within(cls, values: object) -> Iterator[str]:
         """Yield the keys of each source of a mix."""
-        sources = values.get("sources") if isinstance(values, Mapping) else None
-        for name in sources if isinstance(sources, Mapping) else ():
-            yield from (f"sources.{name}.{key}" for key in SourceSettings.model_fields)
+        yield from keys_of_members(values, "sources", SourceSettings)
 
     @property
     def texts(self) -> Mapping[str | None, DataSettings]:

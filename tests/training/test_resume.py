@@ -110,11 +110,11 @@ def test_two_processes_resume_exactly(name: str, tmp_path: Path) -> None:
 
 
 def test_neither_processes_nor_micro_batches_change_anything(kind: Kind, tmp_path: Path) -> None:
-    """Without dropout, up to rounding: five steps in two processes and unequal micro-batches, and three more in one process,
+    """Without dropout, up to rounding: five steps in two processes and unequal micro-batches, and seven more in one process,
     are the steps of one process that takes each batch at once."""
-    alone = kind.run(tmp_path / "alone", *kind.no_dropout, "trainer.steps=8")
+    alone = kind.run(tmp_path / "alone", *kind.no_dropout)
     assert in_child(alone.go) == 0
-    shared = kind.run(tmp_path / "shared", *kind.no_dropout, PARTED, "trainer.steps=8")
+    shared = kind.run(tmp_path / "shared", *kind.no_dropout, PARTED)
     assert in_group(shared.go, 2, "eval@5:term", faulty_rank=1) == [75, 75]
     assert shared.checkpoint.step == 5
     assert in_child(shared.go) == 0
@@ -158,8 +158,7 @@ def assert_same_up_to_rounding(run: TinyRun, whole: TinyRun, unseen: str = "") -
         for name, value in expected.items():
             tolerance = next((loose for word, loose in LOOSE.items() if word in name), {"rel": 1e-5, "abs": 1e-7})
             assert record[name] == pytest.approx(value, nan_ok=True, **tolerance), (expected["step"], name)
-    # Adam's first steps are as large for a gradient of rounding alone as for others: a thousandth of the rate, 0.01, may differ.
-    for group, relative, absolute in (("model", 1e-4, 1e-5), ("optimizer", 1e-3, 1e-6), ("carry", 1e-3, 1e-4)):
+    for group, relative, absolute in (("model", 1e-4, 2e-6), ("optimizer", 1e-3, 1e-6), ("carry", 1e-3, 1e-4)):
         tensors, others = run.checkpoint.load(group), whole.checkpoint.load(group)
         assert tensors.keys() == others.keys()
         for name, tensor in tensors.items():
@@ -285,7 +284,8 @@ def test_resume_is_instant_in_ten_million_rows(tmp_path: Path) -> None:
     run = TinyRun(tmp_path / "run", ("trainer.steps=1000000",), rows=Counting(40, 12))
     trainer = run.trainer()
     trainer.progress = type(trainer.progress)(step=900_000)
-    Counting.fetched = 0  # a row was read to count a step's operations
+    assert Counting.fetched == 1  # to count the operations of a step
+    Counting.fetched = 0
     number, batches = next(iter(trainer._steps()))
     assert number == 900_000
     assert Counting.fetched == sum(len(batch.samples) for batch in batches) == 8

@@ -139,12 +139,12 @@ class Peer:
             raise self._ended() from None
 
     def _hear(self) -> Mapping[str, Any]:
-        assert self._process.stdout is not None
-        while not select.select([self._process.stdout], [], [], _POLL)[
-            0
-        ]:  # an answer is a line, and the next one is not asked for
+        answers = self._process.stdout
+        assert answers is not None
+        # Nothing of an answer is buffered here: it is one line, and the next is not asked for yet.
+        while not select.select([answers], [], [], _POLL)[0]:
             stopping.safe_point()
-        if not (line := self._process.stdout.readline()):
+        if not (line := answers.readline()):
             raise self._ended()
         answer: Mapping[str, Any] = json.loads(line)
         return answer

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from plmtrain.families import MODEL_FAMILIES
-from plmtrain.settings.base import MOST, Settings, Texts
+from plmtrain.settings.base import MOST, Settings, Texts, keys_of_members
 from plmtrain.settings.tasks.base import TaskSettings
 from plmtrain.settings.template import Template
 from plmtrain.settings.written_texts import Metrics, WrittenTextsSettings, libraries_of
@@ -110,6 +110,4 @@ class MultitaskSettings(WrittenTextsSettings, TaskSettings):
     @classmethod
     def keys_within(cls, values: Any) -> Iterator[str]:
         """Yield the keys of each task."""
-        tasks = values.get("tasks") if isinstance(values, Mapping) else None
-        for name in tasks if isinstance(tasks, Mapping) else ():
-            yield from (f"tasks.{name}.{key}" for key in MemberSettings.model_fields)
+        yield from keys_of_members(values, "tasks", MemberSettings)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import time
 from collections import Counter, defaultdict
-from functools import cache
 
 import numpy as np
 import pytest
@@ -42,7 +41,6 @@ def test_a_phase_by_tokens_has_as_many_in_rows_of_its_own_length() -> None:
 def simulate(trainer: TrainerSettings, rows: dict[int, int], seed: int) -> list[list[tuple[int, int]]]:
     """(epoch, sample) of every step, by walking: one endless list of epochs for each sequence length, read from the front."""
     taken: dict[int, int] = defaultdict(int)
-    order = cache(lambda count, epoch: permute(np.arange(count), count, "order", seed, epoch).tolist())
     steps = []
     for phase in trainer.phases or [PhaseSettings(steps=trainer.steps)]:
         length, batch = phase.sequence_length or trainer.sequence_length, phase.batch_size or trainer.batch_size
@@ -50,7 +48,7 @@ def simulate(trainer: TrainerSettings, rows: dict[int, int], seed: int) -> list[
             step = []
             for _ in range(batch):
                 epoch, position = divmod(taken[length], rows[length])
-                step.append((epoch, order(rows[length], epoch)[position]))
+                step.append((epoch, int(permute(np.array([position]), rows[length], "order", seed, epoch)[0])))
                 taken[length] += 1
             steps.append(step)
     return steps
@@ -107,7 +105,7 @@ def test_plan_fills_in_what_phases_leave_out() -> None:
     assert [phase.index for phase in (first, second, third)] == [0, 1, 2]
 
 
-@given(st.integers(1, 6), st.integers(1, 7), st.integers(1, 20), st.integers(1, 60), st.integers(0, 3))
+@given(st.integers(1, 9), st.integers(1, 7), st.integers(1, 40), st.integers(1, 60), st.integers(0, 3))
 def test_rows_of_similar_length_come_together(window: int, batch: int, steps: int, rows: int, seed: int) -> None:
     """Every window of steps reads the rows that it reads in random order, and its batches do not overlap in length."""
     sizes = np.random.default_rng(seed).integers(1, 30, rows)
