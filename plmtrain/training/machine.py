@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from plmtrain.settings.models.base import ModelSettings
-from plmtrain.training.precision import Precision
+from plmtrain.training.precision import Precision, products_of
 
 _TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -81,7 +81,8 @@ def product_rate(
 def _timed(left: torch.Tensor, right: torch.Tensor) -> float:
     _wait(left.device)
     began = time.perf_counter()
-    left @ right
+    with products_of(left.device):
+        left @ right
     _wait(left.device)
     return time.perf_counter() - began
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Literal
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, Literal
 
 import torch
 
 from plmtrain.settings.trainer import WantedPrecision
+from plmtrain.training.bf16_products import WidenedProducts
 
 Precision = Literal["fp32", "bf16", "fp16"]
 
@@ -29,7 +31,8 @@ def choose_precision(wanted: WantedPrecision, device: torch.device) -> Precision
 def precision_reason(wanted: WantedPrecision, device: torch.device) -> str:
     """Return in a few words why ``choose_precision`` returns what it does."""
     if wanted != "auto":
-        return f"trainer.precision={wanted}"
+        widened = wanted == "bf16" and device.type == "cpu" and _cpu_lacks_bf16()
+        return f"trainer.precision={wanted}" + (": this CPU has no bf16, so fp32 is computed and rounded" if widened else "")
     units = _bf16_units(device)
     return f"auto: {units}" if units else f"auto: the {_KINDS[device.type]} does not multiply bf16 in hardware"
 
@@ -50,7 +53,8 @@ def _cpu_abilities() -> Mapping[str, bool]:
     return {key: getattr(torch.cpu, name, bool)() for key, name in private.items()}
 
 
-def autocast(precision: Precision, device: torch.device, keeps_casts: bool = True) -> torch.autocast:
+@contextmanager
+def autocast(precision: Precision, device: torch.device, keeps_casts: bool = True) -> Iterator[None]:
     """Return the context in which a forward pass has that precision; weights stay in fp32.
 
     Args:
@@ -58,4 +62,17 @@ def autocast(precision: Precision, device: torch.device, keeps_casts: bool = Tru
         device: where they are computed.
         keeps_casts: whether the weights in that precision are kept for a second use within the context.
     """
-    return torch.autocast(device.type, dtype=_TYPES[precision], enabled=precision != "fp32", cache_enabled=keeps_casts)
+    casting = torch.autocast(device.type, dtype=_TYPES[precision], enabled=precision != "fp32", cache_enabled=keeps_casts)
+    with casting, products_of(device) if precision == "bf16" else nullcontext():
+        yield
+
+
+def products_of(device: torch.device) -> AbstractContextManager[Any]:
+    """Return the context in which a device computes products of bf16 in a reasonable time; a backward pass needs it, too."""
+    return WidenedProducts() if device.type == "cpu" and _cpu_lacks_bf16() else nullcontext()
+
+
+def _cpu_lacks_bf16() -> bool:
+    """Return whether torch has no kernel for products of bf16: on x86 it needs AVX-512, with or without units for bf16."""
+    able = _cpu_abilities()
+    return bool(able.get("avx2")) and not able.get("avx512_f")

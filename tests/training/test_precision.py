@@ -42,3 +42,10 @@ def test_a_chosen_precision_is_taken_as_it_is(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True}, raising=False)
     assert choose_precision("fp32", CPU) == "fp32"
     assert precision_reason("fp32", CPU) == "trainer.precision=fp32"
+
+
+def test_bf16_on_a_cpu_without_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True, "avx512_f": False}, raising=False)
+    assert precision_reason("bf16", CPU) == "trainer.precision=bf16: this CPU has no bf16, so fp32 is computed and rounded"
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True, "avx512_f": True}, raising=False)
+    assert precision_reason("bf16", CPU) == "trainer.precision=bf16"
