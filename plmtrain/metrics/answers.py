@@ -1,5 +1,5 @@
 """Exact match and F1 of answers, as in SQuAD 1.1 (Rajpurkar et al. 2016, section 6.1, and their script) and in SQuAD 2.0, where
-a question may have no answer (Rajpurkar et al. 2018, section 4, and their script)."""
+a question may have no answer (Rajpurkar et al. 2018, section 4, and their script); and the metric of KLUE beside them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import string
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from difflib import SequenceMatcher
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +39,27 @@ def _f1(answer: list[str], right: list[str]) -> float:
     return 2 * common / (len(answer) + len(right)) if common else 0.0
 
 
+def rouge_w(answer: str, right: Iterable[str]) -> float:
+    """Return the best ROUGE-W over characters of an answer against a right one (Park et al. 2021, section 3.7, and their code).
+
+    It is the F1 of the longest run of characters that both have. Case, ASCII punctuation and the number of spaces do not count.
+    A question without a right answer has 1 for no answer, else 0.
+    """
+    characters = _characters(answer)
+    return max((_rouge_w(characters, _characters(one)) for one in right), default=float(not characters))
+
+
+def _characters(answer: str) -> str:
+    return " ".join(answer.lower().translate(_PUNCTUATION).split())
+
+
+def _rouge_w(answer: str, right: str) -> float:
+    if not right:
+        return float(not answer)
+    run = SequenceMatcher(None, answer, right).find_longest_match().size
+    return 2 * run / (len(answer) + len(right))
+
+
 @dataclass(frozen=True)
 class Scores:
     """The metrics of some answers, a share from 0 to 1 each.
@@ -44,10 +67,18 @@ class Scores:
     Args:
         exact_match: [answers] 1 where the words of an answer are those of a right one.
         f1: [answers] the best F1 of the words of an answer against those of a right one.
+        given, right: as in ``of``.
     """
 
     exact_match: NDArray[np.float64]
     f1: NDArray[np.float64]
+    given: Sequence[str]
+    right: Sequence[Sequence[str]]
+
+    @cached_property
+    def rouge_w(self) -> NDArray[np.float64]:
+        """Return the best ROUGE-W of each answer.  # [answers]"""
+        return np.array([rouge_w(answer, texts) for answer, texts in zip(self.given, self.right, strict=True)], np.float64)
 
     @classmethod
     def of(cls, given: Sequence[str], right: Sequence[Sequence[str]], *, unanswerable: bool) -> Scores:
@@ -61,7 +92,7 @@ class Scores:
         """
         score = _with_none if unanswerable else _as_given
         pairs = [score(answer, texts) for answer, texts in zip(given, right, strict=True)]
-        return cls(*np.array(pairs, np.float64).reshape(-1, 2).T)
+        return cls(*np.array(pairs, np.float64).reshape(-1, 2).T, given, right)
 
 
 def _as_given(answer: str, right: Sequence[str]) -> tuple[float, float]:

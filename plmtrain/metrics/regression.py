@@ -1,4 +1,4 @@
-"""Metrics of scores: correlations by scipy, and the mean squared error."""
+"""Metrics of scores: correlations by scipy, F1 by scikit-learn, and the mean squared error."""
 
 from __future__ import annotations
 
@@ -9,19 +9,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def measure(name: str, predictions: NDArray[np.float64], references: NDArray[np.float64]) -> float:
+def measure(
+    name: str, predictions: NDArray[np.float64], references: NDArray[np.float64], positive_from: float | None = None
+) -> float:
     """Compute a metric.
 
     Args:
-        name: ``pearson`` or ``spearman``, the correlations that GLUE reports for STS-B, by scipy; ``mse``.
+        name: ``pearson`` or ``spearman``, the correlations that GLUE reports for STS-B, by scipy; ``mse``; ``f1`` of positive
+            examples, which KLUE reports for its STS (Park et al. 2021, section 3.2), by scikit-learn.
         predictions: [examples] the scores that a model gives.
         references: [examples] the scores of the table.
+        positive_from: for ``f1``: the score from which an example is positive.
 
     Returns:
         ``nan`` for a correlation that is undefined; ``undefined`` says why.
     """
     if name == "mse":
         return float(np.mean((predictions - references) ** 2)) if len(references) else math.nan
+    if name == "f1":
+        assert positive_from is not None, "the settings demand it"
+        from sklearn import metrics  # type: ignore[import-untyped]
+
+        return float(metrics.f1_score(references >= positive_from, predictions >= positive_from, zero_division=0.0))
     if undefined(predictions, references) is not None:
         return math.nan  # scipy warns, or raises for one example
     from scipy import stats  # type: ignore[import-untyped]

@@ -97,7 +97,7 @@ class Scoring(SentenceAnswering[RegressionSettings]):
 
     def score(self, predictions: Sequence[Mapping[str, Any]], references: Sequence[Any]) -> dict[str, float]:
         given, expected = np.array([answer["score"] for answer in predictions]), np.array(references, np.float64)
-        return {name: measure(name, given, expected) for name in self.scored}
+        return {name: measure(name, given, expected, self.settings.positive_from) for name in self.scored}
 
     def answers(self, scores: Tensor, batch: Batch) -> list[dict[str, Any]]:
         """Return the ``score`` of each row; it is not clipped to the task's bounds."""
@@ -172,9 +172,9 @@ class WrittenScoring(WrittenAnswering[WrittenRegression]):
     def score(self, predictions: Sequence[Mapping[str, Any]], references: Sequence[Any]) -> dict[str, float]:
         """Compute the task's metrics, in which an answer that is no number is as wrong as can be, and the number of such ones."""
         given, expected = [answer["score"] for answer in predictions], np.array(references, np.float64)
-        numbers = as_numbers(given, expected)
+        numbers, threshold = as_numbers(given, expected), self.program.settings.positive_from
         return {
-            **{name: measure(name, numbers, expected) for name in self.settings.metrics},
+            **{name: measure(name, numbers, expected, threshold) for name in self.settings.metrics},
             "unknown_answers": float(given.count(None)),
         }
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plmtrain.metrics.answers import Scores, best_threshold
+from plmtrain.metrics.answers import Scores, best_threshold, rouge_w
 
 
 def normal(text: str) -> str:
@@ -57,6 +57,20 @@ def test_no_answer_is_right_where_there_is_none_and_nowhere_else() -> None:
     assert Scores.of([], [], unanswerable=True).f1.shape == (0,)
     # SQuAD 1.1 knows no empty answer: no word is in common.
     assert Scores.of(["the"], [["a"]], unanswerable=False).f1.tolist() == [0]
+
+
+@settings(max_examples=60)
+@given(st.text("가나 b.", max_size=8), st.text("가나 B.", max_size=8))
+def test_rouge_w_is_f1_of_the_longest_common_run_of_characters(answer: str, right: str) -> None:
+    own, gold = (" ".join(text.lower().replace(".", "").split()) for text in (answer, right))
+    runs = {own[first:last] for first in range(len(own)) for last in range(first, len(own) + 1)}
+    longest = max((len(run) for run in runs if run in gold), default=0)
+    precision, recall = longest / max(1, len(own)), longest / max(1, len(gold))
+    wanted = 2 * precision * recall / (precision + recall) if longest else float(not own and not gold)
+    assert rouge_w(answer, [right]) == pytest.approx(wanted)
+    scores = Scores.of([answer, answer], [[right], ["--", right]], unanswerable=True)
+    assert scores.rouge_w.tolist() == pytest.approx([wanted, max(wanted, float(not own))])
+    assert rouge_w(answer, []) == float(not own)
 
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 1), st.integers(-3, 3)), min_size=1, max_size=9))

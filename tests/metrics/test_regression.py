@@ -27,6 +27,15 @@ def test_they_are_those_of_scipy_and_scikit_learn(data: st.DataObject) -> None:
         assert measure("spearman", other, one) == stats.spearmanr(other, one).statistic
 
 
+@given(st.data())
+def test_f1_is_that_of_the_positive_examples(data: st.DataObject) -> None:
+    right = np.array(data.draw(SCORES))
+    given = np.array(data.draw(st.lists(st.sampled_from([0.0, 2.99, 3.0, 3.01, 7.0]), min_size=len(right), max_size=len(right))))
+    hits = np.sum((given >= 3) & (right >= 3))
+    wanted = 2 * hits / max(1, np.sum(given >= 3) + np.sum(right >= 3))
+    assert measure("f1", given, right, positive_from=3.0) == pytest.approx(wanted)
+
+
 def test_by_hand() -> None:
     """Five pairs with a tie, by the definitions: moments of the numbers, and moments of their ranks (2.5 for the tie)."""
     given, right = np.array([1.0, 2.0, 2.0, 5.0, 9.0]), np.array([0.0, 1.0, 2.0, 3.0, 4.0])

@@ -10,7 +10,7 @@ from plmtrain.families import MODEL_FAMILIES
 from plmtrain.settings.base import MOST_PLACES, Texts
 from plmtrain.settings.tasks.base import HeadTaskSettings, TextTaskSettings
 
-Metric = Literal["f1", "exact_match"]
+Metric = Literal["f1", "exact_match", "rouge_w"]
 
 _WHY_NOT = {
     "decoder": "it reads from left to right, and knows nothing of what follows the place that it would mark",
@@ -48,7 +48,8 @@ class QuestionAnsweringSettings(TextTaskSettings, HeadTaskSettings):
     dropout: float | None = Field(None, ge=0, lt=1)
     """Dropout of the states before the head; that of the family's published head if not given."""
     metrics: Annotated[tuple[Metric, ...], Field(min_length=1)] = ("f1", "exact_match")
-    """The metrics of validation, those of SQuAD; the checkpoint that is best by the first is the run's result."""
+    """The metrics of validation: those of SQuAD, and rouge_w, KLUE's over characters. The checkpoint that is best by the first is
+    the run's result."""
 
     @model_validator(mode="after")
     def _threshold(self) -> QuestionAnsweringSettings:

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from plmtrain.settings.tasks.base import WordedTaskSettings
 from plmtrain.settings.taught_task import TaughtTaskSettings
 
-Metric = Literal["pearson", "spearman", "mse"]
+Metric = Literal["pearson", "spearman", "mse", "f1"]
 
 
 class RegressionSettings(TaughtTaskSettings, WordedTaskSettings):
@@ -29,14 +29,24 @@ class RegressionSettings(TaughtTaskSettings, WordedTaskSettings):
     """The highest possible score: rows with a higher score are refused. Answers are not clipped to it."""
     rounding: float = Field(0.2, gt=0)
     """The number to whose multiples scores are rounded that are written (Raffel et al. 2020, section 2.4)."""
+    positive_from: float | None = None
+    """The score from which a text or a pair is positive, for the metric f1."""
     metrics: Annotated[tuple[Metric, ...], Field(min_length=1)] = ("pearson", "spearman", "mse")
     """The metrics of validation; the checkpoint that is best by the first one is the run's result. A higher correlation is
-    better, and a lower mse (mean squared error)."""
+    better, a lower mse (mean squared error), and a higher f1 of the positive examples."""
 
     @model_validator(mode="after")
     def _bounds(self) -> RegressionSettings:
         if self.minimum is not None and self.maximum is not None and self.minimum >= self.maximum:
             raise ValueError(f"minimum ({self.minimum:g}) must be below maximum ({self.maximum:g})")
+        return self
+
+    @model_validator(mode="after")
+    def _positive(self) -> RegressionSettings:
+        if "f1" in self.metrics and self.positive_from is None:
+            raise ValueError("positive_from is missing: f1 needs the score from which an example is positive")
+        if "f1" not in self.metrics and self.positive_from is not None:
+            raise ValueError("positive_from is for the metric f1: add it to metrics, or omit positive_from")
         return self
 
     def word(self, score: float) -> str:
