@@ -21,7 +21,7 @@ _OUT = -1.0e9
 """Added to the score of a continuation that may no longer be chosen."""
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def search(
     writer: Writer, begun: Tensor, specials: Specials, settings: GenerationSettings, limit: int, stop: StopTexts | None
 ) -> list[list[int]]:

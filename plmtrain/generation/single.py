@@ -33,7 +33,7 @@ def draw_or_follow(
     return [ended_text(text) for text in written.tolist()]
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def steps(
     writer: Writer,
     begun: Tensor,
