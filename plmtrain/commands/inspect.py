@@ -73,7 +73,9 @@ def run(arguments: list[str]) -> int:
         try:
             _show_phases(material)
         except TooLittleText:
-            if isinstance(material, WholeText) or not isinstance(settings, PretrainSettings) or settings.data.type == "mix":
+            if isinstance(material, WholeText) or not isinstance(settings, PretrainSettings):
+                raise
+            if settings.data.type in ("mix", "stream"):
                 raise
             with preparation_report() as on_update:
                 material = WholeText.prepared(settings, settings.data, Path(folder), on_update)
