@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from plmtrain.console import counted
+from plmtrain.console import counted, warn
 from plmtrain.data.corpus.overlap import HASHES
 from plmtrain.data.corpus.processes import available_cores
 from plmtrain.data.corpus.store import mapped
@@ -93,7 +93,8 @@ class StreamedText(PreparedText):
             block = BlockShape(shape.length, shape.advance or shape.length)
             cut = partial(rows_from, program=part, phase=phase, isolate_documents=self.settings.data.isolate_documents)
             assert not hasattr(opening, "parts"), "refused by the rules of the settings"
-            source = ShardedRows(AwaitedShards(cache), block, cut, opening, self._ahead)
+            shards = AwaitedShards(cache, _tell_wait) if group.is_main else AwaitedShards(cache)
+            source = ShardedRows(shards, block, cut, opening, self._ahead)
             before = phases[index - 1] if index else None
             if before is None:
                 source.order = ShardOrder(self.settings.seed, len(self.files), source.rows_in)
@@ -151,6 +152,10 @@ class StreamedText(PreparedText):
 
     def repetitions(self) -> list[str]:
         return [f"in the first file, {line}" for line in super().repetitions()]
+
+
+def _tell_wait(path: Path) -> None:
+    warn(f"training waits for {path.name} to be prepared; more data.processes prepare sooner")
 
 
 def _held_out(corpus: Corpus) -> Path:

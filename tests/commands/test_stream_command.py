@@ -13,7 +13,8 @@ from support.command_line import plmtrain
 from support.tiny_text import PRETRAIN, documents
 
 PHASES = "trainer.phases=[{steps: 5}, {steps: 3, sequence_length: 24, batch_size: 4}]"
-RUN = [*PRETRAIN, "data=stream", "data.files=[corpus/*.jsonl]", "data.cache_gb=0.00002", "data.validation_fraction=0.2", PHASES]
+FILES = "data.files=[corpus/*.jsonl]"
+RUN = [*PRETRAIN, "data=stream", FILES, "data.cache_gb=0.00002", "data.validation_fraction=0.2", PHASES]
 
 
 @pytest.fixture(scope="module")
@@ -72,3 +73,13 @@ def test_a_check_tells_what_is_known(folder: Path) -> None:
     assert (told["files"], told["cache_bytes"], told["passes"], told["train_tokens"]) == (7, 3000, None, None)
     assert told["bytes"] == sum(path.stat().st_size for path in (folder / "corpus").iterdir())
     assert any("the cache may not hold" in warning["what"] for warning in told["warnings"])
+
+
+def test_a_first_file_that_cannot_give_held_out_text_is_refused(folder: Path) -> None:
+    (folder / "single.jsonl").write_text(json.dumps({"text": " ".join(documents(4))}) + "\n")
+    others = [argument for argument in RUN if argument != FILES]
+    result = plmtrain("pretrain", *others, "data.files=[single.jsonl,corpus]", cwd=folder)
+    assert result.code == 3
+    assert "the first file of the stream has too few documents to hold one out\nsingle.jsonl\n" in result.err
+    result = plmtrain("prepare", *RUN, "data.format=csv", cwd=folder)
+    assert "a '.jsonl' file contains JSON lines, which data.format=csv does not read\ncorpus/0.jsonl\n" in result.err

@@ -28,6 +28,9 @@ _POLL = 0.02
 _LOST = 20.0
 """Seconds after which nobody who prepares means that it ended: it starts in less."""
 
+_PATIENCE = 5.0
+"""Seconds of waiting that a user is told of."""
+
 KindT = TypeVar("KindT")
 
 
@@ -138,10 +141,12 @@ class AwaitedShards:
 
     Args:
         cache: of the run.
+        on_wait: called with a shard's file if it is awaited for some seconds.
     """
 
-    def __init__(self, cache: ShardCache) -> None:
+    def __init__(self, cache: ShardCache, on_wait: Callable[[Path], None] = lambda path: None) -> None:
         self._cache, self._record = cache, ShardRecord(cache.record_path)
+        self._on_wait = on_wait
 
     def tokens(self, number: int, asking: Callable[[], None] = lambda: None) -> int:
         """Return the tokens of a shard, once they are counted.
@@ -174,7 +179,8 @@ class AwaitedShards:
             return None  # removed meanwhile
 
     def _awaited(self, number: int, look: Callable[[], KindT | None]) -> KindT:
-        alive = time.monotonic()
+        began = alive = time.monotonic()
+        told = False
         while (there := look()) is None:
             if (failure := read_failure(self._cache.failure_path)) is not None:
                 raise failure
@@ -187,6 +193,9 @@ class AwaitedShards:
                     f"{self._cache.files.paths[number]} was awaited",
                     "start the same command again; if memory ran out, use fewer data.processes",
                 )
+            if not told and now - began > _PATIENCE:
+                told = True
+                self._on_wait(self._cache.files.paths[number])
             time.sleep(_POLL)
         return there
 

@@ -48,7 +48,11 @@ class ShardFiles:
         paths = readers.expand(data.files)
         type = readers.kind_of(paths[0]) if data.format == "auto" else data.format
         for path in paths:
-            readers.require_kind(path, type)
+            try:
+                readers.require_kind(path, type)
+            except DataError as error:
+                remedy = "name files of one kind, with a pattern such as 'corpus/*.jsonl', or another data.format"
+                raise DataError(error.what.replace("data=", "data.format="), error.where, remedy) from None
         return cls(data, type, tuple(paths), tuple(map(signature_of, paths)))
 
     def __len__(self) -> int:

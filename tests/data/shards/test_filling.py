@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +15,8 @@ import pytest
 from plmtrain.data.corpus import documents
 from plmtrain.data.corpus.encoding import content_hash, running_text
 from plmtrain.data.corpus.store import Store
+from plmtrain.data.rows.blocks import Blocks
+from plmtrain.data.shards import shard_cache
 from plmtrain.data.shards.ahead import AheadPlan, Filling, Turns
 from plmtrain.data.shards.shard_cache import (
     AwaitedShards,
@@ -23,8 +27,9 @@ from plmtrain.data.shards.shard_cache import (
     write_failure,
 )
 from plmtrain.data.shards.shard_files import ShardFiles
-from plmtrain.data.shards.shard_order import shards_in_turn
-from plmtrain.errors import DataError, DiskError
+from plmtrain.data.shards.shard_order import ROWS, ShardOrder, shards_in_turn
+from plmtrain.data.shards.sharded_rows import BlockShape, ShardedRows
+from plmtrain.errors import DataError, DiskError, DistributedError
 from plmtrain.settings.data import DataSettings
 from plmtrain.text.tokenizer import Tokenizer
 
@@ -192,3 +197,58 @@ def test_a_record_survives_a_line_that_was_cut(tmp_path: Path) -> None:
     for each in facts:
         writer.add(each)
     assert [reader.of(str(n)) for n in range(3)] == [ShardRecord(path).of(str(n)) for n in range(3)] == facts
+
+
+def test_nobody_who_prepares_is_noticed(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[Path] = []
+    monkeypatch.setattr(shard_cache, "_LOST", 0.3)
+    monkeypatch.setattr(shard_cache, "_PATIENCE", 0.1)
+    made = plan()
+    with pytest.raises(DistributedError, match="the process that prepares text ahead of training ended"):
+        AwaitedShards(made.cache, waited.append).tokens(3)
+    assert waited == [made.cache.files.paths[3]]
+
+
+class Told:
+    """Hears what the process that prepares would hear."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[str, Any]] = []
+
+    def reach(self, turns: Turns) -> None:
+        self.heard.append(("reach", tuple(turns)))
+
+    def ask(self, turn: int) -> None:
+        self.heard.append(("ask", turn))
+
+
+def test_rows_are_those_of_their_files(plan: Plan, tokenizer: Tokenizer, texts: list[str]) -> None:
+    """Against the files encoded here, at the border of two files, and with what is the same for all rows."""
+    made, told = plan(), Told()
+    filled(made, Turns(0, 0))
+    shards = AwaitedShards(made.cache)
+    opening = Blocks(shards.store(0), 16, tells_frequencies=True)
+    source = ShardedRows(shards, BlockShape(16, 14), partial(Blocks, length=16, advance=14), opening, told)  # type: ignore[arg-type]
+    source.order = ShardOrder(SEED, SHARDS, source.rows_in)
+    end = tokenizer.vocabulary["sep"]
+    tokens = []
+    for number in range(SHARDS):
+        own = [text for text in texts[number * 6 : number * 6 + 6] if text != texts[6]]
+        encoded = [tokenizer.encode([running_text(text, "bert")])[0][0].tolist() for text in own]
+        tokens.append([token for document in encoded for token in (*document, end)])
+    counts = [len(range(0, len(own) - 15, 14)) for own in tokens]
+    first = shards_in_turn(SEED, SHARDS, 0, 1)[0]
+    source.reach(0, 4)
+    source.reach(counts[first] - 2, 4)
+    assert told.heard == [("reach", turns) for turns in ((0, 0), (0, 0), (0, 0), (0, 1))]
+    keys = source.order.keys(SEED, 0, sum(counts))
+    assert sorted(keys.samples.tolist()) == [number * ROWS + row for number, count in enumerate(counts) for row in range(count)]
+    border = keys.samples[counts[first] - 2 :][:4]
+    rows = source.fetch(border)
+    for row, (number, place) in enumerate(zip(*divmod(border, ROWS), strict=True)):
+        assert rows.tokens[row].tolist() == tokens[number][place * 14 : place * 14 + 16]
+    assert rows.text is not None
+    assert rows.frequencies is not None
+    assert rows.text[np.arange(len(tokens[0]))].tolist() == tokens[0]
+    shares = np.bincount([token for token in tokens[0] if token != end], minlength=len(rows.frequencies))
+    np.testing.assert_allclose(rows.frequencies, shares / shares.sum())

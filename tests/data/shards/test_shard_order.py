@@ -20,7 +20,7 @@ def order(counts: Sequence[int], seed: int = 3, first_turn: Callable[[], int] = 
     return ShardOrder(seed, len(counts), lambda shard, turn: counts[shard], first_turn, skipped)
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(COUNTS, st.integers(0, 2**60))
 def test_an_epoch_has_every_row_of_every_shard_once_and_shard_after_shard(counts: list[int], seed: int) -> None:
     total = sum(counts)
@@ -35,7 +35,7 @@ def test_an_epoch_has_every_row_of_every_shard_once_and_shard_after_shard(counts
         assert len(begun) == np.count_nonzero(counts)  # none is left and taken up again
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(COUNTS, st.integers(0, 50), st.integers(1, 30), st.integers(1, 30))
 def test_a_step_is_found_from_any_place(counts: list[int], before: int, one: int, other: int) -> None:
     """As after a resume: by an order that has not read what comes before."""
