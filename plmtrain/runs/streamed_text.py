@@ -25,7 +25,7 @@ from plmtrain.data.corpus.store import mapped
 from plmtrain.data.corpus.updates import OnUpdate
 from plmtrain.data.shards.ahead import Ahead, AheadPlan
 from plmtrain.data.shards.shard_cache import AwaitedShards, ShardCache
-from plmtrain.data.shards.shard_files import ShardFiles
+from plmtrain.data.shards.shard_files import LISTING, ShardFiles
 from plmtrain.data.shards.shard_order import ShardOrder
 from plmtrain.data.shards.sharded_rows import BlockShape, ShardedRows
 from plmtrain.errors import TooLittleText
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from plmtrain.training.group import Group
     from plmtrain.training.run_folder import RunFolder
 
-_FILES = "files.json"
 _SHARE_OF_CORES = 4
 """One core in so many prepares text ahead of training, which needs the others."""
 
@@ -135,10 +134,10 @@ class StreamedText(PreparedText):
 
     def keep(self, folder: Path) -> None:
         super().keep(folder)
-        write_json_atomically(folder / "data" / _FILES, {"files": self.files.listing})
+        write_json_atomically(folder / "data" / LISTING, {"files": self.files.listing})
 
     def changes(self, folder: Path) -> list[str]:
-        before = read_object(folder / "data" / _FILES)["files"]
+        before = read_object(folder / "data" / LISTING)["files"]
         changed = [str(now[0]) for now in self.files.listing if now not in before]
         changed += [str(old[0]) for old in before if old not in self.files.listing and str(old[0]) not in changed]
         return changed or (super().changes(folder) if before == self.files.listing else ["the files are in another order"])

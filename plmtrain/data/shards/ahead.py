@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from plmtrain.text.tokenizer import Tokenizer
 
 
+_NICENESS = 10
+"""Training has precedence on a core that both need: it waits for the slowest of its threads."""
+
+
 class Turns(NamedTuple):
     """The turns of the order that training reads now: earlier ones are done."""
 
@@ -108,6 +112,7 @@ class Ahead:
 def _serve(parent: int, turns: Connection, plan: AheadPlan) -> None:
     child_processes.serve(parent)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the cores are busy with training
+    os.nice(_NICENESS)
     try:
         with FolderLock(plan.cache.lock_path), suppress(EOFError):
             Filling(plan).run(turns)

@@ -18,6 +18,9 @@ from plmtrain.keyed_random import permute
 from plmtrain.settings.data import DataSettings
 from plmtrain.text import readers
 
+LISTING = "files.json"
+"""The file in a run's folder, below ``data``, with the ``ShardFiles.listing`` that it began with."""
+
 _FEWEST_SAMPLED = 8
 """A tokenizer is trained on documents of as many shards at least, if there are so many."""
 
@@ -69,8 +72,17 @@ class ShardFiles:
         return [[path.name, size] for path, size in zip(self.paths, self.sizes, strict=True)]
 
     def text_bytes(self, number: int) -> int:
-        """Return about the bytes of text in a file."""
-        return text_bytes(self.paths[number], self.sizes[number])
+        """Return about the bytes of text in a file.
+
+        Raises:
+            DataError: if it changed, or cannot be read.
+        """
+        path = self.paths[number]
+        self.require_unchanged(number)
+        try:
+            return text_bytes(path, self.sizes[number])
+        except OSError as error:
+            raise DataError(f"this file cannot be read: {error.strerror}", str(path), "check its permissions") from None
 
     def as_text(self, numbers: Sequence[int]) -> DataSettings:
         """Return the settings of some of the files as a text that is prepared whole."""
