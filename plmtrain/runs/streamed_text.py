@@ -23,6 +23,7 @@ from plmtrain.data.corpus.overlap import HASHES
 from plmtrain.data.corpus.processes import available_cores
 from plmtrain.data.corpus.store import mapped
 from plmtrain.data.corpus.updates import OnUpdate
+from plmtrain.data.rows.rows import PartedRows
 from plmtrain.data.shards.ahead import Ahead, AheadPlan
 from plmtrain.data.shards.shard_cache import AwaitedShards, ShardCache
 from plmtrain.data.shards.shard_files import LISTING, ShardFiles
@@ -37,7 +38,7 @@ from plmtrain.settings.run import PretrainSettings
 
 if TYPE_CHECKING:
     from plmtrain.data.loading.order import Phase
-    from plmtrain.data.rows.rows import PartedRows, RowSource
+    from plmtrain.data.rows.rows import RowSource
     from plmtrain.programs.learner import Learner
     from plmtrain.programs.program import Trainable
     from plmtrain.training.group import Group
@@ -85,26 +86,36 @@ class StreamedText(PreparedText):
         if group.is_main:
             self._ahead = Ahead(self._plan(cache))
         group.wait()  # the others must not read why an earlier start failed
+        shards = AwaitedShards(cache, _tell_wait) if group.is_main else AwaitedShards(cache)
         sources: list[ShardedRows] = []
-        for index, (opening, program, phase) in enumerate(zip(rows, programs, phases, strict=True)):
+        for opening, program, phase in zip(rows, programs, phases, strict=True):
+            assert not isinstance(opening, PartedRows), "refused by the rules of the settings"
             part = program.parts.main.program
             shape = part.row_shape(phase.sequence_length)
-            block = BlockShape(shape.length, shape.advance or shape.length)
             cut = partial(rows_from, program=part, phase=phase, isolate_documents=self.settings.data.isolate_documents)
-            assert not hasattr(opening, "parts"), "refused by the rules of the settings"
-            shards = AwaitedShards(cache, _tell_wait) if group.is_main else AwaitedShards(cache)
+            block = BlockShape(shape.length, shape.advance or shape.length)
             source = ShardedRows(shards, block, cut, opening, self._ahead)
-            before = phases[index - 1] if index else None
-            if before is None:
-                source.order = ShardOrder(self.settings.seed, len(self.files), source.rows_in)
-            elif (before.sequence_length, sources[-1].shape) == (phase.sequence_length, block):
-                source.order = sources[-1].order
-            else:
-                read = before.samples_before + before.steps * before.batch_size
-                first = partial(sources[-1].order.turn_after, read)
-                source.order = ShardOrder(self.settings.seed, len(self.files), source.rows_in, first, phase.samples_before)
+            source.order = self._order(source, phase, sources[-1] if sources else None, phases[len(sources) - 1])
             sources.append(source)
         return sources
+
+    def _order(self, source: ShardedRows, phase: Phase, previous: ShardedRows | None, before: Phase) -> ShardOrder:
+        """Return the order of a phase's rows: that of the phase before it if their rows have one shape, else one that begins with
+        the next file.
+
+        Args:
+            source: the rows of the phase.
+            phase: the phase.
+            previous: the rows of the phase before it; None for the first phase.
+            before: that phase.
+        """
+        if previous is None:
+            return ShardOrder(self.settings.seed, len(self.files), source.rows_in)
+        if (before.sequence_length, previous.shape) == (phase.sequence_length, source.shape):
+            return previous.order
+        read = before.samples_before + before.steps * before.batch_size
+        first = partial(previous.order.turn_after, read)
+        return ShardOrder(self.settings.seed, len(self.files), source.rows_in, first, phase.samples_before)
 
     def _plan(self, cache: ShardCache) -> AheadPlan:
         data = self.settings.data
@@ -147,7 +158,8 @@ class StreamedText(PreparedText):
 
     def amount(self) -> str:
         size = size_in_words(sum(self.files.sizes))
-        return f"{counted(len(self.files), 'file')} of {size}, prepared while they are read in at most {self.limit / 1e9:g} GB"
+        files = f"{counted(len(self.files), 'file')} of {size}, prepared while they are read in at most {self.limit / 1e9:g} GB"
+        return f"{files}, of which the first has {super().amount()}"
 
     def repetitions(self) -> list[str]:
         return [f"in the first file, {line}" for line in super().repetitions()]

@@ -142,10 +142,10 @@ class Filling:
         clear_leftovers(self._cache.folder)
         wanted = {self._cache.place(number).name: number for number in range(len(self._cache.files))}
         for folder in sorted(path for path in self._cache.folder.iterdir() if path.is_dir()):
-            if (number := wanted.get(folder.name)) is None:
-                remove_folder(folder)  # of a file that was written anew since
-                continue
-            self._keep(number, facts_in(folder))
+            if folder.name in wanted and (facts := facts_in(folder)) is not None:
+                self._keep(wanted[folder.name], facts)
+            else:
+                remove_folder(folder)  # damaged, or of a file that was written anew since
 
     @property
     def size(self) -> int:

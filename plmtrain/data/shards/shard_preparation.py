@@ -16,7 +16,6 @@ from plmtrain.data.corpus.prepare import uncounted
 from plmtrain.data.corpus.processes import ordered_map
 from plmtrain.data.corpus.staging import SplitWriter
 from plmtrain.data.shards.shard_cache import ShardCache, ShardFacts
-from plmtrain.errors import DataError
 from plmtrain.files import atomic_folder, read_text, sha256
 from plmtrain.text.readers import Skips
 
@@ -94,18 +93,14 @@ def prepare_shard(
     return facts
 
 
-def facts_in(folder: Path) -> ShardFacts:
-    """Return the facts of a prepared shard.
-
-    Raises:
-        DataError: if they are damaged.
-    """
+def facts_in(folder: Path) -> ShardFacts | None:
+    """Return the facts of a prepared shard; None if they are missing or damaged."""
     try:
         return ShardFacts(**json.loads(read_text(folder / _FACTS)))
-    except (OSError, ValueError, TypeError) as error:
-        raise DataError(f"a prepared shard is damaged: {error}", str(folder), "delete the folder: it is prepared again") from None
+    except (OSError, ValueError, TypeError):
+        return None
 
 
 def _bytes(documents: Encoded) -> int:
-    """Return at least the bytes that documents take on the disk."""
+    """Return the most bytes that documents take on the disk."""
     return int(sum(getattr(documents, field.name).nbytes for field in fields(documents)))

@@ -99,7 +99,8 @@ class ShardedRows:
     def _blocks(self, number: int) -> RowSource:
         """Return the blocks of a shard, and close the one that was not read for the longest time: the disk keeps the space of a
         file that was removed until it is closed."""
-        blocks = self._open.pop(number, None) or self._blocks_of(self._shards.store(number))
+        if (blocks := self._open.pop(number, None)) is None:
+            blocks = self._blocks_of(self._shards.store(number))
         self._open[number] = blocks
         while len(self._open) > _OPEN:
             del self._open[next(iter(self._open))]

@@ -125,6 +125,11 @@ def test_what_an_ended_process_left_is_used_and_what_was_incomplete_is_not(plan:
     filled(made, Turns(0, 0))
     assert {place: place.stat().st_mtime_ns for place in made.cache.folder.iterdir()} == times
     assert len(made.cache.record_path.read_text().splitlines()) == SHARDS
+    facts = made.cache.place(2) / "shard.json"
+    whole = facts.read_text()
+    facts.write_text(whole[:10])
+    filled(made, Turns(0, 0))
+    assert facts.read_text() == whole
 
 
 def test_a_cache_that_cannot_hold_what_a_step_needs_is_refused(plan: Plan) -> None:
