@@ -9,6 +9,8 @@ from __future__ import annotations
 import atexit
 import multiprocessing
 import os
+from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -33,6 +35,10 @@ if TYPE_CHECKING:
 
 _NICENESS = 10
 """Training has precedence on a core that both need: it waits for the slowest of its threads."""
+
+
+_GRACE = 5.0
+"""Seconds in which the process may end by itself, when the other end of its pipe is closed."""
 
 
 class Turns(NamedTuple):
@@ -102,11 +108,12 @@ class Ahead:
                 self._turns.send(turns)
 
     def end(self) -> None:
-        """End the process; what it prepares now is left incomplete, and removed by the next one."""
+        """End the process, and let it remove what is incomplete, if that takes no longer than a chunk of text."""
         atexit.unregister(self.end)
+        self._turns.close()
+        self._process.join(_GRACE)
         self._process.kill()
         self._process.join()
-        self._turns.close()
 
 
 def _serve(parent: int, turns: Connection, plan: AheadPlan) -> None:
@@ -139,6 +146,7 @@ class Filling:
         self._sizes: dict[int, int] = {}  # bytes of each shard in the cache
         self._outgrown: dict[int, int] = {}  # more bytes than these, of shards for which there was no room
         self._growth = 0.0  # the most prepared bytes of a byte of text so far
+        self._between_chunks: Callable[[], None] = lambda: None
         clear_leftovers(self._cache.folder)
         wanted = {self._cache.place(number).name: number for number in range(len(self._cache.files))}
         for folder in sorted(path for path in self._cache.folder.iterdir() if path.is_dir()):
@@ -159,11 +167,17 @@ class Filling:
             EOFError: then.
             DataError: if a shard cannot be read, or the cache cannot hold the shards that a step needs.
         """
-        reading, waits = Turns(*turns.recv()), False
+        heard = deque([Turns(*turns.recv())], maxlen=1)
+
+        def listen() -> None:
+            while turns.poll():
+                heard.append(Turns(*turns.recv()))
+
+        self._between_chunks = listen
         while True:
-            while waits or turns.poll():
-                reading, waits = Turns(*turns.recv()), False
-            waits = not self.advance(reading)
+            listen()
+            if not self.advance(heard[0]):
+                heard.append(Turns(*turns.recv()))
 
     def advance(self, reading: Turns) -> bool:
         """Prepare the next shard, or make room for it; return whether there was anything to do.
@@ -213,6 +227,7 @@ class Filling:
                 known=self._record.of(self._cache.key(shard)),
                 room=room,
                 processes=self._plan.processes,
+                between_chunks=self._between_chunks,
             )
         except NoRoom:
             if needed and not removable:

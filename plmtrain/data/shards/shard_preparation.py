@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,6 +40,7 @@ def prepare_shard(
     known: ShardFacts | None,
     room: int,
     processes: int,
+    between_chunks: Callable[[], None] = lambda: None,
 ) -> ShardFacts:
     """Prepare a shard in the cache.
 
@@ -50,6 +52,7 @@ def prepare_shard(
         known: its facts, if it was prepared before.
         room: the most bytes that it may take.
         processes: how many encode.
+        between_chunks: called about once for each megabyte of text; an error ends the preparation.
 
     Raises:
         NoRoom: if it takes more.
@@ -67,6 +70,7 @@ def prepare_shard(
         )
         with ordered_map(encode, tokenizer, reading.chunks(), processes) as chunks:
             for chunk in chunks:
+                between_chunks()
                 reading.passed()
                 kept = ~np.isin(chunk.hashes, held_out)
                 documents = chunk.select(kept)
