@@ -15,7 +15,7 @@ from rich.text import Text
 from plmtrain.console import QuietConsole, counted
 from plmtrain.data.corpus.updates import OnUpdate
 from plmtrain.data.loading.order import plan_phases
-from plmtrain.data.rows.rows import RowSource, mixing_of, rows_of
+from plmtrain.data.rows.rows import RowSource, order_of, rows_of
 from plmtrain.errors import SettingsError, TooLittleText
 from plmtrain.keyed_random import Keys
 from plmtrain.programs.inspection import Inspection
@@ -73,7 +73,9 @@ def run(arguments: list[str]) -> int:
         try:
             _show_phases(material)
         except TooLittleText:
-            if isinstance(material, WholeText) or not isinstance(settings, PretrainSettings) or settings.data.type == "mix":
+            if isinstance(material, WholeText) or not isinstance(settings, PretrainSettings):
+                raise
+            if settings.data.type in ("mix", "stream"):
                 raise
             with preparation_report() as on_update:
                 material = WholeText.prepared(settings, settings.data, Path(folder), on_update)
@@ -146,8 +148,8 @@ def _show(console: QuietConsole, program: AnyProgram, rows: RowSource, seed: int
     count = min(_MEASURED_ROWS, len(rows))
     epochs = max(1, _FEWEST_MEASURED // count)
     epoch, index = (numbers.reshape(-1) for numbers in np.indices((epochs, count)))
-    if (mixing := mixing_of(rows)) is not None:  # each text with its share
-        mixed = mixing.keys(seed, 0, epochs * count)
+    if (own := order_of(rows)) is not None:  # each text with its share
+        mixed = own.keys(seed, 0, epochs * count)
         epoch, index = mixed.epochs, mixed.samples
     inspections = [
         program.inspect(program.collate(rows.fetch(index[part]), Keys(seed, epoch[part], index[part])))

@@ -18,7 +18,8 @@ def run(arguments: list[str]) -> int:
     with preparation_report() as on_update:
         corpus = corpus_of(settings, on_update)
         derive(corpus, settings, on_update)
-    tell(*map(str, corpus.folders.values()), corpus_table(corpus), *remarks(corpus))
+    stream = ["of the first file; the others are prepared while training reads them"] if settings.data.type == "stream" else []
+    tell(*map(str, corpus.folders.values()), corpus_table(corpus), *stream, *remarks(corpus))
     return 0
 
 

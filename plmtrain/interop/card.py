@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from plmtrain.console import counted
+from plmtrain.data.shards.shard_files import LISTING
 from plmtrain.errors import PlmtrainError
 from plmtrain.files import read_text
 from plmtrain.interop.folder import read_json
@@ -237,6 +238,9 @@ def _data(trained: TrainedRun) -> Iterator[str]:
     """Yield the description of the run's text or examples."""
     try:
         yield from _summary(read_json(trained.folder / "data" / "manifest.json"))
+        if (listing := trained.folder / "data" / LISTING).exists():
+            count = counted(len(read_json(listing)["files"]), "file")
+            yield f"these are the numbers of the first of {count}, which were prepared while training read them"
     except (PlmtrainError, KeyError, TypeError, ValueError, AttributeError):
         yield "The run's folder does not say."
     tokenizer = trained.tokenizer

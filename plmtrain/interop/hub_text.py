@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from plmtrain.data.corpus.named_source import of_source
+from plmtrain.data.shards.shard_files import ShardFiles
 from plmtrain.errors import DataError, nearest
 from plmtrain.files import require_regular
 from plmtrain.settings.data import DataSettings, TextSettings
@@ -22,7 +23,8 @@ _TYPES = {"parquet": "parquet", "json": "jsonl", "csv": "csv", "text": "text"}
 
 
 def located(data: DataSettings) -> DataSettings:
-    """Return the settings of the files that a dataset consists of, or a source of a mix; of other data as they are.
+    """Return the settings of the files that a dataset consists of, or a source of a mix; of a stream those of its first file,
+    which stands for all before training; of other data as they are.
 
     Args:
         data: the settings of a run's data.
@@ -30,6 +32,8 @@ def located(data: DataSettings) -> DataSettings:
     Raises:
         DataError: if there is no such dataset, subset or split, or its files are of another format.
     """
+    if data.type == "stream":
+        return ShardFiles.of(data).as_text([0])
     sources = {}
     for name, source in data.sources.items():
         with of_source(name):

@@ -62,7 +62,13 @@ def train(material: Material, folder: RunFolder, settings_hash: str) -> Trainer:
     Returns:
         The trainer, at the end of the run.
     """
-    trainer = assemble(material, folder, settings_hash)
+    try:
+        return _train(assemble(material, folder, settings_hash), material, folder)
+    finally:
+        material.release()
+
+
+def _train(trainer: Trainer, material: Material, folder: RunFolder) -> Trainer:
     setup, settings = trainer.setup, material.settings
     program, group = setup.programs[-1], setup.group
     try:
@@ -182,7 +188,7 @@ def assemble(material: Material, folder: RunFolder, settings_hash: str) -> Train
             settings=settings,
             plan=phases,
             programs=programs,
-            rows=rows,
+            rows=material.training_rows(rows, programs, phases, folder, group),
             held_out=material.held_out_rows(programs[-1], phases[-1]),
             unigram=material.unigram_losses(),
             precision=precision,

@@ -12,6 +12,7 @@ from plmtrain.data.corpus.corpus_manifest import CorpusManifest
 from plmtrain.data.corpus.named_source import of_source
 from plmtrain.data.corpus.updates import OnUpdate
 from plmtrain.data.loading.order import Phase, plan_phases
+from plmtrain.data.shards.shard_files import ShardFiles
 from plmtrain.data.splits import SPLITS
 from plmtrain.errors import SettingsError
 from plmtrain.files import make_folder
@@ -88,7 +89,7 @@ class Corpus:
         """
         stores = self.stores(split)
         if None in stores:
-            return _of_parts(program, lambda part: _rows(stores[None], part, phase, isolate_documents))
+            return _of_parts(program, lambda part: rows_from(stores[None], part, phase, isolate_documents))
         return _of_parts(program, lambda part: self._mixed(stores, part, phase, isolate_documents))
 
     def passes(self, program: Trainable, phase: Phase, isolate_documents: bool) -> dict[str, float]:
@@ -108,7 +109,7 @@ class Corpus:
             return self.rows("validation", program, phase, isolate_documents)
 
         def of(store: Store) -> RowSource | PartedRows:
-            return _of_parts(program, lambda part: _rows(store, part, phase, isolate_documents))
+            return _of_parts(program, lambda part: rows_from(store, part, phase, isolate_documents))
 
         stores = self.stores("validation")
         names = [name for name in stores if name is not None]
@@ -131,7 +132,7 @@ class Corpus:
                 what = f"the share of source {name}, {share:.2%}, is less than one of {unit}"
                 raise SettingsError(what, f"data.sources.{name}", f"omit it, or raise its weight{more}")
         rows = [
-            _rows(store, part, replace(phase, batch_size=quota) if streamed else phase, isolate_documents)
+            rows_from(store, part, replace(phase, batch_size=quota) if streamed else phase, isolate_documents)
             for store, quota in zip(stores.values(), quotas, strict=True)
         ]
         if not streamed:
@@ -147,7 +148,8 @@ def _of_parts(program: Trainable, rows_of_part: Callable[[AnyProgram], RowSource
     return rows[None] if None in rows else PartedRows({name: rows[name] for name in program.parts.names})
 
 
-def _rows(store: Store, program: AnyProgram, phase: Phase, isolate_documents: bool) -> RowSource:
+def rows_from(store: Store, program: AnyProgram, phase: Phase, isolate_documents: bool) -> RowSource:
+    """Return the rows of one text for a program; further arguments as of ``Corpus.rows``."""
     return _SOURCES[program.settings.source](store, program, phase, isolate_documents)
 
 
@@ -246,8 +248,13 @@ def tokenizer_of(settings: PretrainSettings, on_update: OnUpdate) -> Tokenizer:
         from plmtrain.training.restore import tokenizer_folder
 
         chosen = chosen.model_copy(update={"path": str(tokenizer_folder(Path(settings.tokenizer_from)))})
-    tokenizer = tokenizer_for(located(settings.data), chosen, on_update)
+    tokenizer = tokenizer_for(_sample(settings.data, chosen.sample_bytes), chosen, on_update)
     return with_added_tokens(tokenizer, settings.model.published.tokens)
+
+
+def _sample(data: DataSettings, size: int) -> DataSettings:
+    """Return the settings of the text that a tokenizer is trained on: of a stream, some files that have about as many bytes."""
+    return ShardFiles.of(data).sample(size) if data.type == "stream" else located(data)
 
 
 def first_words(settings: PretrainSettings, on_update: OnUpdate, characters: int = 60) -> str:

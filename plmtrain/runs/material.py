@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from plmtrain.data.loading.order import Phase
     from plmtrain.data.rows.mixed_rows import HeldOut
-    from plmtrain.data.rows.rows import PartedRows, RowSource
+    from plmtrain.data.rows.rows import PartedRows, RowSource, TrainingSource
     from plmtrain.data.splits import Split
     from plmtrain.programs.learner import Learner
     from plmtrain.programs.program import Trainable
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from plmtrain.settings.tasks.base import TaskSettings
     from plmtrain.text.tokenizer import Tokenizer
     from plmtrain.training.group import Group
+    from plmtrain.training.run_folder import RunFolder
 
 RunT = TypeVar("RunT", bound=RunSettings)
 
@@ -155,6 +156,37 @@ class Material(ABC):
     @abstractmethod
     def rows(self, split: Split, program: Trainable, phase: Phase) -> RowSource | PartedRows:
         """Return the rows of a split for a program in a phase."""
+
+    def training_rows(
+        self,
+        rows: Sequence[RowSource | PartedRows],
+        programs: Sequence[Trainable],
+        phases: Sequence[Phase],
+        folder: RunFolder,
+        group: Group,
+    ) -> Sequence[TrainingSource | PartedRows]:
+        """Return what training reads in each phase. All processes must call it.
+
+        Args:
+            rows: the rows of the prepared training data for each phase.
+            programs: of each phase.
+            phases: of the run.
+            folder: of the run.
+            group: the processes that train together.
+        """
+        return rows
+
+    def release(self) -> None:  # noqa: B027  # most classes have nothing to end
+        """End what ``training_rows`` began, however training ended."""
+
+    def passes(self, rows: Sequence[RowSource], phases: Sequence[Phase]) -> float | None:
+        """Return how often some phases read the training data; None if that is unknown before they have.
+
+        Args:
+            rows: the training rows of each phase.
+            phases: the phases.
+        """
+        return sum(phase.steps * phase.batch_size / len(source) for phase, source in zip(phases, rows, strict=True))
 
     def held_out_rows(self, program: Trainable, phase: Phase) -> HeldOut:
         """Return the held-out rows for a program in a phase, as a validation measures them."""

@@ -6,6 +6,7 @@ from plmtrain.data.corpus.updates import OnUpdate
 from plmtrain.runs.labelled_examples import LabelledExamples
 from plmtrain.runs.material import Material
 from plmtrain.runs.prepared_text import PreparedText
+from plmtrain.runs.streamed_text import StreamedText
 from plmtrain.settings.run import FinetuneSettings, PretrainSettings, RunSettings
 
 
@@ -22,4 +23,5 @@ def material_of(settings: RunSettings, on_update: OnUpdate) -> Material:
     if isinstance(settings, FinetuneSettings):
         return LabelledExamples.of(settings, on_update)
     assert isinstance(settings, PretrainSettings)
-    return PreparedText.of(settings, on_update)
+    kind = StreamedText if settings.data.type == "stream" else PreparedText
+    return kind.of(settings, on_update)

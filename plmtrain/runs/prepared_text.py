@@ -94,13 +94,17 @@ class PreparedText(Material):
         manifest, phases = self.corpus.manifest, plan_phases(self.settings.trainer)
         steps, tokens = phases[-1].end, sum(phase.steps * phase.batch_size * phase.sequence_length for phase in phases)
         return (
-            f"{self._source()}: {manifest.splits['train'].tokens:,} training tokens, "
+            f"{self._source()}: {self.amount()}, "
             f"{manifest.splits['validation'].tokens:,} held out, vocabulary {self._vocabulary()}; "
             f"{counted(steps, 'step')}, {tokens:,} tokens\n"
             f"unigram entropy {manifest.unigram_entropy:.3f} nats per token: about the loss per predicted token of a model that "
             "knows only token frequencies; validation compares both on the same tokens"
             + "".join(f"\n{line}" for line in (*self.shares(), *self.repetitions()))
         )
+
+    def amount(self) -> str:
+        """Return how much text there is to train on."""
+        return f"{self.corpus.manifest.splits['train'].tokens:,} training tokens"
 
     def shares(self) -> list[str]:
         """Return a line for each text of a mix: its share, its size, and how often the run reads it; nothing for one text."""

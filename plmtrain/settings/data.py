@@ -142,11 +142,12 @@ class DataSettings(TextSettings):
 
     name: Name
     """The name that users know it by: that of its YAML."""
-    type: Literal["sample", "text", "jsonl", "csv", "parquet", "hub", "parallel", "mix"]
+    type: Literal["sample", "text", "jsonl", "csv", "parquet", "hub", "parallel", "mix", "stream"]
     """``sample`` is the documentation inside the Python installation; ``text`` files contain paragraphs, with blank lines between
     documents if ``document_per`` says so; ``jsonl`` files contain one document a line, ``csv`` (or TSV) and ``parquet`` files one
     a row; ``hub`` is a dataset of Hugging Face's hub, with files of one of these kinds; ``parallel`` files contain sentences and
-    their translations; a ``mix`` has several sources of the other kinds."""
+    their translations; a ``mix`` has several sources of the other kinds; a ``stream`` has files that are prepared one after
+    another while they are read."""
     validation_fraction: float = Field(0.01, gt=0, lt=1)
     """The share of documents held out where there are no ``validation_files``; at least one block."""
     isolate_documents: bool = False
@@ -169,6 +170,10 @@ class DataSettings(TextSettings):
     """The texts of a mix by name."""
     size_exponent: float = Field(1.0, ge=0, le=1)
     """The share of each source of a mix without weights: its number of tokens to this power; 1: as it is, 0: equal shares."""
+    format: Literal["auto", "text", "jsonl", "csv", "parquet"] = "auto"
+    """The format of the files of a stream; auto: by the ending of the first file's name."""
+    cache_gb: float = Field(20.0, gt=0)
+    """The most gigabytes (10^9 bytes) on the disk that the files of a stream take while they are prepared."""
 
     @model_validator(mode="after")
     def _languages(self) -> Self:
@@ -207,6 +212,18 @@ class DataSettings(TextSettings):
         without = [name for name, source in self.sources.items() if source.weight is None]
         if 0 < len(without) < len(self.sources):
             raise ValueError(f"sources has no weight for {', '.join(without)}: give each source a weight, or none of them")
+        return self
+
+    @model_validator(mode="after")
+    def _stream(self) -> Self:
+        if self.type == "stream":
+            if self.deduplicate:
+                what = "deduplicate compares all documents, and a stream never has all its files at once"
+                raise ValueError(f"{what}: omit it, or leave repeated documents out of the files")
+            return self
+        for name in ("format", "cache_gb"):
+            if getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"{name} is for files that are prepared while they are read: write data=stream, or omit it")
         return self
 
     @classmethod

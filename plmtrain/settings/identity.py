@@ -28,6 +28,7 @@ _FREE = frozenset(
         "runs_dir",
         "data.prepared_dir",
         "data.processes",
+        "data.cache_gb",
         "trainer.micro_batch_size",
         "trainer.activation_checkpointing",
         "trainer.sharding",

@@ -229,6 +229,35 @@ def _sources_have_own_names(objective: ObjectiveSettings, data: DataSettings) ->
         yield f"data.sources.{name}", what, "give the source another name"
 
 
+def _stream_is_read_in_blocks(objective: ObjectiveSettings, data: DataSettings) -> Iterator[Broken]:
+    """Check that the rows of a file are counted by its tokens, and that a step reads from one place of the files."""
+    if data.type != "stream":
+        return
+    reasons = {
+        "streams": "carries a memory along the whole text, which a stream cuts at the end of each file",
+        "two_way_streams": "carries a state along the whole text, which a stream cuts at the end of each file",
+        "segment_pairs": "reads pairs of segments, which are cut and counted when the whole text is prepared",
+    }
+    remedy = (
+        "prepare the whole text (data=jsonl, text, csv or parquet), or choose an objective that reads blocks, such as mlm or clm"
+    )
+    if len(objective.members()) > 1:
+        what = f"objective={objective.name} mixes objectives whose rows have different lengths: they would be at different files"
+        yield "data.type", what, remedy
+        return
+    for part in objective.members().values():
+        if part.source in reasons:
+            yield "data.type", f"objective={part.name} {reasons[part.source]}", remedy
+
+
+def _stream_has_no_epochs(data: DataSettings | TableSettings, trainer: TrainerSettings) -> Iterator[Broken]:
+    if isinstance(data, DataSettings) and data.type == "stream" and trainer.epochs is not None:
+        what = (
+            f"trainer.epochs={trainer.epochs:g} needs the number of all rows, which nobody has counted before data=stream is read"
+        )
+        yield "trainer.epochs", what, "give the steps: trainer.steps=100000"
+
+
 def _languages_are_used(model: ModelSettings, objective: ObjectiveSettings) -> Iterator[Broken]:
     if not getattr(model, "languages", ()):
         return
@@ -284,6 +313,8 @@ _RULES: tuple[Rule, ...] = (
     (("objective", "data"), _pairs_are_not_isolated),
     (("objective", "data"), _data_has_translations),
     (("objective", "data"), _sources_have_own_names),
+    (("objective", "data"), _stream_is_read_in_blocks),
+    (("data", "trainer"), _stream_has_no_epochs),
     (("model", "objective"), _languages_are_used),
     (("model", "tokenizer"), _characters_are_of_words),
     (("model", "data"), _languages_are_numbered_alike),

@@ -22,7 +22,7 @@ from plmtrain.batch import Batch
 from plmtrain.data.loading.order import Order, Phase
 from plmtrain.data.loading.step_loader import StepLoader
 from plmtrain.data.rows.mixed_rows import HeldOut
-from plmtrain.data.rows.rows import PartedRows, RowSource
+from plmtrain.data.rows.rows import PartedRows, TrainingSource
 from plmtrain.errors import DivergedError
 from plmtrain.optim.schedule import learning_rate
 from plmtrain.programs import flops
@@ -87,7 +87,7 @@ class Setup:
     settings: RunSettings
     plan: Sequence[Phase]
     programs: Sequence[Trainable]
-    rows: Sequence[RowSource | PartedRows]
+    rows: Sequence[TrainingSource | PartedRows]
     held_out: HeldOut
     unigram: NDArray[np.float64] | None
     precision: Precision

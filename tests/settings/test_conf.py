@@ -67,6 +67,8 @@ def test_every_choice_composes(kind: RunKind, group: str, choice: str) -> None:
         extra = ["model=bart", "task.tasks={one: {files: a.tsv}, two: {files: b.tsv}}"]
     if (group, choice) == ("data", "mix"):
         extra = ["data.sources={one: {type: text, files: a.txt, weight: 3}, two: {type: jsonl, files: b.jsonl, weight: 1}}"]
+    if (group, choice) == ("data", "stream"):
+        extra = ["data.files=[corpus/*.jsonl.zst]", "data.cache_gb=5"]
     if (group, choice) == ("data", "hub"):
         extra = ["data.hub=wikimedia/wikipedia"]
     chosen = (f"{group}={choice}", *extra)

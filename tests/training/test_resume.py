@@ -11,6 +11,7 @@ import random
 import signal
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,16 @@ import numpy as np
 import pytest
 import torch
 from support.every_program import PROGRAMS
-from support.memory_rows import MemoryRows, memory_rows
+from support.memory_rows import VOCABULARY, MemoryRows, memory_rows
 from support.program_kind import Kind
 from support.tiny_run import TinyRun, in_child, in_group
 
+from plmtrain.data.corpus.store import Store
 from plmtrain.data.loading.order import Phase
+from plmtrain.data.rows.blocks import Blocks
 from plmtrain.data.rows.mixed_rows import MixedRows, MixedStreams, RowsBySource
+from plmtrain.data.shards.shard_order import ShardOrder
+from plmtrain.data.shards.sharded_rows import BlockShape, ShardedRows
 from plmtrain.programs.program import AnyProgram
 from plmtrain.settings.lookup import objective_classes, task_classes
 
@@ -121,12 +126,38 @@ def test_neither_processes_nor_micro_batches_change_anything(kind: Kind, tmp_pat
     assert_same_up_to_rounding(shared, alone, kind.unseen)
 
 
-@pytest.mark.parametrize("system", ["dynamic_mlm", "plm"])
-def test_a_mix_of_texts_goes_on_exactly_in_any_division(system: str, tmp_path: Path) -> None:
-    """Rows of two texts, or their streams: killed and gone on with to the bit, and up to rounding the same in two processes."""
-    kind = PROGRAMS[system]
+class CountedShards:
+    """Three files of a stream as if they were prepared; the second one fills no row."""
+
+    sizes = (100, 9, 150)
+
+    def tokens(self, number: int, asking: Callable[[], None]) -> int:
+        return self.sizes[number]
+
+    def store(self, number: int) -> Store:
+        tokens = np.random.default_rng(number).integers(5, VOCABULARY.size, self.sizes[number]).astype(np.uint16)
+        ends = np.array([0, len(tokens)])
+        return Store(Path("memory"), "train", tokens, ends, ends, np.ones(len(tokens), np.bool_))
+
+
+def streamed(program: AnyProgram, phase: Phase) -> ShardedRows:
+    """The blocks of a stream: of eight rows in a step, some are of the next file, or of the next epoch."""
+    length, shards = program.row_shape(phase.sequence_length).length, CountedShards()
+    blocks = partial(Blocks, length=length)
+    source = ShardedRows(shards, BlockShape(length, length), blocks, blocks(shards.store(2)), None)  # type: ignore[arg-type]
+    source.order = ShardOrder(1, len(shards.sizes), source.rows_in)
+    return source
+
+
+@pytest.mark.parametrize("system", ["dynamic_mlm", "plm", "stream"])
+def test_text_of_several_sources_goes_on_exactly_in_any_division(system: str, tmp_path: Path) -> None:
+    """Rows of two texts, their streams, or files in turn: killed and gone on with to the bit, and up to rounding the same
+    in two processes."""
+    kind = PROGRAMS["dynamic_mlm" if system == "stream" else system]
 
     def train(program: AnyProgram, phase: Phase) -> Any:
+        if system == "stream":
+            return streamed(program, phase)
         if system == "plm":
             return MixedStreams([memory_rows(program, replace(phase, batch_size=streams), 0) for streams in (3, 5)], (3, 5))
         return MixedRows([memory_rows(program, phase, count, count) for count in (11, 40)], (3, 5))

@@ -26,7 +26,7 @@ from plmtrain.commands.bench.peer_rows import Column, collator_for, columns_for
 from plmtrain.commands.bench.report import PeerSpeed
 from plmtrain.commands.bench.transformers_trainer import STEP, Job
 from plmtrain.data.loading.order import Order, Phase
-from plmtrain.data.rows.rows import RowSource, sizes_of, streams_of
+from plmtrain.data.rows.rows import RowSource
 from plmtrain.errors import PlmtrainError, SettingsError
 from plmtrain.files import read_text
 from plmtrain.interop import hugging_face
@@ -248,7 +248,7 @@ def write_rows(path: Path, program: AnyProgram, rows: RowSource, phase: Phase, s
     order = Order(seed, [phase])
     made = []
     for step in range(steps):
-        keys = order.step_samples(step, len(rows), streams_of(rows), sizes_of(rows))
+        keys = order.samples_of(step, rows)
         made.append(columns_for(program, rows.fetch(keys.samples), keys))
     arrays: dict[str, NDArray[np.int64]] = {}
     for name in made[0]:

@@ -216,10 +216,11 @@ class _Costs:
         tokens = order.tokens_before(order.steps - 1) + self.phases[-1].batch_size * self.phases[-1].sequence_length
         flops = sum(shape.flops * shape.phase.steps for shape in shapes)
         a_step = " then ".join(dict.fromkeys(in_flops(shape.flops) for shape in shapes))
-        passes = sum(phase.steps * phase.batch_size / len(rows) for phase, rows in zip(self.phases, self.rows, strict=True))
+        passes = self.material.passes(self.rows, self.phases)
+        epochs = "" if passes is None else f", {passes:.2f} epochs"
         self.findings.fact(
             "work",
-            f"{counted(trainer.steps, 'step')}, {tokens:,} tokens with padding, {passes:.2f} epochs; "
+            f"{counted(trainer.steps, 'step')}, {tokens:,} tokens with padding{epochs}; "
             f"{a_step} per step, {in_flops(flops)} in total",
             steps=trainer.steps,
             tokens=tokens,

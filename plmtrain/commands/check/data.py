@@ -18,11 +18,13 @@ from plmtrain.data.tables import labelled
 from plmtrain.data.tables.reader import Member
 from plmtrain.data.tables.readers import reader_of
 from plmtrain.errors import DataError
+from plmtrain.files import size_in_words
 from plmtrain.interop.hub_text import located
 from plmtrain.runs.labelled_examples import LabelledExamples
 from plmtrain.runs.material import Material
 from plmtrain.runs.materials import material_of
 from plmtrain.runs.prepared_text import PreparedText
+from plmtrain.runs.streamed_text import StreamedText
 from plmtrain.settings.data import DataSettings, TableSettings
 from plmtrain.settings.run import RunSettings
 from plmtrain.settings.tasks.base import TaskSettings
@@ -156,7 +158,9 @@ def tell_data(material: Material, findings: Findings) -> None:
         )
     for finding in material.tokenizer_findings():
         findings.warn(finding.what, finding.where, finding.remedy)
-    if isinstance(material, PreparedText):
+    if isinstance(material, StreamedText):
+        counts |= _of_stream(material, findings)
+    elif isinstance(material, PreparedText):
         counts |= _of_text(material, findings)
     elif isinstance(material, LabelledExamples):
         counts |= {f"{split}_examples": len(some) for split, some in material.examples.splits.items()}
@@ -170,18 +174,30 @@ def _places(material: PreparedText) -> str:
     return ", ".join(map(str, material.corpus.folders.values()))
 
 
+def _of_stream(material: StreamedText, findings: Findings) -> dict[str, Any]:
+    """Report what is known of files before they are prepared."""
+    manifest, files = material.corpus.manifest, material.files
+    sizes = sorted(files.text_bytes(number) for number in range(len(files)))
+    if material.limit < sum(sizes[-2:]):
+        what = f"the cache may not hold the two largest files, which take about {size_in_words(sum(sizes[-2:]))} when prepared"
+        remedy = f"raise it above {sum(sizes[-2:]) / 1e9:.3g}, or divide the files: a step may read the end of one and the next"
+        findings.warn(what, findings.origin("data.cache_gb"), remedy)
+    return {
+        "files": len(files),
+        "bytes": sum(files.sizes),
+        "cache_bytes": material.limit,
+        "train_tokens": None,
+        "validation_tokens": manifest.splits["validation"].tokens,
+        "unigram_entropy": manifest.unigram_entropy,
+        "unknown_share": _tell_vocabulary(material, findings),
+        "prepared": _places(material),
+    }
+
+
 def _of_text(material: PreparedText, findings: Findings) -> dict[str, Any]:
     manifest, place = material.corpus.manifest, _places(material)
     train, held_out = manifest.splits["train"], manifest.splits["validation"]
-    unknown = _unknown_share(material)
-    used = _used_share(material)
-    told = f"{material.tokenizer.vocabulary.size:,} tokens, {used:.1%} of them occur in the training text"
-    findings.fact("vocabulary", told + ("" if unknown is None else f"; {unknown:.2%} of the text is unknown"))
-    if unknown is not None and unknown > _UNKNOWN:
-        remedy = "train the tokenizer on this text (omit tokenizer.path=), or take one for its language"
-        if material.settings.tokenizer_from is not None:
-            remedy = "start from a model for this language, or add words of this text by plmtrain tokenizer extend"
-        findings.warn(f"{unknown:.1%} of the training tokens are unknown to the tokenizer", place, remedy)
+    unknown = _tell_vocabulary(material, findings)
     if train.duplicates > _REPEATED * train.documents:
         what = f"{train.duplicates:,} of {train.documents:,} training documents repeat another one"
         findings.warn(what, place, "leave them out with data.deduplicate=true: a model learns them by heart")
@@ -204,6 +220,20 @@ def _of_text(material: PreparedText, findings: Findings) -> dict[str, Any]:
         "prepared": place,
         "shares": {name: share for name, share in material.corpus.shares.items() if name is not None},
     }
+
+
+def _tell_vocabulary(material: PreparedText, findings: Findings) -> float | None:
+    """Report how the tokenizer fits the text; return the share of unknown tokens, if there can be any."""
+    unknown, place = _unknown_share(material), _places(material)
+    used = _used_share(material)
+    told = f"{material.tokenizer.vocabulary.size:,} tokens, {used:.1%} of them occur in the training text"
+    findings.fact("vocabulary", told + ("" if unknown is None else f"; {unknown:.2%} of the text is unknown"))
+    if unknown is not None and unknown > _UNKNOWN:
+        remedy = "train the tokenizer on this text (omit tokenizer.path=), or take one for its language"
+        if material.settings.tokenizer_from is not None:
+            remedy = "start from a model for this language, or add words of this text by plmtrain tokenizer extend"
+        findings.warn(f"{unknown:.1%} of the training tokens are unknown to the tokenizer", place, remedy)
+    return unknown
 
 
 def _unknown_share(material: PreparedText) -> float | None:

@@ -224,11 +224,8 @@ class _Preparation:
                 train.add(documents.select(~out))
                 done, tokens = done + len(out), tokens + len(documents.tokens)
                 on_update(PreparationUpdate(stage="write", bytes=total, total_bytes=total, documents=done, tokens=tokens))
-        marks = [mark]
-        if TOKENIZER_FAMILIES[self._tokenizer.family].marks_sentences:
-            marks.append(self._tokenizer.vocabulary["bos"])
         for writer in (train, validation):
-            writer.frequencies[marks] = 0
+            writer.frequencies[uncounted(self._tokenizer)] = 0
         counts, hashes = train.finish()
         held_counts, held_hashes = validation.finish()
         CorpusManifest(
@@ -276,6 +273,12 @@ class _Preparation:
             round(self._data.validation_fraction * tokens),
             self._minimum,
         )
+
+
+def uncounted(tokenizer: Tokenizer) -> list[int]:
+    """Return the tokens around documents and sentences, which do not count as text."""
+    vocabulary = tokenizer.vocabulary
+    return [vocabulary.document_end, *([vocabulary["bos"]] if TOKENIZER_FAMILIES[tokenizer.family].marks_sentences else [])]
 
 
 @contextmanager

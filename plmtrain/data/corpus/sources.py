@@ -64,7 +64,7 @@ class Sources:
             DataError: naming the file.
         """
         for (path, _), signature in zip(self.files, self.signatures, strict=True):
-            if not path.exists() or _signature(path) != signature:
+            if not path.exists() or signature_of(path) != signature:
                 raise DataError("a file changed while it was read", str(path), "run the same command again when it is complete")
 
 
@@ -113,7 +113,8 @@ def sample_texts() -> tuple[str, ...]:
     return tuple(document.text for document in sample.documents())
 
 
-def _signature(path: Path) -> Signature:
+def signature_of(path: Path) -> Signature:
+    """Return the signature of a file."""
     stat = path.stat()
     return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino
 
@@ -130,7 +131,7 @@ class _Hashes:
 
     def of(self, path: Path, on_bytes: Callable[[int], None]) -> tuple[Signature, str]:
         """Return a file's signature and hash."""
-        signature, place = _signature(path), str(path.absolute())
+        signature, place = signature_of(path), str(path.absolute())
         known = self._known.get(place)
         if isinstance(known, list) and known[:-1] == list(signature):
             return signature, str(known[-1])
@@ -145,7 +146,7 @@ class _Hashes:
                     on_bytes(count)
         except OSError as error:
             raise DataError(f"cannot read a file: {error.strerror}", str(path), "check the file and its permissions") from None
-        if began - max(signature[1:3]) > _FRESH and _signature(path) == signature:
+        if began - max(signature[1:3]) > _FRESH and signature_of(path) == signature:
             self._known[place] = [*signature, digest.hexdigest()]
             self._new = True
         return signature, digest.hexdigest()

@@ -3,8 +3,9 @@
 Samples of one sequence length form one endless order: epoch after epoch, each a keyed permutation of the rows. Phases of equal
 length continue the same order. Where rows are consecutive, in streams, a step reads all streams at one time: the streams are
 permuted, time is not. Rows of different lengths can be sorted by length within some steps that are drawn together, so that little
-of a step is padding. Rows of several texts follow each other in fixed shares (``plmtrain.data.rows.mixing``). Neither processes,
-workers nor micro-batches affect the order; they only divide a step's samples.
+of a step is padding. Some sources have an order of their own: rows of several texts in fixed shares
+(``plmtrain.data.rows.mixing``), or those of one file after another (``plmtrain.data.shards``). Neither processes, workers nor
+micro-batches affect the order; they only divide a step's samples.
 """
 
 from __future__ import annotations
@@ -12,14 +13,14 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from plmtrain.data.rows.mixing import Mixing
+from plmtrain.data.rows.rows import TrainingSource, order_of, sizes_of, streams_of
 from plmtrain.errors import SettingsError
 from plmtrain.keyed_random import Keys, permute
 from plmtrain.settings.base import MOST
@@ -143,13 +144,25 @@ class Order:
         taken = [min(max(step - phase.first_step, 0), phase.steps) for phase in self.phases]
         return sum(steps * phase.batch_size * phase.sequence_length for steps, phase in zip(taken, self.phases, strict=True))
 
+    def samples_of(self, step: int, source: TrainingSource) -> Keys:
+        """Return the samples that a step reads from a source, over all processes, in order: by the source's own order, if it has
+        one.
+
+        Args:
+            step: 0-based.
+            source: the rows of the step's phase.
+        """
+        if (own := order_of(source)) is not None:
+            return own.keys(self.seed, self.samples_before(step), self.phase_at(step).batch_size)
+        assert isinstance(source, Sized), "a source without an order of its own has epochs"
+        return self.step_samples(step, len(source), streams_of(source), sizes_of(source))
+
     def step_samples(
         self,
         step: int,
         rows_in_epoch: int,
         streams: int | None = None,
         sizes: NDArray[np.int64] | None = None,
-        mixing: Mixing | None = None,
     ) -> Keys:
         """Return the samples of a step over all processes, in order.
 
@@ -159,7 +172,6 @@ class Order:
             streams: how many rows are parallel in time (``StreamSource``), as many as a step has; None where rows are
                 independent.
             sizes: [rows in an epoch] the tokens in each row; None where all rows have the same length.
-            mixing: how the rows of several sources follow each other; None where there is one source.
 
         Returns:
             As many keys as the step has rows; without streams they may belong to several epochs.
@@ -168,8 +180,6 @@ class Order:
         if streams is not None:
             assert streams == phase.batch_size, (streams, phase.batch_size)
             return self._read(self._stream_rows_before(step), streams, rows_in_epoch, streams)
-        if mixing is not None:
-            return mixing.keys(self.seed, self.samples_before(step), phase.batch_size)
         if sizes is None or phase.length_window == 1:
             return self._read(self.samples_before(step), phase.batch_size, rows_in_epoch, rows_in_epoch)
         return self._of_similar_length(step, sizes)

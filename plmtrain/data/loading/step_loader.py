@@ -27,12 +27,12 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 from plmtrain import child_processes
 from plmtrain.batch import Batch
 from plmtrain.data.loading.order import Order, Phase, check_divisible, micro_batches, shard
-from plmtrain.data.rows.rows import mixing_of, rows_of, sizes_of, streams_of
+from plmtrain.data.rows.rows import PassingSource, rows_of
 from plmtrain.errors import DistributedError
 from plmtrain.keyed_random import Keys
 
 if TYPE_CHECKING:
-    from plmtrain.data.rows.rows import PartedRows, RowSource
+    from plmtrain.data.rows.rows import PartedRows, TrainingSource
     from plmtrain.programs.program import AnyProgram, Trainable
 
 _POLL = 2  # seconds between checks of the workers while a step is awaited
@@ -58,7 +58,7 @@ class StepLoader:
 
     def __init__(
         self,
-        source_of_phase: Sequence[RowSource | PartedRows],
+        source_of_phase: Sequence[TrainingSource | PartedRows],
         program_of_phase: Sequence[Trainable],
         plan: Sequence[Phase],
         *,
@@ -91,6 +91,7 @@ class StepLoader:
         atexit.register(stop)  # before multiprocessing's own hook, which only sends TERM to workers and waits for them
         try:
             for step in self._range:
+                self._steps.reach(step)
                 made = self._next(iterator, workers, step)
                 if made.error is not None:
                     raise made.error
@@ -155,7 +156,7 @@ class _Steps(Dataset["_Made"]):
     """The micro-batches of one process, by step."""
 
     def __init__(
-        self, sources: Sequence[RowSource | PartedRows], programs: Sequence[Trainable], order: Order, rank: int, world: int
+        self, sources: Sequence[TrainingSource | PartedRows], programs: Sequence[Trainable], order: Order, rank: int, world: int
     ) -> None:
         self._sources, self._programs, self._order, self._rank, self._world = sources, programs, order, rank, world
 
@@ -163,11 +164,15 @@ class _Steps(Dataset["_Made"]):
         return self._order.steps
 
     def samples(self, step: int) -> Keys:
-        source = self._at(step)[1]
-        keys = self._order.step_samples(step, len(source), streams_of(source), sizes_of(source), mixing_of(source))
-        return shard(keys, self._rank, self._world)
+        return shard(self._order.samples_of(step, self._at(step)[1]), self._rank, self._world)
 
-    def _at(self, step: int) -> tuple[AnyProgram, RowSource]:
+    def reach(self, step: int) -> None:
+        """Tell the step's source that all earlier steps were taken."""
+        source = self._at(step)[1]
+        if isinstance(source, PassingSource):
+            source.reach(self._order.samples_before(step), self._order.phase_at(step).batch_size)
+
+    def _at(self, step: int) -> tuple[AnyProgram, TrainingSource]:
         """Return the program that a step trains, and the rows that it reads."""
         index = self._order.phase_at(step).index
         part = self._programs[index].parts.draw(self._order.seed, step)

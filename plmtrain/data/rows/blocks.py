@@ -11,6 +11,17 @@ from plmtrain.data.rows.rows import Rows
 from plmtrain.errors import TooLittleText
 
 
+def block_count(tokens: int, length: int, advance: int) -> int:
+    """Return the number of blocks of a text.
+
+    Args:
+        tokens: the tokens of the text.
+        length: tokens in a row.
+        advance: tokens from the start of a row to the start of the next one.
+    """
+    return max(0, (tokens - length) // advance + 1)
+
+
 class Blocks:
     """A source whose row i is tokens [i * advance, i * advance + length); the remainder at the end is never read.
 
@@ -35,7 +46,7 @@ class Blocks:
         tells_frequencies: bool = False,
     ) -> None:
         self._length, self._advance = length, advance or length
-        self._count = (len(store) - length) // self._advance + 1
+        self._count = block_count(len(store), length, self._advance)
         if self._count < 1:
             raise TooLittleText(
                 f"the {store.split} text has {len(store)} tokens, but a row takes {length}",

@@ -54,21 +54,21 @@ class MixedRows:
 
     def __init__(self, sources: Sequence[RowSource], shares: Sequence[float]) -> None:
         self._sources = tuple(sources)
-        self.mixing = Mixing(tuple(map(len, sources)), tuple(shares))
+        self.order = Mixing(tuple(map(len, sources)), tuple(shares))
         self._shared = _shared(self._sources, shares)
 
     def __len__(self) -> int:
-        return sum(self.mixing.sizes)
+        return sum(self.order.sizes)
 
     def fetch(self, indices: NDArray[np.int64]) -> Rows:
         """Return the rows with some numbers, in that order."""
-        indices, first = np.asarray(indices, np.int64), self.mixing.first
+        indices, first = np.asarray(indices, np.int64), self.order.first
         which = np.searchsorted(first, indices, side="right") - 1
-        return replace(_gathered(self._sources, which, indices - first[which]), **self._shared)
+        return replace(gathered(self._sources, which, indices - first[which]), **self._shared)
 
     def passes(self, steps: int, batch_size: int) -> list[float]:
         """Return how often each source is read in some steps, in the order of the sources."""
-        return self.mixing.passes(steps * batch_size)
+        return self.order.passes(steps * batch_size)
 
 
 class MixedStreams:
@@ -98,7 +98,7 @@ class MixedStreams:
         times, streams = np.divmod(np.asarray(indices, np.int64), self.streams)
         which = self._owners[streams]
         rows = times % self._times[which] * self._counts[which] + self._own[streams]
-        return replace(_gathered(self._sources, which, rows), **self._shared)
+        return replace(gathered(self._sources, which, rows), **self._shared)
 
     def passes(self, steps: int, batch_size: int) -> list[float]:
         """Return how often each source is read in some steps, in the order of the sources."""
@@ -138,7 +138,7 @@ def _shared(sources: Sequence[RowSource], shares: Sequence[float]) -> dict[str, 
     }
 
 
-def _gathered(sources: Sequence[RowSource], which: NDArray[np.int64], rows: NDArray[np.int64]) -> Rows:
+def gathered(sources: Sequence[RowSource], which: NDArray[np.int64], rows: NDArray[np.int64]) -> Rows:
     """Return rows of several sources.
 
     Args:

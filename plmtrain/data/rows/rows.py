@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from plmtrain.corruption.spans import TokenText
-from plmtrain.data.rows.mixing import Mixing
+from plmtrain.keyed_random import Keys
 from plmtrain.text.spelling import Bytes
 
 
@@ -100,19 +100,55 @@ def sizes_of(source: RowSource) -> NDArray[np.int64] | None:
     return source.sizes if isinstance(source, RaggedSource) else None
 
 
-@runtime_checkable
-class MixedSource(RowSource, Protocol):
-    """A source of the rows of several sources, which have an order of their own."""
+class RowOrder(Protocol):
+    """The endless order in which training reads the rows of a source."""
 
-    @property
-    def mixing(self) -> Mixing:
-        """How they follow each other."""
+    def keys(self, seed: int, before: int, count: int) -> Keys:
+        """Return the keys of the rows that come after the first ``before`` rows of the order.
+
+        Args:
+            seed: the run's seed.
+            before: the rows already read.
+            count: the rows to read.
+        """
         ...
 
 
-def mixing_of(source: RowSource) -> Mixing | None:
-    """Return how the rows of several sources follow each other; None if a source is one alone."""
-    return source.mixing if isinstance(source, MixedSource) else None
+@runtime_checkable
+class OrderedSource(Protocol):
+    """A source whose rows have an order of their own, instead of one keyed permutation of all rows for each epoch."""
+
+    @property
+    def order(self) -> RowOrder:
+        """How they follow each other."""
+        ...
+
+    def fetch(self, indices: NDArray[np.int64]) -> Rows:
+        """Return the rows with some numbers, as the order gives them, in that order."""
+        ...
+
+
+TrainingSource = RowSource | OrderedSource
+"""A source of rows for training: those of an epoch are counted, or it knows their order."""
+
+
+def order_of(source: TrainingSource) -> RowOrder | None:
+    """Return the order that a source has of its own; None if it has none."""
+    return source.order if isinstance(source, OrderedSource) else None
+
+
+@runtime_checkable
+class PassingSource(OrderedSource, Protocol):
+    """A source that keeps only the rows around those that are read now."""
+
+    def reach(self, before: int, count: int) -> None:
+        """Prepare to read some rows; no process will ask for earlier ones again.
+
+        Args:
+            before: the rows already read by all processes.
+            count: the rows that they read now.
+        """
+        ...
 
 
 def by_size(source: RowSource, count: int) -> NDArray[np.int64]:
@@ -136,7 +172,10 @@ class PartedRows:
         return max(map(len, self.parts.values()))
 
 
-def rows_of(source: RowSource | PartedRows, part: str | None) -> RowSource:
+SourceT = TypeVar("SourceT", bound=TrainingSource)
+
+
+def rows_of(source: SourceT | PartedRows, part: str | None) -> SourceT | RowSource:
     """Return the rows of one part of a program, or of the whole program if it has no parts."""
     if not isinstance(source, PartedRows):
         return source

@@ -14,7 +14,7 @@ from plmtrain.data.loading.order import Order, plan_phases
 from plmtrain.data.rows.blocks import Blocks
 from plmtrain.data.rows.mixed_rows import MixedRows, MixedStreams, MixedText
 from plmtrain.data.rows.mixing import BLOCK, Mixing
-from plmtrain.data.rows.rows import Rows, StreamSource, mixing_of, streams_of
+from plmtrain.data.rows.rows import Rows, StreamSource, order_of, streams_of
 from plmtrain.data.rows.streams import Streams, TwoWayStreams
 from plmtrain.settings.trainer import PhaseSettings, TrainerSettings
 
@@ -70,11 +70,10 @@ def test_a_batch_has_the_rows_of_its_keys() -> None:
     sources = [Blocks(text, 8, isolate_documents=True) for text in texts]
     mixed = MixedRows(sources, (0.5, 0.25, 0.25))
     phases = plan_phases(TrainerSettings(steps=40, batch_size=12, phases=(PhaseSettings(steps=25), PhaseSettings(steps=15))))
-    order, mixing = Order(5, phases), mixing_of(mixed)
-    assert mixing is not None
+    order, mixing = Order(5, phases), mixed.order
     assert len(mixed) == sum(map(len, sources))
     for step in (0, 1, 24, 25, 39):
-        keys = order.step_samples(step, len(mixed), streams_of(mixed), None, mixing)
+        keys = order.samples_of(step, mixed)
         rows = mixed.fetch(keys.samples)
         assert [int(np.sum(rows.tokens[:, 0] // 1000 == number)) for number in range(3)] == [6, 3, 3]
         for row, sample in enumerate(keys.samples.tolist()):
@@ -97,7 +96,7 @@ def test_streams_stand_side_by_side_and_short_ones_begin_anew(kind: type[Streams
     times = [len(source) // count for source, count in zip(sources, counts, strict=True)]
     assert (times, mixed.streams, len(mixed)) == ([4, 10], 8, 80)
     assert streams_of(mixed) == 8
-    assert mixing_of(mixed) is None
+    assert order_of(mixed) is None
     indices = np.random.default_rng(1).permutation(len(mixed))
     rows = mixed.fetch(indices)
     assert rows.fresh is not None
