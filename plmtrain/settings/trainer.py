@@ -150,7 +150,9 @@ class TrainerSettings(Settings):
         if self.hours is not None and self.epochs is not None:
             raise ValueError("hours and epochs both give the length of the run: omit one")
         if self.hours is not None and any(phase.share is None for phase in self.phases):
-            raise ValueError("how many steps the hours hold is not known before: give each phase a share of them")
+            raise ValueError(
+                "phases by steps need a number of steps, and how many hours hold is not known before: give each phase a share"
+            )
         if self.epochs is None and self.hours is None and (late := [step for step in self.milestones if step > self.steps]):
             raise ValueError(f"milestones has step {late[0]}, but steps is {self.steps}")
         _check_lengths(self.phases, None if self.hours is not None else self.steps)

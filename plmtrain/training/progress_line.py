@@ -57,7 +57,7 @@ class ProgressLine:
         self._compared = ""
         self._stream: TextIO = stream or sys.stdout
         self._clock = clock
-        self._opened = clock()
+        self._opened = self._planned = clock()
         self._advice = advice
         self._started: float | None = None
         self._began: float | None = None
@@ -94,10 +94,11 @@ class ProgressLine:
             self._tell(now)
 
     def planned(self, total: int) -> None:
-        """Count to another number of steps; a larger change of it gets a line."""
+        """Count to another number of steps; a larger change of it gets a line, at most once a minute."""
         self._total = total
-        if abs(total - self._told_total) > _WORTH_TELLING * self._told_total:
-            self._told_total = total
+        now = self._clock()
+        if abs(total - self._told_total) > _WORTH_TELLING * self._told_total and now - self._planned >= _MOST:
+            self._told_total, self._planned = total, now
             self.note(f"{self._count(self._done)}: so many steps fit into trainer.hours at the present speed")
 
     def _estimate(self, now: float) -> None:

@@ -281,7 +281,10 @@ def finetune_errors(*overrides: str) -> list[tuple[str, str, str]]:
         (["data.files=[a]", "trainer.hours=2", "trainer.epochs=5"], "epochs or of hours, not both"),
         (["data.files=[a]", "trainer.hours=2", "trainer.steps=4", "trainer.epochs=5"], "not all of them"),
         (["data.files=[a]", "trainer.hours=-1"], "must be above 0"),
-        (["data.files=[a]", "trainer.hours=2", "trainer.phases=[{steps: 5}, {steps: 5}]"], "give each phase a share"),
+        (
+            ["data.files=[a]", "trainer.hours=2", "trainer.phases=[{steps: 5}, {steps: 5}]"],
+            "how many hours hold is not known before",
+        ),
     ],
 )
 def test_mistakes_in_fine_tuning_are_told_like_others(overrides: list[str], words: str) -> None:
