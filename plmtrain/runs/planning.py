@@ -110,7 +110,7 @@ def plan_of(
         settings: the run's settings.
         progress: the progress of the checkpoint that the run goes on from.
         measurable: what steps are measured with, where nothing is known of them yet.
-        log: the record of decisions, which the main process reads and writes.
+        log: the record of decisions, which the main process writes.
 
     Raises:
         SettingsError: if the budget is too short, or the run began without it or with another one that cannot be changed.
@@ -121,7 +121,7 @@ def plan_of(
     if hours is None:
         return Plan(measurable.phases), progress, settings
     began, group = time.perf_counter(), measurable.group
-    logged = log.read() if group.is_main else ()
+    logged = log.read()  # in every process, so that all of them fail if it is damaged; the main one's is what counts
     decisions = from_main(recorded(progress.decisions, logged) if group.is_main else (), group)
     if decisions and decisions[-1].hours != hours:
         decisions = _decided_anew(decisions, progress, measurable, settings.trainer)
@@ -217,7 +217,9 @@ def _require_room(settings: RunSettings, schedule: Sequence[Phase], decision: De
     held = f"trainer.hours={decision.hours:g} holds about {counted(decision.length, 'step')}"
     trainer = _planned(settings.trainer, decision.length).model_copy(update={"hours": None})
     broken = broken_rules({"schedule": settings.schedule, "trainer": trainer})
-    errors = [SettingsError(what, f"{key}; {held}", remedy) for key, what, remedy in broken]
+    errors = [
+        SettingsError(what, f"{key}; {held}", remedy.replace("trainer.steps", "trainer.hours")) for key, what, remedy in broken
+    ]
     if any(phase.steps < 1 for phase in schedule):
         errors.append(SettingsError("a phase would have no step", held, "raise trainer.hours, or omit trainer.phases"))
     if errors:

@@ -258,7 +258,7 @@ def test_the_most_steps_that_fit_are_those_of_a_walk() -> None:
                 total += 0.0 if last else 1.5
             return total
 
-        expected = max((steps for steps in range(1, 900) if seconds(steps) <= left), default=0)
+        expected = next(steps for steps in range(900) if seconds(steps + 1) > left)
         assert steps_that_fit(plan_phases(trainer), 0.0, done, left, costs, trainer) == expected
 
 
@@ -272,8 +272,13 @@ def test_what_cannot_go_on_by_the_clock_is_refused(tmp_path: Path) -> None:
     assert in_child(fixed.go) == 0
     with pytest.raises(SettingsError, match="began without a budget of hours"):
         hours(tmp_path / "fixed").trainer()
-    with pytest.raises(SettingsErrors, match=r"(?s)schedule.warmup \(500 steps\).*holds about 18 steps"):
-        hours(tmp_path / "warm", "schedule.warmup=500", budget=20).trainer()
+    warm = hours(tmp_path / "warm", budget=20)
+    schedule = warm.settings.schedule.model_copy(update={"warmup": 500.0})
+    object.__setattr__(warm, "settings", warm.settings.model_copy(update={"schedule": schedule}))
+    with pytest.raises(
+        SettingsErrors, match=r"(?s)schedule.warmup \(500 steps\).*holds about 18 steps\nlower it, raise trainer.hours"
+    ):
+        warm.trainer()
 
 
 def test_another_budget_is_used_from_the_checkpoint_on(tmp_path: Path) -> None:
