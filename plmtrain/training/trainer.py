@@ -131,7 +131,7 @@ class Trainer:
         self._tokens_before = progress.tokens  # before the last step
         self._selection = setup.programs[-1].selection
         self.plan = setup.plan
-        self._order = Order(setup.settings.seed, self.plan.endless)
+        self._order = Order(setup.settings.seed, self.plan.known(progress.step))
         hours = setup.settings.trainer.hours or 0.0
         self._clock = Clock(
             progress.tokens,
@@ -197,18 +197,19 @@ class Trainer:
         return iter(loader)
 
     def _decide(self) -> None:
-        """Let the clock decide how many steps there are, if it is time to."""
+        """Let the clock decide how many steps there are, if it is time to, and begin the next phase where it has."""
         done, plan, setup = self.progress.step, self.plan, self.setup
-        if plan.next_decision is None or not plan.next_decision <= done < plan.steps:
+        if plan.next_decision is None or done >= plan.steps:
             return
-        phase = self._order.phase_at(done).index
-        self.plan = budget.decided(plan, done, phase, setup.settings.trainer, self._clock, setup.decisions, setup.group)
-        if self.plan.endless != self._order.phases:
-            self._steps.close()  # it has loaded ahead what these steps do not read any more
-            self._order = Order(setup.settings.seed, self.plan.endless)
+        if plan.next_decision <= done:
+            phase = self._order.phase_at(done).index
+            self.plan = budget.decided(plan, done, phase, setup.settings.trainer, self._clock, setup.decisions, setup.group)
+            if setup.reporter is not None and self.plan.steps != plan.steps:
+                setup.reporter.planned(self.plan.steps)
+        if (phases := self.plan.known(done)) != self._order.phases:
+            self._steps.close()  # it has loaded ahead as if the last phase went on
+            self._order = Order(setup.settings.seed, phases)
             self._steps = self._load()
-        if setup.reporter is not None and self.plan.steps != plan.steps:
-            setup.reporter.planned(self.plan.steps)
 
     def _step(self, number: int, batches: Sequence[Batch]) -> None:
         settings, group = self.setup.settings, self.setup.group

@@ -173,7 +173,9 @@ def test_steps_after_a_kill_are_those_before_it(tmp_path: Path) -> None:
 
 
 def test_recorded_decisions_are_replayed_by_another_run(tmp_path: Path) -> None:
-    first, again = hours(tmp_path / "first", budget=30), hours(tmp_path / "again", budget=30, step=None)
+    phases = "trainer.phases=[{share: 0.6, sequence_length: 8}, {share: 0.4, batch_size: 4}]"
+    first = hours(tmp_path / "first", phases, budget=30, step=(1.0, 1.0))
+    again = hours(tmp_path / "again", phases, "trainer.workers=1", budget=30, step=None)
     go(first, Watch(SPEEDS["half as fast from the middle on"]))
     again.folder.decisions_log().replace(first.folder.decisions_log().read())
     go(again, slower := Watch(lambda step: 50.0))

@@ -80,11 +80,13 @@ class Plan:
         """Steps of the whole run."""
         return self.phases[-1].end
 
-    @property
-    def endless(self) -> tuple[Phase, ...]:
-        """The phases, of which the last has no end if the clock may move it: what a step reads does not depend on it."""
-        *others, last = self.phases
-        return (*others, replace(last, steps=MOST, drawn_steps=None)) if self.decisions else self.phases
+    def known(self, step: int) -> tuple[Phase, ...]:
+        """Return the phases as far as they are known before a step: where the clock may move the end of the step's own phase,
+        that has no end yet, and none follows. The rows of a step do not depend on such an end."""
+        if not self.decisions:
+            return self.phases
+        *before, present = (phase for phase in self.phases if phase.first_step <= step)
+        return (*before, replace(present, steps=MOST, drawn_steps=None))
 
     @property
     def next_decision(self) -> int | None:

@@ -54,7 +54,7 @@ def test_a_later_decision_changes_nothing_before_it(
     plans = planned(shares(*given_shares, window=window), length, changes)
     for before, after in itertools.pairwise(plans):
         done = after.decisions[-1].step
-        orders = [Order(7, plan.endless) for plan in (before, after)]
+        orders = [Order(7, plan.known(done - 1)) for plan in (before, after)]
         assert [before.position(step) for step in range(done)] == [after.position(step) for step in range(done)]
         for step in range(max(0, done - 3), done):
             first, second = (order.step_samples(step, 13, sizes=np.arange(13)) for order in orders)
@@ -94,7 +94,7 @@ def test_without_a_change_it_is_the_plan_of_as_many_steps() -> None:
     assert (plan.steps, [plan.position(step) for step in range(91)]) == (90, [*map(float, range(91))])
     assert [(phase.first_step, phase.steps) for phase in plan.phases] == [(0, 63), (63, 27)]
     assert [fixed.position(step) for step in (0, 63, 90)] == [0, 63, 90]
-    assert (fixed.next_decision, fixed.endless, fixed.length(5)) == (None, fixed.schedule, 90)
+    assert (fixed.next_decision, fixed.known(5), fixed.length(5)) == (None, fixed.schedule, 90)
 
 
 def test_a_run_whose_time_is_over_ends_at_once() -> None:
