@@ -50,7 +50,18 @@ _LISTED = 20
 _MOST_CONFUSED = 10
 """The most labels of a confusion matrix that is shown."""
 
-_TRAINING = ("steps", "epochs", "batch_size", "sequence_length", "phases", "freeze", "reinitialise_layers", "patience", "ema")
+_TRAINING = (
+    "steps",
+    "epochs",
+    "hours",
+    "batch_size",
+    "sequence_length",
+    "phases",
+    "freeze",
+    "reinitialise_layers",
+    "patience",
+    "ema",
+)
 """The trainer's settings that change a result."""
 
 

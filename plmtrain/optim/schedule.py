@@ -12,7 +12,7 @@ import math
 from plmtrain.settings.optimizer import ScheduleSettings
 
 
-def learning_rate(step: int, settings: ScheduleSettings, peak: float, total_steps: int) -> float:
+def learning_rate(step: float, settings: ScheduleSettings, peak: float, total_steps: int) -> float:
     """Return the learning rate of optimiser step number ``step + 1``.
 
     With t = step, w = steps of warm-up, T = total_steps, e = settings.end and s = settings.start, as shares of the peak:
@@ -32,7 +32,7 @@ def learning_rate(step: int, settings: ScheduleSettings, peak: float, total_step
     in ELECTRA's code: min(1, t / w) (1 - t / T). With ``decay_until`` the decay ends at that step instead of T, as in GPT-3.
 
     Args:
-        step: updates already made, from 0.
+        step: updates already made, from 0; between two where the clock stretches the schedule (``Plan.position``).
         settings: the rule and its numbers.
         peak: the highest rate.
         total_steps: T; from there on a decaying rate stays at its end value.
@@ -45,7 +45,7 @@ def learning_rate(step: int, settings: ScheduleSettings, peak: float, total_step
     return peak * rise * _decay(step, warmup, settings, total_steps)
 
 
-def _decay(step: int, warmup: int, settings: ScheduleSettings, total_steps: int) -> float:
+def _decay(step: float, warmup: int, settings: ScheduleSettings, total_steps: int) -> float:
     """Return the decay's share of the peak."""
     if settings.type == "constant":
         return 1.0

@@ -12,7 +12,8 @@ from rich.console import RenderableType
 
 from plmtrain import backbones, keyed_random
 from plmtrain.console import tell
-from plmtrain.data.loading.order import Phase, plan_phases
+from plmtrain.data.loading.order import plan_phases
+from plmtrain.data.loading.plan import Plan
 from plmtrain.errors import SettingsError
 from plmtrain.families import embedding_rows
 from plmtrain.files import atomic_folder
@@ -25,8 +26,9 @@ from plmtrain.programs.program import Trainable
 from plmtrain.programs.taught import Taught, Teacher
 from plmtrain.runs.best_speed import best_speed
 from plmtrain.runs.material import Material
-from plmtrain.runs.memory_need import kept_beside, planned_learner, require_memory
+from plmtrain.runs.memory_need import carried, kept_beside, planned_learner, require_memory
 from plmtrain.runs.micro_batches import MICRO_BATCHES, sizes_before, with_fitting_micro_batches
+from plmtrain.runs.planning import Measurable, in_words, plan_of
 from plmtrain.settings.identity import RESOLVED
 from plmtrain.settings.run import RunSettings
 from plmtrain.text.tokenizer import Tokenizer
@@ -69,26 +71,27 @@ def train(material: Material, folder: RunFolder, settings_hash: str) -> Trainer:
 
 
 def _train(trainer: Trainer, material: Material, folder: RunFolder) -> Trainer:
-    setup, settings = trainer.setup, material.settings
+    setup, settings = trainer.setup, trainer.setup.settings
     program, group = setup.programs[-1], setup.group
     try:
         trainer.run()
     finally:
         if setup.reporter is not None:
             setup.reporter.close()
-            folder.write_status("running", **_facts(trainer.progress, settings, program))
+            folder.write_status("running", **_facts(trainer.progress, trainer.plan.steps, program))
     step, best_step = trainer.progress.step, trainer.progress.best_step
     if trainer.state.average is not None:
         trainer.state.average.exchange()
     learner = trainer.state.learner if group.sharding == "none" else _whole_learner(trainer)
     if program.selection.decides and best_step not in (None, step):
         load_result(learner, setup.checkpoints.at(best_step))
-    material.conclude(program, learner.eval(), setup.plan[-1], group, folder.path)
+    material.conclude(program, learner.eval(), setup.plan.phases[-1], group, folder.path)
     if group.is_main:
-        reason = "stopped early: validation did not improve" if trainer.stopped_early else "all steps are done"
+        ended = "all steps are done" if settings.trainer.hours is None else f"its {settings.trainer.hours:g} hours are used"
+        reason = "stopped early: validation did not improve" if trainer.stopped_early else ended
         measured = folder.metrics().validation(best_step) if best_step is not None else {}
         shown = _closing(material, program, learner.eval().to("cpu"), trainer.progress.best_metric, measured)
-        folder.write_status("finished", 0, reason, **_facts(trainer.progress, settings, program))
+        folder.write_status("finished", 0, reason, **_facts(trainer.progress, trainer.plan.steps, program))
         tell(*shown, *_curves(folder, settings), str(folder.path))
     group.close()
     return trainer
@@ -166,6 +169,11 @@ def assemble(material: Material, folder: RunFolder, settings_hash: str) -> Train
     best = best_speed(settings, learner, phases, programs, rows, precision, group)
     opening += [] if best is None else [str(best)]
     module = group.wrap(step, learner.is_common)
+    held_out = material.held_out_rows(programs[-1], phases[-1])
+    log = folder.decisions_log()
+    measurable = Measurable(module, learner, phases, programs, rows, held_out, precision, group)
+    plan, progress, settings = plan_of(settings, progress, measurable, log)
+    opening += in_words(plan, progress.used_seconds)
     average = None if settings.trainer.ema is None else WeightAverage(learner, settings.trainer.ema)
     shares = rate_shares(learner, settings.optimizer)
     opening += rates_in_words(shares)
@@ -181,21 +189,22 @@ def assemble(material: Material, folder: RunFolder, settings_hash: str) -> Train
         checkpoints.require_space(2 * checkpoint_size(learner, kept_beside(settings), carried(programs, phases)))
         if checkpoint is not None:
             tell(f"resuming from step {progress.step}", *_environment_changes(folder, resolved))
-        reporter = _reporter(material, folder, programs[-1], learner, resolved, progress, opening)
+        reporter = _reporter(material.with_settings(settings), folder, programs[-1], learner, resolved, progress, plan, opening)
 
     return Trainer(
         Setup(
             settings=settings,
-            plan=phases,
+            plan=plan,
             programs=programs,
-            rows=material.training_rows(rows, programs, phases, folder, group),
-            held_out=material.held_out_rows(programs[-1], phases[-1]),
+            rows=material.training_rows(rows, programs, plan.phases, folder, group),
+            held_out=held_out,
             unigram=material.unigram_losses(),
             precision=precision,
             group=group,
             checkpoints=checkpoints,
             reporter=reporter,
             machine_rate=None if best is None else best.flops_per_second,
+            decisions=log if group.is_main else None,
         ),
         module,
         state,
@@ -232,15 +241,6 @@ def embedded_tokens(settings: RunSettings, tokenizer: Tokenizer) -> int:
     if settings.tokenizer_from is None:
         return embedding_rows(settings.model.family, tokens)
     return token_rows(Path(settings.tokenizer_from), tokens)
-
-
-def carried(programs: Sequence[Trainable], phases: Sequence[Phase]) -> int:
-    """Return the maximum number of bytes of the carry of all processes."""
-    return max(
-        part.program.row_shape(phase.sequence_length).carry_bytes * phase.batch_size
-        for program, phase in zip(programs, phases, strict=True)
-        for part in program.parts.members
-    )
 
 
 def load_teacher(
@@ -342,13 +342,14 @@ def _reporter(
     learner: Learner,
     resolved: dict[str, Any],
     progress: Progress,
+    plan: Plan,
     begun: Sequence[str],
 ) -> RunReporter:
     """Write the run's settings, status, tokenizer and data manifest, and open all outputs of its progress."""
     settings = material.settings
     values = settings.model_dump(mode="json")
     folder.write_config({**values, RESOLVED: resolved})
-    folder.write_status("running", **_facts(progress, settings, program))
+    folder.write_status("running", **_facts(progress, plan.steps, program))
     if not folder.tokenizer_path.exists():
         with atomic_folder(folder.tokenizer_path) as temporary:
             material.tokenizer.save(temporary)
@@ -356,9 +357,9 @@ def _reporter(
     metrics = folder.metrics()
     metrics.keep_until(progress.step)
     line = ProgressLine(
-        settings.trainer.steps,
+        plan.steps,
         first_step=progress.step,
-        advice=_advice(settings, str(resolved["device"])),
+        advice="" if plan.decisions else _advice(settings, str(resolved["device"])),
         baseline=program.parts.main.baseline,
     )
     tracker = Tracker(
@@ -388,10 +389,10 @@ def _advice(settings: RunSettings, device: str) -> str:
     return f"quicker: {', '.join(ways)}; plmtrain check estimates a run before it starts"
 
 
-def _facts(progress: Progress, settings: RunSettings, program: Trainable) -> dict[str, Any]:
+def _facts(progress: Progress, steps: int, program: Trainable) -> dict[str, Any]:
     return {
         "step": progress.step,
-        "total_steps": settings.trainer.steps,
+        "total_steps": steps,
         "best_step": progress.best_step,
         "result_step": progress.best_step if program.selection.decides else progress.step,
     }

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from plmtrain.console import counted
 from plmtrain.data.loading.order import with_steps
@@ -104,6 +105,12 @@ class Material(ABC):
         self.settings = settings
         self.tokenizer = tokenizer
         self.digest = digest
+
+    def with_settings(self, settings: RunSettings) -> Self:
+        """Return the same data for other settings, of which the data do not depend."""
+        other = copy(self)
+        other.settings = settings
+        return other
 
     def unigram_losses(self) -> NDArray[np.float64] | None:
         """Compute the loss of each token, in nats, under the unigram distribution of the training text; None if there is no such

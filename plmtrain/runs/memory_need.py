@@ -115,3 +115,12 @@ def _of_one_row(learner: Learner, program: Trainable, phase: Phase, processes: i
     frozen = any(not weight.requires_grad for weight in learner.parameters())  # blocks below the first trained one keep nothing
     kept = 1 if frozen else len(learner.backbone.blocks())
     return length * _ID, length * kept * learner.backbone.width * _HALF, micro
+
+
+def carried(programs: Sequence[Trainable], phases: Sequence[Phase]) -> int:
+    """Return the maximum number of bytes of the carry of all processes."""
+    return max(
+        part.program.row_shape(phase.sequence_length).carry_bytes * phase.batch_size
+        for program, phase in zip(programs, phases, strict=True)
+        for part in program.parts.members
+    )

@@ -8,12 +8,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from plmtrain.data.loading.order import Phase
+from plmtrain.data.rows.mixed_rows import HeldOut, RowsBySource
+from plmtrain.data.rows.rows import RowSource, rows_of
 from plmtrain.programs.parts import Part
 from plmtrain.programs.program import Trainable
+from plmtrain.settings.trainer import TrainerSettings
 from plmtrain.training.costs import Measured, Work
 
 _DRAWN_STEPS = 10_000
 """The number of steps from which the shares of a mixture's parts are estimated."""
+
+FORWARD_SHARE = 1 / 3
+"""The forward pass's share of a step, which is what a validation does for its loss: the backward pass takes twice as long."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +55,7 @@ def divide_by_part(
     """Divide the phases of a mixture into one phase for each part, with as many steps as the part is drawn."""
     divided: list[tuple[Phase, tuple[Trainable, Part]]] = []
     for phase, program in zip(phases, programs, strict=True):
-        sampled = min(phase.steps, _DRAWN_STEPS)
+        sampled = max(1, min(phase.steps, _DRAWN_STEPS))
         parts = program.parts
         drawn = Counter(parts.draw(seed, phase.first_step + step).name for step in range(sampled))
         counted_steps = done = 0
@@ -62,6 +68,23 @@ def divide_by_part(
                 divided.append((shorter, (program, part)))
                 done += steps
     return tuple(phase for phase, _ in divided), [both for _, both in divided]
+
+
+def validation_batches(
+    held_out: HeldOut, program: Trainable, phase: Phase, trainer: TrainerSettings
+) -> list[tuple[Part, RowSource, int]]:
+    """Return the held-out rows of each part, and the number of batches of them that a validation reads.
+
+    Args:
+        held_out: the held-out rows.
+        program: the program of the last phase.
+        phase: the last phase.
+        trainer: the settings.
+    """
+    most = trainer.evaluate_batches or 2**62
+    texts = list(held_out.sources.values()) if isinstance(held_out, RowsBySource) else [held_out]
+    each = [(part, rows_of(text, part.name)) for part in program.parts.members for text in texts]
+    return [(part, rows, min(math.ceil(len(rows) / phase.batch_size), most)) for part, rows in each]
 
 
 def in_flops_per_second(rate: float) -> str:

@@ -121,7 +121,7 @@ def run_hash(settings: RunSettings, digests: Mapping[str, str] = MappingProxyTyp
     """
     decides = _validation_decides(dict(_flat(settings.model_dump(mode="json"))))
     values = dict(_flat(settings.model_dump(mode="json", exclude_defaults=True)))
-    if settings.trainer.epochs is not None:
+    if settings.trainer.epochs is not None or settings.trainer.hours is not None:
         values.pop("trainer.steps", None)
     counted = {key: value for key, value in values.items() if kind_of(key, decides) != "free"}
     counted |= {key: digests.get(key, folder) for key, folder in settings.folders.items()}
@@ -184,10 +184,12 @@ def drift(old: Mapping[str, Any], new: Mapping[str, Any]) -> Drift:
     """
     before, after = (dict(_flat({key: value for key, value in values.items() if key != RESOLVED})) for values in (old, new))
     decides = any(_validation_decides(values) for values in (before, after))
-    counted_in_epochs = all(values.get("trainer.epochs") is not None for values in (before, after))
+    counts_no_steps = any(
+        all(values.get(key) is not None for values in (before, after)) for key in ("trainer.epochs", "trainer.hours")
+    )
     changed: dict[Kind, list[Change]] = {"free": [], "trajectory": [], "structural": []}
     for key in sorted(before.keys() | after.keys()):
-        left_open = (key == "trainer.steps" and counted_in_epochs) or (_found_in_data(key) and not after.get(key))
+        left_open = (key == "trainer.steps" and counts_no_steps) or (_found_in_data(key) and not after.get(key))
         if before.get(key) != after.get(key) and not left_open:
             changed[kind_of(key, decides)].append(Change(key, before.get(key), after.get(key)))
     return Drift(**{kind: tuple(changes) for kind, changes in changed.items()})

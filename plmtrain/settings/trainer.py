@@ -65,9 +65,12 @@ class TrainerSettings(Settings):
     """The trainer."""
 
     steps: int = Field(1000, gt=0)
-    """Optimiser steps in all; with ``epochs`` they are computed once the rows are counted."""
+    """Optimiser steps in all; with ``epochs`` they are computed once the rows are counted, and with ``hours`` planned once the
+    speed of steps is measured."""
     epochs: float | None = Field(None, gt=0, le=10**6)
     """Passes over the rows."""
+    hours: float | None = Field(None, gt=0, le=10**5)
+    """Hours of training, with its validations and checkpoints, over all resumes: the schedule and the phases fit into them."""
     batch_size: int = Field(32, gt=0, le=MOST_ROWS)
     """Sequences in a step, over all processes and micro-batches."""
     micro_batch_size: Annotated[int, Field(gt=0, le=MOST_ROWS)] | Literal["auto"] | None = None
@@ -144,9 +147,15 @@ class TrainerSettings(Settings):
     def _consistent(self) -> TrainerSettings:
         if self.phases and self.epochs is not None:
             raise ValueError("phases are counted in steps: omit epochs")
-        if self.epochs is None and (late := [step for step in self.milestones if step > self.steps]):
+        if self.hours is not None and self.epochs is not None:
+            raise ValueError("hours and epochs both give the length of the run: omit one")
+        if self.hours is not None and any(phase.share is None for phase in self.phases):
+            raise ValueError(
+                "phases by steps need a number of steps, and how many hours hold is not known before: give each phase a share"
+            )
+        if self.epochs is None and self.hours is None and (late := [step for step in self.milestones if step > self.steps]):
             raise ValueError(f"milestones has step {late[0]}, but steps is {self.steps}")
-        _check_lengths(self.phases, self.steps)
+        _check_lengths(self.phases, None if self.hours is not None else self.steps)
         return self
 
     def length_in(self, phase: PhaseSettings) -> int:
@@ -175,8 +184,8 @@ class TrainerSettings(Settings):
         return _phase_steps(self.phases, self.steps) if self.phases else (self.steps,)
 
 
-def _check_lengths(phases: tuple[PhaseSettings, ...], steps: int) -> None:
-    """Check that the phases add up to the run's steps exactly, and that each has at least one."""
+def _check_lengths(phases: tuple[PhaseSettings, ...], steps: int | None) -> None:
+    """Check that the phases add up to the run's steps exactly, and that each has at least one; as far as the steps are known."""
     for index, phase in enumerate(phases):
         if (phase.steps is None) == (phase.share is None):
             raise ValueError(f"phase {index} needs either steps or share")
@@ -189,7 +198,7 @@ def _check_lengths(phases: tuple[PhaseSettings, ...], steps: int) -> None:
             raise ValueError(f"the steps of phases add up to {total}, but steps is {steps}")
     elif abs((whole := sum(phase.share or 0.0 for phase in phases)) - 1) > 1e-6:
         raise ValueError(f"the shares of phases add up to {whole:g} instead of 1")
-    elif min(_phase_steps(phases, steps)) < 1:
+    elif steps is not None and min(_phase_steps(phases, steps)) < 1:
         raise ValueError(f"{steps} steps are too few for each of {len(phases)} phases to have one")
 
 

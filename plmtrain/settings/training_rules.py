@@ -94,7 +94,7 @@ def _batches_divide(trainer: TrainerSettings, launch: LaunchSettings) -> Iterato
 
 
 def _schedule_fits(schedule: ScheduleSettings, trainer: TrainerSettings) -> Iterator[Broken]:
-    if trainer.epochs is not None:
+    if trainer.epochs is not None or trainer.hours is not None:
         return  # the steps are not known yet
     warmup = schedule.warmup if schedule.warmup >= 1 else schedule.warmup * trainer.steps
     if schedule.warmup >= trainer.steps:

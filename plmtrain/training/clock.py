@@ -1,26 +1,59 @@
-"""The clock of a run: how fast its steps are, and what a signal has to wait for."""
+"""The clock of a run: how fast its steps are, what its parts take, and what a signal has to wait for."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from plmtrain.console import duration
 
+_LEAST_STEPS = 10
+"""The last steps that are always among those from which the time of a step is estimated."""
+
+VALIDATION, CHECKPOINT = "this batch of the validation", "this checkpoint"
+"""The pauses between steps, in the words of a stop that waits for one."""
+
+
+@dataclass(frozen=True)
+class _Timed:
+    """A step: the phase that it belongs to, how long it took, and when it ended."""
+
+    phase: int
+    seconds: float
+    ended: float
+
 
 class Clock:
-    """Measures the speed of the steps, without the time of validation and saving, and knows what is being done.
+    """Measures the speed of the steps, without the time of validation and saving, that of these, and knows what is being done.
 
     Args:
         tokens: the number of tokens that the run had read before this process began.
         machine_rate: FLOPs a second that the machine's matrix products reach alone; None if unknown.
         several: whether several processes train. They agree on a stop within each step: one that is asked for later in the step
             comes after the next.
+        used: the seconds that the run took before.
+        lately: the seconds before now that count as the present.
+        now: returns the time in seconds; tests pass their own.
     """
 
-    def __init__(self, tokens: int, machine_rate: float | None = None, *, several: bool = False) -> None:
-        self._began = self._since = time.perf_counter()
+    def __init__(
+        self,
+        tokens: int,
+        machine_rate: float | None = None,
+        *,
+        several: bool = False,
+        used: float = 0.0,
+        lately: float = 60.0,
+        now: Callable[[], float] | None = None,
+    ) -> None:
+        self._now = now or time.perf_counter
+        self._began = self._since = self._now()
+        self._used, self._lately = used, lately
+        self._steps: deque[_Timed] = deque()
+        self._pauses: dict[str, float] = {}
         self._tokens = tokens
         self._machine_rate = machine_rate
         self._several = several
@@ -36,7 +69,7 @@ class Clock:
     def read(self, tokens: int) -> dict[str, float]:
         """Return tokens per second since the last reading, the share of the machine's rate that the steps reached, if it is
         known, and seconds since this process began."""
-        now = time.perf_counter()
+        now = self._now()
         passed = max(now - self._since, 1e-9)
         speed = {"tokens_per_second": (tokens - self._tokens) / passed}
         if self._machine_rate is not None and self._flops is not None:
@@ -51,17 +84,37 @@ class Clock:
         Args:
             doing: what happens there.
         """
-        began, self._doing = time.perf_counter(), doing
+        began, self._doing = self._now(), doing
         yield
-        self._since += time.perf_counter() - began
+        self._pauses[doing] = self._now() - began
+        self._since += self._pauses[doing]
         self._doing = "this step"
 
     @contextmanager
-    def step(self) -> Iterator[None]:
-        """Measure a step, for ``awaited``."""
-        self._step_began = time.perf_counter()
+    def step(self, phase: int) -> Iterator[None]:
+        """Measure a step of a phase."""
+        self._step_began = self._now()
         yield
-        self._step_seconds = time.perf_counter() - self._step_began
+        ended = self._now()
+        if self._step_seconds is not None:  # the first one includes warm-up
+            self._steps.append(_Timed(phase, ended - self._step_began, ended))
+            while len(self._steps) > _LEAST_STEPS and self._steps[0].ended < ended - self._lately:
+                self._steps.popleft()
+        self._step_seconds = ended - self._step_began
+
+    @property
+    def used(self) -> float:
+        """The seconds that the run has taken, in all its processes one after another."""
+        return self._used + self._now() - self._began
+
+    def step_seconds(self, phase: int) -> float | None:
+        """Return the mean seconds of a step of a phase, as of late; None if none was measured."""
+        seconds = [step.seconds for step in self._steps if step.phase == phase]
+        return sum(seconds) / len(seconds) if seconds else None
+
+    def pause_seconds(self, doing: str) -> float | None:
+        """Return the seconds of the last pause of a kind; None if there was none."""
+        return self._pauses.get(doing)
 
     def awaited(self) -> str:
         """Return what must end before the training can stop, and how long it will take; another thread may call this."""
@@ -70,6 +123,6 @@ class Clock:
         awaited = "after this step or the next" if self._several else "after this step"
         if self._step_seconds is None:
             return awaited
-        left = max(self._step_seconds - (time.perf_counter() - self._step_began), 1.0)
+        left = max(self._step_seconds - (self._now() - self._step_began), 1.0)
         at_most = f"at most about {duration(left + self._step_seconds)}" if self._several else f"about {duration(left)}"
         return f"{awaited} ({at_most})"

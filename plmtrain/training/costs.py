@@ -183,10 +183,10 @@ def measure(
         module: the wrapped ``Step``.
         part: computes the loss.
         rows: the training rows.
-        phase: its batch is that of one process; its steps are counted from 0.
+        phase: its batch is that of the group; its steps are counted from 0.
         settings: the run's settings.
         precision: the precision of matrix products.
-        group: a group of one process.
+        group: the processes that take the steps together.
         steps: how many are measured, after one that is not.
         between: called before each step, outside its time, such as for a step of another program in turn.
 
@@ -200,7 +200,7 @@ def measure(
     memory.forget_peak(group.device)
     carry: Carry = {}
     seconds, loading, tokens = [], [], []
-    for step, batches, began in _timed(rows, part, phase, settings, group.device, between):
+    for step, batches, began in _timed(rows, part, phase, settings, group, between):
         loading.append(time.perf_counter() - began)
         outcome = take_step(
             module,
@@ -226,7 +226,7 @@ def measure(
         tokens.append(int(outcome.normalisers.get("tokens", phase.batch_size * phase.sequence_length)))
     median = statistics.median(seconds[WARM_UP:])
     return Measured(
-        rows=phase.batch_size,
+        rows=phase.batch_size // group.size,
         seconds=median,
         loading=median * sum(loading[WARM_UP:]) / sum(seconds[WARM_UP:]),
         tokens=sum(tokens[WARM_UP:]) // steps,
@@ -275,13 +275,23 @@ def _timed(
     part: Part,
     phase: Phase,
     settings: RunSettings,
-    device: torch.device,
+    group: Group,
     between: Callable[[], object],
 ) -> Iterator[tuple[int, Sequence[Batch], float]]:
     """Yield each step with its micro-batches, and the time at which their loading began."""
-    steps = iter(StepLoader([rows], [part.program], [phase], seed=settings.seed, pin_memory=device.type == "cuda"))
+    loader = StepLoader(
+        [rows],
+        [part.program],
+        [phase],
+        seed=settings.seed,
+        rank=group.rank,
+        world=group.size,
+        pin_memory=group.device.type == "cuda",
+    )
+    steps = iter(loader)
     for _ in range(phase.steps):
-        stopping.safe_point()
+        if group.anyone_asked_to_stop():
+            raise stopping.stopped()
         between()
         began = time.perf_counter()
         step, batches = next(steps)

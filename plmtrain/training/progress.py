@@ -7,6 +7,7 @@ import math
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from plmtrain.data.loading.plan import Decision
 from plmtrain.errors import CheckpointError
 from plmtrain.json_files import DamagedJson, as_record, parse
 
@@ -57,6 +58,10 @@ class Progress:
     """How many consecutive ones of them were the last steps."""
     loss_scale: dict[str, Any] | None = None
     """The state of fp16's loss scaling (``torch.amp.GradScaler.state_dict``)."""
+    used_seconds: float = 0.0
+    """The seconds of ``trainer.hours`` that were used."""
+    decisions: tuple[Decision, ...] = ()
+    """The decisions of the clock with ``trainer.hours``."""
 
     def to_json(self) -> str:
         """Return JSON text; Python writes the shortest decimal that reads back as the same float."""

@@ -23,6 +23,8 @@ _LEAST, _MOST = 10.0, 60.0
 """Seconds between two plain lines of progress, at least, and at most where a step is not longer."""
 _MEASURED = 5.0
 """Seconds of steps from which the whole duration is estimated."""
+_WORTH_TELLING = 0.1
+"""The share by which the number of steps must change to be told."""
 _LONG = 3600.0
 """Seconds from which a run is told what would be quicker."""
 
@@ -49,13 +51,13 @@ class ProgressLine:
         stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._total = total
+        self._total = self._told_total = total
         self._first_step = self._done = first_step
         self._baseline = baseline
         self._compared = ""
         self._stream: TextIO = stream or sys.stdout
         self._clock = clock
-        self._opened = clock()
+        self._opened = self._planned = clock()
         self._advice = advice
         self._started: float | None = None
         self._began: float | None = None
@@ -90,6 +92,14 @@ class ProgressLine:
             self._refresh(now)
         elif self._live is None and now - max(self._told, self._opened) >= _MOST:
             self._tell(now)
+
+    def planned(self, total: int) -> None:
+        """Count to another number of steps; a larger change of it gets a line, at most once a minute."""
+        self._total = total
+        now = self._clock()
+        if abs(total - self._told_total) > _WORTH_TELLING * self._told_total and now - self._planned >= _MOST:
+            self._told_total, self._planned = total, now
+            self.note(f"{self._count(self._done)}: so many steps fit into trainer.hours at the present speed")
 
     def _estimate(self, now: float) -> None:
         """Say how long the rest of the run will take, as soon as the steps allow it; a long first step has little warm-up."""

@@ -31,6 +31,10 @@ class RunReporter:
         """Report that a step was taken."""
         self._line.step(done)
 
+    def planned(self, steps: int) -> None:
+        """Report the steps of the whole run, where the clock has changed them."""
+        self._line.planned(steps)
+
     def record(self, record: Mapping[str, float]) -> None:
         """Report measurements."""
         self._metrics.write(record)

@@ -20,6 +20,7 @@ from plmtrain.json_files import DamagedJson, read_object
 from plmtrain.redaction import redact, redact_text
 from plmtrain.training.checkpoint import JOURNAL, Checkpoints
 from plmtrain.training.checkpoint_manifest import Identity, step_folders
+from plmtrain.training.decision_log import DecisionLog
 from plmtrain.training.lock import RunLock
 from plmtrain.training.metrics_log import MetricsLog
 from plmtrain.training.progress import decode_floats, encode_floats
@@ -75,6 +76,7 @@ class RunFolder:
         self.config_path = self.path / _CONFIG
         self.status_path = self.path / "status.json"
         self.metrics_path = self.path / "metrics.jsonl"
+        self.decisions_path = self.path / "clock.jsonl"
         self.checkpoints_path = self.path / "checkpoints"
         self.tokenizer_path = self.path / "tokenizer"
         self.log_path = self.path / "log.txt"
@@ -110,6 +112,10 @@ class RunFolder:
     def metrics(self) -> MetricsLog:
         """metrics.jsonl."""
         return MetricsLog(self.metrics_path)
+
+    def decisions_log(self) -> DecisionLog:
+        """clock.jsonl."""
+        return DecisionLog(self.decisions_path)
 
     def checkpoints(
         self,

@@ -1,13 +1,15 @@
 """The trainer: takes steps from the last checkpoint to the end of training, and can be killed at any time.
 
 Between two steps it logs, validates and saves what is due, in that order. All decisions depend only on the number of steps taken
-and the saved progress, so a run that resumes after a kill does the same as an uninterrupted run.
+and the saved progress, so a run that resumes after a kill does the same as an uninterrupted run. With ``trainer.hours`` the clock
+decides how many steps there are, at steps that follow from its own earlier decisions, each of which is recorded before it takes
+effect.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -19,7 +21,8 @@ from torch import nn
 
 from plmtrain import faults, stopping
 from plmtrain.batch import Batch
-from plmtrain.data.loading.order import Order, Phase
+from plmtrain.data.loading.order import Order
+from plmtrain.data.loading.plan import Plan
 from plmtrain.data.loading.step_loader import StepLoader
 from plmtrain.data.rows.mixed_rows import HeldOut
 from plmtrain.data.rows.rows import PartedRows, TrainingSource
@@ -30,9 +33,10 @@ from plmtrain.programs.learner import switch_dropout
 from plmtrain.programs.parts import Part
 from plmtrain.programs.program import Trainable
 from plmtrain.settings.run import RunSettings
-from plmtrain.training import save_request
+from plmtrain.training import budget, save_request
 from plmtrain.training.checkpoint import Checkpoints
-from plmtrain.training.clock import Clock
+from plmtrain.training.clock import CHECKPOINT, VALIDATION, Clock
+from plmtrain.training.decision_log import DecisionLog
 from plmtrain.training.evaluation import evaluate
 from plmtrain.training.group import Group
 from plmtrain.training.precision import Precision
@@ -53,6 +57,9 @@ class Reporter(Protocol):
     def step(self, done: int) -> None:
         """Report that a step was taken."""
 
+    def planned(self, steps: int) -> None:
+        """Report the steps of the whole run, where the clock has changed them."""
+
     def record(self, record: Mapping[str, float]) -> None:
         """Report measurements; the key ``step`` says at which step."""
 
@@ -72,7 +79,7 @@ class Setup:
 
     Args:
         settings: the run's settings.
-        plan: the run's phases.
+        plan: the run's phases and steps, as planned so far.
         programs: one program, or mixture, for each phase.
         rows: one source of training rows for each phase.
         held_out: the held-out rows, as the last phase reads them.
@@ -82,10 +89,12 @@ class Setup:
         checkpoints: the run's checkpoints.
         reporter: receives all progress; None except in the main process.
         machine_rate: FLOPs a second of a matrix product of the run's shapes alone; None if the share of it is not to be told.
+        decisions: receives what the clock decides; None except in the main process.
+        now: returns the time in seconds, for a clock that decides; tests pass their own.
     """
 
     settings: RunSettings
-    plan: Sequence[Phase]
+    plan: Plan
     programs: Sequence[Trainable]
     rows: Sequence[TrainingSource | PartedRows]
     held_out: HeldOut
@@ -95,6 +104,8 @@ class Setup:
     checkpoints: Checkpoints
     reporter: Reporter | None
     machine_rate: float | None = None
+    decisions: DecisionLog | None = None
+    now: Callable[[], float] | None = None
 
 
 class Trainer:
@@ -119,8 +130,17 @@ class Trainer:
         self._saved = progress
         self._tokens_before = progress.tokens  # before the last step
         self._selection = setup.programs[-1].selection
-        self._order = Order(setup.settings.seed, setup.plan)
-        self._clock = Clock(progress.tokens, setup.machine_rate, several=setup.group.size > 1)
+        self.plan = setup.plan
+        self._order = Order(setup.settings.seed, self.plan.known(progress.step))
+        hours = setup.settings.trainer.hours or 0.0
+        self._clock = Clock(
+            progress.tokens,
+            setup.machine_rate,
+            several=setup.group.size > 1,
+            used=progress.used_seconds,
+            lately=budget.LATELY * budget.SECONDS * hours,
+            now=setup.now,
+        )
         self._requests: Sequence[bool] | None = None
 
     def run(self) -> Progress:
@@ -130,27 +150,27 @@ class Trainer:
             Stopped: if a signal asked for it; all progress is saved before.
             DivergedError: if a loss or gradient is not finite.
         """
-        steps = iter(self._steps())
+        self._steps = self._load()
         stopping.until(self._clock.awaited)
         if self.setup.reporter is not None:
             self.setup.reporter.step(self.progress.step)
         while True:
             stop = self._between_steps()
             if stop:
-                done, total = self.progress.step, self.setup.settings.trainer.steps
+                done, total = self.progress.step, self.plan.steps
                 kept = f"step {done:,} of {total:,} is saved" if done else "no step was taken yet"
                 raise stopping.stopped(kept, "the same command resumes the run from here")
             if self.finished:
                 return self.progress
-            with self._clock.step():
-                number, batches = next(steps)
+            with self._clock.step(self._order.phase_at(self.progress.step).index):
+                number, batches = next(self._steps)
                 self._step(number, batches)
 
     @property
     def finished(self) -> bool:
         """Whether training is complete: the last step is taken and validated, or early stopping ended the run."""
         done = self.progress.step
-        return (done >= self.setup.settings.trainer.steps and self.progress.evaluated_step == done) or self.stopped_early
+        return (done >= self.plan.steps and self.progress.evaluated_step == done) or self.stopped_early
 
     @property
     def stopped_early(self) -> bool:
@@ -158,13 +178,14 @@ class Trainer:
         patience = self.setup.settings.trainer.patience
         return patience is not None and self.progress.evaluations_without_improvement >= patience
 
-    def _steps(self) -> StepLoader:
+    def _load(self) -> Generator[tuple[int, list[Batch]]]:
+        """Load the batches of the steps from here on."""
         setup, trainer = self.setup, self.setup.settings.trainer
         on_gpu = setup.group.device.type == "cuda"
-        return StepLoader(
+        loader = StepLoader(
             setup.rows,
             setup.programs,
-            setup.plan,
+            self._order.phases,
             seed=setup.settings.seed,
             rank=setup.group.rank,
             world=setup.group.size,
@@ -173,6 +194,22 @@ class Trainer:
             pin_memory=on_gpu,
             timeout=setup.settings.launch.timeout,
         )
+        return iter(loader)
+
+    def _decide(self) -> None:
+        """Let the clock decide how many steps there are, if it is time to, and begin the next phase where it has."""
+        done, plan, setup = self.progress.step, self.plan, self.setup
+        if plan.next_decision is None or done >= plan.steps:
+            return
+        if plan.next_decision <= done:
+            phase = self._order.phase_at(done).index
+            self.plan = budget.decided(plan, done, phase, setup.settings.trainer, self._clock, setup.decisions, setup.group)
+            if setup.reporter is not None and self.plan.steps != plan.steps:
+                setup.reporter.planned(self.plan.steps)
+        if (phases := self.plan.known(done)) != self._order.phases:
+            self._steps.close()  # it has loaded ahead as if the last phase went on
+            self._order = Order(setup.settings.seed, phases)
+            self._steps = self._load()
 
     def _step(self, number: int, batches: Sequence[Batch]) -> None:
         settings, group = self.setup.settings, self.setup.group
@@ -192,7 +229,7 @@ class Trainer:
             group,
             step=number,
             seed=settings.seed,
-            learning_rate=(lr := learning_rate(number, settings.schedule, settings.optimizer.lr, settings.trainer.steps)),
+            learning_rate=(lr := self._learning_rate(number)),
             clip_norm=settings.optimizer.clip_norm,
             requests=_requests,
         )
@@ -213,6 +250,10 @@ class Trainer:
         self._clock.count(self._flops(part, batches))
         self._log(number, part, outcome, lr)
 
+    def _learning_rate(self, step: int) -> float:
+        settings, plan = self.setup.settings, self.plan
+        return learning_rate(plan.position(step), settings.schedule, settings.optimizer.lr, plan.length(step))
+
     def _flops(self, part: Part, batches: Sequence[Batch]) -> int | None:
         """Return the FLOPs of a step of this process; None if they have no closed form."""
         vocabulary = part.learner(self.state.learner).backbone.vocabulary_size
@@ -232,7 +273,7 @@ class Trainer:
 
     def _log(self, number: int, part: Part, outcome: Outcome, lr: float) -> None:
         done, trainer, reporter = number + 1, self.setup.settings.trainer, self.setup.reporter
-        if done % trainer.log_every == 0 or done == trainer.steps:
+        if done % trainer.log_every == 0 or done == self.plan.steps:
             names = list(outcome.totals)
             totals = self.setup.group.sum(torch.stack([outcome.totals[name].double() for name in names])).tolist()
             losses = {name: total / max(outcome.normalisers[name], 1e-9) for name, total in zip(names, totals, strict=True)}
@@ -274,11 +315,12 @@ class Trainer:
             )
 
     def _between_steps(self) -> bool:
-        """Validate and save if due; return whether to stop here."""
+        """Let the clock decide, validate and save if due; return whether to stop here."""
+        self._decide()
         done, trainer = self.progress.step, self.setup.settings.trainer
-        due = done > 0 and (done % trainer.evaluate_every == 0 or done == trainer.steps)
+        due = done > 0 and (done % trainer.evaluate_every == 0 or done == self.plan.steps)
         if due and self.progress.evaluated_step != done:
-            with self._clock.paused("this batch of the validation"):
+            with self._clock.paused(VALIDATION):
                 self._evaluate(done)
             self._requests = None  # older than the validation
         stop, asked = self._agreed()
@@ -288,7 +330,7 @@ class Trainer:
         )
         due = done % trainer.save_every == 0 or milestone or self.finished or stop or best or asked
         if due and done > 0 and self._saved != self.progress:
-            with self._clock.paused("this checkpoint"):
+            with self._clock.paused(CHECKPOINT):
                 self.save()
             if asked:
                 save_request.answered()
@@ -311,8 +353,8 @@ class Trainer:
                 setup.programs[-1],
                 setup.held_out,
                 setup.group,
-                batch_size=setup.plan[-1].batch_size,
-                micro_batch_size=setup.plan[-1].micro_batch_size,
+                batch_size=setup.plan.phases[-1].batch_size,
+                micro_batch_size=setup.plan.phases[-1].micro_batch_size,
                 unigram=setup.unigram,
                 limit=trainer.evaluate_batches,
                 step=done,
@@ -338,6 +380,8 @@ class Trainer:
         """Save a checkpoint of the current state; all processes must call it, the main process writes."""
         if self.scaler.is_enabled():
             self.progress = replace(self.progress, loss_scale=self.scaler.state_dict())
+        if self.plan.decisions:
+            self.progress = replace(self.progress, used_seconds=self._clock.used, decisions=self.plan.decisions)
         tensors = self.state.tensors(self.setup.group)
         if self.setup.group.is_main:
             self.setup.checkpoints.save(self.progress.step, tensors, self.progress, best_step=self.progress.best_step)

@@ -221,6 +221,17 @@ def test_phases_and_processes(work: Path) -> None:
     assert found["flops"] == 5 * found["flops_per_step"][0] + 3 * found["flops_per_step"][1]
 
 
+def test_a_budget_of_hours(work: Path) -> None:
+    """Its steps are those that fit: what they and the validations take adds up to the budget."""
+    run = [word for word in RUN if not word.startswith("trainer.steps")]
+    found = checked(
+        work, *run, "name=new", "trainer.hours=0.1", "trainer.phases=[{share: 0.9, sequence_length: 8}, {share: 0.1}]"
+    )
+    assert found["errors"] == []
+    assert found["training_seconds"] + found["validation_seconds"] == pytest.approx(360, rel=0.02)
+    assert found["tokens"] == pytest.approx(8 * found["steps"] * (0.9 * 8 + 0.1 * 16), rel=0.02)
+
+
 def test_a_run_in_use_and_one_whose_checkpoints_are_damaged(work: Path) -> None:
     owner = start("pretrain", *RUN, "name=live", cwd=work, fault="train.forward@3:hang", name="owner")
     try:

@@ -58,7 +58,7 @@ def test_processes_that_share_a_copy_need_less(tmp_path: Path, monkeypatch: pyte
     loads them all once."""
     run = TinyRun(tmp_path / "run", ("launch.processes=2",))
     trainer = run.trainer()
-    learner, (phase,) = trainer.state.learner, trainer.setup.plan
+    learner, (phase,) = trainer.state.learner, trainer.setup.plan.phases
     size = sum(4 * weight.numel() for weight in learner.parameters())
     rows = 2 * (4 * 14 * 8 + 4 * 14 * 16 * 2 * 2)
 

@@ -76,11 +76,11 @@ def test_each_phase_has_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     """Five and a half rows of a mebibyte fit beside the moments; a phase that gives a number keeps it."""
     phases = "trainer.phases=[{steps:4},{steps:4,batch_size:4},{steps:4,micro_batch_size:2}]"
     run = TinyRun(tmp_path / "run", (AUTO, phases))
-    assert [phase.micro_batch_size for phase in run.trainer().setup.plan] == [8, 4, 2]  # this machine has room for all
+    assert [phase.micro_batch_size for phase in run.trainer().setup.plan.phases] == [8, 4, 2]  # this machine has room for all
     moments = 8 * sum(weight.numel() for weight in run.trainer().state.learner.parameters())
     monkeypatch.setattr(micro_batches.memory, "available", lambda device: int((5.5 * 2**20 + moments) / 0.9))
     monkeypatch.setattr(micro_batches._Trial, "taken_by", lambda trial, size: size * 2**20)
-    assert [phase.micro_batch_size for phase in run.trainer().setup.plan] == [5, 4, 2]
+    assert [phase.micro_batch_size for phase in run.trainer().setup.plan.phases] == [5, 4, 2]
 
 
 def test_what_is_no_size() -> None:

@@ -276,7 +276,15 @@ def finetune_errors(*overrides: str) -> list[tuple[str, str, str]]:
         (["data.files=[a]", "objective=mlm"], "plmtrain finetune has no group 'objective'"),
         (["data.validation_files=[a]"], "files is missing"),
         (["data.files=[a]", "trainer.epochs=0"], "must be above 0"),
-        (["data.files=[a]", "trainer.epochs=2", "trainer.steps=5"], "not both"),
+        (["data.files=[a]", "trainer.epochs=2", "trainer.steps=5"], "steps or of epochs, not both"),
+        (["data.files=[a]", "trainer.hours=2", "trainer.steps=5"], "steps or of hours, not both"),
+        (["data.files=[a]", "trainer.hours=2", "trainer.epochs=5"], "epochs or of hours, not both"),
+        (["data.files=[a]", "trainer.hours=2", "trainer.steps=4", "trainer.epochs=5"], "not all of them"),
+        (["data.files=[a]", "trainer.hours=-1"], "must be above 0"),
+        (
+            ["data.files=[a]", "trainer.hours=2", "trainer.phases=[{steps: 5}, {steps: 5}]"],
+            "how many hours hold is not known before",
+        ),
     ],
 )
 def test_mistakes_in_fine_tuning_are_told_like_others(overrides: list[str], words: str) -> None:
@@ -294,6 +302,10 @@ def test_a_run_is_as_long_as_the_command_line_says() -> None:
     assert trainer("trainer.epochs=5").epochs == 5
     for words in (["trainer.steps=70"], ["trainer.epochs=null", "trainer.steps=70"]):
         assert (trainer(*words).epochs, trainer(*words).steps) == (None, 70)
+    assert (trainer("trainer.hours=1.5").epochs, trainer("trainer.hours=1.5").hours) == (None, 1.5)
+    assert (trainer("trainer.hours=null").epochs, trainer("trainer.epochs=5").hours) == (3, None)
+    short_first = pretrain_settings(compose(["trainer=short_first", "trainer.hours=0.5", "trainer.milestones=[100000]"])).trainer
+    assert (short_first.hours, len(short_first.phases)) == (0.5, 2)
     assert pretrain_settings(compose(["trainer.epochs=2"])).trainer.epochs == 2
     assert pretrain_settings(compose([])).trainer.epochs is None
 

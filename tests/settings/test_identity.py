@@ -163,8 +163,12 @@ def test_validations_decide_what_fine_tuning_ends_with() -> None:
     assert run_hash(settings()) == run_hash(settings("trainer.evaluate_every=7"))
 
 
-def test_epochs_make_the_number_of_steps_meaningless() -> None:
-    assert run_hash(settings("trainer.epochs=2")) != run_hash(settings())
-    steps = settings("trainer.epochs=2")
+@pytest.mark.parametrize("length", ["trainer.epochs", "trainer.hours"])
+def test_epochs_and_hours_make_the_number_of_steps_meaningless(length: str) -> None:
+    assert len({run_hash(settings(*given)) for given in ((), (f"{length}=2",), (f"{length}=3",))}) == 3
+    steps = settings(f"{length}=2")
     other = steps.model_copy(update={"trainer": steps.trainer.model_copy(update={"steps": 77})})
     assert run_hash(steps) == run_hash(other)
+    assert drift(steps.model_dump(mode="json"), other.model_dump(mode="json")) == drift({}, {})
+    longer = settings(f"{length}=3").model_dump(mode="json")
+    assert [change.key for change in drift(other.model_dump(mode="json"), longer).trajectory] == [length]

@@ -16,6 +16,10 @@ DEFAULTS = ("model=bert", "objective=mlm", "data=stream", "data.files=[a.jsonl]"
     ("overrides", "told"),
     [
         (["trainer.epochs=2"], "trainer.epochs=2 needs the number of all rows.*trainer.steps="),
+        (
+            ["trainer=short_first", "trainer.hours=1"],
+            "rows of 16 and 64 tokens in a stream.*trainer.steps instead of trainer.hours",
+        ),
         (["objective=mixture", "objective.shares={mlm: 1, rtd: 1}"], "mixes objectives whose rows have different lengths"),
         (["objective=nsp"], "objective=nsp reads pairs of segments.*prepare the whole text"),
         (["model=xlnet", "objective=plm"], "objective=plm carries a memory along the whole text"),

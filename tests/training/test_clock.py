@@ -20,10 +20,10 @@ def test_the_time_until_a_stop(several: bool, before: str, within: str, monkeypa
     now = 0.0
     monkeypatch.setattr(clock.time, "perf_counter", lambda: now)
     measured = Clock(0, several=several)
-    with measured.step():
+    with measured.step(0):
         assert measured.awaited() == before
         now += 100
-    with measured.step():
+    with measured.step(0):
         now += 40
         assert measured.awaited() == within
     with measured.paused("this checkpoint"):

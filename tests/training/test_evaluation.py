@@ -56,7 +56,7 @@ def test_all_processes_take_as_many_micro_batches(tmp_path: Path, micro_batch_si
     """Ten rows, in batches of eight, of three processes: each row counts once, and a process without any takes part."""
     setup = TinyRun(tmp_path / "run").trainer().setup
     program = setup.programs[0].parts.main.program
-    rows = memory_rows(program, setup.plan[0], 10, 1)
+    rows = memory_rows(program, setup.plan.phases[0], 10, 1)
     assert streams_of(rows) is None
     taken: list[int] = []
     counts = set()

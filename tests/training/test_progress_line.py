@@ -99,6 +99,18 @@ def test_slow_steps_are_heard_of_within_a_minute() -> None:
     assert len(lines) <= 2 + 30
 
 
+def test_a_plan_that_changes_is_counted_to_and_told_once_a_minute() -> None:
+    now, stream = 0.0, io.StringIO()
+    line = ProgressLine(100, stream=stream, clock=lambda: now)
+    line.step(0)
+    for now, total in ((1.0, 50), (61.0, 95), (62.0, 80), (90.0, 60), (130.0, 62), (200.0, 64)):  # noqa: B007  # the clock reads it
+        line.planned(total)
+    line.record({"step": 64, "loss": 1.0})
+    told = stream.getvalue().splitlines()
+    assert [words.split(":")[0] for words in told[:-1]] == ["step 0/80", "step 0/62"]
+    assert told[-1].startswith("step 64/64")
+
+
 def test_quick_steps_do_not_fill_a_log() -> None:
     lines = spoken(0.01, 10_000, log_every=1, total=10_000)  # 100 seconds
     assert 5 <= len(lines) <= 12

@@ -99,7 +99,7 @@ def test_validation_is_the_plain_cross_entropy_of_the_hidden_tokens(tmp_path: Pa
     run = TinyRun(tmp_path / "run", ("optimizer.lr=1e-30",))
     trainer = run.go()
     learner, program = trainer.state.learner.eval(), trainer.setup.programs[-1]
-    rows = memory_rows(program, trainer.setup.plan[-1], 10, seed=1)
+    rows = memory_rows(program, trainer.setup.plan.phases[-1], 10, seed=1)
     everyone = np.arange(10)
     batch = program.collate(rows.fetch(everyone), Keys(0, np.zeros(10, np.int64), everyone))
     with torch.no_grad():

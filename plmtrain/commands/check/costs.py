@@ -11,8 +11,9 @@ import torch
 from plmtrain import stopping
 from plmtrain.commands.check.findings import Findings
 from plmtrain.console import counted, duration
-from plmtrain.data.loading.order import Order, check_divisible, plan_phases
-from plmtrain.data.rows.mixed_rows import HeldOut, RowsBySource
+from plmtrain.data.loading.order import Order, check_divisible, in_turn, plan_phases
+from plmtrain.data.loading.plan import Costs
+from plmtrain.data.rows.mixed_rows import HeldOut
 from plmtrain.data.rows.rows import RowSource, rows_of
 from plmtrain.errors import DiskError, MemoryExhausted
 from plmtrain.files import free_bytes, nearest_folder, size_in_words
@@ -21,7 +22,6 @@ from plmtrain.programs.learner import Learner
 from plmtrain.programs.parts import Part
 from plmtrain.runs.assembly import (
     build_learner,
-    carried,
     embedded_tokens,
     inherit,
     load_teacher,
@@ -29,12 +29,13 @@ from plmtrain.runs.assembly import (
 )
 from plmtrain.runs.lifecycle import weights_digests
 from plmtrain.runs.material import Material
-from plmtrain.runs.memory_need import kept_beside, planned_learner, require_memory
+from plmtrain.runs.memory_need import carried, kept_beside, planned_learner, require_memory
 from plmtrain.runs.micro_batches import with_fitting_micro_batches
-from plmtrain.runs.step_shapes import StepShape, divide_by_part, in_flops
+from plmtrain.runs.step_shapes import FORWARD_SHARE, StepShape, divide_by_part, in_flops, validation_batches
 from plmtrain.settings.run import RunSettings
 from plmtrain.settings.trainer import EMBEDDINGS
 from plmtrain.training import allocator, memory
+from plmtrain.training.budget import SECONDS, steps_that_fit
 from plmtrain.training.checkpoint import Checkpoint
 from plmtrain.training.checkpoint_manifest import Identity, step_folders
 from plmtrain.training.compilation import compile_blocks
@@ -53,8 +54,6 @@ _MOST_MEASURED = 3000
 """The tensors of weights of the deepest model that is measured, which are about 250 layers: each costs some milliseconds."""
 _LONG = 30 * 24 * 3600.0
 """Seconds of training that few people would start on purpose."""
-_FORWARD_SHARE = 1 / 3
-"""The forward pass's share of a step, which is what a validation does for its loss: the backward pass takes twice as long."""
 
 
 class _Costs:
@@ -170,7 +169,8 @@ class _Costs:
             work = work_of(module, part, rows, group.device, settings.seed)
             micro = phase.micro_batch_size or micro_batches[phase.sequence_length, phase.batch_size] or share
             shapes.append(StepShape(phase, share, min(share, micro), work))
-        self._report_work(shapes)
+        if settings.trainer.hours is None:
+            self._report_work(shapes)
         weights = sum(weight.numel() * weight.element_size() for weight in planned.parameters()) // holders
         if not self._fits(shapes, weights, group):
             return
@@ -220,7 +220,8 @@ class _Costs:
         epochs = "" if passes is None else f", {passes:.2f} epochs"
         self.findings.fact(
             "work",
-            f"{counted(trainer.steps, 'step')}, {tokens:,} tokens with padding{epochs}; "
+            ("" if trainer.hours is None else f"trainer.hours={trainer.hours:g} holds about ")
+            + f"{counted(trainer.steps, 'step')}, {tokens:,} tokens with padding{epochs}; "
             f"{a_step} per step, {in_flops(flops)} in total",
             steps=trainer.steps,
             tokens=tokens,
@@ -241,15 +242,28 @@ class _Costs:
                 rows = rows_of(self.material.rows("train", program, shorter), part.name)
                 measured[key] = measure(module, part, rows, shorter, self.settings, precision, group)
             rates.append(measured[key])
-        self._report_time(shapes, rates, self._answering(module, group, precision), group, precision)
+        steps = [shape.seconds(rate) for shape, rate in zip(shapes, rates, strict=True)]
+        batches = sum(count for _, _, count in self._held_out())
+        answering = self._answering(module, group, precision)
+        validation = batches * FORWARD_SHARE * steps[-1] + answering
+        if self.settings.trainer.hours is not None:
+            shapes = self._with_steps_that_fit(shapes, Costs(step=tuple(steps), validation=validation))
+            self._report_work(shapes)
+        self._report_time(shapes, rates, validation, answering > 0, group, precision)
+
+    def _with_steps_that_fit(self, shapes: Sequence[StepShape], costs: Costs) -> list[StepShape]:
+        """Return the shapes with as many steps as the budget of hours holds, which are the run's from here on."""
+        trainer, all_steps = self.settings.trainer, self.phases[-1].end
+        assert trainer.hours is not None
+        fitting = max(1, steps_that_fit(self.phases, 0.0, 0, SECONDS * trainer.hours, costs, trainer))
+        self.settings = self.settings.model_copy(update={"trainer": trainer.model_copy(update={"steps": fitting})})
+        self.phases = in_turn(replace(phase, steps=round(phase.steps * fitting / all_steps)) for phase in self.phases)
+        return [replace(shape, phase=phase) for shape, phase in zip(shapes, self.phases, strict=True)]
 
     def _held_out(self) -> list[tuple[Part, RowSource, int]]:
         """Return the held-out rows of each part, and the number of batches of them that a validation reads."""
         assert self.held_out is not None
-        most, size = self.settings.trainer.evaluate_batches or 2**62, self.last.batch_size
-        texts = list(self.held_out.sources.values()) if isinstance(self.held_out, RowsBySource) else [self.held_out]
-        each = [(part, rows_of(text, part.name)) for part in self.whole[-1].parts.members for text in texts]
-        return [(part, rows, min(math.ceil(len(rows) / size), most)) for part, rows in each]
+        return validation_batches(self.held_out, self.whole[-1], self.last, self.settings.trainer)
 
     def _answering(self, module: Step, group: Group, precision: Precision) -> float:
         """Return the seconds in which a validation answers its rows: measures that are not sums need all answers."""
@@ -261,14 +275,19 @@ class _Costs:
         return total
 
     def _report_time(
-        self, shapes: Sequence[StepShape], rates: Sequence[Measured], answering: float, group: Group, precision: Precision
+        self,
+        shapes: Sequence[StepShape],
+        rates: Sequence[Measured],
+        validation: float,
+        answers: bool,
+        group: Group,
+        precision: Precision,
     ) -> None:
         trainer, processes = self.settings.trainer, self.settings.launch.processes
         steps = [shape.seconds(rate) for shape, rate in zip(shapes, rates, strict=True)]
         training = sum(seconds * shape.phase.steps for seconds, shape in zip(steps, shapes, strict=True))
-        batches = sum(count for _, _, count in self._held_out())
         validations = math.ceil(trainer.steps / trainer.evaluate_every)
-        validating = validations * (batches * _FORWARD_SHARE * steps[-1] + answering)
+        validating = validations * validation
         per_second = [processes * rate.tokens / rate.seconds for rate in rates]
         flops = shapes[0].flops / steps[0]
         partly = [rate.rows for shape, rate in zip(shapes, rates, strict=True) if rate.rows < shape.share]
@@ -292,7 +311,7 @@ class _Costs:
         self.findings.fact(
             "time",
             # A model that is not trained yet writes texts to their limit.
-            f"about {duration(training)}, and {'up to ' if answering else ''}{duration(validating)} for "
+            f"about {duration(training)}, and {'up to ' if answers else ''}{duration(validating)} for "
             f"{counted(validations, 'validation')}",
             training_seconds=training,
             validation_seconds=validating,

@@ -13,8 +13,8 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence, Sized
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -42,6 +42,8 @@ class Phase:
         dropout: whether dropout is on.
         samples_before: rows of this sequence length that earlier phases read.
         fits_memory: whether a micro-batch is to be as large as fits into memory.
+        drawn_steps: the steps whose rows are drawn, if these are more than it has: in whole windows, so that what a window holds
+            does not depend on where the phase ends. Rows that are drawn in vain are passed over.
         length_window: the steps whose rows are drawn together and sorted by length, if the rows have different lengths.
     """
 
@@ -56,38 +58,49 @@ class Phase:
     objective: Mapping[str, Any] = field(default_factory=dict)
     dropout: bool = True
     fits_memory: bool = False
+    drawn_steps: int | None = None
 
     @property
     def end(self) -> int:
         """The first step after it."""
         return self.first_step + self.steps
 
+    @property
+    def drawn_end(self) -> int:
+        """The first step after those whose rows are drawn."""
+        return self.end if self.drawn_steps is None else self.first_step + self.drawn_steps
+
 
 def plan_phases(trainer: TrainerSettings) -> tuple[Phase, ...]:
     """Return the phases of a run; one where the settings name none."""
-    phases: list[Phase] = []
-    first_step, read = 0, defaultdict[int, int](int)
-    stretches = trainer.phases or [PhaseSettings()]
-    for index, (settings, steps) in enumerate(zip(stretches, trainer.phase_steps, strict=True)):
-        length, batch_size = trainer.length_in(settings), trainer.batch_in(settings)
-        phases.append(
-            Phase(
-                index=index,
-                first_step=first_step,
-                steps=steps,
-                sequence_length=length,
-                batch_size=batch_size,
-                micro_batch_size=trainer.micro_batch_in(settings),
-                fits_memory=trainer.fits_memory_in(settings),
-                samples_before=read[length],
-                length_window=trainer.length_window,
-                objective=settings.objective,
-                dropout=settings.dropout,
-            )
+    return in_turn(
+        Phase(
+            index=index,
+            first_step=0,
+            steps=steps,
+            sequence_length=trainer.length_in(settings),
+            batch_size=trainer.batch_in(settings),
+            micro_batch_size=trainer.micro_batch_in(settings),
+            fits_memory=trainer.fits_memory_in(settings),
+            samples_before=0,
+            length_window=trainer.length_window,
+            objective=settings.objective,
+            dropout=settings.dropout,
         )
-        first_step += steps
-        read[length] += steps * batch_size
-    return tuple(phases)
+        for index, (settings, steps) in enumerate(zip(trainer.phases or [PhaseSettings()], trainer.phase_steps, strict=True))
+    )
+
+
+def in_turn(phases: Iterable[Phase]) -> tuple[Phase, ...]:
+    """Return phases that follow each other: each begins, and reads on, where those before it end."""
+    turns: list[Phase] = []
+    first_step, read = 0, defaultdict[int, int](int)
+    for phase in phases:
+        turn = replace(phase, first_step=first_step, samples_before=read[phase.sequence_length])
+        turns.append(turn)
+        first_step = turn.end
+        read[turn.sequence_length] += (turn.drawn_end - turn.first_step) * turn.batch_size
+    return tuple(turns)
 
 
 def with_steps(trainer: TrainerSettings, rows: int) -> TrainerSettings:
@@ -213,7 +226,7 @@ class Order:
         phase = self.phase_at(step)
         turn = (step - phase.first_step) % phase.length_window
         first = step - turn
-        together = min(phase.length_window, phase.end - first)
+        together = min(phase.length_window, phase.drawn_end - first)
         drawn = self._read(self.samples_before(first), together * phase.batch_size, len(sizes), len(sizes))
         by_size = np.argsort(sizes[drawn.samples], kind="stable")
         batch = int(permute(np.array([turn]), together, "length window", self.seed, first)[0])

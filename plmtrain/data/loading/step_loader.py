@@ -15,7 +15,7 @@ import threading
 import time
 import traceback
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.process import BaseProcess
@@ -79,7 +79,7 @@ class StepLoader:
         """Return the number of remaining steps."""
         return len(self._range)
 
-    def __iter__(self) -> Iterator[tuple[int, list[Batch]]]:
+    def __iter__(self) -> Generator[tuple[int, list[Batch]]]:
         """Yield steps (0-based) with their micro-batches, in order.
 
         Raises:

@@ -27,6 +27,9 @@ from plmtrain.settings.composing.settings_file import WHOLE, SettingsFile, read_
 
 _ABSENT = object()
 
+_LENGTHS = ("trainer.steps", "trainer.epochs", "trainer.hours")
+"""The settings of which one gives the length of a run."""
+
 
 @dataclass(frozen=True)
 class Composed:
@@ -165,13 +168,18 @@ def _idle_choices(file: SettingsFile, chosen: Mapping[str, str | None]) -> Itera
 
 
 def _one_length(config: DictConfig, checked: Checked, file: SettingsFile) -> Iterator[SettingsError]:
-    """Give a run the length of the command line, in steps or in epochs, whatever a file says about the other of the two."""
+    """Give a run the length of the command line, in steps, in epochs or in hours, whatever a file says about the other two."""
     given = {key: text for key, text in checked.values if not text.endswith("=null")}
-    if "trainer.steps" in given and "trainer.epochs" in given:
-        remedy = "give one of them"
-        yield SettingsError("a run has a number of steps or of epochs, not both", where(given["trainer.epochs"]), remedy)
-    elif "trainer.steps" in given or ("trainer.steps" in file.values and not {"trainer.epochs"} & {*file.values, *given}):
-        OmegaConf.update(config, "trainer.epochs", None, force_add=True)
+    lengths = [key for key in _LENGTHS if key in given]
+    if len(lengths) > 1:
+        words = " or of ".join(key.removeprefix("trainer.") for key in lengths)
+        what = f"a run has a number of {words}, not {'both' if len(lengths) == 2 else 'all of them'}"
+        yield SettingsError(what, where(given[lengths[-1]]), "give one of them")
+        return
+    chosen = lengths or [key for key in _LENGTHS if file.values.get(key) is not None][-1:]
+    for key in _LENGTHS[1:] if chosen else ():
+        if key not in chosen:
+            OmegaConf.update(config, key, None, force_add=True)
 
 
 def _with_parts(
