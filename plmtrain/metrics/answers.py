@@ -92,7 +92,8 @@ class Scores:
         """
         score = _with_none if unanswerable else _as_given
         pairs = [score(answer, texts) for answer, texts in zip(given, right, strict=True)]
-        return cls(*np.array(pairs, np.float64).reshape(-1, 2).T, given, right)
+        exact, words = np.array(pairs, np.float64).reshape(-1, 2).T
+        return cls(exact, words, given, right)
 
 
 def _as_given(answer: str, right: Sequence[str]) -> tuple[float, float]:
