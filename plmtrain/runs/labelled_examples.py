@@ -153,7 +153,7 @@ class LabelledExamples(Material):
         contradicted = sum(answers[example.texts] != example.reference for example in train)
         told = []
         if repeated := len(train) - len(answers):
-            known = f", {contradicted:,} of them with another {self.examples.reader.noun}" if contradicted else ""
+            known = f", {contradicted:,} of them with {self.examples.reader.another}" if contradicted else ""
             told.append(f"{repeated:,} of {len(train):,} training examples repeat another one's text{known}")
         if seen := sum(example.texts in answers for example in held_out):
             told.append(f"{seen:,} of {len(held_out):,} held-out examples are in the training ones, too")

@@ -32,7 +32,7 @@ class TaskTarget:
 class TargetReader(Reader[MultitaskSettings, TaskTarget]):
     """Encodes and describes examples of rows and targets, of one task or of several."""
 
-    noun = "target"
+    another = "another target"
 
     def content(self, example: Example[TaskTarget]) -> tuple[str, ...]:
         assert example.reference is not None

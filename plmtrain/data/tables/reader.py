@@ -65,8 +65,8 @@ class Reader(ABC, Generic[TaskT, ReferenceT]):
         task: the task's settings; ``informed`` and ``settled`` fill in those that are left open.
     """
 
-    noun: str
-    """The word for a right answer in messages: ``label``, ``score``."""
+    another: str
+    """The words in messages for a right answer that is not the same: ``another score``, ``other labels``."""
     endings: ClassVar[Mapping[str, str]] = FORMATS
     """The formats of its tables by the endings of files."""
 

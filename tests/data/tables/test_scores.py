@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from hypothesis import given
@@ -14,10 +16,12 @@ from plmtrain.data.tables.labelled import Examples, gather, rows_of_files
 from plmtrain.data.tables.readers import reader_of
 from plmtrain.data.tables.table_files import Row
 from plmtrain.errors import DataError
+from plmtrain.runs.labelled_examples import LabelledExamples
 from plmtrain.settings.data import TableSettings
 from plmtrain.settings.tasks.base import TaskSettings
 from plmtrain.settings.tasks.classification import ClassificationSettings
 from plmtrain.settings.tasks.regression import RegressionSettings
+from plmtrain.settings.tasks.token_labels import TokenLabelsSettings
 from plmtrain.text.readers import Skips
 
 TASK = RegressionSettings(name="t", text=("text",), label="score")
@@ -167,3 +171,23 @@ def test_the_digest_of_labelled_examples_is_that_of_version_0_1(tmp_path: Path, 
     held_out = examples(Path("d.tsv"), Path("e.tsv"), task=task)
     assert held_out.digest() == "7a454d4ec27302f846fca77055d00403e96f958976d92deace8de7655784e90b"
     assert held_out.sources["train"]["d.tsv"] == "705a397bba715c671a7788914abd66062dad5107c1f3bdfff4aa15ac44d7ebf9"
+
+
+@pytest.mark.parametrize(
+    ("task", "answers", "words"),
+    [
+        (ClassificationSettings(name="t", text=("text",), label="right"), ("yes", "no"), "another label"),
+        (ClassificationSettings(name="t", text=("text",), label="right", multi_label=True), ("a,b", "b"), "other labels"),
+        (RegressionSettings(name="t", text=("text",), label="right"), ("1", "2"), "another score"),
+        (TokenLabelsSettings(name="t", text="text", label="right"), ("A B", "B B"), "other labels"),
+    ],
+)
+def test_equal_texts_with_different_answers_are_told(
+    task: TaskSettings, answers: tuple[str, str], words: str, tmp_path: Path
+) -> None:
+    first, second = answers
+    (tmp_path / "a.tsv").write_text(f"text\tright\nred cat\t{first}\nred cat\t{second}\nblue dog\t{second}\n")
+    (tmp_path / "b.tsv").write_text(f"text\tright\nblack cat\t{first}\n")
+    read = examples(tmp_path / "a.tsv", tmp_path / "b.tsv", task=task)
+    told = LabelledExamples.repetitions(cast("LabelledExamples", SimpleNamespace(examples=read)))
+    assert told == [f"1 of 3 training examples repeat another one's text, 1 of them with {words}"]

@@ -154,7 +154,7 @@ class _LabelReader(SentenceReader[ClassificationSettings, ReferenceT]):
 class ClassificationReader(_LabelReader[str]):
     """Reads a label beside a text or a pair."""
 
-    noun = "label"
+    another = "another label"
     numbers = np.int64
 
     @classmethod
@@ -174,7 +174,7 @@ class ClassificationReader(_LabelReader[str]):
 class GroupedReader(_LabelReader[GroupedLabel]):
     """Reads a label beside a text or a pair, and the columns of ``task.group``."""
 
-    noun = "label"
+    another = "another label"
     numbers = np.int64
 
     @classmethod
@@ -233,7 +233,7 @@ class WrittenClassificationReader(WordedReader[ClassificationSettings, str], Cla
 class MultiLabelReader(_LabelReader[Labels]):
     """Reads any number of labels beside a text or a pair: a list, text with a separator between labels, or a column for each."""
 
-    noun = "labels"
+    another = "other labels"
     numbers = np.float32
 
     @classmethod

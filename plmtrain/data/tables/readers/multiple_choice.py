@@ -35,7 +35,7 @@ class ChoiceReader(Reader[MultipleChoiceSettings, ReferenceT]):
     The texts of an example are those of ``task.context`` and ``task.question``, if there are any, and then its choices.
     """
 
-    noun = "right choice"
+    another = "another right choice"
     fewest: ClassVar[int] = 2
     """The fewest choices of an example."""
 

@@ -35,7 +35,7 @@ _SHORT = 40
 class QuestionAnsweringReader(TextReader[QuestionAnsweringSettings, RightAnswers]):
     """Reads a question and its context from the columns of ``task.text``, and the answers from that of ``task.label``."""
 
-    noun = "answer"
+    another = "another answer"
     endings: ClassVar[Mapping[str, str]] = {**FORMATS, ".json": "squad"}
 
     @property

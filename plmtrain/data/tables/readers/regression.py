@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class RegressionReader(SentenceReader[RegressionSettings, float]):
     """Reads a score beside a text or a pair."""
 
-    noun = "score"
+    another = "another score"
     numbers = np.float64
 
     def answer(self, row: Row) -> float:

@@ -32,7 +32,7 @@ _SEEN = re.compile("[a-z0-9]")
 class SequenceToSequenceReader(TextReader[SequenceToSequenceSettings, str]):
     """Reads a text from the column of ``task.target``."""
 
-    noun = "target"
+    another = "another target"
 
     @property
     def answer_columns(self) -> Mapping[str, str]:

@@ -27,7 +27,7 @@ Tags = tuple[str, ...]
 class TokenLabelsReader(Reader[TokenLabelsSettings, Tags]):
     """Reads the words of a text from the column of ``task.text``, and their labels from that of ``task.label``."""
 
-    noun = "labels"
+    another = "other labels"
 
     def __init__(self, task: TokenLabelsSettings) -> None:
         super().__init__(task)
