@@ -22,6 +22,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from plmtrain.nn.bf16_products import products_of
+
 _FORGET_BIAS = 1.0
 """Added to the forget gate, as TensorFlow does: it is no part of the bias."""
 
@@ -128,13 +130,14 @@ class _Recurrence(torch.autograd.Function):
         recurrent, projecting = state_weight.to(kind), projection_weight.to(kind)
         of_gates, of_outputs = torch.empty_like(gates), torch.empty_like(outputs[1:])
         of_output, of_cells = torch.zeros_like(outputs[0]), torch.zeros_like(memory[0])
-        aten = torch.ops.aten
+        aten, products = torch.ops.aten, products_of(gates.device)
         for step in reversed(range(len(gates))):
             of_output += outer[step]
             aten.hardtanh_backward.grad_input(
                 of_output, outputs[step + 1], -projection_clip, projection_clip, grad_input=of_outputs[step]
             )
-            of_exposed = (of_outputs[step].to(kind) @ projecting).to(gates.dtype)
+            with products:
+                of_exposed = (of_outputs[step].to(kind) @ projecting).to(gates.dtype)
             entering, candidate, forgetting, exposing = gates[step].chunk(4, dim=1)
             of_entering, of_candidate, of_forgetting, of_exposing = of_gates[step].chunk(4, dim=1)
             cells = torch.tanh(memory[step + 1])
@@ -145,10 +148,12 @@ class _Recurrence(torch.autograd.Function):
             of_forgetting.copy_(aten.sigmoid_backward(of_cells * memory[step], forgetting))
             of_exposing.copy_(aten.sigmoid_backward(of_exposed * cells, exposing))
             of_cells *= forgetting
-            of_output = (of_gates[step].to(kind) @ recurrent).to(gates.dtype)
+            with products:
+                of_output = (of_gates[step].to(kind) @ recurrent).to(gates.dtype)
         gates_by_row, before = of_gates.flatten(0, 1).to(kind), outputs[:-1].flatten(0, 1).to(kind)
-        of_recurrent = gates_by_row.t() @ before
-        of_projecting = of_outputs.flatten(0, 1).to(kind).t() @ exposed.flatten(0, 1).to(kind)
+        with products:
+            of_recurrent = gates_by_row.t() @ before
+            of_projecting = of_outputs.flatten(0, 1).to(kind).t() @ exposed.flatten(0, 1).to(kind)
         return (
             of_gates,
             of_recurrent.to(state_weight.dtype),

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import torch
 
+from plmtrain.nn.bf16_products import products_of
 from plmtrain.settings.models.base import ModelSettings
-from plmtrain.training.precision import Precision, products_of
+from plmtrain.training.precision import Precision
 
 _TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 

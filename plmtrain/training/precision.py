@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, Literal
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Literal
 
 import torch
 
+from plmtrain.nn.bf16_products import cpu_abilities, cpu_lacks_bf16, products_of
 from plmtrain.settings.trainer import WantedPrecision
-from plmtrain.training.bf16_products import WidenedProducts
 
 Precision = Literal["fp32", "bf16", "fp16"]
 
@@ -31,7 +31,7 @@ def choose_precision(wanted: WantedPrecision, device: torch.device) -> Precision
 def precision_reason(wanted: WantedPrecision, device: torch.device) -> str:
     """Return in a few words why ``choose_precision`` returns what it does."""
     if wanted != "auto":
-        widened = wanted == "bf16" and device.type == "cpu" and _cpu_lacks_bf16()
+        widened = wanted == "bf16" and device.type == "cpu" and cpu_lacks_bf16()
         return f"trainer.precision={wanted}" + (": this CPU has no bf16, so fp32 is computed and rounded" if widened else "")
     units = _bf16_units(device)
     return f"auto: {units}" if units else f"auto: the {_KINDS[device.type]} does not multiply bf16 in hardware"
@@ -41,16 +41,8 @@ def _bf16_units(device: torch.device) -> str:
     """Return the name of the device's instructions that multiply bf16; empty if it has none."""
     if device.type == "cuda":
         return "the GPU multiplies bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else ""
-    able = _cpu_abilities() if device.type == "cpu" else {}
+    able = cpu_abilities() if device.type == "cpu" else {}
     return next((f"the CPU has {name}" for key, name in _CPU_UNITS.items() if able.get(key)), "")
-
-
-def _cpu_abilities() -> Mapping[str, bool]:
-    if hasattr(torch.cpu, "get_capabilities"):
-        return torch.cpu.get_capabilities()
-    # Before torch 2.11 the names are private: if one is gone, fp32 is the safe answer.
-    private = {"amx_bf16": "_is_amx_tile_supported", "avx512_bf16": "_is_avx512_bf16_supported"}
-    return {key: getattr(torch.cpu, name, bool)() for key, name in private.items()}
 
 
 @contextmanager
@@ -65,14 +57,3 @@ def autocast(precision: Precision, device: torch.device, keeps_casts: bool = Tru
     casting = torch.autocast(device.type, dtype=_TYPES[precision], enabled=precision != "fp32", cache_enabled=keeps_casts)
     with casting, products_of(device) if precision == "bf16" else nullcontext():
         yield
-
-
-def products_of(device: torch.device) -> AbstractContextManager[Any]:
-    """Return the context in which a device computes products of bf16 in a reasonable time; a backward pass needs it, too."""
-    return WidenedProducts() if device.type == "cpu" and _cpu_lacks_bf16() else nullcontext()
-
-
-def _cpu_lacks_bf16() -> bool:
-    """Return whether torch has no kernel for products of bf16: on x86 it needs AVX-512, with or without units for bf16."""
-    able = _cpu_abilities()
-    return bool(able.get("avx2")) and not able.get("avx512_f")

@@ -6,12 +6,16 @@ same random numbers.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from typing import Any
 
+import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from plmtrain.backbones import blocks_in
+from plmtrain.nn.bf16_products import products_of
 
 
 def recompute_blocks(learner: nn.Module) -> None:
@@ -23,4 +27,10 @@ def recompute_blocks(learner: nn.Module) -> None:
     """
     for block in blocks_in(learner):
         for name in ("forward", *getattr(block, "entries", ())):
-            setattr(block, name, partial(checkpoint, getattr(block, name), use_reentrant=False))
+            again = partial(checkpoint, getattr(block, name), use_reentrant=False, context_fn=_contexts)
+            setattr(block, name, again)
+
+
+def _contexts() -> tuple[AbstractContextManager[Any], AbstractContextManager[Any]]:
+    """Return the contexts of the first and of the second computation, besides autocast, which torch repeats by itself."""
+    return nullcontext(), products_of(torch.device("cpu"))  # on a GPU it does nothing

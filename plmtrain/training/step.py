@@ -18,7 +18,7 @@ from plmtrain.programs.parts import Part
 from plmtrain.programs.program import Carry
 from plmtrain.programs.taught import Taught, Teacher
 from plmtrain.training.group import Group
-from plmtrain.training.precision import Precision, autocast, products_of
+from plmtrain.training.precision import Precision, autocast
 
 
 class Step(nn.Module):
@@ -145,8 +145,7 @@ def take_step(
             faults.fault_point("train.backward", step)
             if faults.wanted("train.backward", step) == "nan":
                 loss = loss * math.nan
-            with products_of(group.device):
-                torch.autograd.backward(scaler.scale(loss))
+            torch.autograd.backward(scaler.scale(loss))
         for name, term in terms.items():
             totals[name] = totals.get(name, 0.0) + term.total.detach()
             weights[name] = term.weight
