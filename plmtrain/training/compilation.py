@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from plmtrain.backbones import blocks_in
+from plmtrain.nn.bf16_products import cpu_lacks_bf16
 
 _MOST_SHAPES = 256
 """The most kernels of a kind of block. Torch's limit is eight, and a run has a shape for each phase, remainder and mode."""
@@ -31,6 +32,11 @@ def compile_blocks(learner: nn.Module, *, ragged: bool) -> None:
     import torch._dynamo
 
     torch._dynamo.config.recompile_limit = _MOST_SHAPES
+    if cpu_lacks_bf16():
+        import torch._inductor.config
+
+        # Else the compiler leaves out the rounding of what is widened again for a product (``nn.bf16_products``).
+        torch._inductor.config.emulate_precision_casts = True
     for block in blocks_in(learner):
         block.forward = torch.compile(block.forward, fullgraph=True, dynamic=ragged)  # type: ignore[method-assign]
 

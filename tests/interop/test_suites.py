@@ -161,10 +161,14 @@ SUITES: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[str, ...], Any]] =
     "klue/ynat": ({"title": TEXT, "label": TOPICS}, {"title": "t", "label": 2}, ("t",), "society"),
     "klue/nli": (pair("premise", "hypothesis", NLI), {"premise": "p", "hypothesis": "h", "label": 0}, ("p", "h"), "entailment"),
     "klue/sts": (
-        {"sentence1": TEXT, "sentence2": TEXT, "labels": {"label": Value("float64"), "binary-label": Value("int64")}},
-        {"sentence1": "a", "sentence2": "b", "labels": {"label": 3.7, "binary-label": 1}},
+        {
+            "sentence1": TEXT,
+            "sentence2": TEXT,
+            "labels": {"label": Value("float64"), "real-label": Value("float64"), "binary-label": Value("int64")},
+        },
+        {"sentence1": "a", "sentence2": "b", "labels": {"label": 3.0, "real-label": 2.97, "binary-label": 0}},
         ("a", "b"),
-        3.7,
+        2.97,
     ),
     "nsmc": (
         {"document": TEXT, "label": ClassLabel(names=["negative", "positive"])},

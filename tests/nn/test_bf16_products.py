@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from plmtrain.training.bf16_products import WidenedProducts
-from plmtrain.training.precision import autocast, products_of
+from plmtrain.nn import bf16_products
+from plmtrain.nn.bf16_products import WidenedProducts, products_of
+from plmtrain.nn.projected_lstm import ProjectedLSTM
+from plmtrain.training.precision import autocast
 
 CPU = torch.device("cpu")
 AVX2 = {"avx2": True, "avx512_f": False, "avx512_bf16": False, "amx_bf16": False}
@@ -48,15 +50,34 @@ def is_rounded(result: Tensor, wanted: Tensor) -> bool:
     return result.dtype == torch.bfloat16 and bool(((result.double() - wanted).abs() <= step + 1e-5).all())
 
 
+@pytest.fixture
+def widened(monkeypatch: pytest.MonkeyPatch) -> list[torch.dtype]:
+    """Return a list that receives the type of each operand that is widened."""
+    seen: list[torch.dtype] = []
+    natively = bf16_products._widened
+
+    def watched(argument: Any) -> Any:
+        if isinstance(argument, Tensor):
+            seen.append(argument.dtype)
+        return natively(argument)
+
+    monkeypatch.setattr(bf16_products, "_widened", watched)
+    return seen
+
+
 @pytest.mark.parametrize("name", list(PRODUCTS))
-def test_a_product_is_that_of_the_rounded_operands_rounded(name: str) -> None:
+def test_a_product_is_that_of_the_rounded_operands_rounded(name: str, widened: list[torch.dtype]) -> None:
     x, w, b = operands()
     with torch.autocast("cpu", torch.bfloat16), WidenedProducts():
         result = PRODUCTS[name](x, w, b)
     assert is_rounded(result, exact(name, x, w, b))
+    assert len(widened) >= 2
+    assert set(widened) == {torch.float32}
+    widened.clear()
     with WidenedProducts():
         result = PRODUCTS[name](*(tensor.bfloat16() for tensor in (x, w, b)))
     assert is_rounded(result, exact(name, x, w, b))
+    assert set(widened) == {torch.bfloat16}
 
 
 @pytest.mark.parametrize("name", list(PRODUCTS))
@@ -77,20 +98,39 @@ def test_gradients_are_those_of_bf16(name: str) -> None:
         torch.testing.assert_close(mine.grad, theirs.grad, rtol=2**-7, atol=2e-2)
 
 
-def test_other_products_are_left_to_torch() -> None:
+def test_other_products_are_left_to_torch(widened: list[torch.dtype]) -> None:
     x, w, b = operands()
-    few = operands(rows=4)
+    few = [tensor.bfloat16() for tensor in operands(rows=4)]
+    whole, exact_x = torch.arange(4 * ROWS).view(ROWS, 4), x.double()
+    out = torch.empty(ROWS, 56, dtype=torch.bfloat16)
     with WidenedProducts():
         assert torch.equal(functional.linear(x, w, b), functional.linear(*operands()))  # fp32
-        low = [tensor.bfloat16() for tensor in few]
-        widened = functional.linear(*low)
-    assert torch.equal(widened, functional.linear(*low))  # few rows
+        assert torch.equal(functional.linear(*few), functional.linear(*few))  # few rows
+        torch.mm(x.bfloat16(), w.t().bfloat16(), out=out)
+    assert is_rounded(out, exact("mm", x, w, b))
+    with torch.autocast("cpu", torch.bfloat16), WidenedProducts():
+        assert (whole @ whole.t()).dtype == torch.int64
+        assert (exact_x @ w.double().t()).dtype == torch.float64
+        assert torch.addmm(b, mat1=x, mat2=w.t()).dtype == torch.bfloat16
     with torch.autocast("cpu", torch.float16), WidenedProducts():
         assert functional.linear(x, w, b).dtype == torch.float16
+    assert not widened
+
+
+def test_the_recurrence_widens_in_its_backward_pass(monkeypatch: pytest.MonkeyPatch, widened: list[torch.dtype]) -> None:
+    """Torch leaves the context when it begins a backward pass."""
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: AVX2, raising=False)
+    layer = ProjectedLSTM(8, 12, 16, 3.0, 3.0)
+    hidden = torch.randn(5, ROWS, 8, requires_grad=True)
+    with autocast("bf16", CPU):
+        outputs, _ = layer(hidden, torch.zeros(ROWS, 16), torch.zeros(ROWS, 12))
+    widened.clear()
+    outputs.float().square().sum().backward()
+    assert widened.count(torch.bfloat16) >= 2 * 2 * 5 + 4  # two operands of two products a step, and of two after all
 
 
 @pytest.mark.parametrize(
-    ("capabilities", "precision", "widened"),
+    ("capabilities", "precision", "expected"),
     [
         (AVX2, "bf16", True),
         (AVX2, "fp32", False),
@@ -100,18 +140,18 @@ def test_other_products_are_left_to_torch() -> None:
     ],
 )
 def test_only_cpus_without_kernels_for_bf16_widen(
-    monkeypatch: pytest.MonkeyPatch, capabilities: dict[str, Any], precision: Any, widened: bool
+    monkeypatch: pytest.MonkeyPatch, capabilities: dict[str, Any], precision: Any, expected: bool, widened: list[torch.dtype]
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
-    seen: list[torch.dtype] = []
-    natively = torch.Tensor.float
-
-    def watched(tensor: Tensor) -> Tensor:
-        seen.append(tensor.dtype)
-        return natively(tensor)
-
-    monkeypatch.setattr(torch.Tensor, "float", watched)
     with autocast(precision, CPU):
         functional.linear(*operands())
-    assert (torch.bfloat16 in seen) == widened
+    assert bool(widened) == expected
     assert isinstance(products_of(CPU), WidenedProducts) == (capabilities is AVX2)
+
+
+@pytest.mark.parametrize("has_avx512", [False, True])
+def test_older_versions_of_torch_are_asked_otherwise(monkeypatch: pytest.MonkeyPatch, has_avx512: bool) -> None:
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    monkeypatch.setattr(torch.cpu, "_is_avx2_supported", lambda: True)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_supported", lambda: has_avx512)
+    assert isinstance(products_of(CPU), WidenedProducts) == (not has_avx512)

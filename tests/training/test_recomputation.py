@@ -12,6 +12,7 @@ from plmtrain import backbones
 from plmtrain.batch import Inputs, Layout
 from plmtrain.settings.composing.compose import compose
 from plmtrain.settings.decode import pretrain_settings
+from plmtrain.training.precision import autocast
 from plmtrain.training.recomputation import recompute_blocks
 
 SHAPE = "model.layers=6 model.width=16 model.heads=2 model.feed_forward=64 model.dropout=0.2".split()
@@ -35,6 +36,25 @@ def kept(model: nn.Module, inputs: Inputs, at: Tensor | None = None) -> tuple[in
     return sum(size for place, size in sizes.items() if place not in weights), [
         parameter.grad.clone() for parameter in model.parameters() if parameter.grad is not None
     ]
+
+
+def test_a_block_is_computed_again_in_bf16_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also on a CPU for which products of bf16 are widened: torch leaves that context when it begins a backward pass."""
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True, "avx512_f": False}, raising=False)
+    model = backbones.build(pretrain_settings(compose(["model=gpt2", "objective=clm", *SHAPE, *SHORT])).model, 50).train()
+    inputs = Inputs(ids=torch.arange(64).view(2, 32) % 50, layout=Layout(causal=True))
+    gradients = []
+    for recomputed in (False, True):
+        if recomputed:
+            recompute_blocks(model)
+        torch.manual_seed(3)
+        model.zero_grad()
+        with autocast("bf16", torch.device("cpu")):
+            states = model.encode(inputs)
+        states.float().square().sum().backward()
+        gradients.append([parameter.grad.clone() for parameter in model.parameters() if parameter.grad is not None])
+    assert len(gradients[0]) > 50
+    assert all(torch.equal(one, other) for one, other in zip(*gradients, strict=True))
 
 
 def test_a_block_keeps_its_input_alone() -> None:
