@@ -152,6 +152,8 @@ def test_only_cpus_without_kernels_for_bf16_widen(
 @pytest.mark.parametrize("has_avx512", [False, True])
 def test_older_versions_of_torch_are_asked_otherwise(monkeypatch: pytest.MonkeyPatch, has_avx512: bool) -> None:
     monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"):
+        monkeypatch.setattr(torch.cpu, name, lambda: False)
     monkeypatch.setattr(torch.cpu, "_is_avx2_supported", lambda: True)
     monkeypatch.setattr(torch.cpu, "_is_avx512_supported", lambda: has_avx512)
     assert isinstance(products_of(CPU), WidenedProducts) == (not has_avx512)

@@ -31,6 +31,8 @@ def test_auto_is_bf16_on_cpus_that_multiply_it(
 
 def test_older_versions_of_torch_are_asked_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    for name in ("_is_avx2_supported", "_is_avx512_supported"):
+        monkeypatch.setattr(torch.cpu, name, lambda: True)
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
     assert choose_precision("auto", CPU) == "bf16"
