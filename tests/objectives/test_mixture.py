@@ -114,7 +114,7 @@ def test_what_the_drawn_part_does_not_use_stays_as_it_is(tmp_path: Path) -> None
         name: {part for part in parts.names if _reads(part, name)} for name in parameters
     }  # by the structure alone: the parts whose loss a parameter is in
     before: dict[str, list[torch.Tensor]] = {}
-    for number, batches in trainer._steps():
+    for number, batches in trainer._load():
         trained = parts.draw(seed, number).name
         for name, parameter in parameters.items():
             before[name] = [parameter.detach().clone(), *(tensor.clone() for tensor in optimizer.state[parameter].values())]

@@ -60,7 +60,7 @@ def started(folder: Path) -> tuple[Trainer, float]:
     if not run.status():
         run.create().write_status("preparing")
     trainer = assemble(material, run, "ten-billion")
-    number, batches = next(iter(trainer._steps()))
+    number, batches = next(trainer._load())
     assert number == trainer.progress.step
     trainer._step(number, batches)
     return trainer, time.process_time() - began

@@ -317,7 +317,7 @@ def test_resume_is_instant_in_ten_million_rows(tmp_path: Path) -> None:
     trainer.progress = type(trainer.progress)(step=900_000)
     assert Counting.fetched == 1  # to count the operations of a step
     Counting.fetched = 0
-    number, batches = next(iter(trainer._steps()))
+    number, batches = next(trainer._load())
     assert number == 900_000
     assert Counting.fetched == sum(len(batch.samples) for batch in batches) == 8
 
