@@ -121,7 +121,8 @@ def plan_of(
     if hours is None:
         return Plan(measurable.phases), progress, settings
     began, group = time.perf_counter(), measurable.group
-    logged = log.read()  # in every process, so that all of them fail if it is damaged; the main one's is what counts
+    # In every process, so that all of them fail if it is damaged; the main one's is what counts.
+    logged = log.read(len(measurable.phases))
     decisions = from_main(recorded(progress.decisions, logged) if group.is_main else (), group)
     if decisions and decisions[-1].hours != hours:
         decisions = _decided_anew(decisions, progress, measurable, settings.trainer)
