@@ -121,9 +121,7 @@ def assemble(material: Material, folder: RunFolder, settings_hash: str) -> Train
     settings = material.settings
     group = Group(settings.trainer.device, settings.launch.timeout, settings.trainer.threads, settings.trainer.sharding)
     phases = plan_phases(settings.trainer)
-    check_divisible(
-        phases, group.size
-    )  # all of them: with trainer.hours the loader of the steps knows only those up to the present
+    check_divisible(phases, group.size)  # with trainer.hours the loader of the steps knows no phase to come
     programs = material.programs(phases)
     token_embeddings = embedded_tokens(settings, material.tokenizer)
     teacher = load_teacher(settings, material.tokenizer, programs, group.device)

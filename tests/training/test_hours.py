@@ -291,6 +291,12 @@ def test_all_processes_follow_the_clock_of_the_first(tmp_path: Path) -> None:
     assert 20 < first[0] <= 30
 
 
+def test_a_phase_to_come_must_be_divisible_too(tmp_path: Path) -> None:
+    phases = "trainer.phases=[{share: 0.5}, {share: 0.5, batch_size: 3}]"
+    hours(tmp_path / "run", phases, step=(1.0, 1.0))
+    assert in_group(lambda: hours(tmp_path / "run", phases).trainer(), 2) == [2, 2]
+
+
 def test_the_speed_is_measured_before_and_nothing_is_left_of_it(tmp_path: Path) -> None:
     """With the clock of the machine, and a gradient that is not finite: the first weights are those of a run without a clock."""
     overrides = ("trainer.phases=[{share: 0.5, sequence_length: 8, dropout: false}, {share: 0.5}]",)
