@@ -12,7 +12,7 @@ from rich.console import RenderableType
 
 from plmtrain import backbones, keyed_random
 from plmtrain.console import tell
-from plmtrain.data.loading.order import plan_phases
+from plmtrain.data.loading.order import check_divisible, plan_phases
 from plmtrain.data.loading.plan import Plan
 from plmtrain.errors import SettingsError
 from plmtrain.families import embedding_rows
@@ -121,6 +121,7 @@ def assemble(material: Material, folder: RunFolder, settings_hash: str) -> Train
     settings = material.settings
     group = Group(settings.trainer.device, settings.launch.timeout, settings.trainer.threads, settings.trainer.sharding)
     phases = plan_phases(settings.trainer)
+    check_divisible(phases, group.size)  # with trainer.hours the loader of the steps knows no phase to come
     programs = material.programs(phases)
     token_embeddings = embedded_tokens(settings, material.tokenizer)
     teacher = load_teacher(settings, material.tokenizer, programs, group.device)

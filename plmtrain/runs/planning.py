@@ -1,7 +1,7 @@
 """The plan that a run begins or goes on with: of its number of steps, or of the steps that its budget of hours holds.
 
-Before a run with ``trainer.hours`` begins, some steps of each phase are taken and measured, with all that a real step does, and
-are undone. The clock of the budget runs meanwhile. A run that goes on finds the decisions that were recorded.
+Before a run with ``trainer.hours`` begins, some steps of each phase are taken and measured, with all that a real step does, but
+at a learning rate of 0. The clock of the budget runs meanwhile. A run that goes on finds the decisions that were recorded.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import torch
@@ -21,8 +20,9 @@ from plmtrain.data.loading.plan import Costs, Decision, Plan
 from plmtrain.data.rows.mixed_rows import HeldOut
 from plmtrain.data.rows.rows import PartedRows, RowSource, rows_of
 from plmtrain.errors import SettingsError, SettingsErrors
+from plmtrain.programs.learner import Learner
 from plmtrain.programs.program import Trainable
-from plmtrain.runs.step_shapes import FORWARD_SHARE, divide_by_part, validation_batches
+from plmtrain.runs.step_shapes import FORWARD_SHARE, divide_by_part, seconds_of_answers, validation_batches
 from plmtrain.settings.rules import broken_rules
 from plmtrain.settings.run import RunSettings
 from plmtrain.settings.trainer import TrainerSettings
@@ -35,6 +35,8 @@ from plmtrain.training.progress import Progress
 
 _ENOUGH = 0.5
 """Seconds of measured steps that are enough, if these are short."""
+_PATIENCE = 5.0
+"""The most seconds to measure the answers of a validation."""
 _FEW, _MANY = 2, 50
 """The steps that are measured of a phase, at least and at most."""
 
@@ -45,7 +47,7 @@ class Measurable:
 
     Args:
         module: the wrapped ``Step``.
-        learner: the learner within it, whose weights are as they were before when the steps were measured.
+        learner: the learner within it.
         phases, programs, rows: one of each for every phase.
         held_out: the rows of a validation.
         precision: of matrix products.
@@ -53,7 +55,7 @@ class Measurable:
     """
 
     module: nn.Module
-    learner: nn.Module
+    learner: Learner
     phases: Sequence[Phase]
     programs: Sequence[Trainable]
     rows: Sequence[RowSource | PartedRows]
@@ -62,16 +64,22 @@ class Measurable:
     group: Group
 
     def costs(self, settings: RunSettings) -> Costs:
-        """Take some steps of each phase, and undo them."""
-        with _undone(self.learner):
-            steps = [
-                self._seconds(phase, program, rows, settings)
-                for phase, program, rows in zip(self.phases, self.programs, self.rows, strict=True)
-            ]
-        batches = sum(
-            count for _, _, count in validation_batches(self.held_out, self.programs[-1], self.phases[-1], settings.trainer)
-        )
-        return Costs(step=tuple(steps), validation=batches * FORWARD_SHARE * steps[-1])
+        """Take some steps of each phase. They change no weight, and say nothing of how the training would go."""
+        optimizer = settings.optimizer.model_copy(update={"lr": 0.0})
+        trainer = settings.trainer.model_copy(update={"on_nonfinite": "skip"})
+        still = settings.model_copy(update={"optimizer": optimizer, "trainer": trainer})
+        steps = [
+            self._seconds(phase, program, rows, still)
+            for phase, program, rows in zip(self.phases, self.programs, self.rows, strict=True)
+        ]
+        last = self.phases[-1]
+        batches = validation_batches(self.held_out, self.programs[-1], last, settings.trainer)
+        with torch.no_grad(), self.group.gathered(self.module):
+            answering = seconds_of_answers(
+                batches, self.learner, last, self.group, self.precision, processes=self.group.size, patience=_PATIENCE
+            )
+        validation = sum(count for _, _, count in batches) * FORWARD_SHARE * steps[-1] + answering
+        return Costs(step=tuple(steps), validation=validation)
 
     def _seconds(self, phase: Phase, program: Trainable, rows: RowSource | PartedRows, settings: RunSettings) -> float:
         """Return the mean seconds of a step of a phase; of a mixture, by the shares of its parts."""
@@ -88,16 +96,6 @@ class Measurable:
                 steps = more if steps == _FEW < more else 0
             total += seconds * shorter.steps
         return total / phase.steps
-
-
-@contextmanager
-def _undone(learner: nn.Module) -> Iterator[None]:
-    """Give the weights back the values that they had before."""
-    before = {name: tensor.detach().clone() for name, tensor in learner.state_dict().items()}
-    yield
-    with torch.no_grad():
-        for name, tensor in learner.state_dict().items():
-            tensor.copy_(before[name])
 
 
 def plan_of(
@@ -121,7 +119,8 @@ def plan_of(
     if hours is None:
         return Plan(measurable.phases), progress, settings
     began, group = time.perf_counter(), measurable.group
-    logged = log.read()  # in every process, so that all of them fail if it is damaged; the main one's is what counts
+    # In every process, so that all of them fail if it is damaged; the main one's is what counts.
+    logged = log.read(len(measurable.phases))
     decisions = from_main(recorded(progress.decisions, logged) if group.is_main else (), group)
     if decisions and decisions[-1].hours != hours:
         decisions = _decided_anew(decisions, progress, measurable, settings.trainer)

@@ -10,10 +10,13 @@ from dataclasses import dataclass, replace
 from plmtrain.data.loading.order import Phase
 from plmtrain.data.rows.mixed_rows import HeldOut, RowsBySource
 from plmtrain.data.rows.rows import RowSource, rows_of
+from plmtrain.programs.learner import Learner
 from plmtrain.programs.parts import Part
 from plmtrain.programs.program import Trainable
 from plmtrain.settings.trainer import TrainerSettings
-from plmtrain.training.costs import Measured, Work
+from plmtrain.training.costs import Measured, Work, answering_seconds
+from plmtrain.training.group import Group
+from plmtrain.training.precision import Precision
 
 _DRAWN_STEPS = 10_000
 """The number of steps from which the shares of a mixture's parts are estimated."""
@@ -85,6 +88,38 @@ def validation_batches(
     texts = list(held_out.sources.values()) if isinstance(held_out, RowsBySource) else [held_out]
     each = [(part, rows_of(text, part.name)) for part in program.parts.members for text in texts]
     return [(part, rows, min(math.ceil(len(rows) / phase.batch_size), most)) for part, rows in each]
+
+
+def seconds_of_answers(
+    batches: Sequence[tuple[Part, RowSource, int]],
+    learner: Learner,
+    phase: Phase,
+    group: Group,
+    precision: Precision,
+    *,
+    processes: int,
+    patience: float,
+) -> float:
+    """Return the seconds in which a validation answers its rows, such as by generating texts: measures that are not sums need all
+    answers.
+
+    Args:
+        batches: from ``validation_batches``.
+        learner: with whole weights, on the group's device.
+        phase: the last phase.
+        group: of the process that measures.
+        precision: the precision of matrix products.
+        processes: how many divide a batch.
+        patience: the most seconds to measure of each part.
+    """
+    total, share = 0.0, phase.batch_size // processes
+    at_once = min(share, phase.micro_batch_size or share)
+    for part, rows, count in batches:
+        answering = part.program.answering
+        if answering is not None and answering.scored:
+            taken = answering_seconds(answering, part.learner(learner), rows, at_once, group.device, precision, patience)
+            total += count * taken * share / at_once
+    return total
 
 
 def in_flops_per_second(rate: float) -> str:

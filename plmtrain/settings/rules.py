@@ -256,13 +256,17 @@ def _stream_has_no_epochs(data: DataSettings | TableSettings, trainer: TrainerSe
         yield "trainer.epochs", what, "give the steps: trainer.steps=100000"
 
 
-def _stream_by_the_clock_has_one_length(data: DataSettings | TableSettings, trainer: TrainerSettings) -> Iterator[Broken]:
-    """Check that the file with which rows of another length begin does not change with the clock."""
+def _stream_by_the_clock_has_rows_of_one_shape(data: DataSettings | TableSettings, trainer: TrainerSettings) -> Iterator[Broken]:
+    """Check that the file with which rows of another shape begin does not change with the clock."""
     if isinstance(data, DataSettings) and data.type == "stream" and trainer.hours is not None:
         lengths = dict.fromkeys(trainer.length_in(phase) for phase in trainer.phases)
         if len(lengths) > 1:
             what = f"rows of {' and '.join(map(str, lengths))} tokens in a stream begin at steps that trainer.hours would move"
             yield "trainer.phases", what, "give trainer.steps instead of trainer.hours, or all phases one sequence_length"
+        for index, phase in enumerate(trainer.phases):
+            if phase.objective:  # of span_corruption, for example, its settings decide how much text a row takes
+                what = "a phase with another objective may have rows of another shape: trainer.hours would move where they begin"
+                yield f"trainer.phases.{index}.objective", what, "give trainer.steps instead of trainer.hours, or omit it"
 
 
 def _languages_are_used(model: ModelSettings, objective: ObjectiveSettings) -> Iterator[Broken]:
@@ -322,7 +326,7 @@ _RULES: tuple[Rule, ...] = (
     (("objective", "data"), _sources_have_own_names),
     (("objective", "data"), _stream_is_read_in_blocks),
     (("data", "trainer"), _stream_has_no_epochs),
-    (("data", "trainer"), _stream_by_the_clock_has_one_length),
+    (("data", "trainer"), _stream_by_the_clock_has_rows_of_one_shape),
     (("model", "objective"), _languages_are_used),
     (("model", "tokenizer"), _characters_are_of_words),
     (("model", "data"), _languages_are_numbered_alike),

@@ -84,7 +84,7 @@ def next_decision(plan: Plan, done: int, costs: Costs, trainer: TrainerSettings,
     last, position = plan.decisions[-1], plan.position(done)
     length = last.length
     if last.hours != trainer.hours:  # what was done is a smaller part of a larger budget
-        length = max(1, round(length * trainer.hours / last.hours))
+        length = max(1, round(min(float(MOST), length * trainer.hours / last.hours)))
         position = min(position, float(length))
     left = SECONDS * trainer.hours - used
     steps = done + steps_that_fit(plan.schedule, position, done, left, costs, trainer)
@@ -122,7 +122,7 @@ def steps_that_fit(
         validations, checkpoints = (_times(done, end, every) for every in (trainer.evaluate_every, trainer.save_every))
         return steps * step + validations * costs.validation + checkpoints * costs.checkpoint
 
-    return bisect_right(range(1, MOST), left, key=seconds)
+    return bisect_right(range(1, MOST - done), left, key=seconds)
 
 
 def _times(done: int, end: int, every: int) -> int:

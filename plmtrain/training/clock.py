@@ -12,18 +12,22 @@ from plmtrain.console import duration
 
 _LEAST_STEPS = 10
 """The last steps that are always among those from which the time of a step is estimated."""
+_SPANS = 200
+"""The time that counts as the present is divided into so many parts: the steps of one are counted together."""
 
 VALIDATION, CHECKPOINT = "this batch of the validation", "this checkpoint"
 """The pauses between steps, in the words of a stop that waits for one."""
 
 
-@dataclass(frozen=True)
-class _Timed:
-    """A step: the phase that it belongs to, how long it took, and when it ended."""
+@dataclass
+class _Span:
+    """Steps of a phase, one after another: how many, how long they took in all, and when the first began and the last ended."""
 
     phase: int
-    seconds: float
-    ended: float
+    began: float
+    steps: int = 0
+    seconds: float = 0.0
+    ended: float = 0.0
 
 
 class Clock:
@@ -52,7 +56,7 @@ class Clock:
         self._now = now or time.perf_counter
         self._began = self._since = self._now()
         self._used, self._lately = used, lately
-        self._steps: deque[_Timed] = deque()
+        self._spans: deque[_Span] = deque()
         self._pauses: dict[str, float] = {}
         self._tokens = tokens
         self._machine_rate = machine_rate
@@ -97,10 +101,18 @@ class Clock:
         yield
         ended = self._now()
         if self._step_seconds is not None:  # the first one includes warm-up
-            self._steps.append(_Timed(phase, ended - self._step_began, ended))
-            while len(self._steps) > _LEAST_STEPS and self._steps[0].ended < ended - self._lately:
-                self._steps.popleft()
+            self._keep(phase, ended)
         self._step_seconds = ended - self._step_began
+
+    def _keep(self, phase: int, ended: float) -> None:
+        """Count the present step, and forget those that are no longer the present."""
+        spans = self._spans
+        if not spans or spans[-1].phase != phase or ended - spans[-1].began > self._lately / _SPANS:
+            spans.append(_Span(phase, self._step_began))
+        last = spans[-1]
+        last.steps, last.seconds, last.ended = last.steps + 1, last.seconds + ended - self._step_began, ended
+        while spans[0].ended < ended - self._lately and sum(span.steps for span in spans) - spans[0].steps >= _LEAST_STEPS:
+            spans.popleft()
 
     @property
     def used(self) -> float:
@@ -109,8 +121,8 @@ class Clock:
 
     def step_seconds(self, phase: int) -> float | None:
         """Return the mean seconds of a step of a phase, as of late; None if none was measured."""
-        seconds = [step.seconds for step in self._steps if step.phase == phase]
-        return sum(seconds) / len(seconds) if seconds else None
+        spans = [span for span in self._spans if span.phase == phase]
+        return sum(span.seconds for span in spans) / sum(span.steps for span in spans) if spans else None
 
     def pause_seconds(self, doing: str) -> float | None:
         """Return the seconds of the last pause of a kind; None if there was none."""

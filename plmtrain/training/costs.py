@@ -177,7 +177,7 @@ def measure(
     steps: int = _MEASURED,
     between: Callable[[], object] = lambda: None,
 ) -> Measured:
-    """Take some real steps and measure them. The learner's weights change.
+    """Take some real steps and measure them. The learner's weights change, unless ``optimizer.lr`` is 0.
 
     Args:
         module: the wrapped ``Step``.
@@ -191,7 +191,7 @@ def measure(
         between: called before each step, outside its time, such as for a step of another program in turn.
 
     Raises:
-        DivergedError: if a gradient is not finite.
+        DivergedError: if a gradient is not finite, unless ``trainer.on_nonfinite`` skips such steps.
         Stopped: if a signal asked for it.
     """
     phase = replace(phase, index=0, first_step=0, steps=WARM_UP + steps, samples_before=0)
@@ -215,7 +215,7 @@ def measure(
             learning_rate=learning_rate(step, settings.schedule, settings.optimizer.lr, settings.trainer.steps),
             clip_norm=settings.optimizer.clip_norm,
         )
-        if not outcome.updated and not scaler.is_enabled():
+        if not outcome.updated and not scaler.is_enabled() and settings.trainer.on_nonfinite == "stop":
             raise DivergedError(
                 f"the gradient of step {step + 1} is not finite",
                 f"gradient norm {outcome.gradient_norm}",

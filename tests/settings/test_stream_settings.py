@@ -20,6 +20,15 @@ DEFAULTS = ("model=bert", "objective=mlm", "data=stream", "data.files=[a.jsonl]"
             ["trainer=short_first", "trainer.hours=1"],
             "rows of 16 and 64 tokens in a stream.*trainer.steps instead of trainer.hours",
         ),
+        (
+            [
+                "model=t5_small",
+                "objective=span_corruption",
+                "trainer.hours=1",
+                "trainer.phases=[{share: 0.5, objective: {mean_span_length: 8}}, {share: 0.5}]",
+            ],
+            "another objective may have rows of another shape.*trainer.steps instead of trainer.hours",
+        ),
         (["objective=mixture", "objective.shares={mlm: 1, rtd: 1}"], "mixes objectives whose rows have different lengths"),
         (["objective=nsp"], "objective=nsp reads pairs of segments.*prepare the whole text"),
         (["model=xlnet", "objective=plm"], "objective=plm carries a memory along the whole text"),

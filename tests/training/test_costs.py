@@ -16,6 +16,7 @@ from plmtrain.data.rows.rows import Rows
 from plmtrain.keyed_random import Keys
 from plmtrain.programs.answering import Answering
 from plmtrain.programs.program import AnyProgram
+from plmtrain.runs.step_shapes import seconds_of_answers
 from plmtrain.settings.composing.compose import compose
 from plmtrain.settings.decode import pretrain_settings
 from plmtrain.settings.run import PretrainSettings
@@ -89,6 +90,23 @@ def test_answers_are_timed_as_a_validation_computes_them(
     taken = costs.answering_seconds(slow, learner, Fresh(4, program), 20, torch.device("cpu"), "fp32", patience)
     assert (taken, slow.rows[-1]) == (pytest.approx(seconds), rows)
     assert learner.training
+
+
+def test_a_validation_answers_as_many_rows_at_once_as_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seven batches of 20 rows: each of two processes answers its ten in two turns of five. The other part answers nothing."""
+    slow, (settings, program, learner) = Slow(), made("objective=mlm", "trainer.batch_size=20", "trainer.micro_batch_size=5")
+    monkeypatch.setattr(costs.time, "perf_counter", lambda: slow.now)
+    answered, other = (
+        SimpleNamespace(program=SimpleNamespace(answering=answering), learner=lambda learner: learner)
+        for answering in (slow, None)
+    )
+    monkeypatch.setattr(Slow, "scored", ("f1",))
+    rows: Any = Fresh(4, program)
+    (phase,) = plan_phases(settings.trainer)
+    batches: Any = [(answered, rows, 7), (other, rows, 9)]
+    group = Group("cpu", 60, 1)
+    taken = seconds_of_answers(batches, learner, phase, group, "fp32", processes=2, patience=1000.0)
+    assert taken == pytest.approx(7 * 2 * (2 + 3 * 5))
 
 
 def predicted(program: AnyProgram, term: str = "mlm") -> float:
@@ -232,6 +250,16 @@ def test_rows_keep_memory_in_proportion() -> None:
     least = 4 * LENGTH * LAYERS * (2 * WIDTH + INNER)
     assert least < found.kept[1] < 12 * least
     assert found.kept[0] < 0.2 * found.kept[1]
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "adafactor", "adagrad", "lamb", "muon"])
+def test_steps_at_a_rate_of_zero_change_no_weight(optimizer: str) -> None:
+    settings, program, learner = made("model=bert", "objective=mlm", f"optimizer={optimizer}", "trainer.batch_size=4")
+    still = settings.model_copy(update={"optimizer": settings.optimizer.model_copy(update={"lr": 0.0})})
+    before = [weight.detach().clone() for weight in learner.parameters()]
+    (phase,) = plan_phases(settings.trainer)
+    measure(Step(learner, "fp32"), program.parts.main, Fresh(40, program), phase, still, "fp32", Group("cpu", 60, 1))
+    assert all(torch.equal(old, new) for old, new in zip(before, learner.parameters(), strict=True))
 
 
 def test_real_steps_are_taken_and_timed() -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import resource
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,13 @@ import pytest
 from support.tiny_run import TinyRun, in_child, in_group
 
 from plmtrain.data.loading.order import plan_phases
-from plmtrain.data.loading.plan import Costs
+from plmtrain.data.loading.plan import Costs, Decision
 from plmtrain.errors import CheckpointError, SettingsError, SettingsErrors
 from plmtrain.runs.planning import in_words
 from plmtrain.settings.trainer import TrainerSettings
 from plmtrain.training.budget import SECONDS, first_decision, steps_that_fit
 from plmtrain.training.checkpoint import Checkpoints
+from plmtrain.training.decision_log import DecisionLog
 from plmtrain.training.trainer import Trainer
 
 BUDGET = 60.0
@@ -161,7 +163,7 @@ def test_steps_after_a_kill_are_those_before_it(tmp_path: Path) -> None:
         with pytest.raises(Killed):
             go(run, before)
         used = run.checkpoint.progress.used_seconds if kept else 0.0
-        decided = len(run.folder.decisions_log().read())
+        decided = len(run.folder.decisions_log().read(1))
         ended = go(run, after)
         assert before.records == whole.records[: len(before.records)]
         again = after.records[: sum(record["step"] > kept for record in before.records)]
@@ -177,7 +179,7 @@ def test_recorded_decisions_are_replayed_by_another_run(tmp_path: Path) -> None:
     first = hours(tmp_path / "first", phases, budget=30, step=(1.0, 1.0))
     again = hours(tmp_path / "again", phases, "trainer.workers=1", budget=30, step=None)
     go(first, Watch(SPEEDS["half as fast from the middle on"]))
-    again.folder.decisions_log().replace(first.folder.decisions_log().read())
+    again.folder.decisions_log().replace(first.folder.decisions_log().read(2))
     go(again, slower := Watch(lambda step: 50.0))
     assert slower.time > 500
     assert weights(again) == weights(first)
@@ -191,13 +193,78 @@ def test_a_half_written_decision_was_none_and_a_damaged_one_is_told(tmp_path: Pa
     path = run.folder.decisions_path
     whole = path.read_bytes()
     path.write_bytes(whole + b'{"step": 12, "total')
-    assert run.trainer().plan.decisions == run.folder.decisions_log().read()
+    assert run.trainer().plan.decisions == run.folder.decisions_log().read(1)
     assert path.read_bytes() == whole
     path.write_bytes(whole.replace(b'"step": 5,', b'"step": "5",'))
     with pytest.raises(CheckpointError, match="clock's decisions is damaged"):
         run.trainer()
     path.unlink()  # the checkpoint knows them up to its step
     assert run.trainer().plan.decisions == run.checkpoint.progress.decisions
+
+
+SOUND: dict[str, Any] = asdict(
+    Decision(step=0, total_steps=20, position=0.0, length=20, hours=1.0, used=0.5, costs=Costs(step=(1.0,)))
+)
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"position": math.nan}, "not finite"),
+        ({"used": math.inf}, "not finite"),
+        ({"position": 20.5}, "position is not within length"),
+        ({"step": 5}, "first step is not 0"),
+        ({"total_steps": 10**30}, "total_steps is not from"),
+        ({"total_steps": -5}, "total_steps is not from"),
+        ({"length": 0}, "length is not from"),
+        ({"hours": 0.0}, "hours is not above 0"),
+        ({"used": -1.0}, "used is less than 0"),
+        ({"costs": {"step": []}}, "costs.step has not 1 numbers"),
+        ({"costs": {"step": [1.0, 1.0]}}, "costs.step has not 1 numbers"),
+        ({"costs": {"step": [0.0]}}, "cost is not above 0"),
+        ({"costs": {"step": [1.0], "checkpoint": -0.5}}, "cost is less than 0"),
+    ],
+)
+def test_a_decision_that_no_clock_makes_is_told(tmp_path: Path, changed: dict[str, Any], told: str) -> None:
+    log = DecisionLog(tmp_path / "clock.jsonl")
+    log.path.write_text(json.dumps(SOUND) + "\n")
+    assert [asdict(decision) for decision in log.read(1)] == [SOUND]
+    log.path.write_text(json.dumps({**SOUND, **changed}) + "\n")
+    with pytest.raises(CheckpointError, match=f"line 1: .*{told}") as caught:
+        log.read(1)
+    assert caught.value.exit_code == 4
+
+
+def test_decisions_about_steps_in_reverse_are_told(tmp_path: Path) -> None:
+    log = DecisionLog(tmp_path / "clock.jsonl")
+    log.path.write_text("".join(json.dumps({**SOUND, "step": step}) + "\n" for step in (0, 6, 6)))
+    assert [decision.step for decision in log.read(1)] == [0, 6, 6]  # the budget may change at a step
+    log.path.write_text("".join(json.dumps({**SOUND, "step": step}) + "\n" for step in (0, 6, 5)))
+    with pytest.raises(CheckpointError, match="line 3: step is less"):
+        log.read(1)
+
+
+def test_a_record_without_an_end_is_not_read(tmp_path: Path) -> None:
+    log = DecisionLog(tmp_path / "clock.jsonl")
+    with log.path.open("wb") as file:
+        file.truncate(2**40)
+    with pytest.raises(CheckpointError, match=r"bytes, more than decisions need"):
+        log.read(1)
+
+
+def test_a_decision_that_the_disk_takes_in_part_is_none(tmp_path: Path) -> None:
+    log = DecisionLog(tmp_path / "clock.jsonl")
+    first, second = (Decision(**{**SOUND, "step": step, "costs": Costs(step=(1.0,))}) for step in (0, 2))
+    log.append(first)
+    most = log.path.stat().st_size * 3 // 2
+
+    def act() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+        log.append(second)
+
+    assert in_child(act) == 7
+    assert log.path.stat().st_size == most
+    assert log.read(1) == (first,)
 
 
 def test_all_processes_follow_the_clock_of_the_first(tmp_path: Path) -> None:
@@ -224,10 +291,16 @@ def test_all_processes_follow_the_clock_of_the_first(tmp_path: Path) -> None:
     assert 20 < first[0] <= 30
 
 
+def test_a_phase_to_come_must_be_divisible_too(tmp_path: Path) -> None:
+    phases = "trainer.phases=[{share: 0.5}, {share: 0.5, batch_size: 3}]"
+    hours(tmp_path / "run", phases, step=(1.0, 1.0))
+    assert in_group(lambda: hours(tmp_path / "run", phases).trainer(), 2) == [2, 2]
+
+
 def test_the_speed_is_measured_before_and_nothing_is_left_of_it(tmp_path: Path) -> None:
-    """With the clock of the machine: the first weights are those of a run that measured nothing."""
+    """With the clock of the machine, and a gradient that is not finite: the first weights are those of a run without a clock."""
     overrides = ("trainer.phases=[{share: 0.5, sequence_length: 8, dropout: false}, {share: 0.5}]",)
-    measured, plain = hours(tmp_path / "measured", *overrides, budget=200, step=None), TinyRun(tmp_path / "plain")
+    measured, plain = hours(tmp_path / "measured", *overrides, budget=1e6, step=None), TinyRun(tmp_path / "plain")
 
     def act() -> None:
         made, other = measured.trainer(), plain.trainer()
@@ -236,12 +309,13 @@ def test_the_speed_is_measured_before_and_nothing_is_left_of_it(tmp_path: Path) 
         )
         decision = made.plan.decisions[0]
         assert 0 < decision.used == made.progress.used_seconds
-        assert all(0 < seconds < 10 for seconds in decision.costs.step)
-        assert made.setup.settings.trainer.steps == decision.length == decision.total_steps > 2
+        assert len(decision.costs.step) == 2
+        assert decision == first_decision(made.plan.schedule, decision.costs, measured.settings.trainer, decision.used)
+        assert made.setup.settings.trainer.steps == decision.length == decision.total_steps
         assert measured.folder.status()["total_steps"] == measured.folder.config()["trainer"]["steps"] == decision.length
         assert "left, until about" in next(in_words(made.plan, 0.5))
 
-    assert in_child(act) == 0
+    assert in_child(act, "train.backward@1:nan") == 0
 
 
 def test_the_most_steps_that_fit_are_those_of_a_walk() -> None:
@@ -292,3 +366,18 @@ def test_another_budget_is_used_from_the_checkpoint_on(tmp_path: Path) -> None:
     rates = [record["lr"] for record in watch.records if "lr" in record]
     assert rates == sorted(rates, reverse=True)
     assert 0.4 < rates[0] / run.settings.optimizer.lr < 0.6
+
+
+def test_a_kill_before_the_first_checkpoint_of_another_budget_changes_nothing(tmp_path: Path) -> None:
+    """The checkpoint that the run goes on from knows nothing of the new budget, and ends with a decision about the same step."""
+    often = "trainer.save_every=9"
+    with pytest.raises(Killed):
+        go(hours(tmp_path / "run", often, budget=40), Watch(kill=20))
+    longer = hours(tmp_path / "run", often, budget=80)
+    saved = longer.checkpoint.progress
+    assert (saved.step, saved.decisions[-1].step) == (18, 18)
+    with pytest.raises(Killed):
+        go(longer, before := Watch(kill=24))
+    after = go(longer, again := Watch())
+    assert before.records == again.records[: len(before.records)]
+    assert [decision.hours * SECONDS for decision in after.plan.decisions if decision.step == 18] == [40, 80]

@@ -31,7 +31,7 @@ from plmtrain.runs.lifecycle import weights_digests
 from plmtrain.runs.material import Material
 from plmtrain.runs.memory_need import carried, kept_beside, planned_learner, require_memory
 from plmtrain.runs.micro_batches import with_fitting_micro_batches
-from plmtrain.runs.step_shapes import FORWARD_SHARE, StepShape, divide_by_part, in_flops, validation_batches
+from plmtrain.runs.step_shapes import FORWARD_SHARE, StepShape, divide_by_part, in_flops, seconds_of_answers, validation_batches
 from plmtrain.settings.run import RunSettings
 from plmtrain.settings.trainer import EMBEDDINGS
 from plmtrain.training import allocator, memory
@@ -39,7 +39,7 @@ from plmtrain.training.budget import SECONDS, steps_that_fit
 from plmtrain.training.checkpoint import Checkpoint
 from plmtrain.training.checkpoint_manifest import Identity, step_folders
 from plmtrain.training.compilation import compile_blocks
-from plmtrain.training.costs import Measured, answering_seconds, measure, work_of
+from plmtrain.training.costs import Measured, measure, work_of
 from plmtrain.training.freezing import freeze, parameters_in_words
 from plmtrain.training.group import Group
 from plmtrain.training.launch import require_room
@@ -244,7 +244,15 @@ class _Costs:
             rates.append(measured[key])
         steps = [shape.seconds(rate) for shape, rate in zip(shapes, rates, strict=True)]
         batches = sum(count for _, _, count in self._held_out())
-        answering = self._answering(module, group, precision)
+        answering = seconds_of_answers(
+            self._held_out(),
+            module.learner,
+            self.last,
+            group,
+            precision,
+            processes=self.settings.launch.processes,
+            patience=_PATIENCE,
+        )
         validation = batches * FORWARD_SHARE * steps[-1] + answering
         if self.settings.trainer.hours is not None:
             shapes = self._with_steps_that_fit(shapes, Costs(step=tuple(steps), validation=validation))
@@ -264,15 +272,6 @@ class _Costs:
         """Return the held-out rows of each part, and the number of batches of them that a validation reads."""
         assert self.held_out is not None
         return validation_batches(self.held_out, self.whole[-1], self.last, self.settings.trainer)
-
-    def _answering(self, module: Step, group: Group, precision: Precision) -> float:
-        """Return the seconds in which a validation answers its rows: measures that are not sums need all answers."""
-        share, total = self.last.batch_size // self.settings.launch.processes, 0.0
-        for part, rows, batches in self._held_out():
-            answering, learner = part.program.answering, part.learner(module.learner)
-            if answering is not None and answering.scored:
-                total += batches * answering_seconds(answering, learner, rows, share, group.device, precision, _PATIENCE)
-        return total
 
     def _report_time(
         self,
