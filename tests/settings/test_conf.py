@@ -27,6 +27,7 @@ TAUGHT = ("distillation", "causal_distillation")
 """Objectives with a teacher."""
 REFUSED = {
     ("finetune", "model", "xlm_clm"): "reads the first state of a row, which in model=xlm_clm sees no other",
+    ("finetune", "trainer", "length_warmup"): "phases are for pretraining",
     ("finetune", "trainer", "short_first"): "phases are for pretraining",
 }
 """Choices that one of the verbs does not take, and what it says."""
@@ -107,6 +108,14 @@ def test_a_size_rescales_any_family_and_leaves_it_itself(size: str, model: str) 
         assert (made.dropout, made.attention_dropout) == (0, 0)
         scaled |= {"dropout", "attention_dropout"}
     assert made.model_dump(exclude=scaled) == published.model_dump(exclude=scaled)
+
+
+@pytest.mark.parametrize("length", [64, 512])
+def test_rows_grow_by_length_warmup_and_steps_keep_their_tokens(length: int) -> None:
+    phases = plan_phases(settings("trainer=length_warmup", f"trainer.sequence_length={length}").trainer)
+    assert [phase.sequence_length for phase in phases] == [8, 16, 32, length]
+    assert [phase.steps for phase in phases] == [500] * 4
+    assert {phase.batch_size * phase.sequence_length for phase in phases} == {32 * length}
 
 
 @pytest.mark.parametrize(("length", "batch"), [(64, 32), (128, 32), (512, 8), (128, 6)])
