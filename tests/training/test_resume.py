@@ -134,6 +134,9 @@ class CountedShards:
     def tokens(self, number: int, asking: Callable[[], None]) -> int:
         return self.sizes[number]
 
+    def wait_for(self, number: int) -> None:
+        assert self.sizes[number] > 9
+
     def store(self, number: int) -> Store:
         tokens = np.random.default_rng(number).integers(5, VOCABULARY.size, self.sizes[number]).astype(np.uint16)
         ends = np.array([0, len(tokens)])
