@@ -188,7 +188,7 @@ def _left_out(cache: ShardCache) -> list[str]:
     if not skipped and not dropped:
         return []
     left_out = f"{counted(dropped, 'document')} left out, since their text is held out"
-    return [f"of {counted(len(facts), 'file')} that were prepared: {counted(skipped, 'line')} skipped, {left_out}"]
+    return [f"{counted(len(facts), 'file')} prepared for training: {counted(skipped, 'line')} skipped, {left_out}"]
 
 
 def _held_out(corpus: Corpus) -> Path:

@@ -206,9 +206,10 @@ def test_text_of_several_sources_goes_on_exactly_in_any_division(system: str, tm
 def test_a_stop_while_rows_are_awaited_is_one_between_two_steps(size: int, tmp_path: Path) -> None:
     """Whichever process heard it: what was done is saved, though no checkpoint was due."""
     kind = PROGRAMS["dynamic_mlm"]
-    whole = replace(kind.run(tmp_path / "run", "trainer.steps=8", "trainer.save_every=8"), rows=partial(streamed, kind=StoppingShards))
-    assert in_group(whole.go, size) == [Stopped.exit_code] * size
-    assert whole.checkpoint.progress.step > 0
+    run = kind.run(tmp_path / "run", "trainer.steps=8", "trainer.save_every=8")
+    run = replace(run, rows=partial(streamed, kind=StoppingShards))
+    assert in_group(run.go, size) == [Stopped.exit_code] * size
+    assert run.checkpoint.progress.step > 0
 
 
 def assert_same_up_to_rounding(run: TinyRun, whole: TinyRun, unseen: str = "") -> None:

@@ -37,8 +37,9 @@ _NICENESS = 10
 """Training has precedence on a core that both need: it waits for the slowest of its threads."""
 
 
-_GRACE = 5.0
-"""Seconds in which the process may end by itself, when it is told to: it listens between two chunks of text."""
+_GRACE = 1.0
+"""Seconds in which the process may end by itself, when it is told to. It listens between two chunks of text; what it leaves when
+it is killed, the next one clears."""
 
 _MANY = 0.01
 """A share of the lines of a file: if more cannot be read, a user is told of this file, not only of the sum."""

@@ -279,7 +279,7 @@ def test_a_file_that_loses_many_lines_is_told(
     filled(made, Turns(0, 0))
     assert capfd.readouterr().err == ""
     assert _left_out(made.cache) == [
-        "of 6 files that were prepared: 2 lines skipped, 1 document left out, since their text is held out"
+        "6 files prepared for training: 2 lines skipped, 1 document left out, since their text is held out"
     ]
 
 
