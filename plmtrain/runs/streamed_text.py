@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -25,7 +25,7 @@ from plmtrain.data.corpus.store import mapped
 from plmtrain.data.corpus.updates import OnUpdate
 from plmtrain.data.rows.rows import PartedRows
 from plmtrain.data.shards.ahead import Ahead, AheadPlan
-from plmtrain.data.shards.shard_cache import AwaitedShards, ShardCache
+from plmtrain.data.shards.shard_cache import AwaitedShards, ShardCache, ShardRecord
 from plmtrain.data.shards.shard_files import LISTING, ShardFiles
 from plmtrain.data.shards.shard_order import ShardOrder
 from plmtrain.data.shards.sharded_rows import BlockShape, ShardedRows
@@ -37,6 +37,8 @@ from plmtrain.runs.prepared_text import PreparedText
 from plmtrain.settings.run import PretrainSettings
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from plmtrain.data.loading.order import Phase
     from plmtrain.data.rows.rows import RowSource
     from plmtrain.programs.learner import Learner
@@ -63,7 +65,7 @@ class StreamedText(PreparedText):
         self.files = files
         self.digest = hashlib.sha256(json.dumps([corpus.manifest.digest, files.listing]).encode()).hexdigest()
         self._ahead: Ahead | None = None
-        self._cache_folder: Path | None = None
+        self._cache: ShardCache | None = None
 
     @classmethod
     def of(cls, settings: PretrainSettings, on_update: OnUpdate) -> StreamedText:
@@ -80,13 +82,16 @@ class StreamedText(PreparedText):
         folder: RunFolder,
         group: Group,
     ) -> Sequence[ShardedRows]:
-        self._cache_folder = Path(self.settings.data.prepared_dir) / "streams" / f"{folder.path.name}-{folder.run_id[:8]}"
-        made_with = self.corpus.manifest.digest
-        cache = ShardCache(self.files, made_with, self._cache_folder, folder.path / "data" / "shards.jsonl")
+        # A copy of a run's folder is another run. The first process names the place, which other machines may call otherwise.
+        place = str(group.gather_json([str(folder.path.resolve())])[0])
+        name = f"{folder.path.name}-{hashlib.sha256(f'{folder.run_id} {place}'.encode()).hexdigest()[:16]}"
+        streams, record = Path(self.settings.data.prepared_dir) / "streams", folder.path / "data" / "shards.jsonl"
+        self._cache = cache = ShardCache(self.files, self.corpus.manifest.digest, streams / name, record)
+        shards = AwaitedShards(cache)
         if group.is_main:
-            self._ahead = Ahead(self._plan(cache))
+            self._ahead = Ahead(self._plan(cache), alone=group.size == 1)
+            shards = AwaitedShards(cache, _tell_wait, self._ahead.in_vain)
         group.wait()  # the others must not read why an earlier start failed
-        shards = AwaitedShards(cache, _tell_wait) if group.is_main else AwaitedShards(cache)
         sources: list[ShardedRows] = []
         for opening, program, phase in zip(rows, programs, phases, strict=True):
             assert not isinstance(opening, PartedRows), "refused by the rules of the settings"
@@ -140,8 +145,14 @@ class StreamedText(PreparedText):
 
     def conclude(self, program: Trainable, learner: Learner, phase: Phase, group: Group, folder: Path) -> None:
         self.release()
-        if group.is_main and self._cache_folder is not None:
-            shutil.rmtree(self._cache_folder, ignore_errors=True)
+        if group.is_main and self._cache is not None:
+            shutil.rmtree(self._cache.folder, ignore_errors=True)
+
+    def closing(
+        self, program: Trainable, learner: Learner, best: float | None, measured: Mapping[str, float]
+    ) -> list[RenderableType]:
+        shown = super().closing(program, learner, best, measured)
+        return shown if self._cache is None else [*shown, *_left_out(self._cache)]
 
     def keep(self, folder: Path) -> None:
         super().keep(folder)
@@ -167,6 +178,17 @@ class StreamedText(PreparedText):
 
 def _tell_wait(path: Path) -> None:
     warn(f"training waits for {path.name} to be prepared; more data.processes prepare sooner")
+
+
+def _left_out(cache: ShardCache) -> list[str]:
+    """Return a line that sums up what the prepared files lack; none if that is nothing."""
+    record = ShardRecord(cache.record_path)
+    facts = [known for number in range(len(cache.files)) if (known := record.of(cache.key(number))) is not None]
+    skipped, dropped = sum(known.skipped for known in facts), sum(known.dropped for known in facts)
+    if not skipped and not dropped:
+        return []
+    left_out = f"{counted(dropped, 'document')} left out, since their text is held out"
+    return [f"{counted(len(facts), 'file')} prepared for training: {counted(skipped, 'line')} skipped, {left_out}"]
 
 
 def _held_out(corpus: Corpus) -> Path:

@@ -26,7 +26,7 @@ from plmtrain.data.loading.plan import Plan
 from plmtrain.data.loading.step_loader import StepLoader
 from plmtrain.data.rows.mixed_rows import HeldOut
 from plmtrain.data.rows.rows import PartedRows, TrainingSource
-from plmtrain.errors import DivergedError
+from plmtrain.errors import DivergedError, Stopped
 from plmtrain.optim.schedule import learning_rate
 from plmtrain.programs import flops
 from plmtrain.programs.learner import switch_dropout
@@ -163,7 +163,11 @@ class Trainer:
             if self.finished:
                 return self.progress
             with self._clock.step(self._order.phase_at(self.progress.step).index):
-                number, batches = next(self._steps)
+                try:
+                    number, batches = next(self._steps)
+                except Stopped:  # while rows were awaited: no process has begun the step
+                    self._requests = None  # older than the wait
+                    continue
                 self._step(number, batches)
 
     @property

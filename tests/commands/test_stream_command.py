@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
-from support.command_line import plmtrain
+from support import command_line
+from support.command_line import plmtrain, records
+from support.tiny_run import in_group
 from support.tiny_text import PRETRAIN, documents
 
 PHASES = "trainer.phases=[{steps: 5}, {steps: 3, sequence_length: 24, batch_size: 4}]"
 FILES = "data.files=[corpus/*.jsonl]"
-RUN = [*PRETRAIN, "data=stream", FILES, "data.cache_gb=0.00002", "data.validation_fraction=0.2", PHASES]
+RUN = [
+    *PRETRAIN,
+    "data=stream",
+    FILES,
+    "data.cache_gb=0.00002",
+    "data.validation_fraction=0.2",
+    "model.dropout=0",
+    "model.attention_dropout=0",
+    PHASES,
+]
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +76,18 @@ def test_killed_and_gone_on_with(folder: Path) -> None:
     assert "resuming from step 6" in result.out
     assert weights(folder, "again") == weights(folder, "whole")
     assert list((folder / "prepared" / "streams").iterdir()) == []
+
+
+def test_two_processes_wait_for_one_that_prepares(folder: Path) -> None:
+    """Started as by torchrun."""
+
+    def act() -> None:
+        command_line._run(["pretrain", *run], folder, name=f"rank{os.environ['RANK']}")
+
+    run = [*RUN, f"tokenizer.path={folder / 'runs' / 'whole' / 'tokenizer'}", "name=two"]
+    assert in_group(act, 2) == [0, 0], (folder / ".rank0.err").read_text()
+    losses = [[record["loss"] for record in records(folder / "runs" / name) if "loss" in record] for name in ("two", "whole")]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
 def test_a_check_tells_what_is_known(folder: Path) -> None:

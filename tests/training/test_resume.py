@@ -7,6 +7,7 @@ on each time: if one of its resumes were not exact, its end would not be that of
 from __future__ import annotations
 
 import json
+import os
 import random
 import signal
 from collections.abc import Callable, Iterable
@@ -23,12 +24,14 @@ from support.memory_rows import VOCABULARY, MemoryRows, memory_rows
 from support.program_kind import Kind
 from support.tiny_run import TinyRun, in_child, in_group
 
+from plmtrain import stopping
 from plmtrain.data.corpus.store import Store
 from plmtrain.data.loading.order import Phase
 from plmtrain.data.rows.blocks import Blocks
 from plmtrain.data.rows.mixed_rows import MixedRows, MixedStreams, RowsBySource
 from plmtrain.data.shards.shard_order import ShardOrder
 from plmtrain.data.shards.sharded_rows import BlockShape, ShardedRows
+from plmtrain.errors import Stopped
 from plmtrain.programs.program import AnyProgram
 from plmtrain.settings.lookup import objective_classes, task_classes
 
@@ -134,15 +137,31 @@ class CountedShards:
     def tokens(self, number: int, asking: Callable[[], None]) -> int:
         return self.sizes[number]
 
+    def wait_for(self, number: int) -> None:
+        assert self.sizes[number] > 9
+
     def store(self, number: int) -> Store:
         tokens = np.random.default_rng(number).integers(5, VOCABULARY.size, self.sizes[number]).astype(np.uint16)
         ends = np.array([0, len(tokens)])
         return Store(Path("memory"), "train", tokens, ends, ends, np.ones(len(tokens), np.bool_))
 
 
-def streamed(program: AnyProgram, phase: Phase) -> ShardedRows:
+class StoppingShards(CountedShards):
+    """They are awaited in the third step until a stop that only the first process was asked for."""
+
+    awaited = 0
+
+    def wait_for(self, number: int) -> None:
+        self.awaited += 1
+        if self.awaited == 5:
+            if os.environ.get("RANK", "0") == "0":
+                os.kill(os.getpid(), signal.SIGTERM)
+            raise stopping.stopped()
+
+
+def streamed(program: AnyProgram, phase: Phase, kind: type[CountedShards] = CountedShards) -> ShardedRows:
     """The blocks of a stream: of eight rows in a step, some are of the next file, or of the next epoch."""
-    length, shards = program.row_shape(phase.sequence_length).length, CountedShards()
+    length, shards = program.row_shape(phase.sequence_length).length, kind()
     blocks = partial(Blocks, length=length)
     source = ShardedRows(shards, BlockShape(length, length), blocks, blocks(shards.store(2)), None)  # type: ignore[arg-type]
     source.order = ShardOrder(1, len(shards.sizes), source.rows_in)
@@ -181,6 +200,16 @@ def test_text_of_several_sources_goes_on_exactly_in_any_division(system: str, tm
     assert in_child(alone.go) == 0
     assert in_group(shared.go, 2) == [0, 0]
     assert_same_up_to_rounding(shared, alone)
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_a_stop_while_rows_are_awaited_is_one_between_two_steps(size: int, tmp_path: Path) -> None:
+    """Whichever process heard it: what was done is saved, though no checkpoint was due."""
+    kind = PROGRAMS["dynamic_mlm"]
+    run = kind.run(tmp_path / "run", "trainer.steps=8", "trainer.save_every=8")
+    run = replace(run, rows=partial(streamed, kind=StoppingShards))
+    assert in_group(run.go, size) == [Stopped.exit_code] * size
+    assert run.checkpoint.progress.step > 0
 
 
 def assert_same_up_to_rounding(run: TinyRun, whole: TinyRun, unseen: str = "") -> None:

@@ -21,12 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plmtrain import child_processes, stopping
-from plmtrain.console import counted
+from plmtrain.console import counted, warn
 from plmtrain.data.corpus.store import mapped
-from plmtrain.data.shards.shard_cache import ShardCache, ShardFacts, ShardRecord, write_failure
+from plmtrain.data.shards.shard_cache import ShardCache, ShardFacts, ShardRecord, ended, write_failure
 from plmtrain.data.shards.shard_order import shards_in_turn
 from plmtrain.data.shards.shard_preparation import NoRoom, facts_in, prepare_shard
-from plmtrain.errors import DataError, DistributedError, PlmtrainError, understood
+from plmtrain.errors import DataError, DistributedError, PlmtrainError, Stopped, understood
 from plmtrain.files import FolderLock, clear_leftovers, make_folder, remove_folder, size_in_words
 
 if TYPE_CHECKING:
@@ -37,8 +37,12 @@ _NICENESS = 10
 """Training has precedence on a core that both need: it waits for the slowest of its threads."""
 
 
-_GRACE = 5.0
-"""Seconds in which the process may end by itself, when the other end of its pipe is closed."""
+_GRACE = 1.0
+"""Seconds in which the process may end by itself, when it is told to. It listens between two chunks of text; what it leaves when
+it is killed, the next one clears."""
+
+_MANY = 0.01
+"""A share of the lines of a file: if more cannot be read, a user is told of this file, not only of the sum."""
 
 
 class Turns(NamedTuple):
@@ -74,15 +78,17 @@ class Ahead:
 
     Args:
         plan: what it prepares.
+        alone: whether no other process trains.
     """
 
-    def __init__(self, plan: AheadPlan) -> None:
+    def __init__(self, plan: AheadPlan, *, alone: bool = True) -> None:
+        self._folder, self._alone = plan.cache.folder, alone
         make_folder(plan.cache.folder)
         plan.cache.failure_path.unlink(missing_ok=True)
         # Spawned, since forking a process with threads can hang the child. No daemon, which could not start processes itself.
         context = multiprocessing.get_context("spawn")
         self._turns, theirs = context.Pipe()
-        self._sent: Turns | None = None
+        self._sent: Turns | Exception | None = None
         self._owner = os.getpid()
         self._first: int | None = None  # unknown until the turns before the first step are counted
         self._process = context.Process(target=_serve, args=(os.getpid(), theirs, plan), name="ahead")
@@ -100,16 +106,38 @@ class Ahead:
         """Tell that the next step cannot be found before a turn is counted, nor read before it is prepared."""
         self._send(Turns(turn if self._first is None else self._first, turn))
 
-    def _send(self, turns: Turns) -> None:
-        """Send the turns; not from a forked process that loads rows, which is ahead of training."""
-        if turns != self._sent and os.getpid() == self._owner:
-            self._sent = turns
+    def in_vain(self) -> PlmtrainError | None:
+        """Return why no shard will be prepared any more; None if it may be. For whoever waits for one.
+
+        A stop ends the wait. Of several processes that train none may end it alone, while another begins the step: they ask the
+        one that prepares, and after its answer, which all read, no shard comes that only some of them saw.
+        """
+        if os.getpid() != self._owner:
+            return None
+        if stopping.requested() is not None:
+            if self._alone:
+                return stopping.stopped()
+            if not isinstance(self._sent, Stopped):
+                self._send(stopping.stopped())
+        lives = self._process.is_alive()  # before the last look for an answer
+        with suppress(EOFError, OSError):
+            if self._turns.poll():
+                answer = self._turns.recv()
+                assert isinstance(answer, PlmtrainError)
+                return answer
+        return None if lives else ended(str(self._folder))
+
+    def _send(self, told: Turns | Exception) -> None:
+        """Send turns, or why to end; not from a forked process that loads rows, which is ahead of training."""
+        if told != self._sent and os.getpid() == self._owner:
+            self._sent = told
             with suppress(OSError):  # it ended: who waits for a shard hears why
-                self._turns.send(turns)
+                self._turns.send(told)
 
     def end(self) -> None:
         """End the process, and let it remove what is incomplete, if that takes no longer than a chunk of text."""
         atexit.unregister(self.end)
+        self._send(EOFError())  # a process that was forked since holds the pipe open
         self._turns.close()
         self._process.join(_GRACE)
         self._process.kill()
@@ -130,7 +158,24 @@ def _serve(parent: int, turns: Connection, plan: AheadPlan) -> None:
             "start the same command again",
         )
         assert isinstance(told, PlmtrainError)
-        write_failure(plan.cache.failure_path, told)
+        with suppress(PlmtrainError, OSError, ValueError):  # on a full disk only the process that started this one hears why
+            write_failure(plan.cache.failure_path, told)
+        with suppress(OSError):
+            turns.send(told)
+    os._exit(0)  # its own processes are ended, and nothing is left to write
+
+
+def _hear(turns: Connection) -> Turns:
+    """Receive the turns that are read now.
+
+    Raises:
+        EOFError: if there is nothing more to prepare.
+        Stopped: if the processes that train wait for a shard, and are to stop.
+    """
+    told = turns.recv()
+    if isinstance(told, Exception):
+        raise told
+    return Turns(*told)
 
 
 class Filling:
@@ -165,19 +210,20 @@ class Filling:
 
         Raises:
             EOFError: then.
+            Stopped: if training stops while it waits.
             DataError: if a shard cannot be read, or the cache cannot hold the shards that a step needs.
         """
-        heard = deque([Turns(*turns.recv())], maxlen=1)
+        heard = deque([_hear(turns)], maxlen=1)
 
         def listen() -> None:
             while turns.poll():
-                heard.append(Turns(*turns.recv()))
+                heard.append(_hear(turns))
 
         self._between_chunks = listen
         while True:
             listen()
             if not self.advance(heard[0]):
-                heard.append(Turns(*turns.recv()))
+                heard.append(_hear(turns))
 
     def advance(self, reading: Turns) -> bool:
         """Prepare the next shard, or make room for it; return whether there was anything to do.
@@ -243,6 +289,9 @@ class Filling:
         self._growth = max(self._growth, facts.bytes / max(1, self._cache.files.text_bytes(shard)))
         if self._record.of(facts.key) is None:
             self._record.add(facts)
+            if facts.skipped > _MANY * (facts.documents + facts.dropped + facts.skipped):
+                lines = counted(facts.skipped, "line")
+                warn(f"{lines} of {self._cache.files.paths[shard].name} could not be read and are skipped: {facts.first_skipped}")
 
     def _remove(self, shard: int) -> None:
         remove_folder(self._cache.place(shard))

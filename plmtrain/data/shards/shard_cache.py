@@ -15,23 +15,29 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, TypeVar
+
+from pydantic import Field
 
 from plmtrain.data.corpus.store import Store
 from plmtrain.data.shards.shard_files import ShardFiles
-from plmtrain.errors import DataError, DiskError, DistributedError, PlmtrainError
+from plmtrain.data.shards.shard_order import ROWS
+from plmtrain.errors import DataError, DiskError, DistributedError, MemoryExhausted, PlmtrainError, Stopped, escaped
 from plmtrain.files import disk_errors, make_folder, open_regular, read_bytes, write_json_atomically
-from plmtrain.json_files import DamagedJson, read_object
+from plmtrain.json_files import DamagedJson, as_record, parse, read_record
 
 _POLL = 0.02
 """Seconds between two looks for a shard that is awaited."""
-_LOST = 20.0
-"""Seconds after which nobody who prepares means that it ended: it starts in less."""
+_LOST = 120.0
+"""Seconds after which nobody who prepares means that it ended: it starts in less, even from a slow network file system. The
+process that started it knows sooner (``AwaitedShards``)."""
 
 _PATIENCE = 5.0
 """Seconds of waiting that a user is told of."""
 
 KindT = TypeVar("KindT")
+
+Count = Annotated[int, Field(ge=0, lt=ROWS)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,16 +49,20 @@ class ShardFacts:
         sha256: of its file.
         tokens: document-end marks included.
         bytes: on the disk, prepared.
+        documents: that are prepared.
         dropped: documents that are left out since they are held out.
         skipped: lines that could not be read (``data.on_bad=skip``).
+        first_skipped: where the first of these is, and why.
     """
 
     key: str
     sha256: str
-    tokens: int
-    bytes: int
-    dropped: int
-    skipped: int
+    tokens: Count
+    bytes: Count
+    documents: Count
+    dropped: Count
+    skipped: Count
+    first_skipped: str = ""
 
 
 class ShardRecord:
@@ -95,8 +105,8 @@ class ShardRecord:
         self._read += sum(len(line) + 1 for line in lines[:-1])
         for line in lines[:-1]:
             try:
-                facts = ShardFacts(**json.loads(line))
-            except (ValueError, TypeError):
+                facts = as_record(parse(line), ShardFacts)
+            except DamagedJson:
                 continue  # cut by a power failure: the shard is counted again
             self._facts[facts.key] = facts
 
@@ -142,11 +152,17 @@ class AwaitedShards:
     Args:
         cache: of the run.
         on_wait: called with a shard's file if it is awaited for some seconds.
+        in_vain: returns why no shard will be prepared any more, if the caller knows: ``Ahead.in_vain`` where that is.
     """
 
-    def __init__(self, cache: ShardCache, on_wait: Callable[[Path], None] = lambda path: None) -> None:
+    def __init__(
+        self,
+        cache: ShardCache,
+        on_wait: Callable[[Path], None] = lambda path: None,
+        in_vain: Callable[[], PlmtrainError | None] = lambda: None,
+    ) -> None:
         self._cache, self._record = cache, ShardRecord(cache.record_path)
-        self._on_wait = on_wait
+        self._on_wait, self._in_vain = on_wait, in_vain
 
     def tokens(self, number: int, asking: Callable[[], None] = lambda: None) -> int:
         """Return the tokens of a shard, once they are counted.
@@ -162,6 +178,11 @@ class AwaitedShards:
         if self._record.of(key) is None:
             asking()
         return self._awaited(number, lambda: self._record.of(key)).tokens
+
+    def wait_for(self, number: int) -> None:
+        """Wait until a shard is prepared. Errors as from ``tokens``."""
+        place = self._cache.place(number)
+        self._awaited(number, lambda: place.exists() or None)
 
     def store(self, number: int) -> Store:
         """Return the tokens of a shard, once it is prepared. Errors as from ``tokens``."""
@@ -182,22 +203,26 @@ class AwaitedShards:
         began = alive = time.monotonic()
         told = False
         while (there := look()) is None:
-            if (failure := read_failure(self._cache.failure_path)) is not None:
+            if (failure := read_failure(self._cache.failure_path) or self._in_vain()) is not None:
+                if (there := look()) is not None:
+                    return there  # prepared just before: another process may have seen it
                 raise failure
             now = time.monotonic()
             if _is_held(self._cache.lock_path):
                 alive = now
             elif now - alive > _LOST:
-                raise DistributedError(
-                    "the process that prepares text ahead of training ended",
-                    f"{self._cache.files.paths[number]} was awaited",
-                    "start the same command again; if memory ran out, use fewer data.processes",
-                )
+                raise ended(f"{self._cache.files.paths[number]} was awaited")
             if not told and now - began > _PATIENCE:
                 told = True
                 self._on_wait(self._cache.files.paths[number])
             time.sleep(_POLL)
         return there
+
+
+def ended(where: str) -> DistributedError:
+    """Return the error that nobody prepares shards any more."""
+    remedy = "start the same command again; if memory ran out, use fewer data.processes"
+    return DistributedError("the process that prepares text ahead of training ended", where, remedy)
 
 
 def _is_held(lock: Path) -> bool:
@@ -207,7 +232,7 @@ def _is_held(lock: Path) -> bool:
     except FileNotFoundError:
         return False
     try:
-        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.lockf(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)  # which another one who looks does not exclude
     except OSError as error:
         # Without locks on this file system nothing tells that the process ended.
         return error.errno in (errno.EACCES, errno.EAGAIN, errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
@@ -216,19 +241,31 @@ def _is_held(lock: Path) -> bool:
     return False
 
 
-_KINDS: dict[str, type[PlmtrainError]] = {kind.__name__: kind for kind in (DataError, DiskError, DistributedError)}
+_KINDS: dict[str, type[PlmtrainError]] = {
+    kind.__name__: kind for kind in (DataError, DiskError, DistributedError, MemoryExhausted, Stopped)
+}
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """A ``PlmtrainError`` as it is written."""
+
+    kind: str
+    what: str
+    where: str
+    remedy: str
 
 
 def write_failure(path: Path, error: PlmtrainError) -> None:
     """Write an error for the processes that wait."""
     kind = next((name for name, kind in _KINDS.items() if isinstance(error, kind)), DistributedError.__name__)
-    write_json_atomically(path, {"kind": kind, "what": error.what, "where": error.where, "remedy": error.remedy})
+    write_json_atomically(path, asdict(_Failure(kind, *map(escaped, (error.what, error.where, error.remedy)))))
 
 
 def read_failure(path: Path) -> PlmtrainError | None:
-    """Return the error that was written; None if there is none."""
+    """Return the error that was written; None if there is none, or if it is damaged."""
     try:
-        told = read_object(path)
+        told = read_record(path, _Failure)
     except (OSError, DamagedJson):
         return None
-    return _KINDS[str(told["kind"])](str(told["what"]), str(told["where"]), str(told["remedy"]))
+    return _KINDS.get(told.kind, DistributedError)(told.what, told.where, told.remedy)

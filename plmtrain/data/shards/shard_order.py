@@ -101,6 +101,7 @@ class ShardOrder:
     def place(self, row: int) -> Place:
         """Return where a row is, counted as ``before`` in ``keys``."""
         row -= self._skipped
+        assert row >= 0, row
         empty = 0
         while not self._ends or self._ends[-1] <= row:
             turn = self._first_turn + len(self._ends)

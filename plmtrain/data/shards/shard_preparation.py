@@ -17,7 +17,9 @@ from plmtrain.data.corpus.prepare import uncounted
 from plmtrain.data.corpus.processes import ordered_map
 from plmtrain.data.corpus.staging import SplitWriter
 from plmtrain.data.shards.shard_cache import ShardCache, ShardFacts
-from plmtrain.files import atomic_folder, read_text, sha256
+from plmtrain.errors import escaped
+from plmtrain.files import atomic_folder, sha256
+from plmtrain.json_files import DamagedJson, read_record
 from plmtrain.text.readers import Skips
 
 if TYPE_CHECKING:
@@ -90,8 +92,10 @@ def prepare_shard(
             sha256=digest,
             tokens=counts.tokens,
             bytes=taken,
+            documents=counts.documents,
             dropped=dropped,
             skipped=skips.count,
+            first_skipped=escaped(next(iter(skips.first), "")),
         )
         (folder / _FACTS).write_text(json.dumps(asdict(facts)))
     return facts
@@ -100,8 +104,8 @@ def prepare_shard(
 def facts_in(folder: Path) -> ShardFacts | None:
     """Return the facts of a prepared shard; None if they are missing or damaged."""
     try:
-        return ShardFacts(**json.loads(read_text(folder / _FACTS)))
-    except (OSError, ValueError, TypeError):
+        return read_record(folder / _FACTS, ShardFacts)
+    except (FileNotFoundError, DamagedJson):
         return None
 
 

@@ -81,12 +81,26 @@ class ShardedRows:
         return block_count(self._shards.tokens(shard, ask), self.shape.length, self.shape.advance)
 
     def reach(self, before: int, count: int) -> None:
-        """Tell the process that prepares shards which of them are read now."""
-        if self._ahead is None:
-            return
+        """Tell the process that prepares shards which of them are read now, and wait until they are prepared.
+
+        Every process waits for all of them, whichever has its own rows, so that all begin the step, or none does.
+
+        Raises:
+            Stopped: in all processes, if a stop is asked for meanwhile.
+            PlmtrainError: if one cannot be prepared, or if nobody prepares it.
+        """
         first = self.order.place(before).turn
-        self._ahead.reach(Turns(first, first))
-        self._ahead.reach(Turns(first, self.order.place(before + count - 1).turn))
+        self._tell(Turns(first, first))
+        last = self.order.place(before + count - 1).turn
+        self._tell(Turns(first, last))
+        for turn in range(first, last + 1):
+            shard = self.order.shard(turn)
+            if self.rows_in(shard, turn):
+                self._shards.wait_for(shard)
+
+    def _tell(self, turns: Turns) -> None:
+        if self._ahead is not None:
+            self._ahead.reach(turns)
 
     def fetch(self, indices: NDArray[np.int64]) -> Rows:
         """Return the rows with some numbers, in that order; wait for shards that are not prepared yet."""

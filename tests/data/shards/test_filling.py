@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
+import json
+import multiprocessing
 import os
 import shutil
-from collections.abc import Callable
+import signal
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,12 +18,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from plmtrain import stopping
 from plmtrain.data.corpus import documents
 from plmtrain.data.corpus.encoding import content_hash, running_text
 from plmtrain.data.corpus.store import Store
 from plmtrain.data.rows.blocks import Blocks
 from plmtrain.data.shards import shard_cache
-from plmtrain.data.shards.ahead import AheadPlan, Filling, Turns
+from plmtrain.data.shards.ahead import Ahead, AheadPlan, Filling, Turns
 from plmtrain.data.shards.shard_cache import (
     AwaitedShards,
     ShardCache,
@@ -28,8 +35,11 @@ from plmtrain.data.shards.shard_cache import (
 )
 from plmtrain.data.shards.shard_files import ShardFiles
 from plmtrain.data.shards.shard_order import ROWS, ShardOrder, shards_in_turn
+from plmtrain.data.shards.shard_preparation import facts_in
 from plmtrain.data.shards.sharded_rows import BlockShape, ShardedRows
-from plmtrain.errors import DataError, DiskError, DistributedError
+from plmtrain.errors import DataError, DiskError, DistributedError, PlmtrainError, Stopped
+from plmtrain.files import FolderLock
+from plmtrain.runs.streamed_text import _left_out
 from plmtrain.settings.data import DataSettings
 from plmtrain.text.tokenizer import Tokenizer
 
@@ -190,7 +200,7 @@ def test_a_failure_is_told_as_what_it_is(tmp_path: Path) -> None:
 
 def test_a_record_survives_a_line_that_was_cut(tmp_path: Path) -> None:
     path = tmp_path / "run" / "shards.jsonl"
-    facts = [ShardFacts(key=str(n), sha256="0", tokens=n, bytes=n, dropped=0, skipped=0) for n in range(3)]
+    facts = [ShardFacts(key=str(n), sha256="0", tokens=n, bytes=n, documents=n, dropped=0, skipped=0) for n in range(3)]
     reader = ShardRecord(path)
     assert reader.of("0") is None
     ShardRecord(path).add(facts[0])
@@ -202,6 +212,138 @@ def test_a_record_survives_a_line_that_was_cut(tmp_path: Path) -> None:
     for each in facts:
         writer.add(each)
     assert [reader.of(str(n)) for n in range(3)] == [ShardRecord(path).of(str(n)) for n in range(3)] == facts
+
+
+DAMAGES: dict[str, Any] = {
+    "a number in quotes": {"tokens": "5"},
+    "fewer than no tokens": {"tokens": -5},
+    "fewer than no bytes": {"bytes": -(10**12)},
+    "more tokens than a shard may have": {"tokens": ROWS},
+    "a truth value": {"skipped": True},
+    "no key": {"key": None},
+}
+
+
+def facts_as_json(damage: dict[str, Any]) -> str:
+    return json.dumps({**asdict(ShardFacts(key="0", sha256="0", tokens=1, bytes=1, documents=1, dropped=0, skipped=0)), **damage})
+
+
+@pytest.mark.parametrize(
+    "text", [*map(facts_as_json, DAMAGES.values()), "[" * 100_000, "[]", "3", "{}"], ids=lambda text: text[:9]
+)
+def test_what_is_not_sound_is_passed_over(text: str, tmp_path: Path) -> None:
+    (tmp_path / "shards.jsonl").write_text(f"{text}\n{facts_as_json({'key': '1'})}\n")
+    record = ShardRecord(tmp_path / "shards.jsonl")
+    assert record.of("0") is None
+    assert record.of("1") is not None
+    for name, read in (
+        ("shard.json", lambda: facts_in(tmp_path)),
+        ("failure.json", lambda: read_failure(tmp_path / "failure.json")),
+    ):
+        (tmp_path / name).write_text(text)
+        assert read() is None
+
+
+def test_who_looks_for_the_lock_does_not_look_like_its_holder(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    lock.touch()
+    look = partial(shard_cache._is_held, lock)
+    with lock.open("r+") as file:
+        fcntl.lockf(file, fcntl.LOCK_SH)  # as another process does while it looks
+        assert elsewhere(look) is False
+    with FolderLock(lock):
+        assert elsewhere(look) is True
+    assert elsewhere(look) is False
+
+
+def elsewhere(look: Callable[[], bool]) -> bool:
+    """What a process of its own returns: the locks of one process do not exclude each other."""
+    ours, theirs = multiprocessing.Pipe()
+    child = multiprocessing.get_context("fork").Process(target=lambda: theirs.send(look()))
+    child.start()
+    child.join()
+    return bool(ours.recv())
+
+
+def test_a_file_that_loses_many_lines_is_told(
+    plan: Plan, data: DataSettings, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with (tmp_path / "corpus" / "3.jsonl").open("a") as file:
+        file.write("no JSON\n" * 2)
+    made = plan()
+    skipping = replace(made.cache.files, data=data.model_copy(update={"on_bad": "skip"}))
+    made = replace(made, cache=replace(made.cache, files=skipping))
+    filled(made, Turns(0, 0))
+    told = "2 lines of 3.jsonl could not be read and are skipped: "
+    assert [line[: len(told)] for line in capfd.readouterr().err.splitlines()] == [told]
+    filled(made, Turns(0, 0))
+    assert capfd.readouterr().err == ""
+    assert _left_out(made.cache) == [
+        "6 files prepared for training: 2 lines skipped, 1 document left out, since their text is held out"
+    ]
+
+
+@pytest.fixture
+def begun(plan: Plan) -> Iterator[Callable[..., tuple[Ahead, AwaitedShards]]]:
+    """The real process, and the shards as the process that trains awaits them."""
+    started: list[Ahead] = []
+
+    def begin(**changes: Any) -> tuple[Ahead, AwaitedShards]:
+        made = replace(plan(), **changes)
+        started.append(Ahead(made))
+        return started[-1], AwaitedShards(made.cache, in_vain=started[-1].in_vain)
+
+    yield begin
+    for ahead in started:
+        ahead.end()
+
+
+Begin = Callable[..., tuple[Ahead, AwaitedShards]]
+
+
+def test_the_process_ends_at_once_though_a_loader_worker_holds_its_pipe(begun: Begin) -> None:
+    ahead, shards = begun()
+    ahead.reach(Turns(0, 0))
+    shards.wait_for(shards_in_turn(SEED, SHARDS, 0, 1)[0])
+    worker = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
+    worker.start()
+    try:
+        began = time.monotonic()
+        ahead.end()
+        assert ahead._process.exitcode == 0
+        assert time.monotonic() - began < 3
+    finally:
+        worker.kill()
+        worker.join()
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_stop_is_heard_while_a_shard_is_awaited(begun: Begin, monkeypatch: pytest.MonkeyPatch, alone: bool) -> None:
+    """By the process that trains, or by all of them as an answer of the one that prepares."""
+    ahead, shards = begun()
+    monkeypatch.setattr(ahead, "_alone", alone)
+    monkeypatch.setattr(stopping, "_requested", signal.SIGTERM)
+    others = AwaitedShards(shards._cache)
+    with pytest.raises(Stopped, match="stopped by SIGTERM"):
+        shards.wait_for(0)  # nobody told what to prepare
+    if not alone:
+        with pytest.raises(Stopped, match="stopped by SIGTERM"):
+            others.wait_for(0)
+
+
+def test_a_cause_that_cannot_be_written_is_told(begun: Begin, tmp_path: Path) -> None:
+    _, shards = begun(held_out=tmp_path / "missing.npy")
+    shards._cache.failure_path.mkdir()
+    with pytest.raises(PlmtrainError) as raised:
+        shards.wait_for(0)
+    assert "missing.npy" in str(raised.value)
+
+
+def test_the_end_of_the_process_is_seen_by_the_one_that_started_it(begun: Begin) -> None:
+    ahead, shards = begun()
+    ahead._process.kill()
+    with pytest.raises(DistributedError, match="the process that prepares text ahead of training ended"):
+        shards.wait_for(0)
 
 
 def test_nobody_who_prepares_is_noticed(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:

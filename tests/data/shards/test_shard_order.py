@@ -83,3 +83,8 @@ def test_rows_of_another_length_begin_with_the_next_shard() -> None:
 def test_a_stream_without_any_row_is_refused() -> None:
     with pytest.raises(TooLittleText, match="no file of the stream fills one row"):
         order([0, 0, 0]).keys(3, 0, 1)
+
+
+def test_no_row_comes_before_the_first() -> None:
+    with pytest.raises(AssertionError):
+        order([5, 5], skipped=8).place(7)
