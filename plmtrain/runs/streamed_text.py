@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -84,7 +85,7 @@ class StreamedText(PreparedText):
     ) -> Sequence[ShardedRows]:
         # A copy of a run's folder is another run. The first process names the place, which other machines may call otherwise.
         place = str(group.gather_json([str(folder.path.resolve())])[0])
-        name = f"{folder.path.name}-{hashlib.sha256(f'{folder.run_id} {place}'.encode()).hexdigest()[:16]}"
+        name = f"{folder.path.name}-{hashlib.sha256(os.fsencode(f'{folder.run_id} {place}')).hexdigest()[:16]}"
         streams, record = Path(self.settings.data.prepared_dir) / "streams", folder.path / "data" / "shards.jsonl"
         self._cache = cache = ShardCache(self.files, self.corpus.manifest.digest, streams / name, record)
         shards = AwaitedShards(cache)

@@ -56,6 +56,10 @@ def test_killed_and_gone_on_with(folder: Path) -> None:
     run = [*RUN, f"tokenizer.path={folder / 'runs' / 'whole' / 'tokenizer'}", "name=again"]
     assert plmtrain("pretrain", *run, "trainer.workers=2", cwd=folder, fault="train.forward@7").code == -signal.SIGKILL
     (cache,) = (folder / "prepared" / "streams").glob("again-*")
+    shutil.copytree(folder / "runs" / "again", folder / "copies" / "again")
+    assert plmtrain("pretrain", *run, "runs_dir=copies", cwd=folder, fault="train.forward@6").code == -signal.SIGKILL
+    (copy,) = {*(folder / "prepared" / "streams").glob("again-*")} - {cache}
+    shutil.rmtree(copy)
     shutil.rmtree(cache)
     files = {path: path.read_text() for path in (folder / "corpus").glob("[1-9].jsonl")}
     for path, text in files.items():

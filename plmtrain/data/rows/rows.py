@@ -142,7 +142,7 @@ class PassingSource(OrderedSource, Protocol):
     """A source that keeps only the rows around those that are read now."""
 
     def reach(self, before: int, count: int) -> None:
-        """Prepare to read some rows; no process will ask for earlier ones again.
+        """Prepare to read some rows, and wait until they can be read; no process will ask for earlier ones again.
 
         Args:
             before: the rows already read by all processes.

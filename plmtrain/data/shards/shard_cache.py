@@ -38,6 +38,7 @@ _PATIENCE = 5.0
 KindT = TypeVar("KindT")
 
 Count = Annotated[int, Field(ge=0, lt=ROWS)]
+"""No shard has more of anything than a record may claim."""
 
 
 @dataclass(frozen=True, kw_only=True)
