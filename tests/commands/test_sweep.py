@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -285,9 +286,12 @@ def test_jobs_side_by_side_share_the_cores(training: Training) -> None:
     assert len(training.started) == 4
 
 
-def test_hydras_own_launcher_stays_usable() -> None:
+def test_hydras_own_launcher_stays_usable_and_leaves_the_logging_alone() -> None:
+    ours, root = logging.getLogger("plmtrain"), logging.getLogger()
+    before = (ours.disabled, root.level, list(root.handlers))
     assert run("seed=1,2", "hydra/launcher=basic") == 0
     assert [row["state"] for row in table()] == ["finished"] * 2
+    assert (ours.disabled, root.level, root.handlers) == before
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -70,7 +70,7 @@ def run_sweep(checked: Checked, config_dir: str | None, folder: Path, job: Job, 
     ]
     values = [text if key in checked.groups else f"++{text}" for key, text in checked.values]
     ours = [] if any(text.startswith("hydra/launcher=") for text in checked.hydra) else ["hydra/launcher=plmtrain"]
-    quiet = ["hydra/job_logging=disabled", "hydra/hydra_logging=disabled", "hydra.output_subdir=null"]
+    quiet = ["hydra/job_logging=none", "hydra/hydra_logging=none", "hydra.output_subdir=null"]
     place = [f"hydra.sweep.dir={quoted(str(folder))}", "hydra.sweep.subdir=."]
     overrides = [*search_path(config_dir), *ours, *quiet, *place, *checked.hydra, *groups, *values]
     with hydra_at_work():
