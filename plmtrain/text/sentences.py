@@ -109,11 +109,9 @@ def _ends(text: str, match: re.Match[str], after: int) -> bool:
         return False
     if match["mark"] != ".":
         return True
-    before = text[max(0, match.start() - _WINDOW) : match.start()].rsplit(maxsplit=1)
-    word = _LAST_WORD.search(before[-1]) if before and not text[match.start() - 1].isspace() else None
-    if word is None:
+    name = _word_before(text, match.start())
+    if not name:
         return True
-    name = word.group()
     if name.lower() in _ABBREVIATIONS:
         return name.lower() in _ENDING and _opens(text, after)
     if len(name) == 1 and name.isalpha() and name.isascii() and name != "I":
@@ -121,6 +119,17 @@ def _ends(text: str, match: re.Match[str], after: int) -> bool:
     # "1. First": a number that opens its line is not a sentence.
     begin = match.start() - len(name)
     return not (name.isdecimal() and (begin == 0 or text[begin - 1] == "\n"))
+
+
+def _word_before(text: str, place: int) -> str:
+    """Return the word that ends at an offset, with the points within it; empty if none does."""
+    before = text[max(0, place - _WINDOW) : place].rsplit(maxsplit=1)
+    if not before or text[place - 1].isspace():
+        return ""
+    if before[-1].isalpha():  # nearly all are, and no search is needed for them
+        return before[-1]
+    word = _LAST_WORD.search(before[-1])
+    return "" if word is None else word.group()
 
 
 def _opens(text: str, after: int) -> bool:

@@ -12,7 +12,7 @@ import json
 import unicodedata
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from itertools import chain, count, pairwise, takewhile
+from itertools import count, pairwise, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from plmtrain.errors import DataError, is_panic
 from plmtrain.families import ROLES, SENTINEL, TOKENIZER_FAMILIES, Piece, tokenizer_family_of
+from plmtrain.text.joined_encoding import JoinedEncoder
 from plmtrain.text.tokenizer_files import (
     CONFIG_FILE,
     GENERAL_CLASS,
@@ -207,6 +208,10 @@ class Tokenizer:
         engine.encode_special_tokens = True
         return engine
 
+    @cached_property
+    def _encoder(self) -> JoinedEncoder:
+        return JoinedEncoder(self._plain)
+
     def encode(self, texts: Sequence[str]) -> list[Encoded]:
         """Return the ids and word starts of some texts, without special tokens around them; no text is taken for a special token.
 
@@ -223,7 +228,8 @@ class Tokenizer:
         Returns:
             The ids of all texts [tokens], whether each begins a word [tokens], and the end of each text in them [texts].
         """
-        return self._joined(self._plain.encode_batch_fast(list(texts), add_special_tokens=False))
+        ids, ends = self._encoder.encode(texts)
+        return ids, self._word_starts.of(ids, _begins(ends)), ends
 
     def places(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
         """Return the characters of texts that each token of ``encode`` stands for.
@@ -256,7 +262,8 @@ class Tokenizer:
 
     def encode_with_specials(self, text: str) -> Encoded:
         """Return the ids and word starts of a text in which special tokens are written by name; none is added around it."""
-        return _apart(*self._joined([self._engine.encode(text, add_special_tokens=False)]))[0]
+        ids = np.array(self._engine.encode(text, add_special_tokens=False).ids, np.int64)
+        return ids, self._word_starts.of(ids, _begins(np.array([len(ids)])))
 
     def framed(self, *texts: str) -> tuple[list[int], list[int]]:
         """Return the ids and segments of one text or two, with the special tokens that its last stage puts around them."""
@@ -291,13 +298,6 @@ class Tokenizer:
         roles = {f"{role}_token": names[role] for role in ROLES if role in names}  # the general class knows none by itself
         return Tokenizer(definition, {**roles, **self._config, **config}, self._sentencepiece)
 
-    def _joined(self, encodings: Sequence[Any]) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.int64]]:
-        parts = [encoding.ids for encoding in encodings]
-        sizes = np.fromiter(map(len, parts), np.int64, len(parts))
-        ids = np.fromiter(chain.from_iterable(parts), np.int64, int(sizes.sum()))
-        ends = np.cumsum(sizes)
-        return ids, self._word_starts.of(ids, (ends - sizes)[sizes > 0]), ends
-
     def decode(self, ids: Sequence[int] | NDArray[np.integer[Any]], *, skip_special: bool = True) -> str:
         """Return the text of some tokens.
 
@@ -320,6 +320,12 @@ class Tokenizer:
             return self._pieces[number]
         text = as_bytes(self._pieces[number]).decode("utf-8", "backslashreplace")
         return text.replace(" ", SPACE).replace("\n", "\\n").replace("\t", "\\t").replace("\r", "\\r")
+
+
+def _begins(ends: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the first token of each text that has any."""
+    sizes = np.diff(ends, prepend=0)
+    return (ends - sizes)[sizes > 0]
 
 
 def _apart(ids: NDArray[np.int64], starts: NDArray[np.bool_], ends: NDArray[np.int64]) -> list[Encoded]:
