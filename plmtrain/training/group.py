@@ -87,7 +87,8 @@ class Group:
             return module
         if self.accelerator.ddp_handler is not None:
             self.accelerator.ddp_handler.find_unused_parameters = not whole_steps
-        wrapped: nn.Module = self.accelerator.prepare_model(module)
+        # Said, since Accelerate would otherwise load torch's sharded tensors, for a second, to see whether there are any.
+        wrapped: nn.Module = self.accelerator.prepare_model(module, device_placement=True)
         return wrapped
 
     @property
