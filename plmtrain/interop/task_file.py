@@ -103,7 +103,7 @@ def _stated(folder: Path) -> TaskSettings | None:
         return None
     values, known = read_json(path).get("task"), task_classes()
     kind = values.get("type") if isinstance(values, dict) else None
-    if not isinstance(values, dict) or kind not in known:
+    if not isinstance(values, dict) or not isinstance(kind, str) or kind not in known:
         raise SettingsError(f"there is no type of task {kind!r:.80}", str(path), nearest(str(kind), known))
     try:
         unsaid = _unsaid(known[kind])

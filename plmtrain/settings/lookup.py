@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import TypeVar
 
@@ -16,9 +17,30 @@ from plmtrain.settings.tasks.base import TaskSettings
 T = TypeVar("T", bound=Settings)
 
 
-def _types(package: str) -> list[str]:
-    path = importlib.import_module(package).__path__
-    return sorted(module.name for module in pkgutil.iter_modules(path) if module.name != "base")
+class _ByType(Mapping[str, type[T]]):
+    """The settings classes of a package's modules by type. Each is imported when it is first used: a run uses one of dozens."""
+
+    def __init__(self, package: str, base: type[T]) -> None:
+        self._package, self._base = package, base
+        path = importlib.import_module(package).__path__
+        self._types = sorted(module.name for module in pkgutil.iter_modules(path) if module.name != "base")
+        self._classes: dict[str, type[T]] = {}
+
+    def __getitem__(self, name: str) -> type[T]:
+        if name not in self._types:
+            raise KeyError(name)
+        if name not in self._classes:
+            self._classes[name] = _one_class(self._package, name, self._base)
+        return self._classes[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._types
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._types)
+
+    def __len__(self) -> int:
+        return len(self._types)
 
 
 def _one_class(package: str, name: str, base: type[T]) -> type[T]:
@@ -36,28 +58,24 @@ def _one_class(package: str, name: str, base: type[T]) -> type[T]:
 
 
 @cache
-def model_classes() -> dict[str, type[ModelSettings]]:
+def model_classes() -> Mapping[str, type[ModelSettings]]:
     """Return the settings class of each type of model."""
-    package = "plmtrain.settings.models"
-    return {name: _one_class(package, name, ModelSettings) for name in _types(package)}
+    return _ByType("plmtrain.settings.models", ModelSettings)
 
 
 @cache
-def objective_classes() -> dict[str, type[ObjectiveSettings]]:
+def objective_classes() -> Mapping[str, type[ObjectiveSettings]]:
     """Return the settings class of each type of objective."""
-    package = "plmtrain.settings.objectives"
-    return {name: _one_class(package, name, ObjectiveSettings) for name in _types(package)}
+    return _ByType("plmtrain.settings.objectives", ObjectiveSettings)
 
 
 @cache
-def task_classes() -> dict[str, type[TaskSettings]]:
+def task_classes() -> Mapping[str, type[TaskSettings]]:
     """Return the settings class of each type of task."""
-    package = "plmtrain.settings.tasks"
-    return {name: _one_class(package, name, TaskSettings) for name in _types(package)}
+    return _ByType("plmtrain.settings.tasks", TaskSettings)
 
 
 @cache
-def scoring_classes() -> dict[str, type[ScoringSettings]]:
+def scoring_classes() -> Mapping[str, type[ScoringSettings]]:
     """Return the settings class of each type of scoring."""
-    package = "plmtrain.settings.scoring"
-    return {name: _one_class(package, name, ScoringSettings) for name in _types(package)}
+    return _ByType("plmtrain.settings.scoring", ScoringSettings)

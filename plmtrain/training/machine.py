@@ -10,10 +10,7 @@ import torch
 
 from plmtrain.nn.bf16_products import products_of
 from plmtrain.settings.models.base import ModelSettings
-from plmtrain.training.precision import Precision
-
-_TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-
+from plmtrain.training.precision import TYPES, Precision
 
 _OF_A_BLOCK = 4
 """The usual width of a feed-forward layer, as a multiple of a model's width, where the settings have none."""
@@ -68,8 +65,8 @@ def product_rate(
         FLOPs a second; a multiplication and an addition count as one each.
     """
     random = torch.Generator(device).manual_seed(0)  # a run's own random numbers stay as they are
-    left = torch.randn(rows, inner, device=device, dtype=_TYPES[precision], generator=random)
-    right = torch.randn(inner, outer, device=device, dtype=_TYPES[precision], generator=random)
+    left = torch.randn(rows, inner, device=device, dtype=TYPES[precision], generator=random)
+    right = torch.randn(inner, outer, device=device, dtype=TYPES[precision], generator=random)
     best, ends = float("inf"), time.perf_counter() + seconds
     _timed(left, right)
     for _ in range(most):

@@ -18,7 +18,7 @@ _CPU_UNITS = {"amx_bf16": "AMX", "avx512_bf16": "AVX-512 BF16"}
 
 _KINDS = {"cpu": "CPU", "cuda": "GPU"}
 
-_TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def choose_precision(wanted: WantedPrecision, device: torch.device) -> Precision:
@@ -54,6 +54,6 @@ def autocast(precision: Precision, device: torch.device, keeps_casts: bool = Tru
         device: where they are computed.
         keeps_casts: whether the weights in that precision are kept for a second use within the context.
     """
-    casting = torch.autocast(device.type, dtype=_TYPES[precision], enabled=precision != "fp32", cache_enabled=keeps_casts)
+    casting = torch.autocast(device.type, dtype=TYPES[precision], enabled=precision != "fp32", cache_enabled=keeps_casts)
     with casting, products_of(device) if precision == "bf16" else nullcontext():
         yield
