@@ -18,6 +18,7 @@ from plmtrain.commands.bench.peer import environment_of, publish, write_rows
 from plmtrain.commands.bench.peer_rows import IGNORED, collator_for
 from plmtrain.commands.bench.transformers_trainer import STEP, Examples, Job, collator_of, model_of, tokenizer_of, train
 from plmtrain.data.loading.order import Order, plan_phases
+from plmtrain.errors import SettingsError
 from plmtrain.settings.composing.compose import compose
 from plmtrain.settings.decode import pretrain_settings
 from plmtrain.text.vocabulary import Vocabulary
@@ -87,6 +88,12 @@ def test_an_encoder_decoder_has_the_same_loss(words: tuple[str, ...], tmp_path: 
     terms, _ = made.program.loss(made.learner.eval(), made.batch, {})
     theirs = model_of(made.job).eval()(**made.first_batch()).loss
     assert theirs.item() == pytest.approx(whole_loss(terms, made.batch.normalisers).item(), rel=1e-5)
+
+
+def test_a_model_whose_head_transformers_lacks_is_refused(tmp_path: Path) -> None:
+    """It has no class with the mask decoder of He et al. (2020)."""
+    with pytest.raises(SettingsError, match=r"no class with the heads of model=deberta, only Deberta\w*Model"):
+        Published(tmp_path, "model=deberta", "objective=dynamic_mlm")
 
 
 def test_a_masked_language_model_hides_the_same_rows(tmp_path: Path) -> None:

@@ -46,6 +46,8 @@ PROGRAM = (sys.executable, "-m", transformers_trainer.__name__)
 ROWS, LOG = "rows.safetensors", "output.txt"
 """The files of the peer's rows, and of what it prints."""
 
+_OTHER_MODEL = f"omit against={LIBRARY}, or compare another model"
+
 _POLL = 0.2
 """Seconds of waiting for an answer of the peer between two looks for a request to stop."""
 
@@ -210,13 +212,16 @@ def publish(folder: Path, learner: Learner, material: Material) -> None:
         material: of the run.
 
     Raises:
-        SettingsError: if transformers has no class that computes this model.
+        SettingsError: if transformers has no class that computes this model and its heads.
     """
     roles = material.tokenizer.vocabulary.roles
     try:
-        hugging_face.save(folder, Model.of(next(iter(learner.models().values()))), roles)
+        saved = hugging_face.save(folder, Model.of(next(iter(learner.models().values()))), roles)
     except SettingsError as error:
-        raise SettingsError(error.what, error.where, f"omit against={LIBRARY}, or compare another model") from None
+        raise SettingsError(error.what, error.where, _OTHER_MODEL) from None
+    if saved.left_out or saved.beside:
+        what = f"transformers has no class with the heads of model={material.settings.model.name}, only {saved.architecture}"
+        raise SettingsError(what, f"against={LIBRARY}", _OTHER_MODEL)
     material.tokenizer.save(folder)
 
 
