@@ -13,8 +13,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import AddedToken
-from tokenizers import Tokenizer as Engine
 
 _MARK = "\ufdd0"  # a noncharacter, which Unicode reserves for internal use (The Unicode Standard, section 23.7)
 _LETTERS = 4096  # that are joined: many times what a text costs by itself, and still many pieces of work for several cores
@@ -28,7 +26,7 @@ class JoinedEncoder:
         engine: the library's tokenizer. It must not recognise special tokens in text, and is never changed.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Any) -> None:
         self._engine = engine
 
     def encode(self, texts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -41,8 +39,7 @@ class JoinedEncoder:
             joined = self._joined(texts)
             if joined is not None:
                 return joined
-        ids, ends = _concatenated(self._engine, texts)
-        return ids, ends
+        return _concatenated(self._engine, texts)
 
     def _joined(self, texts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
         """Encode texts together; None if one of them contains the mark."""
@@ -59,10 +56,12 @@ class JoinedEncoder:
     @cached_property
     def _marking(self) -> Any:
         """The engine with the mark; None if the way that it encodes a text depends on what was before."""
+        from tokenizers import AddedToken, Tokenizer
+
         definition = self._engine.to_str()
         if '"prepend_scheme":"first"' in definition:
             return None
-        engine = Engine.from_str(definition)
+        engine = Tokenizer.from_str(definition)
         engine.encode_special_tokens = self._engine.encode_special_tokens
         engine.add_tokens([AddedToken(_MARK, normalized=False, special=False)])
         return engine
