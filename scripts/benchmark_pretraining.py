@@ -17,15 +17,15 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-SHAPE = {"layers": 4, "width": 512, "heads": 8, "feed_forward": 2048}
+from benchmark_finetuning import SHAPE, run_python
 
 
 @dataclass(frozen=True)
@@ -106,25 +106,22 @@ def plmtrain(folder: Path, name: str, options: argparse.Namespace) -> Speed:
         "data.document_per=line",
     ]
     metrics = folder / "runs" / name / "metrics.jsonl"
-    first_step = run_python(["-m", "plmtrain", "pretrain", *words], folder / f"{name}.log", metrics)
+    first_step = seconds_to_first_line(["-m", "plmtrain", "pretrain", *words], folder / f"{name}.log", metrics)
     records = [json.loads(line) for line in metrics.read_text("utf-8").splitlines()]
     at = {record["step"]: record for record in records if "tokens_per_second" in record}
     first, last = at[options.warmup], at[steps]
     return Speed((last["tokens"] - first["tokens"]) / (last["seconds"] - first["seconds"]), first_step)
 
 
-def run_python(arguments: list[str], log: Path, steps: Path) -> float:
+def seconds_to_first_line(arguments: list[str], log: Path, steps: Path) -> float:
     """Run Python to its end, its output in a file. Return the seconds until the file of its steps has a first line."""
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
-    with log.open("w") as output:
+    with ThreadPoolExecutor(1) as pool:
         began = time.perf_counter()
-        process = subprocess.Popen([sys.executable, *arguments], stdout=output, stderr=subprocess.STDOUT, env=environment)
-        while process.poll() is None and not (steps.exists() and steps.stat().st_size):
+        run = pool.submit(run_python, arguments, log)
+        while not run.done() and not (steps.exists() and steps.stat().st_size):
             time.sleep(0.02)
         seconds = time.perf_counter() - began
-        code = process.wait()
-    if code:
-        sys.exit(f"{' '.join(arguments)} ended with {code}:\n{log.read_text('utf-8')[-3000:]}")
+        run.result()
     return seconds
 
 
@@ -148,7 +145,7 @@ def transformers(folder: Path, padding: str, options: argparse.Namespace) -> Spe
     same = [
         word for key in ("steps", "warmup", "batch", "length", "threads") for word in (f"--{key}", str(getattr(options, key)))
     ]
-    first_step = run_python(
+    first_step = seconds_to_first_line(
         [__file__, str(options.text), "--peer", str(folder), padding, *same], folder / f"{padding}.log", times
     )
     ends = [json.loads(line) for line in times.read_text("utf-8").splitlines()]

@@ -43,7 +43,9 @@ def cut(ids: np.ndarray, ends: np.ndarray) -> list[list[int]]:
     return [part.tolist() for part in np.split(ids, ends[:-1])]
 
 
-@pytest.fixture(params=KINDS, ids=lambda kind: "-".join(map(str, kind)))
+@pytest.fixture(
+    params=[*KINDS, ("word", "elmo", False), ("spaced_word", "elmo", False)], ids=lambda kind: "-".join(map(str, kind))
+)
 def engine(request: pytest.FixtureRequest, trained: Trained) -> Any:
     name, family, lowercase = request.param
     return trained(name, family, lowercase=lowercase)._plain
