@@ -135,6 +135,9 @@ class Backbone(nn.Module):
                 weights = module.divide(weights, name, lender_is_loaded)
         self.load_state_dict(weights)
 
+    def look_beside(self) -> None:  # attention that knows distances by itself needs no such start
+        """Set fresh weights so that the heads of the first layer of an encoder read the tokens beside each one."""
+
     def unread_by_encode(self) -> list[nn.Parameter]:
         """Return the parameters that only pretraining uses and ``encode`` does not: fine-tuning must freeze them."""
         return []

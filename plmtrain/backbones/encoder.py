@@ -19,6 +19,7 @@ from plmtrain.nn.blocks import PostNormBlock
 from plmtrain.nn.embeddings import BorrowedEmbeddings, Embeddings
 from plmtrain.nn.initialisation import glorot, initialise, initialise_by_width
 from plmtrain.nn.lent_embeddings import OffsetEmbedding
+from plmtrain.nn.neighbours import read_neighbours
 from plmtrain.settings.models.encoder import EncoderSettings
 
 
@@ -91,6 +92,12 @@ class Encoder(Backbone):
     def _visibility(self, inputs: Inputs, hidden: Tensor) -> Visibility:
         layout = inputs.layout
         return visibility(replace(layout, causal=True) if self.settings.causal else layout, hidden)
+
+    def look_beside(self) -> None:
+        if not self.settings.causal:
+            first = self.layers[0]
+            assert isinstance(first, PostNormBlock)
+            read_neighbours(self.embeddings.position, first.attention, self.embeddings.projection)
 
     def borrow_embeddings(self, lender: Backbone) -> None:
         assert isinstance(lender, Encoder)

@@ -93,6 +93,11 @@ class BorrowedEmbeddings(nn.Module):
         """The lender's token table."""
         return self._lender[0].token
 
+    @property
+    def position(self) -> nn.Embedding:
+        """The lender's position table."""
+        return self._lender[0].position
+
     def forward(self, ids: Tensor, segments: Tensor | None, positions: Tensor | None) -> Tensor:
         """Embed a batch; arguments and result as in ``Embeddings``."""
         return _projected(self._lender[0].embed(ids, segments, positions), self.projection)

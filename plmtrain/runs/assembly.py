@@ -3,40 +3,36 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from rich.console import RenderableType
 
-from plmtrain import backbones, keyed_random
+from plmtrain import backbones
 from plmtrain.console import tell
 from plmtrain.data.loading.order import check_divisible, plan_phases
 from plmtrain.data.loading.plan import Plan
 from plmtrain.errors import SettingsError
-from plmtrain.families import embedding_rows
 from plmtrain.files import atomic_folder
-from plmtrain.interop.initial import Start, start_of, token_rows
-from plmtrain.interop.teacher import teacher_of
+from plmtrain.interop.initial import Start
 from plmtrain.optim import optimizer
 from plmtrain.optim.shards import whole
 from plmtrain.programs.learner import Learner
 from plmtrain.programs.program import Trainable
-from plmtrain.programs.taught import Taught, Teacher
 from plmtrain.runs.best_speed import best_speed
+from plmtrain.runs.learners import build_learner, embedded_tokens, inherit, load_teacher
 from plmtrain.runs.material import Material
 from plmtrain.runs.memory_need import carried, kept_beside, planned_learner, require_memory
 from plmtrain.runs.micro_batches import MICRO_BATCHES, sizes_before, with_fitting_micro_batches
 from plmtrain.runs.planning import Measurable, in_words, plan_of
 from plmtrain.settings.identity import RESOLVED
 from plmtrain.settings.run import RunSettings
-from plmtrain.text.tokenizer import Tokenizer
 from plmtrain.training import allocator
 from plmtrain.training.average import WeightAverage
 from plmtrain.training.checkpoint import Checkpoint
 from plmtrain.training.checkpoint_manifest import Identity, versions
-from plmtrain.training.compilation import compile_blocks, uncompiled
+from plmtrain.training.compilation import uncompiled
 from plmtrain.training.freezing import freeze, parameters_in_words
 from plmtrain.training.group import Group
 from plmtrain.training.hidden_matrices import hidden_matrices
@@ -44,7 +40,6 @@ from plmtrain.training.layer_rates import rate_shares, rates_in_words
 from plmtrain.training.precision import choose_precision, precision_reason
 from plmtrain.training.progress import Progress
 from plmtrain.training.progress_line import ProgressLine
-from plmtrain.training.recomputation import recompute_blocks
 from plmtrain.training.reporting import RunReporter
 from plmtrain.training.run_folder import RunFolder
 from plmtrain.training.state import TrainingState, checkpoint_size, load_result, load_weights
@@ -144,7 +139,9 @@ def assemble(material: Material, folder: RunFolder, settings_hash: str) -> Train
     group.wait()
     progress = Progress()
     checkpoint = checkpoints.newest(settings.resume.strict, report=tell if group.is_main else lambda line: None)
-    if checkpoint is not None:
+    if checkpoint is None:
+        opening += material.begin(learner)
+    else:
         require_same_data(checkpoint, identity, material, folder)
         load_weights(learner, checkpoint)
         progress = checkpoint.progress
@@ -233,64 +230,6 @@ def _closing(
     except Exception:
         logging.getLogger("plmtrain").exception("the closing table failed")
         return ["the closing table could not be made: log.txt has the traceback"]
-
-
-def embedded_tokens(settings: RunSettings, tokenizer: Tokenizer) -> int:
-    """Return the number of rows of the token embedding: those of the weights that the run starts from or learns from, or else a
-    row for each token and those that the model's family adds."""
-    tokens = tokenizer.vocabulary.size
-    if settings.tokenizer_from is None:
-        return embedding_rows(settings.model.family, tokens)
-    return token_rows(Path(settings.tokenizer_from), tokens)
-
-
-def load_teacher(
-    settings: RunSettings, tokenizer: Tokenizer, programs: Sequence[Trainable], device: torch.device
-) -> Teacher | None:
-    """Load the teacher of a run onto a device, compiled as requested; None if the run has none. Errors as from ``teacher_of``."""
-    teacher = teacher_of(settings, tokenizer, programs, embedded_tokens(settings, tokenizer))
-    if teacher is not None:
-        teacher.learner.to(device)
-        if settings.trainer.compile:
-            compile_blocks(teacher.learner, ragged=programs[0].parts.are_ragged)
-    return teacher
-
-
-def inherit(learner: Learner, program: Trainable, teacher: Teacher) -> str:
-    """Replace fresh weights of a learner by those of its teacher that the settings choose; return a description for the user."""
-    taken = [
-        member.program.inherit(member.learner(learner), teacher.learner)
-        for member in program.parts.members
-        if isinstance(member.program, Taught)
-    ]
-    told = ", ".join(dict.fromkeys(filter(None, taken)))
-    return f"the teacher is {teacher.folder}" + (f": {told}" if told else "")
-
-
-def build_learner(
-    settings: RunSettings, program: Trainable, vocabulary_size: int, on_start: Callable[[Start], None] = lambda start: None
-) -> Learner:
-    """Build a learner in train mode, with the weights of ``init`` if given, frozen and compiled as requested.
-
-    Args:
-        settings: the run's settings.
-        program: the run's program or mixture.
-        vocabulary_size: the number of rows of the token embedding.
-        on_start: called with what is loaded from ``init``.
-    """
-    torch.manual_seed(keyed_random.scalar("initial weights", settings.seed))
-    learner = program.build(lambda model: backbones.build(model, vocabulary_size))
-    program.initialise(learner)
-    if (start := start_of(settings, program, learner)) is not None:
-        start.load()
-        on_start(start)
-    freeze(learner, settings.trainer.freeze)
-    if settings.trainer.activation_checkpointing:
-        recompute_blocks(learner)
-    if settings.trainer.compile:
-        compile_blocks(learner, ragged=program.parts.are_ragged)
-    learner.train()
-    return learner
 
 
 def require_same_data(saved: Checkpoint, now: Identity, material: Material, folder: RunFolder) -> None:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from plmtrain.data.corpus.cooccurrence import Information
     from plmtrain.data.corpus.pair_store import PairStore
     from plmtrain.data.corpus.store import Store
     from plmtrain.data.rows.mixed_rows import HeldOut
@@ -77,6 +78,13 @@ class Corpus:
         manifest, stores = self.manifest, self.stores("train")
         counts = [token_counts(store, manifest.vocabulary_size, manifest.document_end) for store in stores.values()]
         return counts[0] if len(counts) == 1 else mixed_counts(counts, [self.shares[name] for name in stores])
+
+    def mutual_information(self) -> Information:
+        """Return what the tokens of the training text have to do with those beside them."""
+        from plmtrain.data.corpus.cooccurrence import mutual_information
+
+        stores = {store: self.shares[name] for name, store in self.stores("train").items()}
+        return mutual_information(stores, self.token_counts(), self.manifest.document_end)
 
     def rows(self, split: Split, program: Trainable, phase: Phase, isolate_documents: bool) -> RowSource | PartedRows:
         """Return the rows of a split for an objective in a phase; for a mixture, the rows for each part.

@@ -117,6 +117,10 @@ class Material(ABC):
         text.  # [vocabulary]"""
         return None
 
+    def begin(self, learner: Learner) -> list[str]:
+        """Give a learner the weights that its text decides, if any; return descriptions for the user."""
+        return []
+
     def sample(self) -> Iterable[str]:
         """Return a sample of the training text; empty where there is no need to look at it."""
         return ()

@@ -51,6 +51,13 @@ class PreparedText(Material):
 
         return unigram_losses(self.corpus.token_counts())
 
+    def begin(self, learner: Learner) -> list[str]:
+        if self.settings.start == "random" or self.settings.tokenizer_from is not None:
+            return []
+        from plmtrain.runs.counted_start import start_counted
+
+        return [start_counted(learner, self.corpus, self.settings.seed)]
+
     @classmethod
     def of(cls, settings: PretrainSettings, on_update: OnUpdate) -> PreparedText:
         """Make the material of a run; prepare its text now if necessary."""

@@ -18,9 +18,9 @@ from plmtrain.interop.initial import Start, token_rows
 from plmtrain.programs.learner import Learner
 from plmtrain.programs.program import Program
 from plmtrain.programs.row_tasks import RowLearner
-from plmtrain.runs.assembly import build_learner, embedded_tokens
 from plmtrain.runs.command_settings import settings_for
 from plmtrain.runs.corpus import programs_of
+from plmtrain.runs.learners import build_learner, embedded_tokens
 from plmtrain.settings.run import FinetuneSettings, PretrainSettings
 from plmtrain.settings.tokenizer import TokenizerSettings
 from plmtrain.tasks.classification import Classification

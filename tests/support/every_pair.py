@@ -15,7 +15,7 @@ from plmtrain.data.loading.step_loader import StepLoader
 from plmtrain.data.rows.rows import rows_of
 from plmtrain.optim import optimizer
 from plmtrain.programs.taught import Teacher
-from plmtrain.runs.assembly import build_learner, embedded_tokens
+from plmtrain.runs.learners import build_learner, embedded_tokens
 from plmtrain.runs.prepared_text import PreparedText
 from plmtrain.settings.composing.compose import compose
 from plmtrain.settings.composing.folders import section

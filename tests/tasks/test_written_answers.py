@@ -17,9 +17,9 @@ from plmtrain.data.rows.rows import Rows
 from plmtrain.errors import DataError, SettingsErrors
 from plmtrain.families import MODEL_FAMILIES
 from plmtrain.keyed_random import Keys
-from plmtrain.runs.assembly import build_learner, embedded_tokens
 from plmtrain.runs.command_settings import settings_for
 from plmtrain.runs.labelled_examples import LabelledExamples
+from plmtrain.runs.learners import build_learner, embedded_tokens
 from plmtrain.settings.run import FinetuneSettings
 from plmtrain.settings.tasks.classification import ClassificationSettings
 from plmtrain.settings.tasks.regression import RegressionSettings

@@ -26,7 +26,7 @@ from plmtrain.data.loading.step_loader import StepLoader
 from plmtrain.data.rows.rows import rows_of
 from plmtrain.optim import optimizer
 from plmtrain.programs.taught import Teacher
-from plmtrain.runs.assembly import build_learner, embedded_tokens, load_teacher
+from plmtrain.runs.learners import build_learner, embedded_tokens, load_teacher
 from plmtrain.training import step
 from plmtrain.training.group import Group
 from plmtrain.training.step import Step, take_step

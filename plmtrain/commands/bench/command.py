@@ -14,8 +14,8 @@ from plmtrain.console import counted, print_json, tell
 from plmtrain.data.loading.order import plan_phases
 from plmtrain.data.rows.rows import rows_of
 from plmtrain.errors import SettingsError
-from plmtrain.runs.assembly import build_learner, embedded_tokens, inherit, load_teacher
 from plmtrain.runs.command_settings import settings_for
+from plmtrain.runs.learners import build_learner, embedded_tokens, inherit, load_teacher
 from plmtrain.runs.material import Material
 from plmtrain.runs.materials import material_of
 from plmtrain.runs.memory_need import planned_learner, require_memory

@@ -20,13 +20,8 @@ from plmtrain.files import free_bytes, nearest_folder, size_in_words
 from plmtrain.interop.initial import start_of
 from plmtrain.programs.learner import Learner
 from plmtrain.programs.parts import Part
-from plmtrain.runs.assembly import (
-    build_learner,
-    embedded_tokens,
-    inherit,
-    load_teacher,
-    require_same_data,
-)
+from plmtrain.runs.assembly import require_same_data
+from plmtrain.runs.learners import build_learner, embedded_tokens, inherit, load_teacher
 from plmtrain.runs.lifecycle import weights_digests
 from plmtrain.runs.material import Material
 from plmtrain.runs.memory_need import carried, kept_beside, planned_learner, require_memory

@@ -1,0 +1,78 @@
+"""``start=counted``: what the training text tells by counting alone is not left to the first steps.
+
+Token embeddings begin with vectors from which tokens stand beside each other, the output layer's biases with the logarithms of
+the tokens' frequencies, and the heads of an encoder's first layer with a look at the neighbours. Each alone gains little: similar
+vectors of similar tokens are of use once the neighbours are read, and reading them once they say something (docs/speedrun.md).
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from plmtrain.backbones import Backbone
+from plmtrain.nn.token_vectors import token_vectors
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from plmtrain.programs.learner import Learner
+    from plmtrain.runs.corpus import Corpus
+
+
+@torch.no_grad()
+def start_counted(learner: Learner, corpus: Corpus, seed: int) -> str:
+    """Set the fresh weights of a learner to what is counted in its training text; return a description for the user.
+
+    Args:
+        learner: all its backbones get such weights. Embeddings and positions keep the root mean square that they have.
+        corpus: the text.
+        seed: of the run.
+    """
+    began = time.monotonic()
+    counts = corpus.token_counts()
+    backbones = [module for module in learner.modules() if isinstance(module, Backbone)]
+    tables = {id(table): table for backbone in backbones for table in _own_tables(backbone)}
+    information = corpus.mutual_information()
+    for width in sorted({table.shape[1] for table in tables.values()}):
+        vectors = token_vectors(information, width, seed)
+        for table in tables.values():
+            if table.shape[1] == width:
+                _fill(table, vectors)
+    for backbone in backbones:
+        backbone.look_beside()
+    inner = {id(part) for backbone in backbones for part in backbone.modules()}
+    for head in (part for part in learner.modules() if id(part) not in inner):
+        bias = getattr(head, "bias", None)
+        if isinstance(bias, nn.Parameter) and bias.shape[0] in {table.shape[0] for table in tables.values()}:
+            bias[: len(counts)] = _log_frequencies(counts)
+    return (
+        f"start=counted: embeddings begin with the neighbours of {int((counts > 0).sum()):,} tokens, "
+        f"counted in {time.monotonic() - began:.0f} s"
+    )
+
+
+def _own_tables(backbone: Backbone) -> list[Tensor]:
+    """Return the tables with a row for each token that a backbone trains itself: of its embeddings, and of its output layer."""
+    if backbone.settings.reads_characters:
+        return []
+    tables = [backbone.embedding_weight, *([backbone.output_weight] if backbone.writes else [])]
+    own = {id(weight) for weight in backbone.parameters()}
+    return [table for table in tables if id(table) in own]
+
+
+def _fill(table: Tensor, vectors: Tensor) -> None:
+    """Replace the rows of tokens that have vectors, in the table's own scale."""
+    own = table[: len(vectors)]  # a family may have more rows than there are tokens
+    known = vectors.abs().sum(dim=1, keepdim=True) > 0
+    own.copy_(torch.where(known, vectors * table.std(), own))
+
+
+def _log_frequencies(counts: NDArray[np.int64]) -> Tensor:
+    """Return the logarithm of each token's share of the text; tokens that never occur get half a time."""
+    shares = np.maximum(counts, 0.5) / counts.sum()
+    return torch.from_numpy(np.log(shares)).float()
