@@ -16,8 +16,7 @@ help: ## list the targets
 install: $(RUNS) ## put plmtrain and what it needs into .venv
 
 pretrain: $(RUNS) ## pretrain a tiny RoBERTa on the documentation in this Python (ARGS="trainer.steps=50" adds settings)
-	$(BIN)/plmtrain pretrain model=roberta objective=dynamic_mlm size=tiny data=sample \
-	    trainer=short_first $(ARGS)
+	$(BIN)/plmtrain pretrain model=roberta objective=dynamic_mlm size=tiny data=sample $(ARGS)
 
 test: $(TESTS) ## run the tests but the slow ones (ARGS="-k optimizer" chooses some)
 	$(PYTEST) -m "not slow" $(ARGS)

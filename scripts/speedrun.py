@@ -1,13 +1,13 @@
 """How fast a masked language model is trained: minutes until it is 1, 2 and 3 nats below the unigram loss of the hidden tokens.
 
-    python scripts/speedrun.py --against "trainer=short_first" optimizer=muon trainer=short_first
-    python scripts/speedrun.py --text book.jsonl --seeds 1 2 3 --steps 4000 optimizer=muon
+    python scripts/speedrun.py --against "trainer=default" trainer=first_hour
+    python scripts/speedrun.py --text book.jsonl --seeds 1 2 3 --steps 1500 optimizer=muon
 
-The yardstick is BERT with 4 layers of width 256, 16,000 tokens, rows of 128 tokens when it is validated, on the built-in sample
-or on any JSON lines with a column ``text``; everything else may change by words such as those of ``plmtrain pretrain``. Each
-seed trains with both sets of words, one after the other, so that neither meets a busier machine. ``--against`` is omitted to
-measure one set. Minutes are those of training on this machine; tokens do not depend on it. The runs are kept in ``--folder``,
-where a script that is stopped goes on.
+The yardstick is BERT with 4 layers of width 256 (``size=small``), 16,000 tokens, rows of 128 tokens when it is validated, on the
+built-in sample or on any JSON lines with a column ``text``; everything else may change by words such as those of ``plmtrain
+pretrain``. Each seed trains with both sets of words, one after the other, so that neither meets a busier machine. Without
+``--against`` one set is measured. Minutes are those of training on this machine; tokens and FLOPs do not depend on it. The runs
+are kept in ``--folder``, where a script that is stopped goes on; ``--read`` prints the tables of runs that are there already.
 """
 
 from __future__ import annotations
@@ -22,21 +22,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-YARDSTICK = (
-    "model=bert objective=dynamic_mlm model.layers=4 model.width=256 model.heads=4 model.feed_forward=1024 "
-    "tokenizer.vocab_size=16000 trainer.sequence_length=128 trainer.batch_size=32 optimizer.lr=1e-3"
-).split()
+import yaml
+
+from plmtrain.data.loading.order import plan_phases
+from plmtrain.programs.flops import BACKWARD, of_encoder, of_vocabulary_head
+from plmtrain.settings.decode import settings_from_run
+from plmtrain.settings.models.encoder import EncoderSettings
+from plmtrain.settings.run import PretrainSettings
+
+YARDSTICK = "model=bert size=small objective=dynamic_mlm tokenizer.vocab_size=16000 trainer.sequence_length=128".split()
 NATS = (1.0, 2.0, 3.0)
 MINUTES = (5.0, 15.0, 60.0)
 
 
 @dataclass(frozen=True)
 class Point:
-    """A validation: the minutes and tokens of training before it, and how far the hidden tokens' loss is below their unigram
-    loss, in nats."""
+    """A validation: the minutes, tokens and FLOPs of training before it, and how many nats the loss of hidden tokens is below
+    their unigram loss."""
 
     minutes: float
     tokens: float
+    flops: float
     below: float
 
 
@@ -50,6 +56,7 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--validations", type=int, default=40, help="as many in each run, evenly spaced")
     parser.add_argument("--folder", type=Path, default=Path("speedrun"))
+    parser.add_argument("--read", action="store_true", help="train nothing, and read the runs in the folder")
     options = parser.parse_intermixed_args()
     data = ["data=sample"]
     if options.text:
@@ -63,30 +70,47 @@ def main() -> int:
         for name, words in named.items():
             run = f"{name}-{seed}"
             command = ["pretrain", *YARDSTICK, *data, *pace, *words, f"seed={seed}", f"name={run}"]
-            subprocess.run([sys.executable, "-m", "plmtrain", *command], cwd=options.folder, check=True)
-            curves[name].append(read(options.folder / "runs" / run / "metrics.jsonl"))
+            if not options.read:
+                subprocess.run([sys.executable, "-m", "plmtrain", *command], cwd=options.folder, check=True)
+            curves[name].append(read(options.folder / "runs" / run))
     print(table(curves))
     return 0
 
 
-def read(metrics: Path) -> list[Point]:
-    """Return the validations of a run's metrics in order, each at the minutes and tokens of the training record before it."""
+def read(run: Path) -> list[Point]:
+    """Return the validations of a run in order, each with what the training before it took."""
+    settings = settings_from_run(yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8")))
+    assert isinstance(settings, PretrainSettings)
     points, minutes, tokens = [], 0.0, 0.0
-    for record in map(json.loads, metrics.read_text(encoding="utf-8").splitlines()):
+    for record in map(json.loads, (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()):
         minutes, tokens = record.get("seconds", 60 * minutes) / 60, record.get("tokens", tokens)
         if "val/hidden_loss" in record:
-            points.append(Point(minutes, tokens, record["val/hidden_unigram_loss"] - record["val/hidden_loss"]))
+            below = record["val/hidden_unigram_loss"] - record["val/hidden_loss"]
+            points.append(Point(minutes, tokens, training_flops(settings, record["step"]), below))
     return points
+
+
+def training_flops(settings: PretrainSettings, steps: int) -> float:
+    """Return the FLOPs of the first steps of a run of a masked language model: those of its matrix products."""
+    model, vocabulary = settings.model, settings.tokenizer.vocab_size
+    assert isinstance(model, EncoderSettings)
+    total = 0.0
+    for phase in plan_phases(settings.trainer):
+        share = phase.objective.get("mask_probability", getattr(settings.objective, "mask_probability", None))
+        read = round(share * phase.batch_size * phase.sequence_length)
+        step = of_encoder(model, phase.batch_size, phase.sequence_length, read) + of_vocabulary_head(model, read, vocabulary)
+        total += (1 + BACKWARD) * step * min(max(0, steps - phase.first_step), phase.steps)
+    return total
 
 
 def reached(points: Sequence[Point], nats: float) -> Point | None:
     """Return where a curve first is so far below the unigram loss, on the line between two validations; None for nowhere."""
-    before = Point(0.0, 0.0, 0.0)
+    before = Point(0.0, 0.0, 0.0, 0.0)
     for point in points:
         if point.below >= nats:
             part = (nats - before.below) / (point.below - before.below)
-            between = ((1 - part) * a + part * b for a, b in ((before.minutes, point.minutes), (before.tokens, point.tokens)))
-            return Point(*between, nats)
+            taken = ((getattr(before, name), getattr(point, name)) for name in ("minutes", "tokens", "flops"))
+            return Point(*((1 - part) * a + part * b for a, b in taken), nats)
         before = point
     return None
 
@@ -103,8 +127,8 @@ def table(curves: dict[str, list[list[Point]]]) -> str:
     measures: dict[str, dict[str, list[float | None]]] = {}
     for nats in NATS:
         places = {name: [reached(points, nats) for points in each] for name, each in curves.items()}
-        for unit, scale in (("minutes", 1.0), ("tokens", 1e-6)):
-            title = f"{'M ' if unit == 'tokens' else ''}{unit} to {nats:g} nats below"
+        for unit, scale, shown in (("minutes", 1.0, "minutes"), ("tokens", 1e-6, "M tokens"), ("flops", 1e-15, "PFLOPs")):
+            title = f"{shown} to {nats:g} nats below"
             measures[title] = {
                 name: [place and scale * getattr(place, unit) for place in several] for name, several in places.items()
             }

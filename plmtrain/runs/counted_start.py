@@ -1,4 +1,4 @@
-"""``start=counted``: what the training text tells by counting alone is not left to the first steps.
+"""``trainer.start=counted``: what the training text tells by counting alone is not left to the first steps.
 
 Token embeddings begin with vectors from which tokens stand beside each other, the output layer's biases with the logarithms of
 the tokens' frequencies, and the heads of an encoder's first layer with a look at the neighbours. Each alone gains little: similar
@@ -51,7 +51,7 @@ def start_counted(learner: Learner, corpus: Corpus, seed: int) -> str:
         if isinstance(bias, nn.Parameter) and bias.shape[0] in {table.shape[0] for table in tables.values()}:
             bias[: len(counts)] = _log_frequencies(counts)
     return (
-        f"start=counted: embeddings begin with the neighbours of {int((counts > 0).sum()):,} tokens, "
+        f"trainer.start=counted: embeddings begin with the neighbours of {int((counts > 0).sum()):,} tokens, "
         f"counted in {time.monotonic() - began:.0f} s"
     )
 

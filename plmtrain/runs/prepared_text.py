@@ -52,7 +52,7 @@ class PreparedText(Material):
         return unigram_losses(self.corpus.token_counts())
 
     def begin(self, learner: Learner) -> list[str]:
-        if self.settings.start == "random" or self.settings.tokenizer_from is not None:
+        if self.settings.trainer.start == "random" or self.settings.tokenizer_from is not None:
             return []
         from plmtrain.runs.counted_start import start_counted
 

@@ -97,8 +97,6 @@ class PretrainSettings(RunSettings):
 
     objective: SerializeAsAny[ObjectiveSettings]
     data: DataSettings
-    start: Literal["random", "counted"] = "random"
-    """What weights begin with that neither ``init`` nor ``teacher`` gives: random numbers, or what is counted in the text."""
 
     @property
     def subject(self) -> str:

@@ -133,6 +133,12 @@ def _task_has_no_phases(task: TaskSettings, trainer: TrainerSettings) -> Iterato
         yield "trainer.phases", "phases are for pretraining", f"omit trainer.phases: task={task.name} has one phase"
 
 
+def _task_counts_nothing(task: TaskSettings, trainer: TrainerSettings) -> Iterator[Broken]:
+    if trainer.start != "random":
+        what = f"trainer.start={trainer.start} counts the text of a pretraining run"
+        yield "trainer.start", what, f"omit trainer.start; init=RUN gives task={task.name} a start"
+
+
 def _source_fits_model(model: ModelSettings, task: TaskSettings) -> Iterator[Broken]:
     if getattr(task, "source_layers", 0) and model.type != "encoder_decoder":
         what = f"model={model.name} cannot have another encoder in front of its own"
@@ -194,6 +200,7 @@ TASK_RULES: tuple[Rule, ...] = (
     (("model", "task", "optimizer", "trainer"), _mixed_layers_stay),
     (("task", "data"), _task_has_examples),
     (("task", "trainer"), _task_has_no_phases),
+    (("task", "trainer"), _task_counts_nothing),
     (("task", "teacher"), _teacher_teaches_task),
     (("model", "task", "teacher"), _answers_can_be_taught),
 )

@@ -27,8 +27,8 @@ TAUGHT = ("distillation", "causal_distillation")
 """Objectives with a teacher."""
 REFUSED = {
     ("finetune", "model", "xlm_clm"): "reads the first state of a row, which in model=xlm_clm sees no other",
+    ("finetune", "trainer", "first_hour"): "counts the text of a pretraining run",
     ("finetune", "trainer", "length_warmup"): "phases are for pretraining",
-    ("finetune", "trainer", "short_first"): "phases are for pretraining",
 }
 """Choices that one of the verbs does not take, and what it says."""
 
@@ -104,30 +104,48 @@ def test_a_size_rescales_any_family_and_leaves_it_itself(size: str, model: str) 
     assert (made.width, made.feed_forward) == (64 * made.heads, 4 * made.width)
     assert (made.embedding_width or made.width) <= made.width
     scaled = {"layers", "width", "heads", "feed_forward"}
-    if size == "tiny":  # so small a model underfits
+    if size in ("tiny", "mini", "small"):  # so small a model underfits, and so narrow a one begins with wider weights
         assert (made.dropout, made.attention_dropout) == (0, 0)
-        scaled |= {"dropout", "attention_dropout"}
+        assert made.initial_std == pytest.approx(made.width**-0.5, rel=0.01)
+        scaled |= {"dropout", "attention_dropout", "initial_std"}
     assert made.model_dump(exclude=scaled) == published.model_dump(exclude=scaled)
 
 
-@pytest.mark.parametrize("length", [64, 512])
-def test_rows_grow_by_length_warmup_and_steps_keep_their_tokens(length: int) -> None:
-    phases = plan_phases(settings("trainer=length_warmup", f"trainer.sequence_length={length}").trainer)
+@pytest.mark.parametrize(
+    ("words", "start"),
+    [
+        (["size=small"], "counted"),
+        (["size=tiny", "experiment=null", "trainer.batch_size=3"], "counted"),
+        (["size=mini", "trainer.start=random"], "random"),
+        (["size=small", "trainer=default"], "random"),
+        (["size=small", "experiment=roberta"], "random"),
+        (["size=base"], "random"),
+        (["model=bert"], "random"),
+    ],
+)
+def test_small_sizes_suggest_a_trainer_where_none_is_named(words: list[str], start: str) -> None:
+    assert settings(*words).trainer.start == start
+
+
+def test_the_origin_of_a_suggested_trainer_is_its_file() -> None:
+    suggested, named = compose(["size=small"]), compose(["size=small", "trainer=first_hour"])
+    assert suggested.values == named.values
+    assert suggested.origin("trainer") == "file: conf/trainer/first_hour.yaml (trainer)"
+    assert named.origin("trainer") == "command line: trainer=first_hour"
+
+
+@pytest.mark.parametrize(("length", "batch"), [(64, 32), (128, 32), (512, 32), (512, 8), (128, 6)])
+def test_rows_grow_by_length_warmup_and_steps_keep_their_tokens(length: int, batch: int) -> None:
+    made = settings("trainer=length_warmup", f"trainer.sequence_length={length}", f"trainer.batch_size={batch}")
+    phases = plan_phases(made.trainer)
     assert [phase.sequence_length for phase in phases] == [8, 16, 32, length]
     assert [phase.steps for phase in phases] == [500] * 4
-    assert {phase.batch_size * phase.sequence_length for phase in phases} == {32 * length}
-
-
-@pytest.mark.parametrize(("length", "batch"), [(64, 32), (128, 32), (512, 8), (128, 6)])
-def test_short_first_reads_as_many_tokens_in_each_step_of_both_halves(length: int, batch: int) -> None:
-    made = settings("trainer=short_first", f"trainer.sequence_length={length}", f"trainer.batch_size={batch}")
-    first, second = plan_phases(made.trainer)
-    assert (first.sequence_length, second.sequence_length) == (16, length)
-    assert first.batch_size * 16 == second.batch_size * length == batch * length
+    assert {phase.batch_size * phase.sequence_length for phase in phases} == {batch * length}
 
 
 def test_a_batch_by_tokens_is_divided_among_processes_as_any_other() -> None:
-    given = ("trainer=short_first", "trainer.batch_size=3", "trainer.sequence_length=80", "launch.processes=3")
+    phases = "trainer.phases=[{share: 0.5, sequence_length: 16, token_factor: 1}, {share: 0.5}]"
+    given = (phases, "trainer.batch_size=3", "trainer.sequence_length=80", "launch.processes=3")
     assert plan_phases(settings(*given).trainer)[0].batch_size == 15
     with pytest.raises(SettingsErrors, match=r"(?s)trainer.phases.0.batch_size \(20\).*instead of token_factor"):
         settings(*given[:2], "trainer.sequence_length=107", given[3])

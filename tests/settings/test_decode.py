@@ -304,8 +304,8 @@ def test_a_run_is_as_long_as_the_command_line_says() -> None:
         assert (trainer(*words).epochs, trainer(*words).steps) == (None, 70)
     assert (trainer("trainer.hours=1.5").epochs, trainer("trainer.hours=1.5").hours) == (None, 1.5)
     assert (trainer("trainer.hours=null").epochs, trainer("trainer.epochs=5").hours) == (3, None)
-    short_first = pretrain_settings(compose(["trainer=short_first", "trainer.hours=0.5", "trainer.milestones=[100000]"])).trainer
-    assert (short_first.hours, len(short_first.phases)) == (0.5, 2)
+    warmup = pretrain_settings(compose(["trainer=length_warmup", "trainer.hours=0.5", "trainer.milestones=[100000]"])).trainer
+    assert (warmup.hours, len(warmup.phases)) == (0.5, 4)
     assert pretrain_settings(compose(["trainer.epochs=2"])).trainer.epochs == 2
     assert pretrain_settings(compose([])).trainer.epochs is None
 

@@ -23,11 +23,11 @@ data:
   name: text
   files: [corpus]
 tokenizer: {vocab_size: 16000}
-trainer: {name: short_first, steps: 300}
+trainer: {name: length_warmup, steps: 300}
 """
 WORDS = (
     "name=ours model=roberta size=tiny objective=dynamic_mlm data=text data.files=[corpus] tokenizer.vocab_size=16000 "
-    "trainer=short_first trainer.steps=300"
+    "trainer=length_warmup trainer.steps=300"
 ).split()
 
 

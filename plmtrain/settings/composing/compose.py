@@ -18,7 +18,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from plmtrain.errors import SettingsError, nearest
 from plmtrain.settings.composing.arguments import parse_arguments
-from plmtrain.settings.composing.folders import OPTIONAL_GROUPS, PRIMARY, choices, conf_folder, find_choice, values_in
+from plmtrain.settings.composing.folders import OPTIONAL_GROUPS, PRIMARY, choices, conf_folder, find_choice, section, values_in
 from plmtrain.settings.composing.foreign_yaml import screen, screen_folder
 from plmtrain.settings.composing.merging import files_merged, inside, merge_files
 from plmtrain.settings.composing.overrides import Checked, check_overrides, quoted, where
@@ -39,6 +39,7 @@ class Composed:
         values: nested plain values, all interpolations resolved.
         overrides: the command line's overrides by key; the last one of a key.
         groups: the choices passed to Hydra, for finding the file that a value came from.
+        chosen: the groups whose choices were on the command line.
         config_dir: the folder of ``--config-dir``.
         errors: all errors so far; decoding adds its own and raises all together.
         place: the origin of the values, if not files that Hydra merged.
@@ -54,6 +55,7 @@ class Composed:
     config_dir: str | None = None
     errors: tuple[SettingsError, ...] = ()
     broken: frozenset[str] = frozenset()
+    chosen: frozenset[str] = frozenset()
     place: str = ""
     primary: str = PRIMARY
     files: Mapping[str, str] = field(default_factory=dict)
@@ -80,7 +82,7 @@ class Composed:
         """Return the origin of the value of a full key: an override, or a file."""
         exact = self.overrides.get(key)
         related = [text for other, text in self.overrides.items() if other.startswith(f"{key}.") or key.startswith(f"{other}.")]
-        chosen = [text for text in self.groups if text.startswith(f"{key}=") and key not in self.file.groups]
+        chosen = [text for text in self.groups if text.startswith(f"{key}=") and key in self.chosen]
         if exact or related or chosen:
             return where(exact or [*related, *chosen][-1])
         if (place := self.file.origin(key)) is not None:
@@ -251,6 +253,16 @@ def _resolve(node: Any, key: str, errors: list[tuple[str, str]]) -> Any:
     return node
 
 
+def _suggested(chosen: Mapping[str, str | None], config_dir: str | None, primary: str) -> dict[str, str]:
+    """Return the trainer that the size suggests for pretraining, if neither a trainer nor a recipe is chosen."""
+    size = chosen.get("size")
+    if primary != PRIMARY or size is None or chosen.get("experiment") is not None or "trainer" in chosen:
+        return {}
+    model = section("size", size, config_dir).get("model", {})
+    suggested = model.get("suggests", {}).get("trainer") if isinstance(model, dict) else None
+    return {} if suggested is None else {"trainer": suggested}
+
+
 def compose(arguments: Sequence[str], config_dir: str | None = None, primary: str = PRIMARY) -> Composed:
     """Compose the settings of a run. Invalid settings raise nothing here: they are reported after decoding, all together.
 
@@ -280,6 +292,7 @@ def compose(arguments: Sequence[str], config_dir: str | None = None, primary: st
         refused = screen(config_dir, {group: choice for group, choice in chosen.items() if choice is not None})
         if refused:
             return Composed({}, errors=(*errors, *refused), broken=frozenset({""}), primary=primary)
+    chosen |= _suggested(chosen, config_dir, primary)
     groups = tuple(f"{group}={quoted(choice)}" for group, choice in chosen.items() if choice is not None)  # else the default
     try:
         config = merge_files(config_dir, groups, primary)
@@ -335,8 +348,17 @@ def _finish(
     problems: list[tuple[str, str]] = []
     values = _resolve(config, "", problems)
     broken = checked.broken | ({""} if "experiment" in checked.broken else set()) | {key for key, _ in problems}
-    overrides = dict(checked.values)
-    composed = Composed(values, overrides, groups, config_dir, (), frozenset(broken), primary=primary, files=files, file=file)
+    composed = Composed(
+        values,
+        dict(checked.values),
+        groups,
+        config_dir,
+        broken=frozenset(broken),
+        chosen=frozenset(checked.groups),
+        primary=primary,
+        files=files,
+        file=file,
+    )
     for key, problem in problems:
         what = f"{key} has no value" if problem == "missing" else f"{key} refers to a setting that does not exist"
         errors.append(SettingsError(what, composed.origin(key), f"give it one: {key}=VALUE"))

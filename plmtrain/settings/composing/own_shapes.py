@@ -1,4 +1,4 @@
-"""Sizes of models that are no Transformers: a model's own YAML says what a size means for it."""
+"""What a size means for a model that is not like most of them: its own YAML says so."""
 
 from __future__ import annotations
 
@@ -8,17 +8,23 @@ from plmtrain.settings.composing.folders import section
 
 
 def take_own_shape(config: DictConfig, config_dir: str | None) -> None:
-    """Replace the shape of the chosen size, which is that of a Transformer, by the model's own where it has one.
+    """Take back what the chosen size says about settings that the model does not have, and the whole shape, which is that of a
+    Transformer, where the model has shapes of its own.
 
     Args:
         config: the merged YAML files; ``model.suggests`` has the name of the ``size``, and the model's ``shapes`` by size.
         config_dir: the folder of ``--config-dir``.
     """
-    size, shapes = (OmegaConf.select(config, f"model.suggests.{key}") for key in ("size", "shapes"))
-    if not isinstance(shapes, DictConfig) or size not in shapes:
+    size, shapes, name = (OmegaConf.select(config, f"model.{key}") for key in ("suggests.size", "suggests.shapes", "name"))
+    own = section("model", str(name), config_dir)
+    if size is None or not own:
         return
+    shape = shapes.get(size) if isinstance(shapes, DictConfig) else None
     OmegaConf.set_struct(config, False)
-    for key in section("size", size, config_dir)["model"]:
-        if key != "suggests":
+    for key in section("size", size, config_dir)["model"].keys() - {"suggests"}:
+        if key not in own:
             config.model.pop(key, None)
-    config.model = OmegaConf.merge(config.model, shapes[size])
+        elif shape is not None:
+            config.model[key] = own[key]
+    if shape is not None:
+        config.model = OmegaConf.merge(config.model, shape)
