@@ -187,7 +187,7 @@ def test_cfg_job_is_yaml_that_makes_the_same_settings(capsys: pytest.CaptureFixt
     overrides = [
         "model=roberta",
         "size=tiny",
-        "trainer.phases=[{steps: 1000, sequence_length: 64}]",
+        "trainer.phases=[{steps: 2000, sequence_length: 64}]",
         "name='a: b # c'",
         "data.validation_files=[no]",
     ]

@@ -104,7 +104,7 @@ class TrainerSettings(Settings):
     ema: float | None = Field(None, gt=0, lt=1)
     """The share that a step keeps of the weights' moving average, such as 0.999; the average is validated, and is the result."""
     start: Literal["random", "counted"] = "random"
-    """What weights begin with that neither ``init`` nor ``teacher`` gives: random numbers, or what is counted in the text."""
+    """Where neither ``init`` nor ``teacher`` gives weights, these begin at random, or with what is counted in the text."""
     freeze: Texts = ()
     """Parts of the backbone that are not trained: ``embeddings``, ``layer.N``, or the layers from N to M as ``layer.N..M``,
     counted from 0, an encoder's before its decoder's."""

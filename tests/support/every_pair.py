@@ -100,6 +100,7 @@ def train(overrides: Sequence[str], steps: int) -> PretrainSettings:
     group, phases = Group("cpu", 60, 1), plan_phases(settings.trainer)
     programs = material.programs(phases)
     learner = build_learner(alone, programs[0], embedded_tokens(alone, material.tokenizer))
+    assert len(material.begin(learner)) == (alone.trainer.start == "counted")
     taught_by = None
     if settings.teacher is not None:
         kind = MaskedLMSettings(name="mlm") if settings.model.kind == "encoder" else CausalLMSettings(name="clm")

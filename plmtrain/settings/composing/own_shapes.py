@@ -1,4 +1,4 @@
-"""What a size means for a model that is not like most of them: its own YAML says so."""
+"""Sizes of models that are not like most of them, by their own YAML."""
 
 from __future__ import annotations
 
