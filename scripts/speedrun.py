@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import shlex
 import statistics
 import subprocess
@@ -79,24 +80,28 @@ def main() -> int:
 
 def read(run: Path) -> list[Point]:
     """Return the validations of a run in order, each with what the training before it took."""
-    settings = settings_from_run(yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8")))
+    config = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+    settings, rows = settings_from_run(config), config["resolved"]["vocabulary"]
     assert isinstance(settings, PretrainSettings)
     points, minutes, tokens = [], 0.0, 0.0
     for record in map(json.loads, (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()):
         minutes, tokens = record.get("seconds", 60 * minutes) / 60, record.get("tokens", tokens)
         if "val/hidden_loss" in record:
             below = record["val/hidden_unigram_loss"] - record["val/hidden_loss"]
-            points.append(Point(minutes, tokens, training_flops(settings, record["step"]), below))
+            points.append(Point(minutes, tokens, training_flops(settings, rows, record["step"]), below))
     return points
 
 
-def training_flops(settings: PretrainSettings, steps: int) -> float:
-    """Return the FLOPs of the first steps of a run of a masked language model: those of its matrix products."""
-    model, vocabulary = settings.model, settings.tokenizer.vocab_size
+def training_flops(settings: PretrainSettings, vocabulary: int, steps: int) -> float:
+    """Return the FLOPs of the first steps of a run of a masked language model, those of its matrix products; not a number for
+    another objective."""
+    model = settings.model
     assert isinstance(model, EncoderSettings)
     total = 0.0
     for phase in plan_phases(settings.trainer):
-        share = phase.objective.get("mask_probability", getattr(settings.objective, "mask_probability", None))
+        share = phase.objective.get("mask_probability", getattr(settings.objective, "mask_probability", math.nan))
+        if math.isnan(share):
+            return math.nan
         read = round(share * phase.batch_size * phase.sequence_length)
         step = of_encoder(model, phase.batch_size, phase.sequence_length, read) + of_vocabulary_head(model, read, vocabulary)
         total += (1 + BACKWARD) * step * min(max(0, steps - phase.first_step), phase.steps)

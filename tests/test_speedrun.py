@@ -28,7 +28,7 @@ def speedrun() -> ModuleType:
 
 
 WORDS = (
-    "model=bert model.layers=2 model.width=8 model.heads=2 model.feed_forward=16 tokenizer.vocab_size=100 objective=dynamic_mlm "
+    "model=bert model.layers=2 model.width=8 model.heads=2 model.feed_forward=16 tokenizer.vocab_size=120 objective=dynamic_mlm "
     "trainer.steps=5 trainer.batch_size=4 trainer.sequence_length=20"
 ).split()
 
@@ -42,7 +42,8 @@ def run_of(folder: Path, below: list[float], *words: str) -> Path:
             {"step": minute, "val/hidden_loss": 7.5 - nats, "val/hidden_unigram_loss": 7.5},
         ]
     (folder / "metrics.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
-    (folder / "config.yaml").write_text(yaml.safe_dump(pretrain_settings(compose([*WORDS, *words])).model_dump(mode="json")))
+    values = pretrain_settings(compose([*WORDS, *words])).model_dump(mode="json")
+    (folder / "config.yaml").write_text(yaml.safe_dump({**values, "resolved": {"vocabulary": 100}}))
     return folder
 
 

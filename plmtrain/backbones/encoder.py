@@ -94,7 +94,8 @@ class Encoder(Backbone):
         return visibility(replace(layout, causal=True) if self.settings.causal else layout, hidden)
 
     def look_beside(self) -> None:
-        if not self.settings.causal:
+        # A layer that is the last one, too, has to do more than to look beside.
+        if not self.settings.causal and not self.settings.shared_layers:
             first = self.layers[0]
             assert isinstance(first, PostNormBlock)
             read_neighbours(self.embeddings.position, first.attention, self.embeddings.projection)

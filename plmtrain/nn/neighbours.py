@@ -57,14 +57,17 @@ def read_neighbours(table: nn.Embedding, attention: SelfAttention, projection: n
         projection: between the embeddings and the layer; None if there is none.
     """
     positions, width = table.weight.shape
-    deviation = table.weight.std()
-    table.weight.copy_(sinusoids(positions, width) * deviation * math.sqrt(2))
+    root = table.weight.square().mean().sqrt()
+    table.weight.copy_(sinusoids(positions, width) * root * math.sqrt(2))  # sin^2 + cos^2 = 1
     joined = attention.query_key_value.weight
     queries, keys, _ = joined.view(3, attention.heads, -1, joined.shape[1])  # [heads, head width, width]
     compared = _compared(width, most=queries.shape[1] // 2)
+    if not len(compared):
+        return  # heads that are one number wide
     # A head sums up cos(frequency * (distance between key and query - its own)), times the square of this.
     strength = math.sqrt(SCORE * math.sqrt(queries.shape[1]) / len(compared))
-    back = None if projection is None else torch.linalg.pinv(projection.weight)  # [width of embeddings, width]
+    # Directions that the projection nearly loses would need weights so large that they would drown all else.
+    back = None if projection is None else torch.linalg.pinv(projection.weight, rtol=0.1)  # [width of embeddings, width]
     for head, distance in zip(range(attention.heads), distances(), strict=False):
         for weights, shift in ((queries[head], distance), (keys[head], 0)):
             turned = strength * _turn(compared, shift, width)

@@ -8,6 +8,7 @@ vectors of similar tokens are of use once the neighbours are read, and reading t
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,7 +30,7 @@ def start_counted(learner: Learner, corpus: Corpus, seed: int) -> str:
     """Set the fresh weights of a learner to what is counted in its training text; return a description for the user.
 
     Args:
-        learner: all its backbones get such weights. Embeddings and positions keep the root mean square that they have.
+        learner: all its backbones get such weights. Embeddings and positions keep the scale that they have.
         corpus: the text.
         seed: of the run.
     """
@@ -37,23 +38,28 @@ def start_counted(learner: Learner, corpus: Corpus, seed: int) -> str:
     counts = corpus.token_counts()
     backbones = [module for module in learner.modules() if isinstance(module, Backbone)]
     tables = {id(table): table for backbone in backbones for table in _own_tables(backbone)}
-    information = corpus.mutual_information()
-    for width in sorted({table.shape[1] for table in tables.values()}):
-        vectors = token_vectors(information, width, seed)
-        for table in tables.values():
-            if table.shape[1] == width:
-                _fill(table, vectors)
+    if tables:  # a model that reads characters has none
+        information = corpus.mutual_information()
+        for width in sorted({table.shape[1] for table in tables.values()}):
+            vectors = token_vectors(information, width, seed)
+            for table in tables.values():
+                if table.shape[1] == width:
+                    _fill(table, vectors)
     for backbone in backbones:
         backbone.look_beside()
+    for bias in _output_biases(learner, backbones):
+        bias[: len(counts)] = _log_frequencies(counts)
+    begun = f"embeddings of {int((counts > 0).sum()):,} tokens" if tables else "output biases"
+    return f"trainer.start=counted: {begun} begin with the text, counted in {time.monotonic() - began:.0f} s"
+
+
+def _output_biases(learner: Learner, backbones: Sequence[Backbone]) -> list[nn.Parameter]:
+    """Return the biases with a number for each token: those of heads, outside of backbones, in modules of the heads' own."""
     inner = {id(part) for backbone in backbones for part in backbone.modules()}
-    for head in (part for part in learner.modules() if id(part) not in inner):
-        bias = getattr(head, "bias", None)
-        if isinstance(bias, nn.Parameter) and bias.shape[0] in {table.shape[0] for table in tables.values()}:
-            bias[: len(counts)] = _log_frequencies(counts)
-    return (
-        f"trainer.start=counted: embeddings begin with the neighbours of {int((counts > 0).sum()):,} tokens, "
-        f"counted in {time.monotonic() - began:.0f} s"
-    )
+    rows = {backbone.vocabulary_size for backbone in backbones}
+    outer = (part for part in learner.modules() if id(part) not in inner and not isinstance(part, nn.Linear | nn.LayerNorm))
+    biases = [getattr(part, "bias", None) for part in outer]
+    return [bias for bias in biases if isinstance(bias, nn.Parameter) and bias.ndim == 1 and len(bias) in rows]
 
 
 def _own_tables(backbone: Backbone) -> list[Tensor]:

@@ -86,16 +86,41 @@ def test_output_biases_begin_with_the_logarithm_of_frequencies(name: str) -> Non
         assert torch.equal(weights[key][len(shares) :], fresh[key][len(shares) :])
 
 
-@pytest.mark.parametrize("name", ["mlm", "rtd", "sop"])
+@pytest.mark.parametrize("name", ["mlm", "rtd"])
 def test_the_first_layer_of_encoders_looks_beside(name: str) -> None:
-    before, after = learners(*KINDS[name])
-    changed = {key for key, weight in after.named_parameters() if not torch.equal(weight, dict(before.named_parameters())[key])}
+    changed = _changed(KINDS[name])
     of_attention = {key for key in changed if "query_key_value" in key}
     assert of_attention
     assert all("layers.0.attention.query_key_value.weight" in key for key in of_attention)
     assert any("position" in key for key in changed)
 
 
-def test_an_encoder_that_sees_only_its_left_does_not_look_right() -> None:
-    before, after = learners("model=xlm_clm", "objective=encoder_clm", "data=sample", *SHAPE)
-    assert torch.equal(before.backbone.embeddings.position.weight, after.backbone.embeddings.position.weight)
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["model=xlm_clm", "objective=encoder_clm", "data=sample", *SHAPE],  # sees only its left
+        KINDS["sop"],  # its first layer is its last one, too
+    ],
+    ids=["causal", "shared"],
+)
+def test_other_encoders_do_not_look_beside(words: list[str]) -> None:
+    assert not [key for key in _changed(words) if "position" in key or "attention" in key]
+
+
+def test_only_output_biases_are_set_where_other_biases_are_as_long() -> None:
+    """The head's own layer is as wide as there are tokens."""
+    rows = VOCABULARY.size + 3
+    width = [f"model.width={rows}", "model.heads=1", "model.layers=1", "model.feed_forward=8"]
+    assert [key for key in _changed(["model=bert", "objective=mlm", *width]) if key.endswith("bias")] == ["head.bias"]
+
+
+def test_a_model_that_reads_characters_begins_with_output_biases() -> None:
+    changed = _changed(["model=elmo", "size=tiny", "objective=bilm", "tokenizer=word"])
+    assert changed
+    assert all(key.endswith("bias") for key in changed)
+
+
+def _changed(words: list[str]) -> list[str]:
+    before, after = learners(*words)
+    fresh = dict(before.named_parameters())
+    return [key for key, weight in after.named_parameters() if not torch.equal(weight, fresh[key])]

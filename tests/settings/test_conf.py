@@ -134,6 +134,30 @@ def test_the_origin_of_a_suggested_trainer_is_its_file() -> None:
     assert named.origin("trainer") == "command line: trainer=first_hour"
 
 
+def test_a_size_reaches_what_the_own_yaml_of_a_model_leaves_out(tmp_path: Path) -> None:
+    """A user's file may leave settings to their defaults; its name need not be its file's."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "sparse.yaml").write_text("type: encoder\nname: other\nfamily: bert\npositions: 512\n")
+    made = pretrain_settings(compose(["model=sparse", "size=tiny", "--config-dir", str(tmp_path)])).model
+    assert isinstance(made, EncoderSettings)
+    assert (made.width, made.layers, made.dropout, made.positions) == (128, 2, 0, 512)
+    (folder / "words.yaml").write_text("defaults: [elmo, _self_]\nname: other\n")
+    own = pretrain_settings(compose(["model=words", "size=tiny", "objective=bilm", "--config-dir", str(tmp_path)])).model
+    shipped = settings("model=elmo", "size=tiny", "objective=bilm").model
+    assert own.model_dump(exclude={"name"}) == shipped.model_dump(exclude={"name"})
+
+
+def test_a_trainer_that_a_size_suggests_and_nobody_has_is_named(tmp_path: Path) -> None:
+    (tmp_path / "size").mkdir()
+    (tmp_path / "size" / "mine.yaml").write_text("# @package _global_\nmodel:\n  layers: 1\n  suggests: {trainer: first_houre}\n")
+    with pytest.raises(SettingsErrors, match=r"(?s)no trainer 'first_houre'.*mine.yaml.*did you mean 'first_hour'"):
+        pretrain_settings(compose(["size=mine", "--config-dir", str(tmp_path)]))
+    for words in ("suggests:", "suggests: {}", "suggests: {size: huge}"):
+        (tmp_path / "size" / "mine.yaml").write_text(f"# @package _global_\nmodel:\n  layers: 1\n  {words}\n")
+        assert compose(["size=mine", "--config-dir", str(tmp_path)]).values["model"]["layers"] == 1
+
+
 @pytest.mark.parametrize(("length", "batch"), [(64, 32), (128, 32), (512, 32), (512, 8), (128, 6)])
 def test_rows_grow_by_length_warmup_and_steps_keep_their_tokens(length: int, batch: int) -> None:
     made = settings("trainer=length_warmup", f"trainer.sequence_length={length}", f"trainer.batch_size={batch}")

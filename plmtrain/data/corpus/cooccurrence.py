@@ -52,7 +52,7 @@ def mutual_information(stores: Mapping[Store, float], counts: NDArray[np.int64],
     """Return what tokens have to do with those beside them in the training text.
 
     Args:
-        stores: the training split of each text, and its share.
+        stores: the training split of each text, and its share: of long texts as much is counted, short ones whole.
         counts: [vocabulary] how often each token occurs.
         end_mark: the token after every document.
     """

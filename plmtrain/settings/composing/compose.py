@@ -253,14 +253,25 @@ def _resolve(node: Any, key: str, errors: list[tuple[str, str]]) -> Any:
     return node
 
 
-def _suggested(chosen: Mapping[str, str | None], config_dir: str | None, primary: str) -> dict[str, str]:
-    """Return the trainer that the size suggests for pretraining, if neither a trainer nor a recipe is chosen."""
+def _suggested(
+    chosen: Mapping[str, str | None], config_dir: str | None, primary: str, errors: list[SettingsError]
+) -> dict[str, str]:
+    """Return the trainer that the size suggests for pretraining, if neither a trainer nor a recipe is chosen; note an error if
+    there is no such trainer."""
     size = chosen.get("size")
     if primary != PRIMARY or size is None or chosen.get("experiment") is not None or "trainer" in chosen:
         return {}
-    model = section("size", size, config_dir).get("model", {})
-    suggested = model.get("suggests", {}).get("trainer") if isinstance(model, dict) else None
-    return {} if suggested is None else {"trainer": suggested}
+    values: Any = section("size", size, config_dir)
+    for key in ("model", "suggests", "trainer"):
+        values = values.get(key) if isinstance(values, dict) else None
+    if values is None:
+        return {}
+    if find_choice("trainer", str(values), config_dir) is None:
+        place = f"file: {find_choice('size', size, config_dir)} (model.suggests.trainer)"
+        remedy = nearest(str(values), choices("trainer", config_dir))
+        errors.append(SettingsError(f"there is no trainer '{values}'", place, remedy))
+        return {}
+    return {"trainer": str(values)}
 
 
 def compose(arguments: Sequence[str], config_dir: str | None = None, primary: str = PRIMARY) -> Composed:
@@ -292,7 +303,7 @@ def compose(arguments: Sequence[str], config_dir: str | None = None, primary: st
         refused = screen(config_dir, {group: choice for group, choice in chosen.items() if choice is not None})
         if refused:
             return Composed({}, errors=(*errors, *refused), broken=frozenset({""}), primary=primary)
-    chosen |= _suggested(chosen, config_dir, primary)
+    chosen |= _suggested(chosen, config_dir, primary, errors)
     groups = tuple(f"{group}={quoted(choice)}" for group, choice in chosen.items() if choice is not None)  # else the default
     try:
         config = merge_files(config_dir, groups, primary)
