@@ -78,7 +78,7 @@ def draw_curve(run: Path, target: Path) -> None:
     axes.axhline(unigram, color="#444444", ls="--", lw=1, label=f"unigram loss of hidden tokens, {unigram:.2f}")
     axes.set(xlabel="step", ylabel="nats a token", xlim=(0, None))
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False)
+    axes.legend(loc="upper right", bbox_to_anchor=(1, 0.86), frameon=False)  # below the line, above the curves
     figure.tight_layout()
     figure.savefig(target, metadata={"Date": None, "Creator": None}, facecolor="white")
 
