@@ -18,7 +18,7 @@ DEFAULTS = ("model=bert", "objective=mlm", "data=stream", "data.files=[a.jsonl]"
         (["trainer.epochs=2"], "trainer.epochs=2 needs the number of all rows.*trainer.steps="),
         (
             ["trainer=length_warmup", "trainer.hours=1"],
-            "rows of 8 and 16 tokens in a stream.*trainer.steps instead of trainer.hours",
+            "rows of 8 and 16 and 32 and 64 tokens in a stream.*trainer.steps instead of trainer.hours",
         ),
         (
             [
