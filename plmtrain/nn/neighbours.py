@@ -26,7 +26,7 @@ _SLOWEST = 0.1
 """The slowest frequency that heads compare: slower ones do not tell neighbours apart."""
 
 
-def sinusoids(positions: int, width: int) -> Tensor:
+def position_sinusoids(positions: int, width: int) -> Tensor:
     """Return the sine and the cosine of each position at falling frequencies, by turns: Vaswani et al. 2017, section 3.5.
 
     Args:
@@ -58,7 +58,7 @@ def read_neighbours(table: nn.Embedding, attention: SelfAttention, projection: n
     """
     positions, width = table.weight.shape
     root = table.weight.square().mean().sqrt()
-    table.weight.copy_(sinusoids(positions, width) * root * math.sqrt(2))  # sin^2 + cos^2 = 1
+    table.weight.copy_(position_sinusoids(positions, width) * root * math.sqrt(2))  # sin^2 + cos^2 = 1
     joined = attention.query_key_value.weight
     queries, keys, _ = joined.view(3, attention.heads, -1, joined.shape[1])  # [heads, head width, width]
     compared = _compared(width, most=queries.shape[1] // 2)

@@ -10,16 +10,16 @@ import torch
 from torch import Tensor, nn
 
 from plmtrain.nn.attention import SelfAttention
-from plmtrain.nn.neighbours import distances, read_neighbours, sinusoids
+from plmtrain.nn.neighbours import distances, position_sinusoids, read_neighbours
 
 
 def test_sinusoids_are_those_of_the_paper() -> None:
-    table = sinusoids(50, 16)
+    table = position_sinusoids(50, 16)
     for position, pair in itertools.product((0, 1, 7, 49), range(8)):
         angle = position / 10000 ** (2 * pair / 16)
         assert table[position, 2 * pair].item() == pytest.approx(math.sin(angle), abs=1e-5)
         assert table[position, 2 * pair + 1].item() == pytest.approx(math.cos(angle), abs=1e-5)
-    assert sinusoids(4, 7).shape == (4, 7)
+    assert position_sinusoids(4, 7).shape == (4, 7)
 
 
 def test_heads_look_left_and_right_by_turns() -> None:
