@@ -20,10 +20,14 @@ class StatefulOptimizer(torch.optim.Optimizer):
             ``parts`` lists how many matrices each of its parameters joins, one below the other, or is None where that does not
             matter.
         settings: the optimiser's settings.
+        products: the type of an update's matrix products, where it has any.
     """
 
-    def __init__(self, groups: Iterable[dict[str, Any]], settings: OptimizerSettings) -> None:
+    def __init__(
+        self, groups: Iterable[dict[str, Any]], settings: OptimizerSettings, products: torch.dtype = torch.float32
+    ) -> None:
         self.settings = settings
+        self.products = products
         super().__init__(groups, {"lr": settings.lr})
 
     @abstractmethod

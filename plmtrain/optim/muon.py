@@ -1,7 +1,7 @@
 """Muon (Jordan et al. 2024, kellerjordan.github.io/posts/muon) for hidden matrices, with AdamW for all other parameters.
 
-``torch.optim.Muon`` refuses parameters that are not matrices, computes in bf16, which is slow on processors without its
-instructions, and takes one matrix after the other; this one takes all matrices of one shape at once.
+``torch.optim.Muon`` refuses parameters that are not matrices, computes in bf16 whatever the run's precision is, which is slow on
+processors without its instructions, and takes one matrix after the other; this one takes all matrices of one shape at once.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from plmtrain.nn.bf16_products import products_of
 from plmtrain.optim.adamw import AdamW
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
@@ -37,7 +38,8 @@ class Muon(AdamW):
     Embeddings, the output layer, norms, biases and heads are updated as by ``AdamW``. A parameter that joins several matrices
     (queries, keys and values) is updated as they would be, each by itself.
 
-    Arguments are those of ``StatefulOptimizer``; a group with ``parts`` has the hidden matrices.
+    Arguments are those of ``StatefulOptimizer``; a group with ``parts`` has the hidden matrices, whose updates take products of
+    the type ``products``, bf16 in the authors' code.
     """
 
     MOMENTUM = "momentum"
@@ -71,21 +73,26 @@ class Muon(AdamW):
             weights, updates = zip(*pairs, strict=True)
             scale = RATE_SCALE * math.sqrt(max(shape))
             torch._foreach_mul_(weights, 1 - lr * decay)
-            torch._foreach_add_(weights, list(orthogonalise(torch.stack(updates))), alpha=-lr * scale)
+            torch._foreach_add_(weights, list(orthogonalise(torch.stack(updates), self.products)), alpha=-lr * scale)
 
 
-def orthogonalise(matrices: Tensor) -> Tensor:
+def orthogonalise(matrices: Tensor, products: torch.dtype = torch.float32) -> Tensor:
     """Return U f(S) V' for each matrix U S V', where f brings singular values to between 0.7 and 1.2 if they are not tiny beside
     the others.  # [matrices, m, n], the same
 
     The polynomial a s + b s**3 + c s**5 is applied to the singular values of the matrix divided by its norm, by matrix products
     alone (Newton-Schulz). A matrix of zeros stays what it is.
+
+    Args:
+        matrices: in fp32.
+        products: the type that the products are computed in.
     """
     tall = matrices.shape[1] > matrices.shape[2]
     wide = matrices.mT if tall else matrices
-    wide = wide / torch.linalg.matrix_norm(wide, keepdim=True).clamp(min=1e-7)
+    wide = (wide / torch.linalg.matrix_norm(wide, keepdim=True).clamp(min=1e-7)).to(products)
     linear, cubic, quintic = COEFFICIENTS
-    for _ in range(ITERATIONS):
-        gram = wide @ wide.mT  # [matrices, m, m], the shorter side
-        wide = torch.baddbmm(wide, torch.baddbmm(gram, gram, gram, beta=cubic, alpha=quintic), wide, beta=linear)
-    return wide.mT if tall else wide
+    with products_of(matrices.device):
+        for _ in range(ITERATIONS):
+            gram = wide @ wide.mT  # [matrices, m, m], the shorter side
+            wide = torch.baddbmm(wide, torch.baddbmm(gram, gram, gram, beta=cubic, alpha=quintic), wide, beta=linear)
+    return (wide.mT if tall else wide).to(matrices.dtype)

@@ -33,6 +33,7 @@ def build(
     settings: OptimizerSettings,
     shares: Mapping[nn.Parameter, float] = MappingProxyType({}),
     hidden: Collection[nn.Parameter] = frozenset(),
+    products: torch.dtype = torch.float32,
 ) -> StatefulOptimizer:
     """Build an optimiser of the parameters of a learner that require gradients; a shared parameter is included once.
 
@@ -43,6 +44,7 @@ def build(
         settings: the optimiser's.
         shares: of some parameters, the share of the learning rate that is theirs; the whole rate for all others.
         hidden: the matrices within the layers, which Muon makes orthogonal updates of.
+        products: the type of the matrix products of these updates.
     """
     owners = {f"{path}.{name}" if path else name: owner for path, owner in learner.named_modules() for name in owner._parameters}
     groups: dict[tuple[float, bool, bool], dict[nn.Parameter, int]] = defaultdict(dict)
@@ -62,6 +64,7 @@ def build(
             for (share, decayed, measured), joined in groups.items()
         ],
         settings,
+        products,
     )
 
 

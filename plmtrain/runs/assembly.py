@@ -37,7 +37,7 @@ from plmtrain.training.freezing import freeze, parameters_in_words
 from plmtrain.training.group import Group
 from plmtrain.training.hidden_matrices import hidden_matrices
 from plmtrain.training.layer_rates import rate_shares, rates_in_words
-from plmtrain.training.precision import choose_precision, precision_reason
+from plmtrain.training.precision import UPDATE_TYPES, choose_precision, precision_reason
 from plmtrain.training.progress import Progress
 from plmtrain.training.progress_line import ProgressLine
 from plmtrain.training.reporting import RunReporter
@@ -175,7 +175,8 @@ def assemble(material: Material, folder: RunFolder, settings_hash: str) -> Train
     average = None if settings.trainer.ema is None else WeightAverage(learner, settings.trainer.ema)
     shares = rate_shares(learner, settings.optimizer)
     opening += rates_in_words(shares)
-    state = TrainingState(learner, optimizer.build(learner, settings.optimizer, shares, hidden_matrices(learner)), {}, average)
+    optimiser = optimizer.build(learner, settings.optimizer, shares, hidden_matrices(learner), UPDATE_TYPES[precision])
+    state = TrainingState(learner, optimiser, {}, average)
     if checkpoint is not None:
         state.restore(checkpoint, group)
     # The other processes must have read the old settings and checkpoints before the main process replaces them.

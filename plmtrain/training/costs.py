@@ -38,7 +38,7 @@ from plmtrain.training.compilation import uncompiled
 from plmtrain.training.group import Group
 from plmtrain.training.hidden_matrices import hidden_matrices
 from plmtrain.training.layer_rates import rate_shares
-from plmtrain.training.precision import Precision, autocast
+from plmtrain.training.precision import UPDATE_TYPES, Precision, autocast
 from plmtrain.training.step import Step, take_step, whole_loss
 
 WARM_UP, _MEASURED = 1, 2
@@ -195,7 +195,8 @@ def measure(
         Stopped: if a signal asked for it.
     """
     phase = replace(phase, index=0, first_step=0, steps=WARM_UP + steps, samples_before=0)
-    optimiser = optimizer.build(module, settings.optimizer, rate_shares(module, settings.optimizer), hidden_matrices(module))
+    shares, hidden = rate_shares(module, settings.optimizer), hidden_matrices(module)
+    optimiser = optimizer.build(module, settings.optimizer, shares, hidden, UPDATE_TYPES[precision])
     scaler = torch.amp.GradScaler(group.device.type, enabled=precision == "fp16")
     memory.forget_peak(group.device)
     carry: Carry = {}

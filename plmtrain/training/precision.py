@@ -20,6 +20,9 @@ _KINDS = {"cpu": "CPU", "cuda": "GPU"}
 
 TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
+UPDATE_TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float32}
+"""The type of the matrix products of an optimiser's update: fp16 would need a scale of its own there."""
+
 
 def choose_precision(wanted: WantedPrecision, device: torch.device) -> Precision:
     """Return the format to use; ``auto`` is bf16 where the device multiplies it in hardware, else fp32."""

@@ -128,3 +128,30 @@ def test_where_there_are_no_whole_matrices_it_is_refused(model: Any, trainer: di
 def test_momentum_is_for_muon(kind: str) -> None:
     with pytest.raises(ValueError, match=f"momentum has no meaning for type {kind}; it is for muon"):
         OptimizerSettings(type=kind, lr=0.1, momentum=0.5)
+
+
+def test_products_in_bf16_are_those_in_fp32_but_for_their_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On CPUs with and without units for bf16, by singular values that the polynomial brings near 1."""
+    torch.manual_seed(0)
+    matrices = torch.randn(3, 40, 24)
+    exact = orthogonalise(matrices)
+    values = {}
+    for lacks in (False, True):
+        monkeypatch.setattr("plmtrain.nn.bf16_products.cpu_lacks_bf16", lambda lacks=lacks: lacks)
+        rounded = values[lacks] = orthogonalise(matrices, torch.bfloat16)
+        assert rounded.dtype == torch.float32
+        assert torch.equal(rounded, rounded.bfloat16().float())
+        assert not torch.equal(rounded, exact)
+        assert (rounded - exact).norm() < 0.03 * exact.norm()
+    assert (values[True] - values[False]).norm() < 0.01 * exact.norm()
+
+
+@pytest.mark.parametrize(("kind", "lost"), [(torch.bfloat16, True), (torch.float32, False)])
+def test_the_optimiser_computes_updates_in_the_type_it_is_given(kind: torch.dtype, lost: bool) -> None:
+    made = learner()
+    before = made["up"].weight.detach().clone()
+    optimizer = build(made, OptimizerSettings(type="muon", lr=1.0, weight_decay=0.0), hidden={made["up"].weight}, products=kind)
+    made["up"].weight.grad = torch.randn(before.shape, generator=torch.Generator().manual_seed(1))
+    optimizer.step()
+    update = (made["up"].weight - before) / (0.2 * 20**0.5)
+    assert torch.allclose(update, update.bfloat16().float(), rtol=1e-5, atol=1e-6) == lost
