@@ -299,6 +299,15 @@ VERBS = {
         options=("--json",),
         runs=True,
     ),
+    "doctor": Verb(
+        "show what this machine has, and what a run gets of it",
+        "doctor [--json]",
+        "Shows processor, memory, GPUs, disk and the versions of libraries; the device, precision and threads that a run gets\n"
+        "here, with the reason and the measured rate of matrix products; and what stands in the way of a run. It takes some\n"
+        "seconds, and needs no settings.",
+        (("plmtrain doctor", "before the first run, and for a report of a problem"),),
+        options=("--json",),
+    ),
     "runs": Verb(
         "list, compare and delete runs, or ask a living one for a checkpoint",
         "runs [RUNS_DIR] [--json] | runs diff RUN RUN [--json] | runs rm RUN... [--yes] | runs save RUN | runs sweep FOLDER",
