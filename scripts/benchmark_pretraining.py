@@ -47,6 +47,7 @@ def main() -> int:
     parser.add_argument("--length", type=int, default=128, help="the most tokens of a row")
     parser.add_argument("--vocabulary", type=int, default=16_000)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32", help="of both")
     parser.add_argument("--peers", nargs="*", default=["fixed", "padded"], choices=["fixed", "padded"])
     parser.add_argument("--peer", nargs=2, metavar=("FOLDER", "PADDING"), help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -67,7 +68,7 @@ def main() -> int:
             told = "  ".join(f"{library} {measured[-1].tokens:.0f}" for library, measured in speeds.items())
             print(f"round {turn + 1} of {options.rounds}, tokens/s: {told}", flush=True)
     shape = f"BERT of {SHAPE['layers']} layers, {SHAPE['width']} wide"
-    print(f"\n{shape}; {options.batch} rows of at most {options.length} tokens; {options.threads} threads, fp32")
+    print(f"\n{shape}; {options.batch} rows of at most {options.length} tokens; {options.threads} threads, {options.precision}")
     ours = median(speeds["plmtrain"])
     for library, measured in speeds.items():
         its = median(measured)
@@ -101,7 +102,7 @@ def plmtrain(folder: Path, name: str, options: argparse.Namespace) -> Speed:
             f"trainer.sequence_length={options.length}",
             f"trainer.threads={options.threads}",
         ),
-        *("trainer.precision=fp32", "trainer.device=cpu", f"trainer.steps={steps}", "trainer.log_every=1"),
+        *(f"trainer.precision={options.precision}", "trainer.device=cpu", f"trainer.steps={steps}", "trainer.log_every=1"),
         *(f"trainer.evaluate_every={steps}", f"trainer.save_every={steps}", "trainer.evaluate_batches=1"),
         "data.document_per=line",
     ]
@@ -143,7 +144,9 @@ def transformers(folder: Path, padding: str, options: argparse.Namespace) -> Spe
     times = folder / f"{padding}.jsonl"
     times.unlink(missing_ok=True)
     same = [
-        word for key in ("steps", "warmup", "batch", "length", "threads") for word in (f"--{key}", str(getattr(options, key)))
+        word
+        for key in ("steps", "warmup", "batch", "length", "threads", "precision")
+        for word in (f"--{key}", str(getattr(options, key)))
     ]
     first_step = seconds_to_first_line(
         [__file__, str(options.text), "--peer", str(folder), padding, *same], folder / f"{padding}.log", times
@@ -188,6 +191,7 @@ def train_with_transformers(folder: Path, padding: str, options: argparse.Namesp
             max_steps=options.warmup + options.steps,
             per_device_train_batch_size=options.batch,
             use_cpu=True,
+            bf16=options.precision == "bf16",
             save_strategy="no",
             report_to=[],
             disable_tqdm=True,

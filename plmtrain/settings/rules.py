@@ -170,7 +170,8 @@ def _phases_fit_objective(objective: ObjectiveSettings, trainer: TrainerSettings
         except ValidationError as error:
             known = [*type(objective).model_fields, *objective.keys_within(objective.model_dump())]
             valid = [f"{place}.{name}" for name in known if name not in fixed]
-            yield from ((key, what, remedy) for key, (what, remedy) in what_is_wrong(error, valid, f"{place}.").items())
+            none = "" if valid else f"omit it: objective={objective.name} has no setting that a phase could change"
+            yield from ((key, what, none or remedy) for key, (what, remedy) in what_is_wrong(error, valid, f"{place}.").items())
     trained = phases or [objective]
     if len(trained) >= len(trainer.phases):
         for key in sorted(set.intersection(*(each.idle_keys() for each in trained))):

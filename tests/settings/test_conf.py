@@ -29,6 +29,7 @@ REFUSED = {
     ("finetune", "model", "xlm_clm"): "reads the first state of a row, which in model=xlm_clm sees no other",
     ("finetune", "trainer", "first_hour"): "counts the text of a pretraining run",
     ("finetune", "trainer", "length_warmup"): "phases are for pretraining",
+    ("finetune", "trainer", "masking_ratio_decay"): "phases are for pretraining",
 }
 """Choices that one of the verbs does not take, and what it says."""
 
@@ -165,6 +166,17 @@ def test_rows_grow_by_length_warmup_and_steps_keep_their_tokens(length: int, bat
     assert [phase.sequence_length for phase in phases] == [8, 16, 32, length]
     assert [phase.steps for phase in phases] == [500] * 4
     assert {phase.batch_size * phase.sequence_length for phase in phases} == {batch * length}
+
+
+def test_more_is_hidden_first_by_masking_ratio_decay() -> None:
+    made = settings("trainer=masking_ratio_decay", "objective=whole_word_mlm", "trainer.steps=10")
+    phases = plan_phases(made.trainer)
+    assert [phase.steps for phase in phases] == [6, 4]
+    shares = [made.objective.changed(phase.objective).mask_probability for phase in phases]
+    assert shares == [0.3, 0.15]
+    assert made.trainer.start == "counted"
+    with pytest.raises(SettingsErrors, match=r"(?s)trainer.phases.0.objective.mask_probability.*objective=clm has no setting"):
+        settings("model=gpt2", "objective=clm", "trainer=masking_ratio_decay")
 
 
 def test_a_batch_by_tokens_is_divided_among_processes_as_any_other() -> None:
