@@ -164,7 +164,8 @@ def understood(error: BaseException) -> PlmtrainError | None:
             "out of memory",
             str(error).split("\n")[0],
             "lower trainer.micro_batch_size or write trainer.micro_batch_size=auto, or set trainer.activation_checkpointing=true "
-            "(neither changes the result, except that with micro-batches dropout has other masks)",
+            "(neither changes the result, except that with micro-batches dropout has other masks); with several processes "
+            "trainer.sharding=full, for the moments optimizer=adafactor",
         )
     if is_panic(error):
         remedy = "use another tokenizer, or shorten the text"

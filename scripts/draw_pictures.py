@@ -3,6 +3,7 @@
 
     python scripts/draw_pictures.py inspect              docs/pictures/inspect.svg, from ``plmtrain inspect`` on the sample text
     python scripts/draw_pictures.py curve runs/NAME      docs/pictures/curve.svg, from a run's metrics.jsonl (needs matplotlib)
+    python scripts/draw_pictures.py curve runs/NAME hour docs/pictures/hour.svg, in the same way
 
 The same output gives the same bytes: no dates, no random names, no fonts from elsewhere.
 """
@@ -88,8 +89,9 @@ def main(arguments: list[str]) -> None:
     PICTURES.mkdir(parents=True, exist_ok=True)
     if arguments == ["inspect"]:
         draw_inspect(PICTURES / "inspect.svg")
-    elif len(arguments) == 2 and arguments[0] == "curve":
-        draw_curve(Path(arguments[1]), PICTURES / "curve.svg")
+    elif len(arguments) in (2, 3) and arguments[0] == "curve":
+        run, name = (*arguments[1:], "curve")[:2]
+        draw_curve(Path(run), PICTURES / f"{name}.svg")
     else:
         sys.exit(__doc__)
 

@@ -270,7 +270,10 @@ def test_failures_have_their_exit_code_and_no_traceback(
 
 
 def test_kinds_of_failure() -> None:
-    assert isinstance(understood(MemoryError()), MemoryExhausted)
+    memory = understood(MemoryError())
+    assert isinstance(memory, MemoryExhausted)
+    for setting in ("trainer.micro_batch_size=auto", "trainer.activation_checkpointing=true", "trainer.sharding=full"):
+        assert setting in memory.remedy
     assert isinstance(understood(OSError(errno.ENOSPC, "full", "x")), DiskError)
     assert understood(ValueError("ours")) is None
     assert understood(FileNotFoundError(errno.ENOENT, "no such file")) is None

@@ -52,6 +52,7 @@ FLOORS = (
         "redaction",
         "errors",
         "help",
+        "limits",
     },
 )
 """From the roof to the ground: a part may import every part of a lower floor, and on the ground each other."""

@@ -97,7 +97,7 @@ def test_nothing_runs_code_out_of_a_file() -> None:
 OPENERS = {"plmtrain/files.py", "plmtrain/text/readers.py"}
 """The only modules that open a file for reading, a regular one; the second opens by gzip what the first has opened."""
 
-KERNEL = {f"plmtrain/training/{name}.py" for name in ("lock", "machine", "memory", "save_request")}
+KERNEL = {f"plmtrain/training/{name}.py" for name in ("lock", "machine", "memory", "save_request")} | {"plmtrain/limits.py"}
 """Those that read what the kernel tells in files of its own."""
 
 

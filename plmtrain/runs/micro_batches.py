@@ -7,6 +7,7 @@ time, since those on one machine share its memory, and take the smallest number 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -128,14 +129,16 @@ def with_fitting_micro_batches(
             replace(phase, micro_batch_size=size) if phase.fits_memory else phase
             for phase, size in zip(phases, before, strict=True)
         )
-    sizes: dict[tuple[int, int], int] = {}
+    sizes: dict[tuple[int, int, str], int] = {}
     for phase, program, source in zip(phases, programs, rows, strict=True):
-        if phase.fits_memory and (shape := (phase.sequence_length, phase.batch_size)) not in sizes:
-            sizes[shape] = _fitting(phase, program, source, module, settings, group, processes)
-    return tuple(
-        replace(phase, micro_batch_size=sizes[phase.sequence_length, phase.batch_size]) if phase.fits_memory else phase
-        for phase in phases
-    )
+        if phase.fits_memory and (load := _load(phase)) not in sizes:
+            sizes[load] = _fitting(phase, program, source, module, settings, group, processes)
+    return tuple(replace(phase, micro_batch_size=sizes[_load(phase)]) if phase.fits_memory else phase for phase in phases)
+
+
+def _load(phase: Phase) -> tuple[int, int, str]:
+    """Return what decides how many rows of a phase fit: their length, their number, and its objective, which may predict more."""
+    return phase.sequence_length, phase.batch_size, json.dumps(phase.objective, sort_keys=True)
 
 
 def _fitting(

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from plmtrain import limits
 from plmtrain.console import counted, warn
 from plmtrain.data.corpus.overlap import HASHES
-from plmtrain.data.corpus.processes import available_cores
 from plmtrain.data.corpus.store import mapped
 from plmtrain.data.corpus.updates import OnUpdate
 from plmtrain.data.rows.rows import PartedRows
@@ -131,7 +131,7 @@ class StreamedText(PreparedText):
             tokenizer=self.tokenizer,
             held_out=_held_out(self.corpus),
             limit=self.limit,
-            processes=data.processes or max(1, available_cores() // _SHARE_OF_CORES),
+            processes=data.processes or max(1, limits.cores() // _SHARE_OF_CORES),
         )
 
     @property

@@ -74,7 +74,7 @@ def work_of(module: Step, part: Part, rows: RowSource, device: torch.device, see
     """Measure the costs of rows with micro-batches of one and of two rows.
 
     Args:
-        module: its learner is not compiled, in train mode, and on the device.
+        module: its learner runs as it is, not compiled, in train mode, and on the device.
         part: computes the loss.
         rows: the rows of a phase, at least two.
         device: the learner's device.

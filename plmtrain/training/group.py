@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor, nn
 
-from plmtrain import stopping
+from plmtrain import limits, stopping
 from plmtrain.errors import SettingsError
 from plmtrain.optim.shards import whole
 from plmtrain.settings.trainer import Sharding
@@ -70,7 +70,7 @@ class Group:
         if on_cpu:
             local_size = int(os.environ.get("LOCAL_WORLD_SIZE", self.size))
             # torchrun sets one thread for each process, which would leave cores idle.
-            torch.set_num_threads(threads or max(1, len(os.sched_getaffinity(0)) // local_size))
+            torch.set_num_threads(threads or max(1, limits.cores() // local_size))
 
     def wrap(self, module: nn.Module, whole_steps: bool = True) -> nn.Module:
         """Return the module on the device, with gradients averaged over the group if there is one.

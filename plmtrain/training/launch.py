@@ -14,10 +14,10 @@ import sys
 import time
 from collections.abc import Sequence
 
-from plmtrain import child_processes, stopping
+from plmtrain import child_processes, limits, stopping
 from plmtrain.errors import DistributedError, MemoryExhausted, Stopped
 from plmtrain.files import size_in_words
-from plmtrain.training import memory, save_request
+from plmtrain.training import save_request
 
 LAUNCHER = "PLMTRAIN_LAUNCHER"
 """The variable that gives a child the process id of the plmtrain process that started it and holds the run's lock."""
@@ -51,7 +51,7 @@ def require_room(processes: int) -> None:
     Raises:
         MemoryExhausted: if they do not fit.
     """
-    needed, available = processes * _LEAST, memory.available_to_processes()
+    needed, available = processes * _LEAST, limits.memory()
     if processes > 1 and available is not None and needed > available:
         what = f"{processes:,} processes take at least {size_in_words(needed)}, and {size_in_words(available)} are available"
         raise MemoryExhausted(what, f"setting: launch.processes={processes}", "lower launch.processes")
@@ -71,7 +71,7 @@ def launch_processes(arguments: Sequence[str], processes: int) -> int:
         MemoryExhausted: if this machine cannot hold them.
     """
     require_room(processes)
-    threads = max(1, len(os.sched_getaffinity(0)) // processes)
+    threads = max(1, limits.cores() // processes)
     shared = {
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(_free_port()),

@@ -9,6 +9,7 @@ import signal
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -21,7 +22,8 @@ from plmtrain.errors import SettingsError
 from plmtrain.runs.corpus import programs_of
 from plmtrain.settings.composing.compose import compose
 from plmtrain.settings.decode import pretrain_settings
-from plmtrain.training import machine
+from plmtrain.training import costs, machine
+from plmtrain.training.costs import Work
 
 WIDTH, INNER, LAYERS = 16, 32, 2
 TINY = f"model.layers={LAYERS} model.width={WIDTH} model.heads=2 model.feed_forward={INNER} model.embedding_width={WIDTH}".split()
@@ -66,6 +68,20 @@ def test_every_shape_is_measured_and_nothing_written(work: Path) -> None:
         of_blocks = 3 * 2 * 4 * 32 * LAYERS * (4 * WIDTH**2 + 2 * WIDTH * INNER)
         assert of_blocks < speed["flops_per_second"] * speed["seconds"] < 10 * of_blocks
     assert report["seconds_to_first_step"] > 0
+
+
+def test_the_first_step_ends_before_anything_is_measured(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The age of the process is asked before each step: before the second, the first has ended."""
+    ages = iter(range(1, 100))
+    monkeypatch.setattr(command, "process_age", lambda: next(ages))
+
+    def work_of(*given: Any) -> Work:
+        assert next(ages) > 2, "costs are counted before the first step"
+        return costs.work_of(*given)
+
+    monkeypatch.setattr(command, "work_of", work_of)
+    result = plmtrain("bench", "model=bert", "objective=mlm", *RUN[3:-1], *SHAPE[:-1], "--json", cwd=work)
+    assert json.loads(result.out)["seconds_to_first_step"] == 2
 
 
 def test_markdown_and_what_is_refused(work: Path) -> None:

@@ -7,13 +7,15 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 
 import pytest
 import torch
 
+from plmtrain import limits
 from plmtrain.commands.doctor import choices, machine, packages, run
 from plmtrain.errors import SettingsError
+from plmtrain.training.precision import choose_precision, precision_reason
 
 
 @pytest.fixture(autouse=True)
@@ -26,11 +28,14 @@ def _threads() -> Iterator[None]:
 def test_json_says_what_the_system_says(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert told["machine"]["cores"] == len(os.sched_getaffinity(0))
+    assert told["machine"]["cores"] == limits.cores()
     assert told["versions"]["libraries"]["torch"] == version("torch")
     assert told["versions"]["bench"]["transformers"] == version("transformers")
-    assert told["a run gets"]["device"] == ("cuda" if torch.cuda.is_available() else "cpu")
-    assert all(rate > 1e8 for rate in told["a run gets"]["product_rates"].values())
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    assert told["run"]["device"] == device.type
+    assert told["run"]["precision"] == choose_precision("auto", device)
+    assert told["run"]["precision_reason"] == precision_reason("auto", device)
+    assert all(rate > 1e8 for rate in told["run"]["product_rates"].values())
 
 
 def test_a_run_sleeps_while_it_waits_and_doctor_says_so() -> None:
@@ -71,13 +76,14 @@ def test_libraries_that_are_missing_or_too_old_are_named(monkeypatch: pytest.Mon
 
 
 def test_little_room_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert not [line for line in machine.machine().advice if "only" in line]
-    monkeypatch.setattr(machine, "available_to_processes", lambda: 10**9)
-    monkeypatch.setattr(machine, "free_bytes", lambda path: 10**9)
-    monkeypatch.setattr(machine.os, "getloadavg", lambda: (64.0 * (os.cpu_count() or 1), 0.0, 0.0))
+    for size, busy in ((10**12, 0.0), (10**9, 64.0 * (os.cpu_count() or 1))):
+        monkeypatch.setattr(limits, "memory", lambda size=size: size)
+        monkeypatch.setattr(machine, "free_bytes", lambda path, size=size: size)
+        monkeypatch.setattr(machine.os, "getloadavg", lambda busy=busy: (busy, 0.0, 0.0))
+        assert bool(machine.machine().advice) == (size == 10**9)
     load, memory, disk = machine.machine().advice
     assert "trainer.threads" in load
-    assert "953.7 MiB of memory" in memory
+    assert "953.7 MiB of memory is" in memory
     assert "plmtrain runs rm" in disk
 
 
@@ -85,6 +91,39 @@ def test_a_driver_without_a_torch_for_it_is_named(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(machine.shutil, "which", lambda name: "/usr/bin/nvidia-smi")
     monkeypatch.setattr(machine.torch.cuda, "device_count", lambda: 0)
     assert any("sees no GPU" in line for line in machine.machine().advice)
+
+
+def test_a_driver_that_fails_is_a_remark(monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(*args: object, **named: object) -> float:
+        raise RuntimeError("CUDA error: out of memory\nmore")
+
+    monkeypatch.setattr(machine.torch.cuda, "device_count", failing)
+    assert "the GPU's driver fails (CUDA error: out of memory): nvidia-smi shows its state" in machine.machine().advice
+    monkeypatch.setattr(choices, "product_rate", failing)
+    assert choices.choices().advice == ["a product of matrices fails on cpu: CUDA error: out of memory"]
+
+
+def test_a_folder_that_cannot_be_written_to_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine.os, "access", lambda path, mode: False)
+    assert any("cannot be written to" in line for line in machine.machine().advice)
+
+
+def test_without_torch_it_says_what_is_missing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    known = packages.find_spec
+    monkeypatch.setattr(packages, "find_spec", lambda name: None if name == "torch" else known(name))
+    assert run([]) == 0
+    told = capsys.readouterr().out
+    assert "- the module torch is not there, and nothing runs without it: pip install plmtrain" in told
+    assert "this machine has" not in told
+
+
+def test_a_folder_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(name: str) -> list[str]:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(packages, "requires", unknown)
+    (advice,) = packages.packages().advice
+    assert "without being installed" in advice
 
 
 def test_an_unknown_argument_is_refused() -> None:

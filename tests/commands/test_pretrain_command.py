@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -13,7 +14,10 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from support.command_line import finish, plmtrain, start
+
+from plmtrain.training.precision import choose_precision, precision_reason
 
 RUN = (
     "pretrain model=bert model.layers=1 model.width=16 model.heads=2 model.feed_forward=32 model.positions=32 "
@@ -45,6 +49,12 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert "filled masks" in result.out
     assert "corpus.txt (data=text): " in result.out
     assert "curves: runs/whole/metrics.jsonl" in result.out
+    cpu = torch.device("cpu")
+    assert f"{choose_precision('auto', cpu)} ({precision_reason('auto', cpu)}) on cpu" in result.out
+    assert re.search(r"matrix products of these shapes reach [\d.,]+ [GT]FLOPS here", result.out)
+    assert re.search(r"step 8/8  loss .* \d+% of the machine", result.out)
+    records = [json.loads(line) for line in (folder / "runs" / "whole" / "metrics.jsonl").read_text().splitlines()]
+    assert all(0 < record["machine_share"] < 2 for record in records if "tokens_per_second" in record)
     return folder
 
 

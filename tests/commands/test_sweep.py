@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 from support.children import in_child, wait_for
 
-from plmtrain import cli
+from plmtrain import cli, limits
 from plmtrain.commands.sweep import command as sweep
 from plmtrain.commands.sweep import job as sweep_job
 from plmtrain.commands.sweep.job import SweepJob
@@ -279,7 +279,7 @@ def test_all_of_hydras_ways_to_name_values() -> None:
 
 def test_jobs_side_by_side_share_the_cores(training: Training) -> None:
     assert run("seed=1,2,3,4", "hydra.launcher.jobs=2") == 0
-    assert {threads for _, threads in training.started} == {max(1, (os.cpu_count() or 1) // 2)}
+    assert {threads for _, threads in training.started} == {max(1, limits.cores() // 2)}
     assert [row["state"] for row in table()] == ["finished"] * 4
     # How jobs are launched is no part of the sweep: what is finished is finished.
     assert run("seed=1,2,3,4", "hydra.launcher.jobs=1") == 0

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from support.tiny_run import TinyRun
 
+from plmtrain import limits
 from plmtrain.errors import MemoryExhausted
 from plmtrain.runs import assembly
 from plmtrain.runs.memory_need import require_memory
@@ -84,7 +85,7 @@ def test_the_micro_batch_that_fits_is_named(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_processes_that_no_machine_has_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "available_to_processes", lambda: 8 * 2**30)
+    monkeypatch.setattr(limits, "memory", lambda: 8 * 2**30)
     launch.require_room(8)
     with pytest.raises(MemoryExhausted, match="1,000 processes"):
         launch.launch_processes(["pretrain"], 1000)

@@ -83,6 +83,14 @@ def test_each_phase_has_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert [phase.micro_batch_size for phase in run.trainer().setup.plan.phases] == [5, 4, 2]
 
 
+def test_a_phase_that_predicts_more_has_a_number_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    phases = "trainer.phases=[{steps:4},{steps:4,objective:{mask_probability:0.4}},{steps:4}]"
+    sizes = iter([8, 3])
+    monkeypatch.setattr(micro_batches, "_fitting", lambda *_: next(sizes))
+    run = TinyRun(tmp_path / "run", (AUTO, phases))
+    assert [phase.micro_batch_size for phase in run.trainer().setup.plan.phases] == [8, 3, 8]
+
+
 def test_what_is_no_size() -> None:
     for value in ("0", "automatic", "-1", "true"):
         with pytest.raises(SettingsErrors, match="micro_batch_size must be a whole number from 1 to") as caught:

@@ -28,7 +28,9 @@ from plmtrain.optim import optimizer
 from plmtrain.programs.taught import Teacher
 from plmtrain.runs.learners import build_learner, embedded_tokens, load_teacher
 from plmtrain.training import step
+from plmtrain.training.average import WeightAverage
 from plmtrain.training.group import Group
+from plmtrain.training.hidden_matrices import hidden_matrices
 from plmtrain.training.step import Step, take_step
 
 DEVICE = torch.device("meta")
@@ -60,6 +62,7 @@ def waited(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_a_step_waits_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, waited: list[str], name: str) -> None:
+    """A step, and the average of the weights after it. What is logged is read besides, at each ``trainer.log_every`` steps."""
     run = PROGRAMS[name].run(tmp_path / "run", "trainer.micro_batch_size=4")
     material, group = MemoryMaterial(run), Group("cpu", 60, 1)
     phases = plan_phases(run.settings.trainer)
@@ -70,7 +73,8 @@ def test_a_step_waits_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wait
     if teacher is not None:
         teacher = Teacher(teacher.folder, teacher.digest, teacher.learner.to(DEVICE))
     module, group.device = Step(learner, "fp32", teacher), DEVICE
-    optimiser, scaler = optimizer.build(learner, run.settings.optimizer), torch.amp.GradScaler("cpu", enabled=False)
+    optimiser = optimizer.build(learner, run.settings.optimizer, hidden=hidden_matrices(learner))
+    scaler, average = torch.amp.GradScaler("cpu", enabled=False), WeightAverage(learner, 0.9)
     read: list[int] = []
 
     def reading(numbers: Sequence[torch.Tensor]) -> list[float]:
@@ -101,6 +105,7 @@ def test_a_step_waits_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wait
                 requests=lambda: (False, True),
             )
             carry = outcome.carry
+            average.update(number + 1)
             if number or not carry:
                 break
         assert len(read) == number + 1

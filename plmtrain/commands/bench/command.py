@@ -24,7 +24,7 @@ from plmtrain.runs.preparation import preparation_report
 from plmtrain.runs.step_shapes import StepShape, divide_by_part
 from plmtrain.settings.run import FinetuneSettings, PretrainSettings, RunSettings
 from plmtrain.training import allocator
-from plmtrain.training.compilation import compile_blocks
+from plmtrain.training.compilation import compile_blocks, uncompiled
 from plmtrain.training.costs import WARM_UP, measure, work_of
 from plmtrain.training.group import Group
 from plmtrain.training.machine import block_rate, process_age
@@ -92,20 +92,25 @@ def _measured(material: Material, *, compared: bool) -> Report:
     sources = [
         rows_of(material.rows("train", program, phase), part.name) for (program, part), phase in zip(parts, phases, strict=True)
     ]
-    shapes = [
-        StepShape(phase, phase.batch_size, phase.micro_batch_size or phase.batch_size, work)
-        for phase, (_, part), rows in zip(phases, parts, sources, strict=True)
-        for work in [work_of(module, part, rows, group.device, settings.seed)]
-    ]
+    phases = tuple(replace(phase, micro_batch_size=phase.micro_batch_size or phase.batch_size) for phase in phases)
     if settings.trainer.compile:
         compile_blocks(learner, ragged=programs[0].parts.are_ragged)
-    speeds, first = [], None
+    ages: list[float | None] = []  # before each step
+    tried = [
+        measure(module, part, rows, phase, settings, precision, group, 1, lambda: ages.append(process_age()))
+        for phase, (_, part), rows in zip(phases, parts, sources, strict=True)
+    ]
+    with uncompiled():
+        shapes = [
+            StepShape(phase, phase.batch_size, phase.micro_batch_size or phase.batch_size, work)
+            for phase, (_, part), rows in zip(phases, parts, sources, strict=True)
+            for work in [work_of(module, part, rows, group.device, settings.seed)]
+        ]
+    speeds = []
     with beside(material, learner, precision, group.device) if compared else nullcontext() as peer:
-        for shape, (_, part), rows in zip(shapes, parts, sources, strict=True):
-            phase = replace(shape.phase, micro_batch_size=shape.micro)
-            tried = measure(module, part, rows, phase, settings, precision, group, steps=1)
-            first = first or process_age()
-            steps = min(max(round(_SECONDS / tried.seconds), _FEWEST), _MOST)
+        for shape, before, (_, part), rows in zip(shapes, tried, parts, sources, strict=True):
+            phase = shape.phase
+            steps = min(max(round(_SECONDS / before.seconds), _FEWEST), _MOST)
             if peer is not None:
                 peer.begin(part, rows, phase, WARM_UP + steps)
             turn = _nothing if peer is None else peer.step
@@ -137,7 +142,7 @@ def _measured(material: Material, *, compared: bool) -> Report:
         subject=_subject(settings),
         machine=f"{precision} ({precision_reason(settings.trainer.precision, group.device)}) on {group.device}, {threads}",
         parameters=sum(weight.numel() for weight in learner.parameters()),
-        seconds_to_first_step=first,
+        seconds_to_first_step=ages[1],  # before the second step the first has ended
         speeds=speeds,
     )
 

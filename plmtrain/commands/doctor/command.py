@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from plmtrain.commands.doctor.diagnosis import Diagnosis
+from plmtrain.commands.doctor.packages import missing, packages
 from plmtrain.console import counted, print_json, tell
 from plmtrain.errors import SettingsError
 from plmtrain.redaction import redact, redact_text
@@ -20,19 +21,21 @@ def run(arguments: list[str]) -> int:
         SettingsError: for an argument that is not known.
     """
     if unknown := [word for word in arguments if word != "--json"]:
-        raise SettingsError(f"doctor does not know {unknown[0]!r}", "plmtrain doctor [--json]", "leave it out")
-
-    from plmtrain.commands.doctor.choices import choices
-    from plmtrain.commands.doctor.machine import machine
-    from plmtrain.commands.doctor.packages import packages
-
-    parts = [machine(), packages(), choices()]
+        raise SettingsError(f"doctor does not know {unknown[0]!r}", "plmtrain doctor [--json]", "omit it")
+    parts = [packages(), *([] if missing() else _of_torch())]
     if "--json" in arguments:
-        facts = {part.title: part.values for part in parts}
+        facts = {part.key: part.values for part in parts}
         print_json(redact(facts | {"advice": [line for part in parts for line in part.advice]}))
     else:
         tell(*(item for part in parts for item in _drawn(part)), *_advised(parts))
     return 0
+
+
+def _of_torch() -> list[Diagnosis]:
+    from plmtrain.commands.doctor.choices import choices
+    from plmtrain.commands.doctor.machine import machine
+
+    return [machine(), choices()]
 
 
 def _drawn(part: Diagnosis) -> Iterator[str | Table]:

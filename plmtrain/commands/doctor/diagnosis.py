@@ -11,12 +11,14 @@ class Diagnosis:
     """Facts about one side of the machine.
 
     Args:
-        title: of the part.
+        key: the name of the part in JSON.
+        title: the words above it.
         facts: as text, by heading.
         values: the same as JSON values.
         advice: what could be better, and what to do about it, a sentence each.
     """
 
+    key: str
     title: str
     facts: dict[str, str] = field(default_factory=dict)
     values: dict[str, Any] = field(default_factory=dict)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import signal
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +17,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from plmtrain import stopping
+from plmtrain import limits, stopping
 from plmtrain.commands.sweep import job as sweep_job
 from plmtrain.console import warn
 from plmtrain.errors import SettingsError, SettingsErrors, Stopped, nearest
@@ -144,7 +143,7 @@ def _at_once(checked: Checked) -> int:
         key, _, value = text.partition("=")
         if key in ("hydra.launcher.jobs", "hydra.launcher.n_jobs") and value.isdigit():
             return int(value)
-    return (os.cpu_count() or 1) if "hydra/launcher=joblib" in checked.hydra else 1
+    return limits.cores() if "hydra/launcher=joblib" in checked.hydra else 1
 
 
 def _name(verb: str, checked: Checked, options: Arguments, first: Mapping[str, Any]) -> str:

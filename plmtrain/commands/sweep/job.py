@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import subprocess
 import sys
 import time
@@ -14,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from plmtrain import child_processes, stopping
+from plmtrain import child_processes, limits, stopping
 from plmtrain.console import warn
 from plmtrain.errors import Stopped, understood
 from plmtrain.files import read_bytes
@@ -115,7 +114,7 @@ class SweepJob:
             return with_outcome(replace(record, state="finished", exit_code=0, seconds=before))
         if self.jobs > 1 and settings.trainer.threads is None:
             # Jobs that run in parallel share the cores; each would take them all.
-            overrides.append(f"trainer.threads={max(1, (os.cpu_count() or 1) // self.jobs)}")
+            overrides.append(f"trainer.threads={max(1, limits.cores() // self.jobs)}")
         replace(record, state="running").write(path)
         started = time.monotonic()
         code = self._process(overrides, log)

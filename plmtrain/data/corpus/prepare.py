@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from plmtrain import limits
 from plmtrain.data.corpus import corpus_manifest as manifests
 from plmtrain.data.corpus.corpus_manifest import CorpusManifest
 from plmtrain.data.corpus.documents import Reading, bytes_of_text, reading_of
 from plmtrain.data.corpus.encoding import Encoded, encode, token_type
 from plmtrain.data.corpus.frequencies import unigram_entropy
-from plmtrain.data.corpus.processes import available_cores, ordered_map
+from plmtrain.data.corpus.processes import ordered_map
 from plmtrain.data.corpus.sources import HASHES, Sources, find_sources
 from plmtrain.data.corpus.splitting import Held, choose_held_out, cut_position, first_of_each
 from plmtrain.data.corpus.staging import SplitWriter, Staging
@@ -144,7 +145,7 @@ class _Preparation:
         reading = Reading(self._data, self._sources, split, skips)
         total = self._sources.total_bytes
         before = 0 if split == "train" else sum(s.bytes for s in self._sources.described if s.split == "train")
-        processes = self._data.processes or min(available_cores(), 1 + total // _WORTH_A_PROCESS)
+        processes = self._data.processes or min(limits.cores(), 1 + total // _WORTH_A_PROCESS)
         documents = tokens = 0
 
         def update() -> None:

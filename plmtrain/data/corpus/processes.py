@@ -23,11 +23,6 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def available_cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 @contextmanager
 def ordered_map(
     function: Callable[[Common, Item], Result], common: Common, items: Iterable[Item], processes: int
