@@ -6,8 +6,9 @@
 It trains a BERT of the run's shape, with the run's tokenizer and rows of its length, as transformers' example for masked language
 models does: texts joined and cut into rows, the collator's masks, AdamW, a linear schedule, the defaults of ``BertConfig`` and
 ``TrainingArguments`` but for what is named here. The number of steps is planned from measured ones: the schedule ends with the
-time. Every pair of a rate and a warm-up is tried. The held-out loss is computed by plmtrain, with the text, the rows and the
-masks of the run, so that both have the same measure. The run's held-out documents are not taken out of what the Trainer reads.
+time. Every pair of a rate and a warm-up is tried. The held-out loss is computed by plmtrain, with the text and the rows of the
+run and the masks of ``objective=dynamic_mlm``, so that both have the same measure. The run's held-out documents are not taken out
+of what the Trainer reads.
 """
 
 from __future__ import annotations
@@ -20,13 +21,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import yaml
+
+from plmtrain import limits
+from plmtrain.data.corpus.sources import sample_texts
 
 MEASURED = 12
 """Steps that the time of a step is measured with; the first two do not count."""
@@ -41,7 +45,7 @@ def main() -> int:
     parser.add_argument("--warmups", type=float, nargs="+", default=[0.1], help="shares of the steps")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
     parser.add_argument("--batch", type=int, default=16, help="rows of a step")
-    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--threads", type=int, default=limits.cores())
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
     parser.add_argument("--peer", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -49,6 +53,8 @@ def main() -> int:
         train(Path(options.peer), options)
         return 0
     run = options.run.resolve()
+    if config_of(run)["data"]["type"] not in ("jsonl", "sample"):
+        parser.error(f"{run} reads data={config_of(run)['data']['type']}: name a run on data=jsonl or data=sample")
     with tempfile.TemporaryDirectory() as name:
         exported = Path(name) / "exported"
         python("-m", "plmtrain", "export", str(run), str(exported), cwd=Path(name))
@@ -75,7 +81,7 @@ def python(*words: str, cwd: Path) -> None:
 def below(run: Path, folder: Path, cwd: Path) -> float:
     """Return how many nats the loss of hidden held-out tokens is below their unigram loss, on the rows and masks of a run: by one
     step at a rate of nothing, and the validation after it."""
-    config = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+    config = config_of(run)
     trainer = config["trainer"]
     own = [f"{key}={json.dumps(value)}" for key, value in _flat("data", config["data"]) if value is not None]
     kept = [f"trainer.{key}={json.dumps(trainer[key])}" for key in ("sequence_length", "evaluate_batches", "batch_size")]
@@ -98,6 +104,12 @@ def below(run: Path, folder: Path, cwd: Path) -> float:
     return float(record["val/hidden_unigram_loss"] - record["val/hidden_loss"])
 
 
+def config_of(run: Path) -> dict[str, Any]:
+    """Return the settings of a run."""
+    config: dict[str, Any] = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+    return config
+
+
 def _flat(prefix: str, tree: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     for key, value in tree.items():
         if key in ("type", "prepared_dir"):
@@ -113,7 +125,7 @@ def train(folder: Path, options: argparse.Namespace) -> None:
     import transformers
 
     torch.set_num_threads(options.threads)
-    config = yaml.safe_load((options.run / "config.yaml").read_text(encoding="utf-8"))
+    config = config_of(options.run)
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder.parent / "exported")
     length = config["trainer"]["sequence_length"]
     rows = rows_of(config, tokenizer, length, folder.parent / "rows.npy")
@@ -176,10 +188,12 @@ def rows_of(config: dict[str, Any], tokenizer: Any, length: int, kept: Path) -> 
     if not kept.is_file():
         import datasets
 
-        data = config["data"]
-        texts = datasets.load_dataset("json", data_files=data["files"], split="train", cache_dir=str(kept.parent / "datasets"))
-        column = data.get("text_column") or "text"
-        ids = (tokenizer(text)["input_ids"] for text in texts[column])
+        data, cache = config["data"], str(kept.parent / "datasets")
+        if data["type"] == "sample":
+            texts: Iterable[str] = sample_texts()
+        else:
+            texts = datasets.load_dataset("json", data_files=data["files"], split="train", cache_dir=cache)[data["text_column"]]
+        ids = (tokenizer(text)["input_ids"] for text in texts)
         joined = np.fromiter(itertools.chain.from_iterable(ids), np.int32)
         np.save(kept, joined[: len(joined) // length * length].reshape(-1, length))
     return [{"input_ids": row} for row in np.load(kept).tolist()]

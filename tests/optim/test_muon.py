@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from support.tiny_run import TinyRun
 from torch import nn
 
 from plmtrain import backbones
@@ -155,3 +157,9 @@ def test_the_optimiser_computes_updates_in_the_type_it_is_given(kind: torch.dtyp
     optimizer.step()
     update = (made["up"].weight - before) / (0.2 * 20**0.5)
     assert torch.allclose(update, update.bfloat16().float(), rtol=1e-5, atol=1e-6) == lost
+
+
+@pytest.mark.parametrize(("precision", "kind"), [("bf16", torch.bfloat16), ("fp32", torch.float32)])
+def test_a_run_gives_the_optimiser_its_own_type(tmp_path: Path, precision: str, kind: torch.dtype) -> None:
+    state = TinyRun(tmp_path / "run", ("optimizer=muon", f"trainer.precision={precision}")).trainer().state
+    assert state.optimizer.products == kind

@@ -22,7 +22,7 @@ from plmtrain.data.corpus.overlap import HASHES
 from plmtrain.files import sha256
 from plmtrain.text.spelling import MOST_BYTES
 
-_PIECE = 2**22  # tokens that are copied at a time, or one document if it has more
+_PIECE = 2**20  # tokens that are copied at a time, or one document if it has more
 
 
 class NpyWriter:
