@@ -7,12 +7,14 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from plmtrain.errors import closest
 from plmtrain.families import TOKENIZER_FAMILIES
 from plmtrain.settings.composing.folders import choices, section
 from plmtrain.settings.data import DataSettings, TableSettings
 from plmtrain.settings.lookup import objective_classes
 from plmtrain.settings.models.base import ModelSettings
 from plmtrain.settings.objectives.base import ObjectiveSettings
+from plmtrain.settings.other_tools import elsewhere
 from plmtrain.settings.task_rules import TASK_RULES
 from plmtrain.settings.tasks.base import TaskSettings
 from plmtrain.settings.tokenizer import TokenizerSettings
@@ -170,8 +172,11 @@ def _phases_fit_objective(objective: ObjectiveSettings, trainer: TrainerSettings
         except ValidationError as error:
             known = [*type(objective).model_fields, *objective.keys_within(objective.model_dump())]
             valid = [f"{place}.{name}" for name in known if name not in fixed]
-            none = "" if valid else f"omit it: objective={objective.name} has no setting that a phase could change"
-            yield from ((key, what, none or remedy) for key, (what, remedy) in what_is_wrong(error, valid, f"{place}.").items())
+            for key, (what, remedy) in what_is_wrong(error, valid, f"{place}.").items():
+                name = key.removeprefix(f"{place}.")
+                if not (closest(name, known) or elsewhere(key)):  # the phases are those of a trainer that the user chose
+                    remedy = f"objective={objective.name} has no such setting: choose another trainer=, or omit it"
+                yield key, what, remedy
     trained = phases or [objective]
     if len(trained) >= len(trainer.phases):
         for key in sorted(set.intersection(*(each.idle_keys() for each in trained))):

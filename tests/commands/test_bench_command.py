@@ -84,6 +84,29 @@ def test_the_first_step_ends_before_anything_is_measured(work: Path, monkeypatch
     assert json.loads(result.out)["seconds_to_first_step"] == 2
 
 
+def test_a_task_is_measured_on_its_examples(work: Path) -> None:
+    lines = (f"{number % 2}\tthe mill number {number} stands by the river\n" for number in range(60))
+    (work / "rows.tsv").write_text("label\ttext\n" + "".join(lines))
+    words = [
+        "task=classification",
+        "data.files=[rows.tsv]",
+        "task.text=text",
+        "model=bert",
+        *TINY[:-1],
+        "tokenizer.vocab_size=80",
+    ]
+    shape = ["trainer.sequence_length=16", "trainer.batch_size=4", "trainer.threads=1", "trainer.precision=fp32"]
+    result = plmtrain("bench", *words, *shape, "--json", cwd=work)
+    assert result.code == 0, result.err
+    report = json.loads(result.out)
+    assert report["subject"] == "task=classification model=bert"
+    (speed,) = report["speeds"]
+    assert (speed["rows"], speed["length"]) == (4, 16)
+    of_blocks = 3 * 2 * 4 * 16 * LAYERS * (4 * WIDTH**2 + 2 * WIDTH * INNER)
+    assert of_blocks < speed["flops_per_second"] * speed["seconds"] < 10 * of_blocks
+    assert not (work / "runs").exists()
+
+
 def test_markdown_and_what_is_refused(work: Path) -> None:
     result = plmtrain("bench", "model=bert", "objective=mlm", *RUN[3:-1], *SHAPE[:-1], "--markdown", cwd=work)
     assert result.code == 0, result.err
