@@ -164,7 +164,7 @@ def _places(group: str, config_dir: str | None) -> Iterator[tuple[str, tuple[typ
             yield kind.primary, (kind.settings, whole)
         elif info is None:
             continue
-        elif group in whole.values and group != "model":
+        elif group in whole.values and not any(group in entry for entry in whole.values["defaults"] if isinstance(entry, dict)):
             own = info.annotation
             assert isinstance(own, type)
             yield f"plmtrain {kind.primary}", (own, _inside(whole, group))

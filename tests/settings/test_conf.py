@@ -12,7 +12,7 @@ from plmtrain.data.loading.order import plan_phases
 from plmtrain.errors import SettingsErrors
 from plmtrain.settings.composing.compose import compose
 from plmtrain.settings.composing.folders import choices, conf_folder, groups_of, section
-from plmtrain.settings.decode import pretrain_settings, run_settings
+from plmtrain.settings.decode import finetune_settings, pretrain_settings, run_settings
 from plmtrain.settings.kinds import COMPOSITIONS, RunKind
 from plmtrain.settings.models.encoder import EncoderSettings
 
@@ -133,6 +133,23 @@ def test_the_origin_of_a_suggested_trainer_is_its_file() -> None:
     assert suggested.values == named.values
     assert suggested.origin("trainer") == "file: conf/trainer/first_hour.yaml (trainer)"
     assert named.origin("trainer") == "command line: trainer=first_hour"
+
+
+def test_a_trainer_suggests_the_warm_up_and_the_user_decides(tmp_path: Path) -> None:
+    for words, warmup in (
+        (["size=small"], 0.2),
+        (["trainer=first_hour", "schedule=cosine"], 0.2),
+        (["size=small", "trainer=masking_ratio_decay"], 0.2),
+        (["size=small", "schedule.warmup=10"], 10),
+        (["size=small", "trainer=default"], 0.06),
+        (["size=small", "experiment=bert"], 10000),
+        (["trainer=length_warmup"], 0.06),
+    ):
+        assert settings(*words).schedule.warmup == warmup, words
+    assert finetune_settings(compose(["size=small", "data.files=[a.tsv]"], primary="finetune")).schedule.warmup == 0.06
+    (tmp_path / "trainer").mkdir()
+    (tmp_path / "trainer" / "mine.yaml").write_text("steps: 7\n")  # without the defaults of any other
+    assert pretrain_settings(compose(["trainer=mine", "--config-dir", str(tmp_path)])).schedule.warmup == 0.06
 
 
 def test_a_size_reaches_what_the_own_yaml_of_a_model_leaves_out(tmp_path: Path) -> None:

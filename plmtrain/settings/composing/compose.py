@@ -316,8 +316,9 @@ def compose(arguments: Sequence[str], config_dir: str | None = None, primary: st
         return Composed({}, errors=(*errors, problem), broken=frozenset({""}), primary=primary)
     take_own_shape(config, config_dir)
     composed = _finish(config, checked, groups, config_dir, primary, file)
-    if isinstance(composed.values.get("model"), dict):
-        composed.values["model"].pop("suggests", None)  # no longer needed: the other groups have interpolated its values
+    for group in ("model", "trainer"):
+        if isinstance(composed.values.get(group), dict):
+            composed.values[group].pop("suggests", None)  # no longer needed: the other groups have interpolated its values
     return composed
 
 
