@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
@@ -25,6 +26,17 @@ gc.disable()
 # A busy machine is no bug.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _fp32_whatever_the_cpu_multiplies() -> Iterator[None]:
+    """Tests compare numbers with closed forms and other libraries: ``auto`` is fp32 on every CPU; bf16 is asked for by name."""
+    from plmtrain.nn.bf16_products import cpu_abilities
+    from plmtrain.training import precision
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(precision, "cpu_abilities", lambda: {**cpu_abilities(), "amx_bf16": False, "avx512_bf16": False})
+        yield
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -206,15 +206,15 @@ def test_a_live_run_is_left_alone(work: Path) -> None:
 def test_two_processes_under_one_command(work: Path) -> None:
     """A real command line: the parent starts both, and their end is one."""
     environment = {**os.environ, "PLMTRAIN_TESTING": "1", "PLMTRAIN_FAULT": "train.forward@5:term"}
-    no_dropout = ("model.dropout=0", "model.attention_dropout=0")
-    pair = [*RUN, "name=pair", "launch.processes=2", *no_dropout]
+    exact = ("model.dropout=0", "model.attention_dropout=0", "trainer.precision=fp32")
+    pair = [*RUN, "name=pair", "launch.processes=2", *exact]
     command = [sys.executable, "-m", "plmtrain", *pair]
     stopped = subprocess.run(command, cwd=work, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert stopped.returncode == 75, stopped.stderr
     assert status(work, "pair")["exit_code"] == 75
     rest = plmtrain(*pair, cwd=work)
     assert rest.code == 0, rest.err
-    assert plmtrain(*RUN, "name=single", *no_dropout, cwd=work).code == 0
+    assert plmtrain(*RUN, "name=single", *exact, cwd=work).code == 0
     for (step, loss), (same_step, same_loss) in zip(losses(work, "pair"), losses(work, "single"), strict=True):
         assert step == same_step
         assert loss == pytest.approx(same_loss, rel=1e-5)

@@ -263,7 +263,7 @@ PROGRAMS: Mapping[str, Kind] = {
         logged=("val/accuracy",),
     ),
     "several_right": Kind(
-        [*TINY_BERT, "model.initial_std=0.2"],
+        [*TINY_BERT, "model.initial_std=0.3"],
         None,
         task=several_right,
         examples=several_right_examples,

@@ -7,13 +7,21 @@ from typing import Any
 import pytest
 import torch
 
+from plmtrain.nn import bf16_products
+from plmtrain.training import precision
 from plmtrain.training.precision import choose_precision, precision_reason
 
 CPU = torch.device("cpu")
 
 
+@pytest.fixture(autouse=True)
+def _as_the_cpu_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other tests take every CPU for one without bf16."""
+    monkeypatch.setattr(precision, "cpu_abilities", bf16_products.cpu_abilities)
+
+
 @pytest.mark.parametrize(
-    ("capabilities", "precision", "reason"),
+    ("capabilities", "chosen", "reason"),
     [
         ({"amx_bf16": True, "avx512_bf16": True}, "bf16", "auto: the CPU has AMX"),
         ({"amx_bf16": False, "avx512_bf16": True}, "bf16", "auto: the CPU has AVX-512 BF16"),
@@ -22,10 +30,10 @@ CPU = torch.device("cpu")
     ],
 )
 def test_auto_is_bf16_on_cpus_that_multiply_it(
-    monkeypatch: pytest.MonkeyPatch, capabilities: dict[str, Any], precision: str, reason: str
+    monkeypatch: pytest.MonkeyPatch, capabilities: dict[str, Any], chosen: str, reason: str
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
-    assert choose_precision("auto", CPU) == precision
+    assert choose_precision("auto", CPU) == chosen
     assert precision_reason("auto", CPU) == reason
 
 
