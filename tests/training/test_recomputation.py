@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from plmtrain import backbones
 from plmtrain.batch import Inputs, Layout
+from plmtrain.nn import bf16_products
 from plmtrain.settings.composing.compose import compose
 from plmtrain.settings.decode import pretrain_settings
 from plmtrain.training.precision import autocast
@@ -40,7 +41,7 @@ def kept(model: nn.Module, inputs: Inputs, at: Tensor | None = None) -> tuple[in
 
 def test_a_block_is_computed_again_in_bf16_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also on a CPU for which products of bf16 are widened: torch leaves that context when it begins a backward pass."""
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True, "avx512_f": False}, raising=False)
+    monkeypatch.setattr(bf16_products, "cpu_abilities", lambda: {"avx2": True, "avx512_f": False})
     model = backbones.build(pretrain_settings(compose(["model=gpt2", "objective=clm", *SHAPE, *SHORT])).model, 50).train()
     inputs = Inputs(ids=torch.arange(64).view(2, 32) % 50, layout=Layout(causal=True))
     gradients = []
