@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 SHAPE = {"layers": 4, "width": 512, "heads": 8, "feed_forward": 2048}
@@ -88,11 +89,12 @@ def filled_tokenizer(trained: Path, filled: Path, size: int) -> Path:
     return filled
 
 
-def run_python(arguments: list[str], log: Path) -> None:
-    """Run Python to its end, its output in a file."""
+def run_python(arguments: Sequence[str], log: Path, folder: Path | None = None) -> None:
+    """Run Python to its end, in a folder if one is given, its output in a file."""
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
     with log.open("w") as output:
-        code = subprocess.run([sys.executable, *arguments], stdout=output, stderr=subprocess.STDOUT, env=environment).returncode
+        started = [sys.executable, *arguments]
+        code = subprocess.run(started, cwd=folder, stdout=output, stderr=subprocess.STDOUT, env=environment).returncode
     if code:
         sys.exit(f"{' '.join(arguments)} ended with {code}:\n{log.read_text('utf-8')[-3000:]}")
 

@@ -17,7 +17,6 @@ import argparse
 import itertools
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -28,6 +27,7 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
+from benchmark_finetuning import run_python
 
 from plmtrain import limits
 from plmtrain.data.corpus.sources import sample_texts
@@ -55,50 +55,33 @@ def main() -> int:
     run = options.run.resolve()
     if config_of(run)["data"]["type"] not in ("jsonl", "sample"):
         parser.error(f"{run} reads data={config_of(run)['data']['type']}: name a run on data=jsonl or data=sample")
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as plmtrain has it
     with tempfile.TemporaryDirectory() as name:
         exported = Path(name) / "exported"
-        python("-m", "plmtrain", "export", str(run), str(exported), cwd=Path(name))
+        run_python(["-m", "plmtrain", "export", str(run), str(exported)], log=Path(name) / "export.log")
         for rate, warmup, seed in itertools.product(options.rates, options.warmups, options.seeds):
             folder = Path(name) / f"{rate:g}-{warmup:g}-{seed}"
             words = [f"--{key}={getattr(options, key)}" for key in ("minutes", "batch", "threads", "precision")]
             one = [f"--run={run}", f"--rates={rate}", f"--warmups={warmup}", f"--seeds={seed}", f"--peer={folder}"]
             folder.mkdir()
-            python(str(Path(__file__).resolve()), *words, *one, cwd=Path(name))
+            run_python([str(Path(__file__).resolve()), *words, *one], log=folder / "trainer.log", folder=folder.parent)
             told = json.loads((folder / "told.json").read_text(encoding="utf-8"))
-            told |= {"rate": rate, "warmup": warmup, "seed": seed, "below": below(run, folder, Path(name))}
+            told |= {"rate": rate, "warmup": warmup, "seed": seed, "below": below(run, folder)}
             print(json.dumps(told), flush=True)
     return 0
 
 
-def python(*words: str, cwd: Path) -> None:
-    """Run Python, and show what it prints if it fails."""
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "OMP_WAIT_POLICY": "PASSIVE"}
-    done = subprocess.run([sys.executable, *words], cwd=cwd, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"{' '.join(words)} ended with {done.returncode}\n{(done.stdout + done.stderr)[-3000:]}")
-
-
-def below(run: Path, folder: Path, cwd: Path) -> float:
+def below(run: Path, folder: Path) -> float:
     """Return how many nats the loss of hidden held-out tokens is below their unigram loss, on the rows and masks of a run: by one
     step at a rate of nothing, and the validation after it."""
     config = config_of(run)
     trainer = config["trainer"]
     own = [f"{key}={json.dumps(value)}" for key, value in _flat("data", config["data"]) if value is not None]
     kept = [f"trainer.{key}={json.dumps(trainer[key])}" for key in ("sequence_length", "evaluate_batches", "batch_size")]
-    python(
-        *(
-            "-m",
-            "plmtrain",
-            "pretrain",
-            f"init={folder}",
-            "objective=dynamic_mlm",
-            "optimizer.lr=1e-12",
-            "trainer.steps=1",
-            "trainer.evaluate_every=1",
-        ),
-        *("name=measured", f"runs_dir={folder / 'runs'}", f"data={config['data']['type']}", *own, *kept),
-        cwd=cwd,
-    )
+    one_step = ["objective=dynamic_mlm", "optimizer.lr=1e-12", "trainer.steps=1", "trainer.evaluate_every=1"]
+    measured = ["name=measured", f"runs_dir={folder / 'runs'}", f"data={config['data']['type']}", *own, *kept]
+    words = ["-m", "plmtrain", "pretrain", f"init={folder}", *one_step, *measured]
+    run_python(words, log=folder / "measured.log", folder=folder.parent)
     lines = (folder / "runs" / "measured" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     record = next(record for record in map(json.loads, lines) if "val/hidden_loss" in record)
     return float(record["val/hidden_unigram_loss"] - record["val/hidden_loss"])

@@ -22,7 +22,10 @@ from plmtrain import cli
 from plmtrain.interop import hugging_face
 from plmtrain.interop.inputs import inputs_of
 from plmtrain.interop.model import Model, outputs
+from plmtrain.training.checkpoint_manifest import Identity
+from plmtrain.training.progress import Progress
 from plmtrain.training.restore import load_run
+from plmtrain.training.run_folder import RunFolder
 
 SHORT = [" ".join(text.split()[:words]) for text, words in zip(TEXTS, (2, 6, 9, 3), strict=True)]
 
@@ -285,3 +288,16 @@ def test_the_card_of_a_task_tells_where_it_began_and_what_it_confuses(tmp_path: 
         shutil.rmtree(tmp_path / "out")
         assert cli.main(["export", str(tmp_path / "run"), str(tmp_path / "out")]) == 0
         assert "expected, and given" not in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_a_moving_average_of_the_weights_is_what_is_exported(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    finished_run(run, ["model=bert", "objective=mlm", "trainer.ema=0.9"])
+    checkpoints = RunFolder(run).checkpoints(1, Identity("finished"))
+    weights = checkpoints.at(STEP).load("model")
+    average = {name: torch.randn_like(weight) for name, weight in weights.items()}
+    checkpoints.save(STEP + 1, {"model": weights, "average": average}, Progress(step=STEP + 1))
+    assert cli.main(["export", str(run), str(tmp_path / "out")]) == 0
+    exported = transformers.BertForMaskedLM.from_pretrained(tmp_path / "out").bert.encoder.layer[1].intermediate.dense.weight
+    alike = [tensors for tensors in (average, weights) if any(torch.equal(exported, one) for one in tensors.values())]
+    assert len(alike) == 1 and alike[0] is average
