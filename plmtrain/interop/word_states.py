@@ -12,7 +12,8 @@ from torch import Tensor
 from plmtrain.backbones.bilstm import BiLSTM, BiState
 from plmtrain.batch import Inputs, Layout
 from plmtrain.errors import DataError, SettingsError
-from plmtrain.text.spelling import BEGIN_SENTENCE, END_SENTENCE, characters, sentence_mark, word_bytes
+from plmtrain.settings.models.bilstm import BiLSTMSettings
+from plmtrain.text.spelling import BEGIN_SENTENCE, END_SENTENCE, characters, sentence_mark, without_idle_padding, word_bytes
 
 
 class WordStates:
@@ -50,7 +51,7 @@ class WordStates:
             what = f"{len(sentences)} sentences cannot continue the {len(self._state.outputs)} of the call before"
             raise DataError(what, "hidden_states", "give as many as before, or call reset() first")
         device = next(self._backbone.parameters()).device
-        inputs, lengths = _inputs(sentences, self._backbone.settings.characters)
+        inputs, lengths = _inputs(sentences, self._backbone.settings)
         layers, self._state = self._backbone.read(inputs.map(lambda tensor: tensor.to(device)), self._state)
         real = (torch.arange(int(lengths.max())) < lengths[:, None]).to(device)  # [sentences, longest]
         return [layer[:, 1:-1].masked_fill(~real[..., None], 0.0) for layer in layers]
@@ -66,12 +67,13 @@ def _require_words(sentences: Any) -> None:
         raise DataError("sentences must be lists of words, with at least one word each", "hidden_states", remedy)
 
 
-def _inputs(sentences: Sequence[Sequence[str]], places: int) -> tuple[Inputs, Tensor]:
+def _inputs(sentences: Sequence[Sequence[str]], settings: BiLSTMSettings) -> tuple[Inputs, Tensor]:
     """Return the inputs of sentences between their marks, and the number of words of each."""
+    places = settings.characters
     words = sorted({word for sentence in sentences for word in sentence})
     row_of = {word: row for row, word in enumerate(words, start=2)}
     marks = np.stack([sentence_mark(mark, places) for mark in (BEGIN_SENTENCE, END_SENTENCE)])
-    table = np.concatenate([marks, characters(word_bytes(words), places)])
+    table = without_idle_padding(np.concatenate([marks, characters(word_bytes(words), places)]), settings.widest_filter)
     lengths = np.array([len(sentence) for sentence in sentences])
     ids = np.zeros((len(sentences), int(lengths.max()) + 2), np.int64)
     for row, sentence in enumerate(sentences):

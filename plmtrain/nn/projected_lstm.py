@@ -143,10 +143,10 @@ class _Recurrence(torch.autograd.Function):
             cells = torch.tanh(memory[step + 1])
             of_cells += aten.tanh_backward(of_exposed * exposing, cells)
             of_cells = aten.hardtanh_backward(of_cells, memory[step + 1], -cell_clip, cell_clip)
-            of_entering.copy_(aten.sigmoid_backward(of_cells * candidate, entering))
-            of_candidate.copy_(aten.tanh_backward(of_cells * entering, candidate))
-            of_forgetting.copy_(aten.sigmoid_backward(of_cells * memory[step], forgetting))
-            of_exposing.copy_(aten.sigmoid_backward(of_exposed * cells, exposing))
+            aten.sigmoid_backward.grad_input(of_cells * candidate, entering, grad_input=of_entering)
+            aten.tanh_backward.grad_input(of_cells * entering, candidate, grad_input=of_candidate)
+            aten.sigmoid_backward.grad_input(of_cells * memory[step], forgetting, grad_input=of_forgetting)
+            aten.sigmoid_backward.grad_input(of_exposed * cells, exposing, grad_input=of_exposing)
             of_cells *= forgetting
             with products:
                 of_output = (of_gates[step].to(kind) @ recurrent).to(gates.dtype)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from plmtrain.batch import Inputs
 from plmtrain.settings.models.base import ModelSettings
 from plmtrain.settings.models.bilstm import BiLSTMSettings
-from plmtrain.text.spelling import BEGIN_SENTENCE, END_SENTENCE, Bytes, characters, sentence_mark
+from plmtrain.text.spelling import BEGIN_SENTENCE, END_SENTENCE, Bytes, characters, sentence_mark, without_idle_padding
 from plmtrain.text.vocabulary import Vocabulary
 
 
@@ -59,5 +59,6 @@ def with_spellings(inputs: Inputs, model: ModelSettings, vocabulary: Vocabulary,
     if not isinstance(model, BiLSTMSettings):
         return inputs
     rows, table = spelt(inputs.ids.cpu().numpy(), spellings, vocabulary, model.characters)
+    table = without_idle_padding(table, model.widest_filter)
     device = inputs.ids.device
     return replace(inputs, spelling_rows=torch.from_numpy(rows).to(device), spellings=torch.from_numpy(table).to(device))

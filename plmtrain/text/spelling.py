@@ -53,3 +53,16 @@ def sentence_mark(mark: int, places: int) -> NDArray[np.int64]:
     spelt = np.full(places, PADDING, np.int64)
     spelt[:3] = BEGIN_WORD, mark, END_WORD
     return spelt
+
+
+def without_idle_padding(words: NDArray[np.int64], widest: int) -> NDArray[np.int64]:
+    """Return the characters of words without the padding at which convolutions see only what they see before it, too.
+
+    A maximum over all places is the same: one place remains where the widest of them sees padding alone, if there was one.
+
+    Args:
+        words: [words, places] from ``characters``.
+        widest: the characters that the widest convolution sees.
+    """
+    longest = int(np.flatnonzero((words != PADDING).any(axis=0))[-1]) + 1 if len(words) else 0
+    return words[:, : longest + widest]

@@ -74,7 +74,10 @@ def test_every_word_is_spelt() -> None:
     expected = characters(word_bytes(spelt), 50)
     expected[STORE.tokens == WORDS["eos"]] = sentence_mark(257, 50)
     first = batches(program())[0].inputs
-    np.testing.assert_array_equal(first.spellings[first.spelling_rows[:, :LENGTH]], expected.reshape(*text.shape, 50)[:, :LENGTH])
+    read = first.spellings[first.spelling_rows[:, :LENGTH]]
+    expected = expected.reshape(*text.shape, 50)[:, :LENGTH]
+    np.testing.assert_array_equal(read, expected[..., : read.shape[2]])
+    assert (expected[..., read.shape[2] :] == 260).all(), "what is not read is padding"
     assert len(first.spellings) == len(first.spellings.unique(dim=0))
 
 

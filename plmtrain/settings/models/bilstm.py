@@ -83,8 +83,15 @@ class BiLSTMSettings(ModelSettings):
         """Whether these weights are redrawn beyond two standard deviations."""
         return False
 
+    @property
+    def widest_filter(self) -> int:
+        """The characters that the widest convolution sees."""
+        return max(width for width, _ in self.filters)
+
     @model_validator(mode="after")
     def _filters_fit_words(self) -> Self:
-        if (widest := max(width for width, _ in self.filters)) > self.characters:
-            raise ValueError(f"filters: a width of {widest} is more than the characters of a word ({self.characters})")
+        if self.widest_filter > self.characters:
+            raise ValueError(
+                f"filters: a width of {self.widest_filter} is more than the characters of a word ({self.characters})"
+            )
         return self
