@@ -16,10 +16,14 @@ from typing import Any
 
 import pytest
 from support.command_line import Result, finish, plmtrain, start
-from support.finished_run import finished_run
+from support.finished_run import STEP, finished_run
 from support.tiny_text import PRETRAIN, TEXT, write_texts
 
 from plmtrain import cli
+from plmtrain.commands.runs import saving
+from plmtrain.training.checkpoint_manifest import Identity
+from plmtrain.training.lock import Owner
+from plmtrain.training.progress import Progress
 from plmtrain.training.run_folder import RunFolder
 
 
@@ -183,6 +187,24 @@ def test_a_living_run_is_asked_for_a_checkpoint(tmp_path: Path) -> None:
     again = plmtrain("runs", "save", "runs/asked", cwd=tmp_path)
     assert again.code == 2
     assert "takes no steps now" in again.err
+
+
+def test_the_checkpoint_that_was_asked_for_is_named_though_another_followed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = made("asked", "running")
+    checkpoints = run.checkpoints(9, Identity("finished"))
+    weights = checkpoints.at(STEP).load("model")
+
+    def both(holder: Owner) -> None:
+        for step in (STEP + 1, STEP + 3):
+            checkpoints.save(step, {"model": weights}, Progress(step=step))
+
+    monkeypatch.setattr(saving, "holder_of", lambda folder: Owner.this_process())
+    monkeypatch.setattr(saving, "_require_heartbeat", lambda folder, holder: None)
+    monkeypatch.setattr(saving.save_request, "ask", both)
+    assert saving.run([str(run.path)]) == 0
+    assert f"step {STEP + 1} is saved" in capsys.readouterr().out
 
 
 def _is_suspended(pid: int | None) -> bool:

@@ -10,6 +10,7 @@ from plmtrain.errors import CheckpointError, SettingsError, Stopped
 from plmtrain.study.run_records import holder_of, is_a_run
 from plmtrain.training import save_request
 from plmtrain.training.checkpoint import JOURNAL, Journal
+from plmtrain.training.checkpoint_manifest import step_folders
 from plmtrain.training.lock import SILENCE, Owner
 from plmtrain.training.run_folder import RunFolder
 
@@ -33,7 +34,8 @@ def run(arguments: list[str]) -> int:
         what = f"{folder} takes no steps now: its state is {state if holder is not None else 'not running'}"
         raise SettingsError(what, str(folder), "its last checkpoint is in checkpoints/; start it to train on")
     _require_heartbeat(folder, holder)
-    before = _stamp(folder)
+    checkpoints = RunFolder(folder).checkpoints_path
+    earlier, before = step_folders(checkpoints), _stamp(folder)
     save_request.ask(holder)
     tell(f"{folder}: {holder} saves a checkpoint after its current step")
     try:
@@ -44,8 +46,9 @@ def run(arguments: list[str]) -> int:
             time.sleep(_POLL)
     except KeyboardInterrupt:
         raise Stopped("stopped waiting", str(folder), "the run goes on, and saves after its current step") from None
-    journal = Journal.read(folder)
-    step = journal.last_step if journal is not None else None
+    # The run trains on, and may have saved again by now: the first is the one that was asked for.
+    journal, later = Journal.read(folder), step_folders(checkpoints).keys() - earlier.keys()
+    step = min(later) if later else journal.last_step if journal is not None else None
     tell(f"{folder}: step {step} is saved" if step is not None else f"{folder}: saved")
     return 0
 
