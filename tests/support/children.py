@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -45,6 +46,9 @@ def wait_for(children: Sequence[BaseProcess], seconds: float) -> None:
         time.sleep(0.005)
     hanging = [child for child in children if child.exitcode is None]
     for child in hanging:
+        assert child.pid is not None
+        os.kill(child.pid, signal.SIGABRT)  # pytest's fault handler, which a forked child has, too, prints where it hangs
+        child.join(2)
         child.kill()
     assert not hanging, "a child hangs"
 
