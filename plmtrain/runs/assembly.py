@@ -88,6 +88,7 @@ def _train(trainer: Trainer, material: Material, folder: RunFolder) -> Trainer:
         shown = _closing(material, program, learner.eval().to("cpu"), trainer.progress.best_metric, measured)
         folder.write_status("finished", 0, reason, **_facts(trainer.progress, trainer.plan.steps, program))
         tell(*shown, *_curves(folder, settings), str(folder.path))
+    trainer.module = group.unwrapped(trainer.module)
     group.close()
     return trainer
 

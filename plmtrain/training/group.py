@@ -174,8 +174,12 @@ class Group:
         return self.anyone(stopping.requested() is not None)[0]
 
     def close(self) -> None:
-        """Leave the group."""
+        """Leave the group; first, whoever keeps a wrapped module must let it go (``unwrapped``).
+
+        A wrapper that outlives the group ends its threads when it is freed, holding Python's lock, for which they may wait.
+        """
         if self.size > 1:
+            self.accelerator.free_memory()
             self.accelerator.end_training()
 
 

@@ -209,7 +209,7 @@ def in_group(action: Callable[[], object], size: int, fault: str = "", faulty_ra
             stopping.forget()
             stopping.watch()
             try:
-                action()
+                result = action()  # noqa: F841  (kept: what a forked child frees before its end may wait for the group's threads)
             except PlmtrainError as error:
                 os._exit(error.exit_code)
             os._exit(0)
