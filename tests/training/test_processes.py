@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import signal
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +12,7 @@ import pytest
 import torch
 from support.every_program import PROGRAMS
 from support.tiny_run import TinyRun, in_child, in_group
+from torch.nn.parallel import DistributedDataParallel
 
 from plmtrain.errors import DistributedError, SettingsError, understood
 from plmtrain.training.group import Group
@@ -131,3 +134,15 @@ def test_a_gpu_that_is_not_there_is_not_replaced_in_silence(monkeypatch: pytest.
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(SettingsError, match="no GPU"):
         Group("cuda", 60, 1)
+
+
+def test_no_wrapped_model_outlives_the_group(tmp_path: Path) -> None:
+    """Freed after the group was left, it ended the group's threads with Python's lock held, and sometimes waited for ever."""
+    run = TinyRun(tmp_path / "run", ("trainer.steps=2",))
+
+    def act() -> None:
+        trainer = run.go()
+        kept = [one for one in gc.get_objects() if type(one) is DistributedDataParallel]
+        os._exit(3 if kept or type(trainer.module) is DistributedDataParallel else 0)
+
+    assert in_group(act, 2) == [0, 0]
